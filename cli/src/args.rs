@@ -1,0 +1,170 @@
+//! The command line.
+
+use bottle_core::slug::Slug;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Runs an agent in a microVM that can reach nothing but the doors you chose.
+#[derive(Debug, Parser)]
+#[command(name = "bottle", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Args {
+    /// The configuration file [default: bottle.toml here or in a folder above]
+    #[arg(long, short = 'c', global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Say less: no progress, only results and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What a person can ask for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a command in a fresh bottle that is gone afterwards
+    Run {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(long, short, value_name = "SLUG")]
+        name: Option<Slug>,
+        /// Allow a host for this run: example.com, *.example.com, example.com:8443
+        #[arg(long, value_name = "HOST")]
+        allow: Vec<String>,
+        /// Let an allowed host resolve to an address that is not public
+        #[arg(long, value_name = "HOST")]
+        allow_private: Vec<String>,
+        /// The command and its arguments [default: a shell]
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Start a bottle that stays
+    Up {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+    },
+    /// Run a command in a bottle that is up
+    Exec {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+        /// The command and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Open a shell in a bottle that is up
+    Shell {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+    },
+    /// Stop a bottle and keep its disk
+    Stop {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+    },
+    /// Stop a bottle and start it again
+    Restart {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+    },
+    /// Remove a bottle with its disk
+    Rm {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+        /// Stop it first if it runs
+        #[arg(long, short)]
+        force: bool,
+    },
+    /// List the bottles
+    Ls {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a bottle: its doors, what was refused, how long it has been up
+    Status {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what would start, without starting anything
+    Plan {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what the guard and the proxy would say of a destination, and why
+    Check {
+        /// HOST:PORT, an address with a port, a URL or a name
+        destination: String,
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(long, short, value_name = "SLUG")]
+        name: Option<Slug>,
+    },
+    /// Let a bottle's agent reach a host: example.com, *.example.com, example.com:8443
+    Allow {
+        /// The bottle's name
+        slug: Slug,
+        /// The host
+        host: String,
+    },
+    /// Take a host away again
+    Deny {
+        /// The bottle's name
+        slug: Slug,
+        /// The host
+        host: String,
+    },
+    /// Show what a bottle's parts decided
+    Logs {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+        /// Only refusals
+        #[arg(long)]
+        denied: bool,
+        /// Keep printing what comes
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Prove that a bottle's log is whole
+    Audit {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+    },
+    /// Show whether this machine has what bottle needs
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what crashes left behind, and remove it
+    Cleanup {
+        /// Only show it
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// The host process of one bottle; started by `up` and `run`
+    #[command(hide = true)]
+    Keeper {
+        /// The bottle's name.
+        slug: Slug,
+        /// The keeper ends when this descriptor is closed, unless a machine has adopted it.
+        #[arg(long)]
+        owner_fd: i32,
+        /// Where the keeper says that it is ready, or why not.
+        #[arg(long)]
+        ready_fd: i32,
+    },
+}

@@ -1,0 +1,171 @@
+//! `bottle up`, `stop`, `restart` and `rm`: a bottle that stays.
+
+use super::context::Context;
+use super::run::link_words;
+use super::stage;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::keeper::{self, control};
+use crate::preflight::{Smolvm, Tools};
+use crate::resolve::{Resolved, resolve};
+use crate::state::{Folder, Home};
+use bottle_core::slug::Slug;
+use control::{Answer, Request};
+use std::time::{Duration, Instant};
+
+/// How long a started guest's helper may take to connect. Under emulation this takes seconds.
+const CONNECT: Duration = Duration::from_secs(50);
+/// How long a keeper may take to end.
+const END: Duration = Duration::from_secs(10);
+
+pub fn up(context: &Context, slug: Option<Slug>) -> Outcome {
+    let (slug, config) = context.configured(slug)?;
+    let tools = Tools::find()?;
+    let folder = Home::find()?.bottle(&slug);
+    let _lock = folder.lock_operation()?;
+    let resolved = resolve(&slug, &config, tools.network.dialect, &folder)?;
+    let machine = tools.smolvm.machine(&slug)?;
+    if folder.has_keeper() {
+        if machine.is_some_and(|machine| machine.is_running()) {
+            let same = folder
+                .read_plan()
+                .is_ok_and(|plan| plan.guest == resolved.plan.guest && plan.doors == resolved.plan.doors);
+            let note = if same { "" } else { "; bottle.toml has changed since: `bottle restart` applies it" };
+            context.progress(&format!("{slug} is up already{note}"));
+            return Ok(());
+        }
+        return Err(Failure::new(Kind::Busy, format!("a bottle {slug} is being run already"))
+            .help("wait for its `bottle run` to end, or choose another name"));
+    }
+    if let Some(machine) = &machine
+        && machine.bottle().as_ref() != Some(&slug)
+    {
+        return Err(Failure::new(
+            Kind::Busy,
+            format!("there is a machine {} that is not bottle's", machine.name),
+        )
+        .help("choose another name for the bottle"));
+    }
+    let before = machine.as_ref().and_then(|_| folder.read_plan().ok());
+    stage::write(&folder, &resolved, &tools.network)?;
+    context.progress(&format!("starting {slug}"));
+    match machine {
+        // smolvm keeps what the machine was created with, so a changed plan needs a new machine.
+        Some(machine)
+            if before.is_none_or(|plan| {
+                plan.guest != resolved.plan.guest || plan.doors != resolved.plan.doors
+            }) =>
+        {
+            context.progress("its configuration has changed: making its machine anew");
+            tools.smolvm.delete(&machine.name)?;
+            create(&tools.smolvm, &folder)?;
+        }
+        Some(machine) if machine.is_running() => tools.smolvm.stop(&slug)?,
+        Some(_) => {}
+        None => create(&tools.smolvm, &folder)?,
+    }
+    start(&tools.smolvm, &folder, &resolved)?;
+    context.progress(&format!("{slug} is up; `bottle shell {slug}` enters it"));
+    Ok(())
+}
+
+fn create(smolvm: &Smolvm, folder: &Folder) -> Outcome {
+    smolvm.create(folder.slug(), &folder.smolfile(), &folder.guest_socket())
+}
+
+/// Starts the keeper, the machine, and the helper in it. What fails is taken down again.
+fn start(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
+    let slug = folder.slug();
+    let keeper = keeper::launch(folder)?;
+    let begun = smolvm.start(slug).and_then(|()| connect(smolvm, folder, resolved));
+    if let Err(failure) = begun {
+        let _ = smolvm.stop(slug);
+        return Err(failure.help("try again; `bottle doctor` checks this machine"));
+    }
+    keeper.leave();
+    Ok(())
+}
+
+fn connect(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
+    let slug = folder.slug();
+    let pid = smolvm.machine(slug)?.and_then(|machine| machine.pid);
+    let pid = pid.ok_or_else(|| Failure::new(Kind::Guest, "the machine ended as soon as it had started"))?;
+    demand(folder, &Request::Adopt { pid })?;
+    smolvm.detach(slug, &link_words(resolved.plan.subnet))?;
+    let limit_ms = u64::try_from(CONNECT.as_millis()).unwrap_or(u64::MAX);
+    demand(folder, &Request::AwaitGuest { limit_ms })
+}
+
+fn demand(folder: &Folder, request: &Request) -> Outcome {
+    match control::ask(folder, request)? {
+        Answer::Failed { why } => Err(Failure::new(Kind::Guest, why)),
+        Answer::Done | Answer::Status(_) => Ok(()),
+    }
+}
+
+pub fn stop(context: &Context, slug: Option<Slug>) -> Outcome {
+    let folder = context.folder(slug)?;
+    let slug = folder.slug();
+    let _lock = folder.lock_operation()?;
+    let tools = Tools::find()?;
+    let Some(machine) = tools.smolvm.machine(slug)? else {
+        return Err(no_such(slug));
+    };
+    if machine.is_running() {
+        context.progress(&format!("stopping {slug}"));
+        tools.smolvm.stop(slug)?;
+    } else if !folder.has_keeper() {
+        context.progress(&format!("{slug} is stopped already"));
+    }
+    end_keeper(&folder)
+}
+
+/// Ends a bottle's keeper, if it has not ended with its machine.
+pub fn end_keeper(folder: &Folder) -> Outcome {
+    let end = Instant::now() + END;
+    let _ = control::ask(folder, &Request::Stop);
+    while folder.has_keeper() {
+        if Instant::now() > end {
+            return Err(Failure::new(
+                Kind::Internal,
+                format!("the keeper of {} does not end", folder.slug()),
+            )
+            .help("`bottle cleanup` shows its process"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    folder.remove_runtime()?;
+    Ok(())
+}
+
+pub fn restart(context: &Context, slug: Option<Slug>) -> Outcome {
+    let slug = context.folder(slug)?.slug().clone();
+    stop(context, Some(slug.clone()))?;
+    up(context, Some(slug))
+}
+
+pub fn rm(context: &Context, slug: Option<Slug>, force: bool) -> Outcome {
+    let folder = context.folder(slug)?;
+    let slug = folder.slug();
+    let tools = Tools::find()?;
+    let machine = tools.smolvm.machine(slug)?;
+    if machine.is_none() && !folder.exists() {
+        return Err(no_such(slug));
+    }
+    let running = machine.as_ref().is_some_and(crate::smolvm::Machine::is_running) || folder.has_keeper();
+    if running && !force {
+        return Err(Failure::new(Kind::Busy, format!("bottle {slug} is running"))
+            .help(format!("stop it first, or `bottle rm --force {slug}`")));
+    }
+    let _lock = folder.lock_operation()?;
+    end_keeper(&folder)?;
+    if let Some(machine) = machine {
+        tools.smolvm.delete(&machine.name)?;
+    }
+    folder.remove()?;
+    context.progress(&format!("{slug} is gone"));
+    Ok(())
+}
+
+fn no_such(slug: &Slug) -> Failure {
+    Failure::new(Kind::NoBottle, format!("there is no bottle {slug}")).help("`bottle ls` lists them")
+}

@@ -1,0 +1,68 @@
+//! What each subcommand does.
+
+mod check;
+mod cleanup;
+mod context;
+mod doctor;
+mod enter;
+mod lifecycle;
+mod logs;
+mod ls;
+mod plan;
+mod rules;
+mod run;
+mod stage;
+mod status;
+
+use crate::args::{Args, Command};
+use crate::failure::Outcome;
+use crate::keeper;
+use clap::CommandFactory;
+use context::Context;
+use std::process::ExitCode;
+
+/// Carries out what the command line asks for.
+///
+/// # Errors
+/// What a person is told; its exit status comes with it.
+pub fn dispatch(args: Args) -> Outcome<ExitCode> {
+    let context = Context::new(args.config, args.quiet);
+    match args.command {
+        Command::Run { name, allow, allow_private, command } => {
+            return run::run(&context, name, &run::Extra { allow, allow_private }, &command);
+        }
+        Command::Exec { slug, command } => return enter::exec(&context, slug, &command),
+        Command::Shell { slug } => return enter::exec(&context, slug, &[enter::SHELL.to_owned()]),
+        Command::Doctor { json } => return doctor::doctor(json),
+        Command::Audit { slug } => return logs::audit(&context, slug),
+        Command::Check { destination, name } => return check::check(&context, name, &destination),
+        Command::Up { slug } => lifecycle::up(&context, slug)?,
+        Command::Stop { slug } => lifecycle::stop(&context, slug)?,
+        Command::Restart { slug } => lifecycle::restart(&context, slug)?,
+        Command::Rm { slug, force } => lifecycle::rm(&context, slug, force)?,
+        Command::Ls { json } => ls::ls(&context, json)?,
+        Command::Status { slug, json } => status::status(&context, slug, json)?,
+        Command::Plan { slug, json } => plan::plan(&context, slug, json)?,
+        Command::Allow { slug, host } => rules::allow(&context, &slug, &host)?,
+        Command::Deny { slug, host } => rules::deny(&context, &slug, &host)?,
+        Command::Logs { slug, denied, follow } => logs::logs(&context, slug, denied, follow)?,
+        Command::Cleanup { dry_run, yes } => cleanup::cleanup(&context, dry_run, yes)?,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "bottle", &mut std::io::stdout());
+        }
+        Command::Keeper { slug, owner_fd, ready_fd } => {
+            let (owner, ready) = (inherited(owner_fd), inherited(ready_fd));
+            keeper::main(&slug, owner, ready)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn inherited(fd: i32) -> std::os::fd::OwnedFd {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the launcher opened the descriptor for this process and nobody else here has it.
+    #[expect(unsafe_code, reason = "an inherited descriptor has no owner until it is given one")]
+    unsafe {
+        std::os::fd::OwnedFd::from_raw_fd(fd)
+    }
+}

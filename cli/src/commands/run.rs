@@ -1,0 +1,213 @@
+//! `bottle run`: a bottle that is gone afterwards.
+
+use super::context::Context;
+use super::{enter, stage};
+use crate::config::Config;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::keeper::{self, control};
+use crate::preflight::{Smolvm, Tools};
+use crate::process::die_with_parent;
+use crate::resolve::{Resolved, resolve};
+use crate::smolvm::Terminal;
+use crate::state::{Folder, Home};
+use anyhow::Result;
+use bottle_core::slug::Slug;
+use bottle_core::smolfile::HELPER;
+use bottle_core::subnet::Subnet;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStderr, ExitCode, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long smolvm may take to end after it was told to.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What the command line adds to the configuration.
+pub struct Extra {
+    pub allow: Vec<String>,
+    pub allow_private: Vec<String>,
+}
+
+pub fn run(context: &Context, name: Option<Slug>, extra: &Extra, command: &[String]) -> Outcome<ExitCode> {
+    let (slug, mut config) = context.configured(name)?;
+    extra.apply(&mut config)?;
+    let tools = Tools::find()?;
+    let folder = Home::find()?.bottle(&slug);
+    let _lock = folder.lock_operation()?;
+    if folder.has_keeper() || tools.smolvm.machine(&slug)?.is_some() {
+        return Err(Failure::new(Kind::Busy, format!("there is a bottle {slug} already"))
+            .help(format!("use it with `bottle exec {slug}`, remove it with `bottle rm {slug}`, or choose another with --name")));
+    }
+    let resolved = resolve(&slug, &config, tools.network.dialect, &folder)?;
+    let gone = Gone(&folder);
+    stage::write(&folder, &resolved, &tools.network)?;
+    let signals = Signals::catch()?;
+    let keeper = keeper::launch(&folder)?;
+    context.progress(&format!("starting {slug}"));
+    let shell = [enter::SHELL.to_owned()];
+    let command = if command.is_empty() { &shell } else { command };
+    let ended = machine(&tools.smolvm, &folder, &resolved, command, &signals);
+    let connected = matches!(
+        control::ask(&folder, &control::Request::Status),
+        Ok(control::Answer::Status(status)) if status.guest_seen
+    );
+    drop(keeper);
+    drop(gone);
+    match ended? {
+        Ended::Signal(signal) => Ok(ExitCode::from(128_u8.saturating_add(signal))),
+        Ended::Status(status) if connected || status.success() => Ok(enter::exit_code(status)),
+        Ended::Status(status) => {
+            Err(Failure::new(Kind::Guest, format!("the guest did not start ({status})"))
+                .help("try again; `bottle doctor` checks this machine"))
+        }
+    }
+}
+
+impl Extra {
+    fn apply(&self, config: &mut Config) -> Outcome {
+        let usage = |option: &str, error: String| Failure::new(Kind::Usage, format!("{option}: {error}"));
+        for host in &self.allow {
+            config.egress.allow.push(host.parse().map_err(|error| usage("--allow", format!("{error}")))?);
+        }
+        for host in &self.allow_private {
+            let pattern = host.parse().map_err(|error| usage("--allow-private", format!("{error}")))?;
+            config.egress.allow_private.push(pattern);
+        }
+        Ok(())
+    }
+}
+
+/// Removes a bottle's files, however its run ends.
+struct Gone<'f>(&'f Folder);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        // The log stays: it is what a person looks at afterwards.
+        let _ = self.0.remove_runtime();
+        for file in [self.0.plan(), self.0.sidecars(), self.0.smolfile()] {
+            let _ = std::fs::remove_file(file);
+        }
+        let _ = std::fs::remove_dir_all(self.0.jail());
+    }
+}
+
+enum Ended {
+    Status(ExitStatus),
+    Signal(u8),
+}
+
+fn machine(
+    smolvm: &Smolvm,
+    folder: &Folder,
+    resolved: &Resolved,
+    command: &[String],
+    signals: &Signals,
+) -> Result<Ended> {
+    let mut words = link_words(resolved.plan.subnet);
+    words.push("--".to_owned());
+    words.extend_from_slice(command);
+    let terminal = Terminal::here();
+    let mut call = smolvm.run(&folder.smolfile(), &folder.guest_socket(), terminal, &words);
+    call.stderr(Stdio::piped());
+    die_with_parent(&mut call);
+    let mut child = call.spawn()?;
+    let name = Arc::new(Mutex::new(None));
+    let said = child.stderr.take().map(|stderr| pass_on(stderr, Arc::clone(&name)));
+    let ended = wait(&mut child, signals, terminal)?;
+    if let Some(said) = said {
+        // Whoever still holds the pipe, an orphan of the guest say, does not hold us up.
+        let end = Instant::now() + Duration::from_secs(1);
+        while !said.is_finished() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    if matches!(ended, Ended::Signal(_)) {
+        let name = name.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(name) = name
+            && smolvm.machines()?.iter().any(|machine| machine.name == name)
+        {
+            let _ = smolvm.delete(&name);
+        }
+    }
+    Ok(ended)
+}
+
+/// The helper's command line in the guest.
+pub fn link_words(subnet: Subnet) -> Vec<String> {
+    [HELPER, "link", "--subnet", &subnet.octet().to_string()].map(str::to_owned).to_vec()
+}
+
+fn wait(child: &mut Child, signals: &Signals, terminal: Terminal) -> Result<Ended> {
+    let mut told = None;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(told.map_or(Ended::Status(status), |(signal, _)| Ended::Signal(signal)));
+        }
+        match (signals.next(Duration::from_millis(50)), told) {
+            // In a terminal's raw mode Ctrl-C is a byte, and the guest's.
+            (Some(signal), None) if !(terminal == Terminal::Tty && signal == 2) => {
+                let pid = Pid::from_child(child);
+                let _ = kill_process(pid, Signal::TERM);
+                told = Some((signal, Instant::now()));
+            }
+            (_, Some((_, when))) if when.elapsed() > GRACE => child.kill()?,
+            _ => {}
+        }
+    }
+}
+
+/// Signals that end a run, caught so that it can clean up.
+struct Signals(std::sync::mpsc::Receiver<u8>);
+
+impl Signals {
+    fn catch() -> Result<Self> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        let mut caught = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for signal in &mut caught {
+                if sender.send(u8::try_from(signal).unwrap_or(u8::MAX)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self(receiver))
+    }
+
+    fn next(&self, limit: Duration) -> Option<u8> {
+        self.0.recv_timeout(limit).ok()
+    }
+}
+
+/// Passes on what the guest says on standard error, without what smolvm says about itself, and
+/// remembers the name that smolvm gave the machine.
+fn pass_on(stderr: ChildStderr, name: Arc<Mutex<Option<String>>>) -> thread::JoinHandle<()> {
+    const STARTING: &str = "Starting ephemeral machine (";
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stderr);
+        let mut out = std::io::stderr();
+        let mut preamble = true;
+        loop {
+            let available = match reader.fill_buf() {
+                Ok([]) | Err(_) => return,
+                Ok(available) => available,
+            };
+            // Only the first lines are smolvm's; after them bytes pass as they come.
+            let len = match available.iter().position(|&byte| byte == b'\n') {
+                Some(end) if preamble => end + 1,
+                _ => available.len(),
+            };
+            let text = String::from_utf8_lossy(&available[..len]);
+            if preamble && text.starts_with(STARTING) {
+                let given = text.trim_start_matches(STARTING).split(')').next().unwrap_or_default();
+                *name.lock().unwrap_or_else(PoisonError::into_inner) = Some(given.to_owned());
+                preamble = false;
+            } else if !(preamble && text.starts_with("note: ")) {
+                let _ = out.write_all(&available[..len]);
+            }
+            reader.consume(len);
+        }
+    })
+}

@@ -1,0 +1,72 @@
+//! Laying out a bottle's files, before anything starts.
+
+use crate::failure::{Failure, Kind, Outcome};
+use crate::preflight::Network;
+use crate::resolve::Resolved;
+use crate::state::{Folder, write_private};
+use anyhow::{Context, Result, anyhow};
+use bottle_core::gvproxy;
+use bottle_core::plan::Plan;
+use bottle_core::smolfile::Smolfile;
+use bottle_core::text::MountPath;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+/// Where gvproxy finds its end of the link, inside the jail.
+const LINK_INSIDE: &str = "/run/bottle/link.sock";
+
+/// The files of a bottle as they will be rendered.
+pub struct Rendered {
+    pub smolfile: String,
+    pub gvproxy: String,
+}
+
+/// Renders what smolvm and gvproxy read. Touches nothing.
+pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
+    let helper_dir: MountPath = folder
+        .helper_dir()
+        .to_str()
+        .ok_or_else(|| anyhow!("the runtime folder's path is not UTF-8"))?
+        .parse()
+        .context("the runtime folder's path")?;
+    Ok(Rendered {
+        smolfile: Smolfile::for_plan(plan, &helper_dir).render()?,
+        gvproxy: gvproxy::Config::for_plan(plan, LINK_INSIDE).render()?,
+    })
+}
+
+/// Writes everything that a bottle starts from.
+pub fn write(folder: &Folder, resolved: &Resolved, network: &Network) -> Outcome {
+    // A Unix socket's path holds 107 bytes and a NUL.
+    const SOCKET_PATH: usize = 107;
+    let longest = folder.control().as_os_str().len();
+    if longest > SOCKET_PATH {
+        return Err(Failure::new(
+            Kind::Unavailable,
+            format!("{} is too long for a socket's path", folder.control().display()),
+        )
+        .help("set BOTTLE_RUNTIME_DIR to a folder with a shorter name"));
+    }
+    let write = || -> Result<()> {
+        let rendered = render(folder, &resolved.plan)?;
+        folder.create()?;
+        folder.write_plan(&resolved.plan)?;
+        resolved.sidecars.write(folder)?;
+        write_private(&folder.smolfile(), rendered.smolfile.as_bytes())?;
+        write_private(&folder.gvproxy(), rendered.gvproxy.as_bytes())?;
+        install_helper(folder, network)
+    };
+    Ok(write()?)
+}
+
+/// Puts the helper where the machine's process can read it. A copy: the original may be in a folder
+/// that is closed to it.
+fn install_helper(folder: &Folder, network: &Network) -> Result<()> {
+    let place = folder.helper_dir().join("bottle-guest");
+    let draft = place.with_extension("draft");
+    fs::copy(&network.helper, &draft).with_context(|| draft.display().to_string())?;
+    fs::set_permissions(&draft, Permissions::from_mode(0o755))?;
+    fs::rename(&draft, &place)?;
+    // The folder is mounted into the guest, whose root lists it.
+    Ok(fs::set_permissions(folder.helper_dir(), Permissions::from_mode(0o755))?)
+}

@@ -1,0 +1,45 @@
+//! `bottle status`: one bottle, closely.
+
+use super::context::Context;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::keeper::control::{self, Answer, Request};
+use bottle_core::slug::Slug;
+
+pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
+    let folder = context.folder(slug)?;
+    let status = match control::ask(&folder, &Request::Status)? {
+        Answer::Status(status) => status,
+        other => return Err(Failure::new(Kind::Internal, format!("the keeper answered {other:?}"))),
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?);
+        return Ok(());
+    }
+    let plan = folder.read_plan()?;
+    let (slug, subnet) = (folder.slug(), plan.subnet);
+    println!(
+        "{slug}: keeper {}, up {} s, guest {}",
+        status.pid,
+        status.uptime_s,
+        if status.guest { "connected" } else { "not connected" }
+    );
+    println!("  network  {} (guest {}, proxy.internal {})", subnet, subnet.guest(), subnet.proxy());
+    for (sidecar, port) in plan.doors.iter() {
+        println!("  door     {sidecar:<10} proxy.internal:{port}");
+    }
+    for rule in &status.rules.allow {
+        println!("  allowed  {rule}");
+    }
+    let counters = &status.counters;
+    println!(
+        "  passed   {} frames from the guest, {} to it",
+        counters.frames_from_guest, counters.frames_to_guest
+    );
+    for (refusal, count) in &counters.refused {
+        println!("  refused  {count} x {refusal}");
+    }
+    if status.jail_restarts > 0 {
+        println!("  gvproxy was started again {} times", status.jail_restarts);
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! The keys of `bottle.toml`.
+
+use super::{Config, SidecarConfig, Source};
+use crate::failure::Outcome;
+use bottle_core::egress::{HostName, HostPattern, HostRule};
+use bottle_core::plan::Volume;
+use bottle_core::sidecar::Sidecar;
+use bottle_core::slug::Slug;
+use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// Where the project is in the guest.
+const WORKSPACE: &str = "/workspace";
+
+/// The least memory, in MiB, with which smolvm's kernel and agent come up.
+const LEAST_MEMORY_MIB: u32 = 128;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    slug: Option<Slug>,
+    #[serde(default)]
+    guest: GuestTable,
+    #[serde(default)]
+    workspace: WorkspaceTable,
+    #[serde(default)]
+    egress: EgressTable,
+    pipelock: Option<Spanned<SidecarTable>>,
+    #[serde(rename = "git-gate")]
+    git_gate: Option<Spanned<SidecarTable>>,
+    supervise: Option<Spanned<SidecarTable>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GuestTable {
+    image: Option<ImageRef>,
+    cpus: Option<Spanned<u8>>,
+    memory: Option<Spanned<u32>>,
+    workdir: Option<MountPath>,
+    #[serde(default)]
+    env: BTreeMap<EnvName, Word>,
+    #[serde(default)]
+    volumes: Vec<Spanned<VolumeTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VolumeTable {
+    host: PathBuf,
+    guest: MountPath,
+    #[serde(default)]
+    writable: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkspaceTable {
+    #[serde(default)]
+    mode: WorkspaceMode,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WorkspaceMode {
+    #[default]
+    ReadWrite,
+    ReadOnly,
+    None,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EgressTable {
+    #[serde(default)]
+    allow: Vec<HostRule>,
+    #[serde(default)]
+    deny: Vec<HostPattern>,
+    #[serde(default)]
+    allow_private: Vec<HostPattern>,
+    #[serde(default)]
+    allow_no_sni: Vec<HostPattern>,
+    #[serde(default)]
+    hosts: BTreeMap<HostName, IpAddr>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SidecarTable {
+    address: Option<SocketAddr>,
+    command: Option<Vec<String>>,
+}
+
+/// Reads a file's text.
+pub fn parse(source: &Source, project: Option<PathBuf>) -> Outcome<Config> {
+    let file: File =
+        toml::from_str(source.text()).map_err(|error| source.fail(error.span(), error.message()))?;
+    let mut config = Config { slug: file.slug, ..Config::default() };
+    guest(&mut config, file.guest, source, project.as_deref())?;
+    if let Some(project) = &project {
+        workspace(&mut config, file.workspace.mode, source, project)?;
+    }
+    sidecars(
+        &mut config,
+        [
+            (Sidecar::Pipelock, file.pipelock),
+            (Sidecar::GitGate, file.git_gate),
+            (Sidecar::Supervise, file.supervise),
+        ],
+        source,
+    )?;
+    let EgressTable { allow, deny, allow_private, allow_no_sni, hosts } = file.egress;
+    config.egress = bottle_core::egress::Rules { allow, deny, allow_private, allow_no_sni, hosts };
+    config.project = project;
+    Ok(config)
+}
+
+fn guest(config: &mut Config, table: GuestTable, source: &Source, project: Option<&Path>) -> Outcome {
+    let guest = &mut config.guest;
+    guest.image = table.image;
+    guest.workdir = table.workdir;
+    guest.env = table.env;
+    if let Some(cpus) = table.cpus {
+        if *cpus.get_ref() == 0 {
+            return Err(source.fail(Some(cpus.span()), "a guest has at least one processor"));
+        }
+        guest.cpus = cpus.into_inner();
+    }
+    if let Some(memory) = table.memory {
+        if *memory.get_ref() < LEAST_MEMORY_MIB {
+            let what = format!("a guest has at least {LEAST_MEMORY_MIB} MiB of memory");
+            return Err(source.fail(Some(memory.span()), &what));
+        }
+        guest.memory_mib = memory.into_inner();
+    }
+    for volume in table.volumes {
+        let span = volume.span();
+        let VolumeTable { host, guest: inside, writable } = volume.into_inner();
+        let host = project.map_or(host.clone(), |project| project.join(&host));
+        let host = mount_path(&host).map_err(|what| source.fail(Some(span), &what))?;
+        guest.volumes.push(Volume { host, guest: inside, writable });
+    }
+    Ok(())
+}
+
+fn workspace(config: &mut Config, mode: WorkspaceMode, source: &Source, project: &Path) -> Outcome {
+    let writable = match mode {
+        WorkspaceMode::None => return Ok(()),
+        WorkspaceMode::ReadWrite => true,
+        WorkspaceMode::ReadOnly => false,
+    };
+    let fail = |what: String| source.fail(None, &what);
+    let host = mount_path(project).map_err(fail)?;
+    let inside: MountPath = WORKSPACE.parse().map_err(|error| fail(format!("{error}")))?;
+    config.guest.workdir.get_or_insert_with(|| inside.clone());
+    config.guest.volumes.insert(0, Volume { host, guest: inside, writable });
+    Ok(())
+}
+
+fn mount_path(path: &Path) -> Result<MountPath, String> {
+    let refuse = |why: &str| Err(format!("{} {why}", path.display()));
+    let Ok(real) = path.canonicalize() else { return refuse("is not there") };
+    if !real.is_dir() {
+        return refuse("is not a folder");
+    }
+    if real.parent().is_none() {
+        return refuse("is the whole machine, and is not shared with a guest");
+    }
+    if std::env::home_dir().is_some_and(|home| home.canonicalize().is_ok_and(|home| home == real)) {
+        return refuse("is your home folder, with your keys in it, and is not shared with a guest");
+    }
+    match real.to_str().map(str::parse) {
+        Some(Ok(path)) => Ok(path),
+        Some(Err(error)) => refuse(&format!("{error}")),
+        None => refuse("is not UTF-8"),
+    }
+}
+
+fn sidecars(
+    config: &mut Config,
+    tables: [(Sidecar, Option<Spanned<SidecarTable>>); 3],
+    source: &Source,
+) -> Outcome {
+    for (sidecar, table) in tables {
+        let Some(table) = table else { continue };
+        let span = table.span();
+        let fail = |what: &str| Err(source.fail(Some(span.clone()), what));
+        let form = match table.into_inner() {
+            SidecarTable { address: Some(_), command: Some(_) } => {
+                return fail("a sidecar has an address or a command, not both");
+            }
+            SidecarTable { address: Some(address), .. } => SidecarConfig::Address(address),
+            SidecarTable { command: Some(words), .. } if words.is_empty() => {
+                return fail("the command is empty");
+            }
+            SidecarTable { command: Some(words), .. } => SidecarConfig::Command(words),
+            SidecarTable { .. } if sidecar == Sidecar::Pipelock => SidecarConfig::Builtin,
+            SidecarTable { .. } => {
+                return fail(&format!("{sidecar} has no built-in form yet: give it an address or a command"));
+            }
+        };
+        let shared = config.sidecars.iter().find(|(other, known)| {
+            **other != sidecar && matches!(known, SidecarConfig::Address(_)) && **known == form
+        });
+        if let Some((other, _)) = shared {
+            return fail(&format!("{sidecar} and {other} cannot share an address"));
+        }
+        config.sidecars.insert(sidecar, form);
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! `bottle.toml`: what a person wants of a bottle. Every key has a default, and so has the file.
+
+mod file;
+mod source;
+
+pub use source::Source;
+
+use crate::failure::{Failure, Kind, Outcome};
+use bottle_core::egress::Rules;
+use bottle_core::plan::Guest;
+use bottle_core::sidecar::Sidecar;
+use bottle_core::slug::Slug;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The file's name.
+pub const FILE: &str = "bottle.toml";
+
+/// What a person wants, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The bottle's name, where the file says one.
+    pub slug: Option<Slug>,
+    /// The virtual machine.
+    pub guest: Guest,
+    /// The active sidecars.
+    pub sidecars: BTreeMap<Sidecar, SidecarConfig>,
+    /// What the built-in egress proxy lets through.
+    pub egress: Rules,
+    /// The folder that the file is in: the project.
+    pub project: Option<PathBuf>,
+}
+
+/// How a person wants a sidecar served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SidecarConfig {
+    /// By the keeper itself.
+    Builtin,
+    /// By a program that the keeper starts; `{port}`, `{slug}` and `{stage}` are filled in.
+    Command(Vec<String>),
+    /// By a program that runs already.
+    Address(SocketAddr),
+}
+
+/// Processors and memory where nobody says otherwise: smolvm's own defaults. Only touched memory
+/// is taken from the host.
+const CPUS: u8 = 4;
+const MEMORY_MIB: u32 = 8192;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            slug: None,
+            guest: Guest {
+                image: None,
+                cpus: CPUS,
+                memory_mib: MEMORY_MIB,
+                workdir: None,
+                volumes: Vec::new(),
+                env: BTreeMap::new(),
+            },
+            sidecars: BTreeMap::from([(Sidecar::Pipelock, SidecarConfig::Builtin)]),
+            egress: Rules::default(),
+            project: None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file that was named, or the nearest one from `start` upwards, as git finds its
+    /// folder. Without one, the defaults.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] with file, line and key.
+    pub fn find(named: Option<&Path>, start: &Path) -> Outcome<Self> {
+        let path = match named {
+            Some(path) => path.to_owned(),
+            None => match start.ancestors().map(|dir| dir.join(FILE)).find(|path| path.is_file()) {
+                Some(path) => path,
+                None => return Ok(Self::default()),
+            },
+        };
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| Failure::new(Kind::Usage, format!("cannot read {}: {error}", path.display())))?;
+        let project = std::path::absolute(&path).ok().and_then(|path| path.parent().map(Path::to_owned));
+        file::parse(&Source::new(&path, &text), project)
+    }
+
+    /// The bottle's name: what the command line says, what the file says, or what its folder is called.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where none of them gives a name.
+    pub fn slug(&self, named: Option<Slug>, here: &Path) -> Outcome<Slug> {
+        let folder = self.project.as_deref().unwrap_or(here);
+        named
+            .or_else(|| self.slug.clone())
+            .or_else(|| folder.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name))
+            .ok_or_else(|| {
+                Failure::new(Kind::Usage, format!("the folder {} gives a bottle no name", folder.display()))
+                    .help("name it on the command line, or with `slug = \"...\"` in bottle.toml")
+            })
+    }
+}

@@ -1,0 +1,105 @@
+//! What a command may ask a keeper, and what it answers: one JSON line each, on a private socket.
+
+use super::counters::Snapshot;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::state::Folder;
+use anyhow::{Context, Result};
+use bottle_core::egress::{HostRule, Rules};
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// The longest request or answer.
+pub const MAX_LINE: u64 = 1 << 20;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A request to a keeper.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Request {
+    /// How are you?
+    Status,
+    /// From now on, live as long as the process with this id.
+    Adopt {
+        /// The machine's process.
+        pid: i32,
+    },
+    /// Say when the guest is connected.
+    AwaitGuest {
+        /// The most milliseconds to wait.
+        limit_ms: u64,
+    },
+    /// Let the agent reach these hosts too.
+    Allow {
+        /// The rule.
+        rule: HostRule,
+        /// Who says so.
+        by: String,
+    },
+    /// Take a host away.
+    Deny {
+        /// The rule.
+        rule: HostRule,
+        /// Who says so.
+        by: String,
+    },
+    /// End.
+    Stop,
+}
+
+/// A keeper's answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// It was not done, and why.
+    Failed {
+        /// In words.
+        why: String,
+    },
+    /// How the keeper is.
+    Status(Box<Status>),
+}
+
+/// How a keeper is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Whether a guest is connected.
+    pub guest: bool,
+    /// Whether a guest was ever connected.
+    pub guest_seen: bool,
+    /// How often gvproxy had to be started again.
+    pub jail_restarts: u32,
+    /// What passed and what did not.
+    pub counters: Snapshot,
+    /// What the egress proxy lets through now.
+    pub rules: Rules,
+}
+
+/// Asks a keeper something.
+///
+/// # Errors
+/// [`Kind::NoBottle`] where there is no keeper to ask.
+pub fn ask(folder: &Folder, request: &Request) -> Outcome<Answer> {
+    let stream = UnixStream::connect(folder.control()).map_err(|_| {
+        Failure::new(Kind::NoBottle, format!("bottle {} is not running", folder.slug()))
+            .help(format!("start it with `bottle up {}`", folder.slug()))
+    })?;
+    Ok(talk(stream, request)?)
+}
+
+fn talk(mut stream: UnixStream, request: &Request) -> Result<Answer> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_string(request)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).context("the keeper does not answer")?;
+    serde_json::from_str(&answer).context("the keeper's answer")
+}

@@ -1,0 +1,117 @@
+//! What stands behind each door: a built-in sidecar, or a relay to one that runs by itself.
+
+use super::{Shared, audit};
+use crate::resolve::{Form, Sidecars};
+use anyhow::{Context, Result};
+use bottle_core::sidecar::Sidecar;
+use serde_json::json;
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// The most connections through one door at a time.
+const MAX_CONNECTIONS: usize = 2048;
+const DIAL_LIMIT: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Serves a door until its jail ends.
+pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, form: &Form, listener: TcpListener) -> Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let shared = Arc::clone(shared);
+    match *form {
+        Form::Builtin => tokio::spawn(async move { shared.proxy.serve(listener).await }),
+        Form::Address { address } | Form::Command { address, .. } => {
+            tokio::spawn(async move { relay(&shared, sidecar, address, listener).await })
+        }
+    };
+    Ok(())
+}
+
+async fn relay(
+    shared: &Arc<Shared>,
+    sidecar: Sidecar,
+    address: SocketAddr,
+    listener: tokio::net::TcpListener,
+) {
+    let room = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(seat) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok((door, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            let _seat = seat;
+            let since = Instant::now();
+            let outcome = connect(door, address).await;
+            let mut details = json!({ "address": address, "ms": audit::millis(since.elapsed()) });
+            match outcome {
+                Ok((up, down)) => {
+                    details["bytes_up"] = up.into();
+                    details["bytes_down"] = down.into();
+                }
+                Err(error) => details["error"] = error.to_string().into(),
+            }
+            details["door"] = sidecar.name().into();
+            shared.audit.write("door", "connection", details);
+        });
+    }
+}
+
+async fn connect(mut door: TcpStream, address: SocketAddr) -> std::io::Result<(u64, u64)> {
+    let dialled = tokio::time::timeout(DIAL_LIMIT, TcpStream::connect(address)).await;
+    let mut sidecar = match dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+        Ok(stream) => stream,
+        Err(error) => {
+            // With nothing left to send, zero lingering turns the close into a reset: a refusal.
+            let _ = door.set_zero_linger();
+            return Err(error);
+        }
+    };
+    let _ = (door.set_nodelay(true), sidecar.set_nodelay(true));
+    tokio::io::copy_bidirectional(&mut door, &mut sidecar).await
+}
+
+/// Starts every sidecar that is a command, and keeps it running.
+pub fn start_commands(shared: &Arc<Shared>, sidecars: &Sidecars, log: &File) -> Result<()> {
+    for (sidecar, _) in shared.plan.doors.iter() {
+        if let Form::Command { command, .. } = sidecars.form(sidecar) {
+            let (shared, command, log) = (Arc::clone(shared), command.clone(), log.try_clone()?);
+            tokio::spawn(async move { keep_command(&shared, sidecar, &command, &log).await });
+        }
+    }
+    Ok(())
+}
+
+async fn keep_command(shared: &Arc<Shared>, sidecar: Sidecar, command: &[String], log: &File) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let since = Instant::now();
+        let ended = match run_command(command, log).await {
+            Ok(status) => status.to_string(),
+            Err(error) => format!("{error:#}"),
+        };
+        shared.audit.write("keeper", "sidecar-ended", json!({ "sidecar": sidecar, "how": ended }));
+        if since.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        tokio::time::sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
+async fn run_command(command: &[String], log: &File) -> Result<std::process::ExitStatus> {
+    let [program, arguments @ ..] = command else { anyhow::bail!("the command is empty") };
+    let mut child = tokio::process::Command::new(program);
+    child.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    child.kill_on_drop(true);
+    crate::process::die_with_parent(child.as_std_mut());
+    let mut child = child.spawn().with_context(|| format!("cannot run {program}"))?;
+    Ok(child.wait().await?)
+}

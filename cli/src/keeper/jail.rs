@@ -1,0 +1,169 @@
+//! The second wall: gvproxy in a network namespace that holds nothing but the doors.
+//!
+//! bubblewrap gives it an empty filesystem, no capabilities and no way to a host socket. The
+//! helper runs first inside, makes the doors there, hands them out and becomes gvproxy.
+
+use crate::preflight::Network;
+use crate::state::Folder;
+use anyhow::{Context, Result, bail};
+use bottle_core::plan::Plan;
+use bottle_guest::doors::MAX_DOORS;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags,
+    SocketType, recvmsg, socketpair,
+};
+use std::fs::File;
+use std::io::IoSliceMut;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The jail's one folder from outside, as gvproxy sees it.
+const INSIDE: &str = "/run/bottle";
+const LINK: &str = "link.sock";
+const START: Duration = Duration::from_secs(20);
+
+/// A running gvproxy, and what it takes to talk to it. It ends with the value.
+#[derive(Debug)]
+pub struct Jail {
+    child: Child,
+    /// The doors, in the order of the plan.
+    pub doors: Vec<TcpListener>,
+    /// Frames to and from gvproxy, one a packet.
+    pub link: OwnedFd,
+}
+
+/// Starts gvproxy in its jail.
+///
+/// # Errors
+/// Where it does not come up within 20 s; its last words are in the keeper's log.
+pub fn start(network: &Network, folder: &Folder, plan: &Plan, log: &File) -> Result<Jail> {
+    let link_path = folder.jail().join(LINK);
+    let _ = std::fs::remove_file(&link_path);
+    for stub in ["hosts", "resolv.conf"] {
+        // gvproxy before 0.8.8 refuses to start without them. Empty, they name nothing.
+        crate::state::write_private(&folder.jail().join(stub), b"")?;
+    }
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // What is handed down must survive exec.
+    rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty())?;
+    let mut child = command(network, folder, plan, &theirs, log)?
+        .spawn()
+        .with_context(|| format!("cannot start {}", network.bwrap.display()))?;
+    drop(theirs);
+    let ready = receive_doors(&ours, &mut child).and_then(|doors| {
+        if doors.len() != plan.doors.iter().count() {
+            bail!("the jail made {} doors", doors.len());
+        }
+        Ok((doors, connect(&link_path, &mut child)?))
+    });
+    match ready {
+        Ok((doors, link)) => Ok(Jail { child, doors, link }),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error.context("gvproxy did not come up in its jail"))
+        }
+    }
+}
+
+impl Jail {
+    /// The process to watch: bubblewrap's, which ends when gvproxy does.
+    pub fn pid(&self) -> Option<rustix::process::Pid> {
+        rustix::process::Pid::from_raw(i32::try_from(self.child.id()).ok()?)
+    }
+}
+
+impl Drop for Jail {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(network: &Network, folder: &Folder, plan: &Plan, hand: &OwnedFd, log: &File) -> Result<Command> {
+    let inside = |name: &str| format!("{INSIDE}/{name}");
+    let ports: Vec<String> = plan.doors.iter().map(|(_, port)| port.to_string()).collect();
+    let mut command = Command::new(&network.bwrap);
+    command.args(["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
+    command.args(["--clearenv", "--hostname", "jail", "--chdir", "/"]);
+    // Go's own resolver: no NSS module and no host resolver's socket is ever looked for.
+    command.args(["--setenv", "GODEBUG", "netdns=go"]);
+    for (host, guest) in [
+        (network.gvproxy.as_path(), "/bin/gvproxy"),
+        (&network.helper, "/bin/bottle-guest"),
+        (&folder.jail().join("hosts"), "/etc/hosts"),
+        (&folder.jail().join("resolv.conf"), "/etc/resolv.conf"),
+    ] {
+        command.arg("--ro-bind").arg(std::fs::canonicalize(host)?).arg(guest);
+    }
+    for library in ["/lib", "/lib64", "/usr/lib", "/usr/lib64"] {
+        // Debian links gvproxy against the C library.
+        command.args(["--ro-bind-try", library, library]);
+    }
+    command.arg("--bind").arg(folder.jail()).arg(INSIDE);
+    command.arg("--").args(["/bin/bottle-guest", "doors"]);
+    command.arg("--fd").arg(hand.as_raw_fd().to_string()).arg("--ports").arg(ports.join(","));
+    command.args(["--", "/bin/gvproxy"]);
+    command.args(plan.dialect.arguments(&inside("gvproxy.yaml"), &inside(LINK)));
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    Ok(command)
+}
+
+fn receive_doors(ours: &OwnedFd, child: &mut Child) -> Result<Vec<TcpListener>> {
+    wait_until(child, || {
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DOORS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0];
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        match recvmsg(ours, &mut [IoSliceMut::new(&mut byte)], &mut control, flags) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let rights = |message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        };
+        Ok(Some(control.drain().filter_map(rights).flatten().map(TcpListener::from).collect()))
+    })
+}
+
+fn connect(path: &Path, child: &mut Child) -> Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    // The longest frame must fit, and several should. The kernel caps this at net.core.wmem_max.
+    rustix::net::sockopt::set_socket_send_buffer_size(&socket, 1 << 20)?;
+    wait_until(child, || match rustix::net::connect(&socket, &address) {
+        Ok(()) => Ok(Some(())),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::CONNREFUSED) => Ok(None),
+        Err(error) => Err(error.into()),
+    })?;
+    Ok(socket)
+}
+
+/// Asks again and again, until there is an answer, the jail has ended or its time is over.
+fn wait_until<T>(child: &mut Child, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let end = Instant::now() + START;
+    loop {
+        if let Some(answer) = ask()? {
+            return Ok(answer);
+        }
+        if let Some(status) = child.try_wait()? {
+            bail!("it ended with {status}");
+        }
+        if Instant::now() > end {
+            bail!("it said nothing for {} s", START.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+impl AsFd for Jail {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}

@@ -1,0 +1,80 @@
+//! Starting a keeper.
+
+use super::READY;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::state::Folder;
+use anyhow::{Context, Result};
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+/// A keeper that was launched here. Unless a machine has adopted it, it ends with this value.
+#[derive(Debug)]
+pub struct Keeper {
+    child: Child,
+    owner: Option<OwnedFd>,
+}
+
+/// Launches a bottle's keeper and waits until it is ready.
+///
+/// # Errors
+/// [`Kind::Unavailable`] with its own words where it does not come up.
+pub fn launch(folder: &Folder) -> Outcome<Keeper> {
+    let (mut keeper, ready) = spawn(folder)?;
+    let mut line = String::new();
+    let read = BufReader::new(ready.take(4096)).read_line(&mut line).map_err(anyhow::Error::from);
+    match line.trim() {
+        READY => Ok(keeper),
+        why => {
+            keeper.end();
+            read?;
+            let why = if why.is_empty() { "it said nothing" } else { why };
+            Err(Failure::new(Kind::Unavailable, format!("the keeper did not start: {why}")).help(format!(
+                "its log is {}; `bottle doctor` checks this machine",
+                folder.keeper_log().display()
+            )))
+        }
+    }
+}
+
+fn spawn(folder: &Folder) -> Result<(Keeper, std::fs::File)> {
+    let (owner_read, owner_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let (ready_read, ready_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    for inherited in [&owner_read, &ready_write] {
+        rustix::io::fcntl_setfd(inherited, rustix::io::FdFlags::empty())?;
+    }
+    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.keeper_log());
+    let log = log.with_context(|| folder.keeper_log().display().to_string())?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("keeper").arg(folder.slug().as_str());
+    command.arg("--owner-fd").arg(owner_read.as_raw_fd().to_string());
+    command.arg("--ready-fd").arg(ready_write.as_raw_fd().to_string());
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // A process group of its own: Ctrl-C at the terminal is for the guest, not for the keeper.
+    command.process_group(0);
+    let child = command.spawn().context("cannot start the keeper")?;
+    Ok((Keeper { child, owner: Some(owner_write) }, ready_read.into()))
+}
+
+impl Keeper {
+    /// Leaves the keeper to its machine, which has adopted it.
+    pub fn leave(mut self) {
+        self.owner = None;
+        // It is nobody's child from here on, and reaped by init.
+        std::mem::forget(self);
+    }
+
+    fn end(&mut self) {
+        self.owner = None;
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,214 @@
+//! The way of a frame on the host: guest socket, guard, gvproxy, and back.
+//!
+//! Two plain threads, one each way, with a blocking read in each: nothing else touches a frame.
+//! Both cross the guard; there is no other path.
+
+use super::audit::Audit;
+use super::counters::Counters;
+use anyhow::Result;
+use bottle_core::guard::{Guard, Reply, Verdict};
+use bottle_core::wire;
+use rustix::net::{RecvFlags, SendFlags};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Room for a few of the longest frames, so that one read brings several.
+const STREAM_BUFFER: usize = 4 * (wire::HEADER_LEN + wire::MAX_FRAME);
+
+/// The link between a guest that comes and goes and a gvproxy that may be started again.
+pub struct Link {
+    guard: Guard,
+    counters: Arc<Counters>,
+    audit: Audit,
+    /// The helper's connection, the newest that there is.
+    guest: Mutex<Option<Arc<UnixStream>>>,
+    guest_came: Condvar,
+    guest_seen: AtomicBool,
+    gvproxy: Mutex<Option<Arc<OwnedFd>>>,
+    writing: Mutex<()>,
+    root_owned: bool,
+}
+
+impl Link {
+    /// A link without either end.
+    pub fn new(guard: Guard, counters: Arc<Counters>, audit: Audit) -> Arc<Self> {
+        Arc::new(Self {
+            guard,
+            counters,
+            audit,
+            guest: Mutex::new(None),
+            guest_came: Condvar::new(),
+            guest_seen: AtomicBool::new(false),
+            gvproxy: Mutex::new(None),
+            writing: Mutex::new(()),
+            root_owned: rustix::process::geteuid().is_root(),
+        })
+    }
+
+    /// Takes connections of the guest's helper for ever. The newest one counts: after a guest's
+    /// restart the old one may take its time to go.
+    pub fn listen(self: &Arc<Self>, listener: UnixListener) -> Result<()> {
+        let link = Arc::clone(self);
+        thread::Builder::new().name("guest".to_owned()).spawn(move || {
+            for stream in listener.incoming() {
+                match stream {
+                    Ok(stream) if link.may_connect(&stream) => link.adopt(Arc::new(stream)),
+                    Ok(_) => {}
+                    // Out of descriptors, most likely: try again, but not in a busy loop.
+                    Err(_) => thread::sleep(Duration::from_millis(100)),
+                }
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Puts a new gvproxy at the other end.
+    pub fn attach(self: &Arc<Self>, gvproxy: OwnedFd) -> Result<()> {
+        let gvproxy = Arc::new(gvproxy);
+        *lock(&self.gvproxy) = Some(Arc::clone(&gvproxy));
+        let link = Arc::clone(self);
+        thread::Builder::new().name("to-guest".to_owned()).spawn(move || {
+            let _ = link.pump_to_guest(&gvproxy);
+        })?;
+        Ok(())
+    }
+
+    /// Takes gvproxy away: what the guest sends goes nowhere until there is another.
+    pub fn detach(&self) {
+        if let Some(gvproxy) = lock(&self.gvproxy).take() {
+            let _ = rustix::net::shutdown(&*gvproxy, rustix::net::Shutdown::Both);
+        }
+    }
+
+    /// Whether a guest is connected, after waiting for one at most this long.
+    pub fn wait_for_guest(&self, limit: Duration) -> bool {
+        let guest = lock(&self.guest);
+        let waited = self.guest_came.wait_timeout_while(guest, limit, |guest| guest.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
+    }
+
+    /// Whether a guest was ever connected.
+    pub fn has_seen_guest(&self) -> bool {
+        self.guest_seen.load(Relaxed)
+    }
+
+    /// Only this bottle's own user may connect, and the user that smolvm made for its machine:
+    /// started by root, smolvm gives each machine a user of its own, from 2,000,000 up.
+    fn may_connect(&self, stream: &UnixStream) -> bool {
+        const FIRST_MACHINE_USER: u32 = 2_000_000;
+        let Ok(peer) = rustix::net::sockopt::socket_peercred(stream) else { return false };
+        peer.uid == rustix::process::geteuid() || (self.root_owned && peer.uid.as_raw() >= FIRST_MACHINE_USER)
+    }
+
+    fn adopt(self: &Arc<Self>, stream: Arc<UnixStream>) {
+        if let Some(old) = lock(&self.guest).replace(Arc::clone(&stream)) {
+            let _ = old.shutdown(Shutdown::Both);
+        }
+        self.guest_seen.store(true, Relaxed);
+        self.guest_came.notify_all();
+        let link = Arc::clone(self);
+        let spawned = thread::Builder::new().name("from-guest".to_owned()).spawn(move || {
+            let _ = link.pump_from_guest(&stream);
+            let _ = stream.shutdown(Shutdown::Both);
+            let mut guest = lock(&link.guest);
+            if guest.as_ref().is_some_and(|current| Arc::ptr_eq(current, &stream)) {
+                *guest = None;
+            }
+        });
+        if spawned.is_err() {
+            *lock(&self.guest) = None;
+        }
+    }
+
+    fn pump_from_guest(&self, stream: &Arc<UnixStream>) -> io::Result<()> {
+        let mut buffer = vec![0; STREAM_BUFFER];
+        let mut reply = Reply::default();
+        let mut filled = 0;
+        loop {
+            let read = (&**stream).read(&mut buffer[filled..])?;
+            if read == 0 {
+                return Ok(());
+            }
+            filled += read;
+            let mut rest = &buffer[..filled];
+            while let Some(split) = wire::split_frame(rest).map_err(io::Error::other)? {
+                rest = split.rest;
+                self.decide(split.frame, stream, &mut reply)?;
+            }
+            let left = rest.len();
+            buffer.copy_within(filled - left..filled, 0);
+            filled = left;
+        }
+    }
+
+    fn decide(&self, frame: &[u8], stream: &Arc<UnixStream>, reply: &mut Reply) -> io::Result<()> {
+        match self.guard.from_guest(frame, reply) {
+            Verdict::Forward => {
+                self.counters.from_guest(frame.len());
+                let gvproxy = lock(&self.gvproxy).clone();
+                if let Some(gvproxy) = gvproxy {
+                    // A gvproxy that has gone is the keeper's to start again; the frame is lost.
+                    let _ = rustix::io::retry_on_intr(|| {
+                        rustix::net::send(&*gvproxy, frame, SendFlags::NOSIGNAL)
+                    });
+                }
+                Ok(())
+            }
+            Verdict::Answer(answer) => self.write(stream, answer),
+            Verdict::Refuse(refusal, answer) => {
+                self.counters.refused(refusal);
+                self.audit.refused(refusal, frame);
+                answer.map_or(Ok(()), |answer| self.write(stream, answer))
+            }
+        }
+    }
+
+    fn pump_to_guest(&self, gvproxy: &OwnedFd) -> io::Result<()> {
+        let mut buffer = vec![0; wire::MAX_FRAME + 1];
+        loop {
+            let len = rustix::io::retry_on_intr(|| {
+                rustix::net::recv(gvproxy, buffer.as_mut_slice(), RecvFlags::empty()).map(|(len, _)| len)
+            })?;
+            if len == 0 {
+                return Ok(());
+            }
+            let frame = &buffer[..len];
+            if let Err(refusal) = self.guard.to_guest(frame) {
+                self.counters.dropped(refusal);
+                continue;
+            }
+            let guest = lock(&self.guest).clone();
+            let Some(guest) = guest else { continue };
+            self.counters.to_guest(len);
+            if self.write(&guest, frame).is_err() {
+                let _ = guest.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    /// Writes one frame whole. A frame's bytes never mix with another's: both threads write here.
+    fn write(&self, stream: &Arc<UnixStream>, frame: &[u8]) -> io::Result<()> {
+        let Some(header) = wire::header(frame.len()) else { return Ok(()) };
+        let _one_at_a_time = lock(&self.writing);
+        let mut stream = &**stream;
+        let written = stream.write_vectored(&[IoSlice::new(&header), IoSlice::new(frame)])?;
+        match written.checked_sub(header.len()) {
+            Some(done) => stream.write_all(&frame[done..]),
+            None => {
+                stream.write_all(&header[written..])?;
+                stream.write_all(frame)
+            }
+        }
+    }
+}
+
+/// A lock whose holder panicked protects nothing that could be half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,206 @@
+//! The keeper: one host process per bottle, alive as long as the bottle.
+//!
+//! It owns the socket that smolvm mounts, the guard, gvproxy in its jail, the doors, the built-in
+//! sidecars and the audit log. When it dies, its children die with it, and the guest reaches
+//! nothing.
+
+pub mod audit;
+pub mod control;
+pub mod counters;
+mod doors;
+mod jail;
+mod launch;
+mod link;
+mod owner;
+mod requests;
+
+pub use launch::{Keeper, launch};
+
+use crate::preflight::Network;
+use crate::proxy::Proxy;
+use crate::resolve::Sidecars;
+use crate::state::{Folder, Home, Lock};
+use anyhow::{Context, Result, anyhow, bail};
+use audit::Audit;
+use bottle_core::plan::Plan;
+use bottle_core::slug::Slug;
+use counters::Counters;
+use jail::Jail;
+use link::Link;
+use owner::Owner;
+use serde_json::json;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What launched the keeper reads one line: this word, or why it did not start.
+const READY: &str = "ready";
+
+/// Pauses before gvproxy is started again: one second at first, doubled up to half a minute.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Everything that the parts of a keeper share.
+struct Shared {
+    folder: Folder,
+    plan: Plan,
+    counters: Arc<Counters>,
+    audit: Audit,
+    link: Arc<Link>,
+    proxy: Arc<Proxy>,
+    owner: Owner,
+    started: Instant,
+    jail_restarts: std::sync::atomic::AtomicU32,
+}
+
+/// Runs a keeper until its bottle ends.
+///
+/// # Errors
+/// What kept it from starting, which it also tells whoever launched it.
+pub fn main(slug: &Slug, owner: OwnedFd, ready: OwnedFd) -> Result<()> {
+    let mut ready = File::from(ready);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        match start(slug, owner).await {
+            Ok(started) => {
+                writeln!(ready, "{READY}")?;
+                drop(ready);
+                serve(started).await
+            }
+            Err(error) => {
+                writeln!(ready, "{error:#}")?;
+                Err(error)
+            }
+        }
+    });
+    // A blocking call in flight, a name being looked up, must not keep the keeper alive.
+    runtime.shutdown_background();
+    result
+}
+
+/// A keeper that is ready to serve.
+struct Started {
+    shared: Arc<Shared>,
+    network: Network,
+    jail: Jail,
+    control: tokio::net::UnixListener,
+    log: File,
+    _lock: Lock,
+}
+
+async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
+    let folder = Home::find()?.bottle(slug);
+    let lock = folder.lock_keeper()?.ok_or_else(|| anyhow!("bottle {slug} has a keeper already"))?;
+    let plan = folder.read_plan()?;
+    let network = Network::find()?;
+    if network.dialect != plan.dialect {
+        bail!("gvproxy was replaced since bottle {slug} was planned");
+    }
+    let sidecars = Sidecars::read(&folder)?;
+    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.keeper_log())?;
+    let audit = Audit::open(&folder.audit())?;
+    let counters = Arc::new(Counters::default());
+    let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone());
+    let proxy = Proxy::new(slug.clone(), plan.egress.clone(), audit.clone());
+    let owner = Owner::new(owner)?;
+
+    let root = rustix::process::geteuid().is_root();
+    let guest = bind(&folder.guest_socket(), if root { 0o666 } else { 0o600 })?;
+    let control = bind(&folder.control(), 0o600)?;
+    control.set_nonblocking(true)?;
+    let control = tokio::net::UnixListener::from_std(control)?;
+    let shared = Arc::new(Shared {
+        folder,
+        plan,
+        counters,
+        audit,
+        link,
+        proxy,
+        owner,
+        started: Instant::now(),
+        jail_restarts: 0.into(),
+    });
+    doors::start_commands(&shared, &sidecars, &log)?;
+    let jail = open(&shared, &network, &sidecars, &log)?;
+    shared.link.listen(guest)?;
+    shared.audit.write(
+        "keeper",
+        "started",
+        json!({ "doors": shared.plan.doors, "rules": shared.proxy.rules() }),
+    );
+    Ok(Started { shared, network, jail, control, log, _lock: lock })
+}
+
+/// Starts a jail and puts it to work.
+fn open(shared: &Arc<Shared>, network: &Network, sidecars: &Sidecars, log: &File) -> Result<Jail> {
+    let mut jail = jail::start(network, &shared.folder, &shared.plan, log)?;
+    for ((sidecar, _), listener) in shared.plan.doors.iter().zip(std::mem::take(&mut jail.doors)) {
+        doors::serve(shared, sidecar, sidecars.form(sidecar), listener)?;
+    }
+    shared.link.attach(rustix::io::dup(&jail.link)?)?;
+    Ok(jail)
+}
+
+async fn serve(started: Started) -> Result<()> {
+    let Started { shared, network, jail, control, log, _lock } = started;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = Arc::new(tokio::sync::Notify::new());
+    tokio::spawn(requests::serve(Arc::clone(&shared), control, Arc::clone(&stop)));
+    let why = tokio::select! {
+        () = shared.owner.gone() => "its owner ended",
+        _ = terminate.recv() => "it was terminated",
+        _ = interrupt.recv() => "it was interrupted",
+        () = stop.notified() => "it was asked to",
+        error = keep_jail(&shared, &network, jail, &log) => return error,
+    };
+    shared.audit.write("keeper", "stopped", json!({ "why": why, "counters": shared.counters.snapshot() }));
+    shared.audit.flush();
+    let _ = fs::remove_file(shared.folder.control());
+    let _ = fs::remove_file(shared.folder.guest_socket());
+    Ok(())
+}
+
+/// Watches gvproxy, and starts it again when it ends. Meanwhile the guest reaches nothing.
+async fn keep_jail(shared: &Arc<Shared>, network: &Network, jail: Jail, log: &File) -> Result<()> {
+    let sidecars = Sidecars::read(&shared.folder)?;
+    let mut jail = jail;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let since = Instant::now();
+        let pid = jail.pid().context("the jail's process id")?;
+        owner::ended(&rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?).await?;
+        shared.link.detach();
+        drop(jail);
+        shared.audit.write("keeper", "gvproxy-ended", json!({}));
+        if since.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        jail = loop {
+            tokio::time::sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+            match open(shared, network, &sidecars, log) {
+                Ok(jail) => break jail,
+                Err(error) => {
+                    shared.audit.write("keeper", "gvproxy-failed", json!({ "why": format!("{error:#}") }));
+                }
+            }
+        };
+        shared.jail_restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        shared.audit.write("keeper", "gvproxy-restarted", json!({}));
+    }
+}
+
+fn bind(path: &Path, mode: u32) -> Result<UnixListener> {
+    // The keeper's lock is held, so a socket that is there has nobody behind it.
+    let _ = fs::remove_file(path);
+    let listener = UnixListener::bind(path).with_context(|| path.display().to_string())?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    Ok(listener)
+}

@@ -1,0 +1,16 @@
+//! `bottle`: the shell around `bottle-core`.
+//!
+//! Everything here touches the host. The way of a byte is in [`keeper`]; the way of a request in
+//! [`proxy`]; the way of a command in [`commands`].
+
+pub mod args;
+pub mod commands;
+pub mod config;
+pub mod failure;
+pub mod keeper;
+pub mod preflight;
+pub mod process;
+pub mod proxy;
+pub mod resolve;
+pub mod smolvm;
+pub mod state;

@@ -1,0 +1,103 @@
+//! Dialling what was checked.
+
+use bottle_core::egress::{Denial, HostName, Rules, authority};
+use hyper::Uri;
+use hyper_util::rt::TokioIo;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
+const DIAL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Opens connections to hosts that the rules allow, at addresses that they allow.
+#[derive(Clone)]
+pub struct Dialer {
+    rules: Arc<RwLock<Rules>>,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DialError {
+    /// A rule is against it.
+    #[error("{0}")]
+    Denied(Denial),
+    /// The name does not resolve.
+    #[error("{0} does not resolve")]
+    Resolve(HostName),
+    /// Nobody answers.
+    #[error("{0} does not answer: {1}")]
+    Unreachable(HostName, String),
+}
+
+impl Dialer {
+    pub fn new(rules: Arc<RwLock<Rules>>) -> Self {
+        Self { rules }
+    }
+
+    /// Whether a request may leave at all, before its name is resolved.
+    pub fn check(&self, host: &HostName, port: u16) -> Result<(), Denial> {
+        self.read(|rules| rules.check(host, port))
+    }
+
+    pub fn read<T>(&self, look: impl FnOnce(&Rules) -> T) -> T {
+        look(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Resolves `host` and connects to one of its addresses. If any of them is forbidden, none is
+    /// tried: a name that mixes public and private addresses is up to no good.
+    pub async fn dial(&self, host: &HostName, port: u16) -> Result<TcpStream, DialError> {
+        self.check(host, port).map_err(DialError::Denied)?;
+        let addresses = self.resolve(host, port).await?;
+        for &address in &addresses {
+            self.read(|rules| rules.check_address(host, address)).map_err(DialError::Denied)?;
+        }
+        let mut last = DialError::Resolve(host.clone());
+        for address in addresses {
+            let dialled = TcpStream::connect(SocketAddr::new(address, port));
+            match tokio::time::timeout(DIAL_LIMIT, dialled).await {
+                Ok(Ok(stream)) => {
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => last = DialError::Unreachable(host.clone(), error.to_string()),
+                Err(_) => last = DialError::Unreachable(host.clone(), "it takes too long".to_owned()),
+            }
+        }
+        Err(last)
+    }
+
+    async fn resolve(&self, host: &HostName, port: u16) -> Result<Vec<IpAddr>, DialError> {
+        if let Some(address) = self.read(|rules| rules.hosts.get(host).copied()) {
+            return Ok(vec![address]);
+        }
+        let looked_up = tokio::net::lookup_host((host.as_str(), port));
+        match tokio::time::timeout(RESOLVE_LIMIT, looked_up).await {
+            Ok(Ok(found)) => Ok(found.map(|address| address.ip()).collect()),
+            _ => Err(DialError::Resolve(host.clone())),
+        }
+    }
+}
+
+impl tower_service::Service<Uri> for Dialer {
+    type Response = TokioIo<TcpStream>;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let dialer = self.clone();
+        Box::pin(async move {
+            let text = uri.authority().map_or("", |authority| authority.as_str());
+            let (host, port) = authority(text, 80).map_err(|_| DialError::Denied(Denial::Unreadable))?;
+            Ok(TokioIo::new(dialer.dial(&host, port).await?))
+        })
+    }
+}

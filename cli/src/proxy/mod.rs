@@ -1,0 +1,125 @@
+//! The built-in egress proxy behind the `pipelock` door: HTTP/1.1, CONNECT and absolute-form,
+//! default deny.
+//!
+//! What may leave is decided by `bottle_core::egress`; this carries it out. It dials the address
+//! that it checked, so a name that changes its mind in between gains nothing.
+
+mod dial;
+mod plain;
+mod reply;
+mod tunnel;
+
+use crate::keeper::audit::Audit;
+use crate::state::{Folder, write_private};
+use anyhow::Result;
+use bottle_core::egress::{Denial, Rules};
+use bottle_core::slug::Slug;
+use dial::Dialer;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use reply::Body;
+use serde_json::{Value, json};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// The most connections at a time. More wait to be accepted; they harm nobody.
+const MAX_CONNECTIONS: usize = 2048;
+/// How long a client may take to say what it wants.
+const HEADER_LIMIT: Duration = Duration::from_secs(15);
+/// The longest request head, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+/// Connections to one upstream that are kept for the next request.
+const IDLE_PER_HOST: usize = 64;
+
+/// The egress proxy of one bottle.
+pub struct Proxy {
+    slug: Slug,
+    rules: Arc<RwLock<Rules>>,
+    audit: Audit,
+    client: Client<Dialer, Incoming>,
+    dialer: Dialer,
+    room: Arc<Semaphore>,
+}
+
+impl Proxy {
+    /// A proxy with these rules.
+    pub fn new(slug: Slug, rules: Rules, audit: Audit) -> Arc<Self> {
+        let rules = Arc::new(RwLock::new(rules));
+        let dialer = Dialer::new(Arc::clone(&rules));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .build(dialer.clone());
+        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        Arc::new(Self { slug, rules, audit, client, dialer, room })
+    }
+
+    /// The rules now.
+    pub fn rules(&self) -> Rules {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the rules, on disk first.
+    pub fn change(&self, folder: &Folder, change: impl FnOnce(&mut Rules)) -> Result<()> {
+        let mut rules = self.rules();
+        change(&mut rules);
+        let mut plan = folder.read_plan()?;
+        plan.egress = rules.clone();
+        write_private(&folder.plan(), serde_json::to_string_pretty(&plan)?.as_bytes())?;
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        Ok(())
+    }
+
+    /// Serves a door until its listener fails, as it does when its jail ends.
+    pub async fn serve(self: &Arc<Self>, listener: TcpListener) {
+        let mut failures = 0;
+        while failures < 10 {
+            let Ok(seat) = Arc::clone(&self.room).acquire_owned().await else { return };
+            let Ok((stream, _)) = listener.accept().await else {
+                failures += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            failures = 0;
+            let _ = stream.set_nodelay(true);
+            let proxy = Arc::clone(self);
+            tokio::spawn(async move {
+                let _seat = seat;
+                let service = service_fn(|request| Self::answer(Arc::clone(&proxy), request));
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEADER_LIMIT)
+                    .max_buf_size(MAX_HEAD)
+                    .preserve_header_case(true)
+                    .serve_connection(TokioIo::new(stream), service);
+                let _ = connection.with_upgrades().await;
+            });
+        }
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, std::convert::Infallible> {
+        Ok(if request.method() == Method::CONNECT {
+            tunnel::open(&self, request).await
+        } else {
+            plain::forward(&self, request).await
+        })
+    }
+
+    fn log(&self, event: &'static str, details: Value) {
+        self.audit.write("pipelock", event, details);
+    }
+
+    /// Refuses a request, in the log and to the agent.
+    fn refuse(&self, what: &str, denial: &Denial) -> Response<Body> {
+        self.log("refused", json!({ "request": what, "reason": denial.name(), "why": denial.to_string() }));
+        reply::denied(&self.slug, denial)
+    }
+}

@@ -1,0 +1,127 @@
+//! From what a person wrote to a plan: one port for each active sidecar.
+
+use crate::config::{Config, SidecarConfig};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::state::{Folder, write_private};
+use anyhow::{Context, Result};
+use bottle_core::gvproxy::Dialect;
+use bottle_core::plan::{Doors, Plan};
+use bottle_core::ports;
+use bottle_core::sidecar::Sidecar;
+use bottle_core::slug::Slug;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+/// How a sidecar is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// By the keeper itself.
+    Builtin,
+    /// By a program that the keeper starts.
+    Command {
+        /// The program and its arguments.
+        command: Vec<String>,
+        /// Where it listens.
+        address: SocketAddr,
+    },
+    /// By a program that runs already.
+    Address {
+        /// Where it listens.
+        address: SocketAddr,
+    },
+}
+
+/// How each active sidecar of a bottle is served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sidecars(BTreeMap<Sidecar, Form>);
+
+impl Sidecars {
+    /// How this one is served.
+    pub fn form(&self, sidecar: Sidecar) -> &Form {
+        self.0.get(&sidecar).unwrap_or(&Form::Builtin)
+    }
+
+    /// Reads what [`Sidecars::write`] wrote.
+    pub fn read(folder: &Folder) -> Result<Self> {
+        let path = folder.sidecars();
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    /// Writes it into a bottle's folder.
+    pub fn write(&self, folder: &Folder) -> Result<()> {
+        write_private(&folder.sidecars(), serde_json::to_string_pretty(self)?.as_bytes())
+    }
+}
+
+/// Everything that is decided before a bottle starts.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The plan.
+    pub plan: Plan,
+    /// How its sidecars are served.
+    pub sidecars: Sidecars,
+}
+
+/// Resolves a configuration.
+///
+/// # Errors
+/// Where no port is free or the configuration contradicts itself.
+pub fn resolve(slug: &Slug, config: &Config, dialect: Dialect, folder: &Folder) -> Outcome<Resolved> {
+    let active: BTreeSet<Sidecar> = config.sidecars.keys().copied().collect();
+    let hosted: BTreeSet<Sidecar> = active
+        .iter()
+        .copied()
+        .filter(|sidecar| matches!(config.sidecars[sidecar], SidecarConfig::Command(_)))
+        .collect();
+    let ports = allocate(slug, &active, &hosted)?;
+    let usage = |error: String| Failure::new(Kind::Usage, error);
+    let doors = Doors::try_from(ports).map_err(|error| usage(error.to_string()))?;
+    let forms = doors.iter().map(|(sidecar, port)| {
+        let form = match &config.sidecars[&sidecar] {
+            SidecarConfig::Builtin => Form::Builtin,
+            SidecarConfig::Address(address) => Form::Address { address: *address },
+            SidecarConfig::Command(words) => Form::Command {
+                command: words.iter().map(|word| fill(word, port, slug, folder)).collect(),
+                address: (Ipv4Addr::LOCALHOST, port).into(),
+            },
+        };
+        (sidecar, form)
+    });
+    let sidecars = Sidecars(forms.collect());
+    let plan = Plan::new(slug.clone(), dialect, doors, config.guest.clone(), config.egress.clone());
+    Ok(Resolved { plan: plan.map_err(|error| usage(error.to_string()))?, sidecars })
+}
+
+/// Allocates ports. A sidecar that will listen on the host's loopback gets one that can be bound
+/// there now; inside the jail every port is free.
+fn allocate(
+    slug: &Slug,
+    active: &BTreeSet<Sidecar>,
+    hosted: &BTreeSet<Sidecar>,
+) -> Outcome<BTreeMap<Sidecar, u16>> {
+    let mut taken = BTreeSet::new();
+    loop {
+        let ports = ports::allocate(slug, active, &taken)
+            .map_err(|error| Failure::new(Kind::Unavailable, error.to_string()))?;
+        let busy: BTreeSet<u16> = ports
+            .iter()
+            .filter(|(sidecar, port)| {
+                hosted.contains(sidecar) && TcpListener::bind((Ipv4Addr::LOCALHOST, **port)).is_err()
+            })
+            .map(|(_, &port)| port)
+            .collect();
+        if busy.is_empty() {
+            return Ok(ports);
+        }
+        taken.extend(busy);
+    }
+}
+
+fn fill(word: &str, port: u16, slug: &Slug, folder: &Folder) -> String {
+    word.replace("{port}", &port.to_string())
+        .replace("{slug}", slug.as_str())
+        .replace("{stage}", &folder.state().display().to_string())
+}

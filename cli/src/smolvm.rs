@@ -1,0 +1,181 @@
+//! The `smolvm` command, driven from outside.
+
+use crate::failure::{Failure, Kind, Outcome};
+use crate::preflight::Smolvm;
+use anyhow::{Context, Result};
+use bottle_core::slug::Slug;
+use bottle_core::smolfile::GUEST_SOCKET;
+use serde::Deserialize;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// The label that marks a machine as ours.
+const LABEL: &str = "bottle";
+
+/// One machine, as `smolvm machine ls --json` shows it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Machine {
+    /// Its name.
+    pub name: String,
+    /// `running`, `stopped`, ...
+    pub state: String,
+    /// The process of the virtual machine.
+    pub pid: Option<i32>,
+    /// What its maker wrote on it.
+    #[serde(default)]
+    pub labels: std::collections::BTreeMap<String, String>,
+}
+
+impl Machine {
+    /// Whether its process runs.
+    pub fn is_running(&self) -> bool {
+        self.state == "running"
+    }
+
+    /// The bottle that it belongs to, if it is one of ours.
+    pub fn bottle(&self) -> Option<Slug> {
+        self.labels.get(LABEL).and_then(|slug| slug.parse().ok())
+    }
+}
+
+impl Smolvm {
+    /// A call of smolvm, with its libraries where it finds them.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        if let Some(dir) = &self.lib_dir {
+            command.env("SMOLVM_LIB_DIR", dir);
+        }
+        command
+    }
+
+    /// Every machine that smolvm knows.
+    pub fn machines(&self) -> Result<Vec<Machine>> {
+        let output = self.command().args(["machine", "ls", "--json"]).stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            anyhow::bail!("smolvm cannot list its machines: {}", last_words(&output));
+        }
+        serde_json::from_slice(&output.stdout).context("smolvm's list of machines")
+    }
+
+    /// The machine of a bottle.
+    pub fn machine(&self, slug: &Slug) -> Result<Option<Machine>> {
+        let name = slug.machine_name();
+        Ok(self.machines()?.into_iter().find(|machine| machine.name == name))
+    }
+
+    /// Makes a bottle's machine.
+    pub fn create(&self, slug: &Slug, smolfile: &Path, guest_socket: &Path) -> Outcome {
+        let mut command = self.command();
+        command.args(["machine", "create", "--name", &slug.machine_name()]);
+        command.arg("--label").arg(format!("{LABEL}={slug}"));
+        command.arg("--smolfile").arg(smolfile);
+        command.arg("--mount-socket").arg(socket_pair(guest_socket));
+        self.finish(command, "create")
+    }
+
+    /// Starts a bottle's machine.
+    pub fn start(&self, slug: &Slug) -> Outcome {
+        let mut command = self.command();
+        command.args(["machine", "start", "--name", &slug.machine_name()]);
+        self.finish(command, "start")
+    }
+
+    /// Stops a bottle's machine.
+    pub fn stop(&self, slug: &Slug) -> Outcome {
+        let mut command = self.command();
+        command.args(["machine", "stop", "--name", &slug.machine_name()]);
+        self.finish(command, "stop")
+    }
+
+    /// Deletes a machine with its disk.
+    pub fn delete(&self, machine: &str) -> Outcome {
+        let mut command = self.command();
+        command.args(["machine", "delete", "--name", machine, "-f"]);
+        self.finish(command, "delete")
+    }
+
+    /// Starts a program in the guest and leaves it there.
+    pub fn detach(&self, slug: &Slug, words: &[String]) -> Outcome {
+        let mut command = self.command();
+        command.args(["machine", "exec", "--name", &slug.machine_name(), "--detach", "--"]).args(words);
+        self.finish(command, "exec")
+    }
+
+    /// A call that runs a program in the guest.
+    pub fn exec(&self, slug: &Slug, terminal: Terminal, words: &[String]) -> Command {
+        let mut command = self.command();
+        command.args(["machine", "exec", "--name", &slug.machine_name()]);
+        command.args(terminal.options()).arg("--").args(words);
+        command
+    }
+
+    /// A call that runs a program in a machine that is gone afterwards.
+    pub fn run(&self, smolfile: &Path, guest_socket: &Path, terminal: Terminal, words: &[String]) -> Command {
+        let mut command = self.command();
+        command.args(["machine", "run", "--smolfile"]).arg(smolfile);
+        command.arg("--mount-socket").arg(socket_pair(guest_socket));
+        command.args(terminal.options()).arg("--").args(words);
+        command
+    }
+
+    fn finish(&self, mut command: Command, verb: &str) -> Outcome {
+        let output = command.stdin(Stdio::null()).output().map_err(|error| {
+            Failure::new(Kind::Unavailable, format!("cannot run {}: {error}", self.path.display()))
+        })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Kind::Guest,
+            format!("smolvm could not {verb} the machine: {}", last_words(&output)),
+        ))
+    }
+}
+
+/// How a guest's program is connected to this process's own streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// Standard input is a pipe, a file or nothing.
+    Pipe,
+    /// Both ends are a terminal.
+    Tty,
+}
+
+impl Terminal {
+    /// What this process's own streams call for.
+    pub fn here() -> Self {
+        let tty = |fd| rustix::termios::isatty(fd);
+        if tty(rustix::stdio::stdin()) && tty(rustix::stdio::stdout()) { Self::Tty } else { Self::Pipe }
+    }
+
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Pipe => &["-i"],
+            Self::Tty => &["-i", "-t"],
+        }
+    }
+}
+
+fn socket_pair(host: &Path) -> OsString {
+    let mut pair = host.as_os_str().to_owned();
+    pair.push(":");
+    pair.push(GUEST_SOCKET);
+    pair
+}
+
+/// The last lines of what a failed call said.
+fn last_words(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| {
+            !line.is_empty() && !line.starts_with("note:") && !line.starts_with("Starting machine")
+        })
+        .collect();
+    match lines[lines.len().saturating_sub(3)..].join(" ") {
+        words if words.is_empty() => format!("it ended with {}", output.status),
+        words => words.trim_start_matches("Error: ").to_owned(),
+    }
+}

@@ -1,0 +1,263 @@
+//! Where a bottle's files are.
+//!
+//! Two folders per bottle. The state folder is private (0700, its files 0600): the plan, the
+//! rendered files, the log, the locks. The runtime folder holds what the virtual machine's process
+//! has to reach, which smolvm runs as a user of its own when it is started by root: the guest
+//! socket and the helper.
+
+use crate::failure::{Failure, Kind, Outcome};
+use anyhow::{Context, Result};
+use bottle_core::plan::Plan;
+use bottle_core::slug::Slug;
+use rustix::fs::{FlockOperation, flock};
+use std::env;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The folders of every bottle of this user.
+#[derive(Clone, Debug)]
+pub struct Home {
+    state: PathBuf,
+    runtime: PathBuf,
+}
+
+/// The folders of one bottle.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    slug: Slug,
+    state: PathBuf,
+    runtime: PathBuf,
+}
+
+/// A lock that is held as long as the value lives, and by nobody after its process dies.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "the lock is the open file")] File);
+
+impl Home {
+    /// The folders that the environment names: `XDG_STATE_HOME` and `XDG_RUNTIME_DIR`, or where
+    /// the XDG base directory specification puts them. `BOTTLE_STATE_DIR` and `BOTTLE_RUNTIME_DIR`
+    /// come first.
+    ///
+    /// # Errors
+    /// Where there is no home folder to put state into.
+    pub fn find() -> Outcome<Self> {
+        let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = absolute("BOTTLE_STATE_DIR")
+            .or_else(|| absolute("XDG_STATE_HOME").map(|dir| dir.join("bottle")))
+            .or_else(|| absolute("HOME").map(|dir| dir.join(".local/state/bottle")))
+            .ok_or_else(|| {
+                Failure::new(Kind::Unavailable, "there is no home folder to keep state in")
+                    .help("set HOME, XDG_STATE_HOME or BOTTLE_STATE_DIR to an absolute path")
+            })?;
+        let runtime = absolute("BOTTLE_RUNTIME_DIR")
+            // Root's own runtime folder is closed to the user that smolvm runs a machine as.
+            .or_else(|| rustix::process::geteuid().is_root().then(|| PathBuf::from("/run/bottle")))
+            .or_else(|| absolute("XDG_RUNTIME_DIR").map(|dir| dir.join("bottle")))
+            .unwrap_or_else(|| state.join(".run"));
+        Ok(Self { state, runtime })
+    }
+
+    /// The folders of one bottle, which need not exist.
+    pub fn bottle(&self, slug: &Slug) -> Folder {
+        Folder {
+            slug: slug.clone(),
+            state: self.state.join(slug.as_str()),
+            runtime: self.runtime.join(slug.as_str()),
+        }
+    }
+
+    /// Every bottle that has a folder, in the order of their names.
+    pub fn bottles(&self) -> Result<Vec<Folder>> {
+        let mut slugs: Vec<Slug> = Vec::new();
+        for root in [&self.state, &self.runtime] {
+            let entries = match fs::read_dir(root) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error).with_context(|| root.display().to_string()),
+            };
+            for entry in entries {
+                if let Some(slug) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+                    slugs.push(slug);
+                }
+            }
+        }
+        slugs.sort();
+        slugs.dedup();
+        Ok(slugs.iter().map(|slug| self.bottle(slug)).collect())
+    }
+}
+
+impl Folder {
+    /// The bottle's name.
+    pub fn slug(&self) -> &Slug {
+        &self.slug
+    }
+
+    /// The resolved plan.
+    pub fn plan(&self) -> PathBuf {
+        self.state.join("plan.json")
+    }
+
+    /// How each sidecar is served.
+    pub fn sidecars(&self) -> PathBuf {
+        self.state.join("sidecars.json")
+    }
+
+    /// The rendered Smolfile.
+    pub fn smolfile(&self) -> PathBuf {
+        self.state.join("smolfile.toml")
+    }
+
+    /// The rendered gvproxy configuration, inside the one folder that the jail sees.
+    pub fn gvproxy(&self) -> PathBuf {
+        self.jail().join("gvproxy.yaml")
+    }
+
+    /// The one folder that the jail sees.
+    pub fn jail(&self) -> PathBuf {
+        self.state.join("jail")
+    }
+
+    /// The decisions of the bottle's parts.
+    pub fn audit(&self) -> PathBuf {
+        self.state.join("audit.jsonl")
+    }
+
+    /// What the keeper and its children print.
+    pub fn keeper_log(&self) -> PathBuf {
+        self.state.join("keeper.log")
+    }
+
+    /// Where the keeper takes requests from its user.
+    pub fn control(&self) -> PathBuf {
+        self.runtime.join("control.sock")
+    }
+
+    /// The socket that smolvm mounts into the guest.
+    pub fn guest_socket(&self) -> PathBuf {
+        self.runtime.join("guest.sock")
+    }
+
+    /// The folder that the guest sees the helper in.
+    pub fn helper_dir(&self) -> PathBuf {
+        self.runtime.join("guest")
+    }
+
+    /// Where the bottle's state is.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Whether there is anything of this bottle on disk.
+    pub fn exists(&self) -> bool {
+        self.state.exists() || self.runtime.exists()
+    }
+
+    /// Makes the folders.
+    pub fn create(&self) -> Result<()> {
+        private_dir(&self.state)?;
+        private_dir(&self.jail())?;
+        // Passable and not readable: the virtual machine's process has to reach what is inside.
+        for dir in [self.runtime.parent().unwrap_or(&self.runtime), &self.runtime, &self.helper_dir()] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o711)
+                .create(dir)
+                .with_context(|| dir.display().to_string())?;
+            fs::set_permissions(dir, Permissions::from_mode(0o711))?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything of this bottle.
+    pub fn remove(&self) -> Result<()> {
+        self.remove_runtime()?;
+        remove_dir(&self.state)
+    }
+
+    /// Removes what only a running bottle has.
+    pub fn remove_runtime(&self) -> Result<()> {
+        remove_dir(&self.runtime)
+    }
+
+    /// Writes the plan. It is there whole or not at all.
+    pub fn write_plan(&self, plan: &Plan) -> Result<()> {
+        write_private(&self.plan(), serde_json::to_string_pretty(plan)?.as_bytes())
+    }
+
+    /// Reads the plan that the bottle was last started with.
+    pub fn read_plan(&self) -> Result<Plan> {
+        let path = self.plan();
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    /// Takes the lock that keeps two commands from changing one bottle at once.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] where another command has it.
+    pub fn lock_operation(&self) -> Outcome<Lock> {
+        private_dir(&self.state)?;
+        try_lock(&self.state.join("operation.lock"))?.ok_or_else(|| {
+            Failure::new(Kind::Busy, format!("another command is changing {}", self.slug))
+                .help("wait for it to end, and try again")
+        })
+    }
+
+    /// Takes the lock that a living keeper has. `None` means that there is one.
+    pub fn lock_keeper(&self) -> Result<Option<Lock>> {
+        try_lock(&self.state.join("keeper.lock"))
+    }
+
+    /// Whether a keeper is alive.
+    pub fn has_keeper(&self) -> bool {
+        let path = self.state.join("keeper.lock");
+        path.exists() && matches!(try_lock(&path), Ok(None))
+    }
+}
+
+/// Makes a folder that only its owner can look into.
+pub fn private_dir(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| path.display().to_string())
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    let draft = path.with_extension("draft");
+    let write = || -> Result<()> {
+        let _ = fs::remove_file(&draft);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(fs::rename(&draft, path)?)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn try_lock(path: &Path) -> Result<Option<Lock>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| path.display().to_string())?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(Lock(file))),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

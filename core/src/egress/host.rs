@@ -1,0 +1,216 @@
+//! Host names and the patterns that allow them.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::str::FromStr;
+use serde::{Deserialize, Serialize};
+
+const HTTPS: u16 = 443;
+
+/// A host's name in lower case, without a final dot. Never an address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostName(String);
+
+/// One host, or every host below a suffix.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum HostPattern {
+    /// `example.com`: this host alone.
+    Exact(HostName),
+    /// `*.example.com`: every host below, not `example.com` itself.
+    Below(HostName),
+}
+
+/// A pattern with the ports that it opens: `example.com`, `*.example.com:443,8443`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostRule {
+    /// Which hosts.
+    pub pattern: HostPattern,
+    /// Which ports; 443 alone where none is named.
+    pub ports: BTreeSet<u16>,
+}
+
+/// Why a text is no host, pattern or rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHost {
+    /// Nothing there, or an empty label.
+    #[error("{0:?} is not a host name")]
+    Name(String),
+    /// An address. Rules are about names; an address could be anybody's tomorrow.
+    #[error("{0:?} is an address; rules name hosts")]
+    Address(String),
+    /// A `*` that is not the whole first label.
+    #[error("{0:?}: '*' stands only at the start, as in \"*.example.com\"")]
+    Wildcard(String),
+    /// A pattern that would open a whole top-level domain.
+    #[error("{0:?} would open a whole top-level domain")]
+    TooWide(String),
+    /// A port that is no number from 1 to 65535.
+    #[error("{0:?} is not a port")]
+    Port(String),
+}
+
+impl HostName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostName {
+    type Err = InvalidHost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        let invalid = || InvalidHost::Name(text.to_owned());
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        if bare.parse::<IpAddr>().is_ok() || is_legacy_address(text) {
+            return Err(InvalidHost::Address(text.to_owned()));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if name.len() > 253 || !name.split('.').all(label) {
+            return Err(invalid());
+        }
+        Ok(Self(name))
+    }
+}
+
+/// Whether a resolver's `inet_aton` would read `text` as an IPv4 address: `127.1`, `0x7f000001`,
+/// `2130706433`, `0177.0.0.1`. Its last label then starts with a digit; no top-level domain does.
+fn is_legacy_address(text: &str) -> bool {
+    let last = text.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    last.starts_with(|c: char| c.is_ascii_digit())
+}
+
+impl HostPattern {
+    /// Whether the pattern covers `host`.
+    pub fn matches(&self, host: &HostName) -> bool {
+        match self {
+            Self::Exact(name) => name == host,
+            Self::Below(suffix) => {
+                host.0.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1)
+            }
+        }
+    }
+}
+
+impl FromStr for HostPattern {
+    type Err = InvalidHost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        let Some(suffix) = text.strip_prefix("*.") else {
+            if text.contains('*') {
+                return Err(InvalidHost::Wildcard(text.to_owned()));
+            }
+            return Ok(Self::Exact(text.parse()?));
+        };
+        if suffix.contains('*') {
+            return Err(InvalidHost::Wildcard(text.to_owned()));
+        }
+        let suffix: HostName = suffix.parse()?;
+        if !suffix.as_str().contains('.') {
+            return Err(InvalidHost::TooWide(text.to_owned()));
+        }
+        Ok(Self::Below(suffix))
+    }
+}
+
+impl FromStr for HostRule {
+    type Err = InvalidHost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        // An IPv6 literal has colons of its own; let the name's parser say what is wrong with it.
+        let (pattern, ports) = match text.rsplit_once(':') {
+            Some(_) if text.parse::<Ipv6Addr>().is_ok() || text.starts_with('[') => (text, None),
+            Some((pattern, ports)) => (pattern, Some(ports)),
+            None => (text, None),
+        };
+        let pattern = pattern.parse()?;
+        let ports = match ports {
+            None => BTreeSet::from([HTTPS]),
+            Some(list) => list
+                .split(',')
+                .map(|port| match port.trim().parse::<u16>() {
+                    Ok(port) if port != 0 => Ok(port),
+                    _ => Err(InvalidHost::Port(port.to_owned())),
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        Ok(Self { pattern, ports })
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => write!(f, "{name}"),
+            Self::Below(suffix) => write!(f, "*.{suffix}"),
+        }
+    }
+}
+
+impl fmt::Display for HostRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.pattern)?;
+        if self.ports.len() == 1 && self.ports.contains(&HTTPS) {
+            return Ok(());
+        }
+        for (i, port) in self.ports.iter().enumerate() {
+            write!(f, "{}{port}", if i == 0 { ':' } else { ',' })?;
+        }
+        Ok(())
+    }
+}
+
+macro_rules! through_text {
+    ($($type:ty),*) => {$(
+        impl TryFrom<String> for $type {
+            type Error = InvalidHost;
+
+            fn try_from(text: String) -> Result<Self, InvalidHost> {
+                text.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(value: $type) -> Self {
+                value.to_string()
+            }
+        }
+    )*};
+}
+
+through_text!(HostName, HostPattern, HostRule);
+
+/// A request's authority, `HOST:PORT` or `HOST`, taken apart.
+///
+/// # Errors
+/// [`InvalidHost`] where it names no host, or an address.
+pub fn authority(text: &str, default_port: u16) -> Result<(HostName, u16), InvalidHost> {
+    if text.starts_with('[') || text.parse::<Ipv4Addr>().is_ok() {
+        return Err(InvalidHost::Address(text.to_owned()));
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) => {
+            let number = port.parse::<u16>().ok().filter(|&p| p != 0);
+            Ok((host.parse()?, number.ok_or_else(|| InvalidHost::Port(port.to_owned()))?))
+        }
+        None => Ok((text.parse()?, default_port)),
+    }
+}

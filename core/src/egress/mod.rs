@@ -1,0 +1,163 @@
+//! What may leave through the built-in egress proxy. Default: nothing.
+
+mod address;
+mod host;
+mod sni;
+
+pub use address::{AddressClass, classify};
+pub use host::{HostName, HostPattern, HostRule, InvalidHost, authority};
+pub use sni::{ClientHello, MAX_HELLO, client_hello};
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
+use serde::{Deserialize, Serialize};
+
+/// What a bottle's egress proxy lets through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// The hosts that may be reached, each with its ports.
+    #[serde(default)]
+    pub allow: Vec<HostRule>,
+    /// Hosts that stay closed although a pattern of `allow` covers them.
+    #[serde(default)]
+    pub deny: Vec<HostPattern>,
+    /// Hosts that may resolve to an address that is not public.
+    #[serde(default)]
+    pub allow_private: Vec<HostPattern>,
+    /// Hosts to which a TLS connection may be opened that names no server.
+    #[serde(default)]
+    pub allow_no_sni: Vec<HostPattern>,
+    /// Names that only the proxy knows, each with the one address that it leads to. Whoever writes
+    /// an address down here means it, so it need not be public.
+    #[serde(default)]
+    pub hosts: BTreeMap<HostName, IpAddr>,
+}
+
+/// Why a request may not leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// No rule allows this host.
+    Host(HostName),
+    /// A rule allows this host, but not this port.
+    Port(HostName, u16),
+    /// A rule closes this host.
+    Closed(HostName),
+    /// The destination is an address, not a name.
+    AddressLiteral(IpAddr),
+    /// The name leads to an address that is not public.
+    Address(HostName, IpAddr, AddressClass),
+    /// The TLS connection names another server than the request did.
+    ServerName(HostName, HostName),
+    /// The TLS connection names no server.
+    NoServerName(HostName),
+    /// What should have been TLS is not.
+    NotTls(HostName),
+    /// Nothing that can be read as a host.
+    Unreadable,
+}
+
+impl Rules {
+    /// Whether a request for `host` and `port` may leave, before its name is resolved.
+    ///
+    /// # Errors
+    /// The [`Denial`] otherwise.
+    pub fn check(&self, host: &HostName, port: u16) -> Result<(), Denial> {
+        if self.deny.iter().any(|pattern| pattern.matches(host)) {
+            return Err(Denial::Closed(host.clone()));
+        }
+        let mut known = false;
+        for rule in &self.allow {
+            if rule.pattern.matches(host) {
+                if rule.ports.contains(&port) {
+                    return Ok(());
+                }
+                known = true;
+            }
+        }
+        Err(if known { Denial::Port(host.clone(), port) } else { Denial::Host(host.clone()) })
+    }
+
+    /// Whether `host`, which resolved to `address`, may be dialled there.
+    ///
+    /// # Errors
+    /// The [`Denial`] otherwise.
+    pub fn check_address(&self, host: &HostName, address: IpAddr) -> Result<(), Denial> {
+        if self.hosts.get(host) == Some(&address) {
+            return Ok(());
+        }
+        match classify(address) {
+            AddressClass::Public => Ok(()),
+            // Nobody is ever meant by these, so no rule opens them.
+            class @ (AddressClass::Unspecified | AddressClass::Multicast | AddressClass::Broadcast) => {
+                Err(Denial::Address(host.clone(), address, class))
+            }
+            _ if self.allow_private.iter().any(|pattern| pattern.matches(host)) => Ok(()),
+            class => Err(Denial::Address(host.clone(), address, class)),
+        }
+    }
+
+    /// Whether a TLS connection that was asked for as `host` may go on.
+    ///
+    /// # Errors
+    /// The [`Denial`] otherwise: no TLS, another server's name, or none where one is required.
+    pub fn check_server_name(&self, host: &HostName, hello: &ClientHello) -> Result<(), Denial> {
+        match hello {
+            ClientHello::ServerName(name) if name == host => Ok(()),
+            ClientHello::ServerName(name) => Err(Denial::ServerName(host.clone(), name.clone())),
+            ClientHello::NoServerName if self.allow_no_sni.iter().any(|p| p.matches(host)) => Ok(()),
+            ClientHello::NoServerName => Err(Denial::NoServerName(host.clone())),
+            ClientHello::Partial | ClientHello::NotTls => Err(Denial::NotTls(host.clone())),
+        }
+    }
+}
+
+impl Denial {
+    /// A stable word for logs and counters.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Host(_) => "host",
+            Self::Port(..) => "port",
+            Self::Closed(_) => "closed",
+            Self::AddressLiteral(_) => "address-literal",
+            Self::Address(..) => "address",
+            Self::ServerName(..) => "server-name",
+            Self::NoServerName(_) => "no-server-name",
+            Self::NotTls(_) => "not-tls",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// The host that a person could allow to make this request pass, if that would help.
+    pub fn could_allow(&self) -> Option<(&HostName, Option<u16>)> {
+        match self {
+            Self::Host(host) | Self::Closed(host) => Some((host, None)),
+            Self::Port(host, port) => Some((host, Some(*port))),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host) => write!(f, "no rule allows {host}"),
+            Self::Port(host, port) => write!(f, "the rules allow {host}, but not its port {port}"),
+            Self::Closed(host) => write!(f, "a rule closes {host}"),
+            Self::AddressLiteral(address) => {
+                write!(f, "{address} is an address; only names can be allowed")
+            }
+            Self::Address(host, address, class) => {
+                write!(f, "{host} leads to {address}, {class}")
+            }
+            Self::ServerName(host, name) => {
+                write!(f, "the connection to {host} asks for the server {name}")
+            }
+            Self::NoServerName(host) => write!(f, "the connection to {host} names no server"),
+            Self::NotTls(host) => write!(f, "the connection to {host} is not TLS"),
+            Self::Unreadable => f.write_str("the request names no host"),
+        }
+    }
+}

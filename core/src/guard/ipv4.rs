@@ -1,0 +1,203 @@
+//! IPv4, and inside it TCP to the doors and DNS to the gateway.
+
+use super::{Decision, Ethernet, GATEWAY_MAC, GUEST_MAC, Guard, Refusal, Reply, dns};
+use core::net::Ipv4Addr;
+
+pub(super) const HEADER_LEN: usize = 20;
+pub(super) const TCP_LEN: usize = 20;
+pub(super) const UDP_LEN: usize = 8;
+
+pub(super) mod protocol {
+    pub const ICMP: u8 = 1;
+    pub const TCP: u8 = 6;
+    pub const UDP: u8 = 17;
+}
+
+/// The one flag of the fragment field that may be set.
+const DONT_FRAGMENT: u16 = 0x4000;
+const DNS_PORT: u16 = 53;
+const DHCP_PORTS: [u16; 2] = [67, 68];
+const ICMP_ECHO_REQUEST: u8 = 8;
+
+/// A checked view of an IPv4 packet without options that is no fragment.
+pub(super) struct Ipv4<'f> {
+    pub protocol: u8,
+    pub source: Ipv4Addr,
+    pub destination: Ipv4Addr,
+    pub header: &'f [u8; HEADER_LEN],
+    pub payload: &'f [u8],
+}
+
+impl<'f> Ipv4<'f> {
+    pub fn parse(ethernet: &Ethernet<'f>) -> Result<Self, Refusal> {
+        let (header, rest) = ethernet.payload.split_first_chunk::<HEADER_LEN>().ok_or(Refusal::Truncated)?;
+        let [version_ihl, _, l0, l1, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+            *header;
+        match (version_ihl >> 4, version_ihl & 0xf) {
+            (4, 5) => {}
+            (4, 6..) => return Err(Refusal::Ipv4Options),
+            _ => return Err(Refusal::Ipv4Malformed),
+        }
+        let total = usize::from(u16::from_be_bytes([l0, l1]));
+        let len = total.checked_sub(HEADER_LEN).ok_or(Refusal::Ipv4Malformed)?;
+        ethernet.holds(total)?;
+        let payload = rest.get(..len).ok_or(Refusal::Truncated)?;
+        if super::reply::checksum(header) != 0 {
+            return Err(Refusal::Ipv4Checksum);
+        }
+        if u16::from_be_bytes([f0, f1]) & !DONT_FRAGMENT != 0 {
+            return Err(Refusal::Fragment);
+        }
+        Ok(Self {
+            protocol,
+            source: Ipv4Addr::new(s0, s1, s2, s3),
+            destination: Ipv4Addr::new(d0, d1, d2, d3),
+            header,
+            payload,
+        })
+    }
+}
+
+/// A checked view of a TCP segment's header.
+pub(super) struct Tcp {
+    pub source: u16,
+    pub destination: u16,
+    pub sequence: u32,
+    pub acknowledgment: u32,
+    pub flags: u8,
+    /// How much of the sequence space the segment takes.
+    pub length: u32,
+}
+
+impl Tcp {
+    pub const FIN: u8 = 0x01;
+    pub const SYN: u8 = 0x02;
+    pub const RST: u8 = 0x04;
+    pub const ACK: u8 = 0x10;
+
+    pub fn parse(segment: &[u8]) -> Result<Self, Refusal> {
+        let header = segment.first_chunk::<TCP_LEN>().ok_or(Refusal::TcpMalformed)?;
+        let [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, ..] = *header;
+        let header_len = usize::from(offset >> 4) * 4;
+        if header_len < TCP_LEN || header_len > segment.len() {
+            return Err(Refusal::TcpMalformed);
+        }
+        // A segment is at most 65,535 bytes long, so the sum fits.
+        let data = u32::try_from(segment.len() - header_len).map_err(|_| Refusal::TcpMalformed)?;
+        let flag = |bit| u32::from(flags & bit != 0);
+        Ok(Self {
+            source: u16::from_be_bytes([s0, s1]),
+            destination: u16::from_be_bytes([d0, d1]),
+            sequence: u32::from_be_bytes([q0, q1, q2, q3]),
+            acknowledgment: u32::from_be_bytes([a0, a1, a2, a3]),
+            flags,
+            length: data + flag(Self::SYN) + flag(Self::FIN),
+        })
+    }
+}
+
+/// A checked view of a UDP datagram.
+pub(super) struct Udp<'f> {
+    pub source: u16,
+    pub destination: u16,
+    pub payload: &'f [u8],
+}
+
+impl<'f> Udp<'f> {
+    pub fn parse(datagram: &'f [u8]) -> Result<Self, Refusal> {
+        let (header, payload) = datagram.split_first_chunk::<UDP_LEN>().ok_or(Refusal::UdpMalformed)?;
+        let [s0, s1, d0, d1, l0, l1, _, _] = *header;
+        if usize::from(u16::from_be_bytes([l0, l1])) != datagram.len() {
+            return Err(Refusal::UdpMalformed);
+        }
+        Ok(Self { source: u16::from_be_bytes([s0, s1]), destination: u16::from_be_bytes([d0, d1]), payload })
+    }
+}
+
+impl Guard {
+    pub(super) fn ipv4_from_guest(
+        &self,
+        ethernet: &Ethernet<'_>,
+        reply: &mut Reply,
+    ) -> Result<Decision, Refusal> {
+        if ethernet.is_group() {
+            return Err(
+                match Ipv4::parse(ethernet).as_ref().map(|ip| (ip.protocol, Udp::parse(ip.payload))) {
+                    Ok((protocol::UDP, Ok(udp))) if DHCP_PORTS.contains(&udp.destination) => Refusal::Dhcp,
+                    _ => Refusal::Broadcast,
+                },
+            );
+        }
+        if ethernet.destination != GATEWAY_MAC {
+            return Err(Refusal::DestinationMac);
+        }
+        let ip = Ipv4::parse(ethernet)?;
+        if ip.source != self.guest {
+            return Err(Refusal::SourceAddress);
+        }
+        match ip.protocol {
+            protocol::TCP => {
+                let tcp = Tcp::parse(ip.payload)?;
+                let refusal = if ip.destination != self.proxy {
+                    Refusal::TcpAddress
+                } else if !self.is_door(tcp.destination) {
+                    Refusal::TcpPort
+                } else {
+                    return Ok(Decision::Forward);
+                };
+                reply.reset(&ip, &tcp);
+                Err(refusal)
+            }
+            protocol::UDP => {
+                let udp = Udp::parse(ip.payload)?;
+                if ip.destination == self.gateway && udp.destination == DNS_PORT {
+                    return dns::answer(&ip, &udp, self.proxy, reply);
+                }
+                reply.unreachable(&ip, reply_code::PORT);
+                let dhcp = DHCP_PORTS.contains(&udp.destination);
+                Err(if dhcp { Refusal::Dhcp } else { Refusal::Udp })
+            }
+            protocol::ICMP => {
+                // An error about an error would be a loop (RFC 1122, 3.2.2); about a question it is not.
+                if ip.payload.first() == Some(&ICMP_ECHO_REQUEST) {
+                    reply.unreachable(&ip, reply_code::PROHIBITED);
+                }
+                Err(Refusal::Icmp)
+            }
+            _ => {
+                reply.unreachable(&ip, reply_code::PROTOCOL);
+                Err(Refusal::Protocol)
+            }
+        }
+    }
+
+    pub(super) fn ipv4_to_guest(&self, ethernet: &Ethernet<'_>) -> Result<(), Refusal> {
+        if ethernet.is_group() {
+            return Err(Refusal::Broadcast);
+        }
+        if ethernet.destination != GUEST_MAC {
+            return Err(Refusal::DestinationMac);
+        }
+        let ip = Ipv4::parse(ethernet)?;
+        if ip.source != self.proxy && ip.source != self.gateway {
+            return Err(Refusal::SourceAddress);
+        }
+        match ip.protocol {
+            protocol::TCP if ip.destination != self.guest || ip.source != self.proxy => {
+                Err(Refusal::TcpAddress)
+            }
+            protocol::TCP if self.is_door(Tcp::parse(ip.payload)?.source) => Ok(()),
+            protocol::TCP => Err(Refusal::TcpPort),
+            protocol::UDP => Err(Refusal::Udp),
+            protocol::ICMP => Err(Refusal::Icmp),
+            _ => Err(Refusal::Protocol),
+        }
+    }
+}
+
+/// Codes of ICMP "destination unreachable" (RFC 792, RFC 1812).
+pub(super) mod reply_code {
+    pub const PROTOCOL: u8 = 2;
+    pub const PORT: u8 = 3;
+    pub const PROHIBITED: u8 = 13;
+}

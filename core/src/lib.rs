@@ -1,0 +1,30 @@
+//! The decisions of `bottle`, and nothing else.
+//!
+//! This crate does no I/O: it is `no_std`, reads no clock and no environment, and has no `unsafe`.
+//! It takes bytes, names and sets; it returns decisions and rendered text. The shell around it
+//! (`bottle`, `bottle-guest`) carries them out.
+//!
+//! Read it in the order in which a bottle comes to be: [`slug`] names it, [`subnet`] and [`ports`]
+//! give it addresses, [`plan`] puts them together, [`smolfile`] and [`gvproxy`] render what the
+//! machine and its network stack read, [`environment`] is what the agent sees, [`wire`] and
+//! [`guard`] decide on every frame, and [`egress`] on every request that leaves through the proxy.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod egress;
+pub mod environment;
+pub mod guard;
+pub mod gvproxy;
+pub mod plan;
+pub mod ports;
+pub mod sidecar;
+pub mod slug;
+pub mod smolfile;
+pub mod subnet;
+pub mod text;
+pub mod wire;
+
+/// The one name that a guest can resolve.
+pub const PROXY_NAME: &str = "proxy.internal";

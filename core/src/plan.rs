@@ -1,0 +1,172 @@
+//! Everything about a bottle that is decided before anything starts.
+
+use crate::egress::Rules;
+use crate::environment;
+use crate::guard::Guard;
+use crate::gvproxy::Dialect;
+use crate::sidecar::Sidecar;
+use crate::slug::Slug;
+use crate::subnet::Subnet;
+use crate::text::{EnvName, ImageRef, MountPath, Word};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// A bottle, fully decided: it can be printed, compared and rendered without starting anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The bottle's name.
+    pub slug: Slug,
+    /// How the installed gvproxy is told what to do.
+    pub dialect: Dialect,
+    /// The guest link's addresses.
+    pub subnet: Subnet,
+    /// The active sidecars and their ports.
+    pub doors: Doors,
+    /// What the virtual machine is made of.
+    pub guest: Guest,
+    /// What the built-in egress proxy lets through.
+    pub egress: Rules,
+}
+
+/// The virtual machine's side of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guest {
+    /// What it boots from; without one, smolvm's bare Alpine.
+    pub image: Option<ImageRef>,
+    /// How many processors it has.
+    pub cpus: u8,
+    /// Its memory, in MiB.
+    pub memory_mib: u32,
+    /// The folder in which commands start.
+    pub workdir: Option<MountPath>,
+    /// Host folders that it sees.
+    pub volumes: Vec<Volume>,
+    /// Its environment, without what [`environment::variables`] adds.
+    pub env: BTreeMap<EnvName, Word>,
+}
+
+/// A host folder that the guest sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    /// The folder on the host.
+    pub host: MountPath,
+    /// Where the guest finds it.
+    pub guest: MountPath,
+    /// Whether the guest may change it.
+    pub writable: bool,
+}
+
+/// The doors of a bottle: each active sidecar's port. `pipelock` is always among them, and no two
+/// have the same port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<Sidecar, u16>", into = "BTreeMap<Sidecar, u16>")]
+pub struct Doors {
+    pipelock: u16,
+    others: BTreeMap<Sidecar, u16>,
+}
+
+/// A set of ports that no bottle can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDoors {
+    /// A bottle without its egress proxy.
+    #[error("every bottle has pipelock")]
+    NoPipelock,
+    /// Two sidecars on one port.
+    #[error("two sidecars cannot share port {0}")]
+    Shared(u16),
+    /// Port 0, which means "any" and is no port.
+    #[error("{0} needs a port")]
+    Zero(Sidecar),
+}
+
+/// A variable that a bottle's own configuration may not set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is set by bottle and cannot be set by hand")]
+pub struct ReservedVariable(pub String);
+
+impl Doors {
+    /// The egress proxy's port.
+    pub fn pipelock(&self) -> u16 {
+        self.pipelock
+    }
+
+    /// The port of a sidecar, if it is active.
+    pub fn port(&self, sidecar: Sidecar) -> Option<u16> {
+        match sidecar {
+            Sidecar::Pipelock => Some(self.pipelock),
+            other => self.others.get(&other).copied(),
+        }
+    }
+
+    /// Every active sidecar with its port.
+    pub fn iter(&self) -> impl Iterator<Item = (Sidecar, u16)> + '_ {
+        let first = (Sidecar::Pipelock, self.pipelock);
+        core::iter::once(first).chain(self.others.iter().map(|(&s, &p)| (s, p)))
+    }
+
+    /// Every port.
+    pub fn ports(&self) -> BTreeSet<u16> {
+        self.iter().map(|(_, port)| port).collect()
+    }
+}
+
+impl TryFrom<BTreeMap<Sidecar, u16>> for Doors {
+    type Error = InvalidDoors;
+
+    fn try_from(mut ports: BTreeMap<Sidecar, u16>) -> Result<Self, InvalidDoors> {
+        let mut seen = BTreeSet::new();
+        for (&sidecar, &port) in &ports {
+            if port == 0 {
+                return Err(InvalidDoors::Zero(sidecar));
+            }
+            if !seen.insert(port) {
+                return Err(InvalidDoors::Shared(port));
+            }
+        }
+        let pipelock = ports.remove(&Sidecar::Pipelock).ok_or(InvalidDoors::NoPipelock)?;
+        Ok(Self { pipelock, others: ports })
+    }
+}
+
+impl From<Doors> for BTreeMap<Sidecar, u16> {
+    fn from(doors: Doors) -> Self {
+        doors.iter().collect()
+    }
+}
+
+impl Plan {
+    /// Puts a plan together.
+    ///
+    /// # Errors
+    /// [`ReservedVariable`] when the guest's environment names a variable that bottle sets.
+    pub fn new(
+        slug: Slug,
+        dialect: Dialect,
+        doors: Doors,
+        guest: Guest,
+        egress: Rules,
+    ) -> Result<Self, ReservedVariable> {
+        if let Some(name) = guest.env.keys().find(|name| environment::is_reserved(name.as_str())) {
+            return Err(ReservedVariable(name.to_string()));
+        }
+        let subnet = dialect.subnet(&slug);
+        Ok(Self { slug, dialect, subnet, doors, guest, egress })
+    }
+
+    /// The guest's whole environment.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let mut env = environment::variables(&self.slug, &self.doors);
+        env.extend(self.guest.env.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+        env
+    }
+
+    /// The guard that enforces this plan.
+    pub fn guard(&self) -> Guard {
+        Guard::new(self.subnet, &self.doors.ports())
+    }
+}

@@ -1,0 +1,106 @@
+//! The name of a bottle.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+use core::str::FromStr;
+use serde::{Deserialize, Serialize};
+
+/// A bottle's name: `[a-z0-9]`, then `[a-z0-9-]`, not ending in `-`, at most [`Slug::MAX_LEN`] bytes.
+///
+/// It becomes part of paths, of a machine's name and of a subnet, so a value that breaks the rule
+/// cannot exist.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Slug(String);
+
+/// Why a string is no [`Slug`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSlug {
+    /// The string is empty.
+    #[error("a slug cannot be empty")]
+    Empty,
+    /// The string is longer than [`Slug::MAX_LEN`].
+    #[error("a slug has at most {max} characters, this one has {0}", max = Slug::MAX_LEN)]
+    TooLong(usize),
+    /// A character outside `[a-z0-9-]`.
+    #[error("a slug holds only a-z, 0-9 and '-', not {0:?}")]
+    Character(char),
+    /// A `-` at the start or the end.
+    #[error("a slug neither starts nor ends with '-'")]
+    Hyphen,
+}
+
+impl Slug {
+    /// The longest slug, in bytes: a Unix socket's path holds 108 bytes, and the longest path that
+    /// bottle puts a slug into has to fit.
+    pub const MAX_LEN: usize = 40;
+
+    /// The slug as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of this bottle's smolvm machine: `bottle-<slug>`.
+    pub fn machine_name(&self) -> String {
+        format!("bottle-{}", self.0)
+    }
+
+    /// The slug that comes nearest to a free-form name such as a folder's, if any comes near.
+    ///
+    /// Letters are lowered, every run of other characters becomes one `-`, and the result is cut
+    /// to [`Slug::MAX_LEN`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut text = String::new();
+        for c in name.chars().map(|c| c.to_ascii_lowercase()) {
+            match c {
+                'a'..='z' | '0'..='9' => text.push(c),
+                _ if text.is_empty() || text.ends_with('-') => {}
+                _ => text.push('-'),
+            }
+        }
+        text.truncate(Self::MAX_LEN);
+        text.trim_end_matches('-').parse().ok()
+    }
+}
+
+impl FromStr for Slug {
+    type Err = InvalidSlug;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSlug> {
+        if text.is_empty() {
+            return Err(InvalidSlug::Empty);
+        }
+        if let Some(c) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
+            return Err(InvalidSlug::Character(c));
+        }
+        if text.len() > Self::MAX_LEN {
+            return Err(InvalidSlug::TooLong(text.len()));
+        }
+        if text.starts_with('-') || text.ends_with('-') {
+            return Err(InvalidSlug::Hyphen);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Slug {
+    type Error = InvalidSlug;
+
+    fn try_from(text: String) -> Result<Self, InvalidSlug> {
+        text.parse()
+    }
+}
+
+impl From<Slug> for String {
+    fn from(slug: Slug) -> Self {
+        slug.0
+    }
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,132 @@
+//! Strings that reach a file, a command line or a guest: checked where they enter.
+//!
+//! Each type refuses what the place it goes to cannot carry, so that a renderer never has to
+//! mangle or reject a value.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use core::fmt;
+use core::str::FromStr;
+use serde::{Deserialize, Serialize};
+
+/// Why a string was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidText {
+    /// The value is empty and must not be.
+    #[error("must not be empty")]
+    Empty,
+    /// A NUL byte: no argument and no environment variable of a process can hold one.
+    #[error("must not contain a NUL character")]
+    Nul,
+    /// An environment variable's name that a shell could not set.
+    #[error("must be a letter or '_', then letters, digits or '_'")]
+    EnvName,
+    /// A path that is not absolute.
+    #[error("must be an absolute path")]
+    NotAbsolute,
+    /// A character that smolvm's `HOST:GUEST` form or a terminal would misread.
+    #[error("must not contain {0:?}")]
+    Character(char),
+    /// An image reference that would be read as an option.
+    #[error("must not start with '-'")]
+    LeadingHyphen,
+}
+
+macro_rules! checked_text {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The value as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidText;
+
+            fn from_str(text: &str) -> Result<Self, InvalidText> {
+                let check: fn(&str) -> Result<(), InvalidText> = $check;
+                check(text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidText;
+
+            fn try_from(text: String) -> Result<Self, InvalidText> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+checked_text!(
+    /// A command's argument or an environment variable's value: anything but NUL.
+    Word,
+    |text| if text.contains('\0') { Err(InvalidText::Nul) } else { Ok(()) }
+);
+
+checked_text!(
+    /// An environment variable's name, as POSIX shells accept it.
+    EnvName,
+    |text| {
+        let mut chars = text.chars();
+        let first = chars.next().ok_or(InvalidText::Empty)?;
+        let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if first.is_ascii_digit() || !name(first) || !chars.all(name) {
+            return Err(InvalidText::EnvName);
+        }
+        Ok(())
+    }
+);
+
+checked_text!(
+    /// One side of a `HOST:GUEST` pair: an absolute path without `:` and control characters.
+    MountPath,
+    |text| {
+        if !text.starts_with('/') {
+            return Err(InvalidText::NotAbsolute);
+        }
+        match text.chars().find(|&c| c == ':' || c.is_control()) {
+            Some('\0') => Err(InvalidText::Nul),
+            Some(c) => Err(InvalidText::Character(c)),
+            None => Ok(()),
+        }
+    }
+);
+
+checked_text!(
+    /// What a guest boots from: a registry reference, a `docker save` archive or a root folder.
+    ImageRef,
+    |text| {
+        if text.is_empty() {
+            return Err(InvalidText::Empty);
+        }
+        if text.starts_with('-') {
+            return Err(InvalidText::LeadingHyphen);
+        }
+        match text.chars().find(|c| c.is_control()) {
+            Some('\0') => Err(InvalidText::Nul),
+            Some(c) => Err(InvalidText::Character(c)),
+            None => Ok(()),
+        }
+    }
+);

@@ -1,0 +1,54 @@
+//! Frames on a byte stream: each has its length before it, four bytes, big-endian.
+//!
+//! This is QEMU's `-netdev socket` framing, which gvproxy calls "qemu"
+//! (`pkg/tap/protocols.go` of gvisor-tap-vsock). It is used between the guest helper and the keeper.
+
+/// The bytes before each frame.
+pub const HEADER_LEN: usize = 4;
+
+/// The longest frame that either side accepts: an MTU of [`MTU`] and an Ethernet header.
+pub const MAX_FRAME: usize = MTU as usize + 14;
+
+/// The link's MTU, in bytes. The link is virtual, so its MTU is ours to choose: against 1500 it
+/// made gvproxy 4.4 times as fast (310 against 71 MB/s in one run).
+pub const MTU: u16 = 65_000;
+
+/// A length that no frame has. The stream cannot be followed any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a frame of {0} bytes was announced; frames have 1 to {MAX_FRAME}")]
+pub struct BadLength(pub u32);
+
+/// The header of a frame of `len` bytes, or `None` where no such frame can be sent.
+pub fn header(len: usize) -> Option<[u8; HEADER_LEN]> {
+    match u32::try_from(len) {
+        Ok(n) if len != 0 && len <= MAX_FRAME => Some(n.to_be_bytes()),
+        _ => None,
+    }
+}
+
+/// The first whole frame of a stretch of stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split<'b> {
+    /// The frame, without its header.
+    pub frame: &'b [u8],
+    /// What comes after it.
+    pub rest: &'b [u8],
+}
+
+/// Splits the first whole frame off `bytes`. `Ok(None)` asks for more bytes.
+///
+/// Nothing is copied and nothing allocated, whatever length the other side announces.
+///
+/// # Errors
+/// [`BadLength`] as soon as a header announces a frame that cannot be.
+pub fn split_frame(bytes: &[u8]) -> Result<Option<Split<'_>>, BadLength> {
+    let Some((head, rest)) = bytes.split_first_chunk::<HEADER_LEN>() else {
+        return Ok(None);
+    };
+    let announced = u32::from_be_bytes(*head);
+    let len = usize::try_from(announced).map_err(|_| BadLength(announced))?;
+    if len == 0 || len > MAX_FRAME {
+        return Err(BadLength(announced));
+    }
+    Ok(rest.split_at_checked(len).map(|(frame, rest)| Split { frame, rest }))
+}

@@ -1,0 +1,144 @@
+//! The guest's only network: a tap, bridged to the socket that leads to the keeper.
+
+mod interface;
+mod names;
+mod pump;
+mod tap;
+
+use anyhow::{Context, Result};
+use bottle_core::smolfile::GUEST_SOCKET;
+use bottle_core::subnet::Subnet;
+use interface::Interface;
+use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tap::Tap;
+
+/// The guest's interface.
+const NAME: &str = "eth0";
+
+/// Pauses between attempts to reach the keeper: short at first, then steady.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+];
+
+struct Options {
+    subnet: Subnet,
+    socket: PathBuf,
+    command: Vec<OsString>,
+}
+
+/// `bottle-guest link`: brings the link up and keeps it up.
+///
+/// Without a command it stays for ever. With one it runs it once the link is up, and ends with its
+/// exit status.
+pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
+    let options = parse(words)?;
+    let tap = Arc::new(Tap::create(NAME).context("cannot make the tap")?);
+    let interface = Interface::find(NAME)?;
+    interface.configure(options.subnet)?;
+    names::write(options.subnet);
+    let first = connect(&options.socket);
+    interface.up(options.subnet)?;
+
+    let link = thread::spawn({
+        let (subnet, socket) = (options.subnet, options.socket);
+        move || carry(&tap, &interface, subnet, &socket, first)
+    });
+    if options.command.is_empty() {
+        return match link.join() {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(never)) => match never {},
+            Err(_) => anyhow::bail!("the link's thread ended"),
+        };
+    }
+    run(&options.command)
+}
+
+fn parse(words: Vec<OsString>) -> Result<Options> {
+    use lexopt::prelude::*;
+    let mut parser = lexopt::Parser::from_args(words);
+    let (mut subnet, mut socket, mut command) = (None, PathBuf::from(GUEST_SOCKET), Vec::new());
+    while let Some(word) = parser.next()? {
+        match word {
+            Long("subnet") => subnet = Some(Subnet::try_from(parser.value()?.parse::<u8>()?)?),
+            Long("socket") => socket = parser.value()?.into(),
+            Value(first) => {
+                command.push(first);
+                command.extend(parser.raw_args()?);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Options { subnet: subnet.context("--subnet is missing")?, socket, command })
+}
+
+enum Never {}
+
+/// Pumps frames, and starts over whenever the keeper goes away. While there is no keeper the
+/// interface is down, so that a program is told "network is unreachable" instead of waiting.
+fn carry(
+    tap: &Arc<Tap>,
+    interface: &Interface,
+    subnet: Subnet,
+    socket: &PathBuf,
+    first: UnixStream,
+) -> Result<Never> {
+    let mut stream = first;
+    loop {
+        pump::run(tap, &stream);
+        interface.down()?;
+        stream = connect(socket);
+        interface.up(subnet)?;
+    }
+}
+
+fn connect(socket: &PathBuf) -> UnixStream {
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        if let Ok(stream) = UnixStream::connect(socket) {
+            return stream;
+        }
+        thread::sleep(pauses.next().unwrap_or(PAUSES[PAUSES.len() - 1]));
+    }
+}
+
+/// Runs the command as the foreground program: a signal from the terminal is its business.
+fn run(command: &[OsString]) -> Result<ExitCode> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    let [program, arguments @ ..] = command else { return Ok(ExitCode::SUCCESS) };
+    // A handler, unlike "ignore", is not inherited by the command.
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGQUIT, SIGHUP, SIGTERM])?;
+    let mut child = match Command::new(program).args(arguments).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("bottle: cannot run {}: {error}", program.display());
+            // As shells say it: 127 where there is no such program, 126 where it cannot be run.
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            return Ok(ExitCode::from(if missing { 127 } else { 126 }));
+        }
+    };
+    let pid = rustix::process::Pid::from_child(&child);
+    thread::spawn(move || {
+        for signal in &mut signals {
+            // SIGINT and SIGQUIT reach the command through the terminal's process group already.
+            let forwarded = match signal {
+                SIGHUP => rustix::process::Signal::HUP,
+                SIGTERM => rustix::process::Signal::TERM,
+                _ => continue,
+            };
+            let _ = rustix::process::kill_process(pid, forwarded);
+        }
+    });
+    use std::os::unix::process::ExitStatusExt;
+    let status = child.wait()?;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}

@@ -1,0 +1,76 @@
+//! Frames between the tap and the keeper: one thread each way.
+
+use super::tap::Tap;
+use bottle_core::wire;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread;
+
+/// Room for a few of the longest frames, so that one read brings several.
+const STREAM_BUFFER: usize = 4 * (wire::HEADER_LEN + wire::MAX_FRAME);
+
+/// Pumps until either side fails. Comes back with both threads ended and the stream closed.
+pub fn run(tap: &Arc<Tap>, stream: &UnixStream) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _ = to_keeper(tap, stream);
+            let _ = stream.shutdown(Shutdown::Both);
+        });
+        let _ = from_keeper(tap, stream);
+        let _ = stream.shutdown(Shutdown::Both);
+    });
+}
+
+fn to_keeper(tap: &Tap, mut stream: &UnixStream) -> io::Result<()> {
+    let mut buffer = vec![0; wire::HEADER_LEN + wire::MAX_FRAME];
+    loop {
+        // The keeper may go while the guest is silent: wait for either to have something to say.
+        wait(tap, stream)?;
+        let len = tap.receive(&mut buffer[wire::HEADER_LEN..])?;
+        let Some(header) = wire::header(len) else { continue };
+        buffer[..wire::HEADER_LEN].copy_from_slice(&header);
+        stream.write_all(&buffer[..wire::HEADER_LEN + len])?;
+    }
+}
+
+/// Waits until the tap has a frame; fails once the stream is closed.
+fn wait(tap: &Tap, stream: &UnixStream) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    use std::os::fd::AsFd;
+    loop {
+        let tap = tap.as_fd();
+        let mut waited =
+            [PollFd::new(&tap, PollFlags::IN), PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::empty())];
+        rustix::io::retry_on_intr(|| poll(&mut waited, None))?;
+        if waited[1].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if !waited[0].revents().is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+fn from_keeper(tap: &Tap, mut stream: &UnixStream) -> io::Result<()> {
+    let mut buffer = vec![0; STREAM_BUFFER];
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut buffer[filled..])?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        filled += read;
+        let mut rest = &buffer[..filled];
+        while let Some(split) = wire::split_frame(rest).map_err(io::Error::other)? {
+            // The kernel refuses a frame that it cannot take, as when the interface goes down.
+            // Losing a frame is what a network does.
+            let _ = tap.send(split.frame);
+            rest = split.rest;
+        }
+        let left = rest.len();
+        buffer.copy_within(filled - left..filled, 0);
+        filled = left;
+    }
+}

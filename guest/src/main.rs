@@ -1,0 +1,28 @@
+//! `bottle-guest`: see the library for what it does.
+
+use bottle_guest::{doors, link, probe};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: bottle-guest link --subnet N --socket PATH [-- COMMAND...]
+       bottle-guest probe < questions > answers
+       bottle-guest doors --fd N --ports P,P,... -- COMMAND...";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    let job = words.next().and_then(|word| word.into_string().ok());
+    let rest: Vec<OsString> = words.collect();
+    let done = match job.as_deref() {
+        Some("link") => link::main(rest),
+        Some("probe") => probe::main(),
+        Some("doors") => doors::main(rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("bottle-guest: {error:#}");
+        ExitCode::FAILURE
+    })
+}
