@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// The jail's one folder from outside, as gvproxy sees it.
 const INSIDE: &str = "/run/bottle";
 const LINK: &str = "link.sock";
+/// gvproxy before 0.8.8 refuses to start without these two files and a resolver in them. The one
+/// that they name is the jail's own loopback, where nobody answers.
+const STUBS: [(&str, &[u8]); 2] = [("hosts", b""), ("resolv.conf", b"nameserver 127.0.0.1\n")];
 const START: Duration = Duration::from_secs(20);
 
 /// A running gvproxy, and what it takes to talk to it. It ends with the value.
@@ -42,9 +45,8 @@ pub struct Jail {
 pub fn start(network: &Network, folder: &Folder, plan: &Plan, log: &File) -> Result<Jail> {
     let link_path = folder.jail().join(LINK);
     let _ = std::fs::remove_file(&link_path);
-    for stub in ["hosts", "resolv.conf"] {
-        // gvproxy before 0.8.8 refuses to start without them. Empty, they name nothing.
-        crate::state::write_private(&folder.jail().join(stub), b"")?;
+    for (stub, text) in STUBS {
+        crate::state::write_private(&folder.jail().join(stub), text)?;
     }
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // What is handed down must survive exec.
@@ -94,10 +96,11 @@ fn command(network: &Network, folder: &Folder, plan: &Plan, hand: &OwnedFd, log:
     for (host, guest) in [
         (network.gvproxy.as_path(), "/bin/gvproxy"),
         (&network.helper, "/bin/bottle-guest"),
-        (&folder.jail().join("hosts"), "/etc/hosts"),
-        (&folder.jail().join("resolv.conf"), "/etc/resolv.conf"),
     ] {
         command.arg("--ro-bind").arg(std::fs::canonicalize(host)?).arg(guest);
+    }
+    for (stub, _) in STUBS {
+        command.arg("--ro-bind").arg(folder.jail().join(stub)).arg(format!("/etc/{stub}"));
     }
     for library in ["/lib", "/lib64", "/usr/lib", "/usr/lib64"] {
         // Debian links gvproxy against the C library.

@@ -174,8 +174,7 @@ async fn keep_jail(shared: &Arc<Shared>, network: &Network, jail: Jail, log: &Fi
     let mut pause = FIRST_PAUSE;
     loop {
         let since = Instant::now();
-        let pid = jail.pid().context("the jail's process id")?;
-        owner::ended(&rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?).await?;
+        let _ = owner::when_ended(jail.pid().context("the jail's process id")?)?.await;
         shared.link.detach();
         drop(jail);
         shared.audit.write("keeper", "gvproxy-ended", json!({}));

@@ -1,49 +1,49 @@
 //! Whose life a keeper shares: at first its launcher's, then its machine's.
 
 use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::sync::Notify;
+use std::thread;
+use tokio::sync::oneshot::{Receiver, channel};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 /// The process that a keeper lives for.
 pub struct Owner {
-    /// A pipe's end. It is at its end once the launcher, which has the other, is gone.
-    launcher: AsyncFd<OwnedFd>,
-    machine: Mutex<Option<OwnedFd>>,
+    /// The launcher has the other end of a pipe; once it is gone, this is told.
+    launcher: AsyncMutex<Receiver<()>>,
+    machine: Mutex<Option<Receiver<()>>>,
     adopted: Notify,
 }
 
 impl Owner {
     /// A keeper that lives for whoever holds the other end of this pipe.
     pub fn new(pipe: OwnedFd) -> Result<Self> {
-        rustix::io::ioctl_fionbio(&pipe, true)?;
-        let launcher = AsyncFd::register_with_interest(pipe, Interest::READABLE)?;
+        let launcher = AsyncMutex::new(when_ready(pipe)?);
         Ok(Self { launcher, machine: Mutex::new(None), adopted: Notify::new() })
     }
 
     /// From now on, live for this process.
     pub fn adopt(&self, pid: i32) -> Result<()> {
-        let pid = Pid::from_raw(pid).context("not a process id")?;
-        let process = pidfd_open(pid, PidfdFlags::empty()).context("the machine's process is gone")?;
-        *self.machine.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
+        let machine = when_ended(Pid::from_raw(pid).context("not a process id")?)?;
+        *self.machine.lock().unwrap_or_else(PoisonError::into_inner) = Some(machine);
         self.adopted.notify_one();
         Ok(())
     }
 
     /// Waits until the owner is gone.
     pub async fn gone(&self) {
+        let mut launcher = self.launcher.lock().await;
         tokio::select! {
             () = self.adopted.notified() => {}
-            _ = self.launcher.readable() => return,
+            _ = &mut *launcher => return,
         }
         loop {
             let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some(machine) = machine else { return };
             tokio::select! {
-                _ = ended(&machine) => return,
+                _ = machine => return,
                 // Adopted once more: the machine was started again.
                 () = self.adopted.notified() => {}
             }
@@ -51,9 +51,18 @@ impl Owner {
     }
 }
 
-/// Waits until a process has ended.
-pub async fn ended(pidfd: &OwnedFd) -> Result<()> {
-    let watched = AsyncFd::register_with_interest(pidfd.as_fd(), Interest::READABLE)?;
-    let _ = watched.readable().await?;
-    Ok(())
+/// Tells when a process has ended.
+pub fn when_ended(pid: Pid) -> Result<Receiver<()>> {
+    when_ready(pidfd_open(pid, PidfdFlags::empty()).context("the process is gone")?)
+}
+
+/// Tells when a descriptor has something to read or is at its end. A thread waits for it, asleep.
+fn when_ready(fd: OwnedFd) -> Result<Receiver<()>> {
+    let (sender, receiver) = channel();
+    thread::Builder::new().name("owner".to_owned()).spawn(move || {
+        let mut waited = [PollFd::new(&fd, PollFlags::IN)];
+        while let Err(rustix::io::Errno::INTR) = poll(&mut waited, None) {}
+        let _ = sender.send(());
+    })?;
+    Ok(receiver)
 }

@@ -1,0 +1,10 @@
+//! A stand-in for smolvm: see `bottle_harness::stand_in`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bottle_harness::stand_in::main().unwrap_or_else(|error| {
+        eprintln!("Error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

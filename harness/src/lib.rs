@@ -1,0 +1,10 @@
+//! Proof that a bottle holds: see `README.md` for how to run it.
+//!
+//! [`outer`] boots real guests where there is no KVM, [`stand_in`] replaces the virtual machine by
+//! a network namespace for fast tests of everything else, [`demo`] shows the main job.
+
+pub mod demo;
+pub mod outer;
+pub mod page;
+pub mod place;
+pub mod stand_in;

@@ -1,0 +1,101 @@
+//! Where things are in a checkout.
+
+use anyhow::{Context, Result, bail};
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// A checkout with its built programs and its tools.
+#[derive(Clone, Debug)]
+pub struct Place {
+    root: PathBuf,
+    programs: PathBuf,
+}
+
+impl Place {
+    /// The checkout that this program was built in.
+    ///
+    /// # Errors
+    /// Where this program is not in a checkout's `target` folder.
+    pub fn find() -> Result<Self> {
+        let exe = env::current_exe()?;
+        // target/PROFILE/program, target/PROFILE/deps/test-0123456789abcdef
+        let programs = exe.ancestors().skip(1).find(|dir| dir.join("bottle-harness").exists());
+        let programs = programs.context("bottle is not built: run `make build`")?.to_owned();
+        let root = programs.ancestors().find(|dir| dir.join("Cargo.lock").exists());
+        let root = root.context("this program is not in a checkout of bottle")?.to_owned();
+        Ok(Self { root, programs })
+    }
+
+    /// The checkout.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What `make setup` fetched.
+    pub fn tools(&self) -> PathBuf {
+        self.root.join("tools")
+    }
+
+    /// A program of this build: `bottle`, `bottle-harness`, `smolvm-stand-in`.
+    ///
+    /// # Errors
+    /// Where it is not built.
+    pub fn program(&self, name: &str) -> Result<PathBuf> {
+        present(self.programs.join(name), "make build")
+    }
+
+    /// The static helper.
+    ///
+    /// # Errors
+    /// Where it is not built.
+    pub fn helper(&self) -> Result<PathBuf> {
+        present(self.root.join("target/guest/bottle-guest"), "make build")
+    }
+
+    /// A tool that `make setup` fetched.
+    ///
+    /// # Errors
+    /// Where it is not there.
+    pub fn tool(&self, name: &str) -> Result<PathBuf> {
+        present(self.tools().join("bin").join(name), "make setup")
+    }
+
+    /// `PATH` with the folders `first`, then the tools', before everything else.
+    ///
+    /// # Errors
+    /// Where a folder's name cannot be part of `PATH`.
+    pub fn path(&self, first: &[&Path]) -> Result<OsString> {
+        let mut dirs: Vec<PathBuf> = first.iter().map(|dir| dir.to_path_buf()).collect();
+        dirs.push(self.tools().join("bin"));
+        dirs.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+        Ok(env::join_paths(dirs)?)
+    }
+
+    /// The environment in which `bottle` finds this build's helper and the fetched smolvm. Under
+    /// emulation a guest takes its time, and smolvm's root filesystem is unpacked already.
+    ///
+    /// # Errors
+    /// Where something is not built or not set up.
+    pub fn environment(&self, first: &[&Path]) -> Result<Vec<(&'static str, OsString)>> {
+        const PATIENCE: &str = "180";
+        let mut env = vec![
+            ("PATH", self.path(first)?),
+            ("BOTTLE_GUEST_HELPER", self.helper()?.into()),
+            ("SMOLVM_AGENT_READY_TIMEOUT_SECS", PATIENCE.into()),
+            ("SMOLVM_START_TIMEOUT_SECS", PATIENCE.into()),
+        ];
+        let rootfs = self.tools().join("smolvm/agent-rootfs");
+        if rootfs.exists() {
+            env.push(("SMOLVM_AGENT_ROOTFS", rootfs.into()));
+        }
+        Ok(env)
+    }
+}
+
+fn present(path: PathBuf, how: &str) -> Result<PathBuf> {
+    if !path.exists() {
+        bail!("{} is missing: run `{how}`", path.display());
+    }
+    Ok(path)
+}

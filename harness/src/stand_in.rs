@@ -1,0 +1,365 @@
+//! A stand-in for smolvm: the same command line, with a network namespace instead of a virtual
+//! machine. It starts in a fraction of a second.
+//!
+//! It replaces the machine and nothing else: `bottle`, the keeper, the guard, gvproxy, the jail
+//! and the helper are the real ones. What it shows says nothing about a real guest's isolation.
+//! It says so itself: its version line names it, and `bottle` repeats that at every start.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Where its machines are written down.
+const STATE: &str = "STAND_IN_STATE";
+/// The version whose command line it speaks.
+const VERSION: &str = "smolvm-stand-in 1.32.2";
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Machine {
+    name: String,
+    state: String,
+    pid: Option<i32>,
+    labels: BTreeMap<String, String>,
+    smolfile: Smolfile,
+    socket: (String, String),
+}
+
+/// The keys of a Smolfile that bottle writes; any other is an error, as it is with smolvm.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Smolfile {
+    image: Option<String>,
+    cpus: u8,
+    memory: u32,
+    net: bool,
+    workdir: Option<String>,
+    #[serde(default)]
+    volumes: Vec<String>,
+    #[serde(default)]
+    env: Vec<String>,
+}
+
+#[derive(Default)]
+struct Options {
+    name: Option<String>,
+    labels: BTreeMap<String, String>,
+    smolfile: Option<PathBuf>,
+    socket: Option<(String, String)>,
+    detach: bool,
+    words: Vec<String>,
+}
+
+/// Carries out a smolvm command line.
+///
+/// # Errors
+/// What smolvm would refuse too, in its own words or near them.
+pub fn main() -> Result<ExitCode> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["--version"] => println!("{VERSION}"),
+        ["machine", verb, rest @ ..] => return machine(verb, &parse(rest)?),
+        _ => bail!("the stand-in knows only `machine`"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parse(words: &[&str]) -> Result<Options> {
+    let mut options = Options::default();
+    let mut words = words.iter().copied();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().map(str::to_owned).context("a value is missing");
+        match word {
+            "--name" => options.name = Some(value()?),
+            "--smolfile" => options.smolfile = Some(value()?.into()),
+            "--label" => {
+                let label = value()?;
+                let (key, value) = label.split_once('=').context("--label wants KEY=VALUE")?;
+                options.labels.insert(key.to_owned(), value.to_owned());
+            }
+            "--mount-socket" => {
+                let pair = value()?;
+                let (host, guest) = pair.split_once(':').context("--mount-socket wants HOST:GUEST")?;
+                options.socket = Some((host.to_owned(), guest.to_owned()));
+            }
+            "--detach" => options.detach = true,
+            "-i" | "-t" | "-f" | "--json" => {}
+            "--" => {
+                options.words = words.by_ref().map(str::to_owned).collect();
+            }
+            other => bail!("unexpected argument '{other}'"),
+        }
+    }
+    Ok(options)
+}
+
+fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
+    let named = || options.name.clone().context("--name is missing");
+    match verb {
+        "ls" => println!("{}", serde_json::to_string_pretty(&all()?)?),
+        "create" => {
+            let name = named()?;
+            if record(&name)?.exists() {
+                bail!("machine '{name}' already exists");
+            }
+            save(&new_machine(name, options)?)?;
+        }
+        "start" => start(load(&named()?)?)?,
+        "stop" => stop(load(&named()?)?)?,
+        "delete" => {
+            let machine = load(&named()?)?;
+            stop(machine.clone())?;
+            fs::remove_file(record(&machine.name)?)?;
+        }
+        "exec" => return exec(&load(&named()?)?, options),
+        "run" => {
+            eprintln!("Starting ephemeral machine (stand-in)...");
+            let machine = new_machine("ephemeral".to_owned(), options)?;
+            let etc = tempfile::tempdir()?;
+            let mut command = guest(&machine, etc.path())?;
+            command.arg("--die-with-parent").arg("--").args(&options.words);
+            return Ok(exit_code(command.status()?));
+        }
+        other => bail!("unrecognized subcommand '{other}'"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn new_machine(name: String, options: &Options) -> Result<Machine> {
+    let path = options.smolfile.as_ref().context("--smolfile is missing")?;
+    let smolfile: Smolfile = toml::from_str(&fs::read_to_string(path)?)?;
+    if smolfile.net {
+        bail!("the stand-in has no network of its own");
+    }
+    let socket = options.socket.clone().context("--mount-socket is missing")?;
+    Ok(Machine {
+        name,
+        state: "stopped".to_owned(),
+        pid: None,
+        labels: options.labels.clone(),
+        smolfile,
+        socket,
+    })
+}
+
+/// The guest: this host's programs read-only, everything else its own.
+fn guest(machine: &Machine, etc: &Path) -> Result<Command> {
+    let mut bwrap = Command::new("bwrap");
+    bwrap.args(["--unshare-net", "--unshare-pid", "--unshare-uts", "--unshare-ipc", "--cap-add", "ALL"]);
+    if !rustix::process::geteuid().is_root() {
+        bwrap.args(["--unshare-user", "--uid", "0", "--gid", "0"]);
+    }
+    bwrap.args(["--hostname", "stand-in", "--clearenv", "--setenv", "HOME", "/root"]);
+    bwrap.args(["--setenv", "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]);
+    for variable in &machine.smolfile.env {
+        let (name, value) = variable.split_once('=').context("env wants NAME=VALUE")?;
+        bwrap.args(["--setenv", name, value]);
+    }
+    bwrap.args(["--tmpfs", "/"]);
+    for dir in ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc"] {
+        bwrap.args(["--ro-bind-try", dir, dir]);
+    }
+    bwrap.args(["--proc", "/proc", "--dev", "/dev", "--dev-bind", "/dev/net/tun", "/dev/net/tun"]);
+    for dir in ["/tmp", "/run", "/root", "/var/tmp"] {
+        bwrap.args(["--tmpfs", dir]);
+    }
+    for (file, text) in [("resolv.conf", ""), ("hosts", "127.0.0.1 localhost\n")] {
+        let path = etc.join(file);
+        fs::write(&path, text)?;
+        bwrap.arg("--bind").arg(path).arg(format!("/etc/{file}"));
+    }
+    for volume in &machine.smolfile.volumes {
+        let mut parts = volume.split(':');
+        let (Some(host), Some(inside)) = (parts.next(), parts.next()) else {
+            bail!("volumes want HOST:GUEST")
+        };
+        let how = if parts.next() == Some("ro") { "--ro-bind" } else { "--bind" };
+        bwrap.args([how, host, inside]);
+    }
+    // The folder, not the socket: a keeper that comes back binds a new one under the same name.
+    let (host, inside) = (Path::new(&machine.socket.0), &machine.socket.1);
+    let folder = host.parent().context("the socket has no folder")?;
+    bwrap.arg("--bind").arg(folder).arg("/run/stand-in");
+    let target = Path::new("/run/stand-in").join(host.file_name().context("the socket has no name")?);
+    bwrap.arg("--symlink").arg(target).arg(inside);
+    if let Some(dir) = &machine.smolfile.workdir {
+        bwrap.args(["--chdir", dir]);
+    }
+    Ok(bwrap)
+}
+
+fn start(mut machine: Machine) -> Result<()> {
+    if machine.is_alive() {
+        bail!("machine '{}' is already running", machine.name);
+    }
+    let etc = state()?.join(format!("{}.etc", machine.name));
+    fs::create_dir_all(&etc)?;
+    let info = state()?.join(format!("{}.info", machine.name));
+    let mut command = guest(&machine, &etc)?;
+    let pipe = fs::File::create(&info)?;
+    // bubblewrap tells the process id of the guest's first process on this descriptor.
+    command.args(["--json-status-fd", "1", "--", "sleep", "infinity"]);
+    let child = command.stdin(Stdio::null()).stdout(pipe).process_group(0).spawn()?;
+    let end = Instant::now() + Duration::from_secs(10);
+    let pid = loop {
+        let told = fs::read_to_string(&info)?;
+        let first = told.lines().next().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        if let Some(pid) = first.and_then(|told| told["child-pid"].as_i64()) {
+            break i32::try_from(pid)?;
+        }
+        if Instant::now() > end {
+            bail!("bubblewrap ({}) did not start the guest", child.id());
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    machine.pid = Some(pid);
+    machine.state = "running".to_owned();
+    save(&machine)
+}
+
+fn stop(mut machine: Machine) -> Result<()> {
+    if let Some(pid) = machine.pid.take().filter(|_| machine.state == "running")
+        && let Some(pid) = rustix::process::Pid::from_raw(pid)
+    {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let end = Instant::now() + Duration::from_secs(5);
+        while is_alive(pid) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    machine.state = "stopped".to_owned();
+    save(&machine)
+}
+
+fn exec(machine: &Machine, options: &Options) -> Result<ExitCode> {
+    let Some(pid) = machine.pid.filter(|_| machine.is_alive()) else {
+        bail!("machine '{}' is not running", machine.name)
+    };
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &pid.to_string(), "--net", "--mount", "--pid", "--uts", "--ipc", "--root"]);
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--preserve-credentials"]);
+    }
+    command.arg(format!("--wd={}", machine.smolfile.workdir.as_deref().unwrap_or("/")));
+    command
+        .env_clear()
+        .env("HOME", "/root")
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    for variable in &machine.smolfile.env {
+        if let Some((name, value)) = variable.split_once('=') {
+            command.env(name, value);
+        }
+    }
+    command.arg("--").args(&options.words);
+    if options.detach {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        println!("{}", command.spawn()?.id());
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(exit_code(command.status()?))
+}
+
+impl Machine {
+    fn is_alive(&self) -> bool {
+        self.state == "running" && self.pid.and_then(rustix::process::Pid::from_raw).is_some_and(is_alive)
+    }
+}
+
+fn is_alive(pid: rustix::process::Pid) -> bool {
+    rustix::process::test_kill_process(pid).is_ok()
+}
+
+fn all() -> Result<Vec<Machine>> {
+    let mut machines = Vec::new();
+    for entry in fs::read_dir(state()?)? {
+        let path = entry?.path();
+        if path.extension() == Some("json".as_ref()) {
+            let mut machine: Machine = serde_json::from_str(&fs::read_to_string(&path)?)?;
+            if !machine.is_alive() {
+                machine.pid = None;
+                machine.state = "stopped".to_owned();
+            }
+            machines.push(machine);
+        }
+    }
+    machines.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(machines)
+}
+
+fn state() -> Result<PathBuf> {
+    let dir = PathBuf::from(env::var_os(STATE).with_context(|| format!("{STATE} is not set"))?);
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+fn record(name: &str) -> Result<PathBuf> {
+    Ok(state()?.join(format!("{name}.json")))
+}
+
+fn load(name: &str) -> Result<Machine> {
+    let text = fs::read_to_string(record(name)?).with_context(|| format!("machine '{name}' not found"))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn save(machine: &Machine) -> Result<()> {
+    let path = record(&machine.name)?;
+    let draft = path.with_extension("draft");
+    fs::write(&draft, serde_json::to_string(machine)?)?;
+    Ok(fs::rename(draft, path)?)
+}
+
+fn exit_code(status: std::process::ExitStatus) -> ExitCode {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// A folder whose `smolvm` is the stand-in, and the environment that it and `bottle` keep their
+/// state in. Everything goes away with the value.
+#[derive(Debug)]
+pub struct Room {
+    dir: tempfile::TempDir,
+    env: Vec<(&'static str, OsString)>,
+}
+
+impl Room {
+    /// Makes a room for bottles with stand-in guests.
+    ///
+    /// # Errors
+    /// Where something is not built or not set up.
+    pub fn new(place: &crate::place::Place) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("bottle-").tempdir()?;
+        let bin = dir.path().join("bin");
+        fs::create_dir(&bin)?;
+        std::os::unix::fs::symlink(place.program("smolvm-stand-in")?, bin.join("smolvm"))?;
+        let mut env = place.environment(&[&bin])?;
+        env.push((STATE, dir.path().join("machines").into()));
+        env.push(("BOTTLE_STATE_DIR", dir.path().join("state").into()));
+        env.push(("BOTTLE_RUNTIME_DIR", dir.path().join("run").into()));
+        fs::create_dir(dir.path().join("project"))?;
+        Ok(Self { dir, env })
+    }
+
+    /// A folder for a project with its `bottle.toml`.
+    pub fn project(&self) -> PathBuf {
+        self.dir.path().join("project")
+    }
+
+    /// The room's own folder.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What has to be set for `bottle` to use this room.
+    pub fn env(&self) -> &[(&'static str, OsString)] {
+        &self.env
+    }
+}
