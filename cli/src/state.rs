@@ -36,9 +36,10 @@ pub struct Folder {
 pub struct Lock(#[expect(dead_code, reason = "the lock is the open file")] File);
 
 impl Home {
-    /// The folders that the environment names: `XDG_STATE_HOME` and `XDG_RUNTIME_DIR`, or where
-    /// the XDG base directory specification puts them. `BOTTLE_STATE_DIR` and `BOTTLE_RUNTIME_DIR`
-    /// come first.
+    /// State is where `BOTTLE_STATE_DIR` says, or where the XDG base directory specification puts
+    /// it. The runtime folder is where `BOTTLE_RUNTIME_DIR` says, or beside the state; for root,
+    /// whose home is closed to the users that smolvm makes, `/var/lib/bottle`. Not `/run`: smolvm
+    /// mounts nothing from there.
     ///
     /// # Errors
     /// Where there is no home folder to put state into.
@@ -52,9 +53,7 @@ impl Home {
                     .help("set HOME, XDG_STATE_HOME or BOTTLE_STATE_DIR to an absolute path")
             })?;
         let runtime = absolute("BOTTLE_RUNTIME_DIR")
-            // Root's own runtime folder is closed to the user that smolvm runs a machine as.
-            .or_else(|| rustix::process::geteuid().is_root().then(|| PathBuf::from("/run/bottle")))
-            .or_else(|| absolute("XDG_RUNTIME_DIR").map(|dir| dir.join("bottle")))
+            .or_else(|| rustix::process::geteuid().is_root().then(|| PathBuf::from("/var/lib/bottle")))
             .unwrap_or_else(|| state.join(".run"));
         Ok(Self { state, runtime })
     }

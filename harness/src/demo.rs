@@ -10,6 +10,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::process::{Command, ExitCode, Stdio};
 
+/// The guest's last line.
+const END: &str = "@@ end";
 const SLUG: &str = "demo";
 /// A name that only the proxy of this bottle knows.
 const HOST: &str = "page.demo";
@@ -36,7 +38,9 @@ pub fn main(place: &Place) -> Result<ExitCode> {
         match show(place)? {
             Shown::AsItShould => return Ok(ExitCode::SUCCESS),
             Shown::Otherwise => return Ok(ExitCode::FAILURE),
-            Shown::Inconclusive => eprintln!("the guest did not start (attempt {attempt} of {TRIES})"),
+            Shown::Inconclusive => {
+                eprintln!("the guest did not start, or died on the way (attempt {attempt} of {TRIES})")
+            }
         }
     }
     Ok(ExitCode::from(75))
@@ -67,12 +71,13 @@ try kernel  "uname -r"
 try route   "ip route"
 try name    "nslookup proxy.internal | tail -n +3"
 try page    "{proxy} wget -q -T 10 -O - http://{HOST}:{page}/"
-try tunnel  "printf 'CONNECT {HOST}:{page} HTTP/1.1\r\nHost: {HOST}:{page}\r\n\r\nGET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n' | nc -w 10 proxy.internal $door"
+try tunnel  "(printf 'CONNECT {HOST}:{page} HTTP/1.1\r\nHost: {HOST}:{page}\r\n\r\nGET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n'; sleep 1) | nc -w 10 proxy.internal $door"
 try denied  "{proxy} wget -q -T 10 -O - http://other.demo/"
 try direct  "http_proxy= wget -T 10 -O - http://{HOST}:{page}/"
-try secret  "wget -T 10 -O - http://proxy.internal:{secret}/"
-try gateway "wget -T 10 -O - http://$gateway:80/services/forwarder/all"
+try secret  "http_proxy= wget -T 10 -O - http://proxy.internal:{secret}/"
+try gateway "http_proxy= wget -T 10 -O - http://$gateway:80/services/forwarder/all"
 try dns     "nslookup secret-data.example.com | tail -n +3"
+echo '@@ end'
 "#
     )
 }
@@ -85,7 +90,7 @@ fn show(place: &Place) -> Result<Shown> {
     fs::write(
         project.join("bottle.toml"),
         format!(
-            "slug = \"{SLUG}\"\n\n[workspace]\nmode = \"none\"\n\n[egress]\nallow = [\"{HOST}:{}\"]\nhosts = {{ \"{HOST}\" = \"127.0.0.1\" }}\n",
+            "slug = \"{SLUG}\"\n\n[guest]\ncpus = 2\nmemory = 512\n\n[workspace]\nmode = \"none\"\n\n[egress]\nallow = [\"{HOST}:{}\"]\nhosts = {{ \"{HOST}\" = \"127.0.0.1\" }}\n",
             page.port()
         ),
     )?;
@@ -99,10 +104,11 @@ fn show(place: &Place) -> Result<Shown> {
     run.args(["--quiet", "run", "--", "sh", "-c", &script(page.port(), secret.port())]);
     run.current_dir(&project).envs(env.iter().cloned()).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = run.output().context("cannot run bottle")?;
-    if output.status.code() == Some(GUEST_DID_NOT_START) {
+    let said = String::from_utf8_lossy(&output.stdout);
+    // A guest that did not start, or died on the way, shows nothing either way.
+    if output.status.code() == Some(GUEST_DID_NOT_START) || !said.lines().any(|line| line == END) {
         return Ok(Shown::Inconclusive);
     }
-    let said = String::from_utf8_lossy(&output.stdout);
     for line in said.lines().filter(|line| !line.starts_with('@')) {
         println!("{line}");
     }
@@ -122,7 +128,7 @@ fn show(place: &Place) -> Result<Shown> {
     claims.say("no machine is left", machines.trim() == "[]");
     claims.say("no mount is left", fs::read_to_string("/proc/self/mounts")? == mounts);
     claims.say("no process is left", !running(&["gvproxy", "smolvm", "bottle"])?);
-    claims.say("no socket is left", !std::path::Path::new("/run/bottle/demo").exists());
+    claims.say("no socket is left", !std::path::Path::new("/var/lib/bottle/demo").exists());
     for (claim, holds) in &claims.0 {
         println!("{} {claim}", if *holds { "ok  " } else { "FAIL" });
     }

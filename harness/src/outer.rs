@@ -20,6 +20,10 @@ const MEMORY: &str = "6G";
 /// What the outer machine's command inherits of this process's environment.
 const INHERITED: [&str; 4] = ["BOTTLE_GUEST_HELPER", "SMOLVM_AGENT_ROOTFS", "RUST_BACKTRACE", "NO_COLOR"];
 
+/// The outer machine's first process, once it sees this host's files.
+const INIT: &str =
+    "/bin/sh /job/command\necho $? > /job/status\n/bin/busybox sync\n/bin/busybox poweroff -f\n";
+
 /// Whether smolvm's guests boot on this machine itself: a `/dev/kvm`, and a processor with the
 /// flags that it takes. Without them `/dev/kvm` opens, makes a machine, and never boots it.
 pub fn has_kvm() -> bool {
@@ -38,6 +42,7 @@ pub fn run(place: &Place, words: &[OsString]) -> Result<ExitCode> {
     }
     let job = tempfile::Builder::new().prefix("bottle-outer-").tempdir()?;
     fs::write(job.path().join("command"), script(words)?)?;
+    fs::write(job.path().join("init"), INIT)?;
     let kernel_log = job.path().join("kernel.log");
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", MEMORY]);

@@ -78,7 +78,7 @@ impl Place {
     /// # Errors
     /// Where something is not built or not set up.
     pub fn environment(&self, first: &[&Path]) -> Result<Vec<(&'static str, OsString)>> {
-        const PATIENCE: &str = "180";
+        const PATIENCE: &str = "60";
         let mut env = vec![
             ("PATH", self.path(first)?),
             ("BOTTLE_GUEST_HELPER", self.helper()?.into()),

@@ -207,7 +207,7 @@ fn start(mut machine: Machine) -> Result<()> {
     let pipe = fs::File::create(&info)?;
     // bubblewrap tells the process id of the guest's first process on this descriptor.
     command.args(["--json-status-fd", "1", "--", "sleep", "infinity"]);
-    let child = command.stdin(Stdio::null()).stdout(pipe).process_group(0).spawn()?;
+    let child = command.stdin(Stdio::null()).stdout(pipe).stderr(Stdio::null()).process_group(0).spawn()?;
     let end = Instant::now() + Duration::from_secs(10);
     let pid = loop {
         let told = fs::read_to_string(&info)?;
@@ -248,7 +248,6 @@ fn exec(machine: &Machine, options: &Options) -> Result<ExitCode> {
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--preserve-credentials"]);
     }
-    command.arg(format!("--wd={}", machine.smolfile.workdir.as_deref().unwrap_or("/")));
     command
         .env_clear()
         .env("HOME", "/root")
@@ -258,7 +257,9 @@ fn exec(machine: &Machine, options: &Options) -> Result<ExitCode> {
             command.env(name, value);
         }
     }
-    command.arg("--").args(&options.words);
+    // `env` changes the folder inside: nsenter would look for it outside.
+    let workdir = machine.smolfile.workdir.as_deref().unwrap_or("/");
+    command.args(["--wd=/", "--", "env", "--chdir", workdir]).args(&options.words);
     if options.detach {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         println!("{}", command.spawn()?.id());

@@ -188,26 +188,20 @@ fn pass_on(stderr: ChildStderr, name: Arc<Mutex<Option<String>>>) -> thread::Joi
     thread::spawn(move || {
         let mut reader = BufReader::new(stderr);
         let mut out = std::io::stderr();
-        let mut preamble = true;
-        loop {
-            let available = match reader.fill_buf() {
-                Ok([]) | Err(_) => return,
-                Ok(available) => available,
-            };
-            // Only the first lines are smolvm's; after them bytes pass as they come.
-            let len = match available.iter().position(|&byte| byte == b'\n') {
-                Some(end) if preamble => end + 1,
-                _ => available.len(),
-            };
-            let text = String::from_utf8_lossy(&available[..len]);
-            if preamble && text.starts_with(STARTING) {
-                let given = text.trim_start_matches(STARTING).split(')').next().unwrap_or_default();
+        // Only the first lines are smolvm's; after them bytes pass as they come.
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(&line);
+            if let Some(rest) = text.strip_prefix(STARTING) {
+                let given = rest.split(')').next().unwrap_or_default();
                 *name.lock().unwrap_or_else(PoisonError::into_inner) = Some(given.to_owned());
-                preamble = false;
-            } else if !(preamble && text.starts_with("note: ")) {
-                let _ = out.write_all(&available[..len]);
+                break;
             }
-            reader.consume(len);
+            if !text.starts_with("note: ") {
+                let _ = out.write_all(&line);
+            }
+            line.clear();
         }
+        let _ = std::io::copy(&mut reader, &mut out);
     })
 }

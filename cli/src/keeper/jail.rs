@@ -93,10 +93,8 @@ fn command(network: &Network, folder: &Folder, plan: &Plan, hand: &OwnedFd, log:
     command.args(["--clearenv", "--hostname", "jail", "--chdir", "/"]);
     // Go's own resolver: no NSS module and no host resolver's socket is ever looked for.
     command.args(["--setenv", "GODEBUG", "netdns=go"]);
-    for (host, guest) in [
-        (network.gvproxy.as_path(), "/bin/gvproxy"),
-        (&network.helper, "/bin/bottle-guest"),
-    ] {
+    for (host, guest) in [(network.gvproxy.as_path(), "/bin/gvproxy"), (&network.helper, "/bin/bottle-guest")]
+    {
         command.arg("--ro-bind").arg(std::fs::canonicalize(host)?).arg(guest);
     }
     for (stub, _) in STUBS {

@@ -95,6 +95,8 @@ impl Proxy {
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEADER_LIMIT)
                     .max_buf_size(MAX_HEAD)
+                    // A client may say all that it has to say and close its side: `printf | nc`.
+                    .half_close(true)
                     .preserve_header_case(true)
                     .serve_connection(TokioIo::new(stream), service);
                 let _ = connection.with_upgrades().await;

@@ -1,0 +1,48 @@
+# Every target sets up what it needs. `make` alone says what there is.
+
+CARGO ?= cargo
+SECONDS ?= 30
+NIGHTLY ?= nightly
+HARNESS = target/debug/bottle-harness
+export PATH := $(CURDIR)/tools/bin:$(PATH)
+export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
+
+.PHONY: help setup build helper demo lint test install clean
+
+help:
+	@echo 'make demo         show the main job in a real guest'
+	@echo 'make test         run every test, one in a real guest among them'
+	@echo 'make lint         formatting and clippy, warnings denied'
+	@echo 'make build        build everything'
+	@echo 'make setup        fetch what tests and demo need into tools/'
+	@echo 'make install      install bottle and its helper into PREFIX (default /usr/local)'
+
+setup:
+	@harness/setup.sh
+
+# The helper is static, so that it runs in any root filesystem.
+helper:
+	@$(CARGO) rustc --quiet --locked --profile guest -p bottle-guest --bin bottle-guest -- -C target-feature=+crt-static
+
+build: helper
+	@$(CARGO) build --quiet --locked --workspace
+
+demo: setup build
+	@$(HARNESS) demo
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+test: setup build
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+PREFIX ?= /usr/local
+install: helper
+	@$(CARGO) build --quiet --locked --release -p bottle
+	install -D -m 755 target/release/bottle $(DESTDIR)$(PREFIX)/bin/bottle
+	install -D -m 755 target/guest/bottle-guest $(DESTDIR)$(PREFIX)/bin/bottle-guest
+
+clean:
+	$(CARGO) clean
+	rm -rf tools

@@ -1,0 +1,130 @@
+#!/bin/sh
+# Fetches what bottle's tests and demo need: Debian packages by apt, and under tools/ (which git
+# ignores) smolvm, gvproxy and the outer machine's kernel. Does nothing that is done already.
+set -eu
+cd "$(dirname "$0")/.."
+
+# Pinned by version and hash: the PyPI wheel for x86-64 Linux.
+smolvm_version=1.32.2
+smolvm_sha256=81b104e2622aa0b187b6b7054397c391151b83db2638a16d0e54c517684f0dc2
+
+say() { echo "setup: $*" >&2; }
+give_up() { echo "setup: $1" >&2; echo "  run: $2" >&2; exit 69; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo > /dev/null; then sudo "$@"
+    else return 1
+    fi
+}
+
+# True if smolvm's guests boot on this machine itself (the same test as `bottle doctor`'s).
+has_kvm() { [ -e /dev/kvm ] && grep -qwE 'vmx|svm' /proc/cpuinfo; }
+
+install_packages() {
+    missing=
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" = installed ] || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    say "installing$missing"
+    # shellcheck disable=SC2086 # a list of words
+    { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing; } > tools/apt.log 2>&1 ||
+        give_up "these packages could not be installed:$missing (see tools/apt.log)" \
+            "sudo apt-get update && sudo apt-get install --no-install-recommends$missing"
+}
+
+install_smolvm() {
+    [ -x tools/smolvm/smolvm ] && [ "$(cat tools/smolvm/version 2> /dev/null)" = "$smolvm_version" ] && return 0
+    say "fetching smolvm $smolvm_version from PyPI"
+    rm -rf tools/smolvm tools/wheel
+    mkdir -p tools/wheel
+    python3 -m pip download --quiet --no-deps --only-binary :all: --dest tools/wheel "smolmachines==$smolvm_version" ||
+        give_up "smolvm could not be fetched from PyPI" "python3 -m pip download --no-deps smolmachines==$smolvm_version"
+    echo "$smolvm_sha256  $(echo tools/wheel/smolmachines-*.whl)" | sha256sum --check --quiet ||
+        give_up "the smolvm package is not the one that was pinned" "sha256sum tools/wheel/*.whl"
+    python3 -m zipfile -e tools/wheel/smolmachines-*.whl tools/wheel/unpacked
+    mkdir -p tools/smolvm.part
+    for file in libkrun.so libkrunfw.so.5 agent-rootfs.tar.zst overlay-template.ext4.zst storage-template.ext4.zst; do
+        mv "tools/wheel/unpacked/smol/$file" tools/smolvm.part/
+    done
+    mv tools/wheel/unpacked/smol/smol-vmm tools/smolvm.part/smolvm
+    chmod 755 tools/smolvm.part/smolvm tools/smolvm.part/*.so*
+    # smolvm unpacks these at its first start. In the outer machine that takes minutes, here seconds.
+    mkdir tools/smolvm.part/agent-rootfs
+    tar --zstd -xpf tools/smolvm.part/agent-rootfs.tar.zst -C tools/smolvm.part/agent-rootfs
+    unpack_templates
+    echo "$smolvm_version" > tools/smolvm.part/version
+    mv tools/smolvm.part tools/smolvm
+    rm -rf tools/wheel
+    ln -sf ../smolvm/smolvm tools/bin/smolvm
+}
+
+# smolvm itself unpacks its disk templates, on the way to a machine that need not start.
+unpack_templates() {
+    state=$(mktemp -d)
+    lib=$PWD/tools/smolvm.part
+    smolvm() {
+        SMOLVM_LIB_DIR=$lib SMOLVM_AGENT_ROOTFS=$lib/agent-rootfs timeout 60 "$lib/smolvm" --state-dir "$state" "$@" > tools/smolvm.log 2>&1
+    }
+    smolvm machine create --name unpack || true
+    smolvm machine start --name unpack || true
+    smolvm machine delete --name unpack -f || true
+    rm -rf "$state"
+    [ -f "$lib/overlay-template.ext4" ] && [ -f "$lib/storage-template.ext4" ] ||
+        say "smolvm did not unpack its templates (see tools/smolvm.log): the first guest will take longer"
+}
+
+# Debian 13 has the package; Debian 12 runs its binary.
+install_gvproxy() {
+    [ -x tools/bin/gvproxy ] && return 0
+    if command -v gvproxy > /dev/null; then
+        ln -sf "$(command -v gvproxy)" tools/bin/gvproxy
+        return 0
+    fi
+    if apt-cache show gvproxy > /dev/null 2>&1; then
+        install_packages gvproxy
+        ln -sf "$(command -v gvproxy)" tools/bin/gvproxy
+        return 0
+    fi
+    say "fetching gvproxy from Debian 13"
+    apt=$PWD/tools/apt
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+    # The mirror that this machine already uses, with Debian 13 as the release.
+    mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2> /dev/null |
+        grep -v '^[[:space:]]*#' | grep -oE 'https?://[^][:space:]]+/debian/?([[:space:]]|$)' | head -n 1 | tr -d '[:space:]') || true
+    [ -n "$mirror" ] || give_up "no Debian mirror is configured on this machine" "sudo apt-get install gvproxy"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" > "$apt/sources.list"
+    cat > "$apt/apt.conf" << EOF
+Dir::Etc::SourceList "$apt/sources.list";
+Dir::Etc::SourceParts "-";
+Dir::State::Lists "$apt/lists";
+Dir::Cache "$apt/cache";
+APT::Sandbox::User "";
+Acquire::Languages "none";
+EOF
+    (cd "$apt" && APT_CONFIG=$apt/apt.conf && export APT_CONFIG && apt-get update -qq && apt-get download -qq gvproxy) > tools/apt.log 2>&1 ||
+        give_up "gvproxy could not be fetched from Debian 13 (see tools/apt.log)" "sudo apt-get install gvproxy"
+    dpkg -x "$apt"/gvproxy_*.deb "$apt/unpacked"
+    mv "$apt/unpacked/usr/bin/gvproxy" tools/bin/gvproxy
+    rm -rf "$apt"
+}
+
+build_outer_machine() {
+    [ -f tools/outer/initrd.gz ] && [ tools/outer/initrd.gz -nt harness/outer/init ] && [ tools/outer/initrd.gz -nt harness/outer/build.sh ] && return 0
+    say "no usable KVM here: building the outer machine from Debian's kernel"
+    [ -d tools/outer/kernel ] || as_root apt-get update -qq > tools/apt.log 2>&1 || true
+    harness/outer/build.sh tools/outer > tools/outer.log 2>&1 ||
+        give_up "the outer machine could not be built (see tools/outer.log)" "harness/outer/build.sh tools/outer"
+}
+
+[ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || give_up "only x86-64 Linux is set up by itself" "see README.md"
+command -v apt-get > /dev/null || give_up "this is no Debian" "see README.md for what to install"
+mkdir -p tools/bin
+install_packages bubblewrap git curl wget python3 python3-pip zstd util-linux iproute2
+install_smolvm
+install_gvproxy
+if ! has_kvm; then
+    install_packages qemu-system-x86 busybox-static cpio kmod
+    build_outer_machine
+fi

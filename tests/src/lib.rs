@@ -1,0 +1,73 @@
+//! What the tests of the command share: a room with stand-in guests, and `bottle` in it.
+
+use assert_cmd::Command;
+use bottle_harness::place::Place;
+use bottle_harness::stand_in::Room;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A room with stand-in guests and a project in it.
+pub struct World {
+    room: Room,
+    bottle: PathBuf,
+}
+
+impl World {
+    /// A world whose project has this `bottle.toml`.
+    pub fn with(config: &str) -> Self {
+        let world = Self::new();
+        world.write("bottle.toml", config);
+        world
+    }
+
+    /// A world whose project is empty.
+    pub fn new() -> Self {
+        let place = Place::find().expect("a built checkout: run `make build`");
+        let room = Room::new(&place).expect("a room: run `make setup`");
+        Self { room, bottle: place.program("bottle").expect("bottle") }
+    }
+
+    /// A file of the project.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.room.project().join(name), text).expect("the project's folder");
+    }
+
+    /// The room's folder: state, machines, run, project.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.room.path().join(name)
+    }
+
+    /// `bottle` with these words, in the project's folder.
+    pub fn bottle(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.bottle);
+        command.args(words).current_dir(self.room.project()).timeout(Duration::from_secs(60));
+        for (name, value) in self.room.env() {
+            command.env(name, value);
+        }
+        command
+    }
+
+    /// A process of its own, for what has to be signalled or left running.
+    pub fn process(&self, words: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.bottle);
+        command.args(words).current_dir(self.room.project());
+        command.envs(self.room.env().iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// What a run in a fresh bottle prints.
+    pub fn run(&self, script: &str) -> String {
+        let output =
+            self.bottle(&["--quiet", "run", "--", "sh", "-c", script]).output().expect("bottle runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}

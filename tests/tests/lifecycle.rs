@@ -1,0 +1,167 @@
+//! `bottle up`, `exec`, `stop`, `restart` and `rm`, with a stand-in guest.
+
+use bottle_harness::page::Page;
+use bottle_tests::World;
+use predicates::prelude::*;
+use serde_json::Value;
+use std::thread;
+use std::time::{Duration, Instant};
+
+struct Up(World);
+
+impl Up {
+    fn with(config: &str) -> Self {
+        let world = World::with(config);
+        world.bottle(&["-q", "up"]).assert().success();
+        Self(world)
+    }
+
+    fn exec(&self, script: &str) -> assert_cmd::assert::Assert {
+        self.0.bottle(&["-q", "exec", "--", "sh", "-c", script]).assert()
+    }
+
+    fn status(&self) -> Value {
+        let output = self.0.bottle(&["status", "--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn state(&self) -> String {
+        let output = self.0.bottle(&["ls", "--json"]).output().unwrap();
+        let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
+        rows[0]["state"].as_str().unwrap_or("gone").to_owned()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.0.bottle(&["-q", "rm", "--force"]).output();
+    }
+}
+
+fn eventually(what: &str, test: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !test() {
+        assert!(Instant::now() < end, "{what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_bottle_stays_until_it_is_stopped_and_comes_back() {
+    let page = Page::serve("the page").unwrap();
+    let up = Up::with(&format!(
+        "slug = \"t\"\n[egress]\nallow = [\"page.test:{}\"]\nhosts = {{ \"page.test\" = \"127.0.0.1\" }}\n",
+        page.port()
+    ));
+    let fetch = format!("curl -sS http://page.test:{}/", page.port());
+    up.exec(&fetch).success().stdout("the page");
+    assert_eq!(up.state(), "running");
+    up.0.bottle(&["up"]).assert().success().stderr(predicate::str::contains("up already"));
+    up.0.bottle(&["rm"]).assert().code(73);
+
+    up.0.bottle(&["-q", "stop"]).assert().success();
+    assert_eq!(up.state(), "stopped");
+    up.0.bottle(&["-q", "exec", "--", "true"]).assert().code(66);
+    up.0.bottle(&["-q", "up"]).assert().success();
+    up.exec(&fetch).success().stdout("the page");
+    up.0.bottle(&["-q", "restart"]).assert().success();
+    up.exec(&fetch).success().stdout("the page");
+
+    up.0.bottle(&["-q", "rm", "-f"]).assert().success();
+    assert_eq!(up.state(), "gone");
+    assert!(!up.0.path("run/t").exists() && !up.0.path("state/t").exists());
+    up.0.bottle(&["-q", "rm"]).assert().code(66);
+}
+
+#[test]
+fn the_project_is_the_workspace() {
+    let up = Up::with("slug = \"t\"\n");
+    up.0.write("file", "from the host");
+    up.exec("pwd; cat file; echo from the guest > made").success().stdout("/workspace\nfrom the host");
+    assert_eq!(std::fs::read_to_string(up.0.path("project/made")).unwrap(), "from the guest\n");
+}
+
+#[test]
+fn rules_change_while_the_bottle_runs_and_stay_changed() {
+    let page = Page::serve("the page").unwrap();
+    let up = Up::with("slug = \"t\"\n[egress]\nhosts = { \"page.test\" = \"127.0.0.1\" }\n");
+    let fetch = format!("curl -sS http://page.test:{}/", page.port());
+    up.exec(&fetch).success().stdout(predicate::str::contains("bottle allow t page.test"));
+    up.0.bottle(&["-q", "allow", "t", &format!("page.test:{}", page.port())]).assert().success();
+    up.exec(&fetch).success().stdout("the page");
+    up.0.bottle(&["-q", "deny", "t", "page.test"]).assert().success();
+    up.exec(&fetch).success().stdout(predicate::str::contains("a rule closes page.test"));
+    let log = up.0.bottle(&["logs"]).output().unwrap();
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    assert!(log.contains("rules    allowed") && log.contains("rules    denied"), "{log}");
+    up.0.bottle(&["audit"]).assert().success();
+}
+
+#[test]
+fn a_changed_line_of_the_log_is_found() {
+    let up = Up::with("slug = \"t\"\n");
+    up.exec("curl -s http://a.test/ http://b.test/").success();
+    up.0.bottle(&["-q", "stop"]).assert().success();
+    up.0.bottle(&["audit"]).assert().success();
+    let path = up.0.path("state/t/audit.jsonl");
+    let log = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, log.replace("a.test", "c.test")).unwrap();
+    up.0.bottle(&["audit"]).assert().code(1);
+    let lines: Vec<&str> = log.lines().collect();
+    std::fs::write(&path, [&lines[..1], &lines[2..]].concat().join("\n")).unwrap();
+    up.0.bottle(&["audit"]).assert().code(1);
+}
+
+#[test]
+fn a_guest_without_its_keeper_reaches_nothing_and_up_mends_it() {
+    let page = Page::serve("the page").unwrap();
+    let up = Up::with(&format!(
+        "slug = \"t\"\n[egress]\nallow = [\"page.test:{}\"]\nhosts = {{ \"page.test\" = \"127.0.0.1\" }}\n",
+        page.port()
+    ));
+    let fetch = format!("curl -sS -m 5 http://page.test:{}/", page.port());
+    up.exec(&fetch).success().stdout("the page");
+    let keeper = i32::try_from(up.status()["pid"].as_i64().unwrap()).unwrap();
+    let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
+    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
+    eventually("the keeper is gone", || up.state() == "unkept");
+    let asked = page.asked();
+    up.0.bottle(&["-q", "exec", "--", "true"]).assert().code(66);
+    assert_eq!(page.asked(), asked);
+    up.0.bottle(&["-q", "up"]).assert().success();
+    up.exec(&fetch).success().stdout("the page");
+}
+
+#[test]
+fn gvproxy_is_started_again_and_the_doors_with_it() {
+    let page = Page::serve("the page").unwrap();
+    let up = Up::with(&format!(
+        "slug = \"t\"\n[egress]\nallow = [\"page.test:{}\"]\nhosts = {{ \"page.test\" = \"127.0.0.1\" }}\n",
+        page.port()
+    ));
+    let fetch = format!("curl -sS -m 5 http://page.test:{}/", page.port());
+    up.exec(&fetch).success().stdout("the page");
+    let keeper = up.status()["pid"].as_i64().unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
+    let jail = rustix::process::Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap());
+    rustix::process::kill_process(jail.unwrap(), rustix::process::Signal::KILL).unwrap();
+    eventually("gvproxy is started again", || up.status()["jail_restarts"] == 1);
+    eventually("the door answers again", || {
+        up.0.bottle(&["-q", "exec", "--", "sh", "-c", &fetch]).output().unwrap().stdout == b"the page"
+    });
+}
+
+#[test]
+fn a_sidecar_that_runs_elsewhere_is_behind_its_door() {
+    let gate = Page::serve("the gate").unwrap();
+    let up = Up::with(&format!(
+        "slug = \"t\"\n[git-gate]\naddress = \"127.0.0.1:{}\"\n[supervise]\ncommand = [\"python3\", \"-m\", \"http.server\", \"--bind\", \"127.0.0.1\", \"{{port}}\"]\n",
+        gate.port()
+    ));
+    up.exec("curl -sS $BOTTLE_GIT_GATE/").success().stdout("the gate");
+    eventually("the command's door answers", || {
+        let words =
+            ["-q", "exec", "--", "sh", "-c", "curl -sS -o /dev/null -w '%{http_code}' $BOTTLE_SUPERVISE/"];
+        up.0.bottle(&words).output().unwrap().stdout == b"200"
+    });
+}
