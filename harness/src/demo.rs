@@ -39,7 +39,7 @@ pub fn main(place: &Place) -> Result<ExitCode> {
             Shown::AsItShould => return Ok(ExitCode::SUCCESS),
             Shown::Otherwise => return Ok(ExitCode::FAILURE),
             Shown::Inconclusive => {
-                eprintln!("the guest did not start, or died on the way (attempt {attempt} of {TRIES})")
+                eprintln!("the guest did not start, or died on the way (attempt {attempt} of {TRIES})");
             }
         }
     }

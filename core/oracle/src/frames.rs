@@ -1,0 +1,126 @@
+//! Frames that are worth asking about: valid traffic, and what is left of it after a change.
+
+use bottle_core::guard::knock::Knock;
+use bottle_core::guard::{GATEWAY_MAC, GUEST_MAC, Guard};
+use etherparse::PacketBuilder;
+use std::net::Ipv4Addr;
+
+use crate::policy::Bottle;
+
+/// Valid frames from a guest, of every kind that the policy speaks of.
+pub fn from_guest(guard: &Guard, bottle: &Bottle) -> Vec<Vec<u8>> {
+    let door = bottle.doors.first().copied().unwrap_or(1);
+    let public = Ipv4Addr::new(192, 0, 2, 1);
+    let mut knocks = vec![
+        Knock::Arp(bottle.gateway),
+        Knock::Arp(bottle.proxy),
+        Knock::Arp(bottle.guest),
+        Knock::Arp(public),
+        Knock::Ping(bottle.gateway),
+        Knock::Ping(public),
+        Knock::Udp(bottle.gateway, 53),
+        Knock::Udp(bottle.gateway, 67),
+        Knock::Udp(Ipv4Addr::BROADCAST, 67),
+        Knock::Udp(public, 53),
+        Knock::Udp(bottle.proxy, door),
+    ];
+    for address in [bottle.proxy, bottle.gateway, bottle.guest, public, Ipv4Addr::LOCALHOST] {
+        knocks.extend([door, 80, 53, 1, 65_535].map(|port| Knock::Tcp(address, port)));
+    }
+    for name in
+        ["proxy.internal", "PrOxY.InTeRnAl", "internal", "proxy", "a.proxy.internal", "example.com", ""]
+    {
+        knocks.push(Knock::Resolve(name.to_owned()));
+    }
+    knocks.push(Knock::Resolve(format!("{0}.{0}.{0}.{1}.com", "x".repeat(63), "y".repeat(50))));
+    let mut frames: Vec<Vec<u8>> = knocks.iter().map(|knock| guard.frame(knock)).collect();
+    for len in [0, 1, 1_400, 60_000] {
+        let build = ethernet(GUEST_MAC, GATEWAY_MAC)
+            .ipv4(bottle.guest.octets(), bottle.proxy.octets(), 64)
+            .tcp(40_000, door, 7, 1_000)
+            .ack(9);
+        frames.push(written(|out| build.write(out, &vec![0x5a; len])));
+    }
+    frames
+}
+
+/// Valid frames to a guest.
+pub fn to_guest(bottle: &Bottle) -> Vec<Vec<u8>> {
+    let door = bottle.doors.first().copied().unwrap_or(1);
+    let mut frames = Vec::new();
+    for (source, port) in
+        [(bottle.proxy, door), (bottle.proxy, 80), (bottle.gateway, door), (bottle.gateway, 53)]
+    {
+        let start = || ethernet(GATEWAY_MAC, GUEST_MAC).ipv4(source.octets(), bottle.guest.octets(), 64);
+        frames.push(written(|out| start().tcp(port, 40_000, 1, 1_000).syn().ack(2).write(out, b"")));
+        frames.push(written(|out| start().tcp(port, 40_000, 1, 1_000).ack(2).write(out, b"hello")));
+        frames.push(written(|out| start().udp(port, 40_000).write(out, b"hello")));
+        frames.push(written(|out| start().icmpv4_echo_request(1, 2).write(out, b"hello")));
+        let mut arp = vec![0, 1, 8, 0, 6, 4, 0, 2];
+        arp.extend(GATEWAY_MAC);
+        arp.extend(source.octets());
+        arp.extend(GUEST_MAC);
+        arp.extend(bottle.guest.octets());
+        frames.push([&GUEST_MAC[..], &GATEWAY_MAC, &[8, 6], &arp].concat());
+    }
+    frames
+}
+
+fn ethernet(
+    source: [u8; 6],
+    destination: [u8; 6],
+) -> etherparse::PacketBuilderStep<etherparse::Ethernet2Header> {
+    PacketBuilder::ethernet2(source, destination)
+}
+
+fn written<E: std::fmt::Debug>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write(&mut frame).expect("a vector takes every frame");
+    frame
+}
+
+/// One change of a frame.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// This byte becomes that.
+    Byte(usize, u8),
+    /// These two bytes become that number, as header fields are written.
+    Word(usize, u16),
+    /// It ends here.
+    Cut(usize),
+    /// So many zeroes follow.
+    Pad(usize),
+    /// These bytes are put in here: a VLAN tag, IP options, another label.
+    Insert(usize, Vec<u8>),
+    /// The IPv4 header's checksum is made right again, so that what lies behind it is looked at.
+    Checksum,
+}
+
+impl Change {
+    /// Carries the change out. Places are taken modulo the frame's length.
+    pub fn apply(&self, frame: &mut Vec<u8>) {
+        let len = frame.len();
+        match self {
+            Self::Byte(at, value) if len > 0 => frame[at % len] = *value,
+            Self::Word(at, value) if len > 1 => {
+                let at = at % (len - 1);
+                frame[at..at + 2].copy_from_slice(&value.to_be_bytes());
+            }
+            Self::Cut(at) => frame.truncate(at % (len + 1)),
+            Self::Pad(more) => frame.resize(len + more % 2_000, 0),
+            Self::Insert(at, bytes) => {
+                let at = at % (len + 1);
+                frame.splice(at..at, bytes.iter().copied());
+            }
+            Self::Checksum => {
+                if let Some(header) = frame.get(14..)
+                    && let Ok(header) = etherparse::Ipv4HeaderSlice::from_slice(header)
+                {
+                    let sum = header.to_header().calc_header_checksum();
+                    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+                }
+            }
+            Self::Byte(..) | Self::Word(..) => {}
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The guard against the policy oracle, which reads frames with another parser.
+
+use bottle_core::guard::knock::Knock;
+use bottle_core::guard::{Refusal, Reply, Verdict};
+use bottle_core::subnet::Subnet;
+use bottle_oracle::compare;
+use bottle_oracle::frames::{self, Change};
+use bottle_oracle::policy::Fate;
+use proptest::prelude::*;
+use std::net::Ipv4Addr;
+
+const DOORS: [u16; 2] = [20_123, 29_999];
+
+fn subnet() -> Subnet {
+    Subnet::try_from(42).unwrap()
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    // Headers are at the start; that is where a change tells.
+    let place = || prop_oneof![8 => 0usize..80, 1 => 0usize..70_000];
+    let telling =
+        prop_oneof![Just(0u16), Just(1), Just(53), Just(80), Just(DOORS[0]), Just(0xffff), any::<u16>()];
+    let tag = prop_oneof![
+        Just(vec![0x81, 0x00, 0x00, 0x05]),
+        Just(vec![0x88, 0xa8, 0x00, 0x05]),
+        Just(vec![0x01, 0x01, 0x01, 0x00]),
+        Just(vec![0xc0, 0x0c]),
+        proptest::collection::vec(any::<u8>(), 0..12),
+    ];
+    prop_oneof![
+        4 => (place(), any::<u8>()).prop_map(|(at, value)| Change::Byte(at, value)),
+        3 => (place(), telling).prop_map(|(at, value)| Change::Word(at, value)),
+        1 => any::<usize>().prop_map(Change::Cut),
+        1 => (0usize..100).prop_map(Change::Pad),
+        1 => (place(), tag).prop_map(|(at, bytes)| Change::Insert(at, bytes)),
+        4 => Just(Change::Checksum),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever becomes of a valid frame, guard and policy agree on it.
+    #[test]
+    fn the_guard_and_the_policy_agree_on_changed_frames(
+        octet in (1u8..=254).prop_filter("docker's", |&n| n != 17),
+        which in any::<prop::sample::Index>(),
+        changes in proptest::collection::vec(change(), 0..4),
+    ) {
+        let (guard, bottle) = compare::both(Subnet::try_from(octet).unwrap(), &DOORS);
+        for (all, inwards) in [(frames::from_guest(&guard, &bottle), false), (frames::to_guest(&bottle), true)] {
+            let mut frame = which.get(&all).clone();
+            for change in &changes {
+                change.apply(&mut frame);
+            }
+            if inwards {
+                compare::to_guest(&guard, &bottle, &frame);
+            } else {
+                compare::from_guest(&guard, &bottle, &frame);
+            }
+        }
+    }
+
+    /// They agree on noise, too.
+    #[test]
+    fn the_guard_and_the_policy_agree_on_noise(frame in proptest::collection::vec(any::<u8>(), 0..120)) {
+        let (guard, bottle) = compare::both(subnet(), &DOORS);
+        compare::from_guest(&guard, &bottle, &frame);
+        compare::to_guest(&guard, &bottle, &frame);
+    }
+}
+
+/// Every field of every valid frame, byte by byte, to the values that tell the most; and every length.
+#[test]
+fn the_guard_and_the_policy_agree_on_every_single_change() {
+    let (guard, bottle) = compare::both(subnet(), &DOORS);
+    for frame in frames::from_guest(&guard, &bottle) {
+        for at in 0..frame.len().min(120) {
+            for bit in 0..8 {
+                for fix in [false, true] {
+                    let mut changed = frame.clone();
+                    changed[at] ^= 1 << bit;
+                    if fix {
+                        Change::Checksum.apply(&mut changed);
+                    }
+                    compare::from_guest(&guard, &bottle, &changed);
+                }
+            }
+        }
+        for len in 0..=frame.len().min(200) {
+            compare::from_guest(&guard, &bottle, &frame[..len]);
+        }
+        for more in 0..80 {
+            let mut padded = frame.clone();
+            padded.resize(frame.len() + more, 0);
+            compare::from_guest(&guard, &bottle, &padded);
+        }
+    }
+    for frame in frames::to_guest(&bottle) {
+        for at in 0..frame.len() {
+            for bit in 0..8 {
+                let mut changed = frame.clone();
+                changed[at] ^= 1 << bit;
+                compare::to_guest(&guard, &bottle, &changed);
+                Change::Checksum.apply(&mut changed);
+                compare::to_guest(&guard, &bottle, &changed);
+            }
+        }
+    }
+}
+
+/// The witness beside the refusals: what must pass does.
+#[test]
+fn what_the_policy_lets_through_passes() {
+    let (guard, bottle) = compare::both(subnet(), &DOORS);
+    let passing = [
+        Knock::Arp(bottle.gateway),
+        Knock::Arp(bottle.proxy),
+        Knock::Tcp(bottle.proxy, DOORS[0]),
+        Knock::Tcp(bottle.proxy, DOORS[1]),
+    ];
+    for knock in passing {
+        assert_eq!(guard.knock(&knock, &mut Reply::default()), Verdict::Forward, "{knock:?}");
+    }
+    let mut room = Reply::default();
+    let Verdict::Answer(reply) = guard.knock(&Knock::Resolve("proxy.internal".to_owned()), &mut room) else {
+        panic!("proxy.internal resolves")
+    };
+    assert_eq!(reply[reply.len() - 4..], bottle.proxy.octets());
+    assert!(frames::to_guest(&bottle).iter().any(|frame| guard.to_guest(frame).is_ok()));
+}
+
+/// Every port there is, over TCP and UDP, at every address that could matter.
+#[test]
+fn exactly_the_doors_are_open_of_all_ports() {
+    let (guard, bottle) = compare::both(subnet(), &DOORS);
+    let addresses = [
+        bottle.proxy,
+        bottle.gateway,
+        bottle.guest,
+        Ipv4Addr::LOCALHOST,
+        Ipv4Addr::new(169, 254, 169, 254),
+        Ipv4Addr::new(192, 0, 2, 1),
+        Ipv4Addr::new(192, 168, 42, 255),
+        Ipv4Addr::BROADCAST,
+    ];
+    let mut room = Reply::default();
+    for address in addresses {
+        for port in 0..=u16::MAX {
+            let open = address == bottle.proxy && DOORS.contains(&port);
+            let verdict = guard.knock(&Knock::Tcp(address, port), &mut room);
+            assert_eq!(verdict == Verdict::Forward, open, "tcp {address}:{port}");
+            let verdict = guard.knock(&Knock::Udp(address, port), &mut room);
+            assert!(matches!(verdict, Verdict::Refuse(..)), "udp {address}:{port}");
+        }
+    }
+}
+
+/// Every EtherType, and every IP protocol.
+#[test]
+fn only_arp_and_tcp_pass_of_all_ethertypes_and_protocols() {
+    let (guard, bottle) = compare::both(subnet(), &DOORS);
+    let base = guard.frame(&Knock::Tcp(bottle.proxy, DOORS[0]));
+    for kind in 0..=u16::MAX {
+        let mut frame = base.clone();
+        frame[12..14].copy_from_slice(&kind.to_be_bytes());
+        compare::from_guest(&guard, &bottle, &frame);
+        let passes = guard.from_guest(&frame, &mut Reply::default()) == Verdict::Forward;
+        assert_eq!(passes, kind == 0x0800, "{kind:#06x}");
+    }
+    for protocol in 0..=u8::MAX {
+        let mut frame = base.clone();
+        frame[23] = protocol;
+        Change::Checksum.apply(&mut frame);
+        compare::from_guest(&guard, &bottle, &frame);
+        let passes = guard.from_guest(&frame, &mut Reply::default()) == Verdict::Forward;
+        assert_eq!(passes, protocol == 6, "{protocol}");
+    }
+}
+
+/// Every IPv4 destination address there is. In a debug build this takes hours: `make exhaustive`.
+#[test]
+#[ignore = "four billion addresses: run `make exhaustive`"]
+fn exactly_one_address_is_open_of_all_ipv4() {
+    let (guard, bottle) = compare::both(subnet(), &DOORS);
+    let mut frame = guard.frame(&Knock::Tcp(bottle.proxy, DOORS[0]));
+    // The checksum is a sum: what the address adds, it takes away again.
+    let rest = u32::from(bottle.proxy) / 0x1_0000 + u32::from(bottle.proxy) % 0x1_0000;
+    let sum = u32::from(!u16::from_be_bytes([frame[24], frame[25]])) + 0xffff * 2 - rest;
+    let mut room = Reply::default();
+    let mut open = 0u64;
+    for address in 0..=u32::MAX {
+        frame[30..34].copy_from_slice(&address.to_be_bytes());
+        let mut total = sum + (address >> 16) + (address & 0xffff);
+        while total > 0xffff {
+            total = (total & 0xffff) + (total >> 16);
+        }
+        frame[24..26].copy_from_slice(&(!u16::try_from(total).unwrap()).to_be_bytes());
+        let verdict = guard.from_guest(&frame, &mut room);
+        assert!(!matches!(verdict, Verdict::Refuse(Refusal::Ipv4Checksum, _)), "{address:#x}");
+        if verdict == Verdict::Forward {
+            assert_eq!(Ipv4Addr::from(address), bottle.proxy);
+            open += 1;
+        }
+    }
+    assert_eq!(open, 1);
+}
+
+/// Each reason has a frame that is refused for it: the log can say what it claims to say.
+#[test]
+fn each_refusal_has_its_reason() {
+    let (guard, bottle) = compare::both(subnet(), &DOORS);
+    let door = guard.frame(&Knock::Tcp(bottle.proxy, DOORS[0]));
+    let dns = guard.frame(&Knock::Resolve("proxy.internal".to_owned()));
+    let arp = guard.frame(&Knock::Arp(bottle.gateway));
+    let with = |frame: &[u8], changes: &[Change]| {
+        let mut frame = frame.to_vec();
+        changes.iter().for_each(|change| change.apply(&mut frame));
+        frame
+    };
+    let sum = Change::Checksum;
+    let cases: Vec<(Refusal, Vec<u8>)> = vec![
+        (Refusal::Truncated, with(&door, &[Change::Cut(40)])),
+        (Refusal::TooLong, vec![0; 65_015]),
+        (Refusal::Trailer, with(&door, &[Change::Pad(20)])),
+        (Refusal::SourceMac, with(&door, &[Change::Byte(11, 0)])),
+        (Refusal::DestinationMac, with(&door, &[Change::Byte(5, 0)])),
+        (Refusal::Broadcast, with(&door, &[Change::Byte(0, 0xff)])),
+        (Refusal::EtherType, with(&door, &[Change::Word(12, 0x88cc)])),
+        (Refusal::Vlan, with(&door, &[Change::Word(12, 0x8100)])),
+        (Refusal::Ipv6, with(&door, &[Change::Word(12, 0x86dd)])),
+        (Refusal::ArpMalformed, with(&arp, &[Change::Byte(15, 6)])),
+        (Refusal::ArpSender, with(&arp, &[Change::Byte(31, 9)])),
+        (Refusal::ArpTarget, with(&arp, &[Change::Byte(41, 9)])),
+        (Refusal::Ipv4Malformed, with(&door, &[Change::Byte(14, 0x65)])),
+        (Refusal::Ipv4Checksum, with(&door, &[Change::Byte(24, 0x12)])),
+        (Refusal::Ipv4Options, with(&door, &[Change::Byte(14, 0x46)])),
+        (Refusal::Fragment, with(&door, &[Change::Word(20, 0x2000), sum.clone()])),
+        (Refusal::SourceAddress, with(&door, &[Change::Byte(29, 9), sum.clone()])),
+        (Refusal::Icmp, guard.frame(&Knock::Ping(bottle.gateway))),
+        (Refusal::Protocol, with(&door, &[Change::Byte(23, 132), sum.clone()])),
+        (Refusal::TcpMalformed, with(&door, &[Change::Byte(46, 0x40)])),
+        (Refusal::TcpAddress, guard.frame(&Knock::Tcp(bottle.gateway, DOORS[0]))),
+        (Refusal::TcpPort, guard.frame(&Knock::Tcp(bottle.proxy, 80))),
+        (Refusal::UdpMalformed, with(&dns, &[Change::Word(38, 9)])),
+        (Refusal::Dhcp, guard.frame(&Knock::Udp(bottle.gateway, 67))),
+        (Refusal::Udp, guard.frame(&Knock::Udp(bottle.gateway, 123))),
+        (Refusal::DnsMalformed, with(&dns, &[Change::Word(46, 2)])),
+        (Refusal::DnsName, guard.frame(&Knock::Resolve("example.com".to_owned()))),
+        (Refusal::DnsType, with(&dns, &[Change::Word(dns.len() - 4, 16)])),
+    ];
+    for (reason, frame) in &cases {
+        let mut room = Reply::default();
+        let verdict = guard.from_guest(frame, &mut room);
+        assert!(matches!(verdict, Verdict::Refuse(said, _) if said == *reason), "{reason:?}: {verdict:?}");
+        assert_ne!(bottle.from_guest(frame), Fate::Pass);
+    }
+    let named: Vec<Refusal> = cases.iter().map(|(reason, _)| *reason).collect();
+    assert_eq!(named, Refusal::ALL, "a reason has no frame");
+}
+
+/// DNS beyond the question does not change the answer, and nothing leaks into it.
+#[test]
+fn a_question_with_edns_and_odd_case_is_answered_in_kind() {
+    let (guard, bottle) = compare::both(subnet(), &DOORS);
+    let mut frame = guard.frame(&Knock::Resolve("PrOxY.iNtErNaL".to_owned()));
+    let opt = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0];
+    frame[53] = 1;
+    frame.extend(opt);
+    for at in [16, 38] {
+        let len = u16::from_be_bytes([frame[at], frame[at + 1]]) + 11;
+        frame[at..at + 2].copy_from_slice(&len.to_be_bytes());
+    }
+    Change::Checksum.apply(&mut frame);
+    compare::from_guest(&guard, &bottle, &frame);
+    let mut room = Reply::default();
+    let Verdict::Answer(reply) = guard.from_guest(&frame, &mut room) else { panic!("it is answered") };
+    let name = b"\x05PrOxY\x08iNtErNaL\x00";
+    assert_eq!(reply[54..54 + name.len()], *name, "the question comes back as it was asked");
+    assert_eq!(reply[reply.len() - 4..], bottle.proxy.octets());
+}

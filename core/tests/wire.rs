@@ -1,0 +1,57 @@
+//! Framing: any split of the stream gives the same frames.
+
+use bottle_core::wire::{self, BadLength, MAX_FRAME};
+use proptest::prelude::*;
+
+fn decode(stream: &[u8], cuts: &[usize]) -> Result<Vec<Vec<u8>>, BadLength> {
+    let mut frames = Vec::new();
+    let mut held: Vec<u8> = Vec::new();
+    let mut from = 0;
+    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (stream.len() + 1)).collect();
+    ends.push(stream.len());
+    ends.sort_unstable();
+    for end in ends {
+        held.extend(&stream[from..end]);
+        from = end;
+        let mut rest = &held[..];
+        while let Some(split) = wire::split_frame(rest)? {
+            frames.push(split.frame.to_vec());
+            rest = split.rest;
+        }
+        held = rest.to_vec();
+    }
+    Ok(frames)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_split_gives_the_same_frames(
+        frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 0..12),
+        cuts in prop::collection::vec(any::<usize>(), 0..20),
+    ) {
+        let mut stream = Vec::new();
+        for frame in &frames {
+            stream.extend(wire::header(frame.len()).unwrap());
+            stream.extend(frame);
+        }
+        prop_assert_eq!(decode(&stream, &cuts).unwrap(), frames.clone());
+        prop_assert_eq!(decode(&stream, &[]).unwrap(), frames);
+    }
+
+    #[test]
+    fn a_lying_length_is_an_error_at_once(len in any::<u32>()) {
+        let header = len.to_be_bytes();
+        let said = wire::split_frame(&header);
+        let possible = (1..=MAX_FRAME).contains(&(len as usize));
+        prop_assert_eq!(said, if possible { Ok(None) } else { Err(BadLength(len)) });
+    }
+}
+
+#[test]
+fn only_frames_that_can_be_are_announced() {
+    assert_eq!(wire::header(0), None);
+    assert_eq!(wire::header(MAX_FRAME + 1), None);
+    assert_eq!(wire::header(MAX_FRAME), Some([0, 0, 0xfd, 0xf6]));
+}
