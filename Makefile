@@ -7,12 +7,16 @@ HARNESS = target/debug/bottle-harness
 export PATH := $(CURDIR)/tools/bin:$(PATH)
 export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 
-.PHONY: help setup build helper demo lint test install clean
+.PHONY: help setup build helper demo lint test exhaustive fuzz bench mutants install clean
 
 help:
 	@echo 'make demo         show the main job in a real guest'
 	@echo 'make test         run every test, one in a real guest among them'
 	@echo 'make lint         formatting and clippy, warnings denied'
+	@echo 'make exhaustive   ask the guard about every IPv4 address'
+	@echo 'make fuzz         replay the corpus and fuzz each target for SECONDS (30)'
+	@echo 'make bench        the core: costs as ratios'
+	@echo 'make mutants      mutation testing of the core'
 	@echo 'make build        build everything'
 	@echo 'make setup        fetch what tests and demo need into tools/'
 	@echo 'make install      install bottle and its helper into PREFIX (default /usr/local)'
@@ -36,6 +40,20 @@ lint:
 
 test: setup build
 	$(CARGO) test --locked --workspace --no-fail-fast
+
+exhaustive:
+	$(CARGO) test --locked --release -p bottle-core --test guard -- --ignored
+
+fuzz:
+	@NIGHTLY=$(NIGHTLY) fuzz/run.sh $(SECONDS)
+
+bench:
+	@$(CARGO) bench --locked -p bottle-benches
+	@benches/ratios.py
+
+mutants:
+	@$(CARGO) mutants --version > /dev/null 2>&1 || $(CARGO) install --quiet --locked cargo-mutants
+	$(CARGO) mutants --package bottle-core --test-package bottle-core --output target
 
 PREFIX ?= /usr/local
 install: helper

@@ -42,7 +42,7 @@ impl<'f> Ipv4<'f> {
         let len = total.checked_sub(HEADER_LEN).ok_or(Refusal::Ipv4Malformed)?;
         ethernet.holds(total)?;
         let payload = rest.get(..len).ok_or(Refusal::Truncated)?;
-        if super::reply::checksum(header) != 0 {
+        if !is_whole(header) {
             return Err(Refusal::Ipv4Checksum);
         }
         if u16::from_be_bytes([f0, f1]) & !DONT_FRAGMENT != 0 {
@@ -56,6 +56,15 @@ impl<'f> Ipv4<'f> {
             payload,
         })
     }
+}
+
+/// Whether a header's checksum is right: all its words add up to "minus zero" (RFC 1071). The sum
+/// is the same in any byte order and any word size, so it is taken in five words of four bytes.
+fn is_whole(header: &[u8; HEADER_LEN]) -> bool {
+    let (words, _) = header.as_chunks::<4>();
+    let sum: u64 = words.iter().map(|&word| u64::from(u32::from_ne_bytes(word))).sum();
+    // Minus zero is a multiple of 0xffff other than zero, and so is what the words add up to.
+    sum % 0xffff == 0 && sum != 0
 }
 
 /// A checked view of a TCP segment's header.

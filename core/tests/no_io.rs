@@ -1,0 +1,163 @@
+//! The core does no I/O, mechanically.
+//!
+//! It is `no_std`, so its own code cannot name a file, a socket, a process, a clock or the
+//! environment. What it depends on is listed here, and read for the same words.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// What production code of the core may be built from. Macros run at build time and are not in it.
+const ALLOWED: &[&str] = &[
+    "annotate-snippets",
+    "anstyle",
+    "arraydeque",
+    "base64",
+    "block-buffer",
+    "bottle-core",
+    "cfg-if",
+    "core_detect",
+    "cpufeatures",
+    "crypto-common",
+    "digest",
+    "encoding_rs",
+    "encoding_rs_io",
+    "granit-parser",
+    "hybrid-array",
+    "nohash-hasher",
+    "num-traits",
+    "scopeguard",
+    "serde",
+    "serde-saphyr",
+    "serde_core",
+    "serde_spanned",
+    "sha2",
+    "simdutf8",
+    "smallvec",
+    "thiserror",
+    "toml",
+    "toml_datetime",
+    "toml_parser",
+    "toml_writer",
+    "typenum",
+    "unicode-width",
+    "winnow",
+    "zmij",
+    "libc",
+];
+
+/// Elsewhere the tree may differ; this is where it is checked.
+const HOST: &str = "x86_64-unknown-linux-gnu";
+
+/// Ways to the outside.
+const FORBIDDEN: &[&str] = &[
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::net::ToSocketAddrs",
+    "std::process",
+    "std::os::unix::net",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "SystemTime::now",
+    "Instant::now",
+    "std::env::var",
+];
+
+/// Files that name a way out and are not compiled into the core: each behind something that is off.
+const NOT_COMPILED: &[(&str, &str)] = &[
+    ("serde-saphyr-", "/src/de/figment.rs"),           // feature "figment"
+    ("serde-saphyr-", "/src/de/figment2.rs"),          // feature "figment2"
+    ("serde-saphyr-", "/src/de/safe_resolver.rs"),     // feature "include_fs"
+    ("serde-saphyr-", "/src/main.rs"),                 // its own program
+    ("serde-saphyr-", "/src/cli.rs"),                  // its own program
+    ("winnow-", "/src/combinator/debug/internals.rs"), // feature "debug"
+];
+
+/// The packages of the core's production tree, with their sources where cargo unpacked them.
+fn tree() -> Vec<(String, PathBuf)> {
+    let output = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
+        .args(["tree", "--locked", "--offline", "--target", HOST])
+        .args(["-e", "normal,no-proc-macro", "--prefix", "none", "-f", "{p}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).expect("a home");
+    let registries: Vec<PathBuf> = fs::read_dir(home.join("registry/src"))
+        .expect("cargo's sources")
+        .flatten()
+        .map(|e| e.path())
+        .collect();
+    let packages: BTreeSet<String> =
+        String::from_utf8(output.stdout).expect("UTF-8").lines().map(str::to_owned).collect();
+    let found = packages.iter().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let (name, version) = (words.next()?, words.next()?.trim_start_matches('v'));
+        let own = (name == "bottle-core").then(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+        let fetched =
+            || registries.iter().map(|r| r.join(format!("{name}-{version}"))).find(|dir| dir.is_dir());
+        let folder = own.or_else(fetched).unwrap_or_else(|| panic!("{name} {version} has no sources here"));
+        Some((name.to_owned(), folder))
+    });
+    found.collect()
+}
+
+/// Lines of Rust below a folder that name a way to the outside, comments and tests aside.
+fn ways_out(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else { return found };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && !matches!(&*name, "tests" | "test") {
+            found.extend(ways_out(&path));
+        } else if name.ends_with(".rs") && !name.contains("test") {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            // Test modules stand at the end of a file.
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let outward = lines.filter(|line| FORBIDDEN.iter().any(|word| line.contains(word)));
+            found.extend(outward.map(|line| format!("{}: {}", path.display(), line.trim())));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_core_is_built_from_nothing_that_does_io() {
+    let tree = tree();
+    assert!(tree.iter().any(|(name, _)| name == "bottle-core") && tree.len() > 10, "{tree:?}");
+    let unknown: Vec<&String> =
+        tree.iter().map(|(name, _)| name).filter(|name| !ALLOWED.contains(&name.as_str())).collect();
+    assert!(unknown.is_empty(), "read these and add them, or do without: {unknown:?}");
+    let compiled = |line: &String| {
+        let known =
+            |(package, file): &(&str, &str)| line.contains(package) && line.contains(&format!("{file}: "));
+        !NOT_COMPILED.iter().any(known)
+    };
+    let outward = tree.iter().flat_map(|(_, folder)| ways_out(&folder.join("src"))).filter(compiled);
+    let outward: Vec<String> = outward.collect();
+    assert!(outward.is_empty(), "{outward:#?}");
+}
+
+#[test]
+fn the_core_is_no_std() {
+    let lib = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs")).expect("lib.rs");
+    assert!(lib.contains("\n#![no_std]\n") && lib.contains("\n#![forbid(unsafe_code)]\n"));
+    assert!(!lib.contains("extern crate std"));
+}
+
+/// The check can fail: it sees each way out, and sees past comments and tests.
+#[test]
+fn the_check_sees_a_way_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |text: &str| fs::write(folder.path().join("lib.rs"), text).expect("a file");
+    for word in FORBIDDEN {
+        write(&format!("fn f() {{ let _ = {word}::x(); }}\n"));
+        assert_eq!(ways_out(folder.path()).len(), 1, "{word}");
+    }
+    write("// std::fs\nfn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }\n");
+    assert!(ways_out(folder.path()).is_empty());
+}

@@ -1,0 +1,25 @@
+//! Trust boundary: strings that reach gvproxy.yaml.
+//! Property: a configuration reads back equal by two parsers that share no code.
+#![no_main]
+
+use bottle_core::egress::Rules;
+use bottle_core::gvproxy::{Config, Dialect, Record};
+use bottle_core::plan::{Doors, Guest, Plan};
+use bottle_core::sidecar::Sidecar;
+use libfuzzer_sys::fuzz_target;
+use std::collections::BTreeMap;
+
+fuzz_target!(|data: (String, String, Vec<(String, u32)>)| {
+    let (link, zone, records) = data;
+    let _ = Config::parse(&zone);
+    let doors = Doors::try_from(BTreeMap::from([(Sidecar::Pipelock, 20_000)])).unwrap();
+    let guest =
+        Guest { image: None, cpus: 1, memory_mib: 512, workdir: None, volumes: vec![], env: BTreeMap::new() };
+    let plan = Plan::new("s".parse().unwrap(), Dialect::File, doors, guest, Rules::default()).unwrap();
+    let mut config = Config::for_plan(&plan, &link);
+    config.stack.dns[0].name = zone;
+    config.stack.dns[0].records = records.into_iter().map(|(name, ip)| Record { name, ip: ip.into() }).collect();
+    let text = config.render().unwrap();
+    assert_eq!(Config::parse(&text).unwrap(), config, "{text}");
+    assert_eq!(serde_yaml::from_str::<Config>(&text).unwrap(), config, "{text}");
+});
