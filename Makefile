@@ -7,12 +7,13 @@ HARNESS = target/debug/bottle-harness
 export PATH := $(CURDIR)/tools/bin:$(PATH)
 export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 
-.PHONY: help setup build helper demo lint test exhaustive fuzz bench mutants install clean
+.PHONY: help setup build helper demo lint test exhaustive conformance fuzz bench mutants install clean
 
 help:
 	@echo 'make demo         show the main job in a real guest'
 	@echo 'make test         run every test, one in a real guest among them'
 	@echo 'make lint         formatting and clippy, warnings denied'
+	@echo 'make conformance  what a stand-in guest reaches: bottle, each wall alone, and none'
 	@echo 'make exhaustive   ask the guard about every IPv4 address'
 	@echo 'make fuzz         replay the corpus and fuzz each target for SECONDS (30)'
 	@echo 'make bench        the core: costs as ratios'
@@ -40,6 +41,10 @@ lint:
 
 test: setup build
 	$(CARGO) test --locked --workspace --no-fail-fast
+
+# What a guest reaches, in a report: bottle, each wall alone, and stock gvproxy, which must leak.
+conformance: setup build
+	@$(HARNESS) conformance
 
 exhaustive:
 	$(CARGO) test --locked --release -p bottle-core --test guard -- --ignored

@@ -58,6 +58,11 @@ impl Home {
         Ok(Self { state, runtime })
     }
 
+    /// Folders at these places.
+    pub fn at(state: PathBuf, runtime: PathBuf) -> Self {
+        Self { state, runtime }
+    }
+
     /// The folders of one bottle, which need not exist.
     pub fn bottle(&self, slug: &Slug) -> Folder {
         Folder {

@@ -1,8 +1,10 @@
-//! Proof that a bottle holds: see `README.md` for how to run it.
+//! Proof that a bottle holds.
 //!
 //! [`outer`] boots real guests where there is no KVM, [`stand_in`] replaces the virtual machine by
-//! a network namespace for fast tests of everything else, [`demo`] shows the main job.
+//! a network namespace for fast tests of everything else, [`demo`] shows the main job,
+//! [`conformance`] judges what a guest reaches.
 
+pub mod conformance;
 pub mod demo;
 pub mod outer;
 pub mod page;

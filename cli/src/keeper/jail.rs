@@ -132,7 +132,11 @@ fn receive_doors(ours: &OwnedFd, child: &mut Child) -> Result<Vec<TcpListener>> 
     })
 }
 
-fn connect(path: &Path, child: &mut Child) -> Result<OwnedFd> {
+/// Connects to a gvproxy that is coming up: frames to and from it, one a packet.
+///
+/// # Errors
+/// Where it ends before it listens, or does not within 20 s.
+pub fn connect(path: &Path, child: &mut Child) -> Result<OwnedFd> {
     let address = SocketAddrUnix::new(path)?;
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;

@@ -8,9 +8,9 @@ pub mod audit;
 pub mod control;
 pub mod counters;
 mod doors;
-mod jail;
+pub mod jail;
 mod launch;
-mod link;
+pub mod link;
 mod owner;
 mod requests;
 

@@ -64,7 +64,7 @@ fn is_whole(header: &[u8; HEADER_LEN]) -> bool {
     let (words, _) = header.as_chunks::<4>();
     let sum: u64 = words.iter().map(|&word| u64::from(u32::from_ne_bytes(word))).sum();
     // Minus zero is a multiple of 0xffff other than zero, and so is what the words add up to.
-    sum % 0xffff == 0 && sum != 0
+    sum.is_multiple_of(0xffff) && sum != 0
 }
 
 /// A checked view of a TCP segment's header.

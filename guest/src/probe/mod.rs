@@ -1,9 +1,166 @@
-//! The in-guest half of the conformance checks.
+//! The in-guest half of the conformance checks: tries to reach what it is told to, and says what
+//! came of it. It judges nothing; the harness outside does, which knows what the canaries saw.
 
-use anyhow::Result;
+mod dns;
+pub mod raw;
+mod sweep;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// `bottle-guest probe`.
+/// How long a destination may stay silent before it counts as silent.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// Questions that mostly wait are asked so many at a time.
+const AT_ONCE: usize = 16;
+
+/// One thing to try.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Question {
+    /// What the answer will be called.
+    pub id: String,
+    /// What to try.
+    pub attempt: Attempt,
+}
+
+/// What can be tried.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attempt {
+    /// Connect to each of these ports and read what is said first.
+    Tcp {
+        /// Where.
+        address: IpAddr,
+        /// The first port.
+        first: u16,
+        /// The last port.
+        last: u16,
+    },
+    /// Send a datagram to each of these ports.
+    Udp {
+        /// Where.
+        address: IpAddr,
+        /// Which ports.
+        ports: Vec<u16>,
+    },
+    /// Ask a resolver.
+    Dns {
+        /// Whom.
+        server: SocketAddr,
+        /// Over TCP instead of UDP.
+        tcp: bool,
+        /// About which name.
+        name: String,
+        /// Of which type.
+        kind: u16,
+    },
+    /// Connect, say this, and read the answer.
+    Say {
+        /// Where.
+        address: SocketAddr,
+        /// What.
+        text: String,
+    },
+    /// Stop the helper, take its socket, and write these frames; or, where it is no frame, these bytes.
+    Raw {
+        /// The socket.
+        socket: String,
+        /// Frames in hexadecimal, each to be sent with its length before it.
+        frames: Vec<String>,
+        /// Bytes in hexadecimal, sent as they are afterwards.
+        bytes: Vec<String>,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The question's name.
+    pub id: String,
+    /// What was said, by port. For frames: what came back, in hexadecimal.
+    pub said: Vec<(u16, String)>,
+    /// Ports that took a connection, whether or not they said something.
+    pub accepted: Vec<u16>,
+    /// How many refused at once.
+    pub refused: usize,
+    /// How many stayed silent until patience ended.
+    pub silent: usize,
+    /// How many could not be tried, with the last error.
+    pub failed: usize,
+    /// The last error.
+    pub error: String,
+    /// How long it all took, in milliseconds.
+    pub ms: u64,
+}
+
+/// `bottle-guest probe`: questions on standard input, a JSON array; answers on standard output,
+/// one JSON line each, in the same order.
 pub fn main() -> Result<ExitCode> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    let questions: Vec<Question> = serde_json::from_str(&text).context("the questions")?;
+    for group in questions.chunk_by(|a, b| a.waits() && b.waits()) {
+        for some in group.chunks(AT_ONCE) {
+            let answers: Vec<_> = thread::scope(|scope| {
+                let asked: Vec<_> = some.iter().map(|question| scope.spawn(|| question.ask())).collect();
+                asked.into_iter().map(|answer| answer.join().unwrap_or_default()).collect()
+            });
+            for answer in answers {
+                println!("{}", serde_json::to_string(&answer)?);
+            }
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Question {
+    /// Whether it mostly waits, and so can be asked beside others.
+    fn waits(&self) -> bool {
+        matches!(self.attempt, Attempt::Dns { .. } | Attempt::Udp { .. } | Attempt::Say { .. })
+    }
+
+    fn ask(&self) -> Answer {
+        let since = Instant::now();
+        let mut answer = match &self.attempt {
+            Attempt::Tcp { address, first, last } => sweep::tcp(*address, *first..=*last),
+            Attempt::Udp { address, ports } => sweep::udp(*address, ports),
+            Attempt::Dns { server, tcp, name, kind } => dns::ask(*server, *tcp, name, *kind),
+            Attempt::Say { address, text } => sweep::say(*address, text),
+            Attempt::Raw { socket, frames, bytes } => raw::write(socket, frames, bytes),
+        };
+        answer.id = self.id.clone();
+        answer.ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        answer
+    }
+}
+
+impl Answer {
+    /// An answer that says only why nothing could be tried.
+    fn failed(error: &impl ToString) -> Self {
+        Self { failed: 1, error: error.to_string(), ..Self::default() }
+    }
+
+    /// Counts an error for what it means: a refusal, silence, or something else.
+    fn count(&mut self, error: &std::io::Error) {
+        use std::io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::ConnectionRefused | Kind::ConnectionReset | Kind::PermissionDenied => self.refused += 1,
+            Kind::HostUnreachable | Kind::NetworkUnreachable => self.refused += 1,
+            Kind::TimedOut | Kind::WouldBlock => self.silent += 1,
+            _ => {
+                self.failed += 1;
+                self.error = error.to_string();
+            }
+        }
+    }
+}
+
+/// Bytes as text that a report can show.
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

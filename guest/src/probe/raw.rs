@@ -1,0 +1,93 @@
+//! The mounted socket, spoken to directly: what root in the guest can do without the helper.
+
+use super::Answer;
+use bottle_core::wire;
+use rustix::process::{Signal, getppid, kill_process};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+/// How long to listen for what comes back.
+const LISTEN: Duration = Duration::from_millis(700);
+/// The most frames that are kept of what comes back.
+const KEPT: usize = 4096;
+
+/// Stops the helper, which started this process and would take its socket back; writes; listens;
+/// lets the helper go on.
+pub fn write(socket: &str, frames: &[String], bytes: &[String]) -> Answer {
+    let helper = getppid();
+    if let Some(helper) = helper {
+        let _ = kill_process(helper, Signal::STOP);
+    }
+    let mut answer = match UnixStream::connect(socket) {
+        Ok(stream) => converse(&stream, frames),
+        Err(error) => Answer::failed(&error),
+    };
+    for bytes in bytes {
+        // Each on a connection of its own: a length that lies ends the connection it is on.
+        if let Ok(mut stream) = UnixStream::connect(socket) {
+            let _ = stream.write_all(&unhex(bytes));
+            let _ = stream.set_read_timeout(Some(LISTEN));
+            let mut buffer = [0; 64];
+            match stream.read(&mut buffer) {
+                Ok(0) => answer.refused += 1,
+                Ok(_) => answer.accepted.push(0),
+                Err(_) => answer.silent += 1,
+            }
+        }
+    }
+    if let Some(helper) = helper {
+        let _ = kill_process(helper, Signal::CONT);
+    }
+    // The helper finds its connection closed, and comes back.
+    thread::sleep(LISTEN);
+    answer
+}
+
+fn converse(stream: &UnixStream, frames: &[String]) -> Answer {
+    let mut answer = Answer::default();
+    thread::scope(|scope| {
+        let heard = scope.spawn(|| listen(stream));
+        for frame in frames {
+            let frame = unhex(frame);
+            let Some(header) = wire::header(frame.len()) else { continue };
+            if let Err(error) = (&*stream).write_all(&[&header[..], &frame].concat()) {
+                answer.failed += 1;
+                answer.error = error.to_string();
+            }
+        }
+        for frame in heard.join().unwrap_or_default() {
+            answer.said.push((0, hex(&frame)));
+        }
+    });
+    answer
+}
+
+fn listen(mut stream: &UnixStream) -> Vec<Vec<u8>> {
+    let _ = stream.set_read_timeout(Some(LISTEN));
+    let (mut frames, mut held, mut buffer) = (Vec::new(), Vec::new(), vec![0; 1 << 16]);
+    while let Ok(read) = stream.read(&mut buffer)
+        && read > 0
+        && frames.len() < KEPT
+    {
+        held.extend_from_slice(&buffer[..read]);
+        let mut rest = &held[..];
+        while let Ok(Some(split)) = wire::split_frame(rest) {
+            frames.push(split.frame.to_vec());
+            rest = split.rest;
+        }
+        held = rest.to_vec();
+    }
+    frames
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    (0..text.len()).step_by(2).map_while(digit).collect()
+}
