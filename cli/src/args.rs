@@ -77,6 +77,9 @@ pub enum Command {
     },
     /// List the bottles
     Ls {
+        /// Show runs that have ended, too: those whose logs are still there
+        #[arg(long, short)]
+        all: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -48,6 +48,16 @@ impl World {
         command
     }
 
+    /// One of the tools that `bottle` uses here, with these words.
+    pub fn tool(&self, name: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(self.room.path().join("bin").join(name));
+        command.args(words).timeout(Duration::from_secs(60));
+        for (name, value) in self.room.env() {
+            command.env(name, value);
+        }
+        command
+    }
+
     /// A process of its own, for what has to be signalled or left running.
     pub fn process(&self, words: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(&self.bottle);

@@ -127,9 +127,19 @@ fn a_guest_without_its_keeper_reaches_nothing_and_up_mends_it() {
     eventually("the keeper is gone", || up.state() == "unkept");
     let asked = page.asked();
     up.0.bottle(&["-q", "exec", "--", "true"]).assert().code(66);
+    // Past bottle, straight into the guest: it is told at once that there is no network.
+    let inside = |script: &str| {
+        let words = ["machine", "exec", "--name", "bottle-t", "--", "sh", "-c", script];
+        up.0.tool("smolvm", &words).output().unwrap()
+    };
+    eventually("the guest's interface is down", || inside("ip route").stdout.is_empty());
+    let refused = inside("touch /tmp/still-here; curl -sS -m 5 http://192.168.127.254:1/ 2>&1");
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("curl: (7)"), "{refused:?}");
     assert_eq!(page.asked(), asked);
     up.0.bottle(&["-q", "up"]).assert().success();
     up.exec(&fetch).success().stdout("the page");
+    // What ran in the guest goes on.
+    up.exec("ls /tmp/still-here").success();
 }
 
 #[test]

@@ -7,7 +7,9 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::{self, control};
 use crate::preflight::{Smolvm, Tools};
 use crate::resolve::{Resolved, resolve};
+use crate::smolvm::Machine;
 use crate::state::{Folder, Home};
+use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use control::{Answer, Request};
 use std::time::{Duration, Instant};
@@ -46,15 +48,20 @@ pub fn up(context: &Context, slug: Option<Slug>) -> Outcome {
         .help("choose another name for the bottle"));
     }
     let before = machine.as_ref().and_then(|_| folder.read_plan().ok());
+    let same = |plan: &Plan| plan.guest == resolved.plan.guest && plan.doors == resolved.plan.doors;
+    let unchanged = before.as_ref().is_some_and(same);
     stage::write(&folder, &resolved, &tools.network)?;
+    if machine.as_ref().is_some_and(Machine::is_running) && unchanged {
+        context.progress(&format!("{slug} runs without a keeper: giving it a new one"));
+        if resume(&tools.smolvm, &folder, &resolved).is_ok() {
+            context.progress(&format!("{slug} is up"));
+            return Ok(());
+        }
+    }
     context.progress(&format!("starting {slug}"));
     match machine {
         // smolvm keeps what the machine was created with, so a changed plan needs a new machine.
-        Some(machine)
-            if before.is_none_or(|plan| {
-                plan.guest != resolved.plan.guest || plan.doors != resolved.plan.doors
-            }) =>
-        {
+        Some(machine) if !unchanged => {
             context.progress("its configuration has changed: making its machine anew");
             tools.smolvm.delete(&machine.name)?;
             create(&tools.smolvm, &folder)?;
@@ -72,6 +79,21 @@ fn create(smolvm: &Smolvm, folder: &Folder) -> Outcome {
     smolvm.create(folder.slug(), &folder.smolfile(), &folder.guest_socket())
 }
 
+/// How long a helper that is still there may take to find its new keeper.
+const RECONNECT: Duration = Duration::from_secs(5);
+
+/// Gives a machine that runs a new keeper. What runs in it goes on.
+fn resume(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
+    let keeper = keeper::launch(folder)?;
+    adopt(smolvm, folder)?;
+    if await_guest(folder, RECONNECT).is_err() {
+        smolvm.detach(folder.slug(), &link_words(resolved.plan.subnet))?;
+        await_guest(folder, CONNECT)?;
+    }
+    keeper.leave();
+    Ok(())
+}
+
 /// Starts the keeper, the machine, and the helper in it. What fails is taken down again.
 fn start(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
     let slug = folder.slug();
@@ -86,12 +108,20 @@ fn start(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
 }
 
 fn connect(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
-    let slug = folder.slug();
-    let pid = smolvm.machine(slug)?.and_then(|machine| machine.pid);
+    adopt(smolvm, folder)?;
+    smolvm.detach(folder.slug(), &link_words(resolved.plan.subnet))?;
+    await_guest(folder, CONNECT)
+}
+
+/// From here on the keeper lives as long as the machine.
+fn adopt(smolvm: &Smolvm, folder: &Folder) -> Outcome {
+    let pid = smolvm.machine(folder.slug())?.and_then(|machine| machine.pid);
     let pid = pid.ok_or_else(|| Failure::new(Kind::Guest, "the machine ended as soon as it had started"))?;
-    demand(folder, &Request::Adopt { pid })?;
-    smolvm.detach(slug, &link_words(resolved.plan.subnet))?;
-    let limit_ms = u64::try_from(CONNECT.as_millis()).unwrap_or(u64::MAX);
+    demand(folder, &Request::Adopt { pid })
+}
+
+fn await_guest(folder: &Folder, limit: Duration) -> Outcome {
+    let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     demand(folder, &Request::AwaitGuest { limit_ms })
 }
 
@@ -151,7 +181,7 @@ pub fn rm(context: &Context, slug: Option<Slug>, force: bool) -> Outcome {
     if machine.is_none() && !folder.exists() {
         return Err(no_such(slug));
     }
-    let running = machine.as_ref().is_some_and(crate::smolvm::Machine::is_running) || folder.has_keeper();
+    let running = machine.as_ref().is_some_and(Machine::is_running) || folder.has_keeper();
     if running && !force {
         return Err(Failure::new(Kind::Busy, format!("bottle {slug} is running"))
             .help(format!("stop it first, or `bottle rm --force {slug}`")));

@@ -1,6 +1,5 @@
 //! `bottle ls`: what there is, as it really is.
 
-use super::context::Context;
 use crate::failure::Outcome;
 use crate::preflight;
 use crate::smolvm::Machine;
@@ -70,8 +69,10 @@ fn row(folder: &Folder, machine: Option<&Machine>) -> Row {
     Row { slug: folder.slug().clone(), state, pid, doors: doors.unwrap_or_default() }
 }
 
-pub fn ls(_: &Context, json: bool) -> Outcome {
-    let rows = rows()?;
+pub fn ls(all: bool, json: bool) -> Outcome {
+    let mut rows = rows()?;
+    // Of a run that has ended there is only its log.
+    rows.retain(|row| all || row.state != State::Ended);
     if json {
         println!("{}", serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?);
         return Ok(());

@@ -40,7 +40,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Stop { slug } => lifecycle::stop(&context, slug)?,
         Command::Restart { slug } => lifecycle::restart(&context, slug)?,
         Command::Rm { slug, force } => lifecycle::rm(&context, slug, force)?,
-        Command::Ls { json } => ls::ls(&context, json)?,
+        Command::Ls { all, json } => ls::ls(all, json)?,
         Command::Status { slug, json } => status::status(&context, slug, json)?,
         Command::Plan { slug, json } => plan::plan(&context, slug, json)?,
         Command::Allow { slug, host } => rules::allow(&context, &slug, &host)?,
