@@ -174,8 +174,10 @@ fn last_words(output: &Output) -> String {
             !line.is_empty() && !line.starts_with("note:") && !line.starts_with("Starting machine")
         })
         .collect();
-    match lines[lines.len().saturating_sub(3)..].join(" ") {
-        words if words.is_empty() => format!("it ended with {}", output.status),
+    let words = lines[lines.len().saturating_sub(3)..].join(" ");
+    // The guest's console follows, a screen of JSON.
+    match words.split(": guest console:").next().unwrap_or_default() {
+        "" => format!("it ended with {}", output.status),
         words => words.trim_start_matches("Error: ").to_owned(),
     }
 }

@@ -6,6 +6,12 @@
 /// The bytes before each frame.
 pub const HEADER_LEN: usize = 4;
 
+/// What the keeper says first on each connection, before any frame.
+///
+/// In a real guest the mounted socket is smolvm's: it takes a connection whether or not there is a
+/// keeper behind it. Only this word says that there is one.
+pub const HELLO: [u8; 4] = *b"btl1";
+
 /// The longest frame that either side accepts: an MTU of [`MTU`] and an Ethernet header.
 pub const MAX_FRAME: usize = MTU as usize + 14;
 

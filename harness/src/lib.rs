@@ -6,6 +6,7 @@
 
 pub mod conformance;
 pub mod demo;
+pub mod life;
 pub mod outer;
 pub mod page;
 pub mod place;

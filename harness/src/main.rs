@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bottle_harness::place::Place;
-use bottle_harness::{conformance, demo, outer};
+use bottle_harness::{conformance, demo, life, outer};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -25,6 +25,8 @@ enum Job {
     },
     /// Show the main job in a real guest
     Demo,
+    /// Live through a bottle's life in a real guest: up, a keeper that dies, a restart, gone
+    Life,
     /// Judge bottle and the networks that must be found leaking, with a stand-in guest
     Conformance {
         /// Take both of bottle's walls away, to see that this is found
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         match Args::parse().job {
             Job::Outer { command } => outer::run(&place, &command),
             Job::Demo => demo::main(&place),
+            Job::Life => life::main(&place),
             Job::Conformance { sabotage } => conformance::main(&place, sabotage),
         }
     };

@@ -107,6 +107,9 @@ impl Link {
     }
 
     fn adopt(self: &Arc<Self>, stream: Arc<UnixStream>) {
+        if (&*stream).write_all(&wire::HELLO).is_err() {
+            return;
+        }
         if let Some(old) = lock(&self.guest).replace(Arc::clone(&stream)) {
             let _ = old.shutdown(Shutdown::Both);
         }

@@ -8,10 +8,12 @@ mod tap;
 use anyhow::{Context, Result};
 use bottle_core::smolfile::GUEST_SOCKET;
 use bottle_core::subnet::Subnet;
+use bottle_core::wire;
 use interface::Interface;
 use std::ffi::OsString;
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::thread;
@@ -28,6 +30,9 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(100),
     Duration::from_millis(250),
 ];
+
+/// How long a keeper may take to greet. Under emulation the way through smolvm takes its time.
+const GREETING: Duration = Duration::from_secs(2);
 
 struct Options {
     subnet: Subnet,
@@ -88,7 +93,7 @@ fn carry(
     tap: &Arc<Tap>,
     interface: &Interface,
     subnet: Subnet,
-    socket: &PathBuf,
+    socket: &Path,
     first: UnixStream,
 ) -> Result<Never> {
     let mut stream = first;
@@ -100,14 +105,27 @@ fn carry(
     }
 }
 
-fn connect(socket: &PathBuf) -> UnixStream {
+fn connect(socket: &Path) -> UnixStream {
     let mut pauses = PAUSES.into_iter();
     loop {
-        if let Ok(stream) = UnixStream::connect(socket) {
+        if let Ok(stream) = greeted(socket) {
             return stream;
         }
         thread::sleep(pauses.next().unwrap_or(PAUSES[PAUSES.len() - 1]));
     }
+}
+
+/// A connection that a keeper has taken: it says so.
+fn greeted(socket: &Path) -> io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(GREETING))?;
+    let mut hello = [0; wire::HELLO.len()];
+    stream.read_exact(&mut hello)?;
+    if hello != wire::HELLO {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    stream.set_read_timeout(None)?;
+    Ok(stream)
 }
 
 /// Runs the command as the foreground program: a signal from the terminal is its business.
@@ -121,7 +139,7 @@ fn run(command: &[OsString]) -> Result<ExitCode> {
         Err(error) => {
             eprintln!("bottle: cannot run {}: {error}", program.display());
             // As shells say it: 127 where there is no such program, 126 where it cannot be run.
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let missing = error.kind() == io::ErrorKind::NotFound;
             return Ok(ExitCode::from(if missing { 127 } else { 126 }));
         }
     };

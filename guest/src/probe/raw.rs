@@ -20,15 +20,14 @@ pub fn write(socket: &str, frames: &[String], bytes: &[String]) -> Answer {
     if let Some(helper) = helper {
         let _ = kill_process(helper, Signal::STOP);
     }
-    let mut answer = match UnixStream::connect(socket) {
+    let mut answer = match greeted(socket) {
         Ok(stream) => converse(&stream, frames),
         Err(error) => Answer::failed(&error),
     };
     for bytes in bytes {
         // Each on a connection of its own: a length that lies ends the connection it is on.
-        if let Ok(mut stream) = UnixStream::connect(socket) {
+        if let Ok(mut stream) = greeted(socket) {
             let _ = stream.write_all(&unhex(bytes));
-            let _ = stream.set_read_timeout(Some(LISTEN));
             let mut buffer = [0; 64];
             match stream.read(&mut buffer) {
                 Ok(0) => answer.refused += 1,
@@ -43,6 +42,14 @@ pub fn write(socket: &str, frames: &[String], bytes: &[String]) -> Answer {
     // The helper finds its connection closed, and comes back.
     thread::sleep(LISTEN);
     answer
+}
+
+/// A connection, past the keeper's first word.
+fn greeted(socket: &str) -> std::io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(LISTEN))?;
+    stream.read_exact(&mut [0; wire::HELLO.len()])?;
+    Ok(stream)
 }
 
 fn converse(stream: &UnixStream, frames: &[String]) -> Answer {
@@ -65,7 +72,6 @@ fn converse(stream: &UnixStream, frames: &[String]) -> Answer {
 }
 
 fn listen(mut stream: &UnixStream) -> Vec<Vec<u8>> {
-    let _ = stream.set_read_timeout(Some(LISTEN));
     let (mut frames, mut held, mut buffer) = (Vec::new(), Vec::new(), vec![0; 1 << 16]);
     while let Ok(read) = stream.read(&mut buffer)
         && read > 0

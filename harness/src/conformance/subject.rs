@@ -234,7 +234,8 @@ fn unguarded(listener: UnixListener, gvproxy: OwnedFd) {
         }
     });
     thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(&wire::HELLO);
             let (Ok(reader), out) = (stream.try_clone(), Arc::clone(&out)) else { continue };
             if let Some(old) = current.lock().unwrap_or_else(PoisonError::into_inner).replace(stream) {
                 let _ = old.shutdown(Shutdown::Both);
