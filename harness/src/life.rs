@@ -28,7 +28,7 @@ pub fn main(place: &Place) -> Result<ExitCode> {
             Ok(()) => return Ok(ExitCode::SUCCESS),
             // A machine that is not there any more died; one that is there misbehaved.
             Err(error) if life.machine_died() => {
-                eprintln!("the guest died (attempt {attempt} of {TRIES}): {error:#}")
+                eprintln!("the guest died (attempt {attempt} of {TRIES}): {error:#}");
             }
             Err(error) => return Err(error),
         }
@@ -120,7 +120,7 @@ impl<'p> Life<'p> {
             inside("ip route; wget -T 9 -O- http://192.168.127.254:20000/ 2>&1 | grep -o 'Network.*'")?;
         claim(
             "without its keeper it is told at once",
-            String::from_utf8_lossy(&told.stdout).into_owned(),
+            String::from_utf8_lossy(&told.stdout),
             "Network unreachable\n",
         )?;
         self.start()?;

@@ -27,7 +27,7 @@ fn plan(n: usize, folder: &str) -> Plan {
         cpus: u8::try_from(1 + n % 4).unwrap(),
         memory_mib: 256 << (n % 4),
         workdir: (n % 2 == 1).then(|| "/workspace".parse().unwrap()),
-        volumes: if n % 3 == 0 { Vec::new() } else { vec![volume] },
+        volumes: if n.is_multiple_of(3) { Vec::new() } else { vec![volume] },
         env: BTreeMap::from([("VALUE".parse().unwrap(), value.parse().unwrap())]),
     };
     Plan::new(format!("s{n}").parse().unwrap(), Dialect::Flags, doors, guest, Rules::default()).unwrap()
