@@ -206,13 +206,16 @@ fn start(mut machine: Machine) -> Result<()> {
     let mut command = guest(&machine, &etc)?;
     let pipe = fs::File::create(&info)?;
     // bubblewrap tells the process id of the guest's first process on this descriptor.
-    command.args(["--json-status-fd", "1", "--", "sleep", "infinity"]);
+    command.args(["--json-status-fd", "1", "--as-pid-1", "--", "sleep", "infinity"]);
     let child = command.stdin(Stdio::null()).stdout(pipe).stderr(Stdio::null()).process_group(0).spawn()?;
     let end = Instant::now() + Duration::from_secs(10);
     let pid = loop {
         let told = fs::read_to_string(&info)?;
         let first = told.lines().next().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        if let Some(pid) = first.and_then(|told| told["child-pid"].as_i64()) {
+        // The process is there before its mounts are: only once it sleeps can it be entered.
+        let asleep =
+            |pid: &i64| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n");
+        if let Some(pid) = first.and_then(|told| told["child-pid"].as_i64()).filter(asleep) {
             break i32::try_from(pid)?;
         }
         if Instant::now() > end {

@@ -35,6 +35,8 @@ pub fn run(context: &Context, name: Option<Slug>, extra: &Extra, command: &[Stri
     extra.apply(&mut config)?;
     let tools = Tools::find()?;
     let folder = Home::find()?.bottle(&slug);
+    // From here on a signal waits for the machine's loop, and everything is taken down.
+    let signals = Signals::catch()?;
     let _lock = folder.lock_operation()?;
     if folder.has_keeper() || tools.smolvm.machine(&slug)?.is_some() {
         return Err(Failure::new(Kind::Busy, format!("there is a bottle {slug} already"))
@@ -43,7 +45,6 @@ pub fn run(context: &Context, name: Option<Slug>, extra: &Extra, command: &[Stri
     let resolved = resolve(&slug, &config, tools.network.dialect, &folder)?;
     let gone = Gone(&folder);
     stage::write(&folder, &resolved, &tools.network)?;
-    let signals = Signals::catch()?;
     let keeper = keeper::launch(&folder)?;
     context.progress(&format!("starting {slug}"));
     let shell = [enter::SHELL.to_owned()];
@@ -111,7 +112,8 @@ fn machine(
     let terminal = Terminal::here();
     let mut call = smolvm.run(&folder.smolfile(), &folder.guest_socket(), terminal, &words);
     call.stderr(Stdio::piped());
-    die_with_parent(&mut call);
+    // Told, not killed: so smolvm takes its machine down.
+    die_with_parent(&mut call, Signal::TERM);
     let mut child = call.spawn()?;
     let name = Arc::new(Mutex::new(None));
     let said = child.stderr.take().map(|stderr| pass_on(stderr, Arc::clone(&name)));

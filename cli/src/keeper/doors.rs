@@ -1,9 +1,11 @@
 //! What stands behind each door: a built-in sidecar, or a relay to one that runs by itself.
 
 use super::{Shared, audit};
+use crate::process::die_with_parent;
 use crate::resolve::{Form, Sidecars};
 use anyhow::{Context, Result};
 use bottle_core::sidecar::Sidecar;
+use rustix::process::Signal;
 use serde_json::json;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -11,6 +13,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 
 /// The most connections through one door at a time.
 const MAX_CONNECTIONS: usize = 2048;
@@ -18,18 +21,24 @@ const DIAL_LIMIT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Serves a door until its jail ends.
-pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, form: &Form, listener: TcpListener) -> Result<()> {
+/// Serves a door until it is told to stop. Its listener keeps the jail's network namespace alive,
+/// so with the jail it has to go too.
+pub fn serve(
+    shared: &Arc<Shared>,
+    sidecar: Sidecar,
+    form: &Form,
+    listener: TcpListener,
+) -> Result<AbortHandle> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let shared = Arc::clone(shared);
-    match *form {
+    let served = match *form {
         Form::Builtin => tokio::spawn(async move { shared.proxy.serve(listener).await }),
         Form::Address { address } | Form::Command { address, .. } => {
             tokio::spawn(async move { relay(&shared, sidecar, address, listener).await })
         }
     };
-    Ok(())
+    Ok(served.abort_handle())
 }
 
 async fn relay(
@@ -111,7 +120,7 @@ async fn run_command(command: &[String], log: &File) -> Result<std::process::Exi
     let mut child = tokio::process::Command::new(program);
     child.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
     child.kill_on_drop(true);
-    crate::process::die_with_parent(child.as_std_mut());
+    die_with_parent(child.as_std_mut(), Signal::KILL);
     let mut child = child.spawn().with_context(|| format!("cannot run {program}"))?;
     Ok(child.wait().await?)
 }

@@ -38,6 +38,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::AbortHandle;
 
 /// What launched the keeper reads one line: this word, or why it did not start.
 const READY: &str = "ready";
@@ -88,7 +89,7 @@ pub fn main(slug: &Slug, owner: OwnedFd, ready: OwnedFd) -> Result<()> {
 struct Started {
     shared: Arc<Shared>,
     network: Network,
-    jail: Jail,
+    jail: Open,
     control: tokio::net::UnixListener,
     log: File,
     _lock: Lock,
@@ -137,14 +138,27 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
     Ok(Started { shared, network, jail, control, log, _lock: lock })
 }
 
-/// Starts a jail and puts it to work.
-fn open(shared: &Arc<Shared>, network: &Network, sidecars: &Sidecars, log: &File) -> Result<Jail> {
-    let mut jail = jail::start(network, &shared.folder, &shared.plan, log)?;
-    for ((sidecar, _), listener) in shared.plan.doors.iter().zip(std::mem::take(&mut jail.doors)) {
-        doors::serve(shared, sidecar, sidecars.form(sidecar), listener)?;
+/// A jail at work, with its doors. Both end with the value.
+struct Open {
+    jail: Jail,
+    doors: Vec<AbortHandle>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.doors.iter().for_each(AbortHandle::abort);
     }
-    shared.link.attach(rustix::io::dup(&jail.link)?)?;
-    Ok(jail)
+}
+
+/// Starts a jail and puts it to work.
+fn open(shared: &Arc<Shared>, network: &Network, sidecars: &Sidecars, log: &File) -> Result<Open> {
+    let jail = jail::start(network, &shared.folder, &shared.plan, log)?;
+    let mut open = Open { jail, doors: Vec::new() };
+    for ((sidecar, _), listener) in shared.plan.doors.iter().zip(std::mem::take(&mut open.jail.doors)) {
+        open.doors.push(doors::serve(shared, sidecar, sidecars.form(sidecar), listener)?);
+    }
+    shared.link.attach(rustix::io::dup(&open.jail.link)?)?;
+    Ok(open)
 }
 
 async fn serve(started: Started) -> Result<()> {
@@ -168,13 +182,13 @@ async fn serve(started: Started) -> Result<()> {
 }
 
 /// Watches gvproxy, and starts it again when it ends. Meanwhile the guest reaches nothing.
-async fn keep_jail(shared: &Arc<Shared>, network: &Network, jail: Jail, log: &File) -> Result<()> {
+async fn keep_jail(shared: &Arc<Shared>, network: &Network, jail: Open, log: &File) -> Result<()> {
     let sidecars = Sidecars::read(&shared.folder)?;
     let mut jail = jail;
     let mut pause = FIRST_PAUSE;
     loop {
         let since = Instant::now();
-        let _ = owner::when_ended(jail.pid().context("the jail's process id")?)?.await;
+        let _ = owner::when_ended(jail.jail.pid().context("the jail's process id")?)?.await;
         shared.link.detach();
         drop(jail);
         shared.audit.write("keeper", "gvproxy-ended", json!({}));
