@@ -7,3 +7,4 @@
 pub mod doors;
 pub mod link;
 pub mod probe;
+pub mod status;

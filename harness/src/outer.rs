@@ -5,10 +5,11 @@
 
 use crate::place::Place;
 use anyhow::{Context, Result, bail};
+use bottle::process::die_with_parent;
+use rustix::process::Signal;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -54,7 +55,8 @@ pub fn run(place: &Place, words: &[OsString]) -> Result<ExitCode> {
     qemu.args(["-device", "virtio-serial-pci", "-chardev", "stdio,id=tty,signal=off"]);
     qemu.args(["-device", "virtconsole,chardev=tty"]);
     qemu.arg("-serial").arg(prefixed("file:", &kernel_log));
-    die_with_parent(&mut qemu);
+    // An emulator must not outlive whoever started it.
+    die_with_parent(&mut qemu, Signal::KILL);
     let mut child =
         qemu.stdin(Stdio::null()).spawn().context("cannot start qemu-system-x86_64: run `make setup`")?;
     child.wait()?;
@@ -114,18 +116,6 @@ fn quote(text: &mut Vec<u8>, word: &[u8]) {
         }
     }
     text.push(b'\'');
-}
-
-/// An emulator must not outlive whoever started it.
-pub fn die_with_parent(command: &mut Command) {
-    // SAFETY: the closure only makes one system call, which is safe between fork and exec.
-    #[expect(unsafe_code, reason = "only code that runs after fork can ask for this")]
-    unsafe {
-        command.pre_exec(|| {
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-            Ok(())
-        });
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! It says so itself: its version line names it, and `bottle` repeats that at every start.
 
 use anyhow::{Context, Result, bail};
+use bottle_guest::status::exit_code;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::env;
@@ -318,12 +319,6 @@ fn save(machine: &Machine) -> Result<()> {
     let draft = path.with_extension("draft");
     fs::write(&draft, serde_json::to_string(machine)?)?;
     Ok(fs::rename(draft, path)?)
-}
-
-fn exit_code(status: std::process::ExitStatus) -> ExitCode {
-    use std::os::unix::process::ExitStatusExt;
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 /// A folder whose `smolvm` is the stand-in, and the environment that it and `bottle` keep their

@@ -1,6 +1,7 @@
 //! What the tests of the command share: a room with stand-in guests, and `bottle` in it.
 
 use assert_cmd::Command;
+use bottle_harness::page::Page;
 use bottle_harness::place::Place;
 use bottle_harness::stand_in::Room;
 use std::fs;
@@ -74,6 +75,14 @@ impl World {
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
         said
     }
+}
+
+/// A `bottle.toml` for a bottle `t` that may reach this page, as `page.test`.
+pub fn allowing(page: &Page) -> String {
+    format!(
+        "slug = \"t\"\n[egress]\nallow = [\"page.test:{}\"]\nhosts = {{ \"page.test\" = \"127.0.0.1\" }}\n",
+        page.port()
+    )
 }
 
 impl Default for World {

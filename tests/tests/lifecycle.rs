@@ -1,7 +1,7 @@
 //! `bottle up`, `exec`, `stop`, `restart` and `rm`, with a stand-in guest.
 
 use bottle_harness::page::Page;
-use bottle_tests::World;
+use bottle_tests::{World, allowing};
 use predicates::prelude::*;
 use serde_json::Value;
 use std::thread;
@@ -49,10 +49,7 @@ fn eventually(what: &str, test: impl Fn() -> bool) {
 #[test]
 fn a_bottle_stays_until_it_is_stopped_and_comes_back() {
     let page = Page::serve("the page").unwrap();
-    let up = Up::with(&format!(
-        "slug = \"t\"\n[egress]\nallow = [\"page.test:{}\"]\nhosts = {{ \"page.test\" = \"127.0.0.1\" }}\n",
-        page.port()
-    ));
+    let up = Up::with(&allowing(&page));
     let fetch = format!("curl -sS http://page.test:{}/", page.port());
     up.exec(&fetch).success().stdout("the page");
     assert_eq!(up.state(), "running");
@@ -115,10 +112,7 @@ fn a_changed_line_of_the_log_is_found() {
 #[test]
 fn a_guest_without_its_keeper_reaches_nothing_and_up_mends_it() {
     let page = Page::serve("the page").unwrap();
-    let up = Up::with(&format!(
-        "slug = \"t\"\n[egress]\nallow = [\"page.test:{}\"]\nhosts = {{ \"page.test\" = \"127.0.0.1\" }}\n",
-        page.port()
-    ));
+    let up = Up::with(&allowing(&page));
     let fetch = format!("curl -sS -m 5 http://page.test:{}/", page.port());
     up.exec(&fetch).success().stdout("the page");
     let keeper = i32::try_from(up.status()["pid"].as_i64().unwrap()).unwrap();
@@ -145,10 +139,7 @@ fn a_guest_without_its_keeper_reaches_nothing_and_up_mends_it() {
 #[test]
 fn gvproxy_is_started_again_and_the_doors_with_it() {
     let page = Page::serve("the page").unwrap();
-    let up = Up::with(&format!(
-        "slug = \"t\"\n[egress]\nallow = [\"page.test:{}\"]\nhosts = {{ \"page.test\" = \"127.0.0.1\" }}\n",
-        page.port()
-    ));
+    let up = Up::with(&allowing(&page));
     let fetch = format!("curl -sS -m 5 http://page.test:{}/", page.port());
     up.exec(&fetch).success().stdout("the page");
     let keeper = up.status()["pid"].as_i64().unwrap();

@@ -1,23 +1,25 @@
 //! `bottle run`, with a stand-in guest: what it reaches, and how it ends.
 
 use bottle_harness::page::Page;
-use bottle_tests::World;
+use bottle_tests::{World, allowing};
 use predicates::prelude::*;
-use std::process::Stdio;
+use std::io::Read;
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-fn allowing(page: &Page) -> World {
-    World::with(&format!(
-        "slug = \"t\"\n[egress]\nallow = [\"page.test:{}\"]\nhosts = {{ \"page.test\" = \"127.0.0.1\" }}\n",
-        page.port()
-    ))
+/// A run that has started and sleeps.
+fn sleeping(world: &World) -> Child {
+    let mut command = world.process(&["-q", "run", "--", "sh", "-c", "echo up; exec sleep 60"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    child
 }
 
 #[test]
 fn an_allowed_page_comes_through_the_proxy_and_nothing_else_does() {
     let (page, secret) = (Page::serve("the page").unwrap(), Page::serve("the secret").unwrap());
-    let world = allowing(&page);
+    let world = World::with(&allowing(&page));
     let said = world.run(&format!(
         "curl -sS http://page.test:{0}/; echo; curl -sSp http://page.test:{0}/ -p; echo
          curl -sS -o /dev/null -w '%{{http_code}}\\n' http://other.test/
@@ -58,13 +60,7 @@ fn nothing_is_left_after_a_run_however_it_ends() {
     world.run("true");
     assert!(!world.path("run/t").exists());
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
-        let mut child = world
-            .process(&["-q", "run", "--", "sh", "-c", "echo up; exec sleep 60"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut byte = [0];
-        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut byte).unwrap();
+        let mut child = sleeping(&world);
         let pid = rustix::process::Pid::from_child(&child);
         let since = Instant::now();
         rustix::process::kill_process(pid, signal).unwrap();
@@ -79,13 +75,7 @@ fn nothing_is_left_after_a_run_however_it_ends() {
 #[test]
 fn a_run_that_is_killed_takes_its_keeper_and_its_guest_along() {
     let world = World::with("slug = \"t\"\n");
-    let mut child = world
-        .process(&["-q", "run", "--", "sh", "-c", "echo up; exec sleep 60"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut byte = [0];
-    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut byte).unwrap();
+    let mut child = sleeping(&world);
     assert!(keeper_runs(&world));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -101,13 +91,7 @@ fn a_run_that_is_killed_takes_its_keeper_and_its_guest_along() {
 #[test]
 fn two_runs_of_one_name_do_not_mix() {
     let world = World::with("slug = \"t\"\n");
-    let mut child = world
-        .process(&["-q", "run", "--", "sh", "-c", "echo up; exec sleep 60"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut byte = [0];
-    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut byte).unwrap();
+    let mut child = sleeping(&world);
     world.bottle(&["run", "--", "true"]).assert().code(73);
     world.bottle(&["-q", "run", "--name", "other", "--", "true"]).assert().success();
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)

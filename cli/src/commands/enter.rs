@@ -5,8 +5,8 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::preflight::Tools;
 use crate::smolvm::Terminal;
 use bottle_core::slug::Slug;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{ExitCode, ExitStatus};
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
 
 /// What every root filesystem with a shell has.
 pub const SHELL: &str = "/bin/sh";
@@ -21,10 +21,4 @@ pub fn exec(context: &Context, slug: Option<Slug>, words: &[String]) -> Outcome<
     let tools = Tools::find()?;
     let error = tools.smolvm.exec(slug, Terminal::here(), words).exec();
     Err(Failure::new(Kind::Internal, format!("cannot run smolvm: {error}")))
-}
-
-/// A program's exit status as a shell would show it.
-pub fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

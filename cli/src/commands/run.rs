@@ -14,6 +14,7 @@ use anyhow::Result;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::HELPER;
 use bottle_core::subnet::Subnet;
+use bottle_guest::status::exit_code;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStderr, ExitCode, ExitStatus, Stdio};
@@ -58,7 +59,7 @@ pub fn run(context: &Context, name: Option<Slug>, extra: &Extra, command: &[Stri
     drop(gone);
     match ended? {
         Ended::Signal(signal) => Ok(ExitCode::from(128_u8.saturating_add(signal))),
-        Ended::Status(status) if connected || status.success() => Ok(enter::exit_code(status)),
+        Ended::Status(status) if connected || status.success() => Ok(exit_code(status)),
         Ended::Status(status) => {
             Err(Failure::new(Kind::Guest, format!("the guest did not start ({status})"))
                 .help("try again; `bottle doctor` checks this machine"))

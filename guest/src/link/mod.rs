@@ -5,6 +5,7 @@ mod names;
 mod pump;
 mod tap;
 
+use crate::status::exit_code;
 use anyhow::{Context, Result};
 use bottle_core::smolfile::GUEST_SOCKET;
 use bottle_core::subnet::Subnet;
@@ -155,8 +156,5 @@ fn run(command: &[OsString]) -> Result<ExitCode> {
             let _ = rustix::process::kill_process(pid, forwarded);
         }
     });
-    use std::os::unix::process::ExitStatusExt;
-    let status = child.wait()?;
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    Ok(exit_code(child.wait()?))
 }
