@@ -62,6 +62,10 @@ fn judge_reply(bottle: &Bottle, frame: &[u8], reply: &[u8]) {
     assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum());
     assert_eq!(header.destination_addr(), bottle.guest);
     assert_eq!(header.source_addr(), asked_ip.header().destination_addr());
+    let speaker = header.source_addr();
+    let many =
+        speaker.is_multicast() || speaker.is_broadcast() || matches!(speaker.octets()[0], 0 | 240..=255);
+    assert!(!many, "nobody speaks for {speaker}");
     assert_eq!(reply[0..6], frame[6..12], "it goes back where the frame came from");
     assert_eq!(usize::from(header.total_len()) + 14, reply.len());
     let pseudo = header.to_header();
