@@ -263,3 +263,15 @@ fn what_a_format_cannot_carry_is_refused_where_it_enters() {
         assert!(image.parse::<ImageRef>().is_err(), "{image:?}");
     }
 }
+
+/// Found by the fuzzer: as a block scalar, its indentation could not be told from the text.
+#[test]
+fn a_text_that_no_block_scalar_can_carry_survives() {
+    for text in ["\n\t ", "\n ", " \n\t", "\t\n", "a\n  b\n c\n"] {
+        let mut config = Config::for_plan(&example(), "/run/link.sock");
+        config.stack.dns[0].name = text.to_owned();
+        let rendered = config.render().unwrap();
+        assert_eq!(Config::parse(&rendered).unwrap(), config, "{rendered}");
+        assert_eq!(serde_yaml::from_str::<Config>(&rendered).unwrap(), config, "{rendered}");
+    }
+}
