@@ -6,7 +6,6 @@ use crate::outer;
 use crate::page::Page;
 use crate::place::Place;
 use anyhow::{Context, Result};
-use std::ffi::OsString;
 use std::fs;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -30,9 +29,7 @@ const AT_ONCE_SECONDS: f64 = 3.0;
 /// Where it cannot run. A claim that fails is an exit status, not an error.
 pub fn main(place: &Place) -> Result<ExitCode> {
     if !outer::has_kvm() {
-        eprintln!("no usable KVM here: the guest runs in the outer machine, under QEMU's emulation");
-        let words = [place.program("bottle-harness")?.into(), OsString::from("demo")];
-        return outer::run(place, &words);
+        return outer::run_job(place, "demo");
     }
     for attempt in 1..=TRIES {
         match show(place)? {

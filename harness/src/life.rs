@@ -3,7 +3,6 @@
 use crate::outer;
 use crate::place::Place;
 use anyhow::{Context, Result};
-use std::ffi::OsString;
 use std::fs;
 use std::process::{Command, ExitCode, Output};
 use std::time::{Duration, Instant};
@@ -18,9 +17,7 @@ const INCONCLUSIVE: u8 = 75;
 /// Where it cannot begin.
 pub fn main(place: &Place) -> Result<ExitCode> {
     if !outer::has_kvm() {
-        eprintln!("no usable KVM here: the guest runs in the outer machine, under QEMU's emulation");
-        let words = [place.program("bottle-harness")?.into(), OsString::from("life")];
-        return outer::run(place, &words);
+        return outer::run_job(place, "life");
     }
     for attempt in 1..=TRIES {
         let mut life = Life::new(place)?;
