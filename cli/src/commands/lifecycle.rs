@@ -26,12 +26,12 @@ pub fn up(context: &Context, slug: Option<Slug>) -> Outcome {
     let _lock = folder.lock_operation()?;
     let resolved = resolve(&slug, &config, tools.network.dialect, &folder)?;
     let machine = tools.smolvm.machine(&slug)?;
+    let same = |plan: Plan| plan.guest == resolved.plan.guest && plan.doors == resolved.plan.doors;
+    let unchanged = machine.is_some() && folder.read_plan().is_ok_and(same);
     if folder.has_keeper() {
         if machine.is_some_and(|machine| machine.is_running()) {
-            let same = folder
-                .read_plan()
-                .is_ok_and(|plan| plan.guest == resolved.plan.guest && plan.doors == resolved.plan.doors);
-            let note = if same { "" } else { "; bottle.toml has changed since: `bottle restart` applies it" };
+            let note =
+                if unchanged { "" } else { "; bottle.toml has changed since: `bottle restart` applies it" };
             context.progress(&format!("{slug} is up already{note}"));
             return Ok(());
         }
@@ -47,9 +47,6 @@ pub fn up(context: &Context, slug: Option<Slug>) -> Outcome {
         )
         .help("choose another name for the bottle"));
     }
-    let before = machine.as_ref().and_then(|_| folder.read_plan().ok());
-    let same = |plan: &Plan| plan.guest == resolved.plan.guest && plan.doors == resolved.plan.doors;
-    let unchanged = before.as_ref().is_some_and(same);
     stage::write(&folder, &resolved, &tools.network)?;
     if machine.as_ref().is_some_and(Machine::is_running) && unchanged {
         context.progress(&format!("{slug} runs without a keeper: giving it a new one"));

@@ -4,6 +4,7 @@ use super::READY;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::state::Folder;
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -11,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-/// A keeper that was launched here. Unless a machine has adopted it, it ends with this value.
+/// A keeper that was launched here. It ends with this value, unless it is left to its machine.
 #[derive(Debug)]
 pub struct Keeper {
     child: Child,
@@ -69,6 +70,8 @@ impl Keeper {
 
     fn end(&mut self) {
         self.owner = None;
+        // One that a machine has adopted does not mind its launcher: it has to be told.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
 }
