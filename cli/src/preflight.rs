@@ -210,6 +210,13 @@ fn find_bwrap() -> Result<PathBuf, Missing> {
     }
 }
 
+/// The processor's flag for hardware virtualization, if it has one. Without it /dev/kvm opens,
+/// makes a machine, and never boots smolvm's kernel.
+pub fn virtualization_flag() -> Option<&'static str> {
+    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    ["vmx", "svm"].into_iter().find(|flag| flags.split_whitespace().any(|word| word == *flag))
+}
+
 fn check_kvm() -> Result<String, Missing> {
     let missing = |what: &str, help| Missing { what: what.to_owned(), help };
     let device = Path::new("/dev/kvm");
@@ -219,10 +226,7 @@ fn check_kvm() -> Result<String, Missing> {
             "load the kvm-intel or kvm-amd module, or turn virtualization on in the firmware",
         ));
     }
-    // Without either flag /dev/kvm opens, makes a machine, and never boots smolvm's kernel.
-    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let found = ["vmx", "svm"].into_iter().find(|flag| flags.split_whitespace().any(|word| word == *flag));
-    let Some(flag) = found else {
+    let Some(flag) = virtualization_flag() else {
         return Err(missing(
             "this processor offers no hardware virtualization (neither vmx nor svm)",
             "turn it on in the firmware, or nested virtualization in the host of this machine; \

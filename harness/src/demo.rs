@@ -18,8 +18,6 @@ const PAGE: &str = "hello from the page that the demo allows\n";
 const SECRET: &str = "the host's secret: no guest may ever read this\n";
 /// smolvm's guests now and then do not start under emulation; that says nothing about isolation.
 const TRIES: u32 = 3;
-/// `bottle`'s status for a guest that did not start.
-const GUEST_DID_NOT_START: i32 = 75;
 /// A refusal is never a hang: it takes less than this, even in a guest under emulation.
 const AT_ONCE_SECONDS: f64 = 3.0;
 
@@ -40,7 +38,7 @@ pub fn main(place: &Place) -> Result<ExitCode> {
             }
         }
     }
-    Ok(ExitCode::from(75))
+    Ok(ExitCode::from(outer::INCONCLUSIVE))
 }
 
 enum Shown {
@@ -103,7 +101,7 @@ fn show(place: &Place) -> Result<Shown> {
     let output = run.output().context("cannot run bottle")?;
     let said = String::from_utf8_lossy(&output.stdout);
     // A guest that did not start, or died on the way, shows nothing either way.
-    if output.status.code() == Some(GUEST_DID_NOT_START) || !said.lines().any(|line| line == END) {
+    if output.status.code() == Some(i32::from(outer::INCONCLUSIVE)) || !said.lines().any(|line| line == END) {
         return Ok(Shown::Inconclusive);
     }
     for line in said.lines().filter(|line| !line.starts_with('@')) {

@@ -8,8 +8,6 @@ use std::process::{Command, ExitCode, Output};
 use std::time::{Duration, Instant};
 
 const TRIES: u32 = 4;
-/// `bottle`'s status for a guest that did not start, and this harness's for "it shows nothing".
-const INCONCLUSIVE: u8 = 75;
 
 /// Lives through it, in the outer machine where there is no KVM.
 ///
@@ -30,7 +28,7 @@ pub fn main(place: &Place) -> Result<ExitCode> {
             Err(error) => return Err(error),
         }
     }
-    Ok(ExitCode::from(INCONCLUSIVE))
+    Ok(ExitCode::from(outer::INCONCLUSIVE))
 }
 
 struct Life<'p> {

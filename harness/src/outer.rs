@@ -5,6 +5,8 @@
 
 use crate::place::Place;
 use anyhow::{Context, Result, bail};
+use bottle::failure::Kind;
+use bottle::preflight::virtualization_flag;
 use bottle::process::die_with_parent;
 use rustix::process::Signal;
 use std::ffi::OsString;
@@ -28,10 +30,9 @@ const INIT: &str =
     "/bin/sh /job/command\necho $? > /job/status\n/bin/busybox sync\n/bin/busybox poweroff -f\n";
 
 /// Whether smolvm's guests boot on this machine itself: a `/dev/kvm`, and a processor with the
-/// flags that it takes. Without them `/dev/kvm` opens, makes a machine, and never boots it.
+/// flag that it takes.
 pub fn has_kvm() -> bool {
-    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    Path::new("/dev/kvm").exists() && flags.split_whitespace().any(|word| word == "vmx" || word == "svm")
+    Path::new("/dev/kvm").exists() && virtualization_flag().is_some()
 }
 
 /// Runs a command in the outer machine and gives its exit status.
@@ -62,8 +63,8 @@ pub fn run_job(place: &Place, job: &str) -> Result<ExitCode> {
 
 /// Several times what a job takes.
 const JOB_LIMIT: Duration = Duration::from_secs(150);
-/// `EX_TEMPFAIL`: it shows nothing either way.
-const INCONCLUSIVE: u8 = 75;
+/// The status of what shows nothing either way: `bottle`'s own for a guest that did not start.
+pub const INCONCLUSIVE: u8 = Kind::Guest as u8;
 
 /// Runs a command in the outer machine: its exit status, or `None` at the limit.
 fn boot(place: &Place, words: &[OsString], limit: Option<Duration>) -> Result<Option<ExitCode>> {

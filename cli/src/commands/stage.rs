@@ -1,6 +1,7 @@
 //! Laying out a bottle's files, before anything starts.
 
 use crate::failure::{Failure, Kind, Outcome};
+use crate::keeper::jail::LINK_INSIDE;
 use crate::preflight::Network;
 use crate::resolve::Resolved;
 use crate::state::{Folder, write_private};
@@ -11,9 +12,6 @@ use bottle_core::smolfile::Smolfile;
 use bottle_core::text::MountPath;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-
-/// Where gvproxy finds its end of the link, inside the jail.
-const LINK_INSIDE: &str = "/run/bottle/link.sock";
 
 /// The files of a bottle as they will be rendered.
 pub struct Rendered {

@@ -2,7 +2,7 @@
 
 use super::{Shared, audit};
 use crate::process::die_with_parent;
-use crate::resolve::{Form, Sidecars};
+use crate::resolve::Form;
 use anyhow::{Context, Result};
 use bottle_core::sidecar::Sidecar;
 use rustix::process::Signal;
@@ -23,16 +23,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Serves a door until it is told to stop. Its listener keeps the jail's network namespace alive,
 /// so with the jail it has to go too.
-pub fn serve(
-    shared: &Arc<Shared>,
-    sidecar: Sidecar,
-    form: &Form,
-    listener: TcpListener,
-) -> Result<AbortHandle> {
+pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, listener: TcpListener) -> Result<AbortHandle> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let shared = Arc::clone(shared);
-    let served = match *form {
+    let served = match *shared.sidecars.form(sidecar) {
         Form::Builtin => tokio::spawn(async move { shared.proxy.serve(listener).await }),
         Form::Address { address } | Form::Command { address, .. } => {
             tokio::spawn(async move { relay(&shared, sidecar, address, listener).await })
@@ -88,9 +83,9 @@ async fn connect(mut door: TcpStream, address: SocketAddr) -> std::io::Result<(u
 }
 
 /// Starts every sidecar that is a command, and keeps it running.
-pub fn start_commands(shared: &Arc<Shared>, sidecars: &Sidecars, log: &File) -> Result<()> {
+pub fn start_commands(shared: &Arc<Shared>, log: &File) -> Result<()> {
     for (sidecar, _) in shared.plan.doors.iter() {
-        if let Form::Command { command, .. } = sidecars.form(sidecar) {
+        if let Form::Command { command, .. } = shared.sidecars.form(sidecar) {
             let (shared, command, log) = (Arc::clone(shared), command.clone(), log.try_clone()?);
             tokio::spawn(async move { keep_command(&shared, sidecar, &command, &log).await });
         }

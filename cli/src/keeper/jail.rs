@@ -15,7 +15,7 @@ use rustix::net::{
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 /// The jail's one folder from outside, as gvproxy sees it.
 const INSIDE: &str = "/run/bottle";
 const LINK: &str = "link.sock";
+/// Where gvproxy finds its end of the link, inside the jail.
+pub const LINK_INSIDE: &str = "/run/bottle/link.sock";
 /// gvproxy before 0.8.8 refuses to start without these two files and a resolver in them. The one
 /// that they name is the jail's own loopback, where nobody answers.
 const STUBS: [(&str, &[u8]); 2] = [("hosts", b""), ("resolv.conf", b"nameserver 127.0.0.1\n")];
@@ -108,7 +110,7 @@ fn command(network: &Network, folder: &Folder, plan: &Plan, hand: &OwnedFd, log:
     command.arg("--").args(["/bin/bottle-guest", "doors"]);
     command.arg("--fd").arg(hand.as_raw_fd().to_string()).arg("--ports").arg(ports.join(","));
     command.args(["--", "/bin/gvproxy"]);
-    command.args(plan.dialect.arguments(&inside("gvproxy.yaml"), &inside(LINK)));
+    command.args(plan.dialect.arguments(&inside("gvproxy.yaml"), LINK_INSIDE));
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
     Ok(command)
 }
@@ -164,11 +166,5 @@ fn wait_until<T>(child: &mut Child, mut ask: impl FnMut() -> Result<Option<T>>) 
             bail!("it said nothing for {} s", START.as_secs());
         }
         std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-impl AsFd for Jail {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.link.as_fd()
     }
 }

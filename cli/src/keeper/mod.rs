@@ -51,6 +51,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 struct Shared {
     folder: Folder,
     plan: Plan,
+    sidecars: Sidecars,
     counters: Arc<Counters>,
     audit: Audit,
     link: Arc<Link>,
@@ -119,6 +120,7 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
     let shared = Arc::new(Shared {
         folder,
         plan,
+        sidecars,
         counters,
         audit,
         link,
@@ -127,8 +129,8 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
         started: Instant::now(),
         jail_restarts: 0.into(),
     });
-    doors::start_commands(&shared, &sidecars, &log)?;
-    let jail = open(&shared, &network, &sidecars, &log)?;
+    doors::start_commands(&shared, &log)?;
+    let jail = open(&shared, &network, &log)?;
     shared.link.listen(guest)?;
     shared.audit.write(
         "keeper",
@@ -151,11 +153,11 @@ impl Drop for Open {
 }
 
 /// Starts a jail and puts it to work.
-fn open(shared: &Arc<Shared>, network: &Network, sidecars: &Sidecars, log: &File) -> Result<Open> {
+fn open(shared: &Arc<Shared>, network: &Network, log: &File) -> Result<Open> {
     let jail = jail::start(network, &shared.folder, &shared.plan, log)?;
     let mut open = Open { jail, doors: Vec::new() };
     for ((sidecar, _), listener) in shared.plan.doors.iter().zip(std::mem::take(&mut open.jail.doors)) {
-        open.doors.push(doors::serve(shared, sidecar, sidecars.form(sidecar), listener)?);
+        open.doors.push(doors::serve(shared, sidecar, listener)?);
     }
     shared.link.attach(rustix::io::dup(&open.jail.link)?)?;
     Ok(open)
@@ -182,9 +184,7 @@ async fn serve(started: Started) -> Result<()> {
 }
 
 /// Watches gvproxy, and starts it again when it ends. Meanwhile the guest reaches nothing.
-async fn keep_jail(shared: &Arc<Shared>, network: &Network, jail: Open, log: &File) -> Result<()> {
-    let sidecars = Sidecars::read(&shared.folder)?;
-    let mut jail = jail;
+async fn keep_jail(shared: &Arc<Shared>, network: &Network, mut jail: Open, log: &File) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     loop {
         let since = Instant::now();
@@ -198,7 +198,7 @@ async fn keep_jail(shared: &Arc<Shared>, network: &Network, jail: Open, log: &Fi
         jail = loop {
             tokio::time::sleep(pause).await;
             pause = LONGEST_PAUSE.min(pause * 2);
-            match open(shared, network, &sidecars, log) {
+            match open(shared, network, log) {
                 Ok(jail) => break jail,
                 Err(error) => {
                     shared.audit.write("keeper", "gvproxy-failed", json!({ "why": format!("{error:#}") }));

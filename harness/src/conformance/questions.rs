@@ -15,6 +15,9 @@ pub const WITNESS_HOST: &str = "witness.test";
 /// The witnesses: their questions' names.
 pub const WITNESSES: [&str; 2] = ["witness before", "witness after"];
 
+/// The question that goes past the helper. Silence is what most of its frames deserve.
+pub const RAW: &str = "raw frames";
+
 /// Types of DNS questions: A, NS, CNAME, NULL, MX, TXT, AAAA, SRV, ANY.
 const TYPES: [u16; 9] = [1, 2, 5, 10, 15, 16, 28, 33, 255];
 
@@ -58,7 +61,7 @@ pub fn all(plan: &Plan, breadth: Breadth, nonce: &str) -> Vec<Question> {
     }
     dns(plan, nonce, &mut ask);
     forwarder(plan, &mut ask);
-    ask("raw frames".to_owned(), raw(plan));
+    ask(RAW.to_owned(), raw(plan));
     questions.push(witness(plan, WITNESSES[1]));
     questions
 }

@@ -104,7 +104,7 @@ fn probe_built(walls: Subject, place: &Place, world: &World) -> Result<Probed> {
     folder.create()?;
     let network = Network::find()?;
     let plan = plan(&network)?;
-    fs::write(folder.gvproxy(), Config::for_plan(&plan, "/run/bottle/link.sock").render()?)?;
+    fs::write(folder.gvproxy(), Config::for_plan(&plan, jail::LINK_INSIDE).render()?)?;
     let _kept = Built::new(walls, &network, &folder, &plan, world)?;
     fs::copy(&network.helper, folder.helper_dir().join("bottle-guest"))?;
     let helper_dir = folder.helper_dir().to_str().context("a path that is UTF-8")?.parse()?;

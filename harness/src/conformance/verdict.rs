@@ -1,6 +1,6 @@
 //! What the answers and the canaries say together.
 
-use super::questions::WITNESSES;
+use super::questions::{RAW, WITNESSES};
 use super::subject::{Probed, Subject};
 use super::world::World;
 use anyhow::Result;
@@ -82,7 +82,9 @@ pub fn judge(subject: Subject, world: &World, probed: Result<Probed>, took: Dura
         if !services.is_empty() {
             judged.services.push(format!("{}: {services:?}", answer.id));
         }
-        judged.hangs += answer.silent.saturating_sub(usize::from(answer.id == "raw frames") * answer.silent);
+        if answer.id != RAW {
+            judged.hangs += answer.silent;
+        }
     }
     judged.why = inconclusive(&probed, nonce);
     judged.verdict = match (&judged.why, leaks.is_empty()) {
@@ -109,6 +111,6 @@ fn inconclusive(probed: &Probed, nonce: &str) -> Option<String> {
             return Some(format!("the {witness} did not answer"));
         }
     }
-    let raw = probed.answers.iter().find(|answer| answer.id == "raw frames")?;
+    let raw = probed.answers.iter().find(|answer| answer.id == RAW)?;
     (raw.failed > 0 && raw.said.is_empty()).then(|| format!("raw frames could not be written: {}", raw.error))
 }
