@@ -3,6 +3,9 @@
 //! This is QEMU's `-netdev socket` framing, which gvproxy calls "qemu"
 //! (`pkg/tap/protocols.go` of gvisor-tap-vsock). It is used between the guest helper and the keeper.
 
+use alloc::boxed::Box;
+use alloc::vec;
+
 /// The bytes before each frame.
 pub const HEADER_LEN: usize = 4;
 
@@ -57,4 +60,44 @@ pub fn split_frame(bytes: &[u8]) -> Result<Option<Split<'_>>, BadLength> {
         return Err(BadLength(announced));
     }
     Ok(rest.split_at_checked(len).map(|(frame, rest)| Split { frame, rest }))
+}
+
+/// Where a stream's bytes wait until they are whole frames.
+#[derive(Debug)]
+pub struct Inbox {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Default for Inbox {
+    /// Room for a few of the longest frames, so that one read brings several.
+    fn default() -> Self {
+        Self { bytes: vec![0; 4 * (HEADER_LEN + MAX_FRAME)].into_boxed_slice(), start: 0, end: 0 }
+    }
+}
+
+impl Inbox {
+    /// Where the next bytes of the stream go. Never empty once [`Inbox::frame`] has given `None`.
+    pub fn room(&mut self) -> &mut [u8] {
+        self.bytes.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        &mut self.bytes[self.end..]
+    }
+
+    /// So many bytes were put into the room.
+    pub fn arrived(&mut self, len: usize) {
+        self.end = self.bytes.len().min(self.end + len);
+    }
+
+    /// The next whole frame, if there is one.
+    ///
+    /// # Errors
+    /// [`BadLength`] where the stream announces a frame that cannot be.
+    pub fn frame(&mut self) -> Result<Option<&[u8]>, BadLength> {
+        let Some(split) = split_frame(&self.bytes[self.start..self.end])? else { return Ok(None) };
+        self.start = self.end - split.rest.len();
+        Ok(Some(split.frame))
+    }
 }

@@ -1,6 +1,6 @@
 //! Framing: any split of the stream gives the same frames.
 
-use bottle_core::wire::{self, BadLength, MAX_FRAME};
+use bottle_core::wire::{self, BadLength, Inbox, MAX_FRAME};
 use proptest::prelude::*;
 
 fn decode(stream: &[u8], cuts: &[usize]) -> Result<Vec<Vec<u8>>, BadLength> {
@@ -23,6 +23,37 @@ fn decode(stream: &[u8], cuts: &[usize]) -> Result<Vec<Vec<u8>>, BadLength> {
     Ok(frames)
 }
 
+/// The same through an inbox, as the pumps read.
+fn receive(stream: &[u8], step: usize) -> Result<Vec<Vec<u8>>, BadLength> {
+    let (mut inbox, mut frames, mut rest) = (Inbox::default(), Vec::new(), stream);
+    while !rest.is_empty() {
+        let room = inbox.room();
+        let (now, later) = rest.split_at(step.min(room.len()).min(rest.len()));
+        assert!(!now.is_empty(), "there is always room for more of a frame");
+        room[..now.len()].copy_from_slice(now);
+        inbox.arrived(now.len());
+        rest = later;
+        while let Some(frame) = inbox.frame()? {
+            frames.push(frame.to_vec());
+        }
+    }
+    Ok(frames)
+}
+
+/// Frames of every length fit, the longest among them, in whatever steps they come.
+#[test]
+fn an_inbox_has_room_for_the_longest_frames() {
+    let frames: Vec<Vec<u8>> = [MAX_FRAME, 1, MAX_FRAME, MAX_FRAME - 1, 60].map(|len| vec![7; len]).to_vec();
+    let mut stream = Vec::new();
+    for frame in &frames {
+        stream.extend(wire::header(frame.len()).unwrap());
+        stream.extend(frame);
+    }
+    for step in [1_000, 65_013, 65_018, 100_000, usize::MAX] {
+        assert_eq!(receive(&stream, step).unwrap(), frames, "{step}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -30,6 +61,7 @@ proptest! {
     fn any_split_gives_the_same_frames(
         frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 0..12),
         cuts in prop::collection::vec(any::<usize>(), 0..20),
+        step in 1usize..600,
     ) {
         let mut stream = Vec::new();
         for frame in &frames {
@@ -37,6 +69,7 @@ proptest! {
             stream.extend(frame);
         }
         prop_assert_eq!(decode(&stream, &cuts).unwrap(), frames.clone());
+        prop_assert_eq!(receive(&stream, step).unwrap(), frames.clone());
         prop_assert_eq!(decode(&stream, &[]).unwrap(), frames);
     }
 

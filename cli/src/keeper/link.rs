@@ -7,7 +7,7 @@ use super::audit::Audit;
 use super::counters::Counters;
 use anyhow::Result;
 use bottle_core::guard::{Guard, Reply, Verdict};
-use bottle_core::wire;
+use bottle_core::wire::{self, Inbox};
 use rustix::net::{RecvFlags, SendFlags};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -17,9 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
-
-/// Room for a few of the longest frames, so that one read brings several.
-const STREAM_BUFFER: usize = 4 * (wire::HEADER_LEN + wire::MAX_FRAME);
 
 /// The link between a guest that comes and goes and a gvproxy that may be started again.
 pub struct Link {
@@ -130,23 +127,16 @@ impl Link {
     }
 
     fn pump_from_guest(&self, stream: &Arc<UnixStream>) -> io::Result<()> {
-        let mut buffer = vec![0; STREAM_BUFFER];
-        let mut reply = Reply::default();
-        let mut filled = 0;
+        let (mut inbox, mut reply) = (Inbox::default(), Reply::default());
         loop {
-            let read = (&**stream).read(&mut buffer[filled..])?;
+            let read = (&**stream).read(inbox.room())?;
             if read == 0 {
                 return Ok(());
             }
-            filled += read;
-            let mut rest = &buffer[..filled];
-            while let Some(split) = wire::split_frame(rest).map_err(io::Error::other)? {
-                rest = split.rest;
-                self.decide(split.frame, stream, &mut reply)?;
+            inbox.arrived(read);
+            while let Some(frame) = inbox.frame().map_err(io::Error::other)? {
+                self.decide(frame, stream, &mut reply)?;
             }
-            let left = rest.len();
-            buffer.copy_within(filled - left..filled, 0);
-            filled = left;
         }
     }
 

@@ -1,15 +1,12 @@
 //! Frames between the tap and the keeper: one thread each way.
 
 use super::tap::Tap;
-use bottle_core::wire;
+use bottle_core::wire::{self, Inbox};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
-
-/// Room for a few of the longest frames, so that one read brings several.
-const STREAM_BUFFER: usize = 4 * (wire::HEADER_LEN + wire::MAX_FRAME);
 
 /// Pumps until either side fails. Comes back with both threads ended and the stream closed.
 pub fn run(tap: &Arc<Tap>, stream: &UnixStream) {
@@ -54,23 +51,17 @@ fn wait(tap: &Tap, stream: &UnixStream) -> io::Result<()> {
 }
 
 fn from_keeper(tap: &Tap, mut stream: &UnixStream) -> io::Result<()> {
-    let mut buffer = vec![0; STREAM_BUFFER];
-    let mut filled = 0;
+    let mut inbox = Inbox::default();
     loop {
-        let read = stream.read(&mut buffer[filled..])?;
+        let read = stream.read(inbox.room())?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        filled += read;
-        let mut rest = &buffer[..filled];
-        while let Some(split) = wire::split_frame(rest).map_err(io::Error::other)? {
+        inbox.arrived(read);
+        while let Some(frame) = inbox.frame().map_err(io::Error::other)? {
             // The kernel refuses a frame that it cannot take, as when the interface goes down.
             // Losing a frame is what a network does.
-            let _ = tap.send(split.frame);
-            rest = split.rest;
+            let _ = tap.send(frame);
         }
-        let left = rest.len();
-        buffer.copy_within(filled - left..filled, 0);
-        filled = left;
     }
 }

@@ -1,7 +1,7 @@
 //! The mounted socket, spoken to directly: what root in the guest can do without the helper.
 
 use super::Answer;
-use bottle_core::wire;
+use bottle_core::wire::{self, Inbox};
 use rustix::process::{Signal, getppid, kill_process};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -72,18 +72,15 @@ fn converse(stream: &UnixStream, frames: &[String]) -> Answer {
 }
 
 fn listen(mut stream: &UnixStream) -> Vec<Vec<u8>> {
-    let (mut frames, mut held, mut buffer) = (Vec::new(), Vec::new(), vec![0; 1 << 16]);
-    while let Ok(read) = stream.read(&mut buffer)
+    let (mut frames, mut inbox) = (Vec::new(), Inbox::default());
+    while let Ok(read) = stream.read(inbox.room())
         && read > 0
         && frames.len() < KEPT
     {
-        held.extend_from_slice(&buffer[..read]);
-        let mut rest = &held[..];
-        while let Ok(Some(split)) = wire::split_frame(rest) {
-            frames.push(split.frame.to_vec());
-            rest = split.rest;
+        inbox.arrived(read);
+        while let Ok(Some(frame)) = inbox.frame() {
+            frames.push(frame.to_vec());
         }
-        held = rest.to_vec();
     }
     frames
 }

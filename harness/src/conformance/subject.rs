@@ -19,7 +19,7 @@ use bottle_core::gvproxy::Config;
 use bottle_core::plan::{Doors, Guest, Plan};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::{HELPER, Smolfile};
-use bottle_core::wire;
+use bottle_core::wire::{self, Inbox};
 use bottle_guest::probe::{Answer, Question};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -246,22 +246,19 @@ fn unguarded(listener: UnixListener, gvproxy: OwnedFd) {
 }
 
 fn pump_out(mut guest: UnixStream, gvproxy: &OwnedFd) {
-    let (mut held, mut buffer) = (Vec::new(), vec![0; 1 << 17]);
-    while let Ok(read) = guest.read(&mut buffer)
+    let mut inbox = Inbox::default();
+    while let Ok(read) = guest.read(inbox.room())
         && read > 0
     {
-        held.extend_from_slice(&buffer[..read]);
-        let mut rest = &held[..];
+        inbox.arrived(read);
         loop {
-            match wire::split_frame(rest) {
-                Ok(Some(split)) => {
-                    let _ = rustix::net::send(gvproxy, split.frame, rustix::net::SendFlags::NOSIGNAL);
-                    rest = split.rest;
+            match inbox.frame() {
+                Ok(Some(frame)) => {
+                    let _ = rustix::net::send(gvproxy, frame, rustix::net::SendFlags::NOSIGNAL);
                 }
                 Ok(None) => break,
                 Err(_) => return drop(guest.shutdown(Shutdown::Both)),
             }
         }
-        held = rest.to_vec();
     }
 }
