@@ -26,13 +26,6 @@ pub struct Smolfile {
     /// What the machine boots from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// The workload of a machine with an image: the helper, which stays. smolvm starts it again
-    /// at every start of the machine.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub entrypoint: Vec<String>,
-    /// The entrypoint's arguments.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub cmd: Vec<String>,
     /// Processors.
     pub cpus: u8,
     /// Memory, in MiB.
@@ -63,8 +56,6 @@ impl Smolfile {
         let helper = format!("{helper_dir}:{HELPER_DIR}:ro");
         Self {
             image: plan.guest.image.as_ref().map(ToString::to_string),
-            entrypoint: Vec::new(),
-            cmd: Vec::new(),
             cpus: plan.guest.cpus,
             memory: plan.guest.memory_mib,
             net: false,

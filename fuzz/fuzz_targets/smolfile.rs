@@ -10,8 +10,7 @@ fuzz_target!(|data: (Option<String>, Option<String>, Vec<String>, Vec<String>, u
     for text in env.iter().chain(&volumes) {
         let _ = Smolfile::parse(text);
     }
-    let (entrypoint, cmd) = (volumes.clone(), env.clone());
-    let smolfile = Smolfile { image, entrypoint, cmd, cpus, memory, net: false, workdir, volumes, env };
+    let smolfile = Smolfile { image, cpus, memory, net: false, workdir, volumes, env };
     let text = smolfile.render().unwrap();
     assert_eq!(Smolfile::parse(&text).unwrap(), smolfile);
 });
