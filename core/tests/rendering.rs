@@ -89,7 +89,7 @@ fn doors() -> impl Strategy<Value = Doors> {
     (1u16..=u16::MAX - 2, prop::sample::subsequence(vec![Sidecar::GitGate, Sidecar::Supervise], 0..=2))
         .prop_map(|(first, others)| {
             let sidecars = std::iter::once(Sidecar::Pipelock).chain(others);
-            Doors::try_from(sidecars.zip(first..).collect::<BTreeMap<_, _>>()).unwrap()
+            Doors::try_from(sidecars.zip(first..=u16::MAX).collect::<BTreeMap<_, _>>()).unwrap()
         })
 }
 
