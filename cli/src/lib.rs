@@ -14,3 +14,4 @@ pub mod proxy;
 pub mod resolve;
 pub mod smolvm;
 pub mod state;
+pub mod verify;

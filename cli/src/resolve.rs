@@ -76,7 +76,10 @@ pub fn resolve(slug: &Slug, config: &Config, dialect: Dialect, folder: &Folder) 
         .copied()
         .filter(|sidecar| matches!(config.sidecars[sidecar], SidecarConfig::Command(_)))
         .collect();
-    let ports = allocate(slug, &active, &hosted)?;
+    // What this bottle's own sidecars hold now is theirs to have again.
+    let held = folder.has_keeper().then(|| folder.read_plan().ok()).flatten();
+    let held = held.map(|plan| plan.doors.ports()).unwrap_or_default();
+    let ports = allocate(slug, &active, &hosted, &held)?;
     let usage = |error: String| Failure::new(Kind::Usage, error);
     let doors = Doors::try_from(ports).map_err(|error| usage(error.to_string()))?;
     let forms = doors.iter().map(|(sidecar, port)| {
@@ -101,6 +104,7 @@ fn allocate(
     slug: &Slug,
     active: &BTreeSet<Sidecar>,
     hosted: &BTreeSet<Sidecar>,
+    held: &BTreeSet<u16>,
 ) -> Outcome<BTreeMap<Sidecar, u16>> {
     let mut taken = BTreeSet::new();
     loop {
@@ -109,7 +113,9 @@ fn allocate(
         let busy: BTreeSet<u16> = ports
             .iter()
             .filter(|(sidecar, port)| {
-                hosted.contains(sidecar) && TcpListener::bind((Ipv4Addr::LOCALHOST, **port)).is_err()
+                hosted.contains(sidecar)
+                    && !held.contains(port)
+                    && TcpListener::bind((Ipv4Addr::LOCALHOST, **port)).is_err()
             })
             .map(|(_, &port)| port)
             .collect();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: bottle-guest link --subnet N --socket PATH [-- COMMAND...]
        bottle-guest probe < questions > answers
+       bottle-guest canary --port N --say TEXT
        bottle-guest doors --fd N --ports P,P,... -- COMMAND...";
 
 fn main() -> ExitCode {
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     let done = match job.as_deref() {
         Some("link") => link::main(rest),
         Some("probe") => probe::main(),
+        Some("canary") => probe::canary::main(rest),
         Some("doors") => doors::main(rest),
         _ => {
             eprintln!("{USAGE}");

@@ -27,11 +27,20 @@ enum Job {
     Demo,
     /// Live through a bottle's life in a real guest: up, a keeper that dies, a restart, gone
     Life,
-    /// Judge bottle and the networks that must be found leaking, with a stand-in guest
-    Conformance {
-        /// Take both of bottle's walls away, to see that this is found
+    /// Judge bottle, each of its walls alone, and the networks that must be found leaking
+    Conformance(conformance::Options),
+    /// Judge one subject, in a namespace made for it
+    #[command(hide = true)]
+    Judge(conformance::Judge),
+    /// Serve the witness's page: a sidecar to be killed
+    #[command(hide = true)]
+    Witness {
+        /// Where
         #[arg(long)]
-        sabotage: bool,
+        port: u16,
+        /// The run's number
+        #[arg(long)]
+        nonce: String,
     },
 }
 
@@ -42,7 +51,12 @@ fn main() -> ExitCode {
             Job::Outer { command } => outer::run(&place, &command),
             Job::Demo => demo::main(&place),
             Job::Life => life::main(&place),
-            Job::Conformance { sabotage } => conformance::main(&place, sabotage),
+            Job::Conformance(options) => conformance::main(&place, &options),
+            Job::Judge(job) => conformance::judge(&place, &job),
+            Job::Witness { port, nonce } => {
+                conformance::serve_witness(port, &nonce)?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
     };
     done().unwrap_or_else(|error| {

@@ -40,7 +40,20 @@ pub fn has_kvm() -> bool {
 /// # Errors
 /// Where the machine cannot be started, or ends without a status.
 pub fn run(place: &Place, words: &[OsString]) -> Result<ExitCode> {
-    boot(place, words, None)?.context("a machine without a limit ended at it")
+    let ended = boot(place, words, None)?.context("a machine without a limit ended at it")?;
+    Ok(ended.code)
+}
+
+/// Where a command in the outer machine may leave a result.
+pub const RESULT: &str = "/job/result";
+
+/// Runs a command in the outer machine and gives what it left as [`RESULT`], or `None` if it left
+/// nothing within the limit.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_for_result(place: &Place, words: &[OsString], limit: Duration) -> Result<Option<Vec<u8>>> {
+    Ok(boot(place, words, Some(limit))?.and_then(|ended| ended.result))
 }
 
 /// Runs a job of this harness in the outer machine. A guest under emulation now and then freezes,
@@ -54,7 +67,7 @@ pub fn run_job(place: &Place, job: &str) -> Result<ExitCode> {
     let words = [place.program("bottle-harness")?.into(), OsString::from(job)];
     for attempt in 1..=TRIES {
         match boot(place, &words, Some(JOB_LIMIT))? {
-            Some(code) => return Ok(code),
+            Some(ended) => return Ok(ended.code),
             None => eprintln!("{job} froze for {} s (attempt {attempt} of {TRIES})", JOB_LIMIT.as_secs()),
         }
     }
@@ -66,8 +79,14 @@ const JOB_LIMIT: Duration = Duration::from_secs(150);
 /// The status of what shows nothing either way: `bottle`'s own for a guest that did not start.
 pub const INCONCLUSIVE: u8 = Kind::Guest as u8;
 
-/// Runs a command in the outer machine: its exit status, or `None` at the limit.
-fn boot(place: &Place, words: &[OsString], limit: Option<Duration>) -> Result<Option<ExitCode>> {
+/// How a command in the outer machine ended.
+struct Ended {
+    code: ExitCode,
+    result: Option<Vec<u8>>,
+}
+
+/// Runs a command in the outer machine: how it ended, or `None` at the limit.
+fn boot(place: &Place, words: &[OsString], limit: Option<Duration>) -> Result<Option<Ended>> {
     let boot = place.tools().join("outer");
     if !boot.join("initrd.gz").exists() {
         bail!("the outer machine is not built: run `make setup`");
@@ -101,7 +120,9 @@ fn boot(place: &Place, words: &[OsString], limit: Option<Duration>) -> Result<Op
     }
     let status = fs::read_to_string(job.path().join("status")).unwrap_or_default();
     match status.trim().parse::<u8>() {
-        Ok(code) => Ok(Some(ExitCode::from(code))),
+        Ok(code) => {
+            Ok(Some(Ended { code: ExitCode::from(code), result: fs::read(job.path().join("result")).ok() }))
+        }
         Err(_) => {
             let log = fs::read(&kernel_log).unwrap_or_default();
             let log = String::from_utf8_lossy(&log);

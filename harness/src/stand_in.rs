@@ -5,6 +5,7 @@
 //! and the helper are the real ones. What it shows says nothing about a real guest's isolation.
 //! It says so itself: its version line names it, and `bottle` repeats that at every start.
 
+use crate::place::Place;
 use anyhow::{Context, Result, bail};
 use bottle_guest::status::exit_code;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -321,8 +323,7 @@ fn save(machine: &Machine) -> Result<()> {
     Ok(fs::rename(draft, path)?)
 }
 
-/// A folder whose `smolvm` is the stand-in, and the environment that it and `bottle` keep their
-/// state in. Everything goes away with the value.
+/// A folder that `bottle` and the stand-in keep their state in. Everything goes away with the value.
 #[derive(Debug)]
 pub struct Room {
     dir: tempfile::TempDir,
@@ -330,16 +331,31 @@ pub struct Room {
 }
 
 impl Room {
-    /// Makes a room for bottles with stand-in guests.
+    /// Makes a room for bottles with stand-in guests: its `smolvm` is the stand-in.
     ///
     /// # Errors
     /// Where something is not built or not set up.
-    pub fn new(place: &crate::place::Place) -> Result<Self> {
+    pub fn new(place: &Place) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("bottle-").tempdir()?;
         let bin = dir.path().join("bin");
         fs::create_dir(&bin)?;
         std::os::unix::fs::symlink(place.program("smolvm-stand-in")?, bin.join("smolvm"))?;
-        let mut env = place.environment(&[&bin])?;
+        let env = place.environment(&[&bin])?;
+        Self::furnished(dir, env)
+    }
+
+    /// Makes a room for bottles with real guests.
+    ///
+    /// # Errors
+    /// Where something is not built or not set up.
+    pub fn real(place: &Place) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("bottle-").tempdir()?;
+        // smolvm's machine runs as a user of its own, and has to pass.
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o711))?;
+        Self::furnished(dir, place.environment(&[])?)
+    }
+
+    fn furnished(dir: tempfile::TempDir, mut env: Vec<(&'static str, OsString)>) -> Result<Self> {
         env.push((STATE, dir.path().join("machines").into()));
         env.push(("BOTTLE_STATE_DIR", dir.path().join("state").into()));
         env.push(("BOTTLE_RUNTIME_DIR", dir.path().join("run").into()));

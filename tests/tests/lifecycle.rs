@@ -165,4 +165,12 @@ fn a_sidecar_that_runs_elsewhere_is_behind_its_door() {
             ["-q", "exec", "--", "sh", "-c", "curl -sS -o /dev/null -w '%{http_code}' $BOTTLE_SUPERVISE/"];
         up.0.bottle(&words).output().unwrap().stdout == b"200"
     });
+    // The port that its own sidecar holds is no reason to plan another.
+    let doors = |words: &[&str]| {
+        let said = up.0.bottle(words).output().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&said.stdout).unwrap()["doors"].clone()
+    };
+    let running: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(up.0.path("state/t/plan.json")).unwrap()).unwrap();
+    assert_eq!(doors(&["plan", "--json"]), running["doors"]);
 }

@@ -1,14 +1,18 @@
 //! The in-guest half of the conformance checks: tries to reach what it is told to, and says what
 //! came of it. It judges nothing; the harness outside does, which knows what the canaries saw.
 
+pub mod canary;
 mod dns;
+mod local;
 pub mod raw;
 mod sweep;
+mod syn;
+mod vsock;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::io::Read;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -66,14 +70,60 @@ pub enum Attempt {
         /// What.
         text: String,
     },
+    /// The same again and again, until the answer holds a word or the time is over.
+    Until {
+        /// Where.
+        address: SocketAddr,
+        /// What.
+        text: String,
+        /// The word that is waited for.
+        wanted: String,
+        /// How long, in seconds.
+        seconds: u64,
+    },
     /// Stop the helper, take its socket, and write these frames; or, where it is no frame, these bytes.
     Raw {
         /// The socket.
         socket: String,
         /// Frames in hexadecimal, each to be sent with its length before it.
         frames: Vec<String>,
+        /// How often the first of them is sent once more: a flood.
+        flood: u32,
         /// Bytes in hexadecimal, sent as they are afterwards.
         bytes: Vec<String>,
+    },
+    /// The same with one frame, a TCP SYN, to each port from 1 to 65535.
+    Syn {
+        /// The socket.
+        socket: String,
+        /// The frame in hexadecimal.
+        frame: String,
+    },
+    /// Connect to each of these vsock ports and read what is said first.
+    Vsock {
+        /// The context identifier: 2 is the host.
+        cid: u32,
+        /// The first port.
+        first: u32,
+        /// The last port.
+        last: u32,
+    },
+    /// Ask libkrun's socket impersonation (TSI) for a connection, as its guest kernel would.
+    Tsi {
+        /// Where to.
+        address: SocketAddrV4,
+    },
+    /// Connect to a Unix socket and read what is said first.
+    Unix {
+        /// Its path, or its name among the abstract ones.
+        name: String,
+        /// Whether it is an abstract one.
+        is_abstract: bool,
+    },
+    /// Read a file of the host.
+    Read {
+        /// Its path there.
+        path: String,
     },
 }
 
@@ -86,6 +136,9 @@ pub struct Answer {
     pub said: Vec<(u16, String)>,
     /// Ports that took a connection, whether or not they said something.
     pub accepted: Vec<u16>,
+    /// The same for vsock, whose ports have 32 bits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vsock: Vec<u32>,
     /// How many refused at once.
     pub refused: usize,
     /// How many stayed silent until patience ended.
@@ -104,6 +157,7 @@ pub fn main() -> Result<ExitCode> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
     let questions: Vec<Question> = serde_json::from_str(&text).context("the questions")?;
+    let mut out = std::io::stdout();
     for group in questions.chunk_by(|a, b| a.waits() && b.waits()) {
         for some in group.chunks(AT_ONCE) {
             let answers: Vec<_> = thread::scope(|scope| {
@@ -111,7 +165,8 @@ pub fn main() -> Result<ExitCode> {
                 asked.into_iter().map(|answer| answer.join().unwrap_or_default()).collect()
             });
             for answer in answers {
-                println!("{}", serde_json::to_string(&answer)?);
+                writeln!(out, "{}", serde_json::to_string(&answer)?)?;
+                out.flush()?;
             }
         }
     }
@@ -121,7 +176,10 @@ pub fn main() -> Result<ExitCode> {
 impl Question {
     /// Whether it mostly waits, and so can be asked beside others.
     fn waits(&self) -> bool {
-        matches!(self.attempt, Attempt::Dns { .. } | Attempt::Udp { .. } | Attempt::Say { .. })
+        matches!(
+            self.attempt,
+            Attempt::Dns { .. } | Attempt::Udp { .. } | Attempt::Say { .. } | Attempt::Tsi { .. }
+        )
     }
 
     fn ask(&self) -> Answer {
@@ -131,7 +189,15 @@ impl Question {
             Attempt::Udp { address, ports } => sweep::udp(*address, ports),
             Attempt::Dns { server, tcp, name, kind } => dns::ask(*server, *tcp, name, *kind),
             Attempt::Say { address, text } => sweep::say(*address, text),
-            Attempt::Raw { socket, frames, bytes } => raw::write(socket, frames, bytes),
+            Attempt::Until { address, text, wanted, seconds } => {
+                sweep::say_until(*address, text, wanted, Duration::from_secs(*seconds))
+            }
+            Attempt::Raw { socket, frames, flood, bytes } => raw::write(socket, frames, *flood, bytes),
+            Attempt::Syn { socket, frame } => syn::sweep(socket, frame),
+            Attempt::Vsock { cid, first, last } => vsock::ports(*cid, *first..=*last),
+            Attempt::Tsi { address } => vsock::impersonate(*address),
+            Attempt::Unix { name, is_abstract } => local::connect(name, *is_abstract),
+            Attempt::Read { path } => local::read(path),
         };
         answer.id = self.id.clone();
         answer.ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -150,7 +216,7 @@ impl Answer {
         use std::io::ErrorKind as Kind;
         match error.kind() {
             Kind::ConnectionRefused | Kind::ConnectionReset | Kind::PermissionDenied => self.refused += 1,
-            Kind::HostUnreachable | Kind::NetworkUnreachable => self.refused += 1,
+            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NotFound => self.refused += 1,
             Kind::TimedOut | Kind::WouldBlock => self.silent += 1,
             _ => {
                 self.failed += 1;

@@ -2,7 +2,7 @@
 
 use super::Answer;
 use bottle_core::wire::{self, Inbox};
-use rustix::process::{Signal, getppid, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -13,15 +13,12 @@ const LISTEN: Duration = Duration::from_millis(700);
 /// The most frames that are kept of what comes back.
 const KEPT: usize = 4096;
 
-/// Stops the helper, which started this process and would take its socket back; writes; listens;
-/// lets the helper go on.
-pub fn write(socket: &str, frames: &[String], bytes: &[String]) -> Answer {
-    let helper = getppid();
-    if let Some(helper) = helper {
-        let _ = kill_process(helper, Signal::STOP);
-    }
+/// Stops the helper, which would take its socket back; writes; listens; lets the helper go on.
+pub fn write(socket: &str, frames: &[String], flood: u32, bytes: &[String]) -> Answer {
+    let helpers = helpers();
+    signal(&helpers, Signal::STOP);
     let mut answer = match greeted(socket) {
-        Ok(stream) => converse(&stream, frames),
+        Ok(stream) => converse(&stream, frames, flood),
         Err(error) => Answer::failed(&error),
     };
     for bytes in bytes {
@@ -36,27 +33,45 @@ pub fn write(socket: &str, frames: &[String], bytes: &[String]) -> Answer {
             }
         }
     }
-    if let Some(helper) = helper {
-        let _ = kill_process(helper, Signal::CONT);
-    }
+    signal(&helpers, Signal::CONT);
     // The helper finds its connection closed, and comes back.
     thread::sleep(LISTEN);
     answer
 }
 
+/// Every process of this very program but this one: the helpers of this guest.
+pub(super) fn helpers() -> Vec<Pid> {
+    let me = std::fs::read_link("/proc/self/exe").ok();
+    let own = getpid();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter(|entry| me.is_some() && std::fs::read_link(entry.path().join("exe")).ok() == me)
+        .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+        .filter(|pid| *pid != own)
+        .collect()
+}
+
+/// Signals each of them.
+pub(super) fn signal(helpers: &[Pid], signal: Signal) {
+    for helper in helpers {
+        let _ = kill_process(*helper, signal);
+    }
+}
+
 /// A connection, past the keeper's first word.
-fn greeted(socket: &str) -> std::io::Result<UnixStream> {
+pub(super) fn greeted(socket: &str) -> std::io::Result<UnixStream> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(LISTEN))?;
     stream.read_exact(&mut [0; wire::HELLO.len()])?;
     Ok(stream)
 }
 
-fn converse(stream: &UnixStream, frames: &[String]) -> Answer {
+fn converse(stream: &UnixStream, frames: &[String], flood: u32) -> Answer {
     let mut answer = Answer::default();
+    let again = frames.first().into_iter().cycle().take(flood as usize);
     thread::scope(|scope| {
         let heard = scope.spawn(|| listen(stream));
-        for frame in frames {
+        for frame in frames.iter().chain(again) {
             let frame = unhex(frame);
             let Some(header) = wire::header(frame.len()) else { continue };
             if let Err(error) = (&*stream).write_all(&[&header[..], &frame].concat()) {
@@ -90,7 +105,8 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Vec<u8> {
+/// Hexadecimal as bytes.
+pub(super) fn unhex(text: &str) -> Vec<u8> {
     let digit = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
     (0..text.len()).step_by(2).map_while(digit).collect()
 }

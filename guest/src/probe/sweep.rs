@@ -5,42 +5,56 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Connections under way at a time.
 const AT_ONCE: u32 = 48;
 
 /// Connects to each port and reads what is said first.
 pub fn tcp(address: IpAddr, ports: RangeInclusive<u16>) -> Answer {
-    let next = AtomicU32::new(u32::from(*ports.start()));
-    let last = u32::from(*ports.end());
-    let total = Mutex::new(Answer::default());
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(last + 1 - u32::from(*ports.start())) {
-            scope.spawn(|| {
-                while let Ok(port) = u16::try_from(next.fetch_add(1, Relaxed))
-                    && u32::from(port) <= last
-                {
-                    let tried = knock(SocketAddr::new(address, port));
-                    let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-                    match tried {
-                        Ok(said) => {
-                            total.accepted.push(port);
-                            if !said.is_empty() {
-                                total.said.push((port, said));
-                            }
-                        }
-                        Err(error) => total.count(&error),
-                    }
-                }
-            });
-        }
+    let mut answer = Answer::default();
+    let knocked = many(u32::from(*ports.start())..=u32::from(*ports.end()), |port| {
+        knock(SocketAddr::new(address, u16::try_from(port).unwrap_or(0)))
     });
-    let mut answer = total.into_inner().unwrap_or_else(PoisonError::into_inner);
-    answer.accepted.sort_unstable();
-    answer.said.sort_unstable();
+    for (port, tried) in knocked {
+        let port = u16::try_from(port).unwrap_or(0);
+        match tried {
+            Ok(said) => {
+                answer.accepted.push(port);
+                if !said.is_empty() {
+                    answer.said.push((port, said));
+                }
+            }
+            Err(error) => answer.count(&error),
+        }
+    }
     answer
+}
+
+/// Tries each port, many at a time. The outcomes are in the order of the ports.
+pub fn many<T: Send>(ports: RangeInclusive<u32>, knock: impl Fn(u32) -> T + Sync) -> Vec<(u32, T)> {
+    let (first, last) = ports.into_inner();
+    let next = AtomicU32::new(first);
+    let mut tried = thread::scope(|scope| {
+        let knocking: Vec<_> = (0..AT_ONCE.min(last.saturating_sub(first) + 1))
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut mine = Vec::new();
+                    loop {
+                        let port = next.fetch_add(1, Relaxed);
+                        if port > last {
+                            return mine;
+                        }
+                        mine.push((port, knock(port)));
+                    }
+                })
+            })
+            .collect();
+        knocking.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+    });
+    tried.sort_by_key(|(port, _)| *port);
+    tried
 }
 
 /// A connection is an error or what was said: nothing, if silence was all.
@@ -99,4 +113,16 @@ pub fn say(address: SocketAddr, text: &str) -> Answer {
         Err(error) => answer.count(&error),
     }
     answer
+}
+
+/// Says something again and again, until the answer holds the wanted word or the time is over.
+pub fn say_until(address: SocketAddr, text: &str, wanted: &str, limit: Duration) -> Answer {
+    let end = Instant::now() + limit;
+    loop {
+        let answer = say(address, text);
+        if Instant::now() > end || answer.said.iter().any(|(_, said)| said.contains(wanted)) {
+            return answer;
+        }
+        thread::sleep(PATIENCE / 2);
+    }
 }

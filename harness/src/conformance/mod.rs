@@ -1,52 +1,83 @@
 //! The conformance check: does a guest reach anything but its doors?
 //!
-//! [`world`] puts canaries on everything that a guest might reach, [`subject`] builds the networks
-//! that are judged, bottle's own and others that must be found leaking, [`questions`] says what a
-//! guest tries, [`verdict`] judges, [`report`] shows.
+//! [`world`] puts canaries on everything that a guest might reach. [`subject`] lists the networks
+//! that are judged: bottle as a user runs it ([`kept`]), its walls one at a time ([`built`]), and
+//! others that must be found leaking ([`stock`]). [`ground`] is where their guests run.
+//! [`verdict`] judges, [`report`] and [`html`] show. What a guest tries is in `bottle::verify`,
+//! which `bottle verify` shares, and [`questions`].
+//!
+//! Each subject is judged by a process of its own ([`judge`]), in a network namespace of its own
+//! and, where there is no KVM, in an outer machine of its own: what freezes or dies takes nothing
+//! with it, and is tried again.
 
+mod built;
+mod ground;
+mod html;
+mod judge;
+mod kept;
 mod questions;
 mod report;
+mod stock;
 mod subject;
 mod verdict;
 mod world;
 
+pub use ground::Guest;
+pub use judge::{Judge, judge};
+pub use subject::Subject;
+pub use world::serve_witness;
+
+use crate::outer;
 use crate::place::Place;
-use anyhow::{Context, Result, bail};
-use std::env;
-use std::process::{Command, ExitCode};
-use std::time::Instant;
-use subject::Subject;
-use verdict::{Judged, Verdict};
-use world::World;
+use anyhow::Result;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
 
-/// Set in the network namespace that the harness made for its world.
-const INSIDE: &str = "BOTTLE_HARNESS_WORLD";
-/// Inconclusive runs are tried again, and never count as isolated.
-const TRIES: u32 = 3;
+/// Which subjects are judged, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The guests: real ones, or the stand-in [default: both]
+    #[arg(long, value_enum)]
+    guest: Option<Guest>,
+    /// Only these subjects
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Subject>,
+    /// Take both walls of the subject `bottle` away, to see that this is found
+    #[arg(long)]
+    sabotage: bool,
+}
 
-/// Judges every subject with a stand-in guest, and writes the reports.
+/// Judges every subject, and writes the reports.
 ///
 /// # Errors
-/// Where the world cannot be made.
-pub fn main(place: &Place, sabotage: bool) -> Result<ExitCode> {
-    if env::var_os(INSIDE).is_none() {
-        return in_a_namespace(place, sabotage);
+/// Where no subject can be judged. What does not come out as it must is an exit status.
+pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
+    let guests = options.guest.map_or(vec![Guest::Namespace, Guest::Real], |guest| vec![guest]);
+    if guests.contains(&Guest::Real) && !outer::has_kvm() {
+        eprintln!("no usable KVM here: real guests run in the outer machine, under QEMU's emulation");
     }
-    let world = World::new()?;
     let mut judged = Vec::new();
-    println!("{:<12} {:<14} {:>8} {:>7}  note", "subject", "verdict", "tried", "s");
-    let subjects = if sabotage { &[Subject::Bottle][..] } else { &Subject::ALL };
-    for &subject in subjects {
-        let judgment = judge(place, &world, subject, sabotage)?;
-        println!("{}", report::row(&judgment));
-        judged.push(judgment);
+    for guest in guests {
+        println!("guest: {}", guest.name());
+        println!("{}", report::HEADER);
+        for subject in Subject::all(guest) {
+            if !options.only.is_empty() && !options.only.contains(&subject) {
+                continue;
+            }
+            let job = Judge { subject, guest, sabotage: options.sabotage, out: None };
+            let judgment = job.until_conclusive(place, &progress)?;
+            progress("");
+            println!("{}", report::row(&judgment));
+            judged.push(judgment);
+        }
     }
-    if !sabotage {
+    if !options.sabotage {
         let folder = place.root().join("target/conformance");
-        report::write(&folder, &world, &judged)?;
+        report::write(&folder, &judged)?;
         println!("reports: {0}/report.json and {0}/report.html", folder.display());
     }
-    let wrong: Vec<&str> = judged.iter().filter(|j| !j.is_as_it_must()).map(|j| j.subject.name()).collect();
+    let wrong: Vec<String> =
+        judged.iter().filter(|judged| !judged.as_it_must).map(|judged| judged.subject.name()).collect();
     if wrong.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -54,37 +85,11 @@ pub fn main(place: &Place, sabotage: bool) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// The world needs addresses and a resolver of its own; so it gets a namespace of its own.
-fn in_a_namespace(place: &Place, sabotage: bool) -> Result<ExitCode> {
-    let mut command = Command::new("unshare");
-    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    command.arg(env::current_exe()?).arg("conformance").env(INSIDE, "1");
-    command.envs(place.environment(&[])?);
-    if sabotage {
-        command.arg("--sabotage");
+/// What is being done, on a line that is overwritten. Only a terminal sees it.
+fn progress(what: &str) {
+    let mut out = std::io::stderr();
+    if out.is_terminal() {
+        let _ = write!(out, "\r\x1b[K{what}");
+        let _ = out.flush();
     }
-    let status = command.status().context("unshare")?;
-    match status.code() {
-        Some(code) => Ok(ExitCode::from(u8::try_from(code)?)),
-        None => bail!("the world ended with {status}"),
-    }
-}
-
-fn judge(place: &Place, world: &World, subject: Subject, sabotage: bool) -> Result<Judged> {
-    let mut last = None;
-    for _ in 0..TRIES {
-        world.forget();
-        let since = Instant::now();
-        // The harness must be able to find a hole in bottle itself: with sabotage, there is one.
-        let built = if sabotage && subject == Subject::Bottle { Subject::Neither } else { subject };
-        let answers = built.probe(place, world);
-        // What is still under way has its time to arrive.
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        let judged = verdict::judge(subject, world, answers, since.elapsed());
-        if judged.verdict != Verdict::Inconclusive {
-            return Ok(judged);
-        }
-        last = Some(judged);
-    }
-    last.context("a subject was never judged")
 }

@@ -1,14 +1,15 @@
-//! What a guest tries.
+//! What only a harness asks: the witnesses, and frames that no helper would send.
 
-use super::world::{ADDRESSES, CANARIES, WITNESS_PORT};
+use super::world::{ADDRESSES, WITNESS_PORT};
 use bottle_core::guard::knock::Knock;
-use bottle_core::guard::{GATEWAY_MAC, GUEST_MAC};
+use bottle_core::guard::{GATEWAY_MAC, GUEST_MAC, Guard};
 use bottle_core::plan::Plan;
 use bottle_core::smolfile::GUEST_SOCKET;
+use bottle_guest::probe::Attempt;
 use bottle_guest::probe::raw::hex;
-use bottle_guest::probe::{Attempt, Question};
 use bottle_oracle::frames::Change;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use etherparse::PacketBuilder;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// The name that the witness asks the proxy for.
 pub const WITNESS_HOST: &str = "witness.test";
@@ -18,110 +19,29 @@ pub const WITNESSES: [&str; 2] = ["witness before", "witness after"];
 /// The question that goes past the helper. Silence is what most of its frames deserve.
 pub const RAW: &str = "raw frames";
 
-/// Types of DNS questions: A, NS, CNAME, NULL, MX, TXT, AAAA, SRV, ANY.
-const TYPES: [u16; 9] = [1, 2, 5, 10, 15, 16, 28, 33, 255];
-
-/// Whether every port is tried, or those that a canary or a service has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Breadth {
-    /// Every port of the gateway and the proxy address.
-    Every,
-    /// A sample.
-    Sample,
-}
-
-/// Everything that is tried of a guest of this plan.
-pub fn all(plan: &Plan, breadth: Breadth, nonce: &str) -> Vec<Question> {
-    let mut questions = vec![witness(plan, WITNESSES[0])];
-    let mut ask = |id: String, attempt: Attempt| questions.push(Question { id, attempt });
-    for (name, address) in [("gateway", plan.subnet.gateway()), ("proxy", plan.subnet.proxy())] {
-        let address = IpAddr::V4(address);
-        if breadth == Breadth::Every {
-            ask(format!("tcp {name} 1-65535"), Attempt::Tcp { address, first: 1, last: u16::MAX });
-        } else {
-            for (first, last) in
-                [(1, 100), (8080, 8080), (8443, 8443), (WITNESS_PORT, WITNESS_PORT), (54_321, 54_321)]
-            {
-                ask(format!("tcp {name} {first}-{last}"), Attempt::Tcp { address, first, last });
-            }
-        }
-        ask(format!("udp {name}"), Attempt::Udp { address, ports: vec![22, 67, 123, 8080, 54_321] });
-    }
-    for (name, address, port) in CANARIES {
-        let Ok(address) = address.parse::<IpAddr>() else { continue };
-        // The guest's own loopback is its own; of the host's it can only try the doors' address.
-        if !address.is_loopback() {
-            ask(format!("tcp canary {name}"), Attempt::Tcp { address, first: port, last: port });
-            ask(format!("udp canary {name}"), Attempt::Udp { address, ports: vec![port] });
-        }
-    }
-    for address in ["fd00:ec2::254", "fe80::1", "ff02::1", "2001:db8::1", "::ffff:192.0.2.10"] {
-        let Ok(address) = address.parse::<IpAddr>() else { continue };
-        ask(format!("tcp v6 {address}"), Attempt::Tcp { address, first: 80, last: 80 });
-    }
-    dns(plan, nonce, &mut ask);
-    forwarder(plan, &mut ask);
-    ask(RAW.to_owned(), raw(plan));
-    questions.push(witness(plan, WITNESSES[1]));
-    questions
-}
-
-fn witness(plan: &Plan, id: &str) -> Question {
-    let text = format!(
+/// What the world's page is asked with, through the proxy or without one.
+fn request() -> String {
+    format!(
         "GET http://{WITNESS_HOST}:{WITNESS_PORT}/ HTTP/1.1\r\nHost: {WITNESS_HOST}\r\nConnection: close\r\n\r\n"
-    );
-    let address = SocketAddr::new(plan.subnet.proxy().into(), plan.doors.pipelock());
-    Question { id: id.to_owned(), attempt: Attempt::Say { address, text } }
+    )
 }
 
-fn dns(plan: &Plan, nonce: &str, ask: &mut impl FnMut(String, Attempt)) {
-    let public = ADDRESSES[1].1.parse().unwrap_or(Ipv4Addr::LOCALHOST);
-    for (whom, server) in [("gateway", plan.subnet.gateway()), ("public", public)] {
-        let server = SocketAddr::new(server.into(), 53);
-        for kind in TYPES {
-            for tcp in [false, true] {
-                let way = if tcp { "tcp" } else { "udp" };
-                let name = format!("{way}{kind}.{nonce}.example.com");
-                ask(format!("dns {whom} {way} type {kind}"), Attempt::Dns { server, tcp, name, kind });
-            }
-        }
-        let data = "exfiltrated".repeat(5);
-        for (what, name) in [
-            ("long labels", format!("{data}.{data}.{nonce}.example.com")),
-            ("mixed case", "PrOxY.InTeRnAl".to_owned()),
-            ("below the proxy", format!("{nonce}.proxy.internal")),
-            ("gvproxy's own", "host.containers.internal".to_owned()),
-        ] {
-            ask(
-                format!("dns {whom} {what}"),
-                Attempt::Dns { server, tcp: false, name: name.clone(), kind: 1 },
-            );
-            ask(format!("dns {whom} {what} txt"), Attempt::Dns { server, tcp: false, name, kind: 16 });
-        }
-    }
+/// The door, asked for the world's page.
+pub fn witness(plan: &Plan) -> Attempt {
+    Attempt::Say { address: door(plan), text: request() }
 }
 
-/// gvproxy's own HTTP interface, which stock gvproxy serves to the guest.
-fn forwarder(plan: &Plan, ask: &mut impl FnMut(String, Attempt)) {
-    let address = SocketAddr::new(plan.subnet.gateway().into(), 80);
-    let expose = r#"{"local":"127.0.0.1:19999","remote":"192.168.127.2:22","protocol":"tcp"}"#;
-    for (method, path, body) in [
-        ("GET", "/services/forwarder/all", ""),
-        ("POST", "/services/forwarder/expose", expose),
-        ("POST", "/services/forwarder/unexpose", expose),
-        ("GET", "/services/dns/all", ""),
-        ("GET", "/leases", ""),
-    ] {
-        let text = format!(
-            "{method} {path} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        ask(format!("http {path}"), Attempt::Say { address, text });
-    }
+/// The same, as often as it takes: after a fault.
+pub fn witness_in_time(plan: &Plan, nonce: &str) -> Attempt {
+    Attempt::Until { address: door(plan), text: request(), wanted: nonce.to_owned(), seconds: 45 }
+}
+
+fn door(plan: &Plan) -> SocketAddr {
+    SocketAddr::new(plan.subnet.proxy().into(), plan.doors.pipelock())
 }
 
 /// Frames that no helper would send: spoofed, tagged, fragmented, broadcast, and lengths that lie.
-fn raw(plan: &Plan) -> Attempt {
+pub fn raw(plan: &Plan) -> Attempt {
     let guard = plan.guard();
     let lan: Ipv4Addr = ADDRESSES[0].1.parse().unwrap_or(Ipv4Addr::LOCALHOST);
     let targets = [
@@ -175,9 +95,53 @@ fn raw(plan: &Plan) -> Attempt {
     let mut v6 = [&GATEWAY_MAC[..], &GUEST_MAC, &[0x86, 0xdd, 0x60]].concat();
     v6.resize(60, 0);
     frames.push(v6);
-    let mut hexed: Vec<String> = frames.iter().map(|frame| hex(frame)).collect();
-    // A flood.
-    hexed.extend(std::iter::repeat_n(hexed[1].clone(), 2_000));
+    frames.push(discover(&guard));
+    let frames: Vec<String> = frames.iter().map(|frame| hex(frame)).collect();
     let lies = ["00000000", "ffffffff", "7fffffff00", "0000fdf7aabb", "00000001"];
-    Attempt::Raw { socket: GUEST_SOCKET.to_owned(), frames: hexed, bytes: lies.map(str::to_owned).to_vec() }
+    let bytes = lies.map(str::to_owned).to_vec();
+    Attempt::Raw { socket: GUEST_SOCKET.to_owned(), frames, flood: 2_000, bytes }
+}
+
+/// Every port of an address, by hand.
+pub fn syn(plan: &Plan, address: Ipv4Addr) -> Attempt {
+    let builder = PacketBuilder::ethernet2(GUEST_MAC, GATEWAY_MAC)
+        .ipv4(plan.subnet.guest().octets(), address.octets(), 64)
+        .tcp(40_000, 1, 1, u16::MAX)
+        .syn();
+    let mut frame = Vec::new();
+    // A vector takes every frame.
+    let _ = builder.write(&mut frame, &[]);
+    Attempt::Syn { socket: GUEST_SOCKET.to_owned(), frame: hex(&frame) }
+}
+
+/// A DHCP client's first message (RFC 2131): what every guest's stock network would answer.
+fn discover(guard: &Guard) -> Vec<u8> {
+    const COOKIE: [u8; 4] = [99, 130, 83, 99];
+    const DISCOVER: [u8; 4] = [53, 1, 1, 255];
+    let mut message = vec![1, 1, 6, 0, 0x62, 0x74, 0x6c, 0x31];
+    message.resize(28, 0);
+    message.extend(GUEST_MAC);
+    message.resize(236, 0);
+    message.extend(COOKIE);
+    message.extend(DISCOVER);
+    let mut frame = guard.frame(&Knock::Udp(Ipv4Addr::BROADCAST, 67));
+    let payload = frame.len() - b"knock".len();
+    frame.truncate(payload);
+    frame.extend(&message);
+    let udp = u16::try_from(8 + message.len()).unwrap_or(0);
+    for change in [
+        Change::Word(16, 20 + udp),
+        // From no address yet, port 68, to everybody.
+        Change::Word(26, 0),
+        Change::Word(28, 0),
+        Change::Word(34, 68),
+        Change::Word(38, udp),
+        Change::Checksum,
+        Change::Word(0, 0xffff),
+        Change::Word(2, 0xffff),
+        Change::Word(4, 0xffff),
+    ] {
+        change.apply(&mut frame);
+    }
+    frame
 }

@@ -1,107 +1,123 @@
 //! What the answers and the canaries say together.
 
+use super::ground::Guest;
 use super::questions::{RAW, WITNESSES};
 use super::subject::{Probed, Subject};
 use super::world::World;
 use anyhow::Result;
+use bottle::verify::judge::{self, Verdict};
 use bottle_guest::probe::Answer;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What a subject came out as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// The doors answered before and after, and nothing else was reached.
-    Isolated,
-    /// Something else was reached.
-    Leaks,
-    /// A witness failed, the guest died, or a probe could not run. It says nothing either way.
-    Inconclusive,
-}
-
-/// A subject, judged.
+/// A subject, judged. This is an element of `subjects` in `report.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Judged {
     pub subject: Subject,
+    pub guest: Guest,
     pub verdict: Verdict,
+    /// Whether it came out as it must.
+    pub as_it_must: bool,
     /// What was reached and should not be.
     pub leaks: Vec<String>,
     /// Why it is inconclusive.
-    pub why: Option<String>,
+    pub inconclusive_because: Option<String>,
     /// Services of the network itself that took a connection: listed, and no leak.
     pub services: Vec<String>,
-    /// Refusals that took until patience ended: a refusal must not look like a hang.
+    /// vsock ports that took a connection: the virtual machine's own.
+    pub vsock: Vec<String>,
+    /// Refusals that took until patience ended.
     pub hangs: usize,
-    pub answers: Vec<Answer>,
-    pub doors: Vec<u16>,
-    pub took: Duration,
+    /// How many attempts the probes were.
+    pub attempts: usize,
+    /// How many times it was run: an inconclusive run is repeated.
+    pub tries: u32,
+    pub doors: BTreeSet<u16>,
+    pub seconds: f64,
+    pub probes: Vec<Answer>,
 }
 
 impl Judged {
-    /// Whether it came out as it must: bottle isolated and without a hang, a control leaking.
-    pub fn is_as_it_must(&self) -> bool {
-        let wanted = if self.subject.must_be_isolated() { Verdict::Isolated } else { Verdict::Leaks };
-        self.verdict == wanted && (self.subject != Subject::Bottle || self.hangs == 0)
+    /// One that says nothing either way.
+    pub fn inconclusive(subject: Subject, guest: Guest, why: String) -> Self {
+        Self {
+            subject,
+            guest,
+            verdict: Verdict::Inconclusive,
+            as_it_must: false,
+            leaks: Vec::new(),
+            inconclusive_because: Some(why),
+            services: Vec::new(),
+            vsock: Vec::new(),
+            hangs: 0,
+            attempts: 0,
+            tries: 1,
+            doors: BTreeSet::new(),
+            seconds: 0.0,
+            probes: Vec::new(),
+        }
     }
 }
 
 /// Judges what came of a subject's probes.
-pub fn judge(subject: Subject, world: &World, probed: Result<Probed>, took: Duration) -> Judged {
-    let mut judged = Judged {
-        subject,
-        verdict: Verdict::Inconclusive,
-        leaks: Vec::new(),
-        why: None,
-        services: Vec::new(),
-        hangs: 0,
-        answers: Vec::new(),
-        doors: Vec::new(),
-        took,
-    };
+pub fn judge(
+    subject: Subject,
+    guest: Guest,
+    world: &World,
+    probed: Result<Probed>,
+    took: Duration,
+) -> Judged {
     let probed = match probed {
         Ok(probed) => probed,
-        Err(error) => {
-            judged.why = Some(format!("{error:#}"));
-            return judged;
-        }
+        Err(error) => return Judged::inconclusive(subject, guest, format!("{error:#}")),
     };
-    let mut leaks: BTreeSet<String> = BTreeSet::new();
+    let asked = probed.answers.iter().filter(|answer| !WITNESSES.contains(&answer.id.as_str()));
+    let mut findings = judge::read(asked, &probed.scope, &world.nonce);
     for (canary, seen) in world.seen() {
         let first = seen.first().cloned().unwrap_or_default();
-        leaks.insert(format!("canary {canary} was reached {} times (first: {first})", seen.len()));
+        findings.leaks.insert(format!("canary {canary} was reached {} times (first: {first})", seen.len()));
     }
-    let nonce = &world.nonce;
-    for answer in probed.answers.iter().filter(|answer| !WITNESSES.contains(&answer.id.as_str())) {
-        for (port, _) in answer.said.iter().filter(|(_, said)| said.contains(nonce.as_str())) {
-            leaks.insert(format!("{}: port {port} said this run's number", answer.id));
-        }
-        let doors = probed.plan.doors.ports();
-        let services: Vec<u16> =
-            answer.accepted.iter().copied().filter(|port| !doors.contains(port) && *port != 0).collect();
-        if !services.is_empty() {
-            judged.services.push(format!("{}: {services:?}", answer.id));
-        }
-        if answer.id != RAW {
-            judged.hangs += answer.silent;
-        }
+    if subject.has_guard() {
+        findings
+            .leaks
+            .extend(findings.services.drain(..).map(|service| format!("{service} took a connection")));
     }
-    judged.why = inconclusive(&probed, nonce);
-    judged.verdict = match (&judged.why, leaks.is_empty()) {
+    let raw_silence: usize =
+        probed.answers.iter().filter(|answer| answer.id == RAW).map(|answer| answer.silent).sum();
+    let why = inconclusive(&probed, &world.nonce);
+    let verdict = match (&why, findings.leaks.is_empty()) {
         // What was reached was reached, whatever else went wrong.
         (_, false) => Verdict::Leaks,
         (Some(_), true) => Verdict::Inconclusive,
         (None, true) => Verdict::Isolated,
     };
-    judged.leaks = leaks.into_iter().collect();
-    judged.doors = probed.plan.doors.ports().into_iter().collect();
-    judged.answers = probed.answers;
-    judged
+    let wanted = if subject.must_be_isolated() { Verdict::Isolated } else { Verdict::Leaks };
+    let hangs = findings.hangs - raw_silence;
+    Judged {
+        subject,
+        guest,
+        verdict,
+        as_it_must: verdict == wanted && (hangs == 0 || subject.may_hang()),
+        leaks: findings.leaks.into_iter().collect(),
+        inconclusive_because: why,
+        services: findings.services,
+        vsock: findings.vsock,
+        hangs,
+        attempts: findings.attempts,
+        tries: 1,
+        doors: probed.scope.doors,
+        seconds: took.as_secs_f64(),
+        probes: probed.answers,
+    }
 }
 
 fn inconclusive(probed: &Probed, nonce: &str) -> Option<String> {
     if probed.answers.len() != probed.asked {
         return Some(format!("{} of {} probes were answered", probed.answers.len(), probed.asked));
+    }
+    if probed.unheard {
+        return Some("there is no door that could answer as a witness".to_owned());
     }
     for witness in WITNESSES {
         let spoke = |answer: &Answer| {

@@ -1,10 +1,17 @@
 //! The world: canaries on everything that a guest might reach.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use bottle::verify::questions::Questions;
+use bottle::verify::scope::{Breadth, Canary};
+use bottle_guest::probe::Attempt;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener, UnixStream};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -32,6 +39,14 @@ pub const CANARIES: [(&str, &str, u16); 10] = [
 /// The page that witnesses ask for, through a door: the path of reach that must exist.
 pub const WITNESS_PORT: u16 = 18_080;
 
+/// The canaries, as those who ask for them know them.
+pub fn canaries() -> Vec<Canary> {
+    let known = |(name, address, port): (&str, &str, u16)| {
+        Some(Canary { name: name.to_owned(), address: SocketAddr::new(address.parse().ok()?, port) })
+    };
+    CANARIES.into_iter().filter_map(known).collect()
+}
+
 /// What canaries saw, by name.
 type Seen = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
 
@@ -40,6 +55,10 @@ pub struct World {
     /// This run's number, which every canary says. Only bytes that carry it prove reach.
     pub nonce: String,
     seen: Seen,
+    /// The name of the abstract Unix socket among the canaries.
+    pub abstract_socket: String,
+    /// Where the Unix socket with a path and the file among the canaries are.
+    pub files: tempfile::TempDir,
     /// What stands in for the host's resolver file. It stays as long as it is mounted.
     _resolver: tempfile::NamedTempFile,
 }
@@ -56,14 +75,67 @@ impl World {
         }
         let _resolver = own_resolver()?;
         let seen = Seen::default();
-        for (name, address, port) in CANARIES {
-            let address = SocketAddr::new(address.parse()?, port);
-            tcp_canary(name, address, &nonce, &seen)?;
-            udp_canary(name, address, &nonce, &seen)?;
+        for Canary { name, address } in canaries() {
+            tcp_canary(&name, address, &nonce, &seen)?;
+            udp_canary(&name, address, &nonce, &seen)?;
         }
         resolver_canary(&seen)?;
         tcp_witness(&nonce)?;
-        Ok(Self { nonce, seen, _resolver })
+        let files = tempfile::Builder::new().prefix("bottle-canary-").tempdir()?;
+        // For every user of this host: that a guest cannot read it must be no question of modes.
+        fs::set_permissions(files.path(), fs::Permissions::from_mode(0o755))?;
+        fs::write(files.path().join(FILE), format!("canary {nonce} file\n"))?;
+        let abstract_socket = format!("bottle-canary-{nonce}");
+        let hidden = UnixAddress::from_abstract_name(&abstract_socket)?;
+        unix_canary("abstract socket", UnixListener::bind_addr(&hidden)?, &nonce, &seen);
+        unix_canary("socket", UnixListener::bind(files.path().join(SOCKET))?, &nonce, &seen);
+        let world = Self { nonce, seen, abstract_socket, files, _resolver };
+        world.check()?;
+        world.forget();
+        Ok(world)
+    }
+
+    /// That a guest was not answered means something only if the canaries answer.
+    fn check(&self) -> Result<()> {
+        for Canary { name, address } in canaries() {
+            let said = says(TcpStream::connect(address)?)?;
+            ensure!(said.contains(&self.nonce), "the canary {name} is silent");
+        }
+        let hidden = UnixStream::connect_addr(&UnixAddress::from_abstract_name(&self.abstract_socket)?)?;
+        ensure!(says(hidden)?.contains(&self.nonce), "the canary on the abstract socket is silent");
+        let open = UnixStream::connect(self.files.path().join(SOCKET))?;
+        ensure!(says(open)?.contains(&self.nonce), "the canary on the socket is silent");
+        Ok(())
+    }
+
+    /// Asks a guest for the canaries that are no addresses.
+    pub fn ask_for_files(&self, questions: &mut Questions, state: &Path) {
+        let name = self.abstract_socket.clone();
+        questions.ask("unix abstract canary", Attempt::Unix { name, is_abstract: true });
+        let path = |name: &str| self.files.path().join(name).to_string_lossy().into_owned();
+        questions.ask("unix path canary", Attempt::Unix { name: path(SOCKET), is_abstract: false });
+        questions.ask("file canary", Attempt::Read { path: path(FILE) });
+        questions.ask(
+            "file in the state folder",
+            Attempt::Read { path: state.join(FILE).to_string_lossy().into_owned() },
+        );
+    }
+
+    /// Puts the file among the canaries into another folder, too.
+    pub fn put_file(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder)?;
+        fs::copy(self.files.path().join(FILE), folder.join(FILE))?;
+        Ok(())
+    }
+
+    /// The ports that are tried where not every one is: a canary has each of them.
+    pub fn sample(&self) -> Breadth {
+        let mut ports: Vec<u16> =
+            CANARIES.map(|(_, _, port)| port).into_iter().filter(|port| *port > 100).collect();
+        ports.push(WITNESS_PORT);
+        ports.sort_unstable();
+        ports.dedup();
+        Breadth::Sample(ports)
     }
 
     /// Forgets what canaries saw so far.
@@ -75,6 +147,26 @@ impl World {
     pub fn seen(&self) -> BTreeMap<String, Vec<String>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The file among the canaries, and the socket.
+const FILE: &str = "canary";
+const SOCKET: &str = "canary.sock";
+
+fn says(mut stream: impl Read) -> Result<String> {
+    let mut buffer = [0; 256];
+    let read = stream.read(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..read]).into_owned())
+}
+
+fn unix_canary(name: &'static str, listener: UnixListener, nonce: &str, seen: &Seen) {
+    let (said, seen) = (format!("canary {nonce} {name}\n"), Arc::clone(seen));
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            note(&seen, name, "unix".to_owned());
+            let _ = stream.write_all(said.as_bytes());
+        }
+    });
 }
 
 fn ip(words: &[&str]) -> Result<()> {
@@ -182,17 +274,29 @@ fn name_in(message: &[u8]) -> String {
 fn tcp_witness(nonce: &str) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", WITNESS_PORT))?;
     let nonce = nonce.to_owned();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let nonce = nonce.clone();
-            thread::spawn(move || answer_witness(&mut stream, &nonce));
-        }
-    });
+    thread::spawn(move || answer_all(&listener, &nonce));
     Ok(())
 }
 
+/// The same page as a sidecar that a keeper starts.
+///
+/// # Errors
+/// Where the port cannot be had.
+pub fn serve_witness(port: u16, nonce: &str) -> Result<()> {
+    answer_all(&TcpListener::bind(("127.0.0.1", port))?, nonce);
+    Ok(())
+}
+
+/// Answers whoever connects, for as long as the listener works.
+pub fn answer_all(listener: &TcpListener, nonce: &str) {
+    while let Ok((mut stream, _)) = listener.accept() {
+        let nonce = nonce.to_owned();
+        thread::spawn(move || answer_witness(&mut stream, &nonce));
+    }
+}
+
 /// Answers one HTTP request with the nonce.
-pub fn answer_witness(stream: &mut std::net::TcpStream, nonce: &str) {
+fn answer_witness(stream: &mut TcpStream, nonce: &str) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
     let mut buffer = [0; 4096];
     if stream.read(&mut buffer).is_ok_and(|read| read > 0) {

@@ -1,0 +1,67 @@
+//! What answers mean. Reach is proven by bytes that carry this run's number, or by a canary that
+//! saw the guest; a completed handshake alone is recorded, and counts only where a guard stands.
+
+use super::scope::Scope;
+use bottle_guest::probe::Answer;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What a network came out as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The doors answered before and after, and nothing else was reached.
+    Isolated,
+    /// Something else was reached.
+    Leaks,
+    /// A witness failed, the guest died, or a probe could not run. It says nothing either way.
+    Inconclusive,
+}
+
+/// What the answers to a list of questions say.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What was reached and should not be.
+    pub leaks: BTreeSet<String>,
+    /// Ports that are no doors and took a connection: behind a guard there are none.
+    pub services: Vec<String>,
+    /// vsock ports that took a connection: the virtual machine's own services.
+    pub vsock: Vec<String>,
+    /// Attempts that stayed silent until patience ended.
+    pub hangs: usize,
+    /// How many attempts there were.
+    pub attempts: usize,
+}
+
+/// Reads the answers, those of witnesses aside.
+pub fn read<'a>(answers: impl Iterator<Item = &'a Answer>, scope: &Scope, nonce: &str) -> Findings {
+    let mut findings = Findings::default();
+    for answer in answers {
+        findings.attempts += attempts(answer);
+        // On vsock the virtual machine's monitor does the refusing, and it does so by silence.
+        if !answer.id.starts_with("vsock ") && !answer.id.starts_with("tsi ") {
+            findings.hangs += answer.silent;
+        }
+        if let Some((port, _)) = answer.said.iter().find(|(_, said)| said.contains(nonce)) {
+            findings.leaks.insert(format!("{}: port {port} said this run's number", answer.id));
+        }
+        let services = answer.accepted.iter().filter(|port| !scope.doors.contains(port) && **port != 0);
+        findings.services.extend(listed(answer, services));
+        findings.vsock.extend(listed(answer, answer.vsock.iter()));
+    }
+    findings
+}
+
+fn listed(answer: &Answer, ports: impl Iterator<Item = impl ToString>) -> Option<String> {
+    let ports: Vec<String> = ports.map(|port| port.to_string()).collect();
+    (!ports.is_empty()).then(|| format!("{}: {}", answer.id, ports.join(", ")))
+}
+
+/// How many attempts an answer tells of.
+pub fn attempts(answer: &Answer) -> usize {
+    answer.accepted.len().max(answer.said.len())
+        + answer.vsock.len()
+        + answer.refused
+        + answer.silent
+        + answer.failed
+}

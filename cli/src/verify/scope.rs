@@ -1,0 +1,52 @@
+//! Whom the questions are about: one guest's network, and the canaries around it.
+
+use bottle_core::plan::Plan;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// How a guest's network looks from inside.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Where the guest's default route leads.
+    pub gateway: Ipv4Addr,
+    /// `proxy.internal`. Networks without one have the gateway in its place.
+    pub proxy: Ipv4Addr,
+    /// The ports that may answer on it.
+    pub doors: BTreeSet<u16>,
+    /// Which ports of the two are tried.
+    pub breadth: Breadth,
+    /// Whether the guest is a virtual machine, with ways in and out of its own: vsock, and
+    /// libkrun's socket impersonation. A stand-in's vsock would be the host's.
+    pub machine: bool,
+}
+
+/// Which ports are tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Breadth {
+    /// Every port from 1 to 65535.
+    Every,
+    /// These, and 1 to 100.
+    Sample(Vec<u16>),
+}
+
+/// Something on the host that answers with this run's number, and that no guest may reach.
+#[derive(Clone, Debug)]
+pub struct Canary {
+    /// What reports call it.
+    pub name: String,
+    /// Where it listens, on TCP and on UDP.
+    pub address: SocketAddr,
+}
+
+impl Scope {
+    /// A bottle's network.
+    pub fn of(plan: &Plan, breadth: Breadth, machine: bool) -> Self {
+        Self {
+            gateway: plan.subnet.gateway(),
+            proxy: plan.subnet.proxy(),
+            doors: plan.doors.ports().into_iter().collect(),
+            breadth,
+            machine,
+        }
+    }
+}

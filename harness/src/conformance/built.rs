@@ -1,0 +1,196 @@
+//! Networks built of bottle's parts, with walls taken away: not something that the command can be
+//! asked for.
+
+use super::ground::{Ground, Talk};
+use super::questions::{self, RAW, WITNESSES};
+use super::subject::{Probed, Walls};
+use super::world::{World, answer_all};
+use anyhow::{Context, Result};
+use bottle::keeper::audit::Audit;
+use bottle::keeper::counters::Counters;
+use bottle::keeper::jail;
+use bottle::keeper::link::Link;
+use bottle::preflight::Network;
+use bottle::state::{Folder, Home};
+use bottle::verify::questions::Questions;
+use bottle::verify::scope::Scope;
+use bottle_core::egress::Rules;
+use bottle_core::gvproxy::Config;
+use bottle_core::plan::{Doors, Guest, Plan};
+use bottle_core::sidecar::Sidecar;
+use bottle_core::smolfile::{GUEST_SOCKET, HELPER, Smolfile};
+use bottle_core::wire::{self, Inbox};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// Runs the probes in a guest of a network with these walls.
+pub fn probe(walls: Walls, ground: &Ground, world: &World) -> Result<Probed> {
+    let folder = Home::at(ground.path().join("built"), ground.path().join("run")).bottle(&"built".parse()?);
+    folder.create()?;
+    let network = Network::find()?;
+    let plan = plan(&network)?;
+    fs::write(folder.gvproxy(), Config::for_plan(&plan, jail::LINK_INSIDE).render()?)?;
+    let _kept = Built::new(walls, &network, &folder, &plan, world)?;
+    fs::copy(&network.helper, folder.helper_dir().join("bottle-guest"))?;
+    let helper_dir = folder.helper_dir().to_str().context("a path that is UTF-8")?.parse()?;
+    fs::write(folder.smolfile(), Smolfile::for_plan(&plan, &helper_dir).render()?)?;
+    let mut guest = ground.smolvm()?;
+    guest.args(["machine", "run", "--smolfile"]).arg(folder.smolfile());
+    guest.arg("--mount-socket").arg(format!("{}:{GUEST_SOCKET}", folder.guest_socket().display()));
+    guest.args([
+        "-i",
+        "--",
+        HELPER,
+        "link",
+        "--subnet",
+        &plan.subnet.octet().to_string(),
+        "--",
+        HELPER,
+        "probe",
+    ]);
+    let scope = Scope::of(&plan, world.sample(), ground.is_real());
+    let mut questions = Questions::default();
+    questions.ask(WITNESSES[0], questions::witness(&plan));
+    questions.all(&scope, &super::world::canaries(), &world.nonce);
+    world.ask_for_files(&mut questions, &folder.state().join(".."));
+    questions.ask(RAW, questions::raw(&plan));
+    questions.ask(WITNESSES[1], questions::witness(&plan));
+    Talk::begin(guest, questions)?.end(scope)
+}
+
+fn plan(network: &Network) -> Result<Plan> {
+    let doors = Doors::try_from(BTreeMap::from([(Sidecar::Pipelock, 20_000)]))?;
+    let guest = Guest {
+        image: None,
+        cpus: 1,
+        memory_mib: 512,
+        workdir: None,
+        volumes: Vec::new(),
+        env: BTreeMap::new(),
+    };
+    Ok(Plan::new("built".parse()?, network.dialect, doors, guest, Rules::default())?)
+}
+
+/// A network of bottle's parts. It ends with the value.
+struct Built {
+    gvproxy: Option<Child>,
+    _jail: Option<jail::Jail>,
+    /// The host's door, where there is no jail to make one in.
+    door: Option<TcpListener>,
+}
+
+impl Drop for Built {
+    fn drop(&mut self) {
+        if let Some(door) = &self.door {
+            // Its thread, asleep in accept, is told.
+            let _ = rustix::net::shutdown(door, rustix::net::Shutdown::Both);
+        }
+        if let Some(gvproxy) = &mut self.gvproxy {
+            let _ = gvproxy.kill();
+            let _ = gvproxy.wait();
+        }
+    }
+}
+
+impl Built {
+    fn new(walls: Walls, network: &Network, folder: &Folder, plan: &Plan, world: &World) -> Result<Self> {
+        let guest = UnixListener::bind(folder.guest_socket())?;
+        let log = File::create(folder.keeper_log())?;
+        let mut built = Self { gvproxy: None, _jail: None, door: None };
+        let link = if walls.jail {
+            let mut jail = jail::start(network, folder, plan, &log)?;
+            std::mem::take(&mut jail.doors).into_iter().for_each(|door| witness_door(door, world));
+            let link = rustix::io::dup(&jail.link)?;
+            built._jail = Some(jail);
+            link
+        } else {
+            let door = TcpListener::bind(("127.0.0.1", plan.doors.pipelock()))?;
+            built.door = Some(door.try_clone()?);
+            witness_door(door, world);
+            let path = folder.jail().join("bare.sock");
+            let arguments = plan.dialect.arguments("", path.to_str().context("a path that is UTF-8")?);
+            let mut gvproxy = Command::new(&network.gvproxy);
+            let gvproxy =
+                gvproxy.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+            let gvproxy = built.gvproxy.insert(gvproxy);
+            jail::connect(&path, gvproxy)?
+        };
+        // smolvm's machine runs as a user of its own, and has to reach the socket.
+        fs::set_permissions(folder.guest_socket(), PermissionsExt::from_mode(0o666))?;
+        if walls.guard {
+            guarded(guest, link, plan, &folder.audit())?;
+        } else {
+            unguarded(guest, link);
+        }
+        Ok(built)
+    }
+}
+
+/// A door with the witness right behind it.
+fn witness_door(door: TcpListener, world: &World) {
+    let nonce = world.nonce.clone();
+    thread::spawn(move || answer_all(&door, &nonce));
+}
+
+/// The product's own link: each frame crosses the guard.
+fn guarded(guest: UnixListener, gvproxy: OwnedFd, plan: &Plan, audit: &Path) -> Result<()> {
+    let link = Link::new(plan.guard(), Arc::new(Counters::default()), Audit::open(audit)?);
+    link.attach(gvproxy)?;
+    link.listen(guest)
+}
+
+/// No guard at all: each frame is handed on as it comes.
+fn unguarded(listener: UnixListener, gvproxy: OwnedFd) {
+    let current: Arc<Mutex<Option<UnixStream>>> = Arc::default();
+    let (inwards, out) = (Arc::clone(&current), Arc::new(gvproxy));
+    let gvproxy = Arc::clone(&out);
+    thread::spawn(move || {
+        let mut buffer = vec![0; wire::MAX_FRAME + 1];
+        while let Ok((len, _)) =
+            rustix::net::recv(&*gvproxy, buffer.as_mut_slice(), rustix::net::RecvFlags::empty())
+            && len > 0
+        {
+            let guest = inwards.lock().unwrap_or_else(PoisonError::into_inner);
+            if let (Some(mut guest), Some(header)) = (guest.as_ref(), wire::header(len)) {
+                let _ = guest.write_all(&[&header[..], &buffer[..len]].concat());
+            }
+        }
+    });
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(&wire::HELLO);
+            let (Ok(reader), out) = (stream.try_clone(), Arc::clone(&out)) else { continue };
+            if let Some(old) = current.lock().unwrap_or_else(PoisonError::into_inner).replace(stream) {
+                let _ = old.shutdown(Shutdown::Both);
+            }
+            thread::spawn(move || pump_out(reader, &out));
+        }
+    });
+}
+
+fn pump_out(mut guest: UnixStream, gvproxy: &OwnedFd) {
+    let mut inbox = Inbox::default();
+    while let Ok(read) = guest.read(inbox.room())
+        && read > 0
+    {
+        inbox.arrived(read);
+        loop {
+            match inbox.frame() {
+                Ok(Some(frame)) => {
+                    let _ = rustix::net::send(gvproxy, frame, rustix::net::SendFlags::NOSIGNAL);
+                }
+                Ok(None) => break,
+                Err(_) => return drop(guest.shutdown(Shutdown::Both)),
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Where a subject's guest runs, and how it is spoken to.
+
+use super::subject::Probed;
+use crate::place::Place;
+use crate::stand_in::Room;
+use anyhow::{Context, Result, bail};
+use bottle::verify::questions::Questions;
+use bottle::verify::scope::Scope;
+use bottle_guest::probe::Answer;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+
+/// What stands for the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guest {
+    /// A real smolvm guest.
+    Real,
+    /// The stand-in: a network namespace, and no virtual machine.
+    Namespace,
+}
+
+impl Guest {
+    /// As reports call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Real => "a real smolvm guest",
+            Self::Namespace => "a stand-in (a network namespace, no virtual machine)",
+        }
+    }
+}
+
+/// A place for one subject: folders of its own, and the commands that use them.
+pub struct Ground<'p> {
+    place: &'p Place,
+    room: Room,
+    guest: Guest,
+}
+
+impl<'p> Ground<'p> {
+    /// Makes a place for guests of this kind.
+    pub fn new(place: &'p Place, guest: Guest) -> Result<Self> {
+        let room = match guest {
+            Guest::Real => Room::real(place)?,
+            Guest::Namespace => Room::new(place)?,
+        };
+        Ok(Self { place, room, guest })
+    }
+
+    /// Another place on the same host, whose guests are stand-ins.
+    pub fn beside(&self) -> Result<Self> {
+        Self::new(self.place, Guest::Namespace)
+    }
+
+    /// Whether guests are virtual machines.
+    pub fn is_real(&self) -> bool {
+        self.guest == Guest::Real
+    }
+
+    /// The folder that holds everything of it.
+    pub fn path(&self) -> &Path {
+        self.room.path()
+    }
+
+    /// Where its bottles keep their state.
+    pub fn state(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
+    /// A program of this build.
+    pub fn program(&self, name: &str) -> Result<PathBuf> {
+        self.place.program(name)
+    }
+
+    /// The project of a bottle: its folder, with this `bottle.toml`.
+    pub fn project(&self, slug: &str, config: &str) -> Result<PathBuf> {
+        let project = self.room.project().join(slug);
+        fs::create_dir_all(&project)?;
+        let guest = "[guest]\ncpus = 2\nmemory = 512\n[workspace]\nmode = \"none\"\n";
+        fs::write(project.join("bottle.toml"), format!("slug = \"{slug}\"\n{guest}{config}"))?;
+        Ok(project)
+    }
+
+    /// `bottle` with these words, in a project.
+    pub fn bottle(&self, project: &Path, words: &[&str]) -> Result<Command> {
+        let mut command = self.command(self.place.program("bottle")?);
+        command.arg("--quiet").args(words).current_dir(project);
+        Ok(command)
+    }
+
+    /// The same, run to its end: what it prints.
+    pub fn bottle_says(&self, project: &Path, words: &[&str]) -> Result<String> {
+        let output = self.bottle(project, words)?.stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            bail!("bottle {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The `smolvm` of this place.
+    pub fn smolvm(&self) -> Result<Command> {
+        Ok(self.command(match self.guest {
+            Guest::Real => self.place.tool("smolvm")?,
+            Guest::Namespace => self.place.program("smolvm-stand-in")?,
+        }))
+    }
+
+    /// A folder with nothing in it but the helper, which a machine's own user can read.
+    pub fn helper(&self) -> Result<PathBuf> {
+        let folder = self.path().join("helper");
+        fs::create_dir_all(&folder)?;
+        fs::copy(self.place.helper()?, folder.join("bottle-guest"))?;
+        fs::set_permissions(&folder, PermissionsExt::from_mode(0o755))?;
+        Ok(folder)
+    }
+
+    fn command(&self, program: PathBuf) -> Command {
+        let mut command = Command::new(program);
+        command.envs(self.room.env().iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+/// A guest that is being asked.
+pub struct Talk {
+    child: Child,
+    lines: Receiver<std::io::Result<String>>,
+    complaints: JoinHandle<String>,
+    answers: Vec<Answer>,
+    asked: usize,
+}
+
+impl Talk {
+    /// Gives a guest its questions.
+    pub fn begin(mut guest: Command, questions: Questions) -> Result<Self> {
+        let questions = questions.into_list();
+        let mut child = guest.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let text = serde_json::to_string(&questions)?;
+        // A guest that ends before it has read its questions says why on standard error.
+        let _ = child.stdin.take().context("standard input")?.write_all(text.as_bytes());
+        let said = BufReader::new(child.stdout.take().context("standard output")?);
+        let (heard, lines) = mpsc::channel();
+        thread::spawn(move || said.lines().try_for_each(|line| heard.send(line)));
+        let mut stderr = child.stderr.take().context("standard error")?;
+        let complaints = thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = stderr.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).trim().to_owned()
+        });
+        Ok(Self { child, lines, complaints, answers: Vec::new(), asked: questions.len() })
+    }
+
+    /// Waits for the next answer: whether there was one.
+    pub fn next(&mut self) -> Result<bool> {
+        let Ok(line) = self.lines.recv() else { return Ok(false) };
+        self.hear(&line?)?;
+        Ok(true)
+    }
+
+    /// The answers that are there already.
+    pub fn so_far(&mut self) -> Result<&[Answer]> {
+        while let Ok(line) = self.lines.try_recv() {
+            self.hear(&line?)?;
+        }
+        Ok(&self.answers)
+    }
+
+    fn hear(&mut self, line: &str) -> Result<()> {
+        self.answers.push(serde_json::from_str(line).with_context(|| format!("an answer: {line}"))?);
+        Ok(())
+    }
+
+    /// Every answer, once the guest has given the last.
+    pub fn end(mut self, scope: Scope) -> Result<Probed> {
+        while self.next()? {}
+        let status = self.child.wait()?;
+        if !status.success() {
+            let last = self.answers.last().map_or("none", |answer| &answer.id);
+            let complaints = self.complaints.join().unwrap_or_default();
+            bail!(
+                "the guest ended after {} of {} answers (last: {last}): {complaints}",
+                self.answers.len(),
+                self.asked
+            );
+        }
+        Ok(Probed { scope, answers: self.answers, asked: self.asked, unheard: false })
+    }
+}

@@ -1,0 +1,243 @@
+//! The report as a page: one file, no script, nothing loaded.
+
+use super::ground::Guest;
+use super::questions::WITNESSES;
+use super::report::word;
+use super::verdict::Judged;
+use anyhow::Result;
+use bottle::verify::judge::Verdict;
+use bottle_guest::probe::Answer;
+use std::fmt::Write;
+
+const STYLE: &str = include_str!("report.css");
+
+/// Destinations, as a reader thinks of them, and the beginnings of the probes' names that try
+/// them. The first that fits counts.
+const DESTINATIONS: [(&str, &[&str]); 16] = [
+    ("the doors' witness", &WITNESSES),
+    ("ports of the gateway", &["tcp gateway", "udp gateway", "syn gateway"]),
+    ("ports of the proxy address", &["tcp proxy", "udp proxy", "syn proxy"]),
+    ("gvproxy's own interface", &["http "]),
+    ("the host's loopback", &["tcp canary loopback", "udp canary loopback"]),
+    ("the LAN", &["tcp canary lan", "udp canary lan"]),
+    ("the public internet", &["tcp canary public", "udp canary public"]),
+    ("cloud metadata", &["tcp canary metadata", "udp canary metadata"]),
+    ("IPv6", &["tcp v6"]),
+    ("names, asked of the gateway", &["dns gateway"]),
+    ("names, asked of a public resolver", &["dns public"]),
+    ("frames made by hand", &["raw "]),
+    ("another bottle", &["tcp neighbour"]),
+    ("vsock", &["vsock "]),
+    ("impersonated sockets (TSI)", &["tsi "]),
+    ("the host's files and sockets", &["unix ", "file "]),
+];
+
+/// What came of a destination.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cell {
+    NotAsked,
+    Refused,
+    Silent,
+    Door,
+    Service,
+    Reached,
+}
+
+impl Cell {
+    fn show(self) -> (&'static str, &'static str) {
+        match self {
+            Self::NotAsked => ("none", "not asked"),
+            Self::Refused => ("refused", "refused"),
+            Self::Silent => ("silent", "silent"),
+            Self::Door => ("door", "answers"),
+            Self::Service => ("service", "answers"),
+            Self::Reached => ("reached", "reached"),
+        }
+    }
+}
+
+/// The page.
+pub fn page(judged: &[Judged]) -> Result<String> {
+    let mut html = String::new();
+    write!(
+        html,
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
+         <title>bottle: what a guest reaches</title><style>{STYLE}</style>\
+         <h1>What a guest reaches</h1>"
+    )?;
+    let wrong = judged.iter().filter(|judged| !judged.as_it_must).count();
+    let attempts: usize = judged.iter().map(|judged| judged.attempts).sum();
+    let (class, sentence) = match wrong {
+        0 => ("good", "Every network came out as it must".to_owned()),
+        n => ("bad", format!("{n} of {} networks did not come out as they must", judged.len())),
+    };
+    write!(html, "<p class=\"sum {class}\">{sentence}: {} of them, {attempts} attempts.</p>", judged.len())?;
+    html.push_str("<p>A network that is no bottle is a control, and has to be found leaking: otherwise this check proves nothing. Only bytes that carry the run's number, or a canary that saw the guest, count as reached.</p>");
+    for guest in [Guest::Real, Guest::Namespace] {
+        let of: Vec<&Judged> = judged.iter().filter(|judged| judged.guest == guest).collect();
+        if !of.is_empty() {
+            write!(html, "<section><h2>In {}</h2>", guest.name())?;
+            summary(&mut html, &of)?;
+            matrix(&mut html, &of)?;
+            strips(&mut html, &of)?;
+            html.push_str("</section>");
+        }
+    }
+    html.push_str("<h2>What each network gave away</h2>");
+    for judged in judged {
+        details(&mut html, judged)?;
+    }
+    html.push_str("</html>");
+    Ok(html)
+}
+
+fn summary(html: &mut String, judged: &[&Judged]) -> Result<()> {
+    html.push_str(
+        "<table class=summary><tr><th>network<th>verdict<th>as it must be<th>attempts<th>seconds</tr>",
+    );
+    for j in judged {
+        let must = if j.as_it_must { "<td class=good>yes" } else { "<td class=bad>no" };
+        let (name, verdict) = (j.subject.name(), word(j.verdict));
+        write!(
+            html,
+            "<tr><td>{name}<td class={verdict}>{verdict}{must}<td>{}<td>{:.1}</tr>",
+            j.attempts, j.seconds
+        )?;
+    }
+    html.push_str("</table>");
+    Ok(())
+}
+
+/// Destinations against networks.
+fn matrix(html: &mut String, judged: &[&Judged]) -> Result<()> {
+    html.push_str("<div class=wide><table class=matrix><tr><th>");
+    for j in judged {
+        write!(html, "<th><span>{}</span>", j.subject.name())?;
+    }
+    html.push_str("</tr>");
+    for (destination, prefixes) in DESTINATIONS {
+        write!(html, "<tr><th>{destination}")?;
+        for j in judged {
+            let (class, title) = cell(j, prefixes).show();
+            write!(html, "<td class={class} title=\"{}: {destination}: {title}\"><i></i>", j.subject.name())?;
+        }
+        html.push_str("</tr>");
+    }
+    html.push_str("</table></div><p class=legend>");
+    for cell in [Cell::Door, Cell::Refused, Cell::Silent, Cell::Service, Cell::Reached, Cell::NotAsked] {
+        let (class, _) = cell.show();
+        let meaning = match cell {
+            Cell::Door => "a door answers",
+            Cell::Refused => "refused at once",
+            Cell::Silent => "silence",
+            Cell::Service => "the network's own service answers",
+            Cell::Reached => "reached: a leak",
+            Cell::NotAsked => "not asked",
+        };
+        write!(html, "<span class={class}><i></i> {meaning}</span> ")?;
+    }
+    html.push_str("</p>");
+    Ok(())
+}
+
+fn cell(judged: &Judged, prefixes: &[&str]) -> Cell {
+    let fits = |id: &str| prefixes.iter().any(|prefix| id.starts_with(prefix));
+    let leaked = judged.leaks.iter().any(|leak| fits(leak) || fits(&canary_as_probe(leak)));
+    let answers = judged.probes.iter().filter(|answer| fits(&answer.id)).map(|answer| one(answer, judged));
+    answers.chain(leaked.then_some(Cell::Reached)).max().unwrap_or(Cell::NotAsked)
+}
+
+/// A canary's own report, in the words of the probe that is meant to reach it.
+fn canary_as_probe(leak: &str) -> String {
+    match leak.strip_prefix("canary ").unwrap_or_default() {
+        rest if rest.starts_with("resolver") => "dns gateway".to_owned(),
+        rest if rest.starts_with("abstract") || rest.starts_with("socket") => "unix canary".to_owned(),
+        rest => format!("tcp canary {rest}"),
+    }
+}
+
+fn one(answer: &Answer, judged: &Judged) -> Cell {
+    if WITNESSES.contains(&answer.id.as_str()) && !answer.said.is_empty() {
+        return Cell::Door;
+    }
+    let is_service = |port: &u16| *port != 0 && !judged.doors.contains(port);
+    if answer.accepted.iter().any(is_service) || !answer.vsock.is_empty() {
+        return Cell::Service;
+    }
+    if !answer.accepted.is_empty() && answer.accepted.iter().all(|port| judged.doors.contains(port)) {
+        return Cell::Door;
+    }
+    if answer.silent > 0 && answer.refused == 0 { Cell::Silent } else { Cell::Refused }
+}
+
+/// Every TCP port, where every one was tried.
+fn strips(html: &mut String, judged: &[&Judged]) -> Result<()> {
+    for j in judged {
+        for answer in j.probes.iter().filter(|answer| answer.id.ends_with(" 1-65535")) {
+            let open: Vec<String> = answer.accepted.iter().map(u16::to_string).collect();
+            let open = if open.is_empty() { "none".to_owned() } else { open.join(", ") };
+            write!(
+                html,
+                "<figure><figcaption>{}, {}: open: {open}</figcaption><div class=strip>",
+                j.subject.name(),
+                answer.id
+            )?;
+            for port in &answer.accepted {
+                let class = if j.doors.contains(port) { "door" } else { "open" };
+                write!(
+                    html,
+                    "<i class={class} style=\"left:{:.3}%\" title=\"{port}\"></i>",
+                    f64::from(*port) / 655.36
+                )?;
+            }
+            html.push_str("</div><div class=axis><span>1</span><span>16384</span><span>32768</span><span>49152</span><span>65535</span></div></figure>");
+        }
+    }
+    Ok(())
+}
+
+fn details(html: &mut String, j: &Judged) -> Result<()> {
+    let open = if j.verdict == Verdict::Isolated { "" } else { " open" };
+    write!(
+        html,
+        "<details{open}><summary>{} <small>in {}</small> <b class={v}>{v}</b></summary>",
+        j.subject.name(),
+        j.guest.name(),
+        v = word(j.verdict)
+    )?;
+    for (title, items) in [
+        ("reached", &j.leaks),
+        ("services of its own", &j.services),
+        ("the virtual machine's vsock ports", &j.vsock),
+    ] {
+        if !items.is_empty() {
+            write!(html, "<p>{title}:</p><ul>")?;
+            items.iter().try_for_each(|item| write!(html, "<li>{}", escape(item)))?;
+            html.push_str("</ul>");
+        }
+    }
+    if let Some(why) = &j.inconclusive_because {
+        write!(html, "<p class=inconclusive>{}</p>", escape(why))?;
+    }
+    html.push_str(
+        "<table class=probes><tr><th>probe<th>took a connection<th>refused<th>silent<th>not tried<th>ms</tr>",
+    );
+    for a in &j.probes {
+        write!(
+            html,
+            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
+            escape(&a.id),
+            a.accepted.len() + a.vsock.len(),
+            a.refused,
+            a.silent,
+            a.failed,
+            a.ms
+        )?;
+    }
+    html.push_str("</table></details>");
+    Ok(())
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

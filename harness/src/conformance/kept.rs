@@ -1,0 +1,207 @@
+//! bottle as a user runs it: left alone, with a guest whose root does everything by hand, and with
+//! a part of it killed during the sweep.
+
+use super::ground::{Ground, Talk};
+use super::questions::{self, RAW, WITNESS_HOST, WITNESSES};
+use super::subject::Probed;
+use super::world::{WITNESS_PORT, World, canaries};
+use anyhow::{Context, Result, ensure};
+use bottle::verify::questions::Questions;
+use bottle::verify::scope::{Breadth, Scope};
+use bottle_core::plan::Plan;
+use bottle_core::smolfile::HELPER;
+use bottle_guest::probe::Attempt;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+const SLUG: &str = "conformance";
+const NEIGHBOUR: &str = "neighbour";
+/// Where the neighbour's guest has its canary.
+const NEIGHBOUR_PORT: u16 = 7777;
+
+/// The one host that may be reached: the world's page.
+fn egress() -> String {
+    format!(
+        "[egress]\nallow = [\"{WITNESS_HOST}:{WITNESS_PORT}\"]\nhosts = {{ \"{WITNESS_HOST}\" = \"127.0.0.1\" }}\n"
+    )
+}
+
+fn plan(ground: &Ground, project: &Path) -> Result<Plan> {
+    serde_json::from_str(&ground.bottle_says(project, &["plan", "--json"])?).context("bottle's plan")
+}
+
+/// A bottle that is up, and gone with the value.
+struct Up<'g> {
+    ground: &'g Ground<'g>,
+    project: PathBuf,
+}
+
+impl<'g> Up<'g> {
+    fn new(ground: &'g Ground, slug: &str, config: &str) -> Result<Self> {
+        let up = Self { ground, project: ground.project(slug, config)? };
+        up.says(&["up"])?;
+        Ok(up)
+    }
+
+    fn says(&self, words: &[&str]) -> Result<String> {
+        self.ground.bottle_says(&self.project, words)
+    }
+
+    fn plan(&self) -> Result<Plan> {
+        plan(self.ground, &self.project)
+    }
+
+    /// Asks its guest, in a program that `exec` starts.
+    fn ask(&self, program: &[&str], questions: Questions) -> Result<Talk> {
+        let words = [&["exec", "--"], program, &["probe"]].concat();
+        Talk::begin(self.ground.bottle(&self.project, &words)?, questions)
+    }
+}
+
+impl Drop for Up<'_> {
+    fn drop(&mut self) {
+        let _ = self.says(&["rm", "--force"]);
+    }
+}
+
+/// Both walls, every port, and another bottle beside it.
+pub fn bottle(ground: &Ground, world: &World) -> Result<Probed> {
+    // Its guest is a stand-in: two virtual machines at once seldom live through emulation.
+    let beside = ground.beside()?;
+    let neighbour = Up::new(&beside, NEIGHBOUR, "")?;
+    let canary = format!(
+        "setsid {HELPER} canary --port {NEIGHBOUR_PORT} --say 'canary {} neighbour' < /dev/null > /dev/null 2>&1 &",
+        world.nonce
+    );
+    neighbour.says(&["exec", "--", "sh", "-c", &canary])?;
+    let its = neighbour.plan()?;
+
+    let project = ground.project(SLUG, &egress())?;
+    let plan = plan(ground, &project)?;
+    // Without KVM a real guest does not live through so many connections: see `Attempt::Syn`.
+    let breadth = if ground.is_real() { world.sample() } else { Breadth::Every };
+    let scope = Scope::of(&plan, breadth, ground.is_real());
+    world.put_file(&ground.state().join(SLUG))?;
+    let mut questions = Questions::default();
+    questions.ask(WITNESSES[0], questions::witness(&plan));
+    questions.all(&scope, &canaries(), &world.nonce);
+    for (what, address, port) in
+        [("guest", its.subnet.guest(), NEIGHBOUR_PORT), ("door", its.subnet.proxy(), its.doors.pipelock())]
+    {
+        // Where gvproxy has one subnet for all, its door may have our own door's number.
+        if (address, port) != (scope.proxy, plan.doors.pipelock()) {
+            let attempt = Attempt::Tcp { address: IpAddr::V4(address), first: port, last: port };
+            questions.ask(format!("tcp neighbour's {what}"), attempt);
+        }
+    }
+    world.ask_for_files(&mut questions, &ground.state().join(SLUG));
+    for (name, address) in [("gateway", scope.gateway), ("proxy", scope.proxy)] {
+        questions.ask(format!("syn {name} 1-65535"), questions::syn(&plan, address));
+    }
+    questions.ask(RAW, questions::raw(&plan));
+    questions.ask(WITNESSES[1], questions::witness(&plan));
+    Talk::begin(ground.bottle(&project, &["run", "--", HELPER, "probe"])?, questions)?.end(scope)
+}
+
+/// Root kills the helper, writes frames itself, makes a link with another guest's address, and at
+/// last one as the helper would: the door must answer again.
+pub fn by_hand(ground: &Ground, world: &World) -> Result<Probed> {
+    let up = Up::new(ground, SLUG, &egress())?;
+    let plan = up.plan()?;
+    let scope = Scope::of(&plan, world.sample(), ground.is_real());
+    let mut first = Questions::default();
+    first.ask(WITNESSES[0], questions::witness(&plan));
+    let mut probed = up.ask(&[HELPER], first)?.end(scope.clone())?;
+
+    let kill = "for exe in /proc/[0-9]*/exe; do case $(readlink $exe) in */bottle-guest) pid=${exe#/proc/}; kill -9 ${pid%/exe};; esac; done; :";
+    up.says(&["exec", "--", "sh", "-c", kill])?;
+    let mut raw = Questions::default();
+    raw.ask(RAW, questions::raw(&plan));
+    let other = plan.subnet.octet() % 254 + 1;
+    let mut spoofed = Questions::default();
+    spoofed.all(&scope, &canaries(), &world.nonce);
+    let mut last = Questions::default();
+    last.ask(WITNESSES[1], questions::witness(&plan));
+    let (spoofer, own) = (link(other), link(plan.subnet.octet()));
+    for (program, questions) in [(&[HELPER.to_owned()][..], raw), (&spoofer, spoofed), (&own, last)] {
+        let program: Vec<&str> = program.iter().map(String::as_str).collect();
+        let more = up.ask(&program, questions)?.end(scope.clone())?;
+        probed.answers.extend(more.answers);
+        probed.asked += more.asked;
+    }
+    Ok(probed)
+}
+
+fn link(subnet: u8) -> Vec<String> {
+    [HELPER, "link", "--subnet", &subnet.to_string(), "--", HELPER].map(str::to_owned).to_vec()
+}
+
+/// What is killed during the sweep.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    Keeper,
+    Gvproxy,
+    Sidecar,
+}
+
+/// What is reached only shrinks, and after recovery the witness answers again.
+pub fn fault(fault: Fault, ground: &Ground, world: &World) -> Result<Probed> {
+    let config = match fault {
+        Fault::Sidecar => format!(
+            "[pipelock]\ncommand = [\"{}\", \"witness\", \"--port\", \"{{port}}\", \"--nonce\", \"{}\"]\n",
+            ground.program("bottle-harness")?.display(),
+            world.nonce
+        ),
+        _ => egress(),
+    };
+    let up = Up::new(ground, SLUG, &config)?;
+    let plan = up.plan()?;
+    // Every port, so that the sweep takes longer than the fault. A real guest is slower.
+    let breadth = if ground.is_real() { world.sample() } else { Breadth::Every };
+    let scope = Scope::of(&plan, breadth, ground.is_real());
+    let mut questions = Questions::default();
+    questions.ask(WITNESSES[0], questions::witness_in_time(&plan, &world.nonce));
+    questions.all(&scope, &canaries(), &world.nonce);
+    questions.ask(WITNESSES[1], questions::witness_in_time(&plan, &world.nonce));
+    let mut talk = up.ask(&[HELPER], questions)?;
+    ensure!(talk.next()?, "the first witness did not answer");
+    // The sweep is under way.
+    thread::sleep(Duration::from_millis(100));
+    let status: serde_json::Value = serde_json::from_str(&up.says(&["status", "--json"])?)?;
+    let keeper = status["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).context("the keeper")?;
+    let victim = match fault {
+        Fault::Keeper => keeper,
+        Fault::Gvproxy => descendant(keeper, "gvproxy").context("no gvproxy is below the keeper")?,
+        Fault::Sidecar => descendant(keeper, "bottle-harness").context("no sidecar is below the keeper")?,
+    };
+    kill_process(Pid::from_raw(victim).context("a process")?, Signal::KILL)?;
+    let swept = talk.so_far()?.iter().any(|answer| answer.id.starts_with("dns "));
+    ensure!(!swept, "the sweep was over before the fault");
+    if matches!(fault, Fault::Keeper) {
+        thread::sleep(Duration::from_millis(500));
+        up.says(&["up"])?;
+    }
+    talk.end(scope)
+}
+
+/// A process with this name, somewhere below another.
+fn descendant(ancestor: i32, name: &str) -> Option<i32> {
+    let parent = |pid: i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<i32>().ok())
+    };
+    let below = |pid: i32| {
+        std::iter::successors(Some(pid), |pid| parent(*pid).filter(|pid| *pid > 1)).any(|pid| pid == ancestor)
+    };
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let comm = fs::read_to_string(entry.path().join("comm")).ok()?;
+        // The kernel keeps fifteen bytes of a name.
+        (name.starts_with(comm.trim()) && comm.trim().len() >= name.len().min(14) && below(pid))
+            .then_some(pid)
+    })
+}
