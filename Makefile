@@ -13,7 +13,7 @@ help:
 	@echo 'make demo         show the main job in a real guest'
 	@echo 'make test         run every test, one in a real guest among them'
 	@echo 'make lint         formatting and clippy, warnings denied'
-	@echo 'make conformance  what a stand-in guest reaches: bottle, each wall alone, and none'
+	@echo 'make conformance  what guests reach: bottle, each wall alone, and networks that must leak'
 	@echo 'make exhaustive   ask the guard about every IPv4 address'
 	@echo 'make fuzz         replay the corpus and fuzz each target for SECONDS (30)'
 	@echo 'make bench        the core: costs as ratios'
@@ -42,9 +42,9 @@ lint:
 test: setup build
 	$(CARGO) test --locked --workspace --no-fail-fast
 
-# What a guest reaches, in a report: bottle, each wall alone, and stock gvproxy, which must leak.
+# What a guest reaches, in a report. GUEST=namespace or GUEST=real for one kind of guest only.
 conformance: setup build
-	@$(HARNESS) conformance
+	@$(HARNESS) conformance $(if $(GUEST),--guest $(GUEST))
 
 exhaustive:
 	$(CARGO) test --locked --release -p bottle-core --test guard -- --ignored

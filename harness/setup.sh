@@ -121,7 +121,7 @@ build_outer_machine() {
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || give_up "only x86-64 Linux is set up by itself" "see README.md"
 command -v apt-get > /dev/null || give_up "this is no Debian" "see README.md for what to install"
 mkdir -p tools/bin
-install_packages bubblewrap git curl wget python3 python3-pip zstd util-linux iproute2
+install_packages chromium bubblewrap git curl wget python3 python3-pip zstd util-linux iproute2
 install_smolvm
 install_gvproxy
 if ! has_kvm; then

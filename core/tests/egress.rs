@@ -227,6 +227,27 @@ fn the_server_name_is_found_and_only_one_is_believed() {
 }
 
 #[test]
+fn a_hello_ends_where_its_length_says() {
+    let header = |len: u16| [&[22, 3, 1][..], &len.to_be_bytes()].concat();
+    assert_eq!(client_hello(&[]), ClientHello::Partial);
+    assert_eq!(client_hello(&[22]), ClientHello::Partial);
+    assert_eq!(client_hello(&[23]), ClientHello::NotTls, "one byte tells that it is no handshake");
+    // Four bytes are the shortest handshake, 16 KiB the longest record.
+    for (len, said) in [
+        (0, ClientHello::NotTls),
+        (3, ClientHello::NotTls),
+        (4, ClientHello::Partial),
+        (16_384, ClientHello::Partial),
+        (16_385, ClientHello::NotTls),
+    ] {
+        assert_eq!(client_hello(&header(len)), said, "{len}");
+    }
+    // Lengths have more than one byte.
+    let padded = hello(&[(21, vec![0; 700]), names(&[(0, "long.test")])]);
+    assert_eq!(client_hello(&padded), ClientHello::ServerName(host("long.test")));
+}
+
+#[test]
 fn no_fronting_by_another_name() {
     let mut rules = rules(&["a.test"]);
     let asked = host("a.test");

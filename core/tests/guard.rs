@@ -279,3 +279,106 @@ fn a_question_with_edns_and_odd_case_is_answered_in_kind() {
     assert_eq!(reply[54..54 + name.len()], *name, "the question comes back as it was asked");
     assert_eq!(reply[reply.len() - 4..], bottle.proxy.octets());
 }
+
+/// Numbers that other parts rely on, and the ends of ranges.
+#[test]
+fn the_longest_frame_the_longest_name_and_the_longest_reply() {
+    let (guard, bottle) = compare::both(subnet(), &DOORS);
+    let mut longest = guard.frame(&Knock::Tcp(bottle.proxy, DOORS[0]));
+    let len = longest.len();
+    longest.resize(bottle_core::wire::MAX_FRAME, 0);
+    let total = u16::try_from(bottle_core::wire::MAX_FRAME - 14).unwrap();
+    longest[16..18].copy_from_slice(&total.to_be_bytes());
+    Change::Checksum.apply(&mut longest);
+    assert!(longest.len() > len);
+    assert_eq!(guard.from_guest(&longest, &mut Reply::default()), Verdict::Forward);
+    longest.push(0);
+    let mut room = Reply::default();
+    assert!(matches!(guard.from_guest(&longest, &mut room), Verdict::Refuse(Refusal::TooLong, None)));
+
+    // 255 bytes on the wire: three labels of 63, one of 61, and the root.
+    let label = "x".repeat(63);
+    let name = |last: usize| format!("{label}.{label}.{label}.{}", "y".repeat(last));
+    let ask = |last: usize| guard.frame(&Knock::Resolve(name(last)));
+    let mut room = Reply::default();
+    let Verdict::Refuse(Refusal::DnsName, Some(reply)) = guard.from_guest(&ask(61), &mut room) else {
+        panic!("the longest name is a name")
+    };
+    assert_eq!(reply.len(), 14 + 20 + 8 + 12 + 255 + 4);
+    let mut room = Reply::default();
+    let said = guard.from_guest(&ask(62), &mut room);
+    assert!(matches!(said, Verdict::Refuse(Refusal::DnsMalformed, _)), "{said:?}");
+    assert_eq!(Reply::MAX, 14 + 20 + 8 + 12 + 255 + 4 + 16);
+}
+
+#[test]
+fn an_answer_without_an_address_and_a_reply_that_is_not_kept() {
+    let (guard, bottle) = compare::both(subnet(), &DOORS);
+    let mut aaaa = guard.frame(&Knock::Resolve("proxy.internal".to_owned()));
+    let at = aaaa.len() - 4;
+    aaaa[at..at + 2].copy_from_slice(&28_u16.to_be_bytes());
+    let mut room = Reply::default();
+    let Verdict::Answer(reply) = guard.from_guest(&aaaa, &mut room) else { panic!("AAAA is answered") };
+    assert_eq!(reply[48..50], [0, 0], "with no address");
+
+    // One room for all frames: what was said to one is not said to the next.
+    assert!(matches!(
+        guard.from_guest(&guard.frame(&Knock::Tcp(bottle.proxy, 80)), &mut room),
+        Verdict::Refuse(Refusal::TcpPort, Some(_))
+    ));
+    assert!(matches!(guard.from_guest(&[0; 20], &mut room), Verdict::Refuse(_, None)));
+}
+
+#[test]
+fn what_is_sent_to_everybody_and_what_is_an_error_itself_has_no_answer() {
+    let (guard, bottle) = compare::both(subnet(), &DOORS);
+    let everybody = |port: u16| {
+        let mut frame = guard.frame(&Knock::Udp(Ipv4Addr::BROADCAST, port));
+        frame[0..6].copy_from_slice(&[0xff; 6]);
+        frame
+    };
+    let mut room = Reply::default();
+    for (port, reason) in [(67, Refusal::Dhcp), (68, Refusal::Dhcp), (5353, Refusal::Broadcast)] {
+        let said = guard.from_guest(&everybody(port), &mut room);
+        assert!(matches!(said, Verdict::Refuse(why, None) if why == reason), "{port}: {said:?}");
+    }
+    let ping = guard.frame(&Knock::Ping(bottle.proxy));
+    assert!(matches!(guard.from_guest(&ping, &mut room), Verdict::Refuse(Refusal::Icmp, Some(_))));
+    let mut unreachable = ping.clone();
+    unreachable[34] = 3;
+    assert!(matches!(guard.from_guest(&unreachable, &mut room), Verdict::Refuse(Refusal::Icmp, None)));
+}
+
+#[test]
+fn every_reason_to_keep_a_frame_from_the_guest() {
+    let (guard, bottle) = compare::both(subnet(), &DOORS);
+    let frames = frames::to_guest(&bottle);
+    let kind = |protocol: u8, port: u16| {
+        let fits = |frame: &&Vec<u8>| {
+            frame[12..14] == [8, 0]
+                && frame[23] == protocol
+                && frame[26..30] == bottle.proxy.octets()
+                && (protocol == 1 || frame[34..36] == port.to_be_bytes())
+        };
+        frames.iter().find(fits).expect("a frame of that kind").clone()
+    };
+    let open = kind(6, DOORS[0]);
+    assert_eq!(guard.to_guest(&open), Ok(()));
+    let mut elsewhere = open.clone();
+    elsewhere[5] ^= 1;
+    let mut other = open.clone();
+    other[23] = 132;
+    Change::Checksum.apply(&mut other);
+    let mut to_all = open.clone();
+    to_all[0..6].copy_from_slice(&[0xff; 6]);
+    for (frame, reason) in [
+        (kind(6, 80), Refusal::TcpPort),
+        (kind(17, DOORS[0]), Refusal::Udp),
+        (kind(1, 0), Refusal::Icmp),
+        (elsewhere, Refusal::DestinationMac),
+        (to_all, Refusal::Broadcast),
+        (other, Refusal::Protocol),
+    ] {
+        assert_eq!(guard.to_guest(&frame), Err(reason));
+    }
+}

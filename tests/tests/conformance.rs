@@ -1,45 +1,107 @@
-//! The conformance check with a stand-in guest; and that it finds what there is to find.
+//! The conformance check with a stand-in guest; that it finds what there is to find; and its page.
 
 use bottle_harness::place::Place;
 use serde_json::Value;
+use std::fs;
 use std::process::{Command, Output};
 
 fn conformance(words: &[&str]) -> Output {
     let place = Place::find().expect("a built checkout: run `make build`");
     let program = place.program("bottle-harness").unwrap();
-    Command::new(program).arg("conformance").args(words).output().unwrap()
+    Command::new(program).args(["conformance", "--guest", "namespace"]).args(words).output().unwrap()
 }
 
 #[test]
-fn bottle_and_each_wall_alone_isolate_and_the_control_leaks_and_sabotage_is_found() {
+fn every_network_comes_out_as_it_must_and_sabotage_is_found() {
     let output = conformance(&[]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    let path = Place::find().unwrap().root().join("target/conformance");
+    let folder = Place::find().unwrap().root().join("target/conformance");
     let report: Value =
-        serde_json::from_str(&std::fs::read_to_string(path.join("report.json")).unwrap()).unwrap();
+        serde_json::from_str(&fs::read_to_string(folder.join("report.json")).unwrap()).unwrap();
     let verdicts: Vec<(&str, &str)> = report["subjects"]
         .as_array()
         .unwrap()
         .iter()
         .map(|subject| (subject["subject"].as_str().unwrap(), subject["verdict"].as_str().unwrap()))
         .collect();
-    let wanted =
-        [("bottle", "isolated"), ("guard-only", "isolated"), ("jail-only", "isolated"), ("neither", "leaks")];
+    let wanted = [
+        ("bottle", "isolated"),
+        ("by-hand", "isolated"),
+        ("guard-only", "isolated"),
+        ("jail-only", "isolated"),
+        ("keeper-dies", "isolated"),
+        ("gvproxy-dies", "isolated"),
+        ("sidecar-dies", "isolated"),
+        ("neither", "leaks"),
+    ];
     assert_eq!(verdicts, wanted);
-    // Every port was tried, and the one door is what answered.
+    // Every port was tried, through the guest's TCP and by hand, and the one door is what answered.
     let bottle = &report["subjects"][0];
-    let sweep =
-        bottle["probes"].as_array().unwrap().iter().find(|probe| probe["id"] == "tcp proxy 1-65535").unwrap();
-    assert_eq!(sweep["accepted"], bottle["doors"]);
-    assert_eq!(sweep["refused"].as_u64().unwrap() + 1, 65_535);
+    for way in ["tcp proxy 1-65535", "syn proxy 1-65535"] {
+        let sweep = bottle["probes"].as_array().unwrap().iter().find(|probe| probe["id"] == way).unwrap();
+        assert_eq!(sweep["accepted"], bottle["doors"], "{way}");
+        assert_eq!(sweep["refused"].as_u64().unwrap() + 1, 65_535, "{way}");
+    }
     assert_eq!(bottle["hangs"], 0);
-    let page = std::fs::read_to_string(path.join("report.html")).unwrap();
-    assert!(page.contains("class=strip") && page.contains("<td class=leaks>leaks"));
+    browse(&fs::read_to_string(folder.join("report.html")).unwrap());
 
     // With both walls taken away from bottle, the check goes red and says what was reached.
-    let output = conformance(&["--sabotage"]);
+    let output = conformance(&["--only", "bottle", "--sabotage"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("not as it must be: bottle") && said.contains("leaks"), "{said}");
+}
+
+/// What a browser makes of the page: it measures itself and says so in its title.
+const MEASURE: &str = "<script>
+const all = (selector) => [...document.querySelectorAll(selector)];
+const color = (selector) => new Set(all(selector).map((e) => getComputedStyle(e).backgroundColor));
+document.title = JSON.stringify({
+  cells: all('.matrix td').length,
+  reached: all('.matrix td.reached').length,
+  red: [...color('.matrix td.reached > i')],
+  green: [...color('.matrix td.door > i')],
+  strips: all('.strip').map((e) => Math.round(e.getBoundingClientRect().width)),
+  doors: all('.strip i.door').length,
+  open: all('.strip i.open').length,
+  overflow: document.documentElement.scrollWidth > innerWidth,
+});
+</script>";
+
+fn browse(page: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("page.html");
+    fs::write(&path, format!("{page}{MEASURE}")).unwrap();
+    let output = Command::new("chromium")
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+        ])
+        .args(["--disable-component-update", "--disable-sync", "--window-size=1200,900", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", dir.path().join("profile").display()))
+        .arg(format!("file://{}", path.display()))
+        .output()
+        .expect("chromium: run `make setup`");
+    let dom = String::from_utf8_lossy(&output.stdout);
+    let title = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next());
+    let measured: Value = serde_json::from_str(title.expect(&dom)).expect("the page measured itself");
+    // Sixteen destinations, eight networks; only the control reached anything.
+    assert_eq!(measured["cells"], 16 * 8, "{measured}");
+    assert!(measured["reached"].as_u64().unwrap() >= 4, "{measured}");
+    assert_eq!(measured["red"], serde_json::json!(["rgb(179, 20, 44)"]), "{measured}");
+    assert_eq!(measured["green"], serde_json::json!(["rgb(17, 99, 41)"]), "{measured}");
+    assert!(
+        measured["strips"].as_array().unwrap().iter().all(|width| width.as_u64() > Some(500)),
+        "{measured}"
+    );
+    assert!(measured["doors"].as_u64().unwrap() >= 2, "{measured}");
+    assert_eq!(
+        (&measured["open"], &measured["overflow"]),
+        (&Value::from(0), &Value::from(false)),
+        "{measured}"
+    );
 }

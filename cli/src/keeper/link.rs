@@ -127,7 +127,7 @@ impl Link {
     }
 
     fn pump_from_guest(&self, stream: &Arc<UnixStream>) -> io::Result<()> {
-        let (mut inbox, mut reply) = (Inbox::default(), Reply::default());
+        let (mut inbox, mut reply, mut replies) = (Inbox::default(), Reply::default(), Vec::new());
         loop {
             let read = (&**stream).read(inbox.room())?;
             if read == 0 {
@@ -135,12 +135,22 @@ impl Link {
             }
             inbox.arrived(read);
             while let Some(frame) = inbox.frame().map_err(io::Error::other)? {
-                self.decide(frame, stream, &mut reply)?;
+                if let Some(answer) = self.decide(frame, &mut reply) {
+                    replies.extend(wire::header(answer.len()).unwrap_or_default());
+                    replies.extend(answer);
+                }
+            }
+            // What arrived together is answered together: in the guest each write is an interrupt.
+            if !replies.is_empty() {
+                let _one_at_a_time = lock(&self.writing);
+                (&**stream).write_all(&replies)?;
+                replies.clear();
             }
         }
     }
 
-    fn decide(&self, frame: &[u8], stream: &Arc<UnixStream>, reply: &mut Reply) -> io::Result<()> {
+    /// Forwards or refuses one frame. What the guest is told of it is in `reply`.
+    fn decide<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Option<&'r [u8]> {
         match self.guard.from_guest(frame, reply) {
             Verdict::Forward => {
                 self.counters.from_guest(frame.len());
@@ -151,13 +161,13 @@ impl Link {
                         rustix::net::send(&*gvproxy, frame, SendFlags::NOSIGNAL)
                     });
                 }
-                Ok(())
+                None
             }
-            Verdict::Answer(answer) => self.write(stream, answer),
+            Verdict::Answer(answer) => Some(answer),
             Verdict::Refuse(refusal, answer) => {
                 self.counters.refused(refusal);
                 self.audit.refused(refusal, frame);
-                answer.map_or(Ok(()), |answer| self.write(stream, answer))
+                answer
             }
         }
     }

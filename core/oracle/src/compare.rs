@@ -113,6 +113,14 @@ fn judge_dns(question: &[u8], answer: &[u8]) {
     assert_eq!(question[2] & 0x80, 0, "to a question");
     let answers = u16::from_be_bytes([answer[6], answer[7]]);
     let code = answer[3] & 0x0f;
+    // RFC 1035, 4.1.1: an authoritative answer, with the question's opcode and its wish for recursion.
+    assert_eq!(answer[2], 0x84 | (question[2] & 0x79));
+    assert_eq!(answer[3] & 0xf0, 0x80, "recursion is available, and nothing else is set");
+    assert_eq!(
+        answer[4..6],
+        [0, u8::from(answer.len() > 12)],
+        "the question comes back, if it could be read"
+    );
     assert!(answers == 0 || code == 0, "an error carries no address");
     assert_eq!((&answer[8..12], answer.len() < 12), (&[0u8; 4][..], false));
 }

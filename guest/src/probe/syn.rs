@@ -22,7 +22,7 @@ mod at {
 const RST: u8 = 0x04;
 const SYN_ACK: u8 = 0x12;
 /// Frames in one write.
-const BULK: usize = 512;
+const BULK: usize = 1024;
 
 /// Sends this frame, a valid SYN, to every port from 1 to 65535, and counts what comes back.
 pub fn sweep(socket: &str, template: &str) -> Answer {

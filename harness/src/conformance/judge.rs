@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Set in the network namespace that the harness made for its world.
 const INSIDE: &str = "BOTTLE_HARNESS_WORLD";
-/// Inconclusive runs are tried again, and never count as isolated.
-const TRIES: u32 = 3;
+/// Inconclusive runs are tried again, three times, and never count as isolated.
+const TRIES: u32 = 4;
 /// How long one may take: several times what it does, also under emulation.
 const LIMIT: Duration = Duration::from_secs(150);
 /// The sweep of every port, and a second guest beside it.
@@ -45,7 +45,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Judges until there is a result either way, three times at most.
+    /// Judges until there is a result either way, or there were tries enough.
     pub fn until_conclusive(&self, place: &Place, progress: &dyn Fn(&str)) -> Result<Judged> {
         let mut tries = 1;
         loop {

@@ -30,8 +30,10 @@ pub use world::serve_witness;
 use crate::outer;
 use crate::place::Place;
 use anyhow::Result;
+use bottle::verify::judge::Verdict;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use verdict::Judged;
 
 /// Which subjects are judged, and how.
 #[derive(Clone, Debug, clap::Args)]
@@ -76,13 +78,14 @@ pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
         report::write(&folder, &judged)?;
         println!("reports: {0}/report.json and {0}/report.html", folder.display());
     }
-    let wrong: Vec<String> =
-        judged.iter().filter(|judged| !judged.as_it_must).map(|judged| judged.subject.name()).collect();
+    let wrong: Vec<&Judged> = judged.iter().filter(|judged| !judged.as_it_must).collect();
     if wrong.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    println!("not as it must be: {}", wrong.join(", "));
-    Ok(ExitCode::FAILURE)
+    let names: Vec<String> = wrong.iter().map(|judged| judged.subject.name()).collect();
+    println!("not as it must be: {}", names.join(", "));
+    let open = wrong.iter().all(|judged| judged.verdict == Verdict::Inconclusive);
+    Ok(if open { ExitCode::from(outer::INCONCLUSIVE) } else { ExitCode::FAILURE })
 }
 
 /// What is being done, on a line that is overwritten. Only a terminal sees it.

@@ -1,0 +1,221 @@
+//! What people and programs read: names, words in logs, reasons. Each is part of a format that
+//! somebody depends on, and so pinned.
+
+use bottle_core::egress::{AddressClass, Denial, HostName, HostRule, InvalidHost, authority};
+use bottle_core::environment::is_reserved;
+use bottle_core::guard::knock::Knock;
+use bottle_core::guard::{Guard, Refusal, about};
+use bottle_core::ports;
+use bottle_core::sidecar::Sidecar;
+use bottle_core::slug::{InvalidSlug, Slug};
+use bottle_core::subnet::Subnet;
+use bottle_oracle::compare;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+fn host(name: &str) -> HostName {
+    name.parse().unwrap()
+}
+
+fn guard() -> Guard {
+    compare::both(Subnet::try_from(7).unwrap(), &[20_000]).0
+}
+
+#[test]
+fn a_denial_has_a_word_a_sentence_and_what_would_help() {
+    let (a, b) = (host("a.test"), host("b.test"));
+    let address: IpAddr = Ipv4Addr::new(10, 0, 0, 1).into();
+    let private = AddressClass::Private;
+    let cases = [
+        (Denial::Host(a.clone()), "host", "no rule allows a.test", Some(None)),
+        (Denial::Port(a.clone(), 80), "port", "the rules allow a.test, but not its port 80", Some(Some(80))),
+        (Denial::Closed(a.clone()), "closed", "a rule closes a.test", Some(None)),
+        (
+            Denial::AddressLiteral(address),
+            "address-literal",
+            "10.0.0.1 is an address; only names can be allowed",
+            None,
+        ),
+        (
+            Denial::Address(a.clone(), address, private),
+            "address",
+            "a.test leads to 10.0.0.1, a private address",
+            None,
+        ),
+        (
+            Denial::ServerName(a.clone(), b),
+            "server-name",
+            "the connection to a.test asks for the server b.test",
+            None,
+        ),
+        (Denial::NoServerName(a.clone()), "no-server-name", "the connection to a.test names no server", None),
+        (Denial::NotTls(a.clone()), "not-tls", "the connection to a.test is not TLS", None),
+        (Denial::Unreadable, "unreadable", "the request names no host", None),
+    ];
+    for (denial, word, sentence, could_allow) in cases {
+        assert_eq!((denial.name(), denial.to_string().as_str()), (word, sentence));
+        assert_eq!(denial.could_allow(), could_allow.map(|port| (&a, port)));
+    }
+}
+
+#[test]
+fn a_refusal_says_what_it_is() {
+    let said: BTreeSet<String> = Refusal::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), Refusal::ALL.len(), "two reasons read the same");
+    assert!(said.iter().all(|words| !words.is_empty()));
+}
+
+#[test]
+fn the_log_says_where_a_frame_wanted_to_go() {
+    let guard = guard();
+    let address = Ipv4Addr::new(192, 0, 2, 7);
+    for (knock, words) in [
+        (Knock::Tcp(address, 80), "tcp 192.0.2.7:80"),
+        (Knock::Udp(address, 123), "udp 192.0.2.7:123"),
+        // Something on port 53 that is no question, and a question that is not on port 53.
+        (Knock::Udp(address, 53), "udp 192.0.2.7:53"),
+        (Knock::Ping(address), "icmp 192.0.2.7"),
+        (Knock::Arp(address), "arp"),
+        (Knock::Resolve("secret.example.com".to_owned()), "dns secret.example.com"),
+        (Knock::Resolve("a\u{7}b.example".to_owned()), "dns a?b.example"),
+    ] {
+        assert_eq!(about(&guard.frame(&knock)), words);
+    }
+    let mut elsewhere = guard.frame(&Knock::Resolve("example.com".to_owned()));
+    elsewhere[36..38].copy_from_slice(&5353_u16.to_be_bytes());
+    assert_eq!(about(&elsewhere), "udp 192.168.7.1:5353");
+    assert_eq!(about(&[0; 5]), "a frame too short to read");
+    let mut other = guard.frame(&Knock::Arp(address));
+    other[12..14].copy_from_slice(&[0x86, 0xdd]);
+    assert_eq!(about(&other), "ethertype 0x86dd");
+}
+
+#[test]
+fn variables_that_bottle_sets_are_its_own() {
+    let own = [
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "https_proxy",
+        "http_proxy",
+        "NO_PROXY",
+        "no_proxy",
+        "BOTTLE_SLUG",
+        "BOTTLE_GIT_GATE",
+        "BOTTLE_SUPERVISE",
+    ];
+    assert!(own.iter().all(|name| is_reserved(name)));
+    assert!(["PATH", "HTTPS_PROX", "BOTTLE", "Https_Proxy"].iter().all(|name| !is_reserved(name)));
+}
+
+/// Golden: a bottle keeps its ports from one version of bottle to the next.
+#[test]
+fn ports_are_the_same_for_ever() {
+    let slug: Slug = "demo".parse().unwrap();
+    let ports: Vec<u16> =
+        Sidecar::ALL.iter().map(|sidecar| ports::candidates(&slug, *sidecar).next().unwrap()).collect();
+    assert_eq!(ports, GOLDEN_PORTS);
+    for sidecar in Sidecar::ALL {
+        let lane: Vec<u16> = ports::candidates(&slug, sidecar).collect();
+        // A third of the ten thousand, each once.
+        assert_eq!((lane.len(), lane.iter().collect::<BTreeSet<_>>().len()), (3333, 3333));
+        assert!(lane.iter().all(|port| ports::RANGE.contains(port)));
+    }
+}
+
+#[test]
+fn a_sidecar_is_known_by_its_name() {
+    for sidecar in Sidecar::ALL {
+        assert_eq!(sidecar.name().parse::<Sidecar>().unwrap(), sidecar);
+    }
+    assert!("pipe".parse::<Sidecar>().is_err() && "".parse::<Sidecar>().is_err());
+}
+
+#[test]
+fn a_machine_is_named_after_its_bottle() {
+    assert_eq!("my-app".parse::<Slug>().unwrap().machine_name(), "bottle-my-app");
+}
+
+#[test]
+fn a_slug_comes_near_to_a_name() {
+    for (name, slug) in [
+        ("My Project", Some("my-project")),
+        ("  --a__b!!c  ", Some("a-b-c")),
+        ("v1.2", Some("v1-2")),
+        ("déjà vu", Some("d-j-vu")),
+        ("plain", Some("plain")),
+        ("日本", None),
+        ("", None),
+        ("---", None),
+    ] {
+        assert_eq!(Slug::from_name(name).as_ref().map(Slug::as_str), slug, "{name:?}");
+    }
+    assert_eq!(Slug::from_name(&"x".repeat(90)).unwrap().as_str().len(), Slug::MAX_LEN);
+    for bad in ["-a", "a-", "-"] {
+        assert_eq!(bad.parse::<Slug>(), Err(InvalidSlug::Hyphen));
+    }
+}
+
+#[test]
+fn every_class_of_addresses_has_words() {
+    use AddressClass as C;
+    let classes = [
+        C::Public,
+        C::Unspecified,
+        C::Loopback,
+        C::Private,
+        C::LinkLocal,
+        C::SharedSpace,
+        C::Multicast,
+        C::Broadcast,
+        C::Documentation,
+        C::Reserved,
+    ];
+    let said: BTreeSet<String> = classes.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), classes.len());
+    assert!(!said.contains(""));
+}
+
+#[test]
+fn a_host_name_has_253_characters_at_most() {
+    let label = "a".repeat(63);
+    let longest = format!("{label}.{label}.{label}.{}", "b".repeat(61));
+    assert_eq!(longest.len(), 253);
+    assert!(longest.parse::<HostName>().is_ok());
+    assert!(format!("{longest}b").parse::<HostName>().is_err());
+    assert!("a..b".parse::<HostName>().is_err());
+}
+
+#[test]
+fn a_rule_says_its_ports() {
+    for text in ["a.test", "*.a.test", "a.test:80", "a.test:80,443", "a.test:8443"] {
+        assert_eq!(text.parse::<HostRule>().unwrap().to_string(), text);
+    }
+    // 443 is what is meant where nothing is said.
+    assert_eq!("a.test:443".parse::<HostRule>().unwrap().to_string(), "a.test");
+    for (text, what) in [("a.test:0", "0"), ("a.test:x", "x"), ("a.test:80,", ""), ("a.test:65536", "65536")]
+    {
+        assert_eq!(text.parse::<HostRule>(), Err(InvalidHost::Port(what.to_owned())), "{text}");
+    }
+    // The whole of a literal is shown, not what is left of it before a colon.
+    for literal in ["::1", "[::1]:443", "[::1]", "2001:db8::2"] {
+        let said = literal.parse::<HostRule>().unwrap_err();
+        assert!(said.to_string().contains(literal), "{literal}: {said}");
+    }
+    let below: HostRule = "*.a.test".parse().unwrap();
+    let covers = |name: &str| below.pattern.matches(&host(name));
+    assert!(covers("x.a.test") && !covers("a.test") && !covers("xya.test"));
+}
+
+#[test]
+fn an_authority_is_a_host_and_a_port() {
+    assert_eq!(authority("a.test:8443", 443), Ok((host("a.test"), 8443)));
+    assert_eq!(authority("a.test", 443), Ok((host("a.test"), 443)));
+    for literal in ["[::1]:443", "127.0.0.1"] {
+        assert_eq!(authority(literal, 443), Err(InvalidHost::Address(literal.to_owned())));
+    }
+    for (text, port) in [("a.test:0", "0"), ("a.test:", ""), ("a.test:65536", "65536")] {
+        assert_eq!(authority(text, 443), Err(InvalidHost::Port(port.to_owned())));
+    }
+}
+/// Computed apart from the code: 20000 + lane + 3 * (the first 8 bytes of the hash mod 3333).
+const GOLDEN_PORTS: [u16; 3] = [21_605, 28_692, 26_797];
