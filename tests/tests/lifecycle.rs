@@ -168,9 +168,9 @@ fn a_sidecar_that_runs_elsewhere_is_behind_its_door() {
     // The port that its own sidecar holds is no reason to plan another.
     let doors = |words: &[&str]| {
         let said = up.0.bottle(words).output().unwrap();
-        serde_json::from_slice::<serde_json::Value>(&said.stdout).unwrap()["doors"].clone()
+        serde_json::from_slice::<Value>(&said.stdout).unwrap()["doors"].clone()
     };
-    let running: serde_json::Value =
+    let running: Value =
         serde_json::from_str(&std::fs::read_to_string(up.0.path("state/t/plan.json")).unwrap()).unwrap();
     assert_eq!(doors(&["plan", "--json"]), running["doors"]);
 }
