@@ -138,6 +138,17 @@ pub enum Command {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         slug: Option<Slug>,
     },
+    /// Try, from inside a bottle that is up, to reach anything but its doors
+    Verify {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+        /// Try every TCP port of its gateway and its proxy, not a sample
+        #[arg(long)]
+        every_port: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show whether this machine has what bottle needs
     Doctor {
         /// Print JSON

@@ -95,7 +95,9 @@ pub fn resolve(slug: &Slug, config: &Config, dialect: Dialect, folder: &Folder) 
     });
     let sidecars = Sidecars(forms.collect());
     let plan = Plan::new(slug.clone(), dialect, doors, config.guest.clone(), config.egress.clone());
-    Ok(Resolved { plan: plan.map_err(|error| usage(error.to_string()))?, sidecars })
+    let plan = plan.map_err(|error| usage(error.to_string()))?;
+    let plan = plan.with_upstreams(config.upstreams.clone()).map_err(|error| usage(error.to_string()))?;
+    Ok(Resolved { plan, sidecars })
 }
 
 /// Allocates ports. A sidecar that will listen on the host's loopback gets one that can be bound

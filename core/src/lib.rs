@@ -7,7 +7,8 @@
 //! Read it in the order in which a bottle comes to be: [`slug`] names it, [`subnet`] and [`ports`]
 //! give it addresses, [`plan`] puts them together, [`smolfile`] and [`gvproxy`] render what the
 //! machine and its network stack read, [`environment`] is what the agent sees, [`wire`] and
-//! [`guard`] decide on every frame, and [`egress`] on every request that leaves through the proxy.
+//! [`guard`] decide on every frame, and [`egress`] and [`upstream`] on every request that
+//! leaves through the proxy.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,7 @@ pub mod slug;
 pub mod smolfile;
 pub mod subnet;
 pub mod text;
+pub mod upstream;
 pub mod wire;
 
 /// The one name that a guest can resolve.

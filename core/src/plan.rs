@@ -8,6 +8,7 @@ use crate::sidecar::Sidecar;
 use crate::slug::Slug;
 use crate::subnet::Subnet;
 use crate::text::{EnvName, ImageRef, MountPath, Word};
+use crate::upstream::{self, Conflict, Upstream};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -29,6 +30,9 @@ pub struct Plan {
     pub guest: Guest,
     /// What the built-in egress proxy lets through.
     pub egress: Rules,
+    /// Origins that it asks in the agent's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<Upstream>,
 }
 
 /// The virtual machine's side of a plan.
@@ -155,12 +159,24 @@ impl Plan {
             return Err(ReservedVariable(name.to_string()));
         }
         let subnet = dialect.subnet(&slug);
-        Ok(Self { slug, dialect, subnet, doors, guest, egress })
+        Ok(Self { slug, dialect, subnet, doors, guest, egress, upstreams: Vec::new() })
+    }
+
+    /// The same with upstreams.
+    ///
+    /// # Errors
+    /// [`Conflict`] where two of them, or one and the guest's environment, are in each other's way.
+    pub fn with_upstreams(self, upstreams: Vec<Upstream>) -> Result<Self, Conflict> {
+        upstream::check(&upstreams, |name| self.guest.env.contains_key(name))?;
+        Ok(Self { upstreams, ..self })
     }
 
     /// The guest's whole environment.
     pub fn environment(&self) -> BTreeMap<String, String> {
         let mut env = environment::variables(&self.slug, &self.doors);
+        let door = environment::url(self.doors.pipelock());
+        let upstreams = self.upstreams.iter().flat_map(|upstream| upstream.environment(&door));
+        env.extend(upstreams.map(|(name, url)| (name.to_string(), url)));
         env.extend(self.guest.env.iter().map(|(name, value)| (name.to_string(), value.to_string())));
         env
     }

@@ -43,6 +43,17 @@ impl Context {
         Ok(Home::find()?.bottle(&slug))
     }
 
+    /// The folder of the bottle that is meant, which has to be up.
+    pub fn running(&self, named: Option<Slug>) -> Outcome<Folder> {
+        let folder = self.folder(named)?;
+        if folder.has_keeper() {
+            return Ok(folder);
+        }
+        let slug = folder.slug();
+        Err(Failure::new(Kind::NoBottle, format!("bottle {slug} is not running"))
+            .help(format!("start it with `bottle up {slug}`")))
+    }
+
     /// Says what is being done, where it takes a while.
     pub fn progress(&self, what: &str) {
         if !self.quiet {

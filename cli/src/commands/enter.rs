@@ -12,12 +12,8 @@ use std::process::ExitCode;
 pub const SHELL: &str = "/bin/sh";
 
 pub fn exec(context: &Context, slug: Option<Slug>, words: &[String]) -> Outcome<ExitCode> {
-    let folder = context.folder(slug)?;
+    let folder = context.running(slug)?;
     let slug = folder.slug();
-    if !folder.has_keeper() {
-        return Err(Failure::new(Kind::NoBottle, format!("bottle {slug} is not running"))
-            .help(format!("start it with `bottle up {slug}`")));
-    }
     let tools = Tools::find()?;
     let error = tools.smolvm.exec(slug, Terminal::here(), words).exec();
     Err(Failure::new(Kind::Internal, format!("cannot run smolvm: {error}")))

@@ -13,6 +13,7 @@ mod rules;
 mod run;
 mod stage;
 mod status;
+mod verify;
 
 use crate::args::{Args, Command};
 use crate::failure::Outcome;
@@ -33,6 +34,9 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         }
         Command::Exec { slug, command } => return enter::exec(&context, slug, &command),
         Command::Shell { slug } => return enter::exec(&context, slug, &[enter::SHELL.to_owned()]),
+        Command::Verify { slug, every_port, json } => {
+            return verify::verify(&context, slug, every_port, json);
+        }
         Command::Doctor { json } => return doctor::doctor(json),
         Command::Audit { slug } => return logs::audit(&context, slug),
         Command::Check { destination, name } => return check::check(&context, name, &destination),

@@ -34,6 +34,12 @@ pub fn plan(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
     for rule in &plan.egress.allow {
         println!("allowed   {rule}");
     }
+    for upstream in &plan.upstreams {
+        let headers = upstream.headers.iter();
+        let keys: Vec<String> =
+            headers.map(|(name, secret)| format!("{name} from {}", secret.source)).collect();
+        println!("upstream  {} -> {} ({})", upstream.path, upstream.origin, keys.join(", "));
+    }
     println!("\n--- {}\n{}", folder.smolfile().display(), rendered.smolfile);
     println!("--- {}\n{}", folder.gvproxy().display(), rendered.gvproxy);
     Ok(())

@@ -1,5 +1,6 @@
 //! The keys of `bottle.toml`.
 
+use super::upstream::{UpstreamTable, from_table};
 use super::{Config, SidecarConfig, Source};
 use crate::failure::Outcome;
 use bottle_core::egress::{HostName, HostPattern, HostRule};
@@ -7,6 +8,7 @@ use bottle_core::plan::Volume;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
+use bottle_core::upstream;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -33,6 +35,8 @@ struct File {
     #[serde(rename = "git-gate")]
     git_gate: Option<Spanned<SidecarTable>>,
     supervise: Option<Spanned<SidecarTable>>,
+    #[serde(default, rename = "upstream")]
+    upstreams: Vec<Spanned<UpstreamTable>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -115,6 +119,11 @@ pub fn parse(source: &Source, project: Option<PathBuf>) -> Outcome<Config> {
     )?;
     let EgressTable { allow, deny, allow_private, allow_no_sni, hosts } = file.egress;
     config.egress = bottle_core::egress::Rules { allow, deny, allow_private, allow_no_sni, hosts };
+    for table in file.upstreams {
+        config.upstreams.push(from_table(table, source, project.as_deref())?);
+    }
+    upstream::check(&config.upstreams, |name| config.guest.env.contains_key(name))
+        .map_err(|conflict| source.fail(None, &conflict.to_string()))?;
     config.project = project;
     Ok(config)
 }

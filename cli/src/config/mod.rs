@@ -2,6 +2,7 @@
 
 mod file;
 mod source;
+mod upstream;
 
 pub use source::Source;
 
@@ -10,6 +11,7 @@ use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
+use bottle_core::upstream::Upstream;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,8 @@ pub struct Config {
     pub sidecars: BTreeMap<Sidecar, SidecarConfig>,
     /// What the built-in egress proxy lets through.
     pub egress: Rules,
+    /// Origins that it asks in the agent's name.
+    pub upstreams: Vec<Upstream>,
     /// The folder that the file is in: the project.
     pub project: Option<PathBuf>,
 }
@@ -62,6 +66,7 @@ impl Default for Config {
             },
             sidecars: BTreeMap::from([(Sidecar::Pipelock, SidecarConfig::Builtin)]),
             egress: Rules::default(),
+            upstreams: Vec::new(),
             project: None,
         }
     }

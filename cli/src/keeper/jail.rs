@@ -92,6 +92,8 @@ fn command(network: &Network, folder: &Folder, plan: &Plan, hand: &OwnedFd, log:
     let ports: Vec<String> = plan.doors.iter().map(|(_, port)| port.to_string()).collect();
     let mut command = Command::new(&network.bwrap);
     command.args(["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
+    // Its environment may hold keys of the operator's.
+    command.env_clear();
     command.args(["--clearenv", "--hostname", "jail", "--chdir", "/"]);
     // Go's own resolver: no NSS module and no host resolver's socket is ever looked for.
     command.args(["--setenv", "GODEBUG", "netdns=go"]);

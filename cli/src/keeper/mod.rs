@@ -109,7 +109,7 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
     let audit = Audit::open(&folder.audit())?;
     let counters = Arc::new(Counters::default());
     let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone());
-    let proxy = Proxy::new(slug.clone(), plan.egress.clone(), audit.clone());
+    let proxy = Proxy::new(&plan, audit.clone()).await?;
     let owner = Owner::new(owner)?;
 
     let root = rustix::process::geteuid().is_root();

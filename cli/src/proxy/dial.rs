@@ -2,6 +2,7 @@
 
 use bottle_core::egress::{Denial, HostName, Rules, authority};
 use hyper::Uri;
+use hyper::http::uri::Scheme;
 use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,16 @@ const DIAL_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Dialer {
     rules: Arc<RwLock<Rules>>,
+    chooser: Chooser,
+}
+
+/// Who chose the host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Chooser {
+    /// The agent: a rule has to allow it.
+    Agent,
+    /// The operator, in `bottle.toml`: no rule may be against it.
+    Operator,
 }
 
 /// Why there is no connection.
@@ -35,13 +46,16 @@ pub enum DialError {
 }
 
 impl Dialer {
-    pub fn new(rules: Arc<RwLock<Rules>>) -> Self {
-        Self { rules }
+    pub fn new(rules: Arc<RwLock<Rules>>, chooser: Chooser) -> Self {
+        Self { rules, chooser }
     }
 
     /// Whether a request may leave at all, before its name is resolved.
     pub fn check(&self, host: &HostName, port: u16) -> Result<(), Denial> {
-        self.read(|rules| rules.check(host, port))
+        self.read(|rules| match self.chooser {
+            Chooser::Agent => rules.check(host, port),
+            Chooser::Operator => rules.check_closed(host),
+        })
     }
 
     pub fn read<T>(&self, look: impl FnOnce(&Rules) -> T) -> T {
@@ -96,7 +110,9 @@ impl tower_service::Service<Uri> for Dialer {
         let dialer = self.clone();
         Box::pin(async move {
             let text = uri.authority().map_or("", |authority| authority.as_str());
-            let (host, port) = authority(text, 80).map_err(|_| DialError::Denied(Denial::Unreadable))?;
+            let default_port = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+            let (host, port) =
+                authority(text, default_port).map_err(|_| DialError::Denied(Denial::Unreadable))?;
             Ok(TokioIo::new(dialer.dial(&host, port).await?))
         })
     }

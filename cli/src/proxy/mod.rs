@@ -7,17 +7,20 @@
 mod dial;
 mod plain;
 mod reply;
+mod secrets;
 mod tunnel;
+mod upstream;
 
 use crate::keeper::audit::Audit;
 use crate::state::{Folder, write_private};
 use anyhow::Result;
-use bottle_core::egress::{Denial, Rules};
+use bottle_core::egress::{Denial, HostName, Rules};
+use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
-use dial::Dialer;
+use dial::{Chooser, DialError, Dialer};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use reply::Body;
@@ -26,6 +29,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use upstream::Upstreams;
 
 /// The most connections at a time. More wait to be accepted; they harm nobody.
 const MAX_CONNECTIONS: usize = 2048;
@@ -43,20 +47,25 @@ pub struct Proxy {
     audit: Audit,
     client: Client<Dialer, Incoming>,
     dialer: Dialer,
+    upstreams: Upstreams,
     room: Arc<Semaphore>,
 }
 
 impl Proxy {
-    /// A proxy with these rules.
-    pub fn new(slug: Slug, rules: Rules, audit: Audit) -> Arc<Self> {
-        let rules = Arc::new(RwLock::new(rules));
-        let dialer = Dialer::new(Arc::clone(&rules));
+    /// The proxy of a plan, with its upstreams' secrets found.
+    ///
+    /// # Errors
+    /// Where a secret is not to be had.
+    pub async fn new(plan: &Plan, audit: Audit) -> Result<Arc<Self>> {
+        let rules = Arc::new(RwLock::new(plan.egress.clone()));
+        let dialer = Dialer::new(Arc::clone(&rules), Chooser::Agent);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(dialer.clone());
+        let upstreams = Upstreams::ready(plan.upstreams.clone(), Arc::clone(&rules)).await?;
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        Arc::new(Self { slug, rules, audit, client, dialer, room })
+        Ok(Arc::new(Self { slug: plan.slug.clone(), rules, audit, client, dialer, upstreams, room }))
     }
 
     /// The rules now.
@@ -110,8 +119,10 @@ impl Proxy {
     ) -> Result<Response<Body>, std::convert::Infallible> {
         Ok(if request.method() == Method::CONNECT {
             tunnel::open(&self, request).await
-        } else {
+        } else if request.uri().authority().is_some() {
             plain::forward(&self, request).await
+        } else {
+            upstream::ask(&self, request).await
         })
     }
 
@@ -123,5 +134,26 @@ impl Proxy {
     fn refuse(&self, what: &str, denial: &Denial) -> Response<Body> {
         self.log("refused", json!({ "request": what, "reason": denial.name(), "why": denial.to_string() }));
         reply::denied(&self.slug, denial)
+    }
+
+    /// Says that a request has no answer, in the log and to the agent.
+    fn no_answer(
+        &self,
+        what: &str,
+        host: &HostName,
+        error: &hyper_util::client::legacy::Error,
+    ) -> Response<Body> {
+        let sources = std::iter::successors(std::error::Error::source(error), |error| error.source());
+        let whys: Vec<_> = sources.collect();
+        let dial = whys.iter().find_map(|error| error.downcast_ref::<DialError>());
+        if let Some(DialError::Denied(denial)) = dial {
+            return self.refuse(what, denial);
+        }
+        let why = whys.last().map_or_else(|| error.to_string(), ToString::to_string);
+        self.log("failed", json!({ "request": what, "why": why }));
+        match dial {
+            Some(error) => reply::unreachable(error),
+            None => reply::text(StatusCode::BAD_GATEWAY, format!("bottle: {host} broke off: {why}")),
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! Plain HTTP in absolute form: `GET http://host/path`.
 
-use super::dial::DialError;
 use super::reply::{self, Body};
 use super::{Proxy, tunnel};
 use crate::keeper::audit;
@@ -32,10 +31,7 @@ pub async fn forward(proxy: &Arc<Proxy>, mut request: Request<Incoming>) -> Resp
     let since = Instant::now();
     let uri = request.uri().clone();
     let (Some(scheme), Some(named)) = (uri.scheme(), uri.authority()) else {
-        return reply::text(
-            StatusCode::BAD_REQUEST,
-            "bottle: this is the egress proxy; ask it for http://HOST/PATH or CONNECT HOST:443",
-        );
+        return reply::text(StatusCode::BAD_REQUEST, "bottle: the request names no host");
     };
     // The query may carry what a log should not.
     let what = format!("{} {scheme}://{named}{}", request.method(), uri.path());
@@ -62,25 +58,12 @@ pub async fn forward(proxy: &Arc<Proxy>, mut request: Request<Incoming>) -> Resp
             proxy.log("allowed", json!({ "request": what, "status": response.status().as_u16(), "ms": ms }));
             response.map(Either::Left)
         }
-        Err(error) => {
-            let dial =
-                std::error::Error::source(&error).and_then(|source| source.downcast_ref::<DialError>());
-            match dial {
-                Some(DialError::Denied(denial)) => proxy.refuse(&what, denial),
-                Some(error) => {
-                    proxy.log("failed", json!({ "request": what, "why": error.to_string() }));
-                    reply::unreachable(error)
-                }
-                None => {
-                    proxy.log("failed", json!({ "request": what, "why": error.to_string() }));
-                    reply::text(StatusCode::BAD_GATEWAY, format!("bottle: {host} broke off"))
-                }
-            }
-        }
+        Err(error) => proxy.no_answer(&what, &host, &error),
     }
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes what is about one connection, and what the message itself says is.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()

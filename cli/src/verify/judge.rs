@@ -18,6 +18,27 @@ pub enum Verdict {
     Inconclusive,
 }
 
+impl Verdict {
+    /// What findings come to, where something may be wrong with how they were got. What was
+    /// reached was reached, whatever else went wrong.
+    pub fn of(findings: &Findings, doubt: Option<&str>) -> Self {
+        match (findings.leaks.is_empty(), doubt) {
+            (false, _) => Self::Leaks,
+            (true, Some(_)) => Self::Inconclusive,
+            (true, None) => Self::Isolated,
+        }
+    }
+
+    /// In one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Isolated => "isolated",
+            Self::Leaks => "leaks",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
 /// What the answers to a list of questions say.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -33,6 +54,26 @@ pub struct Findings {
     pub attempts: usize,
 }
 
+impl Findings {
+    /// Behind a guard, nothing but a door takes a connection.
+    pub fn behind_a_guard(&mut self) {
+        self.leaks.extend(self.services.drain(..).map(|service| format!("{service} took a connection")));
+    }
+}
+
+/// Why the answers say nothing, if they do not: each witness has to have heard this word, or the
+/// guest may have had no network at all.
+pub fn doubt(answers: &[Answer], asked: usize, witnesses: &[&str], word: &str) -> Option<String> {
+    if answers.len() != asked {
+        return Some(format!("{} of {asked} probes were answered", answers.len()));
+    }
+    let spoke = |witness: &str| {
+        answers.iter().any(|a| a.id == witness && a.said.iter().any(|(_, said)| said.contains(word)))
+    };
+    let silent = witnesses.iter().find(|witness| !spoke(witness))?;
+    Some(format!("the {silent} did not answer"))
+}
+
 /// Reads the answers, those of witnesses aside.
 pub fn read<'a>(answers: impl Iterator<Item = &'a Answer>, scope: &Scope, nonce: &str) -> Findings {
     let mut findings = Findings::default();
@@ -46,15 +87,24 @@ pub fn read<'a>(answers: impl Iterator<Item = &'a Answer>, scope: &Scope, nonce:
             findings.leaks.insert(format!("{}: port {port} said this run's number", answer.id));
         }
         let services = answer.accepted.iter().filter(|port| !scope.doors.contains(port) && **port != 0);
-        findings.services.extend(listed(answer, services));
-        findings.vsock.extend(listed(answer, answer.vsock.iter()));
+        findings.services.extend(listed(answer, services.map(|port| u32::from(*port))));
+        findings.vsock.extend(listed(answer, answer.vsock.iter().copied()));
     }
     findings
 }
 
-fn listed(answer: &Answer, ports: impl Iterator<Item = impl ToString>) -> Option<String> {
-    let ports: Vec<String> = ports.map(|port| port.to_string()).collect();
-    (!ports.is_empty()).then(|| format!("{}: {}", answer.id, ports.join(", ")))
+/// Ports in their order, neighbours as one range.
+fn listed(answer: &Answer, ports: impl Iterator<Item = u32>) -> Option<String> {
+    let ports: Vec<u32> = ports.collect();
+    let ranges: Vec<String> = ports
+        .chunk_by(|port, next| *next == port + 1)
+        .filter_map(|range| match range {
+            [] => None,
+            [port] => Some(port.to_string()),
+            [first, .., last] => Some(format!("{first}-{last}")),
+        })
+        .collect();
+    (!ranges.is_empty()).then(|| format!("{}: {}", answer.id, ranges.join(", ")))
 }
 
 /// How many attempts an answer tells of.

@@ -1,6 +1,7 @@
 //! Whom the questions are about: one guest's network, and the canaries around it.
 
 use bottle_core::plan::Plan;
+use serde::Serialize;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -30,7 +31,7 @@ pub enum Breadth {
 }
 
 /// Something on the host that answers with this run's number, and that no guest may reach.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Canary {
     /// What reports call it.
     pub name: String,

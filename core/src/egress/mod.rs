@@ -65,9 +65,7 @@ impl Rules {
     /// # Errors
     /// The [`Denial`] otherwise.
     pub fn check(&self, host: &HostName, port: u16) -> Result<(), Denial> {
-        if self.deny.iter().any(|pattern| pattern.matches(host)) {
-            return Err(Denial::Closed(host.clone()));
-        }
+        self.check_closed(host)?;
         let mut known = false;
         for rule in &self.allow {
             if rule.pattern.matches(host) {
@@ -78,6 +76,15 @@ impl Rules {
             }
         }
         Err(if known { Denial::Port(host.clone(), port) } else { Denial::Host(host.clone()) })
+    }
+
+    /// Whether no rule closes `host`: what an upstream's own host has to pass.
+    ///
+    /// # Errors
+    /// [`Denial::Closed`] otherwise.
+    pub fn check_closed(&self, host: &HostName) -> Result<(), Denial> {
+        let closed = self.deny.iter().any(|pattern| pattern.matches(host));
+        if closed { Err(Denial::Closed(host.clone())) } else { Ok(()) }
     }
 
     /// Whether `host`, which resolved to `address`, may be dialled there.

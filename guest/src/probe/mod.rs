@@ -176,10 +176,11 @@ pub fn main() -> Result<ExitCode> {
 impl Question {
     /// Whether it mostly waits, and so can be asked beside others.
     fn waits(&self) -> bool {
-        matches!(
-            self.attempt,
-            Attempt::Dns { .. } | Attempt::Udp { .. } | Attempt::Say { .. } | Attempt::Tsi { .. }
-        )
+        match self.attempt {
+            Attempt::Dns { .. } | Attempt::Udp { .. } | Attempt::Say { .. } | Attempt::Tsi { .. } => true,
+            Attempt::Tcp { first, last, .. } => first == last,
+            _ => false,
+        }
     }
 
     fn ask(&self) -> Answer {

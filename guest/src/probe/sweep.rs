@@ -69,23 +69,28 @@ fn knock(address: SocketAddr) -> std::io::Result<String> {
 /// Sends a datagram to each port.
 pub fn udp(address: IpAddr, ports: &[u16]) -> Answer {
     let mut answer = Answer::default();
-    let local = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    for &port in ports {
-        let asked = || -> std::io::Result<String> {
-            let socket = UdpSocket::bind(local)?;
-            socket.connect(SocketAddr::new(address, port))?;
-            socket.set_read_timeout(Some(PATIENCE))?;
-            socket.send(b"probe\n")?;
-            let mut buffer = [0; 512];
-            let read = socket.recv(&mut buffer)?;
-            Ok(shown(&buffer[..read]))
-        };
-        match asked() {
-            Ok(said) => answer.said.push((port, said)),
+    let asked: Vec<_> = thread::scope(|scope| {
+        let asked: Vec<_> =
+            ports.iter().map(|port| scope.spawn(|| ask(SocketAddr::new(address, *port)))).collect();
+        asked.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    for (port, asked) in ports.iter().zip(asked) {
+        match asked {
+            Ok(said) => answer.said.push((*port, said)),
             Err(error) => answer.count(&error),
         }
     }
     answer
+}
+
+fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+    socket.connect(address)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.send(b"probe\n")?;
+    let mut buffer = [0; 512];
+    let read = socket.recv(&mut buffer)?;
+    Ok(shown(&buffer[..read]))
 }
 
 /// Connects, says something, and reads the answer to its end.

@@ -1,7 +1,7 @@
 //! Networks built of bottle's parts, with walls taken away: not something that the command can be
 //! asked for.
 
-use super::ground::{Ground, Talk};
+use super::ground::Ground;
 use super::questions::{self, RAW, WITNESSES};
 use super::subject::{Probed, Walls};
 use super::world::{World, answer_all};
@@ -14,6 +14,7 @@ use bottle::preflight::Network;
 use bottle::state::{Folder, Home};
 use bottle::verify::questions::Questions;
 use bottle::verify::scope::Scope;
+use bottle::verify::talk::Talk;
 use bottle_core::egress::Rules;
 use bottle_core::gvproxy::Config;
 use bottle_core::plan::{Doors, Guest, Plan};
@@ -60,11 +61,11 @@ pub fn probe(walls: Walls, ground: &Ground, world: &World) -> Result<Probed> {
     let scope = Scope::of(&plan, world.sample(), ground.is_real());
     let mut questions = Questions::default();
     questions.ask(WITNESSES[0], questions::witness(&plan));
-    questions.all(&scope, &super::world::canaries(), &world.nonce);
+    questions.all(&scope, &super::world::canaries(), world.nonce());
     world.ask_for_files(&mut questions, &folder.state().join(".."));
     questions.ask(RAW, questions::raw(&plan));
     questions.ask(WITNESSES[1], questions::witness(&plan));
-    Talk::begin(guest, questions)?.end(scope)
+    Probed::by(Talk::begin(guest, questions)?, scope)
 }
 
 fn plan(network: &Network) -> Result<Plan> {
@@ -137,7 +138,7 @@ impl Built {
 
 /// A door with the witness right behind it.
 fn witness_door(door: TcpListener, world: &World) {
-    let nonce = world.nonce.clone();
+    let nonce = world.nonce().to_owned();
     thread::spawn(move || answer_all(&door, &nonce));
 }
 

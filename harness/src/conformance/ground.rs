@@ -1,21 +1,14 @@
-//! Where a subject's guest runs, and how it is spoken to.
+//! Where a subject's guest runs.
 
-use super::subject::Probed;
 use crate::place::Place;
 use crate::stand_in::Room;
-use anyhow::{Context, Result, bail};
-use bottle::verify::questions::Questions;
-use bottle::verify::scope::Scope;
-use bottle_guest::probe::Answer;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread::{self, JoinHandle};
+use std::process::{Command, Stdio};
 
 /// What stands for the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -125,71 +118,5 @@ impl<'p> Ground<'p> {
         let mut command = Command::new(program);
         command.envs(self.room.env().iter().map(|(name, value)| (name, value)));
         command
-    }
-}
-
-/// A guest that is being asked.
-pub struct Talk {
-    child: Child,
-    lines: Receiver<std::io::Result<String>>,
-    complaints: JoinHandle<String>,
-    answers: Vec<Answer>,
-    asked: usize,
-}
-
-impl Talk {
-    /// Gives a guest its questions.
-    pub fn begin(mut guest: Command, questions: Questions) -> Result<Self> {
-        let questions = questions.into_list();
-        let mut child = guest.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let text = serde_json::to_string(&questions)?;
-        // A guest that ends before it has read its questions says why on standard error.
-        let _ = child.stdin.take().context("standard input")?.write_all(text.as_bytes());
-        let said = BufReader::new(child.stdout.take().context("standard output")?);
-        let (heard, lines) = mpsc::channel();
-        thread::spawn(move || said.lines().try_for_each(|line| heard.send(line)));
-        let mut stderr = child.stderr.take().context("standard error")?;
-        let complaints = thread::spawn(move || {
-            let mut text = Vec::new();
-            let _ = stderr.read_to_end(&mut text);
-            String::from_utf8_lossy(&text).trim().to_owned()
-        });
-        Ok(Self { child, lines, complaints, answers: Vec::new(), asked: questions.len() })
-    }
-
-    /// Waits for the next answer: whether there was one.
-    pub fn next(&mut self) -> Result<bool> {
-        let Ok(line) = self.lines.recv() else { return Ok(false) };
-        self.hear(&line?)?;
-        Ok(true)
-    }
-
-    /// The answers that are there already.
-    pub fn so_far(&mut self) -> Result<&[Answer]> {
-        while let Ok(line) = self.lines.try_recv() {
-            self.hear(&line?)?;
-        }
-        Ok(&self.answers)
-    }
-
-    fn hear(&mut self, line: &str) -> Result<()> {
-        self.answers.push(serde_json::from_str(line).with_context(|| format!("an answer: {line}"))?);
-        Ok(())
-    }
-
-    /// Every answer, once the guest has given the last.
-    pub fn end(mut self, scope: Scope) -> Result<Probed> {
-        while self.next()? {}
-        let status = self.child.wait()?;
-        if !status.success() {
-            let last = self.answers.last().map_or("none", |answer| &answer.id);
-            let complaints = self.complaints.join().unwrap_or_default();
-            bail!(
-                "the guest ended after {} of {} answers (last: {last}): {complaints}",
-                self.answers.len(),
-                self.asked
-            );
-        }
-        Ok(Probed { scope, answers: self.answers, asked: self.asked, unheard: false })
     }
 }

@@ -2,7 +2,6 @@
 
 use super::ground::Guest;
 use super::questions::WITNESSES;
-use super::report::word;
 use super::verdict::Judged;
 use anyhow::Result;
 use bottle::verify::judge::Verdict;
@@ -97,7 +96,7 @@ fn summary(html: &mut String, judged: &[&Judged]) -> Result<()> {
     );
     for j in judged {
         let must = if j.as_it_must { "<td class=good>yes" } else { "<td class=bad>no" };
-        let (name, verdict) = (j.subject.name(), word(j.verdict));
+        let (name, verdict) = (j.subject.name(), j.verdict.word());
         write!(
             html,
             "<tr><td>{name}<td class={verdict}>{verdict}{must}<td>{}<td>{:.1}</tr>",
@@ -203,7 +202,7 @@ fn details(html: &mut String, j: &Judged) -> Result<()> {
         "<details{open}><summary>{} <small>in {}</small> <b class={v}>{v}</b></summary>",
         j.subject.name(),
         j.guest.name(),
-        v = word(j.verdict)
+        v = j.verdict.word()
     )?;
     for (title, items) in [
         ("reached", &j.leaks),

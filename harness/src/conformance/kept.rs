@@ -1,13 +1,14 @@
 //! bottle as a user runs it: left alone, with a guest whose root does everything by hand, and with
 //! a part of it killed during the sweep.
 
-use super::ground::{Ground, Talk};
+use super::ground::Ground;
 use super::questions::{self, RAW, WITNESS_HOST, WITNESSES};
 use super::subject::Probed;
 use super::world::{WITNESS_PORT, World, canaries};
 use anyhow::{Context, Result, ensure};
 use bottle::verify::questions::Questions;
 use bottle::verify::scope::{Breadth, Scope};
+use bottle::verify::talk::Talk;
 use bottle_core::plan::Plan;
 use bottle_core::smolfile::HELPER;
 use bottle_guest::probe::Attempt;
@@ -75,7 +76,7 @@ pub fn bottle(ground: &Ground, world: &World) -> Result<Probed> {
     let neighbour = Up::new(&beside, NEIGHBOUR, "")?;
     let canary = format!(
         "setsid {HELPER} canary --port {NEIGHBOUR_PORT} --say 'canary {} neighbour' < /dev/null > /dev/null 2>&1 &",
-        world.nonce
+        world.nonce()
     );
     neighbour.says(&["exec", "--", "sh", "-c", &canary])?;
     let its = neighbour.plan()?;
@@ -88,7 +89,7 @@ pub fn bottle(ground: &Ground, world: &World) -> Result<Probed> {
     world.put_file(&ground.state().join(SLUG))?;
     let mut questions = Questions::default();
     questions.ask(WITNESSES[0], questions::witness(&plan));
-    questions.all(&scope, &canaries(), &world.nonce);
+    questions.all(&scope, &canaries(), world.nonce());
     for (what, address, port) in
         [("guest", its.subnet.guest(), NEIGHBOUR_PORT), ("door", its.subnet.proxy(), its.doors.pipelock())]
     {
@@ -104,7 +105,8 @@ pub fn bottle(ground: &Ground, world: &World) -> Result<Probed> {
     }
     questions.ask(RAW, questions::raw(&plan));
     questions.ask(WITNESSES[1], questions::witness(&plan));
-    Talk::begin(ground.bottle(&project, &["run", "--", HELPER, "probe"])?, questions)?.end(scope)
+    let guest = ground.bottle(&project, &["run", "--", HELPER, "probe"])?;
+    Probed::by(Talk::begin(guest, questions)?, scope)
 }
 
 /// Root kills the helper, writes frames itself, makes a link with another guest's address, and at
@@ -115,7 +117,7 @@ pub fn by_hand(ground: &Ground, world: &World) -> Result<Probed> {
     let scope = Scope::of(&plan, world.sample(), ground.is_real());
     let mut first = Questions::default();
     first.ask(WITNESSES[0], questions::witness(&plan));
-    let mut probed = up.ask(&[HELPER], first)?.end(scope.clone())?;
+    let mut probed = Probed::by(up.ask(&[HELPER], first)?, scope.clone())?;
 
     let kill = "for exe in /proc/[0-9]*/exe; do case $(readlink $exe) in */bottle-guest) pid=${exe#/proc/}; kill -9 ${pid%/exe};; esac; done; :";
     up.says(&["exec", "--", "sh", "-c", kill])?;
@@ -123,13 +125,13 @@ pub fn by_hand(ground: &Ground, world: &World) -> Result<Probed> {
     raw.ask(RAW, questions::raw(&plan));
     let other = plan.subnet.octet() % 254 + 1;
     let mut spoofed = Questions::default();
-    spoofed.all(&scope, &canaries(), &world.nonce);
+    spoofed.all(&scope, &canaries(), world.nonce());
     let mut last = Questions::default();
     last.ask(WITNESSES[1], questions::witness(&plan));
     let (spoofer, own) = (link(other), link(plan.subnet.octet()));
     for (program, questions) in [(&[HELPER.to_owned()][..], raw), (&spoofer, spoofed), (&own, last)] {
         let program: Vec<&str> = program.iter().map(String::as_str).collect();
-        let more = up.ask(&program, questions)?.end(scope.clone())?;
+        let more = Probed::by(up.ask(&program, questions)?, scope.clone())?;
         probed.answers.extend(more.answers);
         probed.asked += more.asked;
     }
@@ -154,7 +156,7 @@ pub fn fault(fault: Fault, ground: &Ground, world: &World) -> Result<Probed> {
         Fault::Sidecar => format!(
             "[pipelock]\ncommand = [\"{}\", \"witness\", \"--port\", \"{{port}}\", \"--nonce\", \"{}\"]\n",
             ground.program("bottle-harness")?.display(),
-            world.nonce
+            world.nonce()
         ),
         _ => egress(),
     };
@@ -164,11 +166,11 @@ pub fn fault(fault: Fault, ground: &Ground, world: &World) -> Result<Probed> {
     let breadth = if ground.is_real() { world.sample() } else { Breadth::Every };
     let scope = Scope::of(&plan, breadth, ground.is_real());
     let mut questions = Questions::default();
-    questions.ask(WITNESSES[0], questions::witness_in_time(&plan, &world.nonce));
-    questions.all(&scope, &canaries(), &world.nonce);
-    questions.ask(WITNESSES[1], questions::witness_in_time(&plan, &world.nonce));
+    questions.ask(WITNESSES[0], questions::witness_in_time(&plan, world.nonce()));
+    questions.all(&scope, &canaries(), world.nonce());
+    questions.ask(WITNESSES[1], questions::witness_in_time(&plan, world.nonce()));
     let mut talk = up.ask(&[HELPER], questions)?;
-    ensure!(talk.next()?, "the first witness did not answer");
+    ensure!(talk.hear_next()?, "the first witness did not answer");
     // The sweep is under way.
     thread::sleep(Duration::from_millis(100));
     let status: serde_json::Value = serde_json::from_str(&up.says(&["status", "--json"])?)?;
@@ -185,7 +187,7 @@ pub fn fault(fault: Fault, ground: &Ground, world: &World) -> Result<Probed> {
         thread::sleep(Duration::from_millis(500));
         up.says(&["up"])?;
     }
-    talk.end(scope)
+    Probed::by(talk, scope)
 }
 
 /// A process with this name, somewhere below another.

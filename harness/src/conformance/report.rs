@@ -33,7 +33,7 @@ pub fn row(judged: &Judged) -> String {
     format!(
         "{:<15} {:<14} {:>8} {:>7.1}  {}",
         judged.subject.name(),
-        word(judged.verdict),
+        judged.verdict.word(),
         judged.attempts,
         judged.seconds,
         notes.join("; ")
@@ -42,15 +42,6 @@ pub fn row(judged: &Judged) -> String {
 
 fn more(count: usize) -> String {
     if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() }
-}
-
-/// A verdict in one word.
-pub fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Isolated => "isolated",
-        Verdict::Leaks => "leaks",
-        Verdict::Inconclusive => "inconclusive",
-    }
 }
 
 /// Writes `report.json` and `report.html`.

@@ -1,11 +1,12 @@
 //! smolvm's own networks, as its own command makes them: controls, which must be found leaking.
 
-use super::ground::{Ground, Talk};
+use super::ground::Ground;
 use super::subject::Probed;
 use super::world::{World, canaries};
 use anyhow::{Context, Result};
 use bottle::verify::questions::Questions;
 use bottle::verify::scope::Scope;
+use bottle::verify::talk::Talk;
 use bottle_core::smolfile::HELPER;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -32,8 +33,8 @@ pub fn probe(network: &[&str], ground: &Ground, world: &World) -> Result<Probed>
         machine: true,
     };
     let mut questions = Questions::default();
-    questions.all(&scope, &canaries(), &world.nonce);
-    let mut probed = Talk::begin(guest, questions)?.end(scope)?;
+    questions.all(&scope, &canaries(), world.nonce());
+    let mut probed = Probed::by(Talk::begin(guest, questions)?, scope)?;
     probed.unheard = true;
     Ok(probed)
 }

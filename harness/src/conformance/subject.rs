@@ -5,6 +5,7 @@ use super::world::World;
 use super::{built, kept, stock};
 use anyhow::Result;
 use bottle::verify::scope::Scope;
+use bottle::verify::talk::Talk;
 use bottle_guest::probe::Answer;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,14 @@ pub struct Probed {
     pub asked: usize,
     /// Whether a guest has no door that could answer as a witness.
     pub unheard: bool,
+}
+
+impl Probed {
+    /// Hears a guest to the end.
+    pub fn by(talk: Talk, scope: Scope) -> Result<Self> {
+        let asked = talk.asked();
+        Ok(Self { scope, answers: talk.end()?, asked, unheard: false })
+    }
 }
 
 impl Subject {

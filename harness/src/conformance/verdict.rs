@@ -73,25 +73,15 @@ pub fn judge(
         Err(error) => return Judged::inconclusive(subject, guest, format!("{error:#}")),
     };
     let asked = probed.answers.iter().filter(|answer| !WITNESSES.contains(&answer.id.as_str()));
-    let mut findings = judge::read(asked, &probed.scope, &world.nonce);
-    for (canary, seen) in world.seen() {
-        let first = seen.first().cloned().unwrap_or_default();
-        findings.leaks.insert(format!("canary {canary} was reached {} times (first: {first})", seen.len()));
-    }
+    let mut findings = judge::read(asked, &probed.scope, world.nonce());
+    findings.leaks.extend(world.leaks());
     if subject.has_guard() {
-        findings
-            .leaks
-            .extend(findings.services.drain(..).map(|service| format!("{service} took a connection")));
+        findings.behind_a_guard();
     }
     let raw_silence: usize =
         probed.answers.iter().filter(|answer| answer.id == RAW).map(|answer| answer.silent).sum();
-    let why = inconclusive(&probed, &world.nonce);
-    let verdict = match (&why, findings.leaks.is_empty()) {
-        // What was reached was reached, whatever else went wrong.
-        (_, false) => Verdict::Leaks,
-        (Some(_), true) => Verdict::Inconclusive,
-        (None, true) => Verdict::Isolated,
-    };
+    let why = inconclusive(&probed, world.nonce());
+    let verdict = Verdict::of(&findings, why.as_deref());
     let wanted = if subject.must_be_isolated() { Verdict::Isolated } else { Verdict::Leaks };
     let hangs = findings.hangs - raw_silence;
     Judged {
@@ -113,19 +103,12 @@ pub fn judge(
 }
 
 fn inconclusive(probed: &Probed, nonce: &str) -> Option<String> {
-    if probed.answers.len() != probed.asked {
-        return Some(format!("{} of {} probes were answered", probed.answers.len(), probed.asked));
+    let witnesses = if probed.unheard { &[][..] } else { &WITNESSES };
+    if let Some(why) = judge::doubt(&probed.answers, probed.asked, witnesses, nonce) {
+        return Some(why);
     }
     if probed.unheard {
         return Some("there is no door that could answer as a witness".to_owned());
-    }
-    for witness in WITNESSES {
-        let spoke = |answer: &Answer| {
-            answer.id == witness && answer.said.iter().any(|(_, said)| said.contains(nonce))
-        };
-        if !probed.answers.iter().any(spoke) {
-            return Some(format!("the {witness} did not answer"));
-        }
     }
     let raw = probed.answers.iter().find(|answer| answer.id == RAW)?;
     (raw.failed > 0 && raw.said.is_empty()).then(|| format!("raw frames could not be written: {}", raw.error))

@@ -1,10 +1,10 @@
 //! The world: canaries on everything that a guest might reach.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
+use bottle::verify::canaries::Canaries;
 use bottle::verify::questions::Questions;
 use bottle::verify::scope::{Breadth, Canary};
 use bottle_guest::probe::Attempt;
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -13,7 +13,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -47,14 +46,9 @@ pub fn canaries() -> Vec<Canary> {
     CANARIES.into_iter().filter_map(known).collect()
 }
 
-/// What canaries saw, by name.
-type Seen = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
-
 /// Canaries, in a network namespace of the harness's own.
 pub struct World {
-    /// This run's number, which every canary says. Only bytes that carry it prove reach.
-    pub nonce: String,
-    seen: Seen,
+    canaries: Canaries,
     /// The name of the abstract Unix socket among the canaries.
     pub abstract_socket: String,
     /// Where the Unix socket with a path and the file among the canaries are.
@@ -66,46 +60,39 @@ pub struct World {
 impl World {
     /// Puts the canaries up.
     pub fn new() -> Result<Self> {
-        let mut random = [0; 12];
-        fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let nonce: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let placed = Canaries::new()?;
         ip(&["link", "set", "lo", "up"])?;
         for (_, address) in ADDRESSES {
             ip(&["addr", "add", &format!("{address}/32"), "dev", "lo"])?;
         }
         let _resolver = own_resolver()?;
-        let seen = Seen::default();
         for Canary { name, address } in canaries() {
-            tcp_canary(&name, address, &nonce, &seen)?;
-            udp_canary(&name, address, &nonce, &seen)?;
+            placed.listen(&name, address)?;
         }
-        resolver_canary(&seen)?;
-        tcp_witness(&nonce)?;
+        resolver_canary(&placed)?;
+        tcp_witness(placed.nonce())?;
         let files = tempfile::Builder::new().prefix("bottle-canary-").tempdir()?;
         // For every user of this host: that a guest cannot read it must be no question of modes.
         fs::set_permissions(files.path(), fs::Permissions::from_mode(0o755))?;
-        fs::write(files.path().join(FILE), format!("canary {nonce} file\n"))?;
-        let abstract_socket = format!("bottle-canary-{nonce}");
+        fs::write(files.path().join(FILE), placed.says("file"))?;
+        let abstract_socket = format!("bottle-canary-{}", placed.nonce());
         let hidden = UnixAddress::from_abstract_name(&abstract_socket)?;
-        unix_canary("abstract socket", UnixListener::bind_addr(&hidden)?, &nonce, &seen);
-        unix_canary("socket", UnixListener::bind(files.path().join(SOCKET))?, &nonce, &seen);
-        let world = Self { nonce, seen, abstract_socket, files, _resolver };
-        world.check()?;
-        world.forget();
-        Ok(world)
+        placed.listen_unix("abstract socket", UnixListener::bind_addr(&hidden)?);
+        placed.listen_unix("socket", UnixListener::bind(files.path().join(SOCKET))?);
+        placed.heard("abstract socket", UnixStream::connect_addr(&hidden)?)?;
+        placed.heard("socket", UnixStream::connect(files.path().join(SOCKET))?)?;
+        placed.check(&canaries())?;
+        Ok(Self { canaries: placed, abstract_socket, files, _resolver })
     }
 
-    /// That a guest was not answered means something only if the canaries answer.
-    fn check(&self) -> Result<()> {
-        for Canary { name, address } in canaries() {
-            let said = says(TcpStream::connect(address)?)?;
-            ensure!(said.contains(&self.nonce), "the canary {name} is silent");
-        }
-        let hidden = UnixStream::connect_addr(&UnixAddress::from_abstract_name(&self.abstract_socket)?)?;
-        ensure!(says(hidden)?.contains(&self.nonce), "the canary on the abstract socket is silent");
-        let open = UnixStream::connect(self.files.path().join(SOCKET))?;
-        ensure!(says(open)?.contains(&self.nonce), "the canary on the socket is silent");
-        Ok(())
+    /// This run's number, which every canary says.
+    pub fn nonce(&self) -> &str {
+        self.canaries.nonce()
+    }
+
+    /// What canaries saw.
+    pub fn leaks(&self) -> Vec<String> {
+        self.canaries.leaks()
     }
 
     /// Asks a guest for the canaries that are no addresses.
@@ -137,37 +124,11 @@ impl World {
         ports.dedup();
         Breadth::Sample(ports)
     }
-
-    /// Forgets what canaries saw so far.
-    pub fn forget(&self) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    /// What canaries saw.
-    pub fn seen(&self) -> BTreeMap<String, Vec<String>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
 /// The file among the canaries, and the socket.
 const FILE: &str = "canary";
 const SOCKET: &str = "canary.sock";
-
-fn says(mut stream: impl Read) -> Result<String> {
-    let mut buffer = [0; 256];
-    let read = stream.read(&mut buffer)?;
-    Ok(String::from_utf8_lossy(&buffer[..read]).into_owned())
-}
-
-fn unix_canary(name: &'static str, listener: UnixListener, nonce: &str, seen: &Seen) {
-    let (said, seen) = (format!("canary {nonce} {name}\n"), Arc::clone(seen));
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            note(&seen, name, "unix".to_owned());
-            let _ = stream.write_all(said.as_bytes());
-        }
-    });
-}
 
 fn ip(words: &[&str]) -> Result<()> {
     let output = Command::new("ip").args(words).output().context("ip")?;
@@ -188,48 +149,15 @@ fn own_resolver() -> Result<tempfile::NamedTempFile> {
     Ok(file)
 }
 
-fn note(seen: &Seen, name: &str, what: String) {
-    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let list = seen.entry(name.to_owned()).or_default();
-    if list.len() < 100 {
-        list.push(what);
-    }
-}
-
-fn tcp_canary(name: &str, address: SocketAddr, nonce: &str, seen: &Seen) -> Result<()> {
-    let listener = TcpListener::bind(address).with_context(|| format!("{name} at {address}"))?;
-    let (name, said, seen) = (name.to_owned(), format!("canary {nonce} {name}\n"), Arc::clone(seen));
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            note(&seen, &name, "tcp".to_owned());
-            let _ = stream.write_all(said.as_bytes());
-        }
-    });
-    Ok(())
-}
-
-fn udp_canary(name: &str, address: SocketAddr, nonce: &str, seen: &Seen) -> Result<()> {
-    let socket = UdpSocket::bind(address).with_context(|| format!("{name} at {address}"))?;
-    let (name, said, seen) = (name.to_owned(), format!("canary {nonce} {name}\n"), Arc::clone(seen));
-    thread::spawn(move || {
-        let mut buffer = [0; 2048];
-        while let Ok((_, from)) = socket.recv_from(&mut buffer) {
-            note(&seen, &name, "udp".to_owned());
-            let _ = socket.send_to(said.as_bytes(), from);
-        }
-    });
-    Ok(())
-}
-
 /// The host's resolver: records each question and answers that there is no such name.
-fn resolver_canary(seen: &Seen) -> Result<()> {
+fn resolver_canary(canaries: &Canaries) -> Result<()> {
     let here = SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 53);
     let (udp, tcp) = (UdpSocket::bind(here)?, TcpListener::bind(here)?);
-    let (udp_seen, tcp_seen) = (Arc::clone(seen), Arc::clone(seen));
+    let (by_udp, by_tcp) = (canaries.clone(), canaries.clone());
     thread::spawn(move || {
         let mut buffer = [0; 2048];
         while let Ok((read, from)) = udp.recv_from(&mut buffer) {
-            note(&udp_seen, "resolver", format!("udp {}", name_in(&buffer[..read])));
+            by_udp.note("resolver", format!("udp {}", name_in(&buffer[..read])));
             let _ = udp.send_to(&no_such_name(&buffer[..read]), from);
         }
     });
@@ -238,11 +166,7 @@ fn resolver_canary(seen: &Seen) -> Result<()> {
             let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
             let mut buffer = [0; 2048];
             let read = stream.read(&mut buffer).unwrap_or(0);
-            note(
-                &tcp_seen,
-                "resolver",
-                format!("tcp {}", name_in(buffer[..read].get(2..).unwrap_or_default())),
-            );
+            by_tcp.note("resolver", format!("tcp {}", name_in(buffer[..read].get(2..).unwrap_or_default())));
         }
     });
     Ok(())

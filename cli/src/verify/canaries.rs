@@ -1,0 +1,143 @@
+//! Canaries: things on the host that answer with this run's number, and that no guest may reach.
+
+use super::scope::Canary;
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// The most visits that are kept of one canary: a guest can make as many as it likes.
+const KEPT: usize = 100;
+/// How often another port is tried for a canary that may have any: TCP's may be taken for UDP.
+const TRIES: u32 = 20;
+
+/// The canaries of one run. They answer for as long as the process lives.
+#[derive(Clone, Debug)]
+pub struct Canaries {
+    nonce: Arc<str>,
+    seen: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+}
+
+impl Canaries {
+    /// None yet, and the number that all of them will say.
+    ///
+    /// # Errors
+    /// Where the host has no random bytes.
+    pub fn new() -> Result<Self> {
+        let mut random = [0; 12];
+        File::open("/dev/urandom")
+            .and_then(|mut file| file.read_exact(&mut random))
+            .context("/dev/urandom")?;
+        let nonce: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { nonce: nonce.into(), seen: Arc::default() })
+    }
+
+    /// This run's number. Only bytes that carry it prove reach.
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// What the canary of this name says.
+    pub fn says(&self, name: &str) -> String {
+        format!("canary {} {name}\n", self.nonce)
+    }
+
+    /// Puts one on TCP and UDP. Port 0 means any.
+    ///
+    /// # Errors
+    /// Where the address or the port cannot be had.
+    pub fn listen(&self, name: &str, address: SocketAddr) -> Result<Canary> {
+        let mut tries = 0;
+        let (tcp, udp) = loop {
+            tries += 1;
+            let tcp = TcpListener::bind(address).with_context(|| format!("{name} at {address}"))?;
+            match UdpSocket::bind(tcp.local_addr()?) {
+                Ok(udp) => break (tcp, udp),
+                Err(_) if address.port() == 0 && tries < TRIES => {}
+                Err(error) => return Err(error).with_context(|| format!("{name} at {address}")),
+            }
+        };
+        let address = tcp.local_addr()?;
+        let (canaries, of) = (self.clone(), name.to_owned());
+        thread::spawn(move || {
+            for mut stream in tcp.incoming().flatten() {
+                canaries.note(&of, "tcp".to_owned());
+                let _ = stream.write_all(canaries.says(&of).as_bytes());
+            }
+        });
+        let (canaries, of) = (self.clone(), name.to_owned());
+        thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while let Ok((_, from)) = udp.recv_from(&mut buffer) {
+                canaries.note(&of, "udp".to_owned());
+                let _ = udp.send_to(canaries.says(&of).as_bytes(), from);
+            }
+        });
+        Ok(Canary { name: name.to_owned(), address })
+    }
+
+    /// Puts one on a Unix socket.
+    pub fn listen_unix(&self, name: &'static str, listener: UnixListener) {
+        let canaries = self.clone();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                canaries.note(name, "unix".to_owned());
+                let _ = stream.write_all(canaries.says(name).as_bytes());
+            }
+        });
+    }
+
+    /// That a guest was not answered means something only if these answer. What they see of this
+    /// is forgotten.
+    ///
+    /// # Errors
+    /// Where one of them is silent.
+    pub fn check(&self, canaries: &[Canary]) -> Result<()> {
+        for Canary { name, address } in canaries {
+            self.heard(name, TcpStream::connect(address)?)?;
+        }
+        self.forget();
+        Ok(())
+    }
+
+    /// Whether the canary at the other end says this run's number.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn heard(&self, name: &str, mut stream: impl Read) -> Result<()> {
+        let mut buffer = [0; 256];
+        let read = stream.read(&mut buffer)?;
+        let said = String::from_utf8_lossy(&buffer[..read]);
+        ensure!(said.contains(self.nonce()), "the canary {name} is silent");
+        Ok(())
+    }
+
+    /// Notes what came to a canary.
+    pub fn note(&self, name: &str, what: String) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = seen.entry(name.to_owned()).or_default();
+        if list.len() < KEPT {
+            list.push(what);
+        }
+    }
+
+    /// Forgets what canaries saw so far.
+    pub fn forget(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// What canaries saw, by name, as leaks.
+    pub fn leaks(&self) -> Vec<String> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter()
+            .filter_map(|(name, visits)| {
+                let first = visits.first()?;
+                Some(format!("canary {name} was reached {} times (first: {first})", visits.len()))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! Upstreams that many people have: what their origins are, and what programs call them.
+
+use super::Upstream;
+use super::names::InvalidUpstream;
+use super::secret::{Secret, SecretSource};
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use core::str::FromStr;
+use serde::{Deserialize, Serialize};
+
+/// An upstream by its name: `preset = "anthropic"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Preset {
+    /// Anthropic's API, as its SDKs and Claude Code read `ANTHROPIC_BASE_URL`.
+    Anthropic,
+    /// OpenAI's API, as its SDKs read `OPENAI_BASE_URL`.
+    OpenAi,
+    /// GitHub's REST API. Actions call its address `GITHUB_API_URL`.
+    GitHub,
+}
+
+/// What a preset is made of.
+struct Parts {
+    name: &'static str,
+    path: &'static str,
+    origin: &'static str,
+    header: &'static str,
+    prefix: &'static str,
+    key: &'static str,
+    variable: &'static str,
+    suffix: &'static str,
+}
+
+impl Preset {
+    /// Every preset there is.
+    pub const ALL: [Self; 3] = [Self::Anthropic, Self::OpenAi, Self::GitHub];
+
+    const fn parts(self) -> Parts {
+        match self {
+            Self::Anthropic => Parts {
+                name: "anthropic",
+                path: "/anthropic",
+                origin: "https://api.anthropic.com",
+                header: "x-api-key",
+                prefix: "",
+                key: "ANTHROPIC_API_KEY",
+                variable: "ANTHROPIC_BASE_URL",
+                suffix: "",
+            },
+            Self::OpenAi => Parts {
+                name: "openai",
+                path: "/openai",
+                origin: "https://api.openai.com",
+                header: "authorization",
+                prefix: "Bearer ",
+                key: "OPENAI_API_KEY",
+                variable: "OPENAI_BASE_URL",
+                suffix: "/v1",
+            },
+            Self::GitHub => Parts {
+                name: "github",
+                path: "/github",
+                origin: "https://api.github.com",
+                header: "authorization",
+                prefix: "Bearer ",
+                key: "GITHUB_TOKEN",
+                variable: "GITHUB_API_URL",
+                suffix: "",
+            },
+        }
+    }
+
+    /// The name that configuration uses.
+    pub const fn name(self) -> &'static str {
+        self.parts().name
+    }
+
+    /// The upstream.
+    ///
+    /// # Errors
+    /// Never: a test makes each of them.
+    pub fn upstream(self) -> Result<Upstream, InvalidUpstream> {
+        let parts = self.parts();
+        let name = |text: &str| text.parse().map_err(|_| InvalidUpstream::Preset(parts.name.to_owned()));
+        let secret = Secret { source: SecretSource::Env(name(parts.key)?), prefix: parts.prefix.to_owned() };
+        Ok(Upstream {
+            path: parts.path.parse()?,
+            origin: parts.origin.parse()?,
+            headers: BTreeMap::from([(parts.header.parse()?, secret)]),
+            variables: BTreeMap::from([(name(parts.variable)?, parts.suffix.to_owned())]),
+        })
+    }
+}
+
+impl FromStr for Preset {
+    type Err = InvalidUpstream;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUpstream> {
+        let found = Self::ALL.into_iter().find(|preset| preset.name() == text);
+        found.ok_or_else(|| InvalidUpstream::Preset(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Preset {
+    type Error = InvalidUpstream;
+
+    fn try_from(text: String) -> Result<Self, InvalidUpstream> {
+        text.parse()
+    }
+}
+
+impl From<Preset> for String {
+    fn from(preset: Preset) -> Self {
+        preset.name().to_owned()
+    }
+}
