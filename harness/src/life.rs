@@ -100,6 +100,15 @@ impl<'p> Life<'p> {
         claim("the workspace is there", self.guest("pwd; cat file")?, "/workspace\nfrom the host\n[0]")?;
         claim("the proxy is reached", self.guest(network)?, reached)?;
         claim("it is listed", self.state()?, "running")?;
+        let verified = self.bottle(&["--quiet", "verify"])?;
+        let verified = String::from_utf8_lossy(&verified.stdout).into_owned();
+        let sentence = verified.lines().last().and_then(|line| line.split(';').next()).unwrap_or_default();
+        let wanted = "life: isolated: nothing answers but the doors (proxy.internal:";
+        claim(
+            "`bottle verify` finds it isolated",
+            sentence.get(..wanted.len()).unwrap_or(&verified),
+            wanted,
+        )?;
         claim("its memory is marked", self.guest("touch /tmp/mark")?, "[0]")?;
 
         let status: serde_json::Value = serde_json::from_slice(&self.bottle(&["status", "--json"])?.stdout)?;

@@ -25,6 +25,34 @@ fn a_bad_file_is_refused_with_file_line_and_key() {
         ("[supervise]\nport = 1\n", "bottle.toml:2:1: unknown field `port`"),
         ("[workspace]\nmode = \"sideways\"\n", "bottle.toml:2:8: unknown variant `sideways`"),
         ("slug = \"t\n", "bottle.toml:1:"),
+        (
+            "[[upstream]]\npath = \"/a\"\norigin = \"http://a.test\"\n",
+            "bottle.toml:3:10: \"http://a.test\" is no https origin",
+        ),
+        ("[[upstream]]\npath = \"a\"\n", "bottle.toml:2:8: \"a\" is no path like"),
+        ("[[upstream]]\npath = \"/a\"\n", "bottle.toml:1:1: an upstream has an https origin, or a preset"),
+        ("[[upstream]]\norigin = \"https://a.test\"\n", "bottle.toml:1:1: an upstream has a path"),
+        ("[[upstream]]\npreset = \"gopher\"\n", "bottle.toml:2:10: \"gopher\" is no preset"),
+        (
+            "[[upstream]]\npreset = \"github\"\nheaders = { host = { from_env = \"A\" } }\n",
+            "\"host\" is set by the proxy itself",
+        ),
+        (
+            "[[upstream]]\npreset = \"github\"\nheaders = { x-key = { value = \"s\" } }\n",
+            "unknown field `value`",
+        ),
+        (
+            "[[upstream]]\npreset = \"github\"\nheaders = { x-key = { prefix = \"s\" } }\n",
+            "a secret has one of from_env",
+        ),
+        (
+            "[[upstream]]\npreset = \"github\"\n[[upstream]]\npreset = \"github\"\n",
+            "two upstreams have the path /github",
+        ),
+        (
+            "[guest.env]\nGITHUB_API_URL = \"x\"\n[[upstream]]\npreset = \"github\"\n",
+            "GITHUB_API_URL is set twice",
+        ),
     ] {
         let world = World::with(config);
         for command in [&["plan"][..], &["up"], &["run", "--", "true"]] {

@@ -142,6 +142,8 @@ fn ip(words: &[&str]) -> Result<()> {
 fn own_resolver() -> Result<tempfile::NamedTempFile> {
     let file = tempfile::Builder::new().prefix("bottle-resolv-").tempfile()?;
     fs::write(file.path(), "nameserver 127.0.0.1\n")?;
+    // smolvm's machine runs as a user of its own, and asks the resolver that it can read of.
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))?;
     let status = Command::new("mount").arg("--bind").arg(file.path()).arg("/etc/resolv.conf").status()?;
     if !status.success() {
         bail!("the world cannot have a resolver of its own");
