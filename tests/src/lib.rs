@@ -1,5 +1,7 @@
 //! What the tests of the command share: a room with stand-in guests, and `bottle` in it.
 
+pub mod secure;
+
 use assert_cmd::Command;
 use bottle_harness::page::Page;
 use bottle_harness::place::Place;

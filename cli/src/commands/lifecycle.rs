@@ -47,33 +47,56 @@ pub fn up(context: &Context, slug: Option<Slug>) -> Outcome {
         )
         .help("choose another name for the bottle"));
     }
+    let files = stage::Files::of(&folder);
     stage::write(&folder, &resolved, &tools.network)?;
     if machine.as_ref().is_some_and(Machine::is_running) && unchanged {
         context.progress(&format!("{slug} runs without a keeper: giving it a new one"));
         if resume(&tools.smolvm, &folder, &resolved).is_ok() {
+            files.keep();
             context.progress(&format!("{slug} is up"));
             return Ok(());
         }
     }
     context.progress(&format!("starting {slug}"));
-    match machine {
-        // smolvm keeps what the machine was created with, so a changed plan needs a new machine.
-        Some(machine) if !unchanged => {
-            context.progress("its configuration has changed: making its machine anew");
-            tools.smolvm.delete(&machine.name)?;
-            create(&tools.smolvm, &folder)?;
-        }
-        Some(machine) if machine.is_running() => tools.smolvm.stop(&slug)?,
-        Some(_) => {}
-        None => create(&tools.smolvm, &folder)?,
+    let before = match machine {
+        None => Before::Nothing,
+        Some(machine) if unchanged => Before::Same(machine),
+        Some(machine) => Before::Another(machine),
+    };
+    let began = start(&tools.smolvm, &folder, &resolved, &before, &|what| context.progress(what));
+    // What was there before stays, with its disk; a bottle that never was leaves nothing.
+    if began.is_err() && matches!(before, Before::Nothing) {
+        let _ = tools.smolvm.delete(&slug.machine_name());
+    } else {
+        files.keep();
     }
-    start(&tools.smolvm, &folder, &resolved)?;
+    began?;
     context.progress(&format!("{slug} is up; `bottle shell {slug}` enters it"));
     Ok(())
 }
 
-fn create(smolvm: &Smolvm, folder: &Folder) -> Outcome {
-    smolvm.create(folder.slug(), &folder.smolfile(), &folder.guest_socket())
+/// The machine that was there before a start.
+enum Before {
+    Nothing,
+    Same(Machine),
+    /// smolvm keeps what a machine was created with, so a changed plan needs a new one.
+    Another(Machine),
+}
+
+impl Before {
+    fn ready(&self, smolvm: &Smolvm, folder: &Folder, progress: &dyn Fn(&str)) -> Outcome {
+        let create = || smolvm.create(folder.slug(), &folder.smolfile(), &folder.guest_socket());
+        match self {
+            Self::Nothing => create(),
+            Self::Same(machine) if machine.is_running() => smolvm.stop(folder.slug()),
+            Self::Same(_) => Ok(()),
+            Self::Another(machine) => {
+                progress("its configuration has changed: making its machine anew");
+                smolvm.delete(&machine.name)?;
+                create()
+            }
+        }
+    }
 }
 
 /// How long a helper that is still there may take to find its new keeper.
@@ -92,9 +115,16 @@ fn resume(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
 }
 
 /// Starts the keeper, the machine, and the helper in it. What fails is taken down again.
-fn start(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
+fn start(
+    smolvm: &Smolvm,
+    folder: &Folder,
+    resolved: &Resolved,
+    before: &Before,
+    progress: &dyn Fn(&str),
+) -> Outcome {
     let slug = folder.slug();
     let keeper = keeper::launch(folder)?;
+    before.ready(smolvm, folder, progress)?;
     let begun = smolvm.start(slug).and_then(|()| connect(smolvm, folder, resolved));
     if let Err(failure) = begun {
         let _ = smolvm.stop(slug);

@@ -44,7 +44,7 @@ pub fn run(context: &Context, name: Option<Slug>, extra: &Extra, command: &[Stri
             .help(format!("use it with `bottle exec {slug}`, remove it with `bottle rm {slug}`, or choose another with --name")));
     }
     let resolved = resolve(&slug, &config, tools.network.dialect, &folder)?;
-    let gone = Gone(&folder);
+    let files = stage::Files::of(&folder);
     stage::write(&folder, &resolved, &tools.network)?;
     let keeper = keeper::launch(&folder)?;
     context.progress(&format!("starting {slug}"));
@@ -56,7 +56,7 @@ pub fn run(context: &Context, name: Option<Slug>, extra: &Extra, command: &[Stri
         Ok(control::Answer::Status(status)) if status.guest_seen
     );
     drop(keeper);
-    drop(gone);
+    drop(files);
     match ended? {
         Ended::Signal(signal) => Ok(ExitCode::from(128_u8.saturating_add(signal))),
         Ended::Status(status) if connected || status.success() => Ok(exit_code(status)),
@@ -78,20 +78,6 @@ impl Extra {
             config.egress.allow_private.push(pattern);
         }
         Ok(())
-    }
-}
-
-/// Removes a bottle's files, however its run ends.
-struct Gone<'f>(&'f Folder);
-
-impl Drop for Gone<'_> {
-    fn drop(&mut self) {
-        // The log stays: it is what a person looks at afterwards.
-        let _ = self.0.remove_runtime();
-        for file in [self.0.plan(), self.0.sidecars(), self.0.smolfile()] {
-            let _ = std::fs::remove_file(file);
-        }
-        let _ = std::fs::remove_dir_all(self.0.jail());
     }
 }
 

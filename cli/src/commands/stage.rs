@@ -19,6 +19,33 @@ pub struct Rendered {
     pub gvproxy: String,
 }
 
+/// What a bottle starts from, on disk. It is removed with the value, unless it is kept.
+pub struct Files<'f>(Option<&'f Folder>);
+
+impl<'f> Files<'f> {
+    /// Those of this bottle, written or not.
+    pub fn of(folder: &'f Folder) -> Self {
+        Self(Some(folder))
+    }
+
+    /// Leaves them where they are.
+    pub fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Files<'_> {
+    fn drop(&mut self) {
+        let Some(folder) = self.0 else { return };
+        // The log stays: it is what a person looks at afterwards.
+        let _ = folder.remove_runtime();
+        for file in [folder.plan(), folder.sidecars(), folder.smolfile()] {
+            let _ = fs::remove_file(file);
+        }
+        let _ = fs::remove_dir_all(folder.jail());
+    }
+}
+
 /// Renders what smolvm and gvproxy read. Touches nothing.
 pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
     let helper_dir: MountPath = folder

@@ -76,6 +76,10 @@ pub async fn ask(proxy: &Arc<Proxy>, mut request: Request<Incoming>) -> Response
         return nowhere(proxy, &what, NoRoute::Unknown);
     };
     let origin = &upstream.origin;
+    // A connection that is open already is not dialled again, so the rules are asked here too.
+    if let Err(denial) = proxy.dialer.read(|rules| rules.check_closed(origin.host())) {
+        return proxy.refuse(&what, &denial);
+    }
     let (Ok(uri), Ok(host)) =
         (format!("{origin}{}", route.rest).parse::<Uri>(), HeaderValue::from_str(&origin.authority()))
     else {

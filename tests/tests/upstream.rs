@@ -1,0 +1,162 @@
+//! Keys that never enter the guest: an upstream on the proxy's own path, over real TLS.
+
+use bottle_tests::World;
+use bottle_tests::secure::Secure;
+use predicates::prelude::*;
+use serde_json::Value;
+use std::fs;
+use std::net::Ipv4Addr;
+
+const KEY: &str = "sk-very-secret-0123456789";
+
+fn config(address: Ipv4Addr) -> String {
+    format!(
+        "slug = \"t\"\n[egress]\nhosts = {{ \"api.test\" = \"{address}\" }}\n\
+         [[upstream]]\npath = \"/api\"\norigin = \"https://api.test\"\n\
+         headers = {{ x-api-key = {{ from_env = \"TEST_KEY\" }} }}\nenv = {{ API_URL = \"/echo\", API_BASE = \"\" }}\n\
+         [[upstream]]\npath = \"/file\"\norigin = \"https://api.test/echo/base\"\n\
+         headers = {{ authorization = {{ from_file = \"key\", prefix = \"Bearer \" }} }}\nenv = {{ FILE_URL = \"\" }}\n\
+         [[upstream]]\npath = \"/command\"\norigin = \"https://api.test/echo\"\n\
+         headers = {{ authorization = {{ from_command = [\"printf\", \"printed\"] }} }}\nenv = {{ COMMAND_URL = \"\" }}\n"
+    )
+}
+
+struct Up(World);
+
+impl Up {
+    fn new(config: &str, server: &Secure) -> Self {
+        let world = World::with(config);
+        world.write("key", &format!("{KEY}-f\n"));
+        let mut up = world.bottle(&["-q", "up"]);
+        up.env("TEST_KEY", KEY).env("SSL_CERT_FILE", server.authority()).assert().success();
+        Self(world)
+    }
+
+    fn exec(&self, script: &str) -> String {
+        let output = self.0.bottle(&["-q", "exec", "--", "sh", "-c", script]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn echo(&self, script: &str) -> Value {
+        let said = self.exec(script);
+        serde_json::from_str(&said).unwrap_or_else(|_| panic!("{script}: {said}"))
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.0.bottle(&["-q", "rm", "--force"]).output();
+    }
+}
+
+#[test]
+fn the_origin_gets_the_key_and_the_guest_does_not() {
+    let address = Ipv4Addr::new(127, 77, 1, 1);
+    let server = Secure::serve(address, &["api.test"]);
+    let up = Up::new(&config(address), &server);
+
+    let seen = up.echo(
+        "curl -sS $API_URL/v1/x?y=z -d body -H 'x-api-key: placeholder' -H 'authorization: Bearer other' -H 'cookie: a=b' -H 'x-mine: kept' -H 'host: evil.test'",
+    );
+    assert_eq!((&seen["method"], &seen["path"]), (&Value::from("POST"), &Value::from("/echo/v1/x?y=z")));
+    let headers = &seen["headers"];
+    assert_eq!(headers["x-api-key"], KEY);
+    assert_eq!((&headers["host"], &headers["x-mine"]), (&Value::from("api.test"), &Value::from("kept")));
+    assert_eq!((&headers["authorization"], &headers["cookie"]), (&Value::Null, &Value::Null), "{seen}");
+    assert_eq!(seen["body"], "body");
+    let seen = up.echo("curl -sS $FILE_URL/v2");
+    assert_eq!(seen["path"], "/echo/base/v2");
+    assert_eq!(seen["headers"]["authorization"], format!("Bearer {KEY}-f"));
+    assert_eq!(up.echo("curl -sS $COMMAND_URL")["headers"]["authorization"], "printed");
+
+    // An answer comes as it is sent.
+    let events =
+        "curl -sSN $API_BASE/events | { read first; echo \"$first\"; curl -sS $API_BASE/go; grep data; }";
+    assert_eq!(up.exec(events), "data: first\ngone\ndata: second\n");
+
+    // The guest chooses a path below the upstream's, and nothing else.
+    let status =
+        |words: &str| up.exec(&format!("curl -sS -o /dev/null -w '%{{http_code}}' --path-as-is {words}"));
+    assert_eq!(status("$API_BASE/../x"), "400");
+    assert_eq!(status("$FILE_URL/%2e%2e/x"), "400");
+    assert_eq!(status("${API_BASE}x"), "404");
+    assert!(up.exec("curl -sS $HTTPS_PROXY/").contains("\n  /api\n  /file\n  /command\n"));
+    // Its key opens nothing else to the agent: api.test is not among the allowed hosts.
+    assert_eq!(status("-x $HTTPS_PROXY http://api.test/"), "403");
+    let closed = up.0.bottle(&["-q", "deny", "t", "api.test"]).output().unwrap();
+    assert!(closed.status.success());
+    assert!(up.exec("curl -sS $API_URL").contains("a rule closes api.test"));
+
+    // Nowhere but in the keeper's memory: no file, no argument, no environment of a child, no log.
+    let log = up.0.bottle(&["logs"]).output().unwrap();
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    assert!(log.contains("POST /api/echo/v1/x") && !log.contains("y=z"), "{log}");
+    assert!(!up.exec("env; cat /proc/*/environ").contains(KEY));
+    let status = up.0.bottle(&["status", "--json"]).output().unwrap();
+    let keeper = serde_json::from_slice::<Value>(&status.stdout).unwrap()["pid"].to_string();
+    let mut children = 0;
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&read("cmdline")).into_owned();
+        assert!(!text.contains(KEY), "{text}");
+        if String::from_utf8_lossy(&read("status")).contains(&format!("PPid:\t{keeper}\n")) {
+            children += 1;
+            assert!(!String::from_utf8_lossy(&read("environ")).contains(KEY));
+        }
+    }
+    assert!(children > 0, "the jail is a child of the keeper");
+    let mut files = 0;
+    for folder in ["state", "run"] {
+        for path in all(&up.0.path(folder)) {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            assert!(!text.contains(KEY), "{}", path.display());
+            files += 1;
+        }
+    }
+    assert!(files >= 6, "{files}");
+}
+
+fn all(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().flatten();
+    entries
+        .flat_map(|entry| if entry.path().is_dir() { all(&entry.path()) } else { vec![entry.path()] })
+        .filter(|path| path.is_file())
+        .collect()
+}
+
+#[test]
+fn an_origin_that_cannot_prove_its_name_gets_no_key() {
+    let address = Ipv4Addr::new(127, 77, 1, 2);
+    let server = Secure::serve(address, &["other.test"]);
+    let up = Up::new(&config(address), &server);
+    let said = up.exec("curl -sS $API_URL/v1");
+    assert!(said.contains("bottle: api.test broke off: invalid peer certificate"), "{said}");
+}
+
+#[test]
+fn a_secret_that_is_not_there_is_named_and_nothing_is_started() {
+    for (config, wanted) in [
+        (
+            "headers = { x-key = { from_env = \"NO_SUCH_KEY\" } }",
+            "the header x-key of the upstream /a, from $NO_SUCH_KEY: it is not set",
+        ),
+        ("headers = { x-key = { from_file = \"missing\" } }", "missing: No such file or directory"),
+        (
+            "headers = { x-key = { from_command = [\"false\"] } }",
+            "from the command false: it ended with exit status: 1",
+        ),
+        ("headers = { x-key = { from_command = [\"true\"] } }", "from the command true: it is empty"),
+        (
+            "headers = { x-key = { from_command = [\"printf\", \"a\\\\nb\"] } }",
+            "it has a character that no header can carry",
+        ),
+    ] {
+        let world = World::with(&format!(
+            "slug = \"t\"\n[[upstream]]\npath = \"/a\"\norigin = \"https://a.test\"\n{config}\n"
+        ));
+        for command in [&["up"][..], &["run", "--", "true"]] {
+            world.bottle(command).assert().failure().stderr(predicate::str::contains(wanted));
+        }
+        assert!(!world.path("run/t").exists(), "{config}");
+    }
+}
