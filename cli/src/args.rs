@@ -132,11 +132,17 @@ pub enum Command {
         /// Keep printing what comes
         #[arg(long, short)]
         follow: bool,
+        /// Only what is newer: a while, like 10m, or a time, like 2026-11-24T09:30:00Z
+        #[arg(long, value_name = "TIME", value_parser = crate::commands::point_in_time)]
+        since: Option<std::time::SystemTime>,
     },
-    /// Prove that a bottle's log is whole
+    /// Print a bottle's log as it is, one JSON object a line, or prove that it is whole
     Audit {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         slug: Option<Slug>,
+        /// Find a line that was changed, taken out or put in
+        #[arg(long)]
+        check: bool,
     },
     /// Try, from inside a bottle that is up, to reach anything but its doors
     Verify {

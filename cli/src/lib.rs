@@ -12,6 +12,7 @@ pub mod preflight;
 pub mod process;
 pub mod proxy;
 pub mod resolve;
+pub mod rules;
 pub mod smolvm;
 pub mod state;
 pub mod verify;

@@ -2,6 +2,8 @@
 
 use crate::config::{Config, SidecarConfig};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::keeper::audit::Need;
+use crate::rules::Changes;
 use crate::state::{Folder, write_private};
 use anyhow::{Context, Result};
 use bottle_core::gvproxy::Dialect;
@@ -33,26 +35,32 @@ pub enum Form {
     },
 }
 
-/// How each active sidecar of a bottle is served.
+/// What a keeper does besides carrying frames.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sidecars(BTreeMap<Sidecar, Form>);
+#[serde(deny_unknown_fields)]
+pub struct Services {
+    /// How each active sidecar is served.
+    sidecars: BTreeMap<Sidecar, Form>,
+    /// What a line of the log that cannot be written means.
+    pub audit: Need,
+}
 
-impl Sidecars {
+impl Services {
     /// How this one is served.
     pub fn form(&self, sidecar: Sidecar) -> &Form {
-        self.0.get(&sidecar).unwrap_or(&Form::Builtin)
+        self.sidecars.get(&sidecar).unwrap_or(&Form::Builtin)
     }
 
-    /// Reads what [`Sidecars::write`] wrote.
+    /// Reads what [`Services::write`] wrote.
     pub fn read(folder: &Folder) -> Result<Self> {
-        let path = folder.sidecars();
+        let path = folder.services();
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 
     /// Writes it into a bottle's folder.
     pub fn write(&self, folder: &Folder) -> Result<()> {
-        write_private(&folder.sidecars(), serde_json::to_string_pretty(self)?.as_bytes())
+        write_private(&folder.services(), serde_json::to_string_pretty(self)?.as_bytes())
     }
 }
 
@@ -61,8 +69,8 @@ impl Sidecars {
 pub struct Resolved {
     /// The plan.
     pub plan: Plan,
-    /// How its sidecars are served.
-    pub sidecars: Sidecars,
+    /// What its keeper does.
+    pub services: Services,
 }
 
 /// Resolves a configuration.
@@ -93,11 +101,13 @@ pub fn resolve(slug: &Slug, config: &Config, dialect: Dialect, folder: &Folder) 
         };
         (sidecar, form)
     });
-    let sidecars = Sidecars(forms.collect());
-    let plan = Plan::new(slug.clone(), dialect, doors, config.guest.clone(), config.egress.clone());
+    let services = Services { sidecars: forms.collect(), audit: config.audit };
+    let mut rules = config.egress.clone();
+    Changes::read(folder)?.apply(&mut rules);
+    let plan = Plan::new(slug.clone(), dialect, doors, config.guest.clone(), rules);
     let plan = plan.map_err(|error| usage(error.to_string()))?;
     let plan = plan.with_upstreams(config.upstreams.clone()).map_err(|error| usage(error.to_string()))?;
-    Ok(Resolved { plan, sidecars })
+    Ok(Resolved { plan, services })
 }
 
 /// Allocates ports. A sidecar that will listen on the host's loopback gets one that can be bound

@@ -104,9 +104,14 @@ impl Folder {
         self.state.join("plan.json")
     }
 
-    /// How each sidecar is served.
-    pub fn sidecars(&self) -> PathBuf {
-        self.state.join("sidecars.json")
+    /// What the keeper does besides carrying frames.
+    pub fn services(&self) -> PathBuf {
+        self.state.join("services.json")
+    }
+
+    /// What a person changed in the rules.
+    pub fn rules(&self) -> PathBuf {
+        self.state.join("rules.json")
     }
 
     /// The rendered Smolfile.

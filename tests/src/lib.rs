@@ -79,6 +79,26 @@ impl World {
     }
 }
 
+/// Set where a test runs in namespaces of its own.
+const INSIDE: &str = "BOTTLE_TEST_ALONE";
+
+/// Runs the test of this name again, alone, in network, mount and process namespaces of its own:
+/// true there, false once that is done.
+pub fn alone(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let status = std::process::Command::new("unshare")
+        .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .arg(std::env::current_exe().expect("this test's program"))
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("unshare");
+    assert!(status.success(), "{test} failed in namespaces of its own: see above");
+    false
+}
+
 /// A `bottle.toml` for a bottle `t` that may reach this page, as `page.test`.
 pub fn allowing(page: &Page) -> String {
     format!(

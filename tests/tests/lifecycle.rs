@@ -88,10 +88,23 @@ fn rules_change_while_the_bottle_runs_and_stay_changed() {
     up.exec(&fetch).success().stdout("the page");
     up.0.bottle(&["-q", "deny", "t", "page.test"]).assert().success();
     up.exec(&fetch).success().stdout(predicate::str::contains("a rule closes page.test"));
+    // And after a restart; and a bottle that is stopped takes a change, too.
+    up.0.bottle(&["-q", "restart"]).assert().success();
+    up.exec(&fetch).success().stdout(predicate::str::contains("a rule closes page.test"));
+    up.0.bottle(&["-q", "stop"]).assert().success();
+    up.0.bottle(&["-q", "allow", "t", &format!("page.test:{}", page.port())]).assert().success();
+    up.0.bottle(&["-q", "up"]).assert().success();
+    up.exec(&fetch).success().stdout("the page");
     let log = up.0.bottle(&["logs"]).output().unwrap();
     let log = String::from_utf8_lossy(&log.stdout).into_owned();
-    assert!(log.contains("rules    allowed") && log.contains("rules    denied"), "{log}");
-    up.0.bottle(&["audit"]).assert().success();
+    assert_eq!(
+        (log.matches("rules     allowed").count(), log.matches("rules     denied").count()),
+        (2, 1),
+        "{log}"
+    );
+    assert!(log.contains("uid "), "{log}");
+    up.0.bottle(&["audit", "--check"]).assert().success();
+    up.0.bottle(&["-q", "allow", "nobody", "a.test"]).assert().code(66);
 }
 
 #[test]
@@ -99,14 +112,14 @@ fn a_changed_line_of_the_log_is_found() {
     let up = Up::with("slug = \"t\"\n");
     up.exec("curl -s http://a.test/ http://b.test/").success();
     up.0.bottle(&["-q", "stop"]).assert().success();
-    up.0.bottle(&["audit"]).assert().success();
+    up.0.bottle(&["audit", "--check"]).assert().success();
     let path = up.0.path("state/t/audit.jsonl");
     let log = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, log.replace("a.test", "c.test")).unwrap();
-    up.0.bottle(&["audit"]).assert().code(1);
+    up.0.bottle(&["audit", "--check"]).assert().code(1);
     let lines: Vec<&str> = log.lines().collect();
     std::fs::write(&path, [&lines[..1], &lines[2..]].concat().join("\n")).unwrap();
-    up.0.bottle(&["audit"]).assert().code(1);
+    up.0.bottle(&["audit", "--check"]).assert().code(1);
 }
 
 #[test]

@@ -1,32 +1,13 @@
 //! `bottle verify`, with a stand-in guest in a network of the test's own: what is isolated is found
 //! so, and a hole that somebody made is found.
 
-use bottle_tests::World;
+use bottle_tests::{World, alone};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::process::Command;
 
 /// An address of this network's host, from the ranges for documentation.
 const HOST: &str = "192.0.2.1";
-
-/// Set where the test runs in a network namespace of its own.
-const INSIDE: &str = "BOTTLE_TEST_VERIFY";
-
-/// Runs the test of this name again, alone, in a network namespace of its own: `true` there.
-fn alone(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let status = Command::new("unshare")
-        .args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        .status()
-        .unwrap();
-    assert!(status.success());
-    false
-}
 
 fn ip(words: &[&str]) {
     assert!(Command::new("ip").args(words).status().unwrap().success(), "ip {words:?}");

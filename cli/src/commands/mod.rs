@@ -15,6 +15,8 @@ mod stage;
 mod status;
 mod verify;
 
+pub use logs::point_in_time;
+
 use crate::args::{Args, Command};
 use crate::failure::Outcome;
 use crate::keeper;
@@ -38,7 +40,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             return verify::verify(&context, slug, every_port, json);
         }
         Command::Doctor { json } => return doctor::doctor(json),
-        Command::Audit { slug } => return logs::audit(&context, slug),
+        Command::Audit { slug, check } => return logs::audit(&context, slug, check),
         Command::Check { destination, name } => return check::check(&context, name, &destination),
         Command::Up { slug } => lifecycle::up(&context, slug)?,
         Command::Stop { slug } => lifecycle::stop(&context, slug)?,
@@ -49,7 +51,9 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Plan { slug, json } => plan::plan(&context, slug, json)?,
         Command::Allow { slug, host } => rules::allow(&context, &slug, &host)?,
         Command::Deny { slug, host } => rules::deny(&context, &slug, &host)?,
-        Command::Logs { slug, denied, follow } => logs::logs(&context, slug, denied, follow)?,
+        Command::Logs { slug, denied, follow, since } => {
+            logs::logs(&context, slug, logs::Shown { denied, follow, since })?;
+        }
         Command::Cleanup { dry_run, yes } => cleanup::cleanup(&context, dry_run, yes)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "bottle", &mut std::io::stdout());

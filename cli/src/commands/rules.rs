@@ -1,22 +1,26 @@
-//! `bottle allow` and `bottle deny`: rules that change while a bottle runs.
+//! `bottle allow` and `bottle deny`: rules that change while a bottle runs, and stay changed.
 
 use super::context::Context;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::keeper::audit::{Audit, Need};
 use crate::keeper::control::{self, Answer, Request};
+use crate::rules::{Change, Changes};
 use bottle_core::egress::HostRule;
 use bottle_core::slug::Slug;
 
 pub fn allow(context: &Context, slug: &Slug, host: &str) -> Outcome {
     let rule = parse(host)?;
-    tell(context, slug, &Request::Allow { rule: rule.clone(), by: who() })?;
-    context.progress(&format!("{slug} may reach {rule}"));
+    let said = format!("{slug} may reach {rule}");
+    change(context, slug, Change::Allow(rule))?;
+    context.progress(&said);
     Ok(())
 }
 
 pub fn deny(context: &Context, slug: &Slug, host: &str) -> Outcome {
-    let rule = parse(host)?;
-    tell(context, slug, &Request::Deny { rule: rule.clone(), by: who() })?;
-    context.progress(&format!("{slug} may not reach {}", rule.pattern));
+    let pattern = parse(host)?.pattern;
+    let said = format!("{slug} may not reach {pattern}");
+    change(context, slug, Change::Deny(pattern))?;
+    context.progress(&said);
     Ok(())
 }
 
@@ -24,15 +28,28 @@ fn parse(host: &str) -> Outcome<HostRule> {
     host.parse().map_err(|error| Failure::new(Kind::Usage, format!("HOST: {error}")))
 }
 
-fn tell(context: &Context, slug: &Slug, request: &Request) -> Outcome {
-    match control::ask(&context.folder(Some(slug.clone()))?, request)? {
-        Answer::Failed { why } => Err(Failure::new(Kind::Internal, why)),
-        Answer::Done | Answer::Status(_) => Ok(()),
+fn change(context: &Context, slug: &Slug, change: Change) -> Outcome {
+    let folder = context.folder(Some(slug.clone()))?;
+    if !folder.exists() {
+        return Err(Failure::new(Kind::NoBottle, format!("there is no bottle {slug}"))
+            .help("rules for one that is yet to come are in bottle.toml"));
     }
+    if folder.has_keeper() {
+        return match control::ask(&folder, &Request::Rules { change, by: who() })? {
+            Answer::Failed { why } => Err(Failure::new(Kind::Internal, why)),
+            Answer::Done | Answer::Status(_) => Ok(()),
+        };
+    }
+    // A bottle that is stopped finds them when it starts.
+    let _lock = folder.lock_operation()?;
+    let audit = Audit::open(&folder.audit(), Need::BestEffort)?;
+    change.log(&audit, &who());
+    audit.flush();
+    Ok(Changes::add(&folder, &change)?)
 }
 
 /// Who changes a rule, for the log.
-fn who() -> String {
+pub fn who() -> String {
     let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
     let id = rustix::process::getuid().as_raw();
     name.map_or_else(|_| format!("uid {id}"), |name| format!("{name} (uid {id})"))

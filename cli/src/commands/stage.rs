@@ -39,7 +39,7 @@ impl Drop for Files<'_> {
         let Some(folder) = self.0 else { return };
         // The log stays: it is what a person looks at afterwards.
         let _ = folder.remove_runtime();
-        for file in [folder.plan(), folder.sidecars(), folder.smolfile()] {
+        for file in [folder.plan(), folder.services(), folder.rules(), folder.smolfile()] {
             let _ = fs::remove_file(file);
         }
         let _ = fs::remove_dir_all(folder.jail());
@@ -76,7 +76,7 @@ pub fn write(folder: &Folder, resolved: &Resolved, network: &Network) -> Outcome
         let rendered = render(folder, &resolved.plan)?;
         folder.create()?;
         folder.write_plan(&resolved.plan)?;
-        resolved.sidecars.write(folder)?;
+        resolved.services.write(folder)?;
         write_private(&folder.smolfile(), rendered.smolfile.as_bytes())?;
         write_private(&folder.gvproxy(), rendered.gvproxy.as_bytes())?;
         install_helper(folder, network)

@@ -3,6 +3,7 @@
 use super::upstream::{UpstreamTable, from_table};
 use super::{Config, SidecarConfig, Source};
 use crate::failure::Outcome;
+use crate::keeper::audit::Need;
 use bottle_core::egress::{HostName, HostPattern, HostRule};
 use bottle_core::plan::Volume;
 use bottle_core::sidecar::Sidecar;
@@ -25,6 +26,8 @@ const LEAST_MEMORY_MIB: u32 = 128;
 #[serde(deny_unknown_fields)]
 struct File {
     slug: Option<Slug>,
+    #[serde(default)]
+    audit: Need,
     #[serde(default)]
     guest: GuestTable,
     #[serde(default)]
@@ -103,7 +106,7 @@ struct SidecarTable {
 pub fn parse(source: &Source, project: Option<PathBuf>) -> Outcome<Config> {
     let file: File =
         toml::from_str(source.text()).map_err(|error| source.fail(error.span(), error.message()))?;
-    let mut config = Config { slug: file.slug, ..Config::default() };
+    let mut config = Config { slug: file.slug, audit: file.audit, ..Config::default() };
     guest(&mut config, file.guest, source, project.as_deref())?;
     if let Some(project) = &project {
         workspace(&mut config, file.workspace.mode, source, project)?;

@@ -7,6 +7,7 @@ mod upstream;
 pub use source::Source;
 
 use crate::failure::{Failure, Kind, Outcome};
+use crate::keeper::audit::Need;
 use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
@@ -24,6 +25,8 @@ pub const FILE: &str = "bottle.toml";
 pub struct Config {
     /// The bottle's name, where the file says one.
     pub slug: Option<Slug>,
+    /// What a line of the log that cannot be written means.
+    pub audit: Need,
     /// The virtual machine.
     pub guest: Guest,
     /// The active sidecars.
@@ -56,6 +59,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             slug: None,
+            audit: Need::default(),
             guest: Guest {
                 image: None,
                 cpus: CPUS,

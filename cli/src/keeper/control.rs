@@ -2,9 +2,10 @@
 
 use super::counters::Snapshot;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::rules::Change;
 use crate::state::Folder;
 use anyhow::{Context, Result};
-use bottle_core::egress::{HostRule, Rules};
+use bottle_core::egress::Rules;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -30,17 +31,10 @@ pub enum Request {
         /// The most milliseconds to wait.
         limit_ms: u64,
     },
-    /// Let the agent reach these hosts too.
-    Allow {
-        /// The rule.
-        rule: HostRule,
-        /// Who says so.
-        by: String,
-    },
-    /// Take a host away.
-    Deny {
-        /// The rule.
-        rule: HostRule,
+    /// Change the rules.
+    Rules {
+        /// How.
+        change: Change,
         /// Who says so.
         by: String,
     },
@@ -76,6 +70,9 @@ pub struct Status {
     pub guest_seen: bool,
     /// How often gvproxy had to be started again.
     pub jail_restarts: u32,
+    /// Whether the disk did not take the log's last line.
+    #[serde(default)]
+    pub log_failing: bool,
     /// What passed and what did not.
     pub counters: Snapshot,
     /// What the egress proxy lets through now.

@@ -1,6 +1,7 @@
 //! What stands behind each door: a built-in sidecar, or a relay to one that runs by itself.
 
-use super::{Shared, audit};
+use super::Shared;
+use super::audit::{self, UNRECORDED};
 use crate::process::die_with_parent;
 use crate::resolve::Form;
 use anyhow::{Context, Result};
@@ -27,7 +28,7 @@ pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, listener: TcpListener) -> R
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let shared = Arc::clone(shared);
-    let served = match *shared.sidecars.form(sidecar) {
+    let served = match *shared.services.form(sidecar) {
         Form::Builtin => tokio::spawn(async move { shared.proxy.serve(listener).await }),
         Form::Address { address } | Form::Command { address, .. } => {
             tokio::spawn(async move { relay(&shared, sidecar, address, listener).await })
@@ -53,7 +54,12 @@ async fn relay(
         tokio::spawn(async move {
             let _seat = seat;
             let since = Instant::now();
-            let outcome = connect(door, address).await;
+            let outcome = if shared.audit.may_allow() {
+                connect(door, address).await
+            } else {
+                let _ = door.set_zero_linger();
+                Err(std::io::Error::other(UNRECORDED))
+            };
             let mut details = json!({ "address": address, "ms": audit::millis(since.elapsed()) });
             match outcome {
                 Ok((up, down)) => {
@@ -85,7 +91,7 @@ async fn connect(mut door: TcpStream, address: SocketAddr) -> std::io::Result<(u
 /// Starts every sidecar that is a command, and keeps it running.
 pub fn start_commands(shared: &Arc<Shared>, log: &File) -> Result<()> {
     for (sidecar, _) in shared.plan.doors.iter() {
-        if let Form::Command { command, .. } = shared.sidecars.form(sidecar) {
+        if let Form::Command { command, .. } = shared.services.form(sidecar) {
             let (shared, command, log) = (Arc::clone(shared), command.clone(), log.try_clone()?);
             tokio::spawn(async move { keep_command(&shared, sidecar, &command, &log).await });
         }

@@ -18,7 +18,7 @@ pub use launch::{Keeper, launch};
 
 use crate::preflight::Network;
 use crate::proxy::Proxy;
-use crate::resolve::Sidecars;
+use crate::resolve::Services;
 use crate::state::{Folder, Home, Lock};
 use anyhow::{Context, Result, anyhow, bail};
 use audit::Audit;
@@ -51,7 +51,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 struct Shared {
     folder: Folder,
     plan: Plan,
-    sidecars: Sidecars,
+    services: Services,
     counters: Arc<Counters>,
     audit: Audit,
     link: Arc<Link>,
@@ -104,9 +104,9 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
     if network.dialect != plan.dialect {
         bail!("gvproxy was replaced since bottle {slug} was planned");
     }
-    let sidecars = Sidecars::read(&folder)?;
+    let services = Services::read(&folder)?;
     let log = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.keeper_log())?;
-    let audit = Audit::open(&folder.audit())?;
+    let audit = Audit::open(&folder.audit(), services.audit)?;
     let counters = Arc::new(Counters::default());
     let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone());
     let proxy = Proxy::new(&plan, audit.clone()).await?;
@@ -120,7 +120,7 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
     let shared = Arc::new(Shared {
         folder,
         plan,
-        sidecars,
+        services,
         counters,
         audit,
         link,

@@ -1,8 +1,9 @@
 //! Answers what commands ask a keeper.
 
 use super::Shared;
+use super::audit::UNRECORDED;
 use super::control::{Answer, MAX_LINE, Request, Status};
-use serde_json::json;
+use crate::rules::{Change, Changes};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -50,6 +51,7 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             guest: shared.link.wait_for_guest(Duration::ZERO),
             guest_seen: shared.link.has_seen_guest(),
             jail_restarts: shared.jail_restarts.load(Relaxed),
+            log_failing: shared.audit.is_failing(),
             counters: shared.counters.snapshot(),
             rules: shared.proxy.rules(),
         })),
@@ -62,24 +64,15 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
                 _ => Answer::Failed { why: "the guest's helper did not connect".to_owned() },
             }
         }
-        Request::Allow { rule, by } => {
-            shared.audit.write("rules", "allowed", json!({ "rule": rule, "by": by }));
-            done(shared.proxy.change(&shared.folder, |rules| {
-                rules.deny.retain(|pattern| *pattern != rule.pattern);
-                if !rules.allow.contains(&rule) {
-                    rules.allow.push(rule);
-                }
-            }))
-        }
-        Request::Deny { rule, by } => {
-            shared.audit.write("rules", "denied", json!({ "rule": rule, "by": by }));
-            done(shared.proxy.change(&shared.folder, |rules| {
-                rules.allow.retain(|known| known.pattern != rule.pattern);
-                if !rules.deny.contains(&rule.pattern) {
-                    rules.deny.push(rule.pattern);
-                }
-            }))
-        }
+        Request::Rules { change, by } => done(change_rules(shared, &change, &by)),
         Request::Stop => Answer::Done,
     }
+}
+
+/// Changes the rules: in the log, on disk, and at last for the agent.
+pub(super) fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(shared.audit.may_allow(), UNRECORDED);
+    change.log(&shared.audit, by);
+    Changes::add(&shared.folder, change)?;
+    shared.proxy.change(&shared.folder, change)
 }

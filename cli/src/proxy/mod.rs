@@ -11,7 +11,8 @@ mod secrets;
 mod tunnel;
 mod upstream;
 
-use crate::keeper::audit::Audit;
+use crate::keeper::audit::{Audit, UNRECORDED};
+use crate::rules::Change;
 use crate::state::{Folder, write_private};
 use anyhow::Result;
 use bottle_core::egress::{Denial, HostName, Rules};
@@ -74,9 +75,9 @@ impl Proxy {
     }
 
     /// Changes the rules, on disk first.
-    pub fn change(&self, folder: &Folder, change: impl FnOnce(&mut Rules)) -> Result<()> {
+    pub fn change(&self, folder: &Folder, change: &Change) -> Result<()> {
         let mut rules = self.rules();
-        change(&mut rules);
+        change.apply(&mut rules);
         let mut plan = folder.read_plan()?;
         plan.egress = rules.clone();
         write_private(&folder.plan(), serde_json::to_string_pretty(&plan)?.as_bytes())?;
@@ -117,6 +118,11 @@ impl Proxy {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, std::convert::Infallible> {
+        if !self.audit.may_allow() {
+            let what = format!("{} {}", request.method(), request.uri().path());
+            self.log("refused", json!({ "request": what, "reason": "log", "why": UNRECORDED }));
+            return Ok(reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("bottle: {UNRECORDED}")));
+        }
         Ok(if request.method() == Method::CONNECT {
             tunnel::open(&self, request).await
         } else if request.uri().authority().is_some() {

@@ -6,7 +6,7 @@ use super::questions::{self, RAW, WITNESSES};
 use super::subject::{Probed, Walls};
 use super::world::{World, answer_all};
 use anyhow::{Context, Result};
-use bottle::keeper::audit::Audit;
+use bottle::keeper::audit::{Audit, Need};
 use bottle::keeper::counters::Counters;
 use bottle::keeper::jail;
 use bottle::keeper::link::Link;
@@ -144,7 +144,7 @@ fn witness_door(door: TcpListener, world: &World) {
 
 /// The product's own link: each frame crosses the guard.
 fn guarded(guest: UnixListener, gvproxy: OwnedFd, plan: &Plan, audit: &Path) -> Result<()> {
-    let link = Link::new(plan.guard(), Arc::new(Counters::default()), Audit::open(audit)?);
+    let link = Link::new(plan.guard(), Arc::new(Counters::default()), Audit::open(audit, Need::BestEffort)?);
     link.attach(gvproxy)?;
     link.listen(guest)
 }

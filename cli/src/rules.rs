@@ -1,0 +1,95 @@
+//! Rules that a person changed by `bottle allow` and `bottle deny`: they outlive a restart, and
+//! stand above what `bottle.toml` says.
+
+use crate::keeper::audit::Audit;
+use crate::state::{Folder, write_private};
+use anyhow::{Context, Result};
+use bottle_core::egress::{HostPattern, HostRule, Rules};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::fs;
+use std::io::ErrorKind;
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// Let the agent reach these hosts.
+    Allow(HostRule),
+    /// Take a host away.
+    Deny(HostPattern),
+}
+
+/// Every change of a bottle's rules so far, the first one first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes(Vec<Change>);
+
+impl Change {
+    /// Changes the rules.
+    pub fn apply(&self, rules: &mut Rules) {
+        match self {
+            Self::Allow(rule) => {
+                rules.deny.retain(|pattern| *pattern != rule.pattern);
+                if !rules.allow.contains(rule) {
+                    rules.allow.push(rule.clone());
+                }
+            }
+            Self::Deny(pattern) => {
+                rules.allow.retain(|known| known.pattern != *pattern);
+                if !rules.deny.contains(pattern) {
+                    rules.deny.push(pattern.clone());
+                }
+            }
+        }
+    }
+
+    fn pattern(&self) -> &HostPattern {
+        match self {
+            Self::Allow(rule) => &rule.pattern,
+            Self::Deny(pattern) => pattern,
+        }
+    }
+
+    /// Writes into the log who made it.
+    pub fn log(&self, audit: &Audit, by: &str) {
+        let (event, rule) = match self {
+            Self::Allow(rule) => ("allowed", rule.to_string()),
+            Self::Deny(pattern) => ("denied", pattern.to_string()),
+        };
+        audit.write("rules", event, json!({ "rule": rule, "by": by }));
+    }
+}
+
+impl Changes {
+    /// Those of a bottle.
+    ///
+    /// # Errors
+    /// Where the file is there and cannot be read.
+    pub fn read(folder: &Folder) -> Result<Self> {
+        let path = folder.rules();
+        match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text).with_context(|| path.display().to_string()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+
+    /// Adds one, on disk. It takes the place of those that it makes void.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or written.
+    pub fn add(folder: &Folder, change: &Change) -> Result<()> {
+        let mut changes = Self::read(folder)?;
+        changes.0.retain(|known| match (known, change) {
+            (Change::Allow(known), Change::Allow(rule)) => known != rule,
+            _ => known.pattern() != change.pattern(),
+        });
+        changes.0.push(change.clone());
+        write_private(&folder.rules(), serde_json::to_string_pretty(&changes)?.as_bytes())
+    }
+
+    /// Changes the rules by all of them.
+    pub fn apply(&self, rules: &mut Rules) {
+        self.0.iter().for_each(|change| change.apply(rules));
+    }
+}
