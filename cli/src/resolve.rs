@@ -3,6 +3,7 @@
 use crate::config::{Config, SidecarConfig};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::audit::Need;
+use crate::proxy::Limits;
 use crate::rules::Changes;
 use crate::state::{Folder, write_private};
 use anyhow::{Context, Result};
@@ -43,6 +44,8 @@ pub struct Services {
     sidecars: BTreeMap<Sidecar, Form>,
     /// What a line of the log that cannot be written means.
     pub audit: Need,
+    /// What the built-in proxy grants its clients.
+    pub limits: Limits,
 }
 
 impl Services {
@@ -101,7 +104,7 @@ pub fn resolve(slug: &Slug, config: &Config, dialect: Dialect, folder: &Folder) 
         };
         (sidecar, form)
     });
-    let services = Services { sidecars: forms.collect(), audit: config.audit };
+    let services = Services { sidecars: forms.collect(), audit: config.audit, limits: config.limits };
     let mut rules = config.egress.clone();
     Changes::read(folder)?.apply(&mut rules);
     let plan = Plan::new(slug.clone(), dialect, doors, config.guest.clone(), rules);

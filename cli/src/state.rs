@@ -8,6 +8,7 @@
 use crate::failure::{Failure, Kind, Outcome};
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
+use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
 use rustix::fs::{FlockOperation, flock};
 use std::env;
@@ -137,6 +138,11 @@ impl Folder {
     /// What the keeper and its children print.
     pub fn keeper_log(&self) -> PathBuf {
         self.state.join("keeper.log")
+    }
+
+    /// What a sidecar prints that the keeper started.
+    pub fn sidecar_log(&self, sidecar: Sidecar) -> PathBuf {
+        self.state.join(format!("{sidecar}.log"))
     }
 
     /// Where the keeper takes requests from its user.

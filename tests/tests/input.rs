@@ -25,6 +25,9 @@ fn a_bad_file_is_refused_with_file_line_and_key() {
         ("[supervise]\nport = 1\n", "bottle.toml:2:1: unknown field `port`"),
         ("[workspace]\nmode = \"sideways\"\n", "bottle.toml:2:8: unknown variant `sideways`"),
         ("slug = \"t\n", "bottle.toml:1:"),
+        ("audit = \"sometimes\"\n", "bottle.toml:1:9: unknown variant `sometimes`"),
+        ("[egress.limits]\nconnections = 0\n", "connections and idle_seconds are at least 1"),
+        ("[egress.limits]\nbytes = 0\n", "bottle.toml:2:1: unknown field `bytes`"),
         (
             "[[upstream]]\npath = \"/a\"\norigin = \"http://a.test\"\n",
             "bottle.toml:3:10: \"http://a.test\" is no https origin",

@@ -187,3 +187,44 @@ fn a_sidecar_that_runs_elsewhere_is_behind_its_door() {
         serde_json::from_str(&std::fs::read_to_string(up.0.path("state/t/plan.json")).unwrap()).unwrap();
     assert_eq!(doors(&["plan", "--json"]), running["doors"]);
 }
+
+#[test]
+fn a_sidecar_that_never_comes_up_fails_up_with_its_last_words() {
+    for (command, wanted) in [
+        (
+            r#"["sh", "-c", "echo one; echo no licence >&2; exit 3"]"#,
+            "the sidecar supervise ended with exit status: 3; it said last:\n  | one\n  | no licence",
+        ),
+        (r#"["false"]"#, "the sidecar supervise ended with exit status: 1; it said nothing"),
+        (r#"["/no/such/program"]"#, "the sidecar supervise: cannot run /no/such/program: No such file"),
+        (r#"["sh", "-c", "echo waiting; sleep 60"]"#, "does not listen on 127.0.0.1:"),
+    ] {
+        let world = World::with(&format!("slug = \"never\"\n[supervise]\ncommand = {command}\n"));
+        world.bottle(&["-q", "up"]).assert().code(69).stderr(predicate::str::contains(wanted));
+        assert!(!world.path("run/never").exists(), "{command}");
+        world.bottle(&["-q", "exec", "--", "true"]).assert().code(66);
+    }
+}
+
+#[test]
+fn a_sidecar_that_dies_comes_back_and_its_door_refuses_meanwhile() {
+    let up = Up::with(
+        "slug = \"again\"\n[supervise]\ncommand = [\"python3\", \"-m\", \"http.server\", \"--bind\", \"127.0.0.1\", \"{port}\"]\n",
+    );
+    let code = "curl -sS -m 10 -o /dev/null -w '%{http_code}' $BOTTLE_SUPERVISE/; echo \" $?\"";
+    up.exec(code).stdout("200 0\n");
+    let keeper = up.status()["pid"].as_i64().unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
+    let sidecar = children
+        .split_whitespace()
+        .find(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap().contains("http.server"))
+        .unwrap();
+    let sidecar = rustix::process::Pid::from_raw(sidecar.parse().unwrap()).unwrap();
+    rustix::process::kill_process(sidecar, rustix::process::Signal::KILL).unwrap();
+    // Refused at once: curl's 56 is a reset, 52 an answer that never came, 7 no connection.
+    let refused = up.0.bottle(&["-q", "exec", "--", "sh", "-c", code]).output().unwrap();
+    assert!([&b"000 56\n"[..], b"000 52\n", b"000 7\n"].contains(&refused.stdout.as_slice()), "{refused:?}");
+    eventually("it is back", || {
+        up.0.bottle(&["-q", "exec", "--", "sh", "-c", code]).output().unwrap().stdout == b"200 0\n"
+    });
+}

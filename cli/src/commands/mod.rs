@@ -22,6 +22,7 @@ use crate::failure::Outcome;
 use crate::keeper;
 use clap::CommandFactory;
 use context::Context;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::ExitCode;
 
 /// Carries out what the command line asks for.
@@ -59,18 +60,18 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             clap_complete::generate(shell, &mut Args::command(), "bottle", &mut std::io::stdout());
         }
         Command::Keeper { slug, owner_fd, ready_fd } => {
-            let (owner, ready) = (inherited(owner_fd), inherited(ready_fd));
+            let (owner, ready) = (inherited(owner_fd)?, inherited(ready_fd)?);
             keeper::main(&slug, owner, ready)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn inherited(fd: i32) -> std::os::fd::OwnedFd {
-    use std::os::fd::FromRawFd;
+/// A descriptor that was handed down for this process alone: its own children do not get it.
+fn inherited(fd: i32) -> anyhow::Result<OwnedFd> {
     // SAFETY: the launcher opened the descriptor for this process and nobody else here has it.
     #[expect(unsafe_code, reason = "an inherited descriptor has no owner until it is given one")]
-    unsafe {
-        std::os::fd::OwnedFd::from_raw_fd(fd)
-    }
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
 }

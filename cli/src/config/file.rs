@@ -4,6 +4,7 @@ use super::upstream::{UpstreamTable, from_table};
 use super::{Config, SidecarConfig, Source};
 use crate::failure::Outcome;
 use crate::keeper::audit::Need;
+use crate::proxy::Limits;
 use bottle_core::egress::{HostName, HostPattern, HostRule};
 use bottle_core::plan::Volume;
 use bottle_core::sidecar::Sidecar;
@@ -93,6 +94,7 @@ struct EgressTable {
     allow_no_sni: Vec<HostPattern>,
     #[serde(default)]
     hosts: BTreeMap<HostName, IpAddr>,
+    limits: Option<Spanned<Limits>>,
 }
 
 #[derive(Deserialize)]
@@ -120,8 +122,16 @@ pub fn parse(source: &Source, project: Option<PathBuf>) -> Outcome<Config> {
         ],
         source,
     )?;
-    let EgressTable { allow, deny, allow_private, allow_no_sni, hosts } = file.egress;
+    let EgressTable { allow, deny, allow_private, allow_no_sni, hosts, limits } = file.egress;
     config.egress = bottle_core::egress::Rules { allow, deny, allow_private, allow_no_sni, hosts };
+    if let Some(limits) = limits {
+        let Limits { connections, idle_seconds, .. } = *limits.get_ref();
+        if connections == 0 || idle_seconds == 0 {
+            let what = "connections and idle_seconds are at least 1";
+            return Err(source.fail(Some(limits.span()), what));
+        }
+        config.limits = limits.into_inner();
+    }
     for table in file.upstreams {
         config.upstreams.push(from_table(table, source, project.as_deref())?);
     }

@@ -8,6 +8,7 @@ pub use source::Source;
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::audit::Need;
+use crate::proxy::Limits;
 use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
@@ -27,6 +28,8 @@ pub struct Config {
     pub slug: Option<Slug>,
     /// What a line of the log that cannot be written means.
     pub audit: Need,
+    /// What the built-in proxy grants its clients.
+    pub limits: Limits,
     /// The virtual machine.
     pub guest: Guest,
     /// The active sidecars.
@@ -60,6 +63,7 @@ impl Default for Config {
         Self {
             slug: None,
             audit: Need::default(),
+            limits: Limits::default(),
             guest: Guest {
                 image: None,
                 cpus: CPUS,

@@ -2,15 +2,11 @@
 
 use super::Shared;
 use super::audit::{self, UNRECORDED};
-use crate::process::die_with_parent;
 use crate::resolve::Form;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bottle_core::sidecar::Sidecar;
-use rustix::process::Signal;
 use serde_json::json;
-use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -19,8 +15,6 @@ use tokio::task::AbortHandle;
 /// The most connections through one door at a time.
 const MAX_CONNECTIONS: usize = 2048;
 const DIAL_LIMIT: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Serves a door until it is told to stop. Its listener keeps the jail's network namespace alive,
 /// so with the jail it has to go too.
@@ -86,42 +80,4 @@ async fn connect(mut door: TcpStream, address: SocketAddr) -> std::io::Result<(u
     };
     let _ = (door.set_nodelay(true), sidecar.set_nodelay(true));
     tokio::io::copy_bidirectional(&mut door, &mut sidecar).await
-}
-
-/// Starts every sidecar that is a command, and keeps it running.
-pub fn start_commands(shared: &Arc<Shared>, log: &File) -> Result<()> {
-    for (sidecar, _) in shared.plan.doors.iter() {
-        if let Form::Command { command, .. } = shared.services.form(sidecar) {
-            let (shared, command, log) = (Arc::clone(shared), command.clone(), log.try_clone()?);
-            tokio::spawn(async move { keep_command(&shared, sidecar, &command, &log).await });
-        }
-    }
-    Ok(())
-}
-
-async fn keep_command(shared: &Arc<Shared>, sidecar: Sidecar, command: &[String], log: &File) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let since = Instant::now();
-        let ended = match run_command(command, log).await {
-            Ok(status) => status.to_string(),
-            Err(error) => format!("{error:#}"),
-        };
-        shared.audit.write("keeper", "sidecar-ended", json!({ "sidecar": sidecar, "how": ended }));
-        if since.elapsed() > LONGEST_PAUSE {
-            pause = FIRST_PAUSE;
-        }
-        tokio::time::sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
-    }
-}
-
-async fn run_command(command: &[String], log: &File) -> Result<std::process::ExitStatus> {
-    let [program, arguments @ ..] = command else { anyhow::bail!("the command is empty") };
-    let mut child = tokio::process::Command::new(program);
-    child.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
-    child.kill_on_drop(true);
-    die_with_parent(child.as_std_mut(), Signal::KILL);
-    let mut child = child.spawn().with_context(|| format!("cannot run {program}"))?;
-    Ok(child.wait().await?)
 }

@@ -6,7 +6,7 @@ use crate::state::Folder;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -25,9 +25,9 @@ pub struct Keeper {
 /// [`Kind::Unavailable`] with its own words where it does not come up.
 pub fn launch(folder: &Folder) -> Outcome<Keeper> {
     let (mut keeper, ready) = spawn(folder)?;
-    let mut line = String::new();
-    let read = BufReader::new(ready.take(4096)).read_line(&mut line).map_err(anyhow::Error::from);
-    match line.trim() {
+    let mut said = String::new();
+    let read = ready.take(4096).read_to_string(&mut said).map_err(anyhow::Error::from);
+    match said.trim() {
         READY => Ok(keeper),
         why => {
             keeper.end();

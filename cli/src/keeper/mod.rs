@@ -13,6 +13,7 @@ mod launch;
 pub mod link;
 mod owner;
 mod requests;
+mod sidecars;
 
 pub use launch::{Keeper, launch};
 
@@ -40,7 +41,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::AbortHandle;
 
-/// What launched the keeper reads one line: this word, or why it did not start.
+/// What launched the keeper reads to the end: this word, or why it did not start.
 const READY: &str = "ready";
 
 /// Pauses before gvproxy is started again: one second at first, doubled up to half a minute.
@@ -109,7 +110,7 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
     let audit = Audit::open(&folder.audit(), services.audit)?;
     let counters = Arc::new(Counters::default());
     let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone());
-    let proxy = Proxy::new(&plan, audit.clone()).await?;
+    let proxy = Proxy::new(&plan, services.limits, audit.clone()).await?;
     let owner = Owner::new(owner)?;
 
     let root = rustix::process::geteuid().is_root();
@@ -129,7 +130,7 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
         started: Instant::now(),
         jail_restarts: 0.into(),
     });
-    doors::start_commands(&shared, &log)?;
+    sidecars::start(&shared).await?;
     let jail = open(&shared, &network, &log)?;
     shared.link.listen(guest)?;
     shared.audit.write(

@@ -5,11 +5,14 @@
 //! that it checked, so a name that changes its mind in between gains nothing.
 
 mod dial;
+mod limited;
 mod plain;
 mod reply;
 mod secrets;
 mod tunnel;
 mod upstream;
+
+pub use limited::Limits;
 
 use crate::keeper::audit::{Audit, UNRECORDED};
 use crate::rules::Change;
@@ -24,6 +27,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use limited::{Bucket, Limited};
 use reply::Body;
 use serde_json::{Value, json};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -32,8 +36,6 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use upstream::Upstreams;
 
-/// The most connections at a time. More wait to be accepted; they harm nobody.
-const MAX_CONNECTIONS: usize = 2048;
 /// How long a client may take to say what it wants.
 const HEADER_LIMIT: Duration = Duration::from_secs(15);
 /// The longest request head, in bytes.
@@ -49,6 +51,9 @@ pub struct Proxy {
     client: Client<Dialer, Incoming>,
     dialer: Dialer,
     upstreams: Upstreams,
+    limits: Limits,
+    bucket: Arc<Bucket>,
+    /// Those beyond it wait to be accepted; they harm nobody.
     room: Arc<Semaphore>,
 }
 
@@ -57,7 +62,7 @@ impl Proxy {
     ///
     /// # Errors
     /// Where a secret is not to be had.
-    pub async fn new(plan: &Plan, audit: Audit) -> Result<Arc<Self>> {
+    pub async fn new(plan: &Plan, limits: Limits, audit: Audit) -> Result<Arc<Self>> {
         let rules = Arc::new(RwLock::new(plan.egress.clone()));
         let dialer = Dialer::new(Arc::clone(&rules), Chooser::Agent);
         let client = Client::builder(TokioExecutor::new())
@@ -65,8 +70,9 @@ impl Proxy {
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(dialer.clone());
         let upstreams = Upstreams::ready(plan.upstreams.clone(), Arc::clone(&rules)).await?;
-        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        Ok(Arc::new(Self { slug: plan.slug.clone(), rules, audit, client, dialer, upstreams, room }))
+        let room = Arc::new(Semaphore::new(limits.connections.into()));
+        let (slug, bucket) = (plan.slug.clone(), Bucket::new(limits.bytes_per_second));
+        Ok(Arc::new(Self { slug, rules, audit, client, dialer, upstreams, limits, bucket, room }))
     }
 
     /// The rules now.
@@ -98,6 +104,7 @@ impl Proxy {
             failures = 0;
             let _ = stream.set_nodelay(true);
             let proxy = Arc::clone(self);
+            let stream = Limited::new(stream, &self.limits, Arc::clone(&self.bucket));
             tokio::spawn(async move {
                 let _seat = seat;
                 let service = service_fn(|request| Self::answer(Arc::clone(&proxy), request));
