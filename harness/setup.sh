@@ -8,6 +8,9 @@ cd "$(dirname "$0")/.."
 smolvm_version=1.32.2
 smolvm_sha256=81b104e2622aa0b187b6b7054397c391151b83db2638a16d0e54c517684f0dc2
 
+# Of requests (PyPI) and undici (npm), for the tests of the proxy.
+clients_version="2.32.5 6.29.1"
+
 say() { echo "setup: $*" >&2; }
 give_up() { echo "setup: $1" >&2; echo "  run: $2" >&2; exit 69; }
 
@@ -110,6 +113,21 @@ EOF
     rm -rf "$apt"
 }
 
+# What real clients of the proxy need beside what Debian has: tests run them in a guest.
+install_clients() {
+    [ "$(cat tools/clients/version 2> /dev/null)" = "$clients_version" ] && return 0
+    command -v npm > /dev/null || install_packages nodejs npm
+    say "fetching clients for the tests: $clients_version"
+    rm -rf tools/clients
+    mkdir -p tools/clients
+    # shellcheck disable=SC2086 # a list of words
+    set -- $clients_version
+    { /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --target tools/clients/python "requests==$1" &&
+        npm install --silent --no-fund --no-audit --prefix tools/clients "undici@$2"; } > tools/clients.log 2>&1 ||
+        give_up "the clients could not be fetched (see tools/clients.log)" "make setup"
+    echo "$clients_version" > tools/clients/version
+}
+
 build_outer_machine() {
     [ -f tools/outer/initrd.gz ] && [ tools/outer/initrd.gz -nt harness/outer/init ] && [ tools/outer/initrd.gz -nt harness/outer/build.sh ] && return 0
     say "no usable KVM here: building the outer machine from Debian's kernel"
@@ -124,6 +142,7 @@ mkdir -p tools/bin
 install_packages chromium bubblewrap git curl wget python3 python3-pip zstd util-linux iproute2
 install_smolvm
 install_gvproxy
+install_clients
 if ! has_kvm; then
     install_packages qemu-system-x86 busybox-static cpio kmod
     build_outer_machine

@@ -1,0 +1,145 @@
+//! Real clients through the egress proxy, to a real https server: curl, wget, git, pip, npm,
+//! Python's urllib and requests, Node's fetch. What is allowed comes; what is not fails at once.
+
+use bottle_harness::place::Place;
+use bottle_tests::World;
+use bottle_tests::secure::Secure;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+
+/// Each client: its name, and a script that prints `got it` where it reaches `HOST`.
+const CLIENTS: [(&str, &str); 8] = [
+    ("curl", "curl -sS --cacert $CA https://HOST/hello"),
+    ("wget", "wget -q --tries=1 --ca-certificate=$CA -O- https://HOST/hello"),
+    ("git", "git -c http.sslCAInfo=$CA clone -q https://HOST/repo.git $(mktemp -d)/x && echo got it"),
+    (
+        "pip",
+        "python3 -m pip download -q --disable-pip-version-check --retries 0 --no-deps --cert $CA -d $(mktemp -d) --index-url https://HOST/simple/ demo && echo got it",
+    ),
+    (
+        "npm",
+        "cd $(mktemp -d) && npm install --silent --no-fund --no-audit --fetch-retries=0 --cafile=$CA --registry https://HOST/npm/ demo && test -f node_modules/demo/package.json && echo got it",
+    ),
+    (
+        "urllib",
+        "SSL_CERT_FILE=$CA python3 -c 'import urllib.request as r; print(r.urlopen(\"https://HOST/hello\").read().decode())'",
+    ),
+    (
+        "requests",
+        "REQUESTS_CA_BUNDLE=$CA PYTHONPATH=/clients/python python3 -c 'import requests as r; print(r.get(\"https://HOST/hello\").text)'",
+    ),
+    (
+        "fetch",
+        "cd /clients && NODE_EXTRA_CA_CERTS=$CA node --input-type=module -e 'import { EnvHttpProxyAgent, fetch } from \"undici\"; console.log(await (await fetch(\"https://HOST/hello\", { dispatcher: new EnvHttpProxyAgent() })).text())'",
+    ),
+];
+
+fn run(dir: &Path, program: &str, words: &[&str]) {
+    let output = Command::new(program).args(words).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A page, a repository, a Python package and an npm package.
+fn fill(folder: &Path) {
+    fs::write(folder.join("hello"), "got it\n").unwrap();
+    let git: [&[&str]; 3] = [
+        &["init", "-q", "--bare", "repo.git"],
+        &["clone", "-q", "repo.git", "work"],
+        &[
+            "-C",
+            "work",
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.com",
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            "x",
+        ],
+    ];
+    git.iter().for_each(|words| run(folder, "git", words));
+    run(folder, "git", &["-C", "work", "push", "-q", "origin", "HEAD:main"]);
+    run(folder, "git", &["-C", "repo.git", "symbolic-ref", "HEAD", "refs/heads/main"]);
+    run(folder, "git", &["-C", "repo.git", "update-server-info"]);
+
+    let wheel = "import zipfile, hashlib\nz = zipfile.ZipFile('demo-1.0-py3-none-any.whl', 'w')\nm = 'demo-1.0.dist-info/'\nz.writestr('demo.py', '')\nz.writestr(m + 'METADATA', 'Metadata-Version: 2.1\\nName: demo\\nVersion: 1.0\\n')\nz.writestr(m + 'WHEEL', 'Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\nz.writestr(m + 'RECORD', '')\n";
+    let simple = folder.join("simple/demo");
+    fs::create_dir_all(&simple).unwrap();
+    run(&simple, "python3", &["-c", wheel]);
+    fs::write(simple.join("index.html"), "<a href=\"demo-1.0-py3-none-any.whl\">demo</a>").unwrap();
+
+    let npm = folder.join("npm");
+    fs::create_dir_all(npm.join("package")).unwrap();
+    fs::write(npm.join("package/package.json"), r#"{"name":"demo","version":"1.0.0"}"#).unwrap();
+    run(&npm, "tar", &["czf", "demo.tgz", "package"]);
+    fs::write(
+        npm.join("demo"),
+        r#"{"name":"demo","dist-tags":{"latest":"1.0.0"},"versions":{"1.0.0":{"name":"demo","version":"1.0.0","dist":{"tarball":"https://files.test/npm/demo.tgz"}}}}"#,
+    )
+    .unwrap();
+}
+
+#[test]
+fn real_clients_get_what_is_allowed_and_are_told_at_once_what_is_not() {
+    let address = Ipv4Addr::new(127, 77, 2, 1);
+    let server = Secure::serve(address, &["files.test", "other.test"]);
+    fill(&server.folder());
+    let clients = Place::find().unwrap().tools().join("clients");
+    let world = World::with(&format!(
+        "slug = \"clients\"\n[egress]\nallow = [\"files.test\"]\nhosts = {{ \"files.test\" = \"{address}\", \"other.test\" = \"{address}\" }}\n\
+         [guest.env]\nCA = \"/workspace/ca.pem\"\n\
+         [[guest.volumes]]\nhost = \"{}\"\nguest = \"/clients\"\n",
+        clients.display()
+    ));
+    fs::copy(server.authority(), world.path("project/ca.pem")).unwrap();
+    world.bottle(&["-q", "up"]).assert().success();
+    for (name, script) in CLIENTS {
+        let ask = |host: &str| {
+            let script = script.replace("HOST", host);
+            world.bottle(&["-q", "exec", "--", "timeout", "40", "sh", "-c", &script]).output().unwrap()
+        };
+        let allowed = ask("files.test");
+        assert!(
+            allowed.status.success() && String::from_utf8_lossy(&allowed.stdout).contains("got it"),
+            "{name}: {allowed:?}"
+        );
+        let refused = ask("other.test");
+        // 124 is the time limit: a refusal is never a hang.
+        assert!(!refused.status.success() && refused.status.code() != Some(124), "{name}: {refused:?}");
+        assert!(!String::from_utf8_lossy(&refused.stdout).contains("got it"), "{name}: {refused:?}");
+    }
+    let log = world.bottle(&["logs"]).output().unwrap();
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    assert!(log.matches("pipelock  allowed").count() >= CLIENTS.len(), "{log}");
+    assert!(log.matches("request=CONNECT other.test:443").count() >= CLIENTS.len(), "{log}");
+    world.bottle(&["-q", "rm", "--force"]).assert().success();
+}
+
+/// A server that could be meant is one thing, one that is named another: no fronting.
+#[test]
+fn tls_for_another_name_than_the_one_that_was_allowed_is_cut_off() {
+    let address = Ipv4Addr::new(127, 77, 2, 2);
+    let server = Secure::serve(address, &["files.test", "other.test"]);
+    fs::write(server.folder().join("hello"), "got it\n").unwrap();
+    let world = World::with(&format!(
+        "slug = \"fronting\"\n[egress]\nallow = [\"files.test\"]\nhosts = {{ \"files.test\" = \"{address}\" }}\n"
+    ));
+    fs::copy(server.authority(), world.path("project/ca.pem")).unwrap();
+    world.bottle(&["-q", "up"]).assert().success();
+    let fetch = |words: &str| {
+        let script = format!("curl -sS -m 20 --cacert ca.pem {words}; echo \" $?\"");
+        let output = world.bottle(&["-q", "exec", "--", "sh", "-c", &script]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(fetch("https://files.test/hello"), "got it\n 0\n");
+    // The tunnel is asked for as files.test, and the TLS in it is for other.test.
+    let said = fetch("--connect-to other.test:443:files.test:443 https://other.test/hello");
+    assert_eq!(said, " 35\n");
+    let log = world.bottle(&["logs", "--denied"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&log.stdout).contains("reason=server-name"), "{log:?}");
+    world.bottle(&["-q", "rm", "--force"]).assert().success();
+}
