@@ -29,6 +29,7 @@ use counters::Counters;
 use jail::Jail;
 use link::Link;
 use owner::Owner;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
@@ -68,6 +69,7 @@ struct Shared {
 /// What kept it from starting, which it also tells whoever launched it.
 pub fn main(slug: &Slug, owner: OwnedFd, ready: OwnedFd) -> Result<()> {
     let mut ready = File::from(ready);
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         match start(slug, owner).await {
@@ -85,6 +87,14 @@ pub fn main(slug: &Slug, owner: OwnedFd, ready: OwnedFd) -> Result<()> {
     // A blocking call in flight, a name being looked up, must not keep the keeper alive.
     runtime.shutdown_background();
     result
+}
+
+/// Two thousand connections have two descriptors each, and the usual limit is a thousand.
+fn raise_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What cannot be had is done without.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// A keeper that is ready to serve.

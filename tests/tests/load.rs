@@ -1,0 +1,74 @@
+//! Many clients at once, and some that are up to no good: others are not harmed, memory is bounded.
+
+use bottle_harness::page::Page;
+use bottle_tests::{World, allowing};
+use serde_json::Value;
+
+/// In the guest: 500 clients that begin a request and never end it; then 1,000 that ask for the
+/// page at the same time, each connected before the first of them asks.
+const LOAD: &str = r#"
+import asyncio, os, resource, sys, urllib.parse
+resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+door = urllib.parse.urlparse(os.environ["HTTP_PROXY"])
+url, host = sys.argv[1], urllib.parse.urlparse(sys.argv[1]).netloc
+
+async def slow():
+    reader, writer = await asyncio.open_connection(door.hostname, door.port)
+    writer.write(b"GET http://page.test/ HTTP/1.1\r\nx-slow: ")
+    await writer.drain()
+    return writer
+
+async def connect(few):
+    async with few:
+        return await asyncio.open_connection(door.hostname, door.port)
+
+async def ask(reader, writer):
+    writer.write(f"GET {url} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer.endswith(b"the page")
+
+async def main():
+    # gvproxy has ten attempts to connect under way at most.
+    few = asyncio.Semaphore(8)
+    held = []
+    for _ in range(500):
+        held.append(await slow())
+    open_ones = await asyncio.gather(*(connect(few) for _ in range(1000)))
+    answers = await asyncio.wait_for(asyncio.gather(*(ask(*one) for one in open_ones)), 120)
+    print(sum(answers), "of", len(answers), "beside", len(held))
+
+asyncio.run(main())
+"#;
+
+#[test]
+fn a_thousand_clients_are_served_beside_five_hundred_that_are_slow() {
+    let page = Page::serve("the page").unwrap();
+    let world = World::with(&allowing(&page).replace("slug = \"t\"", "slug = \"load\""));
+    world.write("load.py", LOAD);
+    world.bottle(&["-q", "up"]).assert().success();
+    let url = format!("http://page.test:{}/", page.port());
+    let load = world
+        .bottle(&["-q", "exec", "--", "python3", "load.py", &url])
+        .timeout(std::time::Duration::from_secs(180))
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&load.stdout),
+        "1000 of 1000 beside 500\n",
+        "{}",
+        String::from_utf8_lossy(&load.stderr)
+    );
+
+    let status = world.bottle(&["status", "--json"]).output().unwrap();
+    let keeper = serde_json::from_slice::<Value>(&status.stdout).unwrap()["pid"].to_string();
+    let proc = std::fs::read_to_string(format!("/proc/{keeper}/status")).unwrap();
+    let field = |name: &str| -> u64 {
+        let line = proc.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let (peak, now) = (field("VmHWM:"), field("VmRSS:"));
+    println!("keeper: {peak} KiB at most, {now} KiB now");
+    assert!(peak < 128 << 10, "{peak} KiB");
+    world.bottle(&["-q", "rm", "--force"]).assert().success();
+}
