@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::git::hook::Hook;
 use bottle_core::slug::Slug;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -122,6 +123,14 @@ pub enum Command {
         /// The host
         host: String,
     },
+    /// Look at what the agent pushed to git-gate, and decide
+    Git {
+        /// The bottle's name
+        slug: Slug,
+        /// What to do
+        #[command(subcommand)]
+        action: GitAction,
+    },
     /// Show what a bottle's parts decided
     Logs {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
@@ -175,6 +184,12 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// What git runs while the agent pushes
+    #[command(hide = true)]
+    GitHook {
+        /// Which hook.
+        hook: Hook,
+    },
     /// The host process of one bottle; started by `up` and `run`
     #[command(hide = true)]
     Keeper {
@@ -187,4 +202,31 @@ pub enum Command {
         #[arg(long)]
         ready_fd: i32,
     },
+}
+
+/// What a person can do with what the agent pushed.
+#[derive(Clone, Debug, Subcommand)]
+pub enum GitAction {
+    /// List what waits
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a push changes
+    Diff(Push),
+    /// Send a push on to the upstream, with your own credentials
+    Approve(Push),
+    /// Take a push back
+    Reject(Push),
+}
+
+/// A push that waits.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Push {
+    /// The branch [default: the only one that waits]
+    pub branch: Option<String>,
+    /// The repository, where branches of one name wait in several
+    #[arg(long, value_name = "NAME")]
+    pub repo: Option<Slug>,
 }

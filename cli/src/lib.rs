@@ -7,6 +7,8 @@ pub mod args;
 pub mod commands;
 pub mod config;
 pub mod failure;
+pub mod git;
+pub mod http;
 pub mod keeper;
 pub mod preflight;
 pub mod process;

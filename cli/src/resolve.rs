@@ -2,8 +2,9 @@
 
 use crate::config::{Config, SidecarConfig};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::git::Repo;
+use crate::http::Limits;
 use crate::keeper::audit::Need;
-use crate::proxy::Limits;
 use crate::rules::Changes;
 use crate::state::{Folder, write_private};
 use anyhow::{Context, Result};
@@ -46,6 +47,9 @@ pub struct Services {
     pub audit: Need,
     /// What the built-in proxy grants its clients.
     pub limits: Limits,
+    /// The repositories of the built-in git-gate.
+    #[serde(default)]
+    pub git: Vec<Repo>,
 }
 
 impl Services {
@@ -104,7 +108,12 @@ pub fn resolve(slug: &Slug, config: &Config, dialect: Dialect, folder: &Folder) 
         };
         (sidecar, form)
     });
-    let services = Services { sidecars: forms.collect(), audit: config.audit, limits: config.limits };
+    let services = Services {
+        sidecars: forms.collect(),
+        audit: config.audit,
+        limits: config.limits,
+        git: config.git.clone(),
+    };
     let mut rules = config.egress.clone();
     Changes::read(folder)?.apply(&mut rules);
     let plan = Plan::new(slug.clone(), dialect, doors, config.guest.clone(), rules);

@@ -140,6 +140,22 @@ impl Folder {
         self.state.join("keeper.log")
     }
 
+    /// The quarantine repositories of git-gate.
+    pub fn git(&self) -> PathBuf {
+        self.state.join("git")
+    }
+
+    /// What git prints for git-gate.
+    pub fn git_log(&self) -> PathBuf {
+        self.state.join("git.log")
+    }
+
+    /// The variables with which [`Home::find`] finds this bottle's folders, whoever asks.
+    pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
+        let above = |path: &Path| path.parent().unwrap_or(path).to_owned();
+        [("BOTTLE_STATE_DIR", above(&self.state)), ("BOTTLE_RUNTIME_DIR", above(&self.runtime))]
+    }
+
     /// What a sidecar prints that the keeper started.
     pub fn sidecar_log(&self, sidecar: Sidecar) -> PathBuf {
         self.state.join(format!("{sidecar}.log"))

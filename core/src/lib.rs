@@ -16,6 +16,7 @@ extern crate alloc;
 
 pub mod egress;
 pub mod environment;
+pub mod git;
 pub mod guard;
 pub mod gvproxy;
 pub mod plan;

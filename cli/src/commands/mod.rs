@@ -5,6 +5,7 @@ mod cleanup;
 mod context;
 mod doctor;
 mod enter;
+mod git;
 mod lifecycle;
 mod logs;
 mod ls;
@@ -19,6 +20,7 @@ pub use logs::point_in_time;
 
 use crate::args::{Args, Command};
 use crate::failure::Outcome;
+use crate::git::hook;
 use crate::keeper;
 use clap::CommandFactory;
 use context::Context;
@@ -43,6 +45,8 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Doctor { json } => return doctor::doctor(json),
         Command::Audit { slug, check } => return logs::audit(&context, slug, check),
         Command::Check { destination, name } => return check::check(&context, name, &destination),
+        Command::GitHook { hook } => return hook::run(hook),
+        Command::Git { slug, action } => git::git(&context, &slug, &action)?,
         Command::Up { slug } => lifecycle::up(&context, slug)?,
         Command::Stop { slug } => lifecycle::stop(&context, slug)?,
         Command::Restart { slug } => lifecycle::restart(&context, slug)?,

@@ -39,8 +39,12 @@ impl Drop for Files<'_> {
         let Some(folder) = self.0 else { return };
         // The log stays: it is what a person looks at afterwards.
         let _ = folder.remove_runtime();
-        for file in [folder.plan(), folder.services(), folder.rules(), folder.smolfile()] {
+        for file in [folder.plan(), folder.rules(), folder.smolfile()] {
             let _ = fs::remove_file(file);
+        }
+        // What the agent pushed may wait, and who looks at it has to know where it goes.
+        if !folder.git().exists() {
+            let _ = fs::remove_file(folder.services());
         }
         let _ = fs::remove_dir_all(folder.jail());
     }

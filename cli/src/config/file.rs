@@ -1,10 +1,11 @@
 //! The keys of `bottle.toml`.
 
+use super::git_gate::{GitGateTable, from_git_gate};
 use super::upstream::{UpstreamTable, from_table};
 use super::{Config, SidecarConfig, Source};
 use crate::failure::Outcome;
+use crate::http::Limits;
 use crate::keeper::audit::Need;
-use crate::proxy::Limits;
 use bottle_core::egress::{HostName, HostPattern, HostRule};
 use bottle_core::plan::Volume;
 use bottle_core::sidecar::Sidecar;
@@ -37,7 +38,7 @@ struct File {
     egress: EgressTable,
     pipelock: Option<Spanned<SidecarTable>>,
     #[serde(rename = "git-gate")]
-    git_gate: Option<Spanned<SidecarTable>>,
+    git_gate: Option<Spanned<GitGateTable>>,
     supervise: Option<Spanned<SidecarTable>>,
     #[serde(default, rename = "upstream")]
     upstreams: Vec<Spanned<UpstreamTable>>,
@@ -99,9 +100,9 @@ struct EgressTable {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SidecarTable {
-    address: Option<SocketAddr>,
-    command: Option<Vec<String>>,
+pub(super) struct SidecarTable {
+    pub address: Option<SocketAddr>,
+    pub command: Option<Vec<String>>,
 }
 
 /// Reads a file's text.
@@ -113,11 +114,15 @@ pub fn parse(source: &Source, project: Option<PathBuf>) -> Outcome<Config> {
     if let Some(project) = &project {
         workspace(&mut config, file.workspace.mode, source, project)?;
     }
+    let git_gate = match file.git_gate {
+        Some(table) => Some(from_git_gate(table, &mut config, source, project.as_deref())?),
+        None => None,
+    };
     sidecars(
         &mut config,
         [
             (Sidecar::Pipelock, file.pipelock),
-            (Sidecar::GitGate, file.git_gate),
+            (Sidecar::GitGate, git_gate),
             (Sidecar::Supervise, file.supervise),
         ],
         source,
@@ -220,10 +225,7 @@ fn sidecars(
                 return fail("the command is empty");
             }
             SidecarTable { command: Some(words), .. } => SidecarConfig::Command(words),
-            SidecarTable { .. } if sidecar == Sidecar::Pipelock => SidecarConfig::Builtin,
-            SidecarTable { .. } => {
-                return fail(&format!("{sidecar} has no built-in form yet: give it an address or a command"));
-            }
+            SidecarTable { .. } => SidecarConfig::Builtin,
         };
         let shared = config.sidecars.iter().find(|(other, known)| {
             **other != sidecar && matches!(known, SidecarConfig::Address(_)) && **known == form

@@ -1,14 +1,16 @@
 //! `bottle.toml`: what a person wants of a bottle. Every key has a default, and so has the file.
 
 mod file;
+mod git_gate;
 mod source;
 mod upstream;
 
 pub use source::Source;
 
 use crate::failure::{Failure, Kind, Outcome};
+use crate::git::Repo;
+use crate::http::Limits;
 use crate::keeper::audit::Need;
-use crate::proxy::Limits;
 use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
@@ -38,6 +40,8 @@ pub struct Config {
     pub egress: Rules,
     /// Origins that it asks in the agent's name.
     pub upstreams: Vec<Upstream>,
+    /// The repositories of the built-in git-gate.
+    pub git: Vec<Repo>,
     /// The folder that the file is in: the project.
     pub project: Option<PathBuf>,
 }
@@ -75,6 +79,7 @@ impl Default for Config {
             sidecars: BTreeMap::from([(Sidecar::Pipelock, SidecarConfig::Builtin)]),
             egress: Rules::default(),
             upstreams: Vec::new(),
+            git: Vec::new(),
             project: None,
         }
     }

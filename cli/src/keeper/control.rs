@@ -6,6 +6,7 @@ use crate::rules::Change;
 use crate::state::Folder;
 use anyhow::{Context, Result};
 use bottle_core::egress::Rules;
+use bottle_core::slug::Slug;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -38,8 +39,60 @@ pub enum Request {
         /// Who says so.
         by: String,
     },
+    /// Write down what became of one ref of a push.
+    Git {
+        /// The repository.
+        repo: Slug,
+        /// What became of it.
+        event: GitEvent,
+        /// The ref's whole name.
+        name: String,
+        /// Its new commit, unless it is deleted.
+        commit: Option<String>,
+        /// Why, where it was refused; who, where a person decided.
+        why: Option<String>,
+    },
+    /// Send a push on to its upstream.
+    GitForward {
+        /// The repository.
+        repo: Slug,
+        /// The branch.
+        branch: String,
+    },
     /// End.
     Stop,
+}
+
+/// What became of one ref of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GitEvent {
+    /// It goes on to the upstream at once.
+    Allowed,
+    /// It waits for a person.
+    Waiting,
+    /// The policy refused it.
+    Refused,
+    /// The upstream has it.
+    Forwarded,
+    /// A person approved it.
+    Approved,
+    /// A person rejected it.
+    Rejected,
+}
+
+impl GitEvent {
+    /// As the log calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Waiting => "waiting",
+            Self::Refused => "refused",
+            Self::Forwarded => "forwarded",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+        }
+    }
 }
 
 /// A keeper's answer.

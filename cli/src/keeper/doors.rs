@@ -23,7 +23,13 @@ pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, listener: TcpListener) -> R
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let shared = Arc::clone(shared);
     let served = match *shared.services.form(sidecar) {
-        Form::Builtin => tokio::spawn(async move { shared.proxy.serve(listener).await }),
+        Form::Builtin => tokio::spawn(async move {
+            match sidecar {
+                Sidecar::Pipelock => shared.proxy.serve(listener).await,
+                Sidecar::GitGate => shared.git.serve(listener).await,
+                Sidecar::Supervise => {}
+            }
+        }),
         Form::Address { address } | Form::Command { address, .. } => {
             tokio::spawn(async move { relay(&shared, sidecar, address, listener).await })
         }

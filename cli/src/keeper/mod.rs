@@ -17,6 +17,9 @@ mod sidecars;
 
 pub use launch::{Keeper, launch};
 
+use crate::git::Gate;
+use crate::git::quarantine::Quarantine;
+use crate::http::Room;
 use crate::preflight::Network;
 use crate::proxy::Proxy;
 use crate::resolve::Services;
@@ -58,6 +61,7 @@ struct Shared {
     audit: Audit,
     link: Arc<Link>,
     proxy: Arc<Proxy>,
+    git: Arc<Gate>,
     owner: Owner,
     started: Instant,
     jail_restarts: std::sync::atomic::AtomicU32,
@@ -121,6 +125,10 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
     let counters = Arc::new(Counters::default());
     let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone());
     let proxy = Proxy::new(&plan, services.limits, audit.clone()).await?;
+    for repo in &services.git {
+        Quarantine::of(&folder, repo).refresh(repo)?;
+    }
+    let git = Gate::new(folder.clone(), services.git.clone(), Room::new(services.limits));
     let owner = Owner::new(owner)?;
 
     let root = rustix::process::geteuid().is_root();
@@ -136,6 +144,7 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
         audit,
         link,
         proxy,
+        git,
         owner,
         started: Instant::now(),
         jail_restarts: 0.into(),

@@ -3,7 +3,10 @@
 use super::Shared;
 use super::audit::UNRECORDED;
 use super::control::{Answer, MAX_LINE, Request, Status};
+use crate::git::quarantine::Quarantine;
 use crate::rules::{Change, Changes};
+use bottle_core::slug::Slug;
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -65,6 +68,19 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             }
         }
         Request::Rules { change, by } => done(change_rules(shared, &change, &by)),
+        Request::Git { repo, event, name, commit, why } => {
+            if !shared.audit.may_allow() {
+                return Answer::Failed { why: UNRECORDED.to_owned() };
+            }
+            let details = json!({ "repo": repo, "ref": name, "commit": commit, "why": why });
+            shared.audit.write("git-gate", event.name(), details);
+            Answer::Done
+        }
+        Request::GitForward { repo, branch } => {
+            let shared = Arc::clone(shared);
+            let forwarded = tokio::task::spawn_blocking(move || forward(&shared, &repo, &branch));
+            done(forwarded.await.unwrap_or_else(|error| Err(error.into())))
+        }
         Request::Stop => Answer::Done,
     }
 }
@@ -75,4 +91,20 @@ pub(super) fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow
     change.log(&shared.audit, by);
     Changes::add(&shared.folder, change)?;
     shared.proxy.change(&shared.folder, change)
+}
+
+/// Sends a push on that a rule allows, with the environment that the keeper was started in.
+fn forward(shared: &Shared, repo: &Slug, branch: &str) -> anyhow::Result<()> {
+    let known = shared.services.git.iter().find(|known| known.name == *repo);
+    let repo = known.ok_or_else(|| anyhow::anyhow!("there is no repository {repo}"))?;
+    let quarantine = Quarantine::of(&shared.folder, repo);
+    let waiting = quarantine.waiting_for(branch)?;
+    let forwarded = quarantine.forward(repo, &waiting);
+    let (event, why) = match &forwarded {
+        Ok(_) => ("forwarded", None),
+        Err(error) => ("failed", Some(format!("{error:#}"))),
+    };
+    let details = json!({ "repo": repo.name, "ref": waiting.branch, "commit": waiting.new, "why": why });
+    shared.audit.write("git-gate", event, details);
+    forwarded.map(|_| ())
 }

@@ -5,15 +5,13 @@
 //! that it checked, so a name that changes its mind in between gains nothing.
 
 mod dial;
-mod limited;
 mod plain;
 mod reply;
 mod secrets;
 mod tunnel;
 mod upstream;
 
-pub use limited::Limits;
-
+use crate::http::{self, Limits, Room};
 use crate::keeper::audit::{Audit, UNRECORDED};
 use crate::rules::Change;
 use crate::state::{Folder, write_private};
@@ -23,23 +21,15 @@ use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use dial::{Chooser, DialError, Dialer};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use limited::{Bucket, Limited};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reply::Body;
 use serde_json::{Value, json};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use upstream::Upstreams;
 
-/// How long a client may take to say what it wants.
-const HEADER_LIMIT: Duration = Duration::from_secs(15);
-/// The longest request head, in bytes.
-const MAX_HEAD: usize = 64 * 1024;
 /// Connections to one upstream that are kept for the next request.
 const IDLE_PER_HOST: usize = 64;
 
@@ -51,10 +41,7 @@ pub struct Proxy {
     client: Client<Dialer, Incoming>,
     dialer: Dialer,
     upstreams: Upstreams,
-    limits: Limits,
-    bucket: Arc<Bucket>,
-    /// Those beyond it wait to be accepted; they harm nobody.
-    room: Arc<Semaphore>,
+    room: Room,
 }
 
 impl Proxy {
@@ -70,9 +57,8 @@ impl Proxy {
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(dialer.clone());
         let upstreams = Upstreams::ready(plan.upstreams.clone(), Arc::clone(&rules)).await?;
-        let room = Arc::new(Semaphore::new(limits.connections.into()));
-        let (slug, bucket) = (plan.slug.clone(), Bucket::new(limits.bytes_per_second));
-        Ok(Arc::new(Self { slug, rules, audit, client, dialer, upstreams, limits, bucket, room }))
+        let (slug, room) = (plan.slug.clone(), Room::new(limits));
+        Ok(Arc::new(Self { slug, rules, audit, client, dialer, upstreams, room }))
     }
 
     /// The rules now.
@@ -93,32 +79,8 @@ impl Proxy {
 
     /// Serves a door until its listener fails, as it does when its jail ends.
     pub async fn serve(self: &Arc<Self>, listener: TcpListener) {
-        let mut failures = 0;
-        while failures < 10 {
-            let Ok(seat) = Arc::clone(&self.room).acquire_owned().await else { return };
-            let Ok((stream, _)) = listener.accept().await else {
-                failures += 1;
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            };
-            failures = 0;
-            let _ = stream.set_nodelay(true);
-            let proxy = Arc::clone(self);
-            let stream = Limited::new(stream, &self.limits, Arc::clone(&self.bucket));
-            tokio::spawn(async move {
-                let _seat = seat;
-                let service = service_fn(|request| Self::answer(Arc::clone(&proxy), request));
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEADER_LIMIT)
-                    .max_buf_size(MAX_HEAD)
-                    // A client may say all that it has to say and close its side: `printf | nc`.
-                    .half_close(true)
-                    .preserve_header_case(true)
-                    .serve_connection(TokioIo::new(stream), service);
-                let _ = connection.with_upgrades().await;
-            });
-        }
+        let proxy = Arc::clone(self);
+        http::serve(listener, &self.room, move |request| Self::answer(Arc::clone(&proxy), request)).await;
     }
 
     async fn answer(

@@ -1,0 +1,81 @@
+//! `[git-gate]`: another program's, or the built-in one with its repositories.
+
+use super::file::SidecarTable;
+use super::{Config, Source};
+use crate::failure::Outcome;
+use crate::git::Repo;
+use bottle_core::git::Policy;
+use bottle_core::slug::Slug;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// The remote that most repositories have.
+const ORIGIN: &str = "origin";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GitGateTable {
+    address: Option<SocketAddr>,
+    command: Option<Vec<String>>,
+    #[serde(default, rename = "repo")]
+    repos: Vec<Spanned<RepoTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RepoTable {
+    name: Option<Slug>,
+    path: Option<PathBuf>,
+    upstream: Option<String>,
+    #[serde(default)]
+    policy: Policy,
+}
+
+/// Takes the repositories into the configuration; what is left is a sidecar like any other.
+pub fn from_git_gate(
+    table: Spanned<GitGateTable>,
+    config: &mut Config,
+    source: &Source,
+    project: Option<&Path>,
+) -> Outcome<Spanned<SidecarTable>> {
+    let span = table.span();
+    let GitGateTable { address, command, repos } = table.into_inner();
+    let foreign = address.is_some() || command.is_some();
+    if foreign && !repos.is_empty() {
+        return Err(source
+            .fail(Some(span), "repositories belong to the built-in git-gate, without address and command"));
+    }
+    for repo in repos {
+        let place = repo.span();
+        let repo = read(repo, source, project)?;
+        if config.git.iter().any(|known| known.name == repo.name) {
+            return Err(source.fail(Some(place), &format!("two repositories are called {}", repo.name)));
+        }
+        config.git.push(repo);
+    }
+    if !foreign && config.git.is_empty() {
+        let bare = Spanned::new(
+            span.clone(),
+            RepoTable { name: None, path: None, upstream: None, policy: Policy::default() },
+        );
+        config.git.push(read(bare, source, project)?);
+    }
+    Ok(Spanned::new(span, SidecarTable { address, command }))
+}
+
+fn read(table: Spanned<RepoTable>, source: &Source, project: Option<&Path>) -> Outcome<Repo> {
+    let span = table.span();
+    let fail = |what: String| source.fail(Some(span.clone()), &what);
+    let RepoTable { name, path, upstream, policy } = table.into_inner();
+    let path = project.unwrap_or(Path::new(".")).join(path.unwrap_or_default());
+    let path = path.canonicalize().map_err(|error| fail(format!("{}: {error}", path.display())))?;
+    let is_bare = path.join("HEAD").is_file() && path.join("objects").is_dir();
+    if !is_bare && !path.join(".git").exists() {
+        return Err(fail(format!("{} is no git repository", path.display())));
+    }
+    let of_folder = || path.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name);
+    let name = name.or_else(of_folder).ok_or_else(|| fail("the repository needs a name".to_owned()))?;
+    Ok(Repo { name, path, upstream: upstream.unwrap_or_else(|| ORIGIN.to_owned()), policy })
+}

@@ -1,0 +1,201 @@
+//! What may be pushed through git-gate: a policy for each ref, decided from facts about the push.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+use serde::{Deserialize, Serialize};
+
+const TAGS: &str = "refs/tags/";
+
+/// What becomes of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It goes on to the upstream at once.
+    Allow,
+    /// It waits for a person.
+    Ask,
+    /// It is refused.
+    Deny,
+}
+
+/// A ref, or every ref below a prefix: `refs/heads/main`, `refs/heads/agent/*`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RefPattern(String);
+
+/// A pattern that names no ref.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no ref like \"refs/heads/main\" or \"refs/heads/agent/*\"")]
+pub struct InvalidRefPattern(String);
+
+/// What becomes of pushes to some refs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefRule {
+    /// Which refs.
+    #[serde(rename = "ref")]
+    pub pattern: RefPattern,
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+/// What may be pushed to a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// The first rule that fits decides. Without one, a branch waits for a person and anything else
+    /// is refused.
+    pub rules: Vec<RefRule>,
+    /// Whether a branch may be rewritten or deleted.
+    pub force: bool,
+    /// Whether tags may be pushed, as far as a rule allows them.
+    pub tags: bool,
+    /// Paths that no pushed commit may touch: files, and folders by a final slash.
+    pub deny_paths: Vec<String>,
+    /// The largest push, in MiB.
+    pub max_mib: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        // What GitHub and others run by themselves, with the operator's rights.
+        let deny_paths = [".github/", ".gitlab-ci.yml", ".circleci/"].map(str::to_owned).to_vec();
+        Self { rules: Vec::new(), force: false, tags: false, deny_paths, max_mib: 50 }
+    }
+}
+
+/// One ref of a push, as git tells a `pre-receive` hook, with what was found out about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// The ref's whole name.
+    pub name: String,
+    /// The commit that it had, unless it is new.
+    pub old: Option<String>,
+    /// The commit that it gets, unless it is deleted.
+    pub new: Option<String>,
+    /// Whether the old commit is among the new one's ancestors. A new ref is.
+    pub fast_forward: bool,
+    /// Every path that a new commit touches.
+    pub paths: Vec<String>,
+    /// Where secrets were found, in words.
+    pub secrets: Vec<String>,
+}
+
+/// Why a push is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A rule says so, or no rule is for it and it is no branch.
+    #[error("no rule lets this ref be pushed")]
+    Ref,
+    /// A tag.
+    #[error("tags are not pushed")]
+    Tag,
+    /// A branch that would be deleted.
+    #[error("branches are not deleted")]
+    Delete,
+    /// A branch that would be rewritten.
+    #[error("branches are not rewritten (no force push)")]
+    Force,
+    /// A path that must not be touched.
+    #[error("{0} must not be changed")]
+    Path(String),
+    /// What looks like a secret.
+    #[error("it holds what looks like a secret: {0}")]
+    Secret(String),
+}
+
+impl RefPattern {
+    fn matches(&self, name: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(prefix) => name.len() > prefix.len() && name.starts_with(prefix),
+            None => name == self.0,
+        }
+    }
+}
+
+impl FromStr for RefPattern {
+    type Err = InvalidRefPattern;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRefPattern> {
+        let invalid = || InvalidRefPattern(text.to_owned());
+        let fixed = text.strip_suffix("/*").unwrap_or(text);
+        let named = fixed.strip_prefix("refs/").ok_or_else(invalid)?;
+        let plain =
+            |part: &str| !part.is_empty() && !part.contains(['*', '?', '[', ' ', '~', '^', ':', '\\']);
+        if named.split('/').all(plain) && !named.contains("..") && !named.chars().any(char::is_control) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(invalid())
+        }
+    }
+}
+
+impl TryFrom<String> for RefPattern {
+    type Error = InvalidRefPattern;
+
+    fn try_from(text: String) -> Result<Self, InvalidRefPattern> {
+        text.parse()
+    }
+}
+
+impl From<RefPattern> for String {
+    fn from(pattern: RefPattern) -> Self {
+        pattern.0
+    }
+}
+
+impl fmt::Display for RefPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Policy {
+    /// What becomes of one ref of a push. Never [`Verdict::Deny`]: that is a [`Refused`].
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decide(&self, update: &Update) -> Result<Verdict, Refused> {
+        let verdict =
+            self.rules.iter().find(|rule| rule.pattern.matches(&update.name)).map(|rule| rule.verdict);
+        if update.name.starts_with(TAGS) && !self.tags {
+            return Err(Refused::Tag);
+        }
+        let verdict = match verdict {
+            Some(Verdict::Deny) => return Err(Refused::Ref),
+            Some(verdict) => verdict,
+            None if update.name.starts_with("refs/heads/") => Verdict::Ask,
+            None => return Err(Refused::Ref),
+        };
+        if update.new.is_none() && !self.force {
+            return Err(Refused::Delete);
+        }
+        if !update.fast_forward && !self.force {
+            return Err(Refused::Force);
+        }
+        if let Some(path) = update.paths.iter().find(|path| self.denies(path)) {
+            return Err(Refused::Path(path.clone()));
+        }
+        match update.secrets.first() {
+            Some(secret) => Err(Refused::Secret(secret.clone())),
+            None => Ok(verdict),
+        }
+    }
+
+    /// Whether a path must not be touched. Letters' case makes no difference: on some of the
+    /// machines that run such files it makes none either.
+    fn denies(&self, path: &str) -> bool {
+        let path = path.to_lowercase();
+        self.deny_paths.iter().any(|denied| {
+            let denied = denied.trim_start_matches('/').to_lowercase();
+            match denied.strip_suffix('/') {
+                // The folder itself, too: a link in its place would be another folder.
+                Some(folder) => path == folder || path.starts_with(&denied),
+                None => path == denied,
+            }
+        })
+    }
+}

@@ -1,0 +1,273 @@
+//! git-gate, with a stand-in guest and real git at both ends.
+
+use bottle_tests::World;
+use predicates::prelude::*;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A project with a repository, its upstream beside it, and a bottle that is up.
+struct Gated(World);
+
+fn git(dir: &Path, words: &[&str]) -> String {
+    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
+    let output = Command::new("git").args(identity).args(words).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+impl Gated {
+    fn new(policy: &str) -> Self {
+        let world = World::with(&format!(
+            "slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n{policy}"
+        ));
+        let project = world.path("project");
+        git(&project, &["init", "-q", "-b", "main"]);
+        world.write(".gitignore", "bottle.toml\n");
+        world.write("file", "one\n");
+        git(&project, &["add", "."]);
+        git(&project, &["commit", "-q", "-m", "first"]);
+        git(world.path(".").as_path(), &["clone", "-q", "--bare", "project", "upstream.git"]);
+        git(&project, &["remote", "add", "origin", "../upstream.git"]);
+        world.bottle(&["-q", "up"]).assert().success();
+        let gated = Self(world);
+        let said = gated.guest(
+            "git config --global user.name agent; git config --global user.email agent@example.com; \
+             git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work && cat /tmp/work/file",
+        );
+        assert_eq!(said, "one\n");
+        gated
+    }
+
+    /// What a script prints in the guest, both streams.
+    fn guest(&self, script: &str) -> String {
+        let words = [
+            "-q",
+            "exec",
+            "--",
+            "sh",
+            "-c",
+            &format!("export HOME=/root; cd /tmp/work 2>/dev/null; ({script}) 2>&1"),
+        ];
+        String::from_utf8(self.0.bottle(&words).output().unwrap().stdout).unwrap()
+    }
+
+    fn waiting(&self) -> Vec<Value> {
+        let output = self.0.bottle(&["git", "gated", "list", "--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn upstream(&self) -> PathBuf {
+        self.0.path("upstream.git")
+    }
+
+    fn has(&self, branch: &str) -> bool {
+        let words = ["rev-parse", "--verify", "--quiet", branch];
+        Command::new("git").args(words).current_dir(self.upstream()).output().unwrap().status.success()
+    }
+}
+
+impl Drop for Gated {
+    fn drop(&mut self) {
+        let _ = self.0.bottle(&["-q", "rm", "--force"]).output();
+    }
+}
+
+#[test]
+fn a_push_waits_for_a_person_who_looks_and_approves() {
+    let gated = Gated::new("");
+    let (project, before) = (gated.0.path("project"), git(&gated.0.path("project"), &["for-each-ref"]));
+    let said = gated.guest(
+        "git checkout -q -b work; echo two >> file; git commit -qam 'second \x1b[31m'; git push origin work",
+    );
+    assert!(
+        said.contains("remote: bottle: refs/heads/work: waits for your operator: bottle git gated approve"),
+        "{said}"
+    );
+    assert!(said.contains("[new branch]      work -> work"), "{said}");
+    // It is in quarantine, and nowhere else.
+    assert!(!gated.has("work"));
+    assert_eq!(git(&project, &["for-each-ref"]), before);
+    let waiting = gated.waiting();
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    assert_eq!(
+        (&waiting[0]["push"]["branch"], &waiting[0]["push"]["commits"]),
+        (&Value::from("work"), &Value::from(1))
+    );
+    let list = gated.0.bottle(&["git", "gated", "list"]).output().unwrap();
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(
+        list.contains("project") && list.contains("second \\u{1b}[31m") && !list.contains('\x1b'),
+        "{list:?}"
+    );
+    gated.0.bottle(&["git", "gated", "diff"]).assert().success().stdout(predicate::str::contains("+two"));
+
+    gated.0.bottle(&["-q", "git", "gated", "approve", "work"]).assert().success();
+    assert!(gated.has("work") && gated.waiting().is_empty());
+    gated
+        .0
+        .bottle(&["git", "gated", "approve"])
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("nothing of that name waits"));
+
+    // The next one is taken back: the agent's branch is again what the upstream has.
+    gated.guest("echo three >> file; git commit -qam third; git push -q origin work");
+    gated.0.bottle(&["-q", "git", "gated", "reject"]).assert().success();
+    assert!(gated.waiting().is_empty());
+    assert_eq!(gated.guest("git fetch -q && git log -1 --format=%an origin/work"), "agent\n");
+    assert_eq!(git(&gated.upstream(), &["rev-list", "--count", "work"]), "2");
+
+    let log = gated.0.bottle(&["logs"]).output().unwrap();
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    for event in ["git-gate  waiting", "git-gate  approved", "git-gate  rejected"] {
+        assert!(log.contains(event), "{event}: {log}");
+    }
+}
+
+#[test]
+fn what_the_policy_refuses_changes_nothing_and_says_why() {
+    let gated = Gated::new(
+        "[git-gate.repo.policy]\nmax_mib = 1\nrules = [{ ref = \"refs/heads/closed\", verdict = \"deny\" }]\n",
+    );
+    let key = format!("AKIA{}", "A1B2".repeat(4));
+    let commit = |what: &str| {
+        format!(
+            "git checkout -q -B x origin/main; {what}; git add -A; git commit -q -m x; git push origin HEAD:x"
+        )
+    };
+    for (script, wanted) in [
+        ("git push origin main:closed".to_owned(), "refused: no rule lets this ref be pushed"),
+        ("git tag v1; git push origin v1".to_owned(), "refused: tags are not pushed"),
+        ("git push origin HEAD:refs/notes/x".to_owned(), "refused: no rule lets this ref be pushed"),
+        ("git push origin :main".to_owned(), "refused: branches are not deleted"),
+        (
+            "git checkout -q -B x origin/main; git commit -q --amend -m other; git push -f origin HEAD:main"
+                .to_owned(),
+            "no force push",
+        ),
+        (
+            commit("mkdir -p .github/workflows; echo x > .github/workflows/x.yml"),
+            "refused: .github/workflows/x.yml must not be changed",
+        ),
+        (commit("mkdir -p .GitHub; echo x > .GitHub/x"), "must not be changed"),
+        // A commit in the middle, whose change a later one takes back.
+        (
+            commit(
+                "mkdir -p .github; echo x > .github/x; git add -A; git commit -q -m y; rm -r .github; echo z > z",
+            ),
+            "refused: .github/x must not be changed",
+        ),
+        (commit(&format!("echo id={key} > config.ini")), "a secret: an AWS access key in config.ini:1"),
+        (
+            commit(&format!("echo {key} > k; git add -A; git commit -q -m y; rm k; echo z > z2")),
+            "an AWS access key in k:1",
+        ),
+        (commit("head -c 3000000 /dev/urandom > big"), "pack exceeds maximum allowed size"),
+    ] {
+        let said = gated.guest(&script);
+        assert!(said.contains(wanted), "{script}: {said}");
+        assert!(
+            said.contains("rejected") || said.contains("error:") || said.contains("fatal:"),
+            "{script}: {said}"
+        );
+        assert!(!said.contains(&key), "{said}");
+        assert!(gated.waiting().is_empty(), "{script}: {:?}", gated.waiting());
+    }
+    // The witness: an ordinary push passes.
+    let said = gated.guest(&commit("echo fine > fine"));
+    assert!(said.contains("waits for your operator"), "{said}");
+    assert_eq!(gated.waiting().len(), 1);
+    let log = gated.0.bottle(&["logs", "--denied"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&log.stdout).matches("git-gate").count() >= 9);
+}
+
+#[test]
+fn what_a_rule_allows_goes_on_at_once() {
+    let gated = Gated::new(
+        "[git-gate.repo.policy]\nrules = [{ ref = \"refs/heads/agent/*\", verdict = \"allow\" }]\n",
+    );
+    let said = gated.guest(
+        "git checkout -q -b agent/one; echo two >> file; git commit -qam second; git push origin agent/one",
+    );
+    assert!(said.contains("remote: bottle: refs/heads/agent/one: the upstream has it"), "{said}");
+    assert!(gated.has("agent/one") && gated.waiting().is_empty());
+    // An upstream that does not take it: the agent is told, and it waits.
+    git(&gated.upstream(), &["config", "receive.denyCurrentBranch", "refuse"]);
+    fs::rename(gated.upstream(), gated.0.path("gone.git")).unwrap();
+    let said = gated.guest("echo three >> file; git commit -qam third; git push origin agent/one");
+    assert!(said.contains("the upstream of project did not take agent/one"), "{said}");
+    assert_eq!(gated.waiting().len(), 1);
+}
+
+#[test]
+fn a_restart_brings_what_is_new_and_keeps_what_waits() {
+    let gated = Gated::new("");
+    gated.guest("git checkout -q -b mine; echo two >> file; git commit -qam second; git push -q origin mine");
+    let project = gated.0.path("project");
+    gated.0.write("file", "changed by the user\n");
+    git(&project, &["commit", "-qam", "the user's"]);
+    git(&project, &["branch", "theirs"]);
+    gated.0.bottle(&["-q", "restart"]).assert().success();
+    assert_eq!(gated.waiting().len(), 1);
+    let said = gated.guest(
+        "git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work && cd /tmp/work && cat file && git branch -r",
+    );
+    assert!(
+        said.starts_with("changed by the user\n")
+            && said.contains("origin/mine")
+            && said.contains("origin/theirs"),
+        "{said}"
+    );
+}
+
+#[test]
+fn only_gits_own_services_of_known_repositories_are_served() {
+    let gated = Gated::new("");
+    for (path, code) in [
+        ("/project.git/info/refs?service=git-upload-pack", "200"),
+        ("/project.git/info/refs", "403"),
+        ("/project.git/info/refs?service=git-upload-archive", "403"),
+        ("/project.git/HEAD", "404"),
+        ("/project.git/config", "404"),
+        ("/project.git/objects/info/packs", "404"),
+        ("/other.git/info/refs?service=git-upload-pack", "404"),
+        ("/../project.git/info/refs?service=git-upload-pack", "404"),
+        ("/project.git/../project.git/config", "404"),
+        ("/", "404"),
+    ] {
+        let said = gated.guest(&format!(
+            "curl -sS -o /dev/null -w '%{{http_code}}' --path-as-is \"$BOTTLE_GIT_GATE{path}\""
+        ));
+        assert_eq!(said, code, "{path}");
+    }
+    // What the agent does not see: where the upstream is.
+    let said = gated.guest("git ls-remote origin");
+    assert!(said.contains("refs/heads/main") && !said.contains("refs/bottle"), "{said}");
+}
+
+#[test]
+fn a_bad_git_gate_is_refused_with_file_and_line() {
+    for (config, wanted) in [
+        ("[git-gate]\n", "bottle.toml:1:1: "),
+        (
+            "[git-gate]\naddress = \"127.0.0.1:1\"\n[[git-gate.repo]]\n",
+            "repositories belong to the built-in git-gate",
+        ),
+        ("[[git-gate.repo]]\npath = \"nowhere\"\n", "nowhere: No such file"),
+        ("[[git-gate.repo]]\nname = \"A B\"\n", "a slug holds only"),
+        (
+            "[[git-gate.repo]]\npolicy = { rules = [{ ref = \"main\", verdict = \"ask\" }] }\n",
+            "\"main\" is no ref like",
+        ),
+        (
+            "[[git-gate.repo]]\npolicy = { rules = [{ ref = \"refs/heads/x\", verdict = \"maybe\" }] }\n",
+            "unknown variant `maybe`",
+        ),
+        ("[[git-gate.repo]]\npolicy = { forse = true }\n", "unknown field `forse`"),
+    ] {
+        let world = World::with(config);
+        world.bottle(&["plan"]).assert().code(2).stderr(predicate::str::contains(wanted));
+    }
+}
