@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 smolvm_version=1.32.2
 smolvm_sha256=81b104e2622aa0b187b6b7054397c391151b83db2638a16d0e54c517684f0dc2
 
-# Of requests (PyPI) and undici (npm), for the tests of the proxy.
-clients_version="2.32.5 6.29.1"
+# Of requests and mcp (PyPI) and undici (npm), for the tests of the sidecars.
+clients_version="2.32.5 1.30.0 6.29.1"
 
 say() { echo "setup: $*" >&2; }
 give_up() { echo "setup: $1" >&2; echo "  run: $2" >&2; exit 69; }
@@ -113,7 +113,7 @@ EOF
     rm -rf "$apt"
 }
 
-# What real clients of the proxy need beside what Debian has: tests run them in a guest.
+# What real clients of the sidecars need beside what Debian has: tests run them in a guest.
 install_clients() {
     [ "$(cat tools/clients/version 2> /dev/null)" = "$clients_version" ] && return 0
     command -v npm > /dev/null || install_packages nodejs npm
@@ -122,8 +122,8 @@ install_clients() {
     mkdir -p tools/clients
     # shellcheck disable=SC2086 # a list of words
     set -- $clients_version
-    { /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --target tools/clients/python "requests==$1" &&
-        npm install --silent --no-fund --no-audit --prefix tools/clients "undici@$2"; } > tools/clients.log 2>&1 ||
+    { /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --target tools/clients/python "requests==$1" "mcp==$2" &&
+        npm install --silent --no-fund --no-audit --prefix tools/clients "undici@$3"; } > tools/clients.log 2>&1 ||
         give_up "the clients could not be fetched (see tools/clients.log)" "make setup"
     echo "$clients_version" > tools/clients/version
 }

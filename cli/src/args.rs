@@ -123,6 +123,27 @@ pub enum Command {
         /// The host
         host: String,
     },
+    /// List what agents ask their operator for
+    Inbox {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give an agent what it asked for
+    Approve {
+        /// What `bottle inbox` calls it
+        id: WishId,
+        /// The answer to a question
+        answer: Option<String>,
+    },
+    /// Do not give an agent what it asked for
+    Refuse {
+        /// What `bottle inbox` calls it
+        id: WishId,
+        /// Why not, for the agent to read
+        #[arg(long)]
+        why: Option<String>,
+    },
     /// Look at what the agent pushed to git-gate, and decide
     Git {
         /// The bottle's name
@@ -229,4 +250,24 @@ pub struct Push {
     /// The repository, where branches of one name wait in several
     #[arg(long, value_name = "NAME")]
     pub repo: Option<Slug>,
+}
+
+/// Something that an agent asked for: `my-project.3`.
+#[derive(Clone, Debug)]
+pub struct WishId {
+    /// Whose agent.
+    pub slug: Slug,
+    /// Which of its wishes.
+    pub number: u32,
+}
+
+impl std::str::FromStr for WishId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts =
+            text.rsplit_once('.').and_then(|(slug, number)| Some((slug.parse().ok()?, number.parse().ok()?)));
+        let (slug, number) = parts.ok_or("it has the form my-project.3; `bottle inbox` lists them")?;
+        Ok(Self { slug, number })
+    }
 }

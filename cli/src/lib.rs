@@ -17,4 +17,5 @@ pub mod resolve;
 pub mod rules;
 pub mod smolvm;
 pub mod state;
+pub mod supervise;
 pub mod verify;

@@ -7,7 +7,7 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::git::Repo;
 use crate::git::quarantine::{Quarantine, Waiting};
 use crate::keeper::audit::{Audit, Need};
-use crate::keeper::control::{self, Answer, GitEvent, Request};
+use crate::keeper::control::{self, GitEvent, Request};
 use crate::resolve::Services;
 use crate::state::Folder;
 use bottle_core::slug::Slug;
@@ -96,10 +96,7 @@ fn record(folder: &Folder, repo: &Repo, event: GitEvent, waiting: &Waiting) -> O
     let (name, commit) = (waiting.branch.clone(), waiting.new.clone());
     if folder.has_keeper() {
         let request = Request::Git { repo: repo.name.clone(), event, name, commit, why: Some(who()) };
-        return match control::ask(folder, &request)? {
-            Answer::Failed { why } => Err(Failure::new(Kind::Internal, why)),
-            Answer::Done | Answer::Status(_) => Ok(()),
-        };
+        return control::demand(folder, &request, Kind::Internal);
     }
     let audit = Audit::open(&folder.audit(), Need::BestEffort)?;
     audit.write(

@@ -11,7 +11,7 @@ use crate::smolvm::Machine;
 use crate::state::{Folder, Home};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
-use control::{Answer, Request};
+use control::Request;
 use std::time::{Duration, Instant};
 
 /// How long a started guest's helper may take to connect. Under emulation this takes seconds.
@@ -144,19 +144,12 @@ fn connect(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
 fn adopt(smolvm: &Smolvm, folder: &Folder) -> Outcome {
     let pid = smolvm.machine(folder.slug())?.and_then(|machine| machine.pid);
     let pid = pid.ok_or_else(|| Failure::new(Kind::Guest, "the machine ended as soon as it had started"))?;
-    demand(folder, &Request::Adopt { pid })
+    control::demand(folder, &Request::Adopt { pid }, Kind::Guest)
 }
 
 fn await_guest(folder: &Folder, limit: Duration) -> Outcome {
     let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-    demand(folder, &Request::AwaitGuest { limit_ms })
-}
-
-fn demand(folder: &Folder, request: &Request) -> Outcome {
-    match control::ask(folder, request)? {
-        Answer::Failed { why } => Err(Failure::new(Kind::Guest, why)),
-        Answer::Done | Answer::Status(_) => Ok(()),
-    }
+    control::demand(folder, &Request::AwaitGuest { limit_ms }, Kind::Guest)
 }
 
 pub fn stop(context: &Context, slug: Option<Slug>) -> Outcome {

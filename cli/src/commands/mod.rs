@@ -6,6 +6,7 @@ mod context;
 mod doctor;
 mod enter;
 mod git;
+mod inbox;
 mod lifecycle;
 mod logs;
 mod ls;
@@ -46,6 +47,9 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Audit { slug, check } => return logs::audit(&context, slug, check),
         Command::Check { destination, name } => return check::check(&context, name, &destination),
         Command::GitHook { hook } => return hook::run(hook),
+        Command::Inbox { json } => inbox::inbox(json)?,
+        Command::Approve { id, answer } => inbox::decide(&context, &id, true, answer)?,
+        Command::Refuse { id, why } => inbox::decide(&context, &id, false, why)?,
         Command::Git { slug, action } => git::git(&context, &slug, &action)?,
         Command::Up { slug } => lifecycle::up(&context, slug)?,
         Command::Stop { slug } => lifecycle::stop(&context, slug)?,

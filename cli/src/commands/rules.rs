@@ -3,7 +3,7 @@
 use super::context::Context;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::audit::{Audit, Need};
-use crate::keeper::control::{self, Answer, Request};
+use crate::keeper::control::{self, Request};
 use crate::rules::{Change, Changes};
 use bottle_core::egress::HostRule;
 use bottle_core::slug::Slug;
@@ -35,10 +35,7 @@ fn change(context: &Context, slug: &Slug, change: Change) -> Outcome {
             .help("rules for one that is yet to come are in bottle.toml"));
     }
     if folder.has_keeper() {
-        return match control::ask(&folder, &Request::Rules { change, by: who() })? {
-            Answer::Failed { why } => Err(Failure::new(Kind::Internal, why)),
-            Answer::Done | Answer::Status(_) => Ok(()),
-        };
+        return control::demand(&folder, &Request::Rules { change, by: who() }, Kind::Internal);
     }
     // A bottle that is stopped finds them when it starts.
     let _lock = folder.lock_operation()?;

@@ -30,6 +30,9 @@ pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
     for rule in &status.rules.allow {
         println!("  allowed  {rule}");
     }
+    if let Some(report) = &status.report {
+        println!("  reports  {}", report.escape_debug());
+    }
     if status.log_failing {
         println!("  log      {} cannot be written: is the disk full?", folder.audit().display());
     }

@@ -2,7 +2,7 @@
 
 use super::quarantine::Quarantine;
 use super::{Repo, scan};
-use crate::failure::{Failure, Kind, Outcome};
+use crate::failure::{Kind, Outcome};
 use crate::keeper::control::{self, Answer, GitEvent, Request};
 use crate::resolve::Services;
 use crate::state::{Folder, Home};
@@ -71,10 +71,10 @@ fn before() -> Result<ExitCode> {
         }
         eprintln!("bottle: {}: {line}", update.name);
         let why = decided.as_ref().err().map(ToString::to_string);
-        record(
-            &folder,
-            &Request::Git { repo: repo.name.clone(), event, name: update.name, commit: update.new, why },
-        )?;
+        // Where it cannot be written down, there is no decision.
+        let decision =
+            Request::Git { repo: repo.name.clone(), event, name: update.name, commit: update.new, why };
+        control::demand(&folder, &decision, Kind::Internal)?;
         refused |= decided.is_err();
     }
     Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -92,7 +92,7 @@ fn after() -> Result<ExitCode> {
         let forward = Request::GitForward { repo: repo.name.clone(), branch: waiting.branch };
         match control::ask(&folder, &forward)? {
             Answer::Failed { why } => eprintln!("bottle: {}: {why}", allowed.name),
-            Answer::Done | Answer::Status(_) => eprintln!("bottle: {}: the upstream has it", allowed.name),
+            _ => eprintln!("bottle: {}: the upstream has it", allowed.name),
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -149,12 +149,4 @@ pub(super) fn listed(command: &mut Command) -> Result<Vec<u8>> {
     ensure!(whole, "the push is too large to be looked at: push less at a time");
     ensure!(status.success(), "git could not list what was pushed");
     Ok(listed)
-}
-
-/// Has the keeper write a decision down. Where it cannot, there is none.
-fn record(folder: &Folder, request: &Request) -> Result<()> {
-    match control::ask(folder, request)? {
-        Answer::Failed { why } => Err(Failure::new(Kind::Internal, why).into()),
-        Answer::Done | Answer::Status(_) => Ok(()),
-    }
 }

@@ -4,6 +4,7 @@ use super::counters::Snapshot;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::rules::Change;
 use crate::state::Folder;
+use crate::supervise::inbox::{Decision, Waiting};
 use anyhow::{Context, Result};
 use bottle_core::egress::Rules;
 use bottle_core::slug::Slug;
@@ -51,6 +52,17 @@ pub enum Request {
         commit: Option<String>,
         /// Why, where it was refused; who, where a person decided.
         why: Option<String>,
+    },
+    /// What does the agent ask for?
+    Inbox,
+    /// Decide what the agent asked for.
+    Decide {
+        /// Its number.
+        number: u32,
+        /// Yes or no, with an answer or a reason.
+        decision: Decision,
+        /// Who decides.
+        by: String,
     },
     /// Send a push on to its upstream.
     GitForward {
@@ -108,6 +120,11 @@ pub enum Answer {
     },
     /// How the keeper is.
     Status(Box<Status>),
+    /// What the agent asks for.
+    Inbox {
+        /// The oldest first.
+        waiting: Vec<Waiting>,
+    },
 }
 
 /// How a keeper is.
@@ -123,6 +140,9 @@ pub struct Status {
     pub guest_seen: bool,
     /// How often gvproxy had to be started again.
     pub jail_restarts: u32,
+    /// What the agent said last about what it does.
+    #[serde(default)]
+    pub report: Option<String>,
     /// Whether the disk did not take the log's last line.
     #[serde(default)]
     pub log_failing: bool,
@@ -142,6 +162,17 @@ pub fn ask(folder: &Folder, request: &Request) -> Outcome<Answer> {
             .help(format!("start it with `bottle up {}`", folder.slug()))
     })?;
     Ok(talk(stream, request)?)
+}
+
+/// Asks a keeper to do something.
+///
+/// # Errors
+/// Where it does not, in its own words; [`Kind::NoBottle`] where there is none.
+pub fn demand(folder: &Folder, request: &Request, kind: Kind) -> Outcome {
+    match ask(folder, request)? {
+        Answer::Failed { why } => Err(Failure::new(kind, why)),
+        Answer::Done | Answer::Status(_) | Answer::Inbox { .. } => Ok(()),
+    }
 }
 
 fn talk(mut stream: UnixStream, request: &Request) -> Result<Answer> {

@@ -27,7 +27,7 @@ pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, listener: TcpListener) -> R
             match sidecar {
                 Sidecar::Pipelock => shared.proxy.serve(listener).await,
                 Sidecar::GitGate => shared.git.serve(listener).await,
-                Sidecar::Supervise => {}
+                Sidecar::Supervise => shared.supervise.serve(listener).await,
             }
         }),
         Form::Address { address } | Form::Command { address, .. } => {

@@ -24,6 +24,7 @@ use crate::preflight::Network;
 use crate::proxy::Proxy;
 use crate::resolve::Services;
 use crate::state::{Folder, Home, Lock};
+use crate::supervise::Supervise;
 use anyhow::{Context, Result, anyhow, bail};
 use audit::Audit;
 use bottle_core::plan::Plan;
@@ -62,6 +63,7 @@ struct Shared {
     link: Arc<Link>,
     proxy: Arc<Proxy>,
     git: Arc<Gate>,
+    supervise: Arc<Supervise>,
     owner: Owner,
     started: Instant,
     jail_restarts: std::sync::atomic::AtomicU32,
@@ -129,6 +131,8 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
         Quarantine::of(&folder, repo).refresh(repo)?;
     }
     let git = Gate::new(folder.clone(), services.git.clone(), Room::new(services.limits));
+    let of_proxy = Arc::clone(&proxy);
+    let supervise = Supervise::new(slug.clone(), move || of_proxy.rules(), audit.clone(), services.limits);
     let owner = Owner::new(owner)?;
 
     let root = rustix::process::geteuid().is_root();
@@ -145,6 +149,7 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
         link,
         proxy,
         git,
+        supervise,
         owner,
         started: Instant::now(),
         jail_restarts: 0.into(),

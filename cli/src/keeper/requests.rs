@@ -5,6 +5,7 @@ use super::audit::UNRECORDED;
 use super::control::{Answer, MAX_LINE, Request, Status};
 use crate::git::quarantine::Quarantine;
 use crate::rules::{Change, Changes};
+use crate::supervise::inbox::{Decision, Wish};
 use bottle_core::slug::Slug;
 use serde_json::json;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             guest: shared.link.wait_for_guest(Duration::ZERO),
             guest_seen: shared.link.has_seen_guest(),
             jail_restarts: shared.jail_restarts.load(Relaxed),
+            report: shared.supervise.status(),
             log_failing: shared.audit.is_failing(),
             counters: shared.counters.snapshot(),
             rules: shared.proxy.rules(),
@@ -76,6 +78,8 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             shared.audit.write("git-gate", event.name(), details);
             Answer::Done
         }
+        Request::Inbox => Answer::Inbox { waiting: shared.supervise.inbox.waiting() },
+        Request::Decide { number, decision, by } => done(decide_wish(shared, number, decision, &by)),
         Request::GitForward { repo, branch } => {
             let shared = Arc::clone(shared);
             let forwarded = tokio::task::spawn_blocking(move || forward(&shared, &repo, &branch));
@@ -86,7 +90,7 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
 }
 
 /// Changes the rules: in the log, on disk, and at last for the agent.
-pub(super) fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()> {
+fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()> {
     anyhow::ensure!(shared.audit.may_allow(), UNRECORDED);
     change.log(&shared.audit, by);
     Changes::add(&shared.folder, change)?;
@@ -107,4 +111,17 @@ fn forward(shared: &Shared, repo: &Slug, branch: &str) -> anyhow::Result<()> {
     let details = json!({ "repo": repo.name, "ref": waiting.branch, "commit": waiting.new, "why": why });
     shared.audit.write("git-gate", event, details);
     forwarded.map(|_| ())
+}
+
+/// Decides what the agent asked for. An approved host is in the rules before the agent hears of it.
+fn decide_wish(shared: &Shared, number: u32, decision: Decision, by: &str) -> anyhow::Result<()> {
+    let inbox = &shared.supervise.inbox;
+    let wish = inbox.wish(number).ok_or_else(|| anyhow::anyhow!("nothing of that number waits"))?;
+    let event = if decision.approved { "approved" } else { "denied" };
+    shared.audit.write("supervise", event, json!({ "wish": wish, "says": decision.says, "by": by }));
+    if let (true, Wish::Host { rule, .. }) = (decision.approved, wish) {
+        change_rules(shared, &Change::Allow(rule), by)?;
+    }
+    anyhow::ensure!(inbox.decide(number, decision), "somebody else decided just now");
+    Ok(())
 }

@@ -1,0 +1,61 @@
+//! The tools as an MCP server, by the protocol's official SDK.
+
+use super::{Ask, Outcome, Report, RequestHost, Supervise};
+use rmcp::handler::server::wrapper::Parameters;
+use rmcp::model::{Implementation, ServerCapabilities, ServerConfig};
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::{Json, ServerHandler, tool, tool_handler, tool_router};
+use std::sync::Arc;
+
+/// Where it is on the door.
+pub const PATH: &str = "/mcp";
+/// The longest request, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+/// The agent's side of it.
+#[derive(Clone)]
+pub struct Tools(Arc<Supervise>);
+
+#[tool_router]
+impl Tools {
+    #[tool(
+        description = "Ask the operator to let this sandbox reach a host, and wait for the decision. Use it when the egress proxy answers 403."
+    )]
+    async fn request_host(
+        &self,
+        Parameters(request): Parameters<RequestHost>,
+    ) -> Result<Json<Outcome>, String> {
+        self.0.request_host(request).await.map(Json)
+    }
+
+    #[tool(description = "Ask the operator a question, and wait for the answer.")]
+    async fn ask(&self, Parameters(ask): Parameters<Ask>) -> Result<Json<Outcome>, String> {
+        self.0.ask(ask).await.map(Json)
+    }
+
+    #[tool(description = "Tell the operator what you are doing. It does not wait.")]
+    async fn report(&self, Parameters(report): Parameters<Report>) -> Result<Json<Outcome>, String> {
+        self.0.report(&report).map(Json)
+    }
+}
+
+#[tool_handler]
+impl ServerHandler for Tools {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("bottle-supervise", env!("CARGO_PKG_VERSION")))
+            .with_instructions(format!(
+                "You run in the sandbox {}. Your operator decides what it may reach; ask here.",
+                self.0.slug
+            ))
+    }
+}
+
+/// The server. It keeps no sessions, so that an agent cannot make it keep many.
+pub fn service(supervise: Arc<Supervise>) -> StreamableHttpService<Tools, LocalSessionManager> {
+    let mut config = StreamableHttpServerConfig::default().with_allowed_hosts([bottle_core::PROXY_NAME]);
+    config.legacy_session_mode = false;
+    config.max_request_body_bytes = MAX_BODY;
+    StreamableHttpService::new(move || Ok(Tools(Arc::clone(&supervise))), Arc::default(), config)
+}

@@ -1,0 +1,75 @@
+//! The tools as plain HTTP, for whoever has curl and no MCP client.
+
+use super::{Outcome, Supervise};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+type Body = BoxBody<Bytes, Infallible>;
+
+/// The longest request, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+const HELP: &str = "bottle: supervise, where you ask your operator. MCP is at /mcp; plain HTTP is
+
+  POST /request_host  {\"host\": \"example.com\", \"reason\": \"...\", \"wait_seconds\": 300}
+  POST /ask           {\"question\": \"...\", \"wait_seconds\": 300}
+  POST /report        {\"status\": \"...\"}
+
+The answer is {\"decision\": \"approved\" | \"refused\" | \"undecided\" | \"noted\", \"says\": \"...\"}.
+";
+
+pub async fn answer(supervise: &Arc<Supervise>, request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    if request.method() != Method::POST {
+        let status = if path == "/" { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        return response(status, "text/plain; charset=utf-8", HELP.to_owned());
+    }
+    let Ok(body) = Limited::new(request.into_body(), MAX_BODY).collect().await else {
+        return wrong(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long");
+    };
+    let body = body.to_bytes();
+    let outcome = match path.as_str() {
+        "/request_host" => match read(&body) {
+            Ok(request) => supervise.request_host(request).await,
+            Err(error) => Err(error),
+        },
+        "/ask" => match read(&body) {
+            Ok(ask) => supervise.ask(ask).await,
+            Err(error) => Err(error),
+        },
+        "/report" => read(&body).and_then(|report| supervise.report(&report)),
+        _ => return response(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", HELP.to_owned()),
+    };
+    match outcome {
+        Ok(outcome) => json(&outcome),
+        Err(why) => wrong(StatusCode::BAD_REQUEST, &why),
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| error.to_string())
+}
+
+fn json(outcome: &Outcome) -> Response<Body> {
+    match serde_json::to_string(outcome) {
+        Ok(text) => response(StatusCode::OK, "application/json", text + "\n"),
+        Err(error) => wrong(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn wrong(status: StatusCode, why: &str) -> Response<Body> {
+    response(status, "text/plain; charset=utf-8", format!("bottle: {why}\n"))
+}
+
+fn response(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(text)).boxed());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
