@@ -140,6 +140,11 @@ impl Folder {
         self.state.join("keeper.log")
     }
 
+    /// The rendered configuration of a pipelock that is a command.
+    pub fn pipelock(&self) -> PathBuf {
+        self.state.join("pipelock.yaml")
+    }
+
     /// The quarantine repositories of git-gate.
     pub fn git(&self) -> PathBuf {
         self.state.join("git")

@@ -19,6 +19,7 @@ pub mod environment;
 pub mod git;
 pub mod guard;
 pub mod gvproxy;
+pub mod pipelock;
 pub mod plan;
 pub mod ports;
 pub mod sidecar;

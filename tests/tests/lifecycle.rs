@@ -228,3 +228,17 @@ fn a_sidecar_that_dies_comes_back_and_its_door_refuses_meanwhile() {
         up.0.bottle(&["-q", "exec", "--", "sh", "-c", code]).output().unwrap().stdout == b"200 0\n"
     });
 }
+
+/// pipelock itself is in no registry here: a stand-in command reads the file that it would be given.
+#[test]
+fn a_pipelock_that_is_a_command_is_given_its_configuration() {
+    let up = Up::with(
+        "slug = \"piped\"\n[egress]\nallow = [\"a.test\", \"b.test:8443\"]\n[pipelock]\ncommand = [\"python3\", \"-m\", \"http.server\", \"--directory\", \"{stage}\", \"--bind\", \"127.0.0.1\", \"{port}\"]\n",
+    );
+    let read = up.exec("curl -sS --noproxy '*' $HTTP_PROXY/pipelock.yaml").success();
+    let text = String::from_utf8(read.get_output().stdout.clone()).unwrap();
+    assert!(text.contains("not carried, and so closed: b.test:8443"), "{text}");
+    let plan = std::fs::read_to_string(up.0.path("state/piped/plan.json")).unwrap();
+    let port = serde_json::from_str::<Value>(&plan).unwrap()["doors"]["pipelock"].to_string();
+    assert!(text.ends_with(&format!("mode: strict\napi_allowlist:\n- a.test\nfetch_proxy:\n  listen: 127.0.0.1:{port}\nforward_proxy:\n  enabled: true\n")), "{text}");
+}

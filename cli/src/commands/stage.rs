@@ -3,11 +3,13 @@
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::jail::LINK_INSIDE;
 use crate::preflight::Network;
-use crate::resolve::Resolved;
+use crate::resolve::{Form, Resolved};
 use crate::state::{Folder, write_private};
 use anyhow::{Context, Result, anyhow};
 use bottle_core::gvproxy;
+use bottle_core::pipelock::Pipelock;
 use bottle_core::plan::Plan;
+use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::Smolfile;
 use bottle_core::text::MountPath;
 use std::fs::{self, Permissions};
@@ -83,6 +85,11 @@ pub fn write(folder: &Folder, resolved: &Resolved, network: &Network) -> Outcome
         resolved.services.write(folder)?;
         write_private(&folder.smolfile(), rendered.smolfile.as_bytes())?;
         write_private(&folder.gvproxy(), rendered.gvproxy.as_bytes())?;
+        if matches!(resolved.services.form(Sidecar::Pipelock), Form::Command { .. }) {
+            let (pipelock, left_out) =
+                Pipelock::for_rules(&resolved.plan.egress, resolved.plan.doors.pipelock());
+            write_private(&folder.pipelock(), pipelock.render(&left_out)?.as_bytes())?;
+        }
         install_helper(folder, network)
     };
     Ok(write()?)
