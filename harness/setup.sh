@@ -78,25 +78,25 @@ unpack_templates() {
         say "smolvm did not unpack its templates (see tools/smolvm.log): the first guest will take longer"
 }
 
-# Debian 13 has the package; Debian 12 runs its binary.
-install_gvproxy() {
-    [ -x tools/bin/gvproxy ] && return 0
-    if command -v gvproxy > /dev/null; then
-        ln -sf "$(command -v gvproxy)" tools/bin/gvproxy
+# Debian 13 has these packages; Debian 12 runs their binaries. `from_debian_13 PACKAGE TARGET`.
+from_debian_13() {
+    [ -x "$2" ] && return 0
+    if command -v "$1" > /dev/null; then
+        ln -sf "$(command -v "$1")" "$2"
         return 0
     fi
-    if apt-cache show gvproxy > /dev/null 2>&1; then
-        install_packages gvproxy
-        ln -sf "$(command -v gvproxy)" tools/bin/gvproxy
+    if apt-cache show "$1" > /dev/null 2>&1; then
+        install_packages "$1"
+        ln -sf "$(command -v "$1")" "$2"
         return 0
     fi
-    say "fetching gvproxy from Debian 13"
+    say "fetching $1 from Debian 13"
     apt=$PWD/tools/apt
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
     # The mirror that this machine already uses, with Debian 13 as the release.
     mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2> /dev/null |
         grep -v '^[[:space:]]*#' | grep -oE 'https?://[^][:space:]]+/debian/?([[:space:]]|$)' | head -n 1 | tr -d '[:space:]') || true
-    [ -n "$mirror" ] || give_up "no Debian mirror is configured on this machine" "sudo apt-get install gvproxy"
+    [ -n "$mirror" ] || give_up "no Debian mirror is configured on this machine" "sudo apt-get install $1"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" > "$apt/sources.list"
     cat > "$apt/apt.conf" << EOF
 Dir::Etc::SourceList "$apt/sources.list";
@@ -106,10 +106,10 @@ Dir::Cache "$apt/cache";
 APT::Sandbox::User "";
 Acquire::Languages "none";
 EOF
-    (cd "$apt" && APT_CONFIG=$apt/apt.conf && export APT_CONFIG && apt-get update -qq && apt-get download -qq gvproxy) > tools/apt.log 2>&1 ||
-        give_up "gvproxy could not be fetched from Debian 13 (see tools/apt.log)" "sudo apt-get install gvproxy"
-    dpkg -x "$apt"/gvproxy_*.deb "$apt/unpacked"
-    mv "$apt/unpacked/usr/bin/gvproxy" tools/bin/gvproxy
+    (cd "$apt" && APT_CONFIG=$apt/apt.conf && export APT_CONFIG && apt-get update -qq && apt-get download -qq "$1") > tools/apt.log 2>&1 ||
+        give_up "$1 could not be fetched from Debian 13 (see tools/apt.log)" "sudo apt-get install $1"
+    dpkg -x "$apt/$1"_*.deb "$apt/unpacked"
+    mv "$apt/unpacked/usr/bin/$1" "$2"
     rm -rf "$apt"
 }
 
@@ -141,7 +141,10 @@ command -v apt-get > /dev/null || give_up "this is no Debian" "see README.md for
 mkdir -p tools/bin
 install_packages chromium bubblewrap git curl wget python3 python3-pip zstd util-linux iproute2
 install_smolvm
-install_gvproxy
+mkdir -p tools/gitleaks
+from_debian_13 gvproxy tools/bin/gvproxy
+# Not on the tests' path: one of them asks for it, the others use what is built in.
+from_debian_13 gitleaks tools/gitleaks/gitleaks
 install_clients
 if ! has_kvm; then
     install_packages qemu-system-x86 busybox-static cpio kmod

@@ -371,7 +371,15 @@ fn every_reason_to_keep_a_frame_from_the_guest() {
     Change::Checksum.apply(&mut other);
     let mut to_all = open.clone();
     to_all[0..6].copy_from_slice(&[0xff; 6]);
+    let from = |address: Ipv4Addr| {
+        let mut frame = open.clone();
+        frame[26..30].copy_from_slice(&address.octets());
+        Change::Checksum.apply(&mut frame);
+        frame
+    };
     for (frame, reason) in [
+        (from(bottle.gateway), Refusal::TcpAddress),
+        (from([192, 0, 2, 1].into()), Refusal::SourceAddress),
         (kind(6, 80), Refusal::TcpPort),
         (kind(17, DOORS[0]), Refusal::Udp),
         (kind(1, 0), Refusal::Icmp),

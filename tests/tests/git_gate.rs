@@ -1,5 +1,6 @@
 //! git-gate, with a stand-in guest and real git at both ends.
 
+use bottle_harness::place::Place;
 use bottle_tests::World;
 use predicates::prelude::*;
 use serde_json::Value;
@@ -19,6 +20,11 @@ fn git(dir: &Path, words: &[&str]) -> String {
 
 impl Gated {
     fn new(policy: &str) -> Self {
+        Self::with(policy, &[])
+    }
+
+    /// The same, with tools that the keeper finds before others.
+    fn with(policy: &str, tools: &[&Path]) -> Self {
         let world = World::with(&format!(
             "slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n{policy}"
         ));
@@ -30,7 +36,14 @@ impl Gated {
         git(&project, &["commit", "-q", "-m", "first"]);
         git(world.path(".").as_path(), &["clone", "-q", "--bare", "project", "upstream.git"]);
         git(&project, &["remote", "add", "origin", "../upstream.git"]);
-        world.bottle(&["-q", "up"]).assert().success();
+        let mut up = world.bottle(&["-q", "up"]);
+        let path = up
+            .get_envs()
+            .find(|(name, _)| *name == "PATH")
+            .and_then(|(_, value)| value.map(ToOwned::to_owned));
+        let path = path.unwrap().into_string().unwrap();
+        let path = tools.iter().fold(path, |path, dir| format!("{}:{path}", dir.display()));
+        up.env("PATH", path).assert().success();
         let gated = Self(world);
         let said = gated.guest(
             "git config --global user.name agent; git config --global user.email agent@example.com; \
@@ -270,4 +283,32 @@ fn a_bad_git_gate_is_refused_with_file_and_line() {
         let world = World::with(config);
         world.bottle(&["plan"]).assert().code(2).stderr(predicate::str::contains(wanted));
     }
+}
+
+/// gitleaks knows more kinds of secrets than the patterns that are built in.
+#[test]
+fn gitleaks_is_asked_where_it_is_installed() {
+    let tools = Place::find().unwrap().tools().join("gitleaks");
+    let gated = Gated::with("", &[&tools]);
+    let secret = "hooks.slack.com/services/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";
+    let said = gated.guest(&format!("git checkout -q -b x; echo url=https://{secret} > hook.ini; git add .; git commit -qm x; git push origin x"));
+    assert!(said.contains("a secret: slack-web-hook in hook.ini:1"), "{said}");
+    assert!(said.contains("refused: it holds what looks like a secret") && !said.contains(secret), "{said}");
+    assert!(gated.waiting().is_empty());
+    let said = gated.guest(
+        "git checkout -q -b y origin/main; echo fine > fine; git add .; git commit -qm y; git push origin y",
+    );
+    assert!(said.contains("waits for your operator"), "{said}");
+
+    // One that fails says nothing about a push: it is refused.
+    let dir = tempfile::tempdir().unwrap();
+    let broken = dir.path();
+    fs::write(broken.join("gitleaks"), "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(broken.join("gitleaks"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    drop(gated);
+    let gated = Gated::with("", &[broken]);
+    let said =
+        gated.guest("git checkout -q -b y; echo fine > fine; git add .; git commit -qm y; git push origin y");
+    assert!(said.contains("gitleaks failed") && gated.waiting().is_empty(), "{said}");
 }

@@ -57,9 +57,10 @@ struct Finding {
 
 fn by_gitleaks(commit: &str) -> Result<Option<Vec<String>>> {
     let mut gitleaks = Command::new("gitleaks");
-    gitleaks.args(["git", "--no-banner", "--redact", "--report-format", "json", "--report-path", "-"]);
+    gitleaks.args(["detect", "--source", ".", "--no-banner", "--redact"]);
+    gitleaks.args(["--report-format", "json", "--report-path", "/dev/stdout"]);
     gitleaks.args(["--exit-code", &LEAKS.to_string()]).arg(format!("--log-opts={commit} --not --all"));
-    let output = match gitleaks.arg(".").stdin(Stdio::null()).stderr(Stdio::null()).output() {
+    let output = match gitleaks.stdin(Stdio::null()).stderr(Stdio::null()).output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         output => output.context("gitleaks")?,
     };
