@@ -156,6 +156,15 @@ fn exactly_the_doors_are_open_of_all_ports() {
     }
 }
 
+/// Over all ports a checksum takes every value, those among them whose carry has a carry itself.
+#[test]
+fn a_reply_has_its_checksum_whatever_the_sum() {
+    let (guard, bottle) = compare::both(subnet(), &DOORS);
+    for port in 0..=u16::MAX {
+        compare::from_guest(&guard, &bottle, &guard.frame(&Knock::Tcp(bottle.proxy, port)));
+    }
+}
+
 /// Every EtherType, and every IP protocol.
 #[test]
 fn only_arp_and_tcp_pass_of_all_ethertypes_and_protocols() {
