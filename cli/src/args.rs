@@ -13,9 +13,17 @@ pub struct Args {
     #[arg(long, short = 'c', global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Say less: no progress, only results and errors
+    /// Say less: only results and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
+
+    /// Say more: each step, also where standard error is no terminal
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+
+    /// Share folders with the guest that are better kept from it: /, your home, your keys
+    #[arg(long, global = true)]
+    pub i_know: bool,
 
     /// What to do.
     #[command(subcommand)]
@@ -25,17 +33,25 @@ pub struct Args {
 /// What a person can ask for.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a bottle.toml for the project here, with comments
+    Init {
+        /// Write over one that is there
+        #[arg(long, short)]
+        force: bool,
+    },
     /// Run a command in a fresh bottle that is gone afterwards
     Run {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
-        #[arg(long, short, value_name = "SLUG")]
-        name: Option<Slug>,
+        slug: Option<Slug>,
         /// Allow a host for this run: example.com, *.example.com, example.com:8443
         #[arg(long, value_name = "HOST")]
         allow: Vec<String>,
         /// Let an allowed host resolve to an address that is not public
         #[arg(long, value_name = "HOST")]
         allow_private: Vec<String>,
+        /// Use bottle.toml although it has changed since a guest could write to it
+        #[arg(long)]
+        trust: bool,
         /// The command and its arguments [default: a shell]
         #[arg(last = true)]
         command: Vec<String>,
@@ -44,6 +60,12 @@ pub enum Command {
     Up {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         slug: Option<Slug>,
+        /// Use bottle.toml although it has changed since a guest could write to it
+        #[arg(long)]
+        trust: bool,
+        /// Make its machine anew; what is on its disk is lost
+        #[arg(long)]
+        renew: bool,
     },
     /// Run a command in a bottle that is up
     Exec {
@@ -67,14 +89,58 @@ pub enum Command {
     Restart {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         slug: Option<Slug>,
+        /// Use bottle.toml although it has changed since a guest could write to it
+        #[arg(long)]
+        trust: bool,
+        /// Make its machine anew; what is on its disk is lost
+        #[arg(long)]
+        renew: bool,
     },
     /// Remove a bottle with its disk
     Rm {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         slug: Option<Slug>,
-        /// Stop it first if it runs
+        /// Stop it first if it runs, and throw away changes that were not taken back
         #[arg(long, short)]
         force: bool,
+    },
+    /// Copy a file or a folder into a bottle that is up, or out of it
+    Cp {
+        /// What to copy: PATH, or SLUG:PATH
+        from: Place,
+        /// Where to: PATH, or SLUG:PATH; into it where it is a folder
+        to: Place,
+    },
+    /// Show what the guest changed in its copy of the project
+    Diff {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+        /// Only the paths
+        #[arg(long)]
+        names: bool,
+        /// Print JSON
+        #[arg(long, conflicts_with = "names")]
+        json: bool,
+        /// Only these paths, and what is below them
+        #[arg(last = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Take back into the project what the guest changed in its copy
+    Apply {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        slug: Option<Slug>,
+        /// Take the guest's also where you have changed the same path
+        #[arg(long)]
+        overwrite: bool,
+        /// Only show what would be taken
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Only these paths, and what is below them
+        #[arg(last = true)]
+        paths: Vec<PathBuf>,
     },
     /// List the bottles
     Ls {
@@ -97,6 +163,9 @@ pub enum Command {
     Plan {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         slug: Option<Slug>,
+        /// Show how it differs from what was started last; status 1 if it does
+        #[arg(long)]
+        diff: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -205,6 +274,12 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print the manual page, or write all of them
+    Man {
+        /// The folder that takes a page for each command
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+    },
     /// What git runs while the agent pushes
     #[command(hide = true)]
     GitHook {
@@ -269,5 +344,33 @@ impl std::str::FromStr for WishId {
             text.rsplit_once('.').and_then(|(slug, number)| Some((slug.parse().ok()?, number.parse().ok()?)));
         let (slug, number) = parts.ok_or("it has the form my-project.3; `bottle inbox` lists them")?;
         Ok(Self { slug, number })
+    }
+}
+
+/// A path on this machine, or in a bottle: `my-project:/etc/hosts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this machine.
+    Here(PathBuf),
+    /// In a bottle's guest.
+    Guest(Slug, String),
+}
+
+impl std::str::FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // As scp reads it: a colon before the first slash names a bottle.
+        match text.split_once(':') {
+            Some((slug, path)) if !slug.contains('/') => {
+                let slug = slug.parse().map_err(|error| format!("{slug:?} names no bottle: {error}"))?;
+                match path {
+                    "" => Err("a path belongs after the colon".to_owned()),
+                    path => Ok(Self::Guest(slug, path.to_owned())),
+                }
+            }
+            _ if text.is_empty() => Err("a path is not empty".to_owned()),
+            _ => Ok(Self::Here(text.into())),
+        }
     }
 }

@@ -18,4 +18,6 @@ pub mod rules;
 pub mod smolvm;
 pub mod state;
 pub mod supervise;
+pub mod trust;
 pub mod verify;
+pub mod workspace;

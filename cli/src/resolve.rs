@@ -1,6 +1,6 @@
 //! From what a person wrote to a plan: one port for each active sidecar.
 
-use crate::config::{Config, SidecarConfig};
+use crate::config::{Config, SidecarConfig, WORKSPACE, Workspace};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::git::Repo;
 use crate::http::Limits;
@@ -9,13 +9,15 @@ use crate::rules::Changes;
 use crate::state::{Folder, write_private};
 use anyhow::{Context, Result};
 use bottle_core::gvproxy::Dialect;
-use bottle_core::plan::{Doors, Plan};
+use bottle_core::plan::{Doors, Guest, Plan, Volume};
 use bottle_core::ports;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
+use bottle_core::text::MountPath;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 
 /// How a sidecar is served.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +80,19 @@ pub struct Resolved {
     pub plan: Plan,
     /// What its keeper does.
     pub services: Services,
+    /// The project, where the guest works on a copy of it.
+    pub copied: Option<MountPath>,
+    /// Who the machine's process runs as.
+    pub user: MachineUser,
+}
+
+/// Who a machine's process runs as. It is smolvm that decides, unless it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineUser {
+    /// Started by root, a user of its own; else whoever starts it.
+    Smolvms,
+    /// Root, which starts it: no other user could write the folders that the guest shares with it.
+    Root,
 }
 
 /// Resolves a configuration.
@@ -116,10 +131,39 @@ pub fn resolve(slug: &Slug, config: &Config, dialect: Dialect, folder: &Folder) 
     };
     let mut rules = config.egress.clone();
     Changes::read(folder)?.apply(&mut rules);
-    let plan = Plan::new(slug.clone(), dialect, doors, config.guest.clone(), rules);
+    let plan = Plan::new(slug.clone(), dialect, doors, guest(config, folder)?, rules);
     let plan = plan.map_err(|error| usage(error.to_string()))?;
     let plan = plan.with_upstreams(config.upstreams.clone()).map_err(|error| usage(error.to_string()))?;
-    Ok(Resolved { plan, services })
+    let copied = match &config.workspace {
+        Workspace::Copy { of } => Some(of.clone()),
+        Workspace::None | Workspace::Shared { .. } => None,
+    };
+    let shares = plan
+        .guest
+        .volumes
+        .iter()
+        .any(|volume| volume.writable && Path::new(volume.host.as_str()) != folder.copy());
+    let root = rustix::process::geteuid().is_root();
+    let user = if root && shares { MachineUser::Root } else { MachineUser::Smolvms };
+    Ok(Resolved { plan, services, copied, user })
+}
+
+/// The virtual machine, with the project's folder in it.
+fn guest(config: &Config, folder: &Folder) -> Result<Guest> {
+    let mut guest = config.guest.clone();
+    let (host, writable) = match &config.workspace {
+        Workspace::None => return Ok(guest),
+        Workspace::Shared { host, writable } => (host.clone(), *writable),
+        Workspace::Copy { .. } => {
+            let copy = folder.copy();
+            let copy = copy.to_str().context("the runtime folder's path is not UTF-8")?;
+            (copy.parse().context("the runtime folder's path")?, true)
+        }
+    };
+    let inside: MountPath = WORKSPACE.parse().context("the workspace's path")?;
+    guest.workdir.get_or_insert_with(|| inside.clone());
+    guest.volumes.insert(0, Volume { host, guest: inside, writable });
+    Ok(guest)
 }
 
 /// Allocates ports. A sidecar that will listen on the host's loopback gets one that can be bound

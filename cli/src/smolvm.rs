@@ -2,9 +2,10 @@
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::preflight::Smolvm;
+use crate::resolve::MachineUser;
 use anyhow::{Context, Result};
 use bottle_core::slug::Slug;
-use bottle_core::smolfile::GUEST_SOCKET;
+use bottle_core::smolfile::{GUEST_SOCKET, Smolfile};
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::path::Path;
@@ -49,6 +50,16 @@ impl Smolvm {
         command
     }
 
+    /// The same, for a machine's process that runs as this user.
+    fn command_as(&self, user: MachineUser) -> Command {
+        let mut command = self.command();
+        if user == MachineUser::Root {
+            // smolvm 1.32.2 takes "off" and "0"; its other confinement of the process stays.
+            command.env("SMOLVM_VM_UID_DROP", "off");
+        }
+        command
+    }
+
     /// Every machine that smolvm knows.
     pub fn machines(&self) -> Result<Vec<Machine>> {
         let output = self.command().args(["machine", "ls", "--json"]).stdin(Stdio::null()).output()?;
@@ -74,9 +85,37 @@ impl Smolvm {
         self.finish(command, "create")
     }
 
-    /// Starts a bottle's machine.
-    pub fn start(&self, slug: &Slug) -> Outcome {
+    /// Makes a machine that does not run what another Smolfile says, on the disk that it has. Its
+    /// image stays: for another image a machine is made anew.
+    pub fn update(&self, slug: &Slug, was: &Smolfile, is: &Smolfile) -> Outcome {
         let mut command = self.command();
+        command.args(["machine", "update", "--name", &slug.machine_name()]);
+        command.arg("--cpus").arg(is.cpus.to_string()).arg("--mem").arg(is.memory.to_string());
+        // A folder that is shared in another way is taken away and given again.
+        let gone = was.volumes.iter().filter(|volume| !is.volumes.contains(volume));
+        for volume in gone {
+            command.arg("--remove-volume").arg(volume.strip_suffix(":ro").unwrap_or(volume));
+        }
+        for volume in is.volumes.iter().filter(|volume| !was.volumes.contains(volume)) {
+            command.arg("--volume").arg(volume);
+        }
+        let name = |variable: &String| variable.split('=').next().unwrap_or_default().to_owned();
+        let names: Vec<String> = is.env.iter().map(name).collect();
+        for name in was.env.iter().map(name).filter(|known| !names.contains(known)) {
+            command.arg("--remove-env").arg(name);
+        }
+        for variable in is.env.iter().filter(|variable| !was.env.contains(variable)) {
+            command.arg("--env").arg(variable);
+        }
+        if was.workdir != is.workdir {
+            command.arg("--workdir").arg(is.workdir.as_deref().unwrap_or("/"));
+        }
+        self.finish(command, "update")
+    }
+
+    /// Starts a bottle's machine.
+    pub fn start(&self, slug: &Slug, user: MachineUser) -> Outcome {
+        let mut command = self.command_as(user);
         command.args(["machine", "start", "--name", &slug.machine_name()]);
         self.finish(command, "start")
     }
@@ -111,8 +150,15 @@ impl Smolvm {
     }
 
     /// A call that runs a program in a machine that is gone afterwards.
-    pub fn run(&self, smolfile: &Path, guest_socket: &Path, terminal: Terminal, words: &[String]) -> Command {
-        let mut command = self.command();
+    pub fn run(
+        &self,
+        smolfile: &Path,
+        guest_socket: &Path,
+        user: MachineUser,
+        terminal: Terminal,
+        words: &[String],
+    ) -> Command {
+        let mut command = self.command_as(user);
         command.args(["machine", "run", "--smolfile"]).arg(smolfile);
         command.arg("--mount-socket").arg(socket_pair(guest_socket));
         command.args(terminal.options()).arg("--").args(words);

@@ -17,6 +17,10 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// What holds the copies of projects. It is no slug, so it is no bottle's folder.
+const COPIES: &str = ".copies";
+const TRUSTED: &str = ".trusted";
+
 /// The folders of every bottle of this user.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -34,7 +38,7 @@ pub struct Folder {
 
 /// A lock that is held as long as the value lives, and by nobody after its process dies.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "the lock is the open file")] File);
+pub struct Lock(File);
 
 impl Home {
     /// State is where `BOTTLE_STATE_DIR` says, or where the XDG base directory specification puts
@@ -62,6 +66,16 @@ impl Home {
     /// Folders at these places.
     pub fn at(state: PathBuf, runtime: PathBuf) -> Self {
         Self { state, runtime }
+    }
+
+    /// The `bottle.toml` files that guests can write to, as a person last accepted them.
+    pub fn trusted(&self) -> PathBuf {
+        self.state.join(TRUSTED)
+    }
+
+    /// What holds the folders of all bottles.
+    pub fn roots(&self) -> impl Iterator<Item = &Path> {
+        [&self.state, &self.runtime].into_iter().map(PathBuf::as_path)
     }
 
     /// The folders of one bottle, which need not exist.
@@ -120,6 +134,11 @@ impl Folder {
         self.state.join("smolfile.toml")
     }
 
+    /// The Smolfile that the machine was made with, or last made to follow.
+    pub fn machine_smolfile(&self) -> PathBuf {
+        self.state.join("machine.toml")
+    }
+
     /// The rendered gvproxy configuration, inside the one folder that the jail sees.
     pub fn gvproxy(&self) -> PathBuf {
         self.jail().join("gvproxy.yaml")
@@ -166,6 +185,16 @@ impl Folder {
         self.state.join(format!("{sidecar}.log"))
     }
 
+    /// The guest's own copy of the project. Beside the runtime folder, not in it: it outlives a stop.
+    pub fn copy(&self) -> PathBuf {
+        self.runtime.with_file_name(COPIES).join(self.slug.as_str())
+    }
+
+    /// What was copied, and from where.
+    pub fn copy_record(&self) -> PathBuf {
+        self.state.join("copy.json")
+    }
+
     /// Where the keeper takes requests from its user.
     pub fn control(&self) -> PathBuf {
         self.runtime.join("control.sock")
@@ -188,7 +217,7 @@ impl Folder {
 
     /// Whether there is anything of this bottle on disk.
     pub fn exists(&self) -> bool {
-        self.state.exists() || self.runtime.exists()
+        self.state.exists() || self.runtime.exists() || self.copy().exists()
     }
 
     /// Makes the folders.
@@ -210,7 +239,14 @@ impl Folder {
     /// Removes everything of this bottle.
     pub fn remove(&self) -> Result<()> {
         self.remove_runtime()?;
+        self.remove_copy()?;
         remove_dir(&self.state)
+    }
+
+    /// Removes the guest's copy of the project, with what it changed in it.
+    pub fn remove_copy(&self) -> Result<()> {
+        remove_dir(&self.copy())?;
+        remove_file(&self.copy_record())
     }
 
     /// Removes what only a running bottle has.
@@ -230,16 +266,35 @@ impl Folder {
         serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 
-    /// Takes the lock that keeps two commands from changing one bottle at once.
+    /// Takes the lock that keeps two commands from changing one bottle at once. `what` is what the
+    /// command is called, for whoever comes second.
     ///
     /// # Errors
-    /// [`Kind::Busy`] where another command has it.
-    pub fn lock_operation(&self) -> Outcome<Lock> {
+    /// [`Kind::Busy`] where another command has it, with which.
+    pub fn lock_operation(&self, what: &str) -> Outcome<Lock> {
         private_dir(&self.state)?;
-        try_lock(&self.state.join("operation.lock"))?.ok_or_else(|| {
-            Failure::new(Kind::Busy, format!("another command is changing {}", self.slug))
-                .help("wait for it to end, and try again")
-        })
+        let Some(lock) = try_lock(&self.operation())? else {
+            let holder = self.busy_with().unwrap_or_else(|| "another command".to_owned());
+            return Err(Failure::new(Kind::Busy, format!("{holder} is changing {}", self.slug))
+                .help("wait for it to end, and try again"));
+        };
+        lock.0
+            .set_len(0)
+            .and_then(|()| write!(&lock.0, "`bottle {what}` (process {})", std::process::id()))
+            .context("the lock")?;
+        Ok(lock)
+    }
+
+    /// The command that is changing this bottle now, if there is one.
+    pub fn busy_with(&self) -> Option<String> {
+        let path = self.operation();
+        (path.exists() && matches!(try_lock(&path), Ok(None)))
+            .then(|| fs::read_to_string(&path).unwrap_or_default())
+            .filter(|holder| !holder.is_empty())
+    }
+
+    fn operation(&self) -> PathBuf {
+        self.state.join("operation.lock")
     }
 
     /// Takes the lock that a living keeper has. `None` means that there is one.
@@ -289,7 +344,17 @@ fn try_lock(path: &Path) -> Result<Option<Lock>> {
     }
 }
 
-fn remove_dir(path: &Path) -> Result<()> {
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder, if it is there.
+pub fn remove_dir(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))

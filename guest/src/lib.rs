@@ -1,9 +1,10 @@
 //! The helper that runs where the agent runs, and the words that it and the host share.
 //!
-//! One small static binary with three jobs: [`link`] gives the guest its only network, [`probe`]
-//! tries to get past it, and [`doors`] makes the listeners inside gvproxy's jail, where no other
-//! program of ours can stand.
+//! One small static binary with four jobs: [`link`] gives the guest its only network, [`probe`]
+//! tries to get past it, [`archive`] carries files in and out, and [`doors`] makes the listeners
+//! inside gvproxy's jail, where no other program of ours can stand.
 
+pub mod archive;
 pub mod doors;
 pub mod link;
 pub mod probe;

@@ -58,6 +58,19 @@ struct Options {
     socket: Option<(String, String)>,
     detach: bool,
     words: Vec<String>,
+    update: Update,
+}
+
+/// What `machine update` changes.
+#[derive(Default)]
+struct Update {
+    cpus: Option<u8>,
+    memory: Option<u32>,
+    workdir: Option<String>,
+    volumes: Vec<String>,
+    gone_volumes: Vec<String>,
+    env: Vec<String>,
+    gone_env: Vec<String>,
 }
 
 /// Carries out a smolvm command line.
@@ -93,6 +106,13 @@ fn parse(words: &[&str]) -> Result<Options> {
                 let (host, guest) = pair.split_once(':').context("--mount-socket wants HOST:GUEST")?;
                 options.socket = Some((host.to_owned(), guest.to_owned()));
             }
+            "--cpus" => options.update.cpus = Some(value()?.parse()?),
+            "--mem" => options.update.memory = Some(value()?.parse()?),
+            "--workdir" => options.update.workdir = Some(value()?),
+            "--volume" => options.update.volumes.push(value()?),
+            "--remove-volume" => options.update.gone_volumes.push(value()?),
+            "--env" => options.update.env.push(value()?),
+            "--remove-env" => options.update.gone_env.push(value()?),
             "--detach" => options.detach = true,
             "-i" | "-t" | "-f" | "--json" => {}
             "--" => {
@@ -115,6 +135,7 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
             }
             save(&new_machine(name, options)?)?;
         }
+        "update" => update(load(&named()?)?, &options.update)?,
         "start" => start(load(&named()?)?)?,
         "stop" => stop(load(&named()?)?)?,
         "delete" => {
@@ -134,6 +155,27 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
         other => bail!("unrecognized subcommand '{other}'"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn update(mut machine: Machine, update: &Update) -> Result<()> {
+    if machine.is_alive() {
+        bail!("machine '{}' is running", machine.name);
+    }
+    let smolfile = &mut machine.smolfile;
+    smolfile.cpus = update.cpus.unwrap_or(smolfile.cpus);
+    smolfile.memory = update.memory.unwrap_or(smolfile.memory);
+    smolfile.workdir = update.workdir.clone().or(smolfile.workdir.take());
+    let pair = |volume: &str| volume.strip_suffix(":ro").unwrap_or(volume).to_owned();
+    smolfile.volumes.retain(|volume| !update.gone_volumes.contains(&pair(volume)));
+    smolfile.volumes.extend_from_slice(&update.volumes);
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let set: Vec<String> = update.env.iter().map(|variable| name(variable)).collect();
+    smolfile.env.retain(|known| {
+        let known = name(known);
+        !update.gone_env.contains(&known) && !set.contains(&known)
+    });
+    smolfile.env.extend_from_slice(&update.env);
+    save(&machine)
 }
 
 fn new_machine(name: String, options: &Options) -> Result<Machine> {

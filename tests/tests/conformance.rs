@@ -43,6 +43,11 @@ fn every_network_comes_out_as_it_must_and_sabotage_is_found() {
         assert_eq!(sweep["accepted"], bottle["doors"], "{way}");
         assert_eq!(sweep["refused"].as_u64().unwrap() + 1, 65_535, "{way}");
     }
+    for whom in ["gateway", "proxy"] {
+        let id = format!("udp {whom} 1-65535");
+        let sweep = bottle["probes"].as_array().unwrap().iter().find(|probe| probe["id"] == id).unwrap();
+        assert!(sweep["refused"].as_u64().unwrap() >= 65_534, "{sweep}");
+    }
     assert_eq!(bottle["hangs"], 0);
     browse(&fs::read_to_string(folder.join("report.html")).unwrap());
 
@@ -89,8 +94,8 @@ fn browse(page: &str) {
     let dom = String::from_utf8_lossy(&output.stdout);
     let title = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next());
     let measured: Value = serde_json::from_str(title.expect(&dom)).expect("the page measured itself");
-    // Sixteen destinations, eight networks; only the control reached anything.
-    assert_eq!(measured["cells"], 16 * 8, "{measured}");
+    // Seventeen destinations, eight networks; only the control reached anything.
+    assert_eq!(measured["cells"], 17 * 8, "{measured}");
     assert!(measured["reached"].as_u64().unwrap() >= 4, "{measured}");
     assert_eq!(measured["red"], serde_json::json!(["rgb(179, 20, 44)"]), "{measured}");
     assert_eq!(measured["green"], serde_json::json!(["rgb(17, 99, 41)"]), "{measured}");

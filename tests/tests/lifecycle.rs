@@ -131,7 +131,7 @@ fn a_guest_without_its_keeper_reaches_nothing_and_up_mends_it() {
     let keeper = i32::try_from(up.status()["pid"].as_i64().unwrap()).unwrap();
     let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
     rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
-    eventually("the keeper is gone", || up.state() == "unkept");
+    eventually("the keeper is gone", || up.state() == "broken");
     let asked = page.asked();
     up.0.bottle(&["-q", "exec", "--", "true"]).assert().code(66);
     // Past bottle, straight into the guest: it is told at once that there is no network.

@@ -93,7 +93,7 @@ fn two_runs_of_one_name_do_not_mix() {
     let world = World::with("slug = \"t\"\n");
     let mut child = sleeping(&world);
     world.bottle(&["run", "--", "true"]).assert().code(73);
-    world.bottle(&["-q", "run", "--name", "other", "--", "true"]).assert().success();
+    world.bottle(&["-q", "run", "other", "--", "true"]).assert().success();
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
         .unwrap();
     child.wait().unwrap();

@@ -1,92 +1,113 @@
 //! `bottle cleanup`: what crashes left behind. The plan first, then exactly the plan.
 
-use super::context::Context;
-use super::ls::{self, State};
+use super::context::{Context, confirmed};
+use super::lifecycle::end_keeper;
+use super::ls::{self, Break, Row, State};
 use crate::failure::Outcome;
 use crate::preflight;
-use crate::state::Home;
+use crate::state::{Folder, Home};
+use crate::workspace::Copy;
 use bottle_core::slug::Slug;
 use std::fmt;
-use std::io::{IsTerminal, Write};
 
-/// One thing to remove.
+/// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     /// A machine that runs without a keeper. Its disk stays.
     StopMachine(Slug),
+    /// A keeper without a machine.
+    EndKeeper(Slug),
     /// Sockets and the helper's copy of a bottle that does not run.
     RemoveRuntime(Slug),
+    /// A machine whose bottle's files are gone, with its disk.
+    DeleteMachine(Slug),
     /// Everything of a run that has ended, its log included.
     RemoveState(Slug),
+    /// A copy of a project in which a guest changed something: nothing is done.
+    Leave(Slug, usize),
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StopMachine(slug) => {
-                write!(f, "stop the machine of {slug}, which has no keeper (its disk stays)")
+                write!(f, "safe        stop the machine of {slug}, which has no keeper; its disk stays")
             }
-            Self::RemoveRuntime(slug) => write!(f, "remove the sockets of {slug}"),
+            Self::EndKeeper(slug) => write!(f, "safe        end the keeper of {slug}, which has no machine"),
+            Self::RemoveRuntime(slug) => write!(f, "safe        remove the sockets of {slug}"),
+            Self::DeleteMachine(slug) => {
+                write!(
+                    f,
+                    "holds data  delete the machine of {slug} with its disk: its bottle's files are gone"
+                )
+            }
             Self::RemoveState(slug) => {
-                write!(f, "remove the files and the log of {slug}, whose run has ended")
+                write!(f, "holds data  remove the files and the log of {slug}, whose run has ended")
             }
+            Self::Leave(slug, changed) => write!(
+                f,
+                "left        the copy of {slug}'s project: its guest changed {changed} paths (bottle diff {slug}, bottle rm --force {slug})"
+            ),
         }
     }
 }
 
-/// What there is to remove.
-fn plan() -> Outcome<Vec<Step>> {
-    let home = Home::find()?;
+/// What there is to do for one bottle.
+fn steps(folder: &Folder, row: &Row) -> anyhow::Result<Vec<Step>> {
+    let slug = &row.slug;
     let mut steps = Vec::new();
-    for row in ls::rows()? {
-        let folder = home.bottle(&row.slug);
-        let sockets =
-            folder.guest_socket().exists() || folder.control().exists() || folder.helper_dir().exists();
-        match row.state {
-            State::Running | State::Ephemeral => continue,
-            State::Unkept => steps.push(Step::StopMachine(row.slug.clone())),
-            State::Stopped | State::Ended => {}
-        }
-        if sockets {
-            steps.push(Step::RemoveRuntime(row.slug.clone()));
-        }
-        if row.state == State::Ended {
-            steps.push(Step::RemoveState(row.slug));
-        }
+    // What a command is changing is not left behind.
+    if row.busy.is_some() {
+        return Ok(steps);
+    }
+    match row.state {
+        State::Running | State::Ephemeral | State::Broken(Break::NoSockets) => return Ok(steps),
+        State::Broken(Break::NoKeeper) => steps.push(Step::StopMachine(slug.clone())),
+        State::Broken(Break::NoMachine) => steps.push(Step::EndKeeper(slug.clone())),
+        State::Broken(Break::NoPlan) => steps.push(Step::DeleteMachine(slug.clone())),
+        State::Stopped | State::Ended => {}
+    }
+    if folder.guest_socket().exists() || folder.control().exists() || folder.helper_dir().exists() {
+        steps.push(Step::RemoveRuntime(slug.clone()));
+    }
+    if matches!(row.state, State::Ended | State::Broken(Break::NoPlan)) {
+        let changed =
+            Copy::find(folder)?.map_or(Ok(0), |copy| copy.changes().map(|changes| changes.len()))?;
+        steps.push(match changed {
+            0 => Step::RemoveState(slug.clone()),
+            _ => Step::Leave(slug.clone(), changed),
+        });
     }
     Ok(steps)
 }
 
 pub fn cleanup(context: &Context, dry_run: bool, yes: bool) -> Outcome {
-    let steps = plan()?;
-    if steps.is_empty() {
-        context.progress("there is nothing to clean up");
+    let home = Home::find()?;
+    let mut plan = Vec::new();
+    for row in ls::rows()? {
+        plan.extend(steps(&home.bottle(&row.slug), &row)?);
+    }
+    if plan.is_empty() {
+        context.say("there is nothing to clean up");
         return Ok(());
     }
-    for step in &steps {
+    for step in &plan {
         println!("{step}");
     }
-    if dry_run || !(yes || confirmed()) {
+    if dry_run || plan.iter().all(|step| matches!(step, Step::Leave(..))) || !(yes || confirmed("Do this?")) {
         return Ok(());
     }
-    let home = Home::find()?;
-    for step in steps {
-        match step {
-            Step::StopMachine(slug) => preflight::smolvm()?.stop(&slug)?,
-            Step::RemoveRuntime(slug) => home.bottle(&slug).remove_runtime()?,
-            Step::RemoveState(slug) => home.bottle(&slug).remove()?,
-        }
-    }
-    Ok(())
+    plan.into_iter().try_for_each(|step| carry_out(&home, step))
 }
 
-fn confirmed() -> bool {
-    if !std::io::stdin().is_terminal() {
-        eprintln!("bottle: nobody to ask; --yes removes this");
-        return false;
+fn carry_out(home: &Home, step: Step) -> Outcome {
+    match step {
+        Step::StopMachine(slug) => preflight::smolvm()?.stop(&slug)?,
+        Step::EndKeeper(slug) => end_keeper(&home.bottle(&slug))?,
+        Step::RemoveRuntime(slug) => home.bottle(&slug).remove_runtime()?,
+        Step::DeleteMachine(slug) => preflight::smolvm()?.delete(&slug.machine_name())?,
+        Step::RemoveState(slug) => home.bottle(&slug).remove()?,
+        Step::Leave(..) => {}
     }
-    print!("Remove this? [y/N] ");
-    let _ = std::io::stdout().flush();
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y")
+    Ok(())
 }

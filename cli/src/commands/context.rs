@@ -1,30 +1,36 @@
 //! What every subcommand starts from.
 
+use crate::args::Args;
 use crate::config::Config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::state::{Folder, Home};
+use crate::trust::{self, Answer};
 use bottle_core::slug::Slug;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 /// The global options.
 pub struct Context {
     config: Option<PathBuf>,
     quiet: bool,
+    verbose: bool,
+    insisted: bool,
 }
 
 impl Context {
-    pub fn new(config: Option<PathBuf>, quiet: bool) -> Self {
-        Self { config, quiet }
+    pub fn new(args: &Args) -> Self {
+        Self { config: args.config.clone(), quiet: args.quiet, verbose: args.verbose, insisted: args.i_know }
     }
 
-    fn here() -> Outcome<PathBuf> {
+    /// The folder in which the command is run.
+    pub fn here() -> Outcome<PathBuf> {
         std::env::current_dir()
             .map_err(|error| Failure::new(Kind::Internal, format!("the current folder: {error}")))
     }
 
     /// The configuration that applies here.
     pub fn config(&self) -> Outcome<Config> {
-        Config::find(self.config.as_deref(), &Self::here()?)
+        Config::find(self.config.as_deref(), &Self::here()?, self.insisted)
     }
 
     /// The bottle that is meant, with its configuration.
@@ -54,10 +60,40 @@ impl Context {
             .help(format!("start it with `bottle up {slug}`")))
     }
 
-    /// Says what is being done, where it takes a while.
-    pub fn progress(&self, what: &str) {
+    /// Lets a configuration through that a guest cannot have changed, or that a person accepts.
+    pub fn trust(&self, home: &Home, config: &Config, yes: bool) -> Outcome {
+        let ask = |shown: &str| {
+            let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+            terminal
+                && confirmed(&format!(
+                    "bottle.toml has changed since a guest could write to it:\n{shown}Use it?"
+                ))
+        };
+        trust::check(home, config, &if yes { Answer::Yes } else { Answer::Ask(&ask) })
+    }
+
+    /// Says what was done, or why nothing was.
+    pub fn say(&self, what: &str) {
         if !self.quiet {
             eprintln!("bottle: {what}");
         }
     }
+
+    /// Says what is being done, where it takes a while and somebody watches.
+    pub fn progress(&self, what: &str) {
+        if self.verbose || (!self.quiet && std::io::stderr().is_terminal()) {
+            eprintln!("bottle: {what} ...");
+        }
+    }
+}
+
+/// Asks a person; without one, the answer is no.
+pub fn confirmed(question: &str) -> bool {
+    if !std::io::stdin().is_terminal() {
+        eprintln!("bottle: there is nobody to ask; --yes goes on without");
+        return false;
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y")
 }

@@ -36,14 +36,14 @@ pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
                 eprintln!("{said}");
             }
             record(&folder, repo, GitEvent::Approved, &waiting)?;
-            context.progress(&format!("{} of {} is at its upstream", waiting.branch, repo.name));
+            context.say(&format!("{} of {} is at its upstream", waiting.branch, repo.name));
             Ok(())
         }
         GitAction::Reject(push) => {
             let (repo, waiting) = the_one(&folder, &repos, push)?;
             Quarantine::of(&folder, repo).reject(&waiting)?;
             record(&folder, repo, GitEvent::Rejected, &waiting)?;
-            context.progress(&format!("{} of {} is again what its upstream has", waiting.branch, repo.name));
+            context.say(&format!("{} of {} is again what its upstream has", waiting.branch, repo.name));
             Ok(())
         }
     }

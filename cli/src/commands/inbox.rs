@@ -47,6 +47,6 @@ pub fn decide(context: &Context, id: &WishId, approved: bool, says: Option<Strin
     let folder = context.running(Some(id.slug.clone()))?;
     let decision = Decision { approved, says };
     control::demand(&folder, &Request::Decide { number: id.number, decision, by: who() }, Kind::NoBottle)?;
-    context.progress(if approved { "approved" } else { "refused" });
+    context.say(if approved { "approved" } else { "refused" });
     Ok(())
 }

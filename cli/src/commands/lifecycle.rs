@@ -1,6 +1,7 @@
 //! `bottle up`, `stop`, `restart` and `rm`: a bottle that stays.
 
 use super::context::Context;
+use super::plan::difference;
 use super::run::link_words;
 use super::stage;
 use crate::failure::{Failure, Kind, Outcome};
@@ -8,9 +9,10 @@ use crate::keeper::{self, control};
 use crate::preflight::{Smolvm, Tools};
 use crate::resolve::{Resolved, resolve};
 use crate::smolvm::Machine;
-use crate::state::{Folder, Home};
-use bottle_core::plan::Plan;
+use crate::state::{Folder, Home, write_private};
+use crate::workspace::Copy;
 use bottle_core::slug::Slug;
+use bottle_core::smolfile::Smolfile;
 use control::Request;
 use std::time::{Duration, Instant};
 
@@ -19,21 +21,17 @@ const CONNECT: Duration = Duration::from_secs(50);
 /// How long a keeper may take to end.
 const END: Duration = Duration::from_secs(10);
 
-pub fn up(context: &Context, slug: Option<Slug>) -> Outcome {
+pub fn up(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
     let (slug, config) = context.configured(slug)?;
     let tools = Tools::find()?;
-    let folder = Home::find()?.bottle(&slug);
-    let _lock = folder.lock_operation()?;
+    let home = Home::find()?;
+    let folder = home.bottle(&slug);
+    let _lock = folder.lock_operation("up")?;
     let resolved = resolve(&slug, &config, tools.network.dialect, &folder)?;
     let machine = tools.smolvm.machine(&slug)?;
-    let same = |plan: Plan| plan.guest == resolved.plan.guest && plan.doors == resolved.plan.doors;
-    let unchanged = machine.is_some() && folder.read_plan().is_ok_and(same);
     if folder.has_keeper() {
         if machine.is_some_and(|machine| machine.is_running()) {
-            let note =
-                if unchanged { "" } else { "; bottle.toml has changed since: `bottle restart` applies it" };
-            context.progress(&format!("{slug} is up already{note}"));
-            return Ok(());
+            return Ok(already_up(context, &folder, &resolved));
         }
         return Err(Failure::new(Kind::Busy, format!("a bottle {slug} is being run already"))
             .help("wait for its `bottle run` to end, or choose another name"));
@@ -47,55 +45,103 @@ pub fn up(context: &Context, slug: Option<Slug>) -> Outcome {
         )
         .help("choose another name for the bottle"));
     }
+    let before = Before::of(&folder, machine, &resolved, options.renew)?;
+    context.trust(&home, &config, options.trust)?;
     let files = stage::Files::of(&folder);
     stage::write(&folder, &resolved, &tools.network)?;
-    if machine.as_ref().is_some_and(Machine::is_running) && unchanged {
+    if let Before::Same(machine) = &before
+        && machine.is_running()
+    {
         context.progress(&format!("{slug} runs without a keeper: giving it a new one"));
         if resume(&tools.smolvm, &folder, &resolved).is_ok() {
             files.keep();
-            context.progress(&format!("{slug} is up"));
+            context.say(&format!("{slug} is up"));
             return Ok(());
         }
     }
     context.progress(&format!("starting {slug}"));
-    let before = match machine {
-        None => Before::Nothing,
-        Some(machine) if unchanged => Before::Same(machine),
-        Some(machine) => Before::Another(machine),
-    };
     let began = start(&tools.smolvm, &folder, &resolved, &before, &|what| context.progress(what));
     // What was there before stays, with its disk; a bottle that never was leaves nothing.
     if began.is_err() && matches!(before, Before::Nothing) {
         let _ = tools.smolvm.delete(&slug.machine_name());
+        folder.remove_copy()?;
     } else {
         files.keep();
     }
     began?;
-    context.progress(&format!("{slug} is up; `bottle shell {slug}` enters it"));
+    context.say(&format!("{slug} is up; `bottle shell {slug}` enters it"));
     Ok(())
+}
+
+/// How a bottle is brought up.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// Use bottle.toml although it has changed since a guest could write to it.
+    pub trust: bool,
+    /// Make the machine anew where it needs another image.
+    pub renew: bool,
+}
+
+fn already_up(context: &Context, folder: &Folder, resolved: &Resolved) {
+    context.say(&format!("{} is up already", folder.slug()));
+    let differs = difference(folder, resolved).unwrap_or_default();
+    if !differs.is_empty() {
+        context.say("bottle.toml has changed since; `bottle restart` applies it:");
+        differs.iter().for_each(|line| context.say(&format!("  {line}")));
+    }
 }
 
 /// The machine that was there before a start.
 enum Before {
     Nothing,
     Same(Machine),
-    /// smolvm keeps what a machine was created with, so a changed plan needs a new one.
+    /// It is to follow another Smolfile, on the disk that it has.
+    Changed(Machine, Box<Smolfile>),
+    /// It is to have another image, so it is made anew.
     Another(Machine),
 }
 
 impl Before {
-    fn ready(&self, smolvm: &Smolvm, folder: &Folder, progress: &dyn Fn(&str)) -> Outcome {
-        let create = || smolvm.create(folder.slug(), &folder.smolfile(), &folder.guest_socket());
-        match self {
-            Self::Nothing => create(),
-            Self::Same(machine) if machine.is_running() => smolvm.stop(folder.slug()),
-            Self::Same(_) => Ok(()),
-            Self::Another(machine) => {
-                progress("its configuration has changed: making its machine anew");
-                smolvm.delete(&machine.name)?;
-                create()
+    fn of(folder: &Folder, machine: Option<Machine>, resolved: &Resolved, renew: bool) -> Outcome<Self> {
+        let Some(machine) = machine else { return Ok(Self::Nothing) };
+        let was = std::fs::read_to_string(folder.machine_smolfile()).ok();
+        let was = was.and_then(|text| Smolfile::parse(&text).ok());
+        let is = stage::smolfile(folder, &resolved.plan)?;
+        match was {
+            _ if renew => Ok(Self::Another(machine)),
+            Some(was) if was == is => Ok(Self::Same(machine)),
+            Some(was) if was.image == is.image => Ok(Self::Changed(machine, Box::new(was))),
+            was => {
+                let why = if was.is_some() { "has another image" } else { "was made nobody knows how" };
+                Err(Failure::new(Kind::Busy, format!("the machine of {} {why}", folder.slug()))
+                    .help("--renew makes it anew; what is on its disk is lost then"))
             }
         }
+    }
+
+    fn ready(&self, smolvm: &Smolvm, folder: &Folder, progress: &dyn Fn(&str)) -> Outcome {
+        let slug = folder.slug();
+        match self {
+            Self::Same(machine) if machine.is_running() => return smolvm.stop(slug),
+            Self::Same(_) => return Ok(()),
+            Self::Nothing => smolvm.create(slug, &folder.smolfile(), &folder.guest_socket())?,
+            Self::Changed(machine, was) => {
+                progress("its configuration has changed: its machine follows");
+                if machine.is_running() {
+                    smolvm.stop(slug)?;
+                }
+                let text = std::fs::read_to_string(folder.smolfile()).map_err(anyhow::Error::from)?;
+                let is = Smolfile::parse(&text).map_err(anyhow::Error::from)?;
+                smolvm.update(slug, was, &is)?;
+            }
+            Self::Another(machine) => {
+                progress("making its machine anew");
+                smolvm.delete(&machine.name)?;
+                smolvm.create(slug, &folder.smolfile(), &folder.guest_socket())?;
+            }
+        }
+        let text = std::fs::read(folder.smolfile()).map_err(anyhow::Error::from)?;
+        Ok(write_private(&folder.machine_smolfile(), &text)?)
     }
 }
 
@@ -125,7 +171,7 @@ fn start(
     let slug = folder.slug();
     let keeper = keeper::launch(folder)?;
     before.ready(smolvm, folder, progress)?;
-    let begun = smolvm.start(slug).and_then(|()| connect(smolvm, folder, resolved));
+    let begun = smolvm.start(slug, resolved.user).and_then(|()| connect(smolvm, folder, resolved));
     if let Err(failure) = begun {
         let _ = smolvm.stop(slug);
         return Err(failure.help("try again; `bottle doctor` checks this machine"));
@@ -155,7 +201,7 @@ fn await_guest(folder: &Folder, limit: Duration) -> Outcome {
 pub fn stop(context: &Context, slug: Option<Slug>) -> Outcome {
     let folder = context.folder(slug)?;
     let slug = folder.slug();
-    let _lock = folder.lock_operation()?;
+    let _lock = folder.lock_operation("stop")?;
     let tools = Tools::find()?;
     let Some(machine) = tools.smolvm.machine(slug)? else {
         return Err(no_such(slug));
@@ -164,7 +210,7 @@ pub fn stop(context: &Context, slug: Option<Slug>) -> Outcome {
         context.progress(&format!("stopping {slug}"));
         tools.smolvm.stop(slug)?;
     } else if !folder.has_keeper() {
-        context.progress(&format!("{slug} is stopped already"));
+        context.say(&format!("{slug} is stopped already"));
     }
     end_keeper(&folder)
 }
@@ -187,10 +233,12 @@ pub fn end_keeper(folder: &Folder) -> Outcome {
     Ok(())
 }
 
-pub fn restart(context: &Context, slug: Option<Slug>) -> Outcome {
-    let slug = context.folder(slug)?.slug().clone();
+pub fn restart(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
+    let (slug, config) = context.configured(slug)?;
+    // Before anything is stopped: what cannot be started again is better left running.
+    context.trust(&Home::find()?, &config, options.trust)?;
     stop(context, Some(slug.clone()))?;
-    up(context, Some(slug))
+    up(context, Some(slug), options)
 }
 
 pub fn rm(context: &Context, slug: Option<Slug>, force: bool) -> Outcome {
@@ -206,13 +254,25 @@ pub fn rm(context: &Context, slug: Option<Slug>, force: bool) -> Outcome {
         return Err(Failure::new(Kind::Busy, format!("bottle {slug} is running"))
             .help(format!("stop it first, or `bottle rm --force {slug}`")));
     }
-    let _lock = folder.lock_operation()?;
+    let _lock = folder.lock_operation("rm")?;
+    if !force && let Some(copy) = Copy::find(&folder)? {
+        let changed = copy.changes()?.len();
+        if changed > 0 {
+            return Err(Failure::new(
+                Kind::Busy,
+                format!("the guest changed {changed} paths of its copy of the project"),
+            )
+            .help(format!(
+                "`bottle apply {slug}` takes them back, `bottle rm --force {slug}` throws them away"
+            )));
+        }
+    }
     end_keeper(&folder)?;
     if let Some(machine) = machine {
         tools.smolvm.delete(&machine.name)?;
     }
     folder.remove()?;
-    context.progress(&format!("{slug} is gone"));
+    context.say(&format!("{slug} is gone"));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use crate::state::{Folder, Home};
 use bottle_core::slug::Slug;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// A bottle's state, from what runs and not from what was written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -18,17 +19,38 @@ pub enum State {
     Ephemeral,
     /// Its machine is there and does not run.
     Stopped,
-    /// Its machine runs without a keeper: it reaches nothing. `bottle up` mends it.
-    Unkept,
+    /// Something of it is there that should not be without the rest.
+    Broken(Break),
     /// Only files are left, of a run that has ended.
     Ended,
+}
+
+/// What is wrong with a bottle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Break {
+    /// Its machine runs without a keeper.
+    NoKeeper,
+    /// Its keeper lives without a machine, and no command is under way.
+    NoMachine,
+    /// Its keeper lives, and its sockets are gone.
+    NoSockets,
+    /// Its machine is there, and its plan is not.
+    NoPlan,
 }
 
 /// One bottle.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub slug: Slug,
+    #[serde(serialize_with = "word")]
     pub state: State,
+    /// What is wrong, and what mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The command that is changing it now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busy: Option<String>,
     pub pid: Option<i32>,
     pub doors: BTreeMap<String, u16>,
 }
@@ -37,12 +59,27 @@ impl State {
     fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
-            Self::Ephemeral => "running (ephemeral)",
+            Self::Ephemeral => "ephemeral",
             Self::Stopped => "stopped",
-            Self::Unkept => "broken: no keeper, reaches nothing; `bottle up` mends it",
+            Self::Broken(_) => "broken",
             Self::Ended => "ended",
         }
     }
+}
+
+impl fmt::Display for Break {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoKeeper => "its machine has no keeper and reaches nothing; `bottle up` mends it",
+            Self::NoMachine => "its keeper has no machine; `bottle cleanup` ends it",
+            Self::NoSockets => "its keeper's sockets are gone; `bottle restart` mends it",
+            Self::NoPlan => "its files are gone; `bottle up --renew` makes it anew, `bottle rm` removes it",
+        })
+    }
+}
+
+fn word<S: serde::Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.word())
 }
 
 /// Every bottle of this user, in the order of their names.
@@ -57,31 +94,46 @@ pub fn rows() -> Outcome<Vec<Row>> {
 }
 
 fn row(folder: &Folder, machine: Option<&Machine>) -> Row {
+    let busy = folder.busy_with();
+    let plan = folder.read_plan().ok();
+    let sockets = folder.control().exists() && folder.guest_socket().exists();
     let state = match (machine.map(Machine::is_running), folder.has_keeper()) {
+        (Some(true), true) if !sockets => State::Broken(Break::NoSockets),
         (Some(true), true) => State::Running,
-        (Some(true), false) => State::Unkept,
-        (Some(false), _) => State::Stopped,
+        // A command that is under way has not come to the rest yet.
+        (Some(true), false) if busy.is_none() => State::Broken(Break::NoKeeper),
+        (Some(_), false) if plan.is_none() && busy.is_none() => State::Broken(Break::NoPlan),
+        (Some(false), true) if busy.is_none() => State::Broken(Break::NoMachine),
+        (Some(_), _) => State::Stopped,
+        (None, true) if busy.is_none() => State::Broken(Break::NoMachine),
         (None, true) => State::Ephemeral,
         (None, false) => State::Ended,
     };
-    let doors = folder.read_plan().map(|plan| plan.doors.iter().map(|(s, p)| (s.to_string(), p)).collect());
+    let why = match state {
+        State::Broken(why) => Some(why.to_string()),
+        _ => None,
+    };
+    let doors = plan.map(|plan| plan.doors.iter().map(|(s, p)| (s.to_string(), p)).collect());
     let pid = machine.filter(|machine| machine.is_running()).and_then(|machine| machine.pid);
-    Row { slug: folder.slug().clone(), state, pid, doors: doors.unwrap_or_default() }
+    Row { slug: folder.slug().clone(), state, why, busy, pid, doors: doors.unwrap_or_default() }
 }
 
 pub fn ls(all: bool, json: bool) -> Outcome {
     let mut rows = rows()?;
     // Of a run that has ended there is only its log.
-    rows.retain(|row| all || row.state != State::Ended);
+    rows.retain(|row| all || row.state != State::Ended || row.busy.is_some());
     if json {
         println!("{}", serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?);
         return Ok(());
     }
-    println!("{:<24} {:<20} {:<10} DOORS", "BOTTLE", "STATE", "PID");
+    let width = rows.iter().map(|row| row.slug.as_str().len()).max().unwrap_or(0).max(12);
+    println!("{:<width$}  {:<10} {:<8} DOORS", "BOTTLE", "STATE", "PID");
     for row in rows {
         let pid = row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-        let doors: Vec<String> = row.doors.iter().map(|(name, port)| format!("{name}:{port}")).collect();
-        println!("{:<24} {:<20} {pid:<10} {}", row.slug.as_str(), row.state.word(), doors.join(" "));
+        let mut notes: Vec<String> = row.doors.iter().map(|(name, port)| format!("{name}:{port}")).collect();
+        notes.extend(row.why.map(|why| format!("({why})")));
+        notes.extend(row.busy.map(|busy| format!("({busy} is under way)")));
+        println!("{:<width$}  {:<10} {pid:<8} {}", row.slug.as_str(), row.state.word(), notes.join(" "));
     }
     Ok(())
 }

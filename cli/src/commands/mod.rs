@@ -1,15 +1,19 @@
 //! What each subcommand does.
 
+mod changes;
 mod check;
 mod cleanup;
 mod context;
+mod copy;
 mod doctor;
 mod enter;
 mod git;
 mod inbox;
+mod init;
 mod lifecycle;
 mod logs;
 mod ls;
+mod manual;
 mod plan;
 mod rules;
 mod run;
@@ -33,10 +37,11 @@ use std::process::ExitCode;
 /// # Errors
 /// What a person is told; its exit status comes with it.
 pub fn dispatch(args: Args) -> Outcome<ExitCode> {
-    let context = Context::new(args.config, args.quiet);
+    let context = Context::new(&args);
     match args.command {
-        Command::Run { name, allow, allow_private, command } => {
-            return run::run(&context, name, &run::Extra { allow, allow_private }, &command);
+        Command::Init { force } => init::init(&context, force)?,
+        Command::Run { slug, allow, allow_private, trust, command } => {
+            return run::run(&context, slug, &run::Extra { allow, allow_private, trust }, &command);
         }
         Command::Exec { slug, command } => return enter::exec(&context, slug, &command),
         Command::Shell { slug } => return enter::exec(&context, slug, &[enter::SHELL.to_owned()]),
@@ -51,13 +56,22 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Approve { id, answer } => inbox::decide(&context, &id, true, answer)?,
         Command::Refuse { id, why } => inbox::decide(&context, &id, false, why)?,
         Command::Git { slug, action } => git::git(&context, &slug, &action)?,
-        Command::Up { slug } => lifecycle::up(&context, slug)?,
+        Command::Up { slug, trust, renew } => {
+            lifecycle::up(&context, slug, lifecycle::Options { trust, renew })?
+        }
         Command::Stop { slug } => lifecycle::stop(&context, slug)?,
-        Command::Restart { slug } => lifecycle::restart(&context, slug)?,
+        Command::Restart { slug, trust, renew } => {
+            lifecycle::restart(&context, slug, lifecycle::Options { trust, renew })?
+        }
         Command::Rm { slug, force } => lifecycle::rm(&context, slug, force)?,
         Command::Ls { all, json } => ls::ls(all, json)?,
         Command::Status { slug, json } => status::status(&context, slug, json)?,
-        Command::Plan { slug, json } => plan::plan(&context, slug, json)?,
+        Command::Cp { from, to } => copy::cp(&context, &from, &to)?,
+        Command::Diff { slug, names, json, paths } => changes::diff(&context, slug, names, json, &paths)?,
+        Command::Apply { slug, overwrite, dry_run, yes, paths } => {
+            changes::apply(&context, slug, &changes::How { overwrite, dry_run, yes }, &paths)?;
+        }
+        Command::Plan { slug, diff, json } => return plan::plan(&context, slug, diff, json),
         Command::Allow { slug, host } => rules::allow(&context, &slug, &host)?,
         Command::Deny { slug, host } => rules::deny(&context, &slug, &host)?,
         Command::Logs { slug, denied, follow, since } => {
@@ -67,6 +81,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "bottle", &mut std::io::stdout());
         }
+        Command::Man { dir } => manual::man(dir.as_deref())?,
         Command::Keeper { slug, owner_fd, ready_fd } => {
             let (owner, ready) = (inherited(owner_fd)?, inherited(ready_fd)?);
             keeper::main(&slug, owner, ready)?;

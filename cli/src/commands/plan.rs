@@ -1,46 +1,126 @@
-//! `bottle plan`: what would start.
+//! `bottle plan`: what would start, and how it differs from what was started last.
 
 use super::context::Context;
 use super::stage;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::keeper::audit::Need;
 use crate::preflight::Network;
-use crate::resolve::resolve;
-use crate::state::Home;
+use crate::resolve::{Form, MachineUser, Resolved, Services, resolve};
+use crate::state::{Folder, Home};
 use bottle_core::gvproxy::Dialect;
+use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
+use similar::{ChangeTag, TextDiff};
+use std::process::ExitCode;
 
-pub fn plan(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
+pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Outcome<ExitCode> {
     let (slug, config) = context.configured(slug)?;
     let folder = Home::find()?.bottle(&slug);
     // A plan can be looked at where nothing could run.
     let dialect = Network::find().map_or(Dialect::File, |network| network.dialect);
-    let plan = resolve(&slug, &config, dialect, &folder)?.plan;
+    let resolved = resolve(&slug, &config, dialect, &folder)?;
+    if diff {
+        return show_difference(&folder, &resolved, json);
+    }
+    let plan = &resolved.plan;
     if json {
-        println!("{}", serde_json::to_string_pretty(&plan).map_err(anyhow::Error::from)?);
-        return Ok(());
+        println!("{}", serde_json::to_string_pretty(plan).map_err(anyhow::Error::from)?);
+        return Ok(ExitCode::SUCCESS);
     }
-    let rendered = stage::render(&folder, &plan)?;
-    println!("bottle    {slug}");
-    println!("machine   {}", slug.machine_name());
-    println!(
-        "network   {} (guest {}, proxy.internal {})",
-        plan.subnet,
-        plan.subnet.guest(),
-        plan.subnet.proxy()
-    );
+    let rendered = stage::render(&folder, plan)?;
+    print!("{}", describe(plan, &resolved.services));
+    if resolved.user == MachineUser::Root {
+        println!(
+            "as root   the machine's process: no other user could write its folders; mode = \"copy\" needs none"
+        );
+    }
+    println!("\n--- {}\n{}", folder.smolfile().display(), rendered.smolfile);
+    println!("--- {}\n{}", folder.gvproxy().display(), rendered.gvproxy);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_difference(folder: &Folder, resolved: &Resolved, json: bool) -> Outcome<ExitCode> {
+    let Some(lines) = difference(folder, resolved) else {
+        return Err(Failure::new(Kind::NoBottle, format!("bottle {} was never started", folder.slug()))
+            .help("`bottle plan` shows what would start"));
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&lines).map_err(anyhow::Error::from)?);
+    } else {
+        lines.iter().for_each(|line| println!("{line}"));
+    }
+    Ok(if lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How a plan differs from what the bottle was last started with, line by line: `-` was, `+` would
+/// be. `None` where it was never started.
+pub fn difference(folder: &Folder, resolved: &Resolved) -> Option<Vec<String>> {
+    let (plan, services) = (folder.read_plan().ok()?, Services::read(folder).ok()?);
+    let (was, is) = (describe(&plan, &services), describe(&resolved.plan, &resolved.services));
+    let diff = TextDiff::from_lines(&was, &is);
+    let lines = diff.iter_all_changes().filter_map(|change| match change.tag() {
+        ChangeTag::Equal => None,
+        ChangeTag::Delete => Some(format!("- {}", change.value().trim_end())),
+        ChangeTag::Insert => Some(format!("+ {}", change.value().trim_end())),
+    });
+    Some(lines.collect())
+}
+
+/// A plan for people, one fact a line.
+pub fn describe(plan: &Plan, services: &Services) -> String {
+    let mut lines = vec![
+        format!("bottle    {}", plan.slug),
+        format!("machine   {}", plan.slug.machine_name()),
+        format!(
+            "guest     {}, {} processors, {} MiB",
+            plan.guest.image.as_ref().map_or("bare Alpine", |image| image.as_str()),
+            plan.guest.cpus,
+            plan.guest.memory_mib
+        ),
+    ];
+    let mut fact = |name: &str, what: String| lines.push(format!("{name:<9} {what}"));
+    if let Some(workdir) = &plan.guest.workdir {
+        fact("workdir", workdir.to_string());
+    }
+    for volume in &plan.guest.volumes {
+        let mode = if volume.writable { "read-write" } else { "read-only" };
+        fact("folder", format!("{} -> {} ({mode})", volume.host, volume.guest));
+    }
+    for (name, value) in &plan.guest.env {
+        fact("variable", format!("{name}={}", value.as_str().escape_debug()));
+    }
+    let subnet = plan.subnet;
+    fact("network", format!("{subnet} (guest {}, proxy.internal {})", subnet.guest(), subnet.proxy()));
     for (sidecar, port) in plan.doors.iter() {
-        println!("door      {sidecar:<10} proxy.internal:{port}");
+        let form = match services.form(sidecar) {
+            Form::Builtin => "built in".to_owned(),
+            Form::Address { address } => format!("at {address}"),
+            Form::Command { command, .. } => format!("command {}", command.join(" ").escape_debug()),
+        };
+        fact("door", format!("{:<10} proxy.internal:{port}  {form}", sidecar.name()));
     }
-    for rule in &plan.egress.allow {
-        println!("allowed   {rule}");
-    }
+    let egress = &plan.egress;
+    egress.allow.iter().for_each(|rule| fact("allowed", rule.to_string()));
+    egress.deny.iter().for_each(|pattern| fact("denied", pattern.to_string()));
+    egress
+        .allow_private
+        .iter()
+        .for_each(|pattern| fact("private", format!("{pattern} may lead to a private address")));
+    egress.allow_no_sni.iter().for_each(|pattern| fact("no-sni", format!("{pattern} needs no server name")));
+    egress.hosts.iter().for_each(|(name, address)| fact("host", format!("{name} is {address}")));
     for upstream in &plan.upstreams {
         let headers = upstream.headers.iter();
         let keys: Vec<String> =
             headers.map(|(name, secret)| format!("{name} from {}", secret.source)).collect();
-        println!("upstream  {} -> {} ({})", upstream.path, upstream.origin, keys.join(", "));
+        fact("upstream", format!("{} -> {} ({})", upstream.path, upstream.origin, keys.join(", ")));
     }
-    println!("\n--- {}\n{}", folder.smolfile().display(), rendered.smolfile);
-    println!("--- {}\n{}", folder.gvproxy().display(), rendered.gvproxy);
-    Ok(())
+    for repo in &services.git {
+        fact("git", format!("{}.git of {} -> {}", repo.name, repo.path.display(), repo.upstream));
+        let policy = serde_json::to_string(&repo.policy).unwrap_or_default();
+        fact("git", format!("{}.git policy {policy}", repo.name));
+    }
+    if services.audit == Need::Required {
+        fact("audit", "required".to_owned());
+    }
+    lines.join("\n") + "\n"
 }

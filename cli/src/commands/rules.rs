@@ -12,7 +12,7 @@ pub fn allow(context: &Context, slug: &Slug, host: &str) -> Outcome {
     let rule = parse(host)?;
     let said = format!("{slug} may reach {rule}");
     change(context, slug, Change::Allow(rule))?;
-    context.progress(&said);
+    context.say(&said);
     Ok(())
 }
 
@@ -20,7 +20,7 @@ pub fn deny(context: &Context, slug: &Slug, host: &str) -> Outcome {
     let pattern = parse(host)?.pattern;
     let said = format!("{slug} may not reach {pattern}");
     change(context, slug, Change::Deny(pattern))?;
-    context.progress(&said);
+    context.say(&said);
     Ok(())
 }
 
@@ -38,7 +38,7 @@ fn change(context: &Context, slug: &Slug, change: Change) -> Outcome {
         return control::demand(&folder, &Request::Rules { change, by: who() }, Kind::Internal);
     }
     // A bottle that is stopped finds them when it starts.
-    let _lock = folder.lock_operation()?;
+    let _lock = folder.lock_operation("allow")?;
     let audit = Audit::open(&folder.audit(), Need::BestEffort)?;
     change.log(&audit, &who());
     audit.flush();

@@ -10,6 +10,7 @@ use crate::process::die_with_parent;
 use crate::resolve::{Resolved, resolve};
 use crate::smolvm::Terminal;
 use crate::state::{Folder, Home};
+use crate::workspace::Copy;
 use anyhow::Result;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::HELPER;
@@ -29,19 +30,22 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Extra {
     pub allow: Vec<String>,
     pub allow_private: Vec<String>,
+    pub trust: bool,
 }
 
-pub fn run(context: &Context, name: Option<Slug>, extra: &Extra, command: &[String]) -> Outcome<ExitCode> {
-    let (slug, mut config) = context.configured(name)?;
+pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[String]) -> Outcome<ExitCode> {
+    let (slug, mut config) = context.configured(slug)?;
     extra.apply(&mut config)?;
     let tools = Tools::find()?;
-    let folder = Home::find()?.bottle(&slug);
+    let home = Home::find()?;
+    context.trust(&home, &config, extra.trust)?;
+    let folder = home.bottle(&slug);
     // From here on a signal waits for the machine's loop, and everything is taken down.
     let signals = Signals::catch()?;
-    let _lock = folder.lock_operation()?;
+    let _lock = folder.lock_operation("run")?;
     if folder.has_keeper() || tools.smolvm.machine(&slug)?.is_some() {
         return Err(Failure::new(Kind::Busy, format!("there is a bottle {slug} already"))
-            .help(format!("use it with `bottle exec {slug}`, remove it with `bottle rm {slug}`, or choose another with --name")));
+            .help(format!("use it with `bottle exec {slug}`, remove it with `bottle rm {slug}`, or run another: `bottle run OTHER`")));
     }
     let resolved = resolve(&slug, &config, tools.network.dialect, &folder)?;
     let files = stage::Files::of(&folder);
@@ -57,6 +61,7 @@ pub fn run(context: &Context, name: Option<Slug>, extra: &Extra, command: &[Stri
     );
     drop(keeper);
     drop(files);
+    take_leave(context, &folder)?;
     match ended? {
         Ended::Signal(signal) => Ok(ExitCode::from(128_u8.saturating_add(signal))),
         Ended::Status(status) if connected || status.success() => Ok(exit_code(status)),
@@ -65,6 +70,20 @@ pub fn run(context: &Context, name: Option<Slug>, extra: &Extra, command: &[Stri
                 .help("try again; `bottle doctor` checks this machine"))
         }
     }
+}
+
+/// A copy of the project in which the guest changed nothing goes with the run. One in which it did
+/// stays: it is work.
+fn take_leave(context: &Context, folder: &Folder) -> Outcome {
+    let Some(copy) = Copy::find(folder)? else { return Ok(()) };
+    let slug = folder.slug();
+    match copy.changes()?.len() {
+        0 => folder.remove_copy()?,
+        changed => context.say(&format!(
+            "the guest changed {changed} paths of its copy: `bottle diff {slug}` shows, `bottle apply {slug}` takes them back"
+        )),
+    }
+    Ok(())
 }
 
 impl Extra {
@@ -97,7 +116,7 @@ fn machine(
     words.push("--".to_owned());
     words.extend_from_slice(command);
     let terminal = Terminal::here();
-    let mut call = smolvm.run(&folder.smolfile(), &folder.guest_socket(), terminal, &words);
+    let mut call = smolvm.run(&folder.smolfile(), &folder.guest_socket(), resolved.user, terminal, &words);
     call.stderr(Stdio::piped());
     // Told, not killed: so smolvm takes its machine down.
     die_with_parent(&mut call, Signal::TERM);

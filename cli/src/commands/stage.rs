@@ -5,6 +5,7 @@ use crate::keeper::jail::LINK_INSIDE;
 use crate::preflight::Network;
 use crate::resolve::{Form, Resolved};
 use crate::state::{Folder, write_private};
+use crate::workspace::Copy;
 use anyhow::{Context, Result, anyhow};
 use bottle_core::gvproxy;
 use bottle_core::pipelock::Pipelock;
@@ -14,6 +15,7 @@ use bottle_core::smolfile::Smolfile;
 use bottle_core::text::MountPath;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// The files of a bottle as they will be rendered.
 pub struct Rendered {
@@ -41,7 +43,7 @@ impl Drop for Files<'_> {
         let Some(folder) = self.0 else { return };
         // The log stays: it is what a person looks at afterwards.
         let _ = folder.remove_runtime();
-        for file in [folder.plan(), folder.rules(), folder.smolfile()] {
+        for file in [folder.plan(), folder.rules(), folder.smolfile(), folder.machine_smolfile()] {
             let _ = fs::remove_file(file);
         }
         // What the agent pushed may wait, and who looks at it has to know where it goes.
@@ -52,16 +54,21 @@ impl Drop for Files<'_> {
     }
 }
 
-/// Renders what smolvm and gvproxy read. Touches nothing.
-pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
+/// The Smolfile of a plan.
+pub fn smolfile(folder: &Folder, plan: &Plan) -> Result<Smolfile> {
     let helper_dir: MountPath = folder
         .helper_dir()
         .to_str()
         .ok_or_else(|| anyhow!("the runtime folder's path is not UTF-8"))?
         .parse()
         .context("the runtime folder's path")?;
+    Ok(Smolfile::for_plan(plan, &helper_dir))
+}
+
+/// Renders what smolvm and gvproxy read. Touches nothing.
+pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
     Ok(Rendered {
-        smolfile: Smolfile::for_plan(plan, &helper_dir).render()?,
+        smolfile: smolfile(folder, plan)?.render()?,
         gvproxy: gvproxy::Config::for_plan(plan, LINK_INSIDE).render()?,
     })
 }
@@ -89,6 +96,9 @@ pub fn write(folder: &Folder, resolved: &Resolved, network: &Network) -> Outcome
             let (pipelock, left_out) =
                 Pipelock::for_rules(&resolved.plan.egress, resolved.plan.doors.pipelock());
             write_private(&folder.pipelock(), pipelock.render(&left_out)?.as_bytes())?;
+        }
+        if let Some(project) = &resolved.copied {
+            Copy::make(folder, Path::new(project.as_str()))?;
         }
         install_helper(folder, network)
     };

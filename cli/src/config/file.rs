@@ -1,8 +1,9 @@
 //! The keys of `bottle.toml`.
 
 use super::git_gate::{GitGateTable, from_git_gate};
+use super::paths::Site;
 use super::upstream::{UpstreamTable, from_table};
-use super::{Config, SidecarConfig, Source};
+use super::{Config, SidecarConfig, Source, Workspace};
 use crate::failure::Outcome;
 use crate::http::Limits;
 use crate::keeper::audit::Need;
@@ -15,11 +16,8 @@ use bottle_core::upstream;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use toml::Spanned;
-
-/// Where the project is in the guest.
-const WORKSPACE: &str = "/workspace";
 
 /// The least memory, in MiB, with which smolvm's kernel and agent come up.
 const LEAST_MEMORY_MIB: u32 = 128;
@@ -79,6 +77,7 @@ enum WorkspaceMode {
     #[default]
     ReadWrite,
     ReadOnly,
+    Copy,
     None,
 }
 
@@ -106,16 +105,17 @@ pub(super) struct SidecarTable {
 }
 
 /// Reads a file's text.
-pub fn parse(source: &Source, project: Option<PathBuf>) -> Outcome<Config> {
+///
+/// # Errors
+/// With file, line and key.
+pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     let file: File =
         toml::from_str(source.text()).map_err(|error| source.fail(error.span(), error.message()))?;
     let mut config = Config { slug: file.slug, audit: file.audit, ..Config::default() };
-    guest(&mut config, file.guest, source, project.as_deref())?;
-    if let Some(project) = &project {
-        workspace(&mut config, file.workspace.mode, source, project)?;
-    }
+    guest(&mut config, file.guest, source, site)?;
+    workspace(&mut config, file.workspace.mode, source, site)?;
     let git_gate = match file.git_gate {
-        Some(table) => Some(from_git_gate(table, &mut config, source, project.as_deref())?),
+        Some(table) => Some(from_git_gate(table, &mut config, source, site)?),
         None => None,
     };
     sidecars(
@@ -138,15 +138,15 @@ pub fn parse(source: &Source, project: Option<PathBuf>) -> Outcome<Config> {
         config.limits = limits.into_inner();
     }
     for table in file.upstreams {
-        config.upstreams.push(from_table(table, source, project.as_deref())?);
+        config.upstreams.push(from_table(table, source, site.project.as_deref())?);
     }
     upstream::check(&config.upstreams, |name| config.guest.env.contains_key(name))
         .map_err(|conflict| source.fail(None, &conflict.to_string()))?;
-    config.project = project;
+    config.project.clone_from(&site.project);
     Ok(config)
 }
 
-fn guest(config: &mut Config, table: GuestTable, source: &Source, project: Option<&Path>) -> Outcome {
+fn guest(config: &mut Config, table: GuestTable, source: &Source, site: &Site) -> Outcome {
     let guest = &mut config.guest;
     guest.image = table.image;
     guest.workdir = table.workdir;
@@ -167,44 +167,27 @@ fn guest(config: &mut Config, table: GuestTable, source: &Source, project: Optio
     for volume in table.volumes {
         let span = volume.span();
         let VolumeTable { host, guest: inside, writable } = volume.into_inner();
-        let host = project.map_or(host.clone(), |project| project.join(&host));
-        let host = mount_path(&host).map_err(|what| source.fail(Some(span), &what))?;
+        let host = site.shared(&site.beside(&host)).map_err(|what| source.fail(Some(span), &what))?;
         guest.volumes.push(Volume { host, guest: inside, writable });
     }
     Ok(())
 }
 
-fn workspace(config: &mut Config, mode: WorkspaceMode, source: &Source, project: &Path) -> Outcome {
-    let writable = match mode {
-        WorkspaceMode::None => return Ok(()),
-        WorkspaceMode::ReadWrite => true,
-        WorkspaceMode::ReadOnly => false,
+fn workspace(config: &mut Config, mode: WorkspaceMode, source: &Source, site: &Site) -> Outcome {
+    let Some(project) = &site.project else { return Ok(()) };
+    if matches!(mode, WorkspaceMode::None) {
+        return Ok(());
+    }
+    let host = site.shared(project).map_err(|what| {
+        source.fail(None, &what).help("`[workspace] mode = \"none\"` gives the guest no folder")
+    })?;
+    config.workspace = match mode {
+        WorkspaceMode::ReadWrite => Workspace::Shared { host, writable: true },
+        WorkspaceMode::ReadOnly => Workspace::Shared { host, writable: false },
+        WorkspaceMode::Copy => Workspace::Copy { of: host },
+        WorkspaceMode::None => Workspace::None,
     };
-    let fail = |what: String| source.fail(None, &what);
-    let host = mount_path(project).map_err(fail)?;
-    let inside: MountPath = WORKSPACE.parse().map_err(|error| fail(format!("{error}")))?;
-    config.guest.workdir.get_or_insert_with(|| inside.clone());
-    config.guest.volumes.insert(0, Volume { host, guest: inside, writable });
     Ok(())
-}
-
-fn mount_path(path: &Path) -> Result<MountPath, String> {
-    let refuse = |why: &str| Err(format!("{} {why}", path.display()));
-    let Ok(real) = path.canonicalize() else { return refuse("is not there") };
-    if !real.is_dir() {
-        return refuse("is not a folder");
-    }
-    if real.parent().is_none() {
-        return refuse("is the whole machine, and is not shared with a guest");
-    }
-    if std::env::home_dir().is_some_and(|home| home.canonicalize().is_ok_and(|home| home == real)) {
-        return refuse("is your home folder, with your keys in it, and is not shared with a guest");
-    }
-    match real.to_str().map(str::parse) {
-        Some(Ok(path)) => Ok(path),
-        Some(Err(error)) => refuse(&format!("{error}")),
-        None => refuse("is not UTF-8"),
-    }
 }
 
 fn sidecars(

@@ -1,6 +1,7 @@
 //! `[git-gate]`: another program's, or the built-in one with its repositories.
 
 use super::file::SidecarTable;
+use super::paths::Site;
 use super::{Config, Source};
 use crate::failure::Outcome;
 use crate::git::Repo;
@@ -8,7 +9,7 @@ use bottle_core::git::Policy;
 use bottle_core::slug::Slug;
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use toml::Spanned;
 
 /// The remote that most repositories have.
@@ -38,7 +39,7 @@ pub fn from_git_gate(
     table: Spanned<GitGateTable>,
     config: &mut Config,
     source: &Source,
-    project: Option<&Path>,
+    site: &Site,
 ) -> Outcome<Spanned<SidecarTable>> {
     let span = table.span();
     let GitGateTable { address, command, repos } = table.into_inner();
@@ -49,7 +50,7 @@ pub fn from_git_gate(
     }
     for repo in repos {
         let place = repo.span();
-        let repo = read(repo, source, project)?;
+        let repo = read(repo, source, site)?;
         if config.git.iter().any(|known| known.name == repo.name) {
             return Err(source.fail(Some(place), &format!("two repositories are called {}", repo.name)));
         }
@@ -60,19 +61,18 @@ pub fn from_git_gate(
             span.clone(),
             RepoTable { name: None, path: None, upstream: None, policy: Policy::default() },
         );
-        config.git.push(read(bare, source, project)?);
+        config.git.push(read(bare, source, site)?);
     }
     Ok(Spanned::new(span, SidecarTable { address, command }))
 }
 
-fn read(table: Spanned<RepoTable>, source: &Source, project: Option<&Path>) -> Outcome<Repo> {
+fn read(table: Spanned<RepoTable>, source: &Source, site: &Site) -> Outcome<Repo> {
     let span = table.span();
     let fail = |what: String| source.fail(Some(span.clone()), &what);
     let RepoTable { name, path, upstream, policy } = table.into_inner();
-    let path = project.unwrap_or(Path::new(".")).join(path.unwrap_or_default());
-    let path = path.canonicalize().map_err(|error| fail(format!("{}: {error}", path.display())))?;
-    let is_bare = path.join("HEAD").is_file() && path.join("objects").is_dir();
-    if !is_bare && !path.join(".git").exists() {
+    let path = site.beside(&path.unwrap_or_else(|| PathBuf::from(".")));
+    let path = site.disk.real(&path).ok_or_else(|| fail(format!("{} is not there", path.display())))?;
+    if !site.disk.is_repository(&path) {
         return Err(fail(format!("{} is no git repository", path.display())));
     }
     let of_folder = || path.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name);

@@ -2,9 +2,11 @@
 
 mod file;
 mod git_gate;
+pub mod paths;
 mod source;
 mod upstream;
 
+pub use file::parse;
 pub use source::Source;
 
 use crate::failure::{Failure, Kind, Outcome};
@@ -15,7 +17,9 @@ use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
+use bottle_core::text::MountPath;
 use bottle_core::upstream::Upstream;
+use paths::{OnDisk, Site};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +38,8 @@ pub struct Config {
     pub limits: Limits,
     /// The virtual machine.
     pub guest: Guest,
+    /// The project's folder in it.
+    pub workspace: Workspace,
     /// The active sidecars.
     pub sidecars: BTreeMap<Sidecar, SidecarConfig>,
     /// What the built-in egress proxy lets through.
@@ -44,7 +50,31 @@ pub struct Config {
     pub git: Vec<Repo>,
     /// The folder that the file is in: the project.
     pub project: Option<PathBuf>,
+    /// The file, without links and dots, and its text.
+    pub file: Option<(PathBuf, String)>,
 }
+
+/// What the guest has of the project's folder, at [`WORKSPACE`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workspace {
+    /// Nothing.
+    None,
+    /// The folder itself.
+    Shared {
+        /// The folder.
+        host: MountPath,
+        /// Whether the guest may change it.
+        writable: bool,
+    },
+    /// A copy of its own; `bottle diff` and `bottle apply` show and take back what it changed.
+    Copy {
+        /// The folder that is copied when the bottle is made.
+        of: MountPath,
+    },
+}
+
+/// Where the project is in the guest.
+pub const WORKSPACE: &str = "/workspace";
 
 /// How a person wants a sidecar served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,22 +106,24 @@ impl Default for Config {
                 volumes: Vec::new(),
                 env: BTreeMap::new(),
             },
+            workspace: Workspace::None,
             sidecars: BTreeMap::from([(Sidecar::Pipelock, SidecarConfig::Builtin)]),
             egress: Rules::default(),
             upstreams: Vec::new(),
             git: Vec::new(),
             project: None,
+            file: None,
         }
     }
 }
 
 impl Config {
     /// Reads the file that was named, or the nearest one from `start` upwards, as git finds its
-    /// folder. Without one, the defaults.
+    /// folder. Without one, the defaults. `insisted`: share also what is better kept from a guest.
     ///
     /// # Errors
     /// [`Kind::Usage`] with file, line and key.
-    pub fn find(named: Option<&Path>, start: &Path) -> Outcome<Self> {
+    pub fn find(named: Option<&Path>, start: &Path, insisted: bool) -> Outcome<Self> {
         let path = match named {
             Some(path) => path.to_owned(),
             None => match start.ancestors().map(|dir| dir.join(FILE)).find(|path| path.is_file()) {
@@ -102,7 +134,19 @@ impl Config {
         let text = std::fs::read_to_string(&path)
             .map_err(|error| Failure::new(Kind::Usage, format!("cannot read {}: {error}", path.display())))?;
         let project = std::path::absolute(&path).ok().and_then(|path| path.parent().map(Path::to_owned));
-        file::parse(&Source::new(&path, &text), project)
+        let mut config = parse(&Source::new(&path, &text), &Site { project, disk: &OnDisk, insisted })?;
+        config.file = Some((path.canonicalize().unwrap_or(path), text));
+        Ok(config)
+    }
+
+    /// Whether the guest can write to this file of the host.
+    pub fn guest_can_write(&self, file: &Path) -> bool {
+        let volumes = self.guest.volumes.iter().filter(|volume| volume.writable).map(|volume| &volume.host);
+        let workspace = match &self.workspace {
+            Workspace::Shared { host, writable: true } => Some(host),
+            _ => None,
+        };
+        volumes.chain(workspace).any(|host| file.starts_with(host.as_str()))
     }
 
     /// The bottle's name: what the command line says, what the file says, or what its folder is called.

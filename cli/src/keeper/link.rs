@@ -8,6 +8,7 @@ use super::counters::Counters;
 use anyhow::Result;
 use bottle_core::guard::{Guard, Reply, Verdict};
 use bottle_core::wire::{self, Inbox};
+use rustix::fs::Uid;
 use rustix::net::{RecvFlags, SendFlags};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -30,11 +31,19 @@ pub struct Link {
     gvproxy: Mutex<Option<Arc<OwnedFd>>>,
     writing: Mutex<()>,
     root_owned: bool,
+    welcome: Welcome,
 }
+
+/// What is done before a guest is greeted, with the user that its machine runs as; an error keeps
+/// it out.
+pub type Welcome = Box<dyn Fn(Uid) -> Result<()> + Send + Sync>;
+
+/// Started by root, smolvm gives each machine a user of its own, from this one up.
+const FIRST_MACHINE_USER: u32 = 2_000_000;
 
 impl Link {
     /// A link without either end.
-    pub fn new(guard: Guard, counters: Arc<Counters>, audit: Audit) -> Arc<Self> {
+    pub fn new(guard: Guard, counters: Arc<Counters>, audit: Audit, welcome: Welcome) -> Arc<Self> {
         Arc::new(Self {
             guard,
             counters,
@@ -45,6 +54,7 @@ impl Link {
             gvproxy: Mutex::new(None),
             writing: Mutex::new(()),
             root_owned: rustix::process::geteuid().is_root(),
+            welcome,
         })
     }
 
@@ -95,12 +105,15 @@ impl Link {
         self.guest_seen.load(Relaxed)
     }
 
-    /// Only this bottle's own user may connect, and the user that smolvm made for its machine:
-    /// started by root, smolvm gives each machine a user of its own, from 2,000,000 up.
+    /// Only this bottle's own user may connect, and the user that smolvm made for its machine.
     fn may_connect(&self, stream: &UnixStream) -> bool {
-        const FIRST_MACHINE_USER: u32 = 2_000_000;
         let Ok(peer) = rustix::net::sockopt::socket_peercred(stream) else { return false };
-        peer.uid == rustix::process::geteuid() || (self.root_owned && peer.uid.as_raw() >= FIRST_MACHINE_USER)
+        if self.root_owned && peer.uid.as_raw() >= FIRST_MACHINE_USER {
+            return (self.welcome)(peer.uid)
+                .inspect_err(|error| eprintln!("bottle: the guest is kept out: {error:#}"))
+                .is_ok();
+        }
+        peer.uid == rustix::process::geteuid()
     }
 
     fn adopt(self: &Arc<Self>, stream: Arc<UnixStream>) {

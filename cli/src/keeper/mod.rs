@@ -25,6 +25,7 @@ use crate::proxy::Proxy;
 use crate::resolve::Services;
 use crate::state::{Folder, Home, Lock};
 use crate::supervise::Supervise;
+use crate::workspace;
 use anyhow::{Context, Result, anyhow, bail};
 use audit::Audit;
 use bottle_core::plan::Plan;
@@ -33,6 +34,7 @@ use counters::Counters;
 use jail::Jail;
 use link::Link;
 use owner::Owner;
+use rustix::fs::Uid;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -125,7 +127,9 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
     let log = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.keeper_log())?;
     let audit = Audit::open(&folder.audit(), services.audit)?;
     let counters = Arc::new(Counters::default());
-    let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone());
+    let copy = folder.copy();
+    let welcome = move |uid: Uid| if copy.exists() { workspace::give(&copy, uid) } else { Ok(()) };
+    let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone(), Box::new(welcome));
     let proxy = Proxy::new(&plan, services.limits, audit.clone()).await?;
     for repo in &services.git {
         Quarantine::of(&folder, repo).refresh(repo)?;

@@ -86,6 +86,10 @@ pub fn read<'a>(answers: impl Iterator<Item = &'a Answer>, scope: &Scope, nonce:
         if let Some((port, _)) = answer.said.iter().find(|(_, said)| said.contains(nonce)) {
             findings.leaks.insert(format!("{}: port {port} said this run's number", answer.id));
         }
+        // A network's own stack may answer for any address: that is a service of it, and no reach.
+        if answer.id.starts_with("ping ") && !answer.said.is_empty() {
+            findings.services.push(format!("{}: an echo", answer.id));
+        }
         let services = answer.accepted.iter().filter(|port| !scope.doors.contains(port) && **port != 0);
         findings.services.extend(listed(answer, services.map(|port| u32::from(*port))));
         findings.vsock.extend(listed(answer, answer.vsock.iter().copied()));

@@ -2,6 +2,7 @@
 
 use super::scope::{Breadth, Canary, Scope};
 use bottle_guest::probe::{Attempt, Question};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 /// Types of DNS questions: A, NS, CNAME, NULL, MX, TXT, AAAA, SRV, ANY.
@@ -25,6 +26,7 @@ impl Questions {
     pub fn all(&mut self, scope: &Scope, canaries: &[Canary], nonce: &str) {
         self.ports(scope);
         self.canaries(scope, canaries);
+        self.pings(scope, canaries);
         self.ipv6();
         let resolver = canaries.iter().find_map(|canary| match canary.address {
             SocketAddr::V4(address) if address.port() == 53 && !address.ip().is_loopback() => {
@@ -69,6 +71,20 @@ impl Questions {
             }
             self.ask(format!("tcp canary {name}"), Attempt::Tcp { address, first: port, last: port });
             self.ask(format!("udp canary {name}"), Attempt::Udp { address, ports: vec![port] });
+        }
+    }
+
+    fn pings(&mut self, scope: &Scope, canaries: &[Canary]) {
+        let mut whom = BTreeMap::from([(scope.gateway, "gateway"), (scope.proxy, "proxy")]);
+        for Canary { name, address } in canaries {
+            if let IpAddr::V4(address) = address.ip()
+                && !address.is_loopback()
+            {
+                whom.entry(address).or_insert(name);
+            }
+        }
+        for (address, name) in whom {
+            self.ask(format!("ping {name}"), Attempt::Ping { address });
         }
     }
 

@@ -4,15 +4,16 @@
 pub mod canary;
 mod dns;
 mod local;
+mod ping;
+mod ports;
 pub mod raw;
 mod sweep;
-mod syn;
 mod vsock;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -92,12 +93,17 @@ pub enum Attempt {
         /// Bytes in hexadecimal, sent as they are afterwards.
         bytes: Vec<String>,
     },
-    /// The same with one frame, a TCP SYN, to each port from 1 to 65535.
-    Syn {
+    /// The same with one frame, a TCP SYN or a UDP datagram, to each port from 1 to 65535.
+    Ports {
         /// The socket.
         socket: String,
         /// The frame in hexadecimal.
         frame: String,
+    },
+    /// Send an ICMP echo request.
+    Ping {
+        /// Whom.
+        address: Ipv4Addr,
     },
     /// Connect to each of these vsock ports and read what is said first.
     Vsock {
@@ -177,7 +183,11 @@ impl Question {
     /// Whether it mostly waits, and so can be asked beside others.
     fn waits(&self) -> bool {
         match self.attempt {
-            Attempt::Dns { .. } | Attempt::Udp { .. } | Attempt::Say { .. } | Attempt::Tsi { .. } => true,
+            Attempt::Dns { .. }
+            | Attempt::Udp { .. }
+            | Attempt::Say { .. }
+            | Attempt::Ping { .. }
+            | Attempt::Tsi { .. } => true,
             Attempt::Tcp { first, last, .. } => first == last,
             _ => false,
         }
@@ -194,7 +204,8 @@ impl Question {
                 sweep::say_until(*address, text, wanted, Duration::from_secs(*seconds))
             }
             Attempt::Raw { socket, frames, flood, bytes } => raw::write(socket, frames, *flood, bytes),
-            Attempt::Syn { socket, frame } => syn::sweep(socket, frame),
+            Attempt::Ports { socket, frame } => ports::sweep(socket, frame),
+            Attempt::Ping { address } => ping::ask(*address),
             Attempt::Vsock { cid, first, last } => vsock::ports(*cid, *first..=*last),
             Attempt::Tsi { address } => vsock::impersonate(*address),
             Attempt::Unix { name, is_abstract } => local::connect(name, *is_abstract),

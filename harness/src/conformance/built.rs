@@ -144,7 +144,12 @@ fn witness_door(door: TcpListener, world: &World) {
 
 /// The product's own link: each frame crosses the guard.
 fn guarded(guest: UnixListener, gvproxy: OwnedFd, plan: &Plan, audit: &Path) -> Result<()> {
-    let link = Link::new(plan.guard(), Arc::new(Counters::default()), Audit::open(audit, Need::BestEffort)?);
+    let link = Link::new(
+        plan.guard(),
+        Arc::new(Counters::default()),
+        Audit::open(audit, Need::BestEffort)?,
+        Box::new(|_| Ok(())),
+    );
     link.attach(gvproxy)?;
     link.listen(guest)
 }

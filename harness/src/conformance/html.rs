@@ -12,7 +12,7 @@ const STYLE: &str = include_str!("report.css");
 
 /// Destinations, as a reader thinks of them, and the beginnings of the probes' names that try
 /// them. The first that fits counts.
-const DESTINATIONS: [(&str, &[&str]); 16] = [
+const DESTINATIONS: [(&str, &[&str]); 17] = [
     ("the doors' witness", &WITNESSES),
     ("ports of the gateway", &["tcp gateway", "udp gateway", "syn gateway"]),
     ("ports of the proxy address", &["tcp proxy", "udp proxy", "syn proxy"]),
@@ -21,6 +21,7 @@ const DESTINATIONS: [(&str, &[&str]); 16] = [
     ("the LAN", &["tcp canary lan", "udp canary lan"]),
     ("the public internet", &["tcp canary public", "udp canary public"]),
     ("cloud metadata", &["tcp canary metadata", "udp canary metadata"]),
+    ("ICMP echo", &["ping "]),
     ("IPv6", &["tcp v6"]),
     ("names, asked of the gateway", &["dns gateway"]),
     ("names, asked of a public resolver", &["dns public"]),

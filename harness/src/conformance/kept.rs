@@ -83,7 +83,7 @@ pub fn bottle(ground: &Ground, world: &World) -> Result<Probed> {
 
     let project = ground.project(SLUG, &egress())?;
     let plan = plan(ground, &project)?;
-    // Without KVM a real guest does not live through so many connections: see `Attempt::Syn`.
+    // Without KVM a real guest does not live through so many connections: see `Attempt::Ports`.
     let breadth = if ground.is_real() { world.sample() } else { Breadth::Every };
     let scope = Scope::of(&plan, breadth, ground.is_real());
     world.put_file(&ground.state().join(SLUG))?;
@@ -101,7 +101,8 @@ pub fn bottle(ground: &Ground, world: &World) -> Result<Probed> {
     }
     world.ask_for_files(&mut questions, &ground.state().join(SLUG));
     for (name, address) in [("gateway", scope.gateway), ("proxy", scope.proxy)] {
-        questions.ask(format!("syn {name} 1-65535"), questions::syn(&plan, address));
+        questions.ask(format!("syn {name} 1-65535"), questions::every_tcp(&plan, address));
+        questions.ask(format!("udp {name} 1-65535"), questions::every_udp(&plan, address));
     }
     questions.ask(RAW, questions::raw(&plan));
     questions.ask(WITNESSES[1], questions::witness(&plan));

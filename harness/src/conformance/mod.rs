@@ -31,8 +31,12 @@ use crate::outer;
 use crate::place::Place;
 use anyhow::Result;
 use bottle::verify::judge::Verdict;
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc;
+use std::thread;
 use verdict::Judged;
 
 /// Which subjects are judged, and how.
@@ -62,16 +66,9 @@ pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
     for guest in guests {
         println!("guest: {}", guest.name());
         println!("{}", report::HEADER);
-        for subject in Subject::all(guest) {
-            if !options.only.is_empty() && !options.only.contains(&subject) {
-                continue;
-            }
-            let job = Judge { subject, guest, sabotage: options.sabotage, out: None };
-            let judgment = job.until_conclusive(place, &progress)?;
-            progress("");
-            println!("{}", report::row(&judgment));
-            judged.push(judgment);
-        }
+        let wanted = |subject: &Subject| options.only.is_empty() || options.only.contains(subject);
+        let subjects: Vec<Subject> = Subject::all(guest).into_iter().filter(wanted).collect();
+        judged.extend(judge_all(place, guest, &subjects, options.sabotage)?);
     }
     if !options.sabotage {
         let folder = place.root().join("target/conformance");
@@ -86,6 +83,39 @@ pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
     println!("not as it must be: {}", names.join(", "));
     let open = wrong.iter().all(|judged| judged.verdict == Verdict::Inconclusive);
     Ok(if open { ExitCode::from(outer::INCONCLUSIVE) } else { ExitCode::FAILURE })
+}
+
+/// Judges subjects, and prints each one's row in their order. Stand-ins mostly wait, so two are
+/// judged at a time; two emulated machines would starve each other.
+fn judge_all(place: &Place, guest: Guest, subjects: &[Subject], sabotage: bool) -> Result<Vec<Judged>> {
+    let workers = if guest == Guest::Namespace { 2 } else { 1 };
+    let next = AtomicUsize::new(0);
+    let (done, came) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            let (next, done) = (&next, done.clone());
+            scope.spawn(move || {
+                while let Some(&subject) = subjects.get(next.fetch_add(1, Relaxed)) {
+                    let job = Judge { subject, guest, sabotage, out: None };
+                    if done.send((subject, job.until_conclusive(place, &progress))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        let mut early = BTreeMap::new();
+        let mut judged = Vec::new();
+        for (subject, judgment) in came {
+            early.insert(subject, judgment?);
+            while let Some(judgment) = subjects.get(judged.len()).and_then(|subject| early.remove(subject)) {
+                progress("");
+                println!("{}", report::row(&judgment));
+                judged.push(judgment);
+            }
+        }
+        Ok(judged)
+    })
 }
 
 /// What is being done, on a line that is overwritten. Only a terminal sees it.

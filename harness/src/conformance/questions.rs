@@ -8,7 +8,7 @@ use bottle_core::smolfile::GUEST_SOCKET;
 use bottle_guest::probe::Attempt;
 use bottle_guest::probe::raw::hex;
 use bottle_oracle::frames::Change;
-use etherparse::PacketBuilder;
+use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// The name that the witness asks the proxy for.
@@ -53,7 +53,7 @@ pub fn raw(plan: &Plan) -> Attempt {
     let mut frames = Vec::new();
     for (address, port) in targets {
         for base in [guard.frame(&Knock::Tcp(address, port)), guard.frame(&Knock::Udp(address, port))] {
-            let variants: [&[Change]; 10] = [
+            let variants: [&[Change]; 13] = [
                 &[],
                 // Another sender: its MAC, its address.
                 &[Change::Byte(11, 0x01)],
@@ -66,6 +66,10 @@ pub fn raw(plan: &Plan) -> Attempt {
                 // Fragments: the first of several, and one from the middle.
                 &[Change::Word(20, 0x2000), Change::Checksum],
                 &[Change::Word(20, 0x0001), Change::Checksum],
+                // A tiny first one, too short for its ports' flags, and one that overlaps it.
+                &[Change::Word(16, 28), Change::Word(20, 0x2000), Change::Checksum, Change::Cut(42)],
+                &[Change::Word(18, 7), Change::Word(20, 0x2000), Change::Checksum],
+                &[Change::Word(18, 7), Change::Word(20, 0x0001), Change::Checksum],
                 // Loose source routing.
                 &[
                     Change::Byte(14, 0x47),
@@ -102,16 +106,23 @@ pub fn raw(plan: &Plan) -> Attempt {
     Attempt::Raw { socket: GUEST_SOCKET.to_owned(), frames, flood: 2_000, bytes }
 }
 
-/// Every port of an address, by hand.
-pub fn syn(plan: &Plan, address: Ipv4Addr) -> Attempt {
-    let builder = PacketBuilder::ethernet2(GUEST_MAC, GATEWAY_MAC)
-        .ipv4(plan.subnet.guest().octets(), address.octets(), 64)
-        .tcp(40_000, 1, 1, u16::MAX)
-        .syn();
+/// Every TCP port of an address, by hand.
+pub fn every_tcp(plan: &Plan, address: Ipv4Addr) -> Attempt {
     let mut frame = Vec::new();
     // A vector takes every frame.
-    let _ = builder.write(&mut frame, &[]);
-    Attempt::Syn { socket: GUEST_SOCKET.to_owned(), frame: hex(&frame) }
+    let _ = ipv4(plan, address).tcp(40_000, 1, 1, u16::MAX).syn().write(&mut frame, &[]);
+    Attempt::Ports { socket: GUEST_SOCKET.to_owned(), frame: hex(&frame) }
+}
+
+/// Every UDP port of an address, by hand.
+pub fn every_udp(plan: &Plan, address: Ipv4Addr) -> Attempt {
+    // A datagram without a checksum, so that only its port has to be changed.
+    let frame = plan.guard().frame(&Knock::Udp(address, 1));
+    Attempt::Ports { socket: GUEST_SOCKET.to_owned(), frame: hex(&frame) }
+}
+
+fn ipv4(plan: &Plan, address: Ipv4Addr) -> PacketBuilderStep<IpHeaders> {
+    PacketBuilder::ethernet2(GUEST_MAC, GATEWAY_MAC).ipv4(plan.subnet.guest().octets(), address.octets(), 64)
 }
 
 /// A DHCP client's first message (RFC 2131): what every guest's stock network would answer.

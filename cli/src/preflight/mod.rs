@@ -1,8 +1,13 @@
 //! What has to be there before anything starts: smolvm, gvproxy, bubblewrap, KVM, the helper.
 
+mod doctor;
+mod mend;
+
+pub use doctor::{Diagnosis, Finding, Level, Walls};
+
 use crate::failure::{Failure, Kind, Outcome};
 use bottle_core::gvproxy::{Dialect, Version};
-use serde::Serialize;
+use mend::{Need, System};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
@@ -39,27 +44,6 @@ pub struct Smolvm {
     /// Whether it is the harness's stand-in, which has no virtual machine.
     pub stand_in: bool,
 }
-
-/// One requirement, as `bottle doctor` shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding {
-    /// What it is.
-    pub name: &'static str,
-    /// Whether it will do.
-    pub ok: bool,
-    /// Its version, its place, or what is wrong with it.
-    pub detail: String,
-    /// How to mend it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub help: Option<String>,
-}
-
-const SMOLVM_HELP: &str =
-    "install smolvm 1.32 or later (`pip install smolmachines`, or `make setup` in bottle's sources)";
-const GVPROXY_HELP: &str =
-    "install gvproxy 0.8.1 or later (`apt-get install gvproxy` from Debian 13 on, or `make setup`)";
-const BWRAP_HELP: &str = "install bubblewrap: `apt-get install bubblewrap`";
-const HELPER_HELP: &str = "build it with `make build`; it belongs beside the bottle command";
 
 /// The oldest smolvm that this project was run with.
 const OLDEST_SMOLVM: Version = Version { major: 1, minor: 32, patch: 0 };
@@ -101,55 +85,27 @@ pub fn smolvm() -> Outcome<Smolvm> {
     Ok(find_smolvm()?)
 }
 
-/// Everything that is checked, whether it will do or not.
-pub fn findings() -> Vec<Finding> {
-    let smolvm = find_smolvm().map(|smolvm| {
-        let version = version_line(&smolvm.path, "--version", smolvm.lib_dir.as_deref());
-        format!("{} at {}", version.unwrap_or_default(), smolvm.path.display())
-    });
-    let gvproxy = find_gvproxy().map(|(path, version)| {
-        let how = match Dialect::of(version) {
-            Dialect::File => "configuration file",
-            Dialect::Flags => "flags",
-        };
-        format!("{version} at {} ({how})", path.display())
-    });
-    let bwrap = find_bwrap().map(|path| {
-        let version = version_line(&path, "--version", None).unwrap_or_default();
-        format!("{version} at {}: two walls, guard and jail", path.display())
-    });
-    let helper = find_helper().map(|path| format!("static, at {}", path.display()));
-    [
-        ("smolvm", smolvm),
-        ("gvproxy", gvproxy),
-        ("bubblewrap", bwrap),
-        ("kvm", check_kvm()),
-        ("helper", helper),
-    ]
-    .into_iter()
-    .map(|(name, found)| match found {
-        Ok(detail) => Finding { name, ok: true, detail, help: None },
-        Err(missing) => {
-            Finding { name, ok: false, detail: missing.what, help: Some(missing.help.to_owned()) }
-        }
-    })
-    .collect()
-}
-
-/// Something that will not do, and how to mend it.
+/// Something that will not do.
 struct Missing {
     what: String,
-    help: &'static str,
+    need: Need,
+}
+
+impl Missing {
+    fn new(need: Need, what: impl Into<String>) -> Self {
+        Self { what: what.into(), need }
+    }
 }
 
 impl From<Missing> for Failure {
     fn from(missing: Missing) -> Self {
-        Self::new(Kind::Unavailable, missing.what).help(missing.help)
+        Self::new(Kind::Unavailable, missing.what)
+            .help(format!("{}; `bottle doctor` checks the rest", System::here().mend(missing.need)))
     }
 }
 
 fn find_smolvm() -> Result<Smolvm, Missing> {
-    let missing = |what: &str| Missing { what: what.to_owned(), help: SMOLVM_HELP };
+    let missing = |what: &str| Missing::new(Need::Smolvm, what);
     let path = in_path("smolvm").ok_or_else(|| missing("smolvm is not on PATH"))?;
     // The PyPI package keeps smolvm's libraries beside it and expects to be told so.
     let beside = fs::canonicalize(&path).ok().and_then(|path| path.parent().map(Path::to_owned));
@@ -168,7 +124,7 @@ fn find_smolvm() -> Result<Smolvm, Missing> {
 }
 
 fn find_gvproxy() -> Result<(PathBuf, Version), Missing> {
-    let missing = |what: String| Missing { what, help: GVPROXY_HELP };
+    let missing = |what: String| Missing::new(Need::Gvproxy, what);
     // podman keeps its own copy out of PATH.
     let path = in_path("gvproxy")
         .or_else(|| {
@@ -188,24 +144,19 @@ fn find_gvproxy() -> Result<(PathBuf, Version), Missing> {
 }
 
 fn find_bwrap() -> Result<PathBuf, Missing> {
-    let path =
-        in_path("bwrap").ok_or(Missing { what: "bwrap is not on PATH".to_owned(), help: BWRAP_HELP })?;
+    let path = in_path("bwrap").ok_or_else(|| Missing::new(Need::Bubblewrap, "bwrap is not on PATH"))?;
     let tried = Command::new(&path)
         .args(["--unshare-all", "--cap-drop", "ALL", "--ro-bind", "/", "/", "true"])
         .stdin(Stdio::null())
         .output();
     match tried {
         Ok(output) if output.status.success() => Ok(path),
-        Ok(output) => Err(Missing {
-            what: format!(
-                "bwrap may not make namespaces here: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            ),
-            help: "allow unprivileged user namespaces: `sysctl kernel.unprivileged_userns_clone=1`, or on Ubuntu \
-                   an AppArmor profile for bwrap (`apt-get install apparmor-profiles`)",
-        }),
+        Ok(output) => Err(Missing::new(
+            Need::Namespaces,
+            format!("bwrap may not make namespaces here: {}", String::from_utf8_lossy(&output.stderr).trim()),
+        )),
         Err(error) => {
-            Err(Missing { what: format!("{} does not run: {error}", path.display()), help: BWRAP_HELP })
+            Err(Missing::new(Need::Bubblewrap, format!("{} does not run: {error}", path.display())))
         }
     }
 }
@@ -218,32 +169,24 @@ pub fn virtualization_flag() -> Option<&'static str> {
 }
 
 fn check_kvm() -> Result<String, Missing> {
-    let missing = |what: &str, help| Missing { what: what.to_owned(), help };
     let device = Path::new("/dev/kvm");
     if !device.exists() {
-        return Err(missing(
-            "there is no /dev/kvm",
-            "load the kvm-intel or kvm-amd module, or turn virtualization on in the firmware",
-        ));
+        return Err(Missing::new(Need::KvmModule, "there is no /dev/kvm"));
     }
     let Some(flag) = virtualization_flag() else {
-        return Err(missing(
+        return Err(Missing::new(
+            Need::KvmProcessor,
             "this processor offers no hardware virtualization (neither vmx nor svm)",
-            "turn it on in the firmware, or nested virtualization in the host of this machine; \
-             `bottle-harness outer -- COMMAND` runs a command in an emulated machine that has it",
         ));
     };
     match fs::OpenOptions::new().read(true).write(true).open(device) {
-        Ok(_) => Ok(format!("/dev/kvm, with {flag}")),
-        Err(error) => Err(missing(
-            &format!("/dev/kvm cannot be opened: {error}"),
-            "join its group: `sudo usermod -aG kvm $USER`, then log in again",
-        )),
+        Ok(_) => Ok(format!("hardware virtualization, {flag}")),
+        Err(error) => Err(Missing::new(Need::KvmAccess, format!("/dev/kvm cannot be opened: {error}"))),
     }
 }
 
 fn find_helper() -> Result<PathBuf, Missing> {
-    let missing = |what: String| Missing { what, help: HELPER_HELP };
+    let missing = |what: String| Missing::new(Need::Helper, what);
     let beside = env::current_exe().ok().map(|exe| exe.with_file_name("bottle-guest"));
     let path = env::var_os("BOTTLE_GUEST_HELPER")
         .map(PathBuf::from)

@@ -1,0 +1,77 @@
+//! `bottle diff` and `bottle apply`: what the guest changed in its copy of the project.
+
+use super::context::{Context, confirmed};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::workspace::Copy;
+use crate::workspace::changes::Change;
+use bottle_core::slug::Slug;
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
+
+pub fn diff(context: &Context, slug: Option<Slug>, names: bool, json: bool, paths: &[PathBuf]) -> Outcome {
+    let (copy, changes) = changes(context, slug, paths)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&changes).map_err(anyhow::Error::from)?);
+        return Ok(());
+    }
+    let mut out = std::io::stdout().lock();
+    for change in &changes {
+        let text = if names { format!("{change}\n") } else { copy.show(change)? };
+        // A reader that goes away, `head` say, has seen enough.
+        if out.write_all(text.as_bytes()).is_err() {
+            return Ok(());
+        }
+    }
+    if changes.is_empty() {
+        context.say("the guest has changed nothing");
+    }
+    Ok(())
+}
+
+/// How changes are taken back.
+pub struct How {
+    pub overwrite: bool,
+    pub dry_run: bool,
+    pub yes: bool,
+}
+
+pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]) -> Outcome {
+    let _lock = context.folder(slug.clone())?.lock_operation("apply")?;
+    let (mut copy, changes) = changes(context, slug, paths)?;
+    if changes.is_empty() {
+        context.say("there is nothing to take back");
+        return Ok(());
+    }
+    for change in &changes {
+        println!("{change}");
+    }
+    let question = format!("Take this into {}?", copy.of().display());
+    if how.dry_run || !(how.yes || confirmed(&question)) {
+        return Ok(());
+    }
+    let applied = copy.apply(changes, how.overwrite)?;
+    context.say(&format!("{} taken, {} left in the guest", applied.taken.len(), applied.kept.len()));
+    if applied.taken.is_empty() {
+        return Err(Failure::new(Kind::Usage, "nothing could be taken back; the list says why"));
+    }
+    Ok(())
+}
+
+fn changes(context: &Context, slug: Option<Slug>, paths: &[PathBuf]) -> Outcome<(Copy, Vec<Change>)> {
+    let folder = context.folder(slug)?;
+    let copy = Copy::find(&folder)?.ok_or_else(|| {
+        Failure::new(Kind::NoBottle, format!("the guest of {} has no copy of a project", folder.slug()))
+            .help("with `[workspace] mode = \"copy\"` in bottle.toml it works on one")
+    })?;
+    let mut changes = copy.changes()?;
+    if !paths.is_empty() {
+        let wanted: Vec<PathBuf> = paths.iter().map(|path| plain(path)).collect();
+        changes.retain(|change| wanted.iter().any(|wanted| change.path.starts_with(wanted)));
+    }
+    Ok((copy, changes))
+}
+
+/// A path as changes have it: `./a/` is `a`.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| !matches!(part, Component::CurDir)).collect()
+}

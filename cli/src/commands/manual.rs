@@ -1,0 +1,19 @@
+//! `bottle man`: the manual, from the same description as `--help`.
+
+use crate::args::Args;
+use crate::failure::Outcome;
+use anyhow::Context as _;
+use clap::CommandFactory;
+use std::path::Path;
+
+pub fn man(folder: Option<&Path>) -> Outcome {
+    let command = Args::command();
+    match folder {
+        Some(folder) => {
+            std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+            clap_mangen::generate_to(command, folder).with_context(|| folder.display().to_string())?;
+        }
+        None => clap_mangen::Man::new(command).render(&mut std::io::stdout()).context("the manual")?,
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! The workspace of `mode = "copy"`: the guest works on its own copy of the project, and a person
+//! takes back what it changed, path by path.
+//!
+//! The guest is the adversary here, too. Its copy is read through a descriptor of its folder that
+//! nothing leads out of ([`tree`]), also while the guest changes it; what could run on the host by
+//! being there (anything below `.git`), or points out of the project, is not taken back
+//! ([`changes`]).
+
+mod apply;
+pub mod changes;
+mod diff;
+mod tree;
+
+pub use apply::Applied;
+
+use crate::state::{Folder, write_private};
+use anyhow::{Context, Result};
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use changes::Change;
+use rustix::fs::{Gid, Uid};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use tree::Manifest;
+
+/// A bottle's copy of a project.
+#[derive(Debug)]
+pub struct Copy {
+    folder: Folder,
+    record: Record,
+}
+
+/// What is remembered of a copy: where it is from, and what was there when it was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    of: PathBuf,
+    manifest: Manifest,
+}
+
+impl Copy {
+    /// The copy of a bottle, if it has one.
+    ///
+    /// # Errors
+    /// Where its record is there and cannot be read.
+    pub fn find(folder: &Folder) -> Result<Option<Self>> {
+        let path = folder.copy_record();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let record = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        Ok(Some(Self { folder: folder.clone(), record }))
+    }
+
+    /// Copies a project, unless that is done already: a copy outlives its bottle's restarts.
+    ///
+    /// # Errors
+    /// Where something of it cannot be read or written.
+    pub fn make(folder: &Folder, of: &Path) -> Result<Self> {
+        if let Some(known) = Self::find(folder)?
+            && known.record.of == of
+        {
+            return Ok(known);
+        }
+        let place = folder.copy();
+        // A copy without a record was cut off, and holds nothing that anybody worked on.
+        crate::state::remove_dir(&place)?;
+        let above = place.parent().unwrap_or(&place);
+        DirBuilder::new().recursive(true).mode(0o711).create(above)?;
+        DirBuilder::new().mode(0o700).create(&place).with_context(|| place.display().to_string())?;
+        let manifest =
+            tree::copy(&open(of)?, &open(&place)?).with_context(|| format!("copying {}", of.display()))?;
+        let made = Self { folder: folder.clone(), record: Record { of: of.to_owned(), manifest } };
+        made.remember()?;
+        Ok(made)
+    }
+
+    /// The project that it is a copy of.
+    pub fn of(&self) -> &Path {
+        &self.record.of
+    }
+
+    /// What the guest changed, in the order of the paths.
+    ///
+    /// # Errors
+    /// Where one of the two folders cannot be read.
+    pub fn changes(&self) -> Result<Vec<Change>> {
+        changes::between(&self.record.manifest, &self.theirs()?, &self.ours()?)
+    }
+
+    fn theirs(&self) -> Result<Dir> {
+        open(&self.folder.copy())
+    }
+
+    fn ours(&self) -> Result<Dir> {
+        open(&self.record.of)
+    }
+
+    fn remember(&self) -> Result<()> {
+        write_private(&self.folder.copy_record(), serde_json::to_string(&self.record)?.as_bytes())
+    }
+}
+
+/// Gives a copy to the user that smolvm made for its machine, which otherwise could not write it.
+///
+/// # Errors
+/// Where it cannot be given.
+pub fn give(place: &Path, uid: Uid) -> Result<()> {
+    let meta = fs::symlink_metadata(place)?;
+    if meta.uid() == uid.as_raw() {
+        return Ok(());
+    }
+    let dir = open(place)?;
+    tree::give_all(&dir, uid, Gid::from_raw(uid.as_raw()))
+}
+
+fn open(path: &Path) -> Result<Dir> {
+    Dir::open_ambient_dir(path, ambient_authority()).with_context(|| path.display().to_string())
+}
