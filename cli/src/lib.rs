@@ -17,6 +17,7 @@ pub mod resolve;
 pub mod rules;
 pub mod smolvm;
 pub mod state;
+pub mod step;
 pub mod supervise;
 pub mod trust;
 pub mod verify;

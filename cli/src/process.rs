@@ -1,17 +1,19 @@
 //! Children that do not outlive us.
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Sends a child this signal when the thread that starts it dies.
 pub fn die_with_parent(command: &mut Command, signal: Signal) {
-    // SAFETY: the closure only makes one system call, which is safe between fork and exec.
+    let parent = getpid();
+    // SAFETY: the closure only makes system calls, which is safe between fork and exec.
     #[expect(unsafe_code, reason = "only code that runs after fork can ask for this")]
     unsafe {
         command.pre_exec(move || {
             set_parent_process_death_signal(Some(signal))?;
-            Ok(())
+            // A parent that died before it was asked for sends nothing any more.
+            if getppid() == Some(parent) { Ok(()) } else { Err(rustix::io::Errno::SRCH.into()) }
         });
     }
 }

@@ -6,6 +6,7 @@
 //! socket and the helper.
 
 use crate::failure::{Failure, Kind, Outcome};
+use crate::step::{self, Step};
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
 use bottle_core::sidecar::Sidecar;
@@ -239,7 +240,9 @@ impl Folder {
     /// Removes everything of this bottle.
     pub fn remove(&self) -> Result<()> {
         self.remove_runtime()?;
+        step::done(Step::RmRuntime);
         self.remove_copy()?;
+        step::done(Step::RmCopy);
         remove_dir(&self.state)
     }
 

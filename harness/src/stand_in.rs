@@ -7,6 +7,7 @@
 
 use crate::place::Place;
 use anyhow::{Context, Result, bail};
+use bottle::process::die_with_parent;
 use bottle_guest::status::exit_code;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -149,7 +150,9 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
             let machine = new_machine("ephemeral".to_owned(), options)?;
             let etc = tempfile::tempdir()?;
             let mut command = guest(&machine, etc.path())?;
+            // bubblewrap asks for this itself, and may come too late.
             command.arg("--die-with-parent").arg("--").args(&options.words);
+            die_with_parent(&mut command, rustix::process::Signal::KILL);
             return Ok(exit_code(command.status()?));
         }
         other => bail!("unrecognized subcommand '{other}'"),
@@ -331,7 +334,9 @@ fn all() -> Result<Vec<Machine>> {
     for entry in fs::read_dir(state()?)? {
         let path = entry?.path();
         if path.extension() == Some("json".as_ref()) {
-            let mut machine: Machine = serde_json::from_str(&fs::read_to_string(&path)?)?;
+            // One that is deleted just now is not there.
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            let mut machine: Machine = serde_json::from_str(&text)?;
             if !machine.is_alive() {
                 machine.pid = None;
                 machine.state = "stopped".to_owned();

@@ -10,6 +10,7 @@ use crate::preflight::{Smolvm, Tools};
 use crate::resolve::{Resolved, resolve};
 use crate::smolvm::Machine;
 use crate::state::{Folder, Home, write_private};
+use crate::step::{self, Step};
 use crate::workspace::Copy;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::Smolfile;
@@ -27,6 +28,7 @@ pub fn up(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
     let home = Home::find()?;
     let folder = home.bottle(&slug);
     let _lock = folder.lock_operation("up")?;
+    step::done(Step::UpLocked);
     let resolved = resolve(&slug, &config, tools.network.dialect, &folder)?;
     let machine = tools.smolvm.machine(&slug)?;
     if folder.has_keeper() {
@@ -46,7 +48,9 @@ pub fn up(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
         .help("choose another name for the bottle"));
     }
     let before = Before::of(&folder, machine, &resolved, options.renew)?;
+    step::done(Step::UpResolved);
     context.trust(&home, &config, options.trust)?;
+    step::done(Step::UpTrusted);
     let files = stage::Files::of(&folder);
     stage::write(&folder, &resolved, &tools.network)?;
     if let Before::Same(machine) = &before
@@ -121,27 +125,35 @@ impl Before {
 
     fn ready(&self, smolvm: &Smolvm, folder: &Folder, progress: &dyn Fn(&str)) -> Outcome {
         let slug = folder.slug();
+        let text = std::fs::read_to_string(folder.smolfile()).map_err(anyhow::Error::from)?;
+        let remember = || write_private(&folder.machine_smolfile(), text.as_bytes());
+        // What is remembered of a machine that is not there yet does no harm after a crash; what is
+        // not remembered of one that is would cost its disk.
+        let create = || -> Outcome {
+            remember()?;
+            step::done(Step::UpRemembered);
+            smolvm.create(slug, &folder.smolfile(), &folder.guest_socket())
+        };
         match self {
-            Self::Same(machine) if machine.is_running() => return smolvm.stop(slug),
-            Self::Same(_) => return Ok(()),
-            Self::Nothing => smolvm.create(slug, &folder.smolfile(), &folder.guest_socket())?,
+            Self::Same(machine) if machine.is_running() => smolvm.stop(slug),
+            Self::Same(_) => Ok(()),
+            Self::Nothing => create(),
             Self::Changed(machine, was) => {
                 progress("its configuration has changed: its machine follows");
                 if machine.is_running() {
                     smolvm.stop(slug)?;
                 }
-                let text = std::fs::read_to_string(folder.smolfile()).map_err(anyhow::Error::from)?;
-                let is = Smolfile::parse(&text).map_err(anyhow::Error::from)?;
-                smolvm.update(slug, was, &is)?;
+                // The other way round: following once more changes nothing.
+                smolvm.update(slug, was, &Smolfile::parse(&text).map_err(anyhow::Error::from)?)?;
+                step::done(Step::UpFollowed);
+                Ok(remember()?)
             }
             Self::Another(machine) => {
                 progress("making its machine anew");
                 smolvm.delete(&machine.name)?;
-                smolvm.create(slug, &folder.smolfile(), &folder.guest_socket())?;
+                create()
             }
         }
-        let text = std::fs::read(folder.smolfile()).map_err(anyhow::Error::from)?;
-        Ok(write_private(&folder.machine_smolfile(), &text)?)
     }
 }
 
@@ -170,7 +182,9 @@ fn start(
 ) -> Outcome {
     let slug = folder.slug();
     let keeper = keeper::launch(folder)?;
+    step::done(Step::UpKeeper);
     before.ready(smolvm, folder, progress)?;
+    step::done(Step::UpMachine);
     let begun = smolvm.start(slug, resolved.user).and_then(|()| connect(smolvm, folder, resolved));
     if let Err(failure) = begun {
         let _ = smolvm.stop(slug);
@@ -181,9 +195,14 @@ fn start(
 }
 
 fn connect(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
+    step::done(Step::UpStarted);
     adopt(smolvm, folder)?;
+    step::done(Step::UpAdopted);
     smolvm.detach(folder.slug(), &link_words(resolved.plan.subnet))?;
-    await_guest(folder, CONNECT)
+    step::done(Step::UpHelper);
+    await_guest(folder, CONNECT)?;
+    step::done(Step::UpConnected);
+    Ok(())
 }
 
 /// From here on the keeper lives as long as the machine.
@@ -202,6 +221,7 @@ pub fn stop(context: &Context, slug: Option<Slug>) -> Outcome {
     let folder = context.folder(slug)?;
     let slug = folder.slug();
     let _lock = folder.lock_operation("stop")?;
+    step::done(Step::StopLocked);
     let tools = Tools::find()?;
     let Some(machine) = tools.smolvm.machine(slug)? else {
         return Err(no_such(slug));
@@ -209,6 +229,7 @@ pub fn stop(context: &Context, slug: Option<Slug>) -> Outcome {
     if machine.is_running() {
         context.progress(&format!("stopping {slug}"));
         tools.smolvm.stop(slug)?;
+        step::done(Step::StopMachine);
     } else if !folder.has_keeper() {
         context.say(&format!("{slug} is stopped already"));
     }
@@ -219,6 +240,7 @@ pub fn stop(context: &Context, slug: Option<Slug>) -> Outcome {
 pub fn end_keeper(folder: &Folder) -> Outcome {
     let end = Instant::now() + END;
     let _ = control::ask(folder, &Request::Stop);
+    step::done(Step::EndTold);
     while folder.has_keeper() {
         if Instant::now() > end {
             return Err(Failure::new(
@@ -229,6 +251,7 @@ pub fn end_keeper(folder: &Folder) -> Outcome {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+    step::done(Step::EndKeeper);
     folder.remove_runtime()?;
     Ok(())
 }
@@ -255,6 +278,7 @@ pub fn rm(context: &Context, slug: Option<Slug>, force: bool) -> Outcome {
             .help(format!("stop it first, or `bottle rm --force {slug}`")));
     }
     let _lock = folder.lock_operation("rm")?;
+    step::done(Step::RmLocked);
     if !force && let Some(copy) = Copy::find(&folder)? {
         let changed = copy.changes()?.len();
         if changed > 0 {
@@ -270,6 +294,7 @@ pub fn rm(context: &Context, slug: Option<Slug>, force: bool) -> Outcome {
     end_keeper(&folder)?;
     if let Some(machine) = machine {
         tools.smolvm.delete(&machine.name)?;
+        step::done(Step::RmMachine);
     }
     folder.remove()?;
     context.say(&format!("{slug} is gone"));

@@ -10,6 +10,7 @@ use crate::process::die_with_parent;
 use crate::resolve::{Resolved, resolve};
 use crate::smolvm::Terminal;
 use crate::state::{Folder, Home};
+use crate::step::{self, Step};
 use crate::workspace::Copy;
 use anyhow::Result;
 use bottle_core::slug::Slug;
@@ -43,6 +44,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     // From here on a signal waits for the machine's loop, and everything is taken down.
     let signals = Signals::catch()?;
     let _lock = folder.lock_operation("run")?;
+    step::done(Step::RunLocked);
     if folder.has_keeper() || tools.smolvm.machine(&slug)?.is_some() {
         return Err(Failure::new(Kind::Busy, format!("there is a bottle {slug} already"))
             .help(format!("use it with `bottle exec {slug}`, remove it with `bottle rm {slug}`, or run another: `bottle run OTHER`")));
@@ -51,10 +53,12 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     let files = stage::Files::of(&folder);
     stage::write(&folder, &resolved, &tools.network)?;
     let keeper = keeper::launch(&folder)?;
+    step::done(Step::RunKeeper);
     context.progress(&format!("starting {slug}"));
     let shell = [enter::SHELL.to_owned()];
     let command = if command.is_empty() { &shell } else { command };
     let ended = machine(&tools.smolvm, &folder, &resolved, command, &signals);
+    step::done(Step::RunEnded);
     let connected = matches!(
         control::ask(&folder, &control::Request::Status),
         Ok(control::Answer::Status(status)) if status.guest_seen
@@ -121,6 +125,7 @@ fn machine(
     // Told, not killed: so smolvm takes its machine down.
     die_with_parent(&mut call, Signal::TERM);
     let mut child = call.spawn()?;
+    step::done(Step::RunMachine);
     let name = Arc::new(Mutex::new(None));
     let said = child.stderr.take().map(|stderr| pass_on(stderr, Arc::clone(&name)));
     let ended = wait(&mut child, signals, terminal)?;

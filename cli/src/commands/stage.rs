@@ -5,6 +5,7 @@ use crate::keeper::jail::LINK_INSIDE;
 use crate::preflight::Network;
 use crate::resolve::{Form, Resolved};
 use crate::state::{Folder, write_private};
+use crate::step::{self, Step};
 use crate::workspace::Copy;
 use anyhow::{Context, Result, anyhow};
 use bottle_core::gvproxy;
@@ -88,10 +89,15 @@ pub fn write(folder: &Folder, resolved: &Resolved, network: &Network) -> Outcome
     let write = || -> Result<()> {
         let rendered = render(folder, &resolved.plan)?;
         folder.create()?;
+        step::done(Step::Folders);
         folder.write_plan(&resolved.plan)?;
+        step::done(Step::Plan);
         resolved.services.write(folder)?;
+        step::done(Step::Services);
         write_private(&folder.smolfile(), rendered.smolfile.as_bytes())?;
+        step::done(Step::Smolfile);
         write_private(&folder.gvproxy(), rendered.gvproxy.as_bytes())?;
+        step::done(Step::Gvproxy);
         if matches!(resolved.services.form(Sidecar::Pipelock), Form::Command { .. }) {
             let (pipelock, left_out) =
                 Pipelock::for_rules(&resolved.plan.egress, resolved.plan.doors.pipelock());
@@ -99,8 +105,11 @@ pub fn write(folder: &Folder, resolved: &Resolved, network: &Network) -> Outcome
         }
         if let Some(project) = &resolved.copied {
             Copy::make(folder, Path::new(project.as_str()))?;
+            step::done(Step::Copied);
         }
-        install_helper(folder, network)
+        install_helper(folder, network)?;
+        step::done(Step::Helper);
+        Ok(())
     };
     Ok(write()?)
 }

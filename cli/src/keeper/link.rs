@@ -5,6 +5,7 @@
 
 use super::audit::Audit;
 use super::counters::Counters;
+use crate::step::{self, Step};
 use anyhow::Result;
 use bottle_core::guard::{Guard, Reply, Verdict};
 use bottle_core::wire::{self, Inbox};
@@ -120,6 +121,7 @@ impl Link {
         if (&*stream).write_all(&wire::HELLO).is_err() {
             return;
         }
+        step::done(Step::KeeperGreeted);
         if let Some(old) = lock(&self.guest).replace(Arc::clone(&stream)) {
             let _ = old.shutdown(Shutdown::Both);
         }

@@ -24,6 +24,7 @@ use crate::preflight::Network;
 use crate::proxy::Proxy;
 use crate::resolve::Services;
 use crate::state::{Folder, Home, Lock};
+use crate::step::{self, Step};
 use crate::supervise::Supervise;
 use crate::workspace;
 use anyhow::{Context, Result, anyhow, bail};
@@ -84,6 +85,7 @@ pub fn main(slug: &Slug, owner: OwnedFd, ready: OwnedFd) -> Result<()> {
             Ok(started) => {
                 writeln!(ready, "{READY}")?;
                 drop(ready);
+                step::done(Step::KeeperReady);
                 serve(started).await
             }
             Err(error) => {
@@ -118,6 +120,7 @@ struct Started {
 async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
     let folder = Home::find()?.bottle(slug);
     let lock = folder.lock_keeper()?.ok_or_else(|| anyhow!("bottle {slug} has a keeper already"))?;
+    step::done(Step::KeeperLocked);
     let plan = folder.read_plan()?;
     let network = Network::find()?;
     if network.dialect != plan.dialect {
@@ -126,6 +129,7 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
     let services = Services::read(&folder)?;
     let log = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.keeper_log())?;
     let audit = Audit::open(&folder.audit(), services.audit)?;
+    step::done(Step::KeeperLog);
     let counters = Arc::new(Counters::default());
     let copy = folder.copy();
     let welcome = move |uid: Uid| if copy.exists() { workspace::give(&copy, uid) } else { Ok(()) };
@@ -141,7 +145,9 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
 
     let root = rustix::process::geteuid().is_root();
     let guest = bind(&folder.guest_socket(), if root { 0o666 } else { 0o600 })?;
+    step::done(Step::KeeperGuestSocket);
     let control = bind(&folder.control(), 0o600)?;
+    step::done(Step::KeeperSockets);
     control.set_nonblocking(true)?;
     let control = tokio::net::UnixListener::from_std(control)?;
     let shared = Arc::new(Shared {
@@ -184,6 +190,7 @@ impl Drop for Open {
 /// Starts a jail and puts it to work.
 fn open(shared: &Arc<Shared>, network: &Network, log: &File) -> Result<Open> {
     let jail = jail::start(network, &shared.folder, &shared.plan, log)?;
+    step::done(Step::KeeperJail);
     let mut open = Open { jail, doors: Vec::new() };
     for ((sidecar, _), listener) in shared.plan.doors.iter().zip(std::mem::take(&mut open.jail.doors)) {
         open.doors.push(doors::serve(shared, sidecar, listener)?);
@@ -207,6 +214,7 @@ async fn serve(started: Started) -> Result<()> {
     };
     shared.audit.write("keeper", "stopped", json!({ "why": why, "counters": shared.counters.snapshot() }));
     shared.audit.flush();
+    step::done(Step::KeeperStopped);
     let _ = fs::remove_file(shared.folder.control());
     let _ = fs::remove_file(shared.folder.guest_socket());
     Ok(())

@@ -5,6 +5,7 @@ use super::audit::UNRECORDED;
 use super::control::{Answer, MAX_LINE, Request, Status};
 use crate::git::quarantine::Quarantine;
 use crate::rules::{Change, Changes};
+use crate::step::{self, Step};
 use crate::supervise::inbox::{Decision, Wish};
 use bottle_core::slug::Slug;
 use serde_json::json;
@@ -60,7 +61,11 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             counters: shared.counters.snapshot(),
             rules: shared.proxy.rules(),
         })),
-        Request::Adopt { pid } => done(shared.owner.adopt(pid)),
+        Request::Adopt { pid } => {
+            let adopted = shared.owner.adopt(pid);
+            step::done(Step::KeeperAdopted);
+            done(adopted)
+        }
         Request::AwaitGuest { limit_ms } => {
             let link = Arc::clone(&shared.link);
             let wait = move || link.wait_for_guest(Duration::from_millis(limit_ms));

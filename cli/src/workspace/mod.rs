@@ -14,6 +14,7 @@ mod tree;
 pub use apply::Applied;
 
 use crate::state::{Folder, write_private};
+use crate::step::{self, Step};
 use anyhow::{Context, Result};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -73,6 +74,7 @@ impl Copy {
         let manifest =
             tree::copy(&open(of)?, &open(&place)?).with_context(|| format!("copying {}", of.display()))?;
         let made = Self { folder: folder.clone(), record: Record { of: of.to_owned(), manifest } };
+        step::done(Step::CopyMade);
         made.remember()?;
         Ok(made)
     }

@@ -1,0 +1,288 @@
+//! The project's folder in the guest: the folder itself, or a copy whose changes are taken back
+//! path by path. The guest is up to no good here.
+
+use bottle_tests::World;
+use predicates::prelude::*;
+use predicates::str::contains;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+
+const COPY: &str = "slug = \"t\"\n[workspace]\nmode = \"copy\"\n";
+
+struct Up(World);
+
+impl Up {
+    /// A bottle whose guest works on a copy of a small project.
+    fn new() -> Self {
+        let world = World::with(COPY);
+        world.write("kept", "one\ntwo\nthree\n");
+        world.write("gone", "bye\n");
+        fs::create_dir(world.path("project/folder")).unwrap();
+        world.write("folder/inner", "inner\n");
+        world.write("run.sh", "#!/bin/sh\n");
+        fs::set_permissions(world.path("project/run.sh"), PermissionsExt::from_mode(0o755)).unwrap();
+        symlink("kept", world.path("project/link")).unwrap();
+        world.bottle(&["-q", "up"]).assert().success();
+        Self(world)
+    }
+
+    fn exec(&self, script: &str) {
+        self.0.bottle(&["-q", "exec", "--", "sh", "-ec", script]).assert().success();
+    }
+
+    fn changes(&self) -> Vec<(String, String, Option<String>)> {
+        let said = self.0.bottle(&["diff", "--json"]).output().unwrap();
+        let rows: Vec<Value> = serde_json::from_slice(&said.stdout).unwrap();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        rows.iter()
+            .map(|row| (text(&row["path"]).unwrap(), text(&row["what"]).unwrap(), text(&row["kept"])))
+            .collect()
+    }
+
+    fn project(&self, name: &str) -> PathBuf {
+        self.0.path("project").join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.project(name)).unwrap()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.0.bottle(&["-q", "rm", "--force"]).output();
+    }
+}
+
+fn change(path: &str, what: &str) -> (String, String, Option<String>) {
+    (path.to_owned(), what.to_owned(), None)
+}
+
+#[test]
+fn a_guest_works_on_its_copy_and_a_person_takes_back_what_it_changed() {
+    let up = Up::new();
+    up.0.bottle(&["diff"]).assert().success().stdout("").stderr(contains("changed nothing"));
+    // What is only touched is not changed.
+    up.exec("touch kept; sed -i s/two/zwei/ kept; sed -i s/zwei/two/ kept");
+    assert_eq!(up.changes(), []);
+
+    up.exec("sed -i s/two/TWO/ kept; rm gone; mkdir -p new/deep; echo x > new/deep/file; chmod 600 run.sh; rm -r folder; ln -sf run.sh link; mkdir empty");
+    assert_eq!(up.read("kept"), "one\ntwo\nthree\n");
+    assert!(up.project("gone").exists());
+    assert_eq!(
+        up.changes(),
+        [
+            change("empty", "added"),
+            change("folder", "deleted"),
+            change("folder/inner", "deleted"),
+            change("gone", "deleted"),
+            change("kept", "changed"),
+            change("link", "changed"),
+            change("new/deep/file", "added"),
+            change("run.sh", "changed"),
+        ]
+    );
+    let shown = contains("--- a/kept\n+++ b/kept\n").and(contains("-two\n+TWO\n")).and(contains("D gone\n"));
+    up.0.bottle(&["diff"]).assert().success().stdout(shown);
+    up.0.bottle(&["diff", "--names", "--", "new", "./gone"]).assert().stdout("D gone\nA new/deep/file\n");
+
+    // One path, and nothing without a yes.
+    up.0.bottle(&["apply"]).assert().success().stderr(contains("nobody to ask"));
+    up.0.bottle(&["apply", "--dry-run", "--yes"]).assert().success();
+    assert!(up.project("gone").exists());
+    up.0.bottle(&["apply", "--yes", "--", "gone"]).assert().success();
+    assert!(!up.project("gone").exists() && up.project("folder/inner").exists());
+    up.0.bottle(&["apply", "--yes"]).assert().success().stderr(contains("7 taken, 0 left"));
+    assert_eq!(up.read("kept"), "one\nTWO\nthree\n");
+    assert_eq!(up.read("new/deep/file"), "x\n");
+    assert!(!up.project("folder").exists() && up.project("empty").is_dir());
+    assert_eq!(fs::metadata(up.project("run.sh")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_link(up.project("link")).unwrap(), PathBuf::from("run.sh"));
+    assert_eq!(up.changes(), []);
+
+    // It goes on from there, also after a restart.
+    up.0.bottle(&["-q", "restart"]).assert().success();
+    up.exec("grep -q TWO kept; echo four >> kept");
+    assert_eq!(up.changes(), [change("kept", "changed")]);
+    up.0.bottle(&["-q", "stop"]).assert().success();
+    up.0.bottle(&["rm"]).assert().code(73).stderr(contains("changed 1 paths of its copy"));
+    up.0.bottle(&["apply", "--yes"]).assert().success();
+    up.0.bottle(&["-q", "rm"]).assert().success();
+    assert_eq!(up.read("kept"), "one\nTWO\nthree\nfour\n");
+    assert!(!up.0.path("run/.copies/t").exists());
+}
+
+#[test]
+fn what_could_harm_stays_in_the_guest() {
+    let up = Up::new();
+    fs::create_dir(up.project(".git")).unwrap();
+    up.exec(
+        "mkdir -p .git/hooks sub/.GIT; echo evil > .git/hooks/post-checkout; echo evil > sub/.GIT/config
+         ln -s /etc/passwd out; ln -s ../../x up; ln -s sub/../.git/hooks hooks; ln -s sub fine
+         mkfifo pipe; echo evil > \"$(printf 'a\\033[2Jb')\"; chmod 4755 run.sh",
+    );
+    let kept: Vec<(String, Option<String>)> =
+        up.changes().into_iter().map(|(path, _, kept)| (path, kept)).collect();
+    let held = |path: &str, why: &str| (path.to_owned(), Some(why.to_owned()));
+    for wanted in [
+        held(".git/hooks/post-checkout", "git"),
+        held("sub/.GIT/config", "git"),
+        held("out", "leads-out"),
+        held("up", "leads-out"),
+        held("hooks", "leads-out"),
+        held("pipe", "special"),
+        ("fine".to_owned(), None),
+    ] {
+        assert!(kept.contains(&wanted), "{wanted:?} in {kept:?}");
+    }
+    // No escape sequence reaches the terminal.
+    let shown = up.0.bottle(&["diff"]).output().unwrap().stdout;
+    assert!(!shown.contains(&0x1b) && String::from_utf8_lossy(&shown).contains("a\\u{1b}[2Jb"));
+
+    up.0.bottle(&["apply", "--yes", "--overwrite"]).assert().success();
+    assert!(
+        !up.project(".git/hooks").exists() && !up.project("out").exists() && !up.project("pipe").exists()
+    );
+    assert!(!up.project("sub/.GIT").exists() && !up.project("hooks").exists());
+    assert_eq!(fs::read_link(up.project("fine")).unwrap(), PathBuf::from("sub"));
+    assert_eq!(fs::metadata(up.project("run.sh")).unwrap().permissions().mode() & 0o7777, 0o755);
+}
+
+#[test]
+fn a_link_in_the_project_leads_no_change_out_of_it() {
+    let up = Up::new();
+    let outside = up.0.path("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("inner"), "mine\n").unwrap();
+    up.exec("echo evil > folder/inner");
+    // The person's own link, made since, points out.
+    fs::remove_dir_all(up.project("folder")).unwrap();
+    symlink(&outside, up.project("folder")).unwrap();
+    up.0.bottle(&["apply", "--yes", "--overwrite"]).assert().failure();
+    assert_eq!(fs::read_to_string(outside.join("inner")).unwrap(), "mine\n");
+}
+
+#[test]
+fn what_both_have_changed_is_not_overwritten_unless_a_person_says_so() {
+    let up = Up::new();
+    up.exec("echo theirs > kept; rm gone; echo theirs > new");
+    up.0.write("kept", "ours\n");
+    up.0.write("gone", "ours\n");
+    up.0.write("new", "ours\n");
+    let conflict = |path: &str, what: &str| (path.to_owned(), what.to_owned(), Some("conflict".to_owned()));
+    assert_eq!(
+        up.changes(),
+        [conflict("gone", "deleted"), conflict("kept", "changed"), conflict("new", "added")]
+    );
+    up.0.bottle(&["apply", "--yes"]).assert().code(2).stderr(contains("nothing could be taken back"));
+    assert_eq!(up.read("kept"), "ours\n");
+    up.0.bottle(&["apply", "--yes", "--overwrite"]).assert().success();
+    assert_eq!((up.read("kept"), up.read("new")), ("theirs\n".to_owned(), "theirs\n".to_owned()));
+    assert!(!up.project("gone").exists());
+}
+
+#[test]
+fn a_run_leaves_its_copy_only_where_there_is_work_in_it() {
+    let world = World::with(COPY);
+    world.write("file", "x\n");
+    world.bottle(&["-q", "run", "--", "cat", "file"]).assert().success().stdout("x\n");
+    assert!(!world.path("run/.copies/t").exists() && !world.path("state/t/copy.json").exists());
+    world
+        .bottle(&["run", "--", "sh", "-c", "echo y > file"])
+        .assert()
+        .success()
+        .stderr(contains("the guest changed 1 paths of its copy"));
+    world
+        .bottle(&["cleanup", "--yes"])
+        .assert()
+        .success()
+        .stdout(contains("left        the copy of t's project"));
+    world.bottle(&["diff"]).assert().success().stdout(contains("-x\n+y\n"));
+    world.bottle(&["apply", "--yes"]).assert().success();
+    assert_eq!(fs::read_to_string(world.path("project/file")).unwrap(), "y\n");
+    world.bottle(&["-q", "cleanup", "--yes"]).assert().success();
+    assert!(!world.path("run/.copies/t").exists() && !world.path("state/t").exists());
+    world.bottle(&["diff"]).assert().code(66).stderr(contains("has no copy of a project"));
+}
+
+#[test]
+fn a_configuration_that_a_guest_could_have_changed_is_asked_about() {
+    let world = World::with("slug = \"t\"\n");
+    world
+        .bottle(&[
+            "-q",
+            "run",
+            "--",
+            "sh",
+            "-c",
+            "printf '[egress]\\nallow = [\"evil.test\"]\\n' >> bottle.toml",
+        ])
+        .assert()
+        .success();
+    for command in [&["up"][..], &["run", "--", "true"]] {
+        let said = contains("has changed since a guest could write to it")
+            .and(contains("+allow = [\\\"evil.test\\\"]"));
+        world.bottle(command).assert().code(2).stderr(said);
+    }
+    // A plan starts nothing, and says what would be.
+    world.bottle(&["plan"]).assert().success().stdout(contains("allowed   evil.test"));
+    world.bottle(&["-q", "up", "--trust"]).assert().success();
+    world.bottle(&["-q", "restart"]).assert().success();
+    world.write("bottle.toml", "slug = \"t\"\n");
+    world.bottle(&["restart"]).assert().code(2);
+    world.bottle(&["-q", "exec", "--", "true"]).assert().success();
+    world.bottle(&["-q", "rm", "--force"]).assert().success();
+    // Where no guest can write to it, nobody is asked.
+    world.write("bottle.toml", COPY);
+    world.bottle(&["-q", "run", "--", "true"]).assert().success();
+    world.write("bottle.toml", &format!("{COPY}[guest]\ncpus = 1\n"));
+    world.bottle(&["-q", "run", "--", "true"]).assert().success();
+}
+
+#[test]
+fn files_go_in_and_out_with_their_bytes_and_modes() {
+    let world = World::with("slug = \"t\"\n[workspace]\nmode = \"none\"\n");
+    world.bottle(&["-q", "up"]).assert().success();
+    let binary: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    let here = world.path("project");
+    fs::create_dir_all(here.join("tree/empty")).unwrap();
+    fs::write(here.join("tree/binary"), &binary).unwrap();
+    fs::write(here.join("tree/run.sh"), "#!/bin/sh\necho it runs\n").unwrap();
+    fs::set_permissions(here.join("tree/run.sh"), PermissionsExt::from_mode(0o755)).unwrap();
+    symlink("binary", here.join("tree/link")).unwrap();
+    world.bottle(&["-q", "cp", "tree", "t:/tmp"]).assert().success();
+    let exec = |script: &str| world.bottle(&["-q", "exec", "--", "sh", "-c", script]).output().unwrap();
+    let said = exec("cd /tmp/tree && ./run.sh && readlink link && ls -d empty && cksum < binary").stdout;
+    let sum = std::process::Command::new("cksum")
+        .stdin(fs::File::open(here.join("tree/binary")).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&said),
+        format!("it runs\nbinary\nempty\n{}", String::from_utf8_lossy(&sum.stdout))
+    );
+    // Into a folder, under another name, over a file.
+    world.bottle(&["-q", "cp", "t:/tmp/tree", "back"]).assert().success();
+    assert_eq!(fs::read(here.join("back/binary")).unwrap(), binary);
+    assert_eq!(fs::read_link(here.join("back/link")).unwrap(), PathBuf::from("binary"));
+    world.bottle(&["-q", "cp", "t:/tmp/tree/run.sh", "back/binary"]).assert().success();
+    assert_eq!(fs::read_to_string(here.join("back/binary")).unwrap(), "#!/bin/sh\necho it runs\n");
+    world.bottle(&["-q", "cp", "bottle.toml", "t:/tmp/other.toml"]).assert().success();
+    assert!(exec("cat /tmp/other.toml").stdout.starts_with(b"slug"));
+
+    for (words, code, wanted) in [
+        (["cp", "missing", "t:/tmp"], 2, "missing: No such file"),
+        (["cp", "t:/tmp/missing", "."], 2, "in the guest: /tmp/missing: No such file"),
+        (["cp", "tree", "t:/no/such/place"], 2, "in the guest: /no/such: No such file"),
+        (["cp", "tree", "back"], 2, "one of the two is in a bottle"),
+        (["cp", "t:/a", "t:/b"], 2, "one of the two is in a bottle"),
+        (["cp", "tree", "T!:/b"], 2, "names no bottle"),
+        (["cp", "tree", "t:"], 2, "a path belongs after the colon"),
+        (["cp", "tree", "other:/b"], 66, "bottle other is not running"),
+    ] {
+        world.bottle(&words).assert().code(code).stderr(contains(wanted));
+    }
+    world.bottle(&["-q", "rm", "--force"]).assert().success();
+}
