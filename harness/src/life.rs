@@ -4,6 +4,7 @@ use crate::outer;
 use crate::place::Place;
 use anyhow::{Context, Result};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, ExitCode, Output};
 use std::time::{Duration, Instant};
 
@@ -47,8 +48,7 @@ impl Drop for Life<'_> {
 impl<'p> Life<'p> {
     fn new(place: &'p Place) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("bottle-life-").tempdir()?;
-        let config = "slug = \"life\"\n[guest]\ncpus = 2\nmemory = 512\n[workspace]\nmode = \"read-only\"\n";
-        fs::write(dir.path().join("bottle.toml"), config)?;
+        fs::write(dir.path().join("bottle.toml"), config("read-only", ""))?;
         fs::write(dir.path().join("file"), "from the host\n")?;
         // smolvm's machine runs as a user of its own, and the project has to be readable for it.
         fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
@@ -85,7 +85,58 @@ impl<'p> Life<'p> {
     }
 
     fn machine_died(&self) -> bool {
-        self.up && !matches!(self.state().as_deref(), Ok("running" | "unkept"))
+        self.up && !matches!(self.state().as_deref(), Ok("running" | "broken"))
+    }
+
+    /// A changed configuration, on the disk that the machine has; a copy of the project, whatever
+    /// user the machine runs as; files in and out; a terminal.
+    fn copies(&mut self, network: &str, reached: &str) -> Result<()> {
+        fs::write(self.dir.path().join("bottle.toml"), config("copy", "env = { NEW = \"value\" }\n"))?;
+        self.start()?;
+        claim("after a restart the proxy is reached", self.guest(network)?, reached)?;
+        claim(
+            "its machine follows a changed configuration, and keeps its disk",
+            self.guest("echo $NEW; cat /root/mark")?,
+            "value\nkept\n[0]",
+        )?;
+        claim("it can write its copy", self.guest("echo changed > file; mkdir d; echo new > d/new")?, "[0]")?;
+        let diff = self.bottle(&["diff", "--names"])?;
+        claim("what it changed is shown", String::from_utf8_lossy(&diff.stdout), "A d/new\nM file\n")?;
+        claim("and taken back", ok(&self.bottle(&["--quiet", "apply", "--yes"])?), "ok")?;
+        claim("into the project", fs::read_to_string(self.dir.path().join("d/new"))?, "new\n")?;
+
+        let binary: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
+        fs::write(self.dir.path().join("binary"), &binary)?;
+        claim("a file is copied in", ok(&self.bottle(&["--quiet", "cp", "binary", "life:/tmp"])?), "ok")?;
+        claim("and out", ok(&self.bottle(&["--quiet", "cp", "life:/tmp/binary", "back"])?), "ok")?;
+        claim("unchanged", (fs::read(self.dir.path().join("back"))? == binary).to_string(), "true")?;
+        let program = self.place.program("bottle")?;
+        let piped = format!("{0} -q exec -- cat < binary | cksum; cksum < binary", program.display());
+        let sums = self.run("sh", &["-c", &piped])?;
+        let sums: Vec<&[u8]> = sums.stdout.split(|byte| *byte == b'\n').collect();
+        claim("bytes go through a pipe unchanged", (sums[0] == sums[1]).to_string(), "true")?;
+        let terminal =
+            format!("stty rows 33 cols 77; {} -q exec -- sh -c 'stty size; exit 5'", program.display());
+        let seen = self.run("script", &["-qec", &terminal, "/dev/null"])?;
+        let text = String::from_utf8_lossy(&seen.stdout).trim().to_owned();
+        claim(
+            "a terminal has its size, and a status",
+            format!("{text} {:?}", seen.status.code()),
+            "33 77 Some(5)",
+        )
+    }
+
+    /// The project itself, writable: also where root starts the machine.
+    fn shares(&mut self) -> Result<()> {
+        fs::write(self.dir.path().join("bottle.toml"), config("read-write", ""))?;
+        self.start()?;
+        claim("it can write the project", self.guest("echo shared > shared; chmod 640 shared")?, "[0]")?;
+        let made = fs::metadata(self.dir.path().join("shared"))?;
+        claim(
+            "as whoever started it, with its mode",
+            format!("{} {:o}", made.uid() == rustix::process::geteuid().as_raw(), made.mode() & 0o777),
+            "true 640",
+        )
     }
 
     fn live(&mut self) -> Result<()> {
@@ -109,14 +160,14 @@ impl<'p> Life<'p> {
             sentence.get(..wanted.len()).unwrap_or(&verified),
             wanted,
         )?;
-        claim("its memory is marked", self.guest("touch /tmp/mark")?, "[0]")?;
+        claim("it is marked", self.guest("touch /tmp/mark; echo kept > /root/mark; sync")?, "[0]")?;
 
         let status: serde_json::Value = serde_json::from_slice(&self.bottle(&["status", "--json"])?.stdout)?;
         let keeper = status["pid"].as_u64().context("the keeper's process")?.to_string();
         self.run("kill", &["-KILL", &keeper])?;
         let end = Instant::now() + Duration::from_secs(10);
-        while self.state()? != "unkept" && Instant::now() < end {}
-        claim("without its keeper it is listed as broken", self.state()?, "unkept")?;
+        while self.state()? != "broken" && Instant::now() < end {}
+        claim("without its keeper it is listed as broken", self.state()?, "broken")?;
         let inside = |script| {
             self.run("smolvm", &["machine", "exec", "--name", "bottle-life", "--", "sh", "-c", script])
         };
@@ -134,12 +185,18 @@ impl<'p> Life<'p> {
         self.up = false;
         claim("it stops", ok(&self.bottle(&["--quiet", "stop"])?), "ok")?;
         claim("it is listed as stopped", self.state()?, "stopped")?;
-        self.start()?;
-        claim("after a restart the proxy is reached", self.guest(network)?, reached)?;
+        self.copies(network, reached)?;
+        self.up = false;
+        claim("it stops again", ok(&self.bottle(&["--quiet", "stop"])?), "ok")?;
+        self.shares()?;
         self.up = false;
         claim("it is removed", ok(&self.bottle(&["--quiet", "rm", "--force"])?), "ok")?;
         claim("nothing of it is listed", self.state()?, "gone")
     }
+}
+
+fn config(workspace: &str, guest: &str) -> String {
+    format!("slug = \"life\"\n[workspace]\nmode = \"{workspace}\"\n[guest]\ncpus = 2\nmemory = 512\n{guest}")
 }
 
 fn ok(output: &Output) -> String {

@@ -75,7 +75,7 @@ pub fn run_job(place: &Place, job: &str) -> Result<ExitCode> {
 }
 
 /// Several times what a job takes.
-const JOB_LIMIT: Duration = Duration::from_secs(150);
+const JOB_LIMIT: Duration = Duration::from_secs(300);
 /// The status of what shows nothing either way: `bottle`'s own for a guest that did not start.
 pub const INCONCLUSIVE: u8 = Kind::Guest as u8;
 

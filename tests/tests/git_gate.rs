@@ -268,7 +268,7 @@ fn a_bad_git_gate_is_refused_with_file_and_line() {
             "[git-gate]\naddress = \"127.0.0.1:1\"\n[[git-gate.repo]]\n",
             "repositories belong to the built-in git-gate",
         ),
-        ("[[git-gate.repo]]\npath = \"nowhere\"\n", "nowhere: No such file"),
+        ("[[git-gate.repo]]\npath = \"nowhere\"\n", "nowhere is not there"),
         ("[[git-gate.repo]]\nname = \"A B\"\n", "a slug holds only"),
         (
             "[[git-gate.repo]]\npolicy = { rules = [{ ref = \"main\", verdict = \"ask\" }] }\n",

@@ -8,7 +8,8 @@ use crate::failure::Outcome;
 use crate::http::Limits;
 use crate::keeper::audit::Need;
 use bottle_core::egress::{HostName, HostPattern, HostRule};
-use bottle_core::plan::Volume;
+use bottle_core::environment;
+use bottle_core::plan::{ReservedVariable, Volume};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
@@ -50,7 +51,7 @@ struct GuestTable {
     memory: Option<Spanned<u32>>,
     workdir: Option<MountPath>,
     #[serde(default)]
-    env: BTreeMap<EnvName, Word>,
+    env: BTreeMap<EnvName, Spanned<Word>>,
     #[serde(default)]
     volumes: Vec<Spanned<VolumeTable>>,
 }
@@ -138,10 +139,12 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
         config.limits = limits.into_inner();
     }
     for table in file.upstreams {
+        let span = table.span();
         config.upstreams.push(from_table(table, source, site.project.as_deref())?);
+        // One by one, so that the table that is too many is pointed at.
+        upstream::check(&config.upstreams, |name| config.guest.env.contains_key(name))
+            .map_err(|conflict| source.fail(Some(span), &conflict.to_string()))?;
     }
-    upstream::check(&config.upstreams, |name| config.guest.env.contains_key(name))
-        .map_err(|conflict| source.fail(None, &conflict.to_string()))?;
     config.project.clone_from(&site.project);
     Ok(config)
 }
@@ -150,7 +153,12 @@ fn guest(config: &mut Config, table: GuestTable, source: &Source, site: &Site) -
     let guest = &mut config.guest;
     guest.image = table.image;
     guest.workdir = table.workdir;
-    guest.env = table.env;
+    for (name, value) in table.env {
+        if environment::is_reserved(name.as_str()) {
+            return Err(source.fail(Some(value.span()), &ReservedVariable(name.to_string()).to_string()));
+        }
+        guest.env.insert(name, value.into_inner());
+    }
     if let Some(cpus) = table.cpus {
         if *cpus.get_ref() == 0 {
             return Err(source.fail(Some(cpus.span()), "a guest has at least one processor"));
