@@ -45,7 +45,7 @@ pub fn verify(context: &Context, slug: Option<Slug>, every_port: bool, json: boo
     let placed = place(&canaries)?;
     let file = CanaryFile::in_the_state_of(&folder, &canaries)?;
     context.progress(&format!(
-        "asking the guest of {} for its doors, and for {} canaries of this machine ...",
+        "asking the guest of {} for its doors, and for {} canaries of this machine",
         folder.slug(),
         placed.len() + 1
     ));

@@ -43,8 +43,8 @@ impl Disk for OnDisk {
     fn private(&self) -> Vec<(PathBuf, &'static str)> {
         let mut private = Vec::new();
         if let Some(home) = env::home_dir() {
+            private.push((home.clone(), "your home folder"));
             private.extend(KEYS.map(|name| (home.join(name), "your keys")));
-            private.push((home, "your home folder"));
         }
         if let Ok(state) = crate::state::Home::find() {
             private.extend(state.roots().map(|root| (root.to_owned(), "bottle's own state")));

@@ -1,0 +1,198 @@
+//! The documentation says what is so: every command line in it is run, every key and every command
+//! is in it.
+
+use bottle::args::Args;
+use bottle_harness::page::Page;
+use bottle_tests::{World, allowing};
+use clap::CommandFactory;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// README and the pages of docs/, by their names.
+fn pages() -> Vec<(String, String)> {
+    let docs = fs::read_dir(root().join("docs")).unwrap().flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = docs.chain([root().join("README.md")]).collect();
+    paths.retain(|path| path.extension() == Some("md".as_ref()));
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
+
+/// Command lines with another status than 0, and why.
+const OTHER: &[(&str, i32)] = &[
+    // What they find is not as it should be, or closed: a status of 1 says so.
+    ("bottle check https://example.com", 1),
+    ("bottle check HOST", 1),
+    // Nothing of the kind waits here.
+    ("bottle approve my-project.", 66),
+    ("bottle refuse my-project.", 66),
+    ("bottle git my-project diff", 2),
+    ("bottle git my-project approve", 2),
+    ("bottle git my-project reject", 2),
+    // The guest of the example does not work on a copy.
+    ("bottle init", 73),
+    ("bottle diff", 66),
+    ("bottle apply", 66),
+    // Without KVM; with it, 0.
+    ("bottle doctor", 69),
+];
+
+#[test]
+fn every_command_line_in_the_documentation_is_run() {
+    let page = Page::serve("the page").unwrap();
+    let world = World::with(&format!(
+        "{}[supervise]\n[git-gate]\n",
+        allowing(&page).replace("\"t\"", "\"my-project\"")
+    ));
+    let git = |words: &[&str]| {
+        assert!(
+            Command::new("git").args(words).current_dir(world.path("project")).status().unwrap().success()
+        );
+    };
+    git(&["init", "-q"]);
+    git(&["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "--allow-empty", "-m", "x"]);
+    let bin = world.path("bin");
+    let bottle = bottle_harness::place::Place::find().unwrap().program("bottle").unwrap();
+    std::os::unix::fs::symlink(bottle, bin.join("bottle")).unwrap();
+    let mut run = BTreeSet::new();
+    for (name, text) in pages() {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("    ")).map(str::trim_start);
+        for line in lines.filter(|line| line.starts_with("bottle ")) {
+            let line = line.split(" #").next().unwrap().trim().replace("HOST", "docs.example.com");
+            if !run.insert(line.clone()) {
+                continue;
+            }
+            // A run wants the name for itself.
+            let first = if line.starts_with("bottle run") {
+                &["-q", "rm", "--force", "my-project"][..]
+            } else {
+                &["-q", "up"]
+            };
+            let _ = world.bottle(first).output().unwrap();
+            let mut command = world.process(&[]);
+            let env: Vec<_> =
+                command.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
+            command = Command::new("timeout");
+            command.args(["30", "sh", "-c", &line]).current_dir(world.path("project"));
+            command.envs(env.into_iter().filter_map(|(key, value)| Some((key, value?))));
+            let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+            let code = output.status.code();
+            let other = OTHER.iter().find(|(start, _)| line.starts_with(start)).map(|(_, code)| *code);
+            assert!(
+                code == Some(0) && other.is_none_or(|code| code == 69) || code == other,
+                "{name}: {line}: {code:?}\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+    assert!(run.len() >= 25, "{run:?}");
+    world.bottle(&["-q", "rm", "--force", "my-project"]).assert().success();
+    for (start, _) in OTHER {
+        assert!(
+            run.iter().any(|line| line.starts_with(start)) || start.contains("HOST"),
+            "{start} is in no page"
+        );
+    }
+}
+
+/// What a table of `bottle.toml` may hold, by what is said of a key that it may not.
+fn keys(table: &str) -> Vec<String> {
+    let world = World::with(&format!("{table}no-such-key = 1\n"));
+    let said = world.bottle(&["plan"]).output().unwrap().stderr;
+    let said = String::from_utf8(said).unwrap();
+    let list =
+        said.lines().next().unwrap().split("expected ").nth(1).unwrap_or_else(|| panic!("{said}")).to_owned();
+    list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_key_of_the_configuration_is_documented() {
+    let text = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let mut count = 0;
+    for table in [
+        "",
+        "[guest]\n",
+        "[[guest.volumes]]\n",
+        "[workspace]\n",
+        "[egress]\n",
+        "[egress.limits]\n",
+        "[supervise]\n",
+        "[git-gate]\n",
+        "[[git-gate.repo]]\n",
+        "[git-gate]\n[[git-gate.repo]]\n[git-gate.repo.policy]\n",
+        "[[upstream]]\n",
+    ] {
+        for key in keys(table) {
+            let named = [
+                format!("`{key}`"),
+                format!("{key} ="),
+                format!("[{key}]"),
+                format!(".{key}]"),
+                format!("{{ {key} ="),
+            ];
+            assert!(named.iter().any(|name| text.contains(name)), "{table}{key}");
+            count += 1;
+        }
+    }
+    assert!(count >= 40, "{count}");
+    // The page's own example is one.
+    let example = text.split("\n\n").find(|part| part.starts_with("    slug"));
+    let from = text.find("    slug").unwrap();
+    let to = text.find("`[git-gate]`, with").unwrap();
+    assert!(example.is_some());
+    let example: String = text[from..to].lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    let world = World::new();
+    fs::create_dir_all(world.path("data")).unwrap();
+    world.write("bottle.toml", &example);
+    world.bottle(&["plan"]).assert().success();
+}
+
+/// The page of commands is what `--help` says. With `UPDATE_SNAPSHOTS=1` it is written anew.
+#[test]
+fn the_page_of_commands_is_what_help_says() {
+    let mut page =
+        "# Commands\n\nThis is what `bottle COMMAND --help` says; `bottle man` has it as manual pages.\n"
+            .to_owned();
+    let mut command = Args::command().term_width(100);
+    command.build();
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+        let mut sub = sub.clone().term_width(100);
+        let help = sub.render_long_help().to_string();
+        write!(page, "\n## {}\n\n```\n{}\n```\n", sub.get_name(), help.trim_end()).unwrap();
+    }
+    // Lines without trailing space, as an editor would keep them.
+    let page: String = page.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let place = root().join("docs/commands.md");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&place, &page).unwrap();
+    }
+    assert_eq!(fs::read_to_string(place).unwrap(), page);
+}
+
+/// Links between the pages lead somewhere.
+#[test]
+fn links_lead_somewhere() {
+    let mut count = 0;
+    for (name, text) in pages() {
+        let folder = if name == "README.md" { root() } else { root().join("docs") };
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap();
+            if !link.contains("://") && !file.is_empty() {
+                assert!(folder.join(file).exists(), "{name}: {link}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 12, "{count}");
+}
