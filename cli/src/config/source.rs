@@ -23,19 +23,22 @@ impl Source {
     }
 
     /// A failure that points at `span`, bytes of the text: file, line, column, and the line itself.
+    /// A guest may have written them, so what steers a terminal is shown as a replacement character.
     pub fn fail(&self, span: Option<Range<usize>>, what: &str) -> Failure {
+        let what = visible(what);
         let Some(span) = span.filter(|span| self.text.is_char_boundary(span.start)) else {
             return Failure::new(Kind::Usage, format!("{}: {what}", self.path.display()));
         };
         let before = &self.text[..span.start];
         let line = before.matches('\n').count() + 1;
         let start = before.rfind('\n').map_or(0, |at| at + 1);
-        let shown = self.text[start..].lines().next().unwrap_or_default();
-        let column = self.text[start..span.start].chars().count() + 1;
-        let end = span.end.clamp(span.start, start + shown.len());
+        let shown = self.text[start..].split('\n').next().unwrap_or_default();
+        let column = before[start..].chars().count() + 1;
+        let end = span.end.min(start + shown.len()).max(span.start);
         let width = self.text.get(span.start..end).map_or(1, |marked| marked.chars().count().max(1));
         let gutter = " ".repeat(line.to_string().len());
         let (pad, mark) = (" ".repeat(column - 1), "^".repeat(width));
+        let shown = visible(shown.strip_suffix('\r').unwrap_or(shown));
         Failure::new(
             Kind::Usage,
             format!(
@@ -43,5 +46,37 @@ impl Source {
                 self.path.display()
             ),
         )
+    }
+}
+
+/// Text of which every character has a place of its own.
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\t' => ' ',
+            c if c.is_control() => char::REPLACEMENT_CHARACTER,
+            c => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_span_of_odd_text_can_be_pointed_at() {
+        for text in ["a\r\nb = \r\n", "\u{1b}[2J = \"\u{1f980}\"\r", "", "\n\n", "x\ty\r\r\nz"] {
+            let source = Source::new(Path::new("f"), text);
+            for start in 0..=text.len() {
+                for end in start..=text.len() {
+                    let said = source.fail(Some(start..end), "a\u{7}b").to_string();
+                    assert!(
+                        said.starts_with("error: f") && !said.contains(['\u{1b}', '\r', '\u{7}']),
+                        "{said:?}"
+                    );
+                }
+            }
+        }
     }
 }
