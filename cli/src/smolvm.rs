@@ -6,10 +6,15 @@ use crate::resolve::MachineUser;
 use anyhow::{Context, Result};
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::{GUEST_SOCKET, Smolfile};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// The label that marks a machine as ours.
 const LABEL: &str = "bottle";
@@ -62,7 +67,9 @@ impl Smolvm {
 
     /// Every machine that smolvm knows.
     pub fn machines(&self) -> Result<Vec<Machine>> {
-        let output = self.command().args(["machine", "ls", "--json"]).stdin(Stdio::null()).output()?;
+        let mut command = self.command();
+        command.args(["machine", "ls", "--json"]);
+        let output = bounded(command, Some(PATIENCE))?;
         if !output.status.success() {
             anyhow::bail!("smolvm cannot list its machines: {}", last_words(&output));
         }
@@ -82,7 +89,7 @@ impl Smolvm {
         command.arg("--label").arg(format!("{LABEL}={slug}"));
         command.arg("--smolfile").arg(smolfile);
         command.arg("--mount-socket").arg(socket_pair(guest_socket));
-        self.finish(command, "create")
+        self.finish(command, "create", None)
     }
 
     /// Makes a machine that does not run what another Smolfile says, on the disk that it has. Its
@@ -110,35 +117,35 @@ impl Smolvm {
         if was.workdir != is.workdir {
             command.arg("--workdir").arg(is.workdir.as_deref().unwrap_or("/"));
         }
-        self.finish(command, "update")
+        self.finish(command, "update", Some(PATIENCE))
     }
 
     /// Starts a bottle's machine.
     pub fn start(&self, slug: &Slug, user: MachineUser) -> Outcome {
         let mut command = self.command_as(user);
         command.args(["machine", "start", "--name", &slug.machine_name()]);
-        self.finish(command, "start")
+        self.finish(command, "start", None)
     }
 
     /// Stops a bottle's machine.
     pub fn stop(&self, slug: &Slug) -> Outcome {
         let mut command = self.command();
         command.args(["machine", "stop", "--name", &slug.machine_name()]);
-        self.finish(command, "stop")
+        self.finish(command, "stop", Some(PATIENCE))
     }
 
     /// Deletes a machine with its disk.
     pub fn delete(&self, machine: &str) -> Outcome {
         let mut command = self.command();
         command.args(["machine", "delete", "--name", machine, "-f"]);
-        self.finish(command, "delete")
+        self.finish(command, "delete", Some(PATIENCE))
     }
 
     /// Starts a program in the guest and leaves it there.
     pub fn detach(&self, slug: &Slug, words: &[String]) -> Outcome {
         let mut command = self.command();
         command.args(["machine", "exec", "--name", &slug.machine_name(), "--detach", "--"]).args(words);
-        self.finish(command, "exec")
+        self.finish(command, "exec", Some(PATIENCE))
     }
 
     /// A call that runs a program in the guest.
@@ -165,9 +172,15 @@ impl Smolvm {
         command
     }
 
-    fn finish(&self, mut command: Command, verb: &str) -> Outcome {
-        let output = command.stdin(Stdio::null()).output().map_err(|error| {
-            Failure::new(Kind::Unavailable, format!("cannot run {}: {error}", self.path.display()))
+    /// Runs a call to its end. One that fetches an image has no limit but smolvm's own.
+    fn finish(&self, command: Command, verb: &str, limit: Option<Duration>) -> Outcome {
+        let output = bounded(command, limit).map_err(|error| match error.kind() {
+            ErrorKind::TimedOut => Failure::new(
+                Kind::Guest,
+                format!("smolvm did not {verb} the machine in {} s", PATIENCE.as_secs()),
+            )
+            .help("`bottle ls` shows what runs; try again"),
+            _ => Failure::new(Kind::Unavailable, format!("cannot run {}: {error}", self.path.display())),
         })?;
         if output.status.success() {
             return Ok(());
@@ -176,6 +189,26 @@ impl Smolvm {
             Kind::Guest,
             format!("smolvm could not {verb} the machine: {}", last_words(&output)),
         ))
+    }
+}
+
+/// Several times what smolvm takes for anything but fetching an image, also under emulation.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Runs a command to its end, or ends it at the limit: what smolvm waits for may never come, and
+/// nobody is to hang because of that.
+fn bounded(mut command: Command, limit: Option<Duration>) -> std::io::Result<Output> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let Some(limit) = limit else { return child.wait_with_output() };
+    let pid = Pid::from_child(&child);
+    let (done, waited) = mpsc::channel();
+    thread::spawn(move || done.send(child.wait_with_output()));
+    match waited.recv_timeout(limit) {
+        Ok(output) => output,
+        Err(_) => {
+            let _ = kill_process(pid, Signal::KILL);
+            Err(ErrorKind::TimedOut.into())
+        }
     }
 }
 
