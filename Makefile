@@ -38,6 +38,7 @@ demo: setup build
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTFLAGS='--cfg bottle_portable' $(CARGO) check --quiet --locked -p bottle --target-dir target/portable
 
 test: setup build
 	$(CARGO) test --locked --workspace --no-fail-fast
@@ -58,7 +59,7 @@ bench:
 
 mutants:
 	@$(CARGO) mutants --version > /dev/null 2>&1 || $(CARGO) install --quiet --locked cargo-mutants
-	$(CARGO) mutants --package bottle-core --test-package bottle-core --output target
+	$(CARGO) mutants --profile mutants --package bottle-core --test-package bottle-core --output target
 
 PREFIX ?= /usr/local
 install: helper

@@ -1,11 +1,13 @@
 //! Children that do not outlive us.
 
-use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
-use std::os::unix::process::CommandExt;
+use rustix::process::Signal;
 use std::process::Command;
 
 /// Sends a child this signal when the thread that starts it dies.
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub fn die_with_parent(command: &mut Command, signal: Signal) {
+    use rustix::process::{getpid, getppid, set_parent_process_death_signal};
+    use std::os::unix::process::CommandExt;
     let parent = getpid();
     // SAFETY: the closure only makes system calls, which is safe between fork and exec.
     #[expect(unsafe_code, reason = "only code that runs after fork can ask for this")]
@@ -17,3 +19,8 @@ pub fn die_with_parent(command: &mut Command, signal: Signal) {
         });
     }
 }
+
+/// Other systems have no such signal: there a child ends when what it reads from is closed, and
+/// `bottle cleanup` finds one that does not.
+#[cfg(any(not(target_os = "linux"), bottle_portable))]
+pub fn die_with_parent(_: &mut Command, _: Signal) {}

@@ -3,6 +3,12 @@
 //! It is `no_std`, so its own code cannot name a file, a socket, a process, a clock or the
 //! environment. What it depends on is listed here, and read for the same words.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this test is no part of the core, and reads its sources"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -147,6 +153,32 @@ fn the_core_is_no_std() {
     let lib = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs")).expect("lib.rs");
     assert!(lib.contains("\n#![no_std]\n") && lib.contains("\n#![forbid(unsafe_code)]\n"));
     assert!(!lib.contains("extern crate std"));
+}
+
+/// clippy refuses what the core may not name: here it is shown a crate with each of the core's words.
+#[test]
+fn clippy_refuses_what_the_core_may_not_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
+    fs::create_dir(folder.path().join("src")).expect("a folder");
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/clippy.toml"), folder.path().join("clippy.toml"))
+        .expect("clippy.toml");
+    write("Cargo.toml", "[package]\nname = \"outward\"\nedition = \"2024\"\n[workspace]\n");
+    write(
+        "src/lib.rs",
+        "pub fn f() -> Option<std::fs::File> { let _ = std::env::var(\"A\"); None }\npub fn g() -> std::time::Instant { std::time::Instant::now() }\n",
+    );
+    let output = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
+        .args(["clippy", "--quiet", "--offline", "--", "-D", "warnings"])
+        .current_dir(folder.path())
+        .env("CARGO_TARGET_DIR", folder.path().join("target"))
+        .output()
+        .expect("cargo runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    for word in ["std::fs::File", "std::env::var", "std::time::Instant"] {
+        assert!(said.contains(&format!("`{word}`")), "{word}: {said}");
+    }
 }
 
 /// The check can fail: it sees each way out, and sees past comments and tests.

@@ -1,7 +1,7 @@
 //! Laying out a bottle's files, before anything starts.
 
 use crate::failure::{Failure, Kind, Outcome};
-use crate::keeper::jail::LINK_INSIDE;
+use crate::keeper::stack::{Here, Wall};
 use crate::preflight::Network;
 use crate::resolve::{Form, Resolved};
 use crate::state::{Folder, write_private};
@@ -68,9 +68,11 @@ pub fn smolfile(folder: &Folder, plan: &Plan) -> Result<Smolfile> {
 
 /// Renders what smolvm and gvproxy read. Touches nothing.
 pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
+    let link = Here::link(folder);
+    let link = link.to_str().context("the state folder's path is not UTF-8")?;
     Ok(Rendered {
         smolfile: smolfile(folder, plan)?.render()?,
-        gvproxy: gvproxy::Config::for_plan(plan, LINK_INSIDE).render()?,
+        gvproxy: gvproxy::Config::for_plan(plan, link).render()?,
     })
 }
 

@@ -108,13 +108,13 @@ impl Link {
 
     /// Only this bottle's own user may connect, and the user that smolvm made for its machine.
     fn may_connect(&self, stream: &UnixStream) -> bool {
-        let Ok(peer) = rustix::net::sockopt::socket_peercred(stream) else { return false };
-        if self.root_owned && peer.uid.as_raw() >= FIRST_MACHINE_USER {
-            return (self.welcome)(peer.uid)
+        let Some(peer) = peer(stream) else { return false };
+        if self.root_owned && peer.as_raw() >= FIRST_MACHINE_USER {
+            return (self.welcome)(peer)
                 .inspect_err(|error| eprintln!("bottle: the guest is kept out: {error:#}"))
                 .is_ok();
         }
-        peer.uid == rustix::process::geteuid()
+        peer == rustix::process::geteuid()
     }
 
     fn adopt(self: &Arc<Self>, stream: Arc<UnixStream>) {
@@ -224,6 +224,18 @@ impl Link {
             }
         }
     }
+}
+
+/// The user at the other end.
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+fn peer(stream: &UnixStream) -> Option<Uid> {
+    rustix::net::sockopt::socket_peercred(stream).ok().map(|peer| peer.uid)
+}
+
+/// The user at the other end: the socket is 0600 in a folder of 0711, so nobody else gets there.
+#[cfg(any(not(target_os = "linux"), bottle_portable))]
+fn peer(_: &UnixStream) -> Option<Uid> {
+    Some(rustix::process::geteuid())
 }
 
 /// A lock whose holder panicked protects nothing that could be half done here.

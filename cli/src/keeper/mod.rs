@@ -8,12 +8,12 @@ pub mod audit;
 pub mod control;
 pub mod counters;
 mod doors;
-pub mod jail;
 mod launch;
 pub mod link;
 mod owner;
 mod requests;
 mod sidecars;
+pub mod stack;
 
 pub use launch::{Keeper, launch};
 
@@ -32,12 +32,12 @@ use audit::Audit;
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use counters::Counters;
-use jail::Jail;
 use link::Link;
 use owner::Owner;
 use rustix::fs::Uid;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
+use stack::{Stack, Wall};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -177,7 +177,7 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
 
 /// A jail at work, with its doors. Both end with the value.
 struct Open {
-    jail: Jail,
+    jail: Stack,
     doors: Vec<AbortHandle>,
 }
 
@@ -189,7 +189,7 @@ impl Drop for Open {
 
 /// Starts a jail and puts it to work.
 fn open(shared: &Arc<Shared>, network: &Network, log: &File) -> Result<Open> {
-    let jail = jail::start(network, &shared.folder, &shared.plan, log)?;
+    let jail = stack::Here::start(network, &shared.folder, &shared.plan, log)?;
     step::done(Step::KeeperJail);
     let mut open = Open { jail, doors: Vec::new() };
     for ((sidecar, _), listener) in shared.plan.doors.iter().zip(std::mem::take(&mut open.jail.doors)) {

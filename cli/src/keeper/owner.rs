@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::Pid;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -52,8 +52,24 @@ impl Owner {
 }
 
 /// Tells when a process has ended.
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub fn when_ended(pid: Pid) -> Result<Receiver<()>> {
+    use rustix::process::{PidfdFlags, pidfd_open};
     when_ready(pidfd_open(pid, PidfdFlags::empty()).context("the process is gone")?)
+}
+
+/// Tells when a process has ended: by asking, where the system has no descriptor for one.
+#[cfg(any(not(target_os = "linux"), bottle_portable))]
+pub fn when_ended(pid: Pid) -> Result<Receiver<()>> {
+    const GLANCE: std::time::Duration = std::time::Duration::from_millis(100);
+    let (sender, receiver) = channel();
+    thread::Builder::new().name("owner".to_owned()).spawn(move || {
+        while rustix::process::test_kill_process(pid).is_ok() {
+            thread::sleep(GLANCE);
+        }
+        let _ = sender.send(());
+    })?;
+    Ok(receiver)
 }
 
 /// Tells when a descriptor has something to read or is at its end. A thread waits for it, asleep.

@@ -2,6 +2,7 @@
 
 use super::mend::{Need, System};
 use super::{Missing, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, in_path, version_line};
+use crate::keeper::stack::{Here, Wall};
 use bottle_core::gvproxy::Dialect;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -74,7 +75,7 @@ impl Diagnosis {
             },
         };
         let bwrap = found("bubblewrap", bwrap());
-        let walls = Walls { guard: true, jail: cfg!(target_os = "linux") && bwrap.level == Level::Ok };
+        let walls = Walls { guard: true, jail: Here::JAILED && bwrap.level == Level::Ok };
         let findings = vec![
             found("smolvm", smolvm()),
             found("gvproxy", gvproxy()),

@@ -6,6 +6,7 @@ mod mend;
 pub use doctor::{Diagnosis, Finding, Level, Walls};
 
 use crate::failure::{Failure, Kind, Outcome};
+use crate::keeper::stack::{Here, Wall};
 use bottle_core::gvproxy::{Dialect, Version};
 use mend::{Need, System};
 use std::path::{Path, PathBuf};
@@ -71,9 +72,9 @@ impl Network {
     /// [`Kind::Unavailable`] with the first thing that will not do.
     pub fn find() -> Outcome<Self> {
         let (gvproxy, version) = find_gvproxy()?;
-        let network =
-            Self { gvproxy, dialect: Dialect::of(version), bwrap: find_bwrap()?, helper: find_helper()? };
-        Ok(network)
+        // Where there is no jail, nobody has to make one.
+        let bwrap = if Here::JAILED { find_bwrap()? } else { PathBuf::new() };
+        Ok(Self { gvproxy, dialect: Dialect::of(version), bwrap, helper: find_helper()? })
     }
 }
 
@@ -169,6 +170,9 @@ pub fn virtualization_flag() -> Option<&'static str> {
 }
 
 fn check_kvm() -> Result<String, Missing> {
+    if cfg!(target_os = "macos") {
+        return Ok("Hypervisor.framework".to_owned());
+    }
     let device = Path::new("/dev/kvm");
     if !device.exists() {
         return Err(Missing::new(Need::KvmModule, "there is no /dev/kvm"));

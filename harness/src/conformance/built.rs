@@ -8,8 +8,8 @@ use super::world::{World, answer_all};
 use anyhow::{Context, Result};
 use bottle::keeper::audit::{Audit, Need};
 use bottle::keeper::counters::Counters;
-use bottle::keeper::jail;
 use bottle::keeper::link::Link;
+use bottle::keeper::stack::{Bare, Jail, Stack, Wall};
 use bottle::preflight::Network;
 use bottle::state::{Folder, Home};
 use bottle::verify::questions::Questions;
@@ -29,7 +29,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -39,7 +38,9 @@ pub fn probe(walls: Walls, ground: &Ground, world: &World) -> Result<Probed> {
     folder.create()?;
     let network = Network::find()?;
     let plan = plan(&network)?;
-    fs::write(folder.gvproxy(), Config::for_plan(&plan, jail::LINK_INSIDE).render()?)?;
+    let link = if walls.jail { Jail::link(&folder) } else { Bare::link(&folder) };
+    let link = link.to_str().context("a path that is UTF-8")?;
+    fs::write(folder.gvproxy(), Config::for_plan(&plan, link).render()?)?;
     let _kept = Built::new(walls, &network, &folder, &plan, world)?;
     fs::copy(&network.helper, folder.helper_dir().join("bottle-guest"))?;
     let helper_dir = folder.helper_dir().to_str().context("a path that is UTF-8")?.parse()?;
@@ -83,21 +84,15 @@ fn plan(network: &Network) -> Result<Plan> {
 
 /// A network of bottle's parts. It ends with the value.
 struct Built {
-    gvproxy: Option<Child>,
-    _jail: Option<jail::Jail>,
-    /// The host's door, where there is no jail to make one in.
-    door: Option<TcpListener>,
+    _stack: Stack,
+    doors: Vec<TcpListener>,
 }
 
 impl Drop for Built {
     fn drop(&mut self) {
-        if let Some(door) = &self.door {
+        for door in &self.doors {
             // Its thread, asleep in accept, is told.
             let _ = rustix::net::shutdown(door, rustix::net::Shutdown::Both);
-        }
-        if let Some(gvproxy) = &mut self.gvproxy {
-            let _ = gvproxy.kill();
-            let _ = gvproxy.wait();
         }
     }
 }
@@ -106,25 +101,13 @@ impl Built {
     fn new(walls: Walls, network: &Network, folder: &Folder, plan: &Plan, world: &World) -> Result<Self> {
         let guest = UnixListener::bind(folder.guest_socket())?;
         let log = File::create(folder.keeper_log())?;
-        let mut built = Self { gvproxy: None, _jail: None, door: None };
-        let link = if walls.jail {
-            let mut jail = jail::start(network, folder, plan, &log)?;
-            std::mem::take(&mut jail.doors).into_iter().for_each(|door| witness_door(door, world));
-            let link = rustix::io::dup(&jail.link)?;
-            built._jail = Some(jail);
-            link
-        } else {
-            let door = TcpListener::bind(("127.0.0.1", plan.doors.pipelock()))?;
-            built.door = Some(door.try_clone()?);
-            witness_door(door, world);
-            let path = folder.jail().join("bare.sock");
-            let arguments = plan.dialect.arguments("", path.to_str().context("a path that is UTF-8")?);
-            let mut gvproxy = Command::new(&network.gvproxy);
-            let gvproxy =
-                gvproxy.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-            let gvproxy = built.gvproxy.insert(gvproxy);
-            jail::connect(&path, gvproxy)?
-        };
+        let start = if walls.jail { Jail::start } else { Bare::start };
+        let mut stack = start(network, folder, plan, &log)?;
+        let doors: Vec<TcpListener> = std::mem::take(&mut stack.doors);
+        for door in &doors {
+            witness_door(door.try_clone()?, world);
+        }
+        let link = rustix::io::dup(&stack.link)?;
         // smolvm's machine runs as a user of its own, and has to reach the socket.
         fs::set_permissions(folder.guest_socket(), PermissionsExt::from_mode(0o666))?;
         if walls.guard {
@@ -132,7 +115,7 @@ impl Built {
         } else {
             unguarded(guest, link);
         }
-        Ok(built)
+        Ok(Self { _stack: stack, doors })
     }
 }
 
