@@ -136,6 +136,13 @@ build_outer_machine() {
         give_up "the outer machine could not be built (see tools/outer.log)" "harness/outer/build.sh tools/outer"
 }
 
+# What `make compare` holds bottle against.
+if [ "${1:-}" = peers ]; then
+    mkdir -p tools
+    install_packages passt iperf3 tinyproxy squid wrk
+    exit 0
+fi
+
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || give_up "only x86-64 Linux is set up by itself" "see README.md"
 command -v apt-get > /dev/null || give_up "this is no Debian" "see README.md for what to install"
 mkdir -p tools/bin

@@ -2,8 +2,9 @@
 //!
 //! [`outer`] boots real guests where there is no KVM, [`stand_in`] replaces the virtual machine by
 //! a network namespace for fast tests of everything else, [`demo`] shows the main job,
-//! [`conformance`] judges what a guest reaches.
+//! [`conformance`] judges what a guest reaches, [`compare`] measures.
 
+pub mod compare;
 pub mod conformance;
 pub mod demo;
 pub mod life;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bottle_harness::place::Place;
-use bottle_harness::{conformance, demo, life, outer};
+use bottle_harness::{compare, conformance, demo, life, outer};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -29,6 +29,27 @@ enum Job {
     Life,
     /// Judge bottle, each of its walls alone, and the networks that must be found leaking
     Conformance(conformance::Options),
+    /// Measure bottle beside what people use today, all in one run
+    Compare(compare::Options),
+    /// A guest's end of stock gvproxy, for `compare`
+    #[command(hide = true)]
+    Forward {
+        /// gvproxy's socket, which speaks QEMU's framing
+        #[arg(long)]
+        socket: std::path::PathBuf,
+        /// The link's MTU
+        #[arg(long)]
+        mtu: u16,
+    },
+    /// Connect, send and receive one byte, so many times, and print the microseconds that each took
+    #[command(hide = true)]
+    PingPong {
+        /// Where
+        address: std::net::SocketAddr,
+        /// How often
+        #[arg(long)]
+        count: usize,
+    },
     /// Judge one subject, in a namespace made for it
     #[command(hide = true)]
     Judge(conformance::Judge),
@@ -52,6 +73,9 @@ fn main() -> ExitCode {
             Job::Demo => demo::main(&place),
             Job::Life => life::main(&place),
             Job::Conformance(options) => conformance::main(&place, &options),
+            Job::Compare(options) => compare::main(&place, &options),
+            Job::Forward { socket, mtu } => compare::forward(&socket, mtu),
+            Job::PingPong { address, count } => compare::ping_pong(address, count),
             Job::Judge(job) => conformance::judge(&place, &job),
             Job::Witness { port, nonce } => {
                 conformance::serve_witness(port, &nonce)?;

@@ -87,7 +87,7 @@ fn tells_the_truth(world: &World, at: &str) {
             }
             "stopped" | "ended" => assert!(!keeper && !runs, "{at}: {row}"),
             "broken" => {
-                assert!(row["why"].as_str().is_some_and(|why| why.contains("bottle ")), "{at}: {row}")
+                assert!(row["why"].as_str().is_some_and(|why| why.contains("bottle ")), "{at}: {row}");
             }
             other => panic!("{at}: {other}"),
         }

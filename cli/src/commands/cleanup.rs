@@ -61,16 +61,16 @@ fn steps(folder: &Folder, row: &Row) -> anyhow::Result<Vec<Step>> {
         return Ok(steps);
     }
     match row.state {
-        State::Running | State::Ephemeral | State::Broken(Break::NoSockets) => return Ok(steps),
-        State::Broken(Break::NoKeeper) => steps.push(Step::StopMachine(slug.clone())),
-        State::Broken(Break::NoMachine) => steps.push(Step::EndKeeper(slug.clone())),
-        State::Broken(Break::NoPlan) => steps.push(Step::DeleteMachine(slug.clone())),
+        State::Running | State::Ephemeral | State::Broken(Break::Unreachable) => return Ok(steps),
+        State::Broken(Break::Unkept) => steps.push(Step::StopMachine(slug.clone())),
+        State::Broken(Break::Homeless) => steps.push(Step::EndKeeper(slug.clone())),
+        State::Broken(Break::Unplanned) => steps.push(Step::DeleteMachine(slug.clone())),
         State::Stopped | State::Ended => {}
     }
     if folder.guest_socket().exists() || folder.control().exists() || folder.helper_dir().exists() {
         steps.push(Step::RemoveRuntime(slug.clone()));
     }
-    if matches!(row.state, State::Ended | State::Broken(Break::NoPlan)) {
+    if matches!(row.state, State::Ended | State::Broken(Break::Unplanned)) {
         let changed =
             Copy::find(folder)?.map_or(Ok(0), |copy| copy.changes().map(|changes| changes.len()))?;
         steps.push(match changed {

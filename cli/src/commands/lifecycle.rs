@@ -33,7 +33,8 @@ pub fn up(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
     let machine = tools.smolvm.machine(&slug)?;
     if folder.has_keeper() {
         if machine.is_some_and(|machine| machine.is_running()) {
-            return Ok(already_up(context, &folder, &resolved));
+            already_up(context, &folder, &resolved);
+            return Ok(());
         }
         return Err(Failure::new(Kind::Busy, format!("a bottle {slug} is being run already"))
             .help("wait for its `bottle run` to end, or choose another name"));

@@ -30,13 +30,13 @@ pub enum State {
 #[serde(rename_all = "kebab-case")]
 pub enum Break {
     /// Its machine runs without a keeper.
-    NoKeeper,
+    Unkept,
     /// Its keeper lives without a machine, and no command is under way.
-    NoMachine,
+    Homeless,
     /// Its keeper lives, and its sockets are gone.
-    NoSockets,
+    Unreachable,
     /// Its machine is there, and its plan is not.
-    NoPlan,
+    Unplanned,
 }
 
 /// One bottle.
@@ -70,10 +70,12 @@ impl State {
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoKeeper => "its machine has no keeper and reaches nothing; `bottle up` mends it",
-            Self::NoMachine => "its keeper has no machine; `bottle cleanup` ends it",
-            Self::NoSockets => "its keeper's sockets are gone; `bottle restart` mends it",
-            Self::NoPlan => "its files are gone; `bottle up --renew` makes it anew, `bottle rm` removes it",
+            Self::Unkept => "its machine has no keeper and reaches nothing; `bottle up` mends it",
+            Self::Homeless => "its keeper has no machine; `bottle cleanup` ends it",
+            Self::Unreachable => "its keeper's sockets are gone; `bottle restart` mends it",
+            Self::Unplanned => {
+                "its files are gone; `bottle up --renew` makes it anew, `bottle rm` removes it"
+            }
         })
     }
 }
@@ -98,14 +100,14 @@ fn row(folder: &Folder, machine: Option<&Machine>) -> Row {
     let plan = folder.read_plan().ok();
     let sockets = folder.control().exists() && folder.guest_socket().exists();
     let state = match (machine.map(Machine::is_running), folder.has_keeper()) {
-        (Some(true), true) if !sockets => State::Broken(Break::NoSockets),
+        (Some(true), true) if !sockets => State::Broken(Break::Unreachable),
         (Some(true), true) => State::Running,
         // A command that is under way has not come to the rest yet.
-        (Some(true), false) if busy.is_none() => State::Broken(Break::NoKeeper),
-        (Some(_), false) if plan.is_none() && busy.is_none() => State::Broken(Break::NoPlan),
-        (Some(false), true) if busy.is_none() => State::Broken(Break::NoMachine),
+        (Some(true), false) if busy.is_none() => State::Broken(Break::Unkept),
+        (Some(_), false) if plan.is_none() && busy.is_none() => State::Broken(Break::Unplanned),
+        (Some(false), true) if busy.is_none() => State::Broken(Break::Homeless),
         (Some(_), _) => State::Stopped,
-        (None, true) if busy.is_none() => State::Broken(Break::NoMachine),
+        (None, true) if busy.is_none() => State::Broken(Break::Homeless),
         (None, true) => State::Ephemeral,
         (None, false) => State::Ended,
     };

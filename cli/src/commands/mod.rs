@@ -57,11 +57,11 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Refuse { id, why } => inbox::decide(&context, &id, false, why)?,
         Command::Git { slug, action } => git::git(&context, &slug, &action)?,
         Command::Up { slug, trust, renew } => {
-            lifecycle::up(&context, slug, lifecycle::Options { trust, renew })?
+            lifecycle::up(&context, slug, lifecycle::Options { trust, renew })?;
         }
         Command::Stop { slug } => lifecycle::stop(&context, slug)?,
         Command::Restart { slug, trust, renew } => {
-            lifecycle::restart(&context, slug, lifecycle::Options { trust, renew })?
+            lifecycle::restart(&context, slug, lifecycle::Options { trust, renew })?;
         }
         Command::Rm { slug, force } => lifecycle::rm(&context, slug, force)?,
         Command::Ls { all, json } => ls::ls(all, json)?,

@@ -98,7 +98,8 @@ impl HostPattern {
         match self {
             Self::Exact(name) => name == host,
             Self::Below(suffix) => {
-                host.0.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1)
+                // A host's name begins with no dot, so there is a label before this one.
+                host.0.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.'))
             }
         }
     }

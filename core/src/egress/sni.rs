@@ -31,10 +31,8 @@ const NAME_HOST: u8 = 0;
 /// A hello that is split over several records is [`ClientHello::NotTls`]: no client does that
 /// but to hide its name from a reader like this one.
 pub fn client_hello(bytes: &[u8]) -> ClientHello {
-    match bytes {
-        [] => return ClientHello::Partial,
-        [kind, ..] if *kind != RECORD_HANDSHAKE => return ClientHello::NotTls,
-        _ => {}
+    if bytes.first().is_some_and(|kind| *kind != RECORD_HANDSHAKE) {
+        return ClientHello::NotTls;
     }
     let Some((&[_, major, _, l0, l1], rest)) = bytes.split_first_chunk() else {
         return ClientHello::Partial;

@@ -3,7 +3,6 @@
 use anyhow::{Context, Result, anyhow, bail};
 use bottle_core::guard::GUEST_MAC;
 use bottle_core::subnet::Subnet;
-use bottle_core::wire::MTU;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
@@ -23,6 +22,10 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// The one of this name.
+    ///
+    /// # Errors
+    /// Where there is none.
     pub fn find(name: &'static str) -> Result<Self> {
         let socket =
             rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
@@ -32,10 +35,13 @@ impl Interface {
     }
 
     /// Gives the interface everything but a route.
-    pub fn configure(&self, subnet: Subnet) -> Result<()> {
+    ///
+    /// # Errors
+    /// Where the kernel refuses it.
+    pub fn configure(&self, subnet: Subnet, mtu: u16) -> Result<()> {
         self.ignore_ipv6();
         let mut link = self.link();
-        link.attributes.push(LinkAttribute::Mtu(u32::from(MTU)));
+        link.attributes.push(LinkAttribute::Mtu(u32::from(mtu)));
         link.attributes.push(LinkAttribute::Address(GUEST_MAC.to_vec()));
         request(RouteNetlinkMessage::SetLink(link), 0).context("cannot set MTU and hardware address")?;
 
@@ -52,6 +58,9 @@ impl Interface {
     }
 
     /// Brings the interface up, with the guest's one route: everything goes to the gateway.
+    ///
+    /// # Errors
+    /// Where the kernel refuses it.
     pub fn up(&self, subnet: Subnet) -> Result<()> {
         self.set_up(true)?;
         let mut route = RouteMessage::default();
@@ -73,6 +82,9 @@ impl Interface {
     }
 
     /// Takes the interface down, and with it the route.
+    ///
+    /// # Errors
+    /// Where the kernel refuses it.
     pub fn down(&self) -> Result<()> {
         self.set_up(false)
     }

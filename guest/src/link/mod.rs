@@ -1,9 +1,9 @@
 //! The guest's only network: a tap, bridged to the socket that leads to the keeper.
 
-mod interface;
+pub mod interface;
 mod names;
-mod pump;
-mod tap;
+pub mod pump;
+pub mod tap;
 
 use crate::status::exit_code;
 use anyhow::{Context, Result};
@@ -49,7 +49,7 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     let options = parse(words)?;
     let tap = Arc::new(Tap::create(NAME).context("cannot make the tap")?);
     let interface = Interface::find(NAME)?;
-    interface.configure(options.subnet)?;
+    interface.configure(options.subnet, wire::MTU)?;
     names::write(options.subnet);
     let first = connect(&options.socket);
     interface.up(options.subnet)?;

@@ -1,0 +1,75 @@
+//! Single measurements.
+
+use super::network::Way;
+use crate::place::Place;
+use anyhow::{Context, Result};
+use std::fs;
+use std::net::SocketAddr;
+
+/// Which way the bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    To,
+    From,
+}
+
+/// Megabytes that arrive in a second, by iperf3.
+pub fn throughput(way: &Way, address: SocketAddr, direction: Direction, streams: u32) -> Option<f64> {
+    let (host, port, streams) = (address.ip().to_string(), address.port().to_string(), streams.to_string());
+    let mut words =
+        vec!["timeout", "20", "iperf3", "-c", &host, "-p", &port, "-t", "2", "-O", "0", "-J", "-P", &streams];
+    if direction == Direction::From {
+        words.push("-R");
+    }
+    let output = way.command(&words).output().ok()?;
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+    said["end"]["sum_received"]["bits_per_second"].as_f64().map(|bits| bits / 8e6)
+}
+
+/// Microseconds of this part of two hundred exchanges of one byte.
+pub fn latency(place: &Place, way: &Way, address: SocketAddr, part: f64) -> Option<f64> {
+    const COUNT: &str = "200";
+    let harness = place.program("bottle-harness").ok()?;
+    let address = address.to_string();
+    let words = ["timeout", "20", harness.to_str()?, "ping-pong", &address, "--count", COUNT];
+    let output = way.command(&words).output().ok()?;
+    let mut all: Vec<f64> =
+        String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| line.parse().ok()).collect();
+    all.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a place in a short list"
+    )]
+    let at = (all.len() as f64 * part) as usize;
+    all.get(at.min(all.len().saturating_sub(1))).copied()
+}
+
+/// A process's resident memory now, in MiB.
+pub fn resident(pid: i64) -> Result<f64> {
+    field(pid, "VmRSS:")
+}
+
+/// The most that it ever was.
+pub fn peak(pid: i64) -> Result<f64> {
+    field(pid, "VmHWM:")
+}
+
+fn field(pid: i64, name: &str) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with(name)).context("no such field")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
+    Ok(kib / 1024.0)
+}
+
+/// Seconds of processor time that a process has had.
+pub fn processor(pid: i64) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name may hold spaces; what follows its parenthesis does not (proc(5)).
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    let per_second = rustix::param::clock_ticks_per_second();
+    #[expect(clippy::cast_precision_loss, reason = "it is 100")]
+    Ok((ticks(11) + ticks(12)) / per_second as f64)
+}

@@ -1,0 +1,201 @@
+//! Requests per second through the built-in proxy, beside tinyproxy and squid on the same upstream.
+//!
+//! Each proxy is asked on loopback by the same client: bottle's inside its jail, where its door is.
+
+use super::network::wait_for;
+use super::report::{Better, Figures, Report};
+use crate::place::Place;
+use crate::stand_in::Room;
+use anyhow::{Context, Result, bail};
+use bottle::process::die_with_parent;
+use rustix::process::Signal;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+const CONNECTIONS: &str = "64";
+
+struct Proxy {
+    name: &'static str,
+    enter: Vec<String>,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let upstream = serve()?;
+    let script = dir.path().join("absolute.lua");
+    fs::write(
+        &script,
+        format!(
+            "request = function() return wrk.format(\"GET\", \"http://upstream.test:{upstream}/\") end\n"
+        ),
+    )?;
+    let room = Room::new(place)?;
+    let own = own(place, &room, upstream)?;
+    let mut proxies = vec![own];
+    for made in [tinyproxy(dir.path()), squid(dir.path())] {
+        match made {
+            Ok(proxy) => proxies.push(proxy),
+            Err(error) => report.skip("a proxy", &format!("{error:#}")),
+        }
+    }
+    let mut figures: Vec<Vec<f64>> = vec![Vec::new(); proxies.len()];
+    for _ in 0..rounds {
+        for (proxy, figures) in proxies.iter().zip(&mut figures) {
+            figures.extend(proxy.ask(&script, upstream));
+        }
+    }
+    let all: Vec<Figures> = proxies
+        .iter()
+        .zip(figures)
+        .enumerate()
+        .map(|(at, (proxy, values))| Figures { system: proxy.name, values, goal: (at > 0).then_some(2.0) })
+        .collect();
+    report.add("requests through the proxy", "/s", Better::Higher, &all);
+    bottle(place, &room, &["-q", "rm", "--force"])?;
+    Ok(())
+}
+
+impl Proxy {
+    fn ask(&self, script: &Path, upstream: u16) -> Option<f64> {
+        let mut words = self.enter.clone();
+        words.extend(["wrk", "-t1", "-c", CONNECTIONS, "-d2", "-s"].map(str::to_owned));
+        words.push(script.to_str()?.to_owned());
+        words.push(format!("http://127.0.0.1:{}/", self.port));
+        let output = Command::new(&words[0]).args(&words[1..]).output().ok()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        // A proxy that refuses is fast.
+        if said.contains("Non-2xx") || upstream == 0 {
+            return None;
+        }
+        said.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:")?.trim().parse().ok())
+    }
+}
+
+fn bottle(place: &Place, room: &Room, words: &[&str]) -> Result<()> {
+    let mut command = Command::new(place.program("bottle")?);
+    command.args(words).current_dir(room.project());
+    let output = command.envs(room.env().iter().map(|(name, value)| (name, value))).output()?;
+    if !output.status.success() {
+        bail!("bottle {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+fn own(place: &Place, room: &Room, upstream: u16) -> Result<Proxy> {
+    let config = format!(
+        "slug = \"proxies\"\n[workspace]\nmode = \"none\"\n[egress]\nallow = [\"upstream.test:{upstream}\"]\nhosts = {{ \"upstream.test\" = \"127.0.0.1\" }}\n"
+    );
+    fs::write(room.project().join("bottle.toml"), config)?;
+    bottle(place, room, &["-q", "up"])?;
+    let plan: bottle_core::plan::Plan =
+        serde_json::from_str(&fs::read_to_string(room.path().join("state/proxies/plan.json"))?)?;
+    // Into the jail: gvproxy's namespace.
+    let jail = room.path().join("state/proxies/jail");
+    let pid = fs::read_dir("/proc")?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .find(|pid| {
+            let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            comm.trim() == "gvproxy" && mounts.contains(jail.to_str().unwrap_or("-"))
+        })
+        .context("gvproxy of this bottle")?;
+    let enter = ["nsenter", "-t", &pid.to_string(), "-n"].map(str::to_owned).to_vec();
+    Ok(Proxy { name: "bottle", enter, port: plan.doors.pipelock(), child: None })
+}
+
+fn start(name: &'static str, mut command: Command, port: u16) -> Result<Proxy> {
+    die_with_parent(&mut command, Signal::KILL);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = child.with_context(|| format!("{name} is not here: Debian's package {name} has it"))?;
+    let proxy = Proxy { name, enter: vec!["env".to_owned()], port, child: Some(child) };
+    wait_for(|| TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+    Ok(proxy)
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Names of the upstream are in no resolver, so the others are told its address by a hosts file.
+fn tinyproxy(dir: &Path) -> Result<Proxy> {
+    let port = free_port()?;
+    let config = dir.join("tinyproxy.conf");
+    fs::write(
+        &config,
+        format!(
+            "Port {port}\nListen 127.0.0.1\nTimeout 600\nMaxClients 200\nAllow 127.0.0.1\nLogLevel Error\n"
+        ),
+    )?;
+    let mut command = in_hosts(dir)?;
+    command.args(["tinyproxy", "-d", "-c"]).arg(&config);
+    start("tinyproxy", command, port)
+}
+
+fn squid(dir: &Path) -> Result<Proxy> {
+    let port = free_port()?;
+    let config = dir.join("squid.conf");
+    let cache = dir.join("squid");
+    fs::create_dir_all(&cache)?;
+    std::os::unix::fs::chown(&cache, Some(13), Some(13))?;
+    fs::write(
+        &config,
+        format!(
+            "http_port 127.0.0.1:{port}\nhttp_access allow all\ncache deny all\naccess_log none\ncache_log /dev/null\npid_filename {0}/pid\ncoredump_dir {0}\nmemory_pools off\nhosts_file {1}/hosts\nshutdown_lifetime 0\n",
+            cache.display(),
+            dir.display()
+        ),
+    )?;
+    fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let mut command = in_hosts(dir)?;
+    command.args(["squid", "-N", "-f"]).arg(&config);
+    start("squid", command, port)
+}
+
+/// A mount namespace in which the upstream has a name.
+fn in_hosts(dir: &Path) -> Result<Command> {
+    let hosts = dir.join("hosts");
+    fs::write(&hosts, "127.0.0.1 localhost upstream.test\n")?;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts);
+    Ok(command)
+}
+
+/// A server of small answers that is not what is measured: one thread a connection, kept alive.
+fn serve() -> Result<u16> {
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || -> std::io::Result<()> {
+                stream.set_nodelay(true)?;
+                let (mut lines, mut out) = (BufReader::new(stream.try_clone()?), stream);
+                let mut line = String::new();
+                while lines.read_line(&mut line)? > 0 {
+                    if line == "\r\n" {
+                        out.write_all(ANSWER)?;
+                    }
+                    line.clear();
+                }
+                Ok(())
+            });
+        }
+    });
+    Ok(port)
+}
