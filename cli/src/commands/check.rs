@@ -2,14 +2,13 @@
 
 use super::context::Context;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::preflight::Network;
+use crate::preflight;
 use crate::resolve::resolve;
 use crate::state::Home;
 use bottle_core::PROXY_NAME;
 use bottle_core::egress::{Rules, authority};
 use bottle_core::guard::knock::Knock;
 use bottle_core::guard::{Reply, Verdict};
-use bottle_core::gvproxy::Dialect;
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use std::net::{IpAddr, SocketAddr};
@@ -20,10 +19,7 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
     let folder = Home::find()?.bottle(&slug);
     let plan = match folder.has_keeper().then(|| folder.read_plan()) {
         Some(plan) => plan?,
-        None => {
-            let dialect = Network::find().map_or(Dialect::File, |network| network.dialect);
-            resolve(&slug, &config, dialect, &folder)?.plan
-        }
+        None => resolve(&slug, &config, preflight::dialect(), &folder)?.plan,
     };
     let (scheme, rest) = destination.split_once("://").unwrap_or(("", destination));
     let named = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -3,7 +3,7 @@
 use super::context::Context;
 use crate::args::Place;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::preflight::Tools;
+use crate::preflight;
 use crate::smolvm::Terminal;
 use anyhow::Context as _;
 use bottle_core::slug::Slug;
@@ -52,7 +52,7 @@ fn fetch(context: &Context, slug: &Slug, from: &str, to: &Path) -> Outcome {
 fn helper(context: &Context, slug: &Slug, job: &str, path: &str) -> Outcome<Command> {
     let folder = context.running(Some(slug.clone()))?;
     let words = [HELPER, job, path].map(str::to_owned);
-    let mut command = Tools::find()?.smolvm.exec(folder.slug(), Terminal::Pipe, &words);
+    let mut command = preflight::smolvm()?.exec(folder.slug(), Terminal::Pipe, &words);
     command.stderr(Stdio::piped());
     Ok(command)
 }

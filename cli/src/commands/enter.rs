@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::preflight::Tools;
+use crate::preflight;
 use crate::smolvm::Terminal;
 use bottle_core::slug::Slug;
 use std::os::unix::process::CommandExt;
@@ -14,7 +14,7 @@ pub const SHELL: &str = "/bin/sh";
 pub fn exec(context: &Context, slug: Option<Slug>, words: &[String]) -> Outcome<ExitCode> {
     let folder = context.running(slug)?;
     let slug = folder.slug();
-    let tools = Tools::find()?;
-    let error = tools.smolvm.exec(slug, Terminal::here(), words).exec();
+    // A bottle that is up was checked when it was started.
+    let error = preflight::smolvm()?.exec(slug, Terminal::here(), words).exec();
     Err(Failure::new(Kind::Internal, format!("cannot run smolvm: {error}")))
 }

@@ -6,7 +6,7 @@ use super::run::link_words;
 use super::stage;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::{self, control};
-use crate::preflight::{Smolvm, Tools};
+use crate::preflight::{self, Smolvm, Tools};
 use crate::resolve::{Resolved, resolve};
 use crate::smolvm::Machine;
 use crate::state::{Folder, Home, write_private};
@@ -223,13 +223,13 @@ pub fn stop(context: &Context, slug: Option<Slug>) -> Outcome {
     let slug = folder.slug();
     let _lock = folder.lock_operation("stop")?;
     step::done(Step::StopLocked);
-    let tools = Tools::find()?;
-    let Some(machine) = tools.smolvm.machine(slug)? else {
+    let smolvm = preflight::smolvm()?;
+    let Some(machine) = smolvm.machine(slug)? else {
         return Err(no_such(slug));
     };
     if machine.is_running() {
         context.progress(&format!("stopping {slug}"));
-        tools.smolvm.stop(slug)?;
+        smolvm.stop(slug)?;
         step::done(Step::StopMachine);
     } else if !folder.has_keeper() {
         context.say(&format!("{slug} is stopped already"));
@@ -268,8 +268,8 @@ pub fn restart(context: &Context, slug: Option<Slug>, options: Options) -> Outco
 pub fn rm(context: &Context, slug: Option<Slug>, force: bool) -> Outcome {
     let folder = context.folder(slug)?;
     let slug = folder.slug();
-    let tools = Tools::find()?;
-    let machine = tools.smolvm.machine(slug)?;
+    let smolvm = preflight::smolvm()?;
+    let machine = smolvm.machine(slug)?;
     if machine.is_none() && !folder.exists() {
         return Err(no_such(slug));
     }
@@ -294,7 +294,7 @@ pub fn rm(context: &Context, slug: Option<Slug>, force: bool) -> Outcome {
     }
     end_keeper(&folder)?;
     if let Some(machine) = machine {
-        tools.smolvm.delete(&machine.name)?;
+        smolvm.delete(&machine.name)?;
         step::done(Step::RmMachine);
     }
     folder.remove()?;

@@ -4,10 +4,9 @@ use super::context::Context;
 use super::stage;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::audit::Need;
-use crate::preflight::Network;
+use crate::preflight;
 use crate::resolve::{Form, MachineUser, Resolved, Services, resolve};
 use crate::state::{Folder, Home};
-use bottle_core::gvproxy::Dialect;
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use similar::{ChangeTag, TextDiff};
@@ -16,9 +15,7 @@ use std::process::ExitCode;
 pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Outcome<ExitCode> {
     let (slug, config) = context.configured(slug)?;
     let folder = Home::find()?.bottle(&slug);
-    // A plan can be looked at where nothing could run.
-    let dialect = Network::find().map_or(Dialect::File, |network| network.dialect);
-    let resolved = resolve(&slug, &config, dialect, &folder)?;
+    let resolved = resolve(&slug, &config, preflight::dialect(), &folder)?;
     if diff {
         return show_difference(&folder, &resolved, json);
     }

@@ -5,7 +5,7 @@
 
 use super::context::Context;
 use crate::failure::Outcome;
-use crate::preflight::Tools;
+use crate::preflight;
 use crate::smolvm::Terminal;
 use crate::state::Folder;
 use crate::verify::canaries::Canaries;
@@ -38,7 +38,7 @@ const WELL_KNOWN: [u16; 32] = [
 
 pub fn verify(context: &Context, slug: Option<Slug>, every_port: bool, json: bool) -> Outcome<ExitCode> {
     let folder = context.running(slug)?;
-    let tools = Tools::find()?;
+    let smolvm = preflight::smolvm()?;
     let plan = folder.read_plan()?;
     let since = Instant::now();
     let canaries = Canaries::new()?;
@@ -51,14 +51,14 @@ pub fn verify(context: &Context, slug: Option<Slug>, every_port: bool, json: boo
     ));
 
     let breadth = if every_port { Breadth::Every } else { sample(&plan, &placed) };
-    let scope = Scope::of(&plan, breadth, !tools.smolvm.stand_in);
+    let scope = Scope::of(&plan, breadth, !smolvm.stand_in);
     let mut questions = Questions::default();
     questions.ask(WITNESSES[0], witness(&plan));
     questions.all(&scope, &placed, canaries.nonce());
     questions.ask("file in the state folder", Attempt::Read { path: file.path.display().to_string() });
     questions.ask(WITNESSES[1], witness(&plan));
     let probe = [HELPER, "probe"].map(str::to_owned);
-    let talk = Talk::begin(tools.smolvm.exec(folder.slug(), Terminal::Pipe, &probe), questions)?;
+    let talk = Talk::begin(smolvm.exec(folder.slug(), Terminal::Pipe, &probe), questions)?;
     let asked = talk.asked();
     let (answers, ended) = match talk.end() {
         Ok(answers) => (answers, None),

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::audit::{self, UNRECORDED};
+use super::carry;
 use crate::resolve::Form;
 use anyhow::Result;
 use bottle_core::sidecar::Sidecar;
@@ -85,5 +86,5 @@ async fn connect(mut door: TcpStream, address: SocketAddr) -> std::io::Result<(u
         }
     };
     let _ = (door.set_nodelay(true), sidecar.set_nodelay(true));
-    tokio::io::copy_bidirectional(&mut door, &mut sidecar).await
+    carry::both_ways(&mut door, &mut sidecar).await
 }

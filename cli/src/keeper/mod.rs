@@ -5,6 +5,7 @@
 //! nothing.
 
 pub mod audit;
+mod carry;
 pub mod control;
 pub mod counters;
 mod doors;

@@ -86,6 +86,12 @@ pub fn smolvm() -> Outcome<Smolvm> {
     Ok(find_smolvm()?)
 }
 
+/// How the installed gvproxy is configured; where there is none, by file: a plan can be looked at
+/// where nothing could run.
+pub fn dialect() -> Dialect {
+    find_gvproxy().map_or(Dialect::File, |(_, version)| Dialect::of(version))
+}
+
 /// Something that will not do.
 struct Missing {
     what: String,

@@ -16,7 +16,7 @@ const FLAGS: libc::c_short = 0x0002 | 0x1000;
 impl Tap {
     /// Makes a tap with this name. It goes away with the value.
     pub fn create(name: &str) -> io::Result<Self> {
-        let fd = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        let fd = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
         // SAFETY: `ifreq` is a plain C structure for which all zeroes is a valid value.
         #[expect(unsafe_code, reason = "a C structure is made empty")]
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -33,7 +33,7 @@ impl Tap {
         Ok(Self(fd))
     }
 
-    /// Waits for a frame that the guest's kernel sends.
+    /// Takes a frame that the guest's kernel sends, if there is one now.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::retry_on_intr(|| rustix::io::read(self.0.as_fd(), &mut *buffer))?)
     }
