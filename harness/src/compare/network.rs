@@ -265,7 +265,7 @@ pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> 
     Ok(())
 }
 
-fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

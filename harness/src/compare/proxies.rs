@@ -2,7 +2,7 @@
 //!
 //! Each proxy is asked on loopback by the same client: bottle's inside its jail, where its door is.
 
-use super::network::wait_for;
+use super::network::{free_port, wait_for};
 use super::report::{Better, Figures, Report};
 use crate::place::Place;
 use crate::stand_in::Room;
@@ -126,10 +126,6 @@ fn start(name: &'static str, mut command: Command, port: u16) -> Result<Proxy> {
     let proxy = Proxy { name, enter: vec!["env".to_owned()], port, child: Some(child) };
     wait_for(|| TcpStream::connect(("127.0.0.1", port)).is_ok())?;
     Ok(proxy)
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// Names of the upstream are in no resolver, so the others are told its address by a hosts file.
