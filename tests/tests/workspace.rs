@@ -164,6 +164,27 @@ fn a_link_in_the_project_leads_no_change_out_of_it() {
     assert_eq!(fs::read_to_string(outside.join("inner")).unwrap(), "mine\n");
 }
 
+/// A project that takes no more: nothing of it is lost.
+#[test]
+fn what_cannot_be_taken_back_leaves_what_was_there() {
+    let up = Up::new();
+    up.exec("echo theirs > folder/inner; mkdir new; echo x > new/file");
+    // Not even root writes into this.
+    let immutable = |flag: &str| {
+        std::process::Command::new("chattr").args([flag, "folder"]).current_dir(up.0.path("project")).status()
+    };
+    if !immutable("+i").is_ok_and(|status| status.success()) {
+        println!("no immutable folders here: nothing is shown");
+        return;
+    }
+    up.0.bottle(&["apply", "--yes"]).assert().failure().stderr(contains("folder/inner"));
+    assert!(immutable("-i").unwrap().success());
+    assert_eq!(up.read("folder/inner"), "inner\n");
+    up.0.bottle(&["apply", "--yes"]).assert().success();
+    assert_eq!((up.read("folder/inner"), up.read("new/file")), ("theirs\n".to_owned(), "x\n".to_owned()));
+    assert!(!up.project("folder/.bottle-apply.draft").exists());
+}
+
 #[test]
 fn what_both_have_changed_is_not_overwritten_unless_a_person_says_so() {
     let up = Up::new();
@@ -199,6 +220,14 @@ fn a_run_leaves_its_copy_only_where_there_is_work_in_it() {
         .assert()
         .success()
         .stdout(contains("left        the copy of t's project"));
+    // Neither another project under the same name nor a start that fails throws it away.
+    fs::create_dir(world.path("other")).unwrap();
+    fs::write(world.path("other/bottle.toml"), COPY).unwrap();
+    let other = world.path("other/bottle.toml").display().to_string();
+    world.bottle(&["-c", &other, "run", "--", "true"]).assert().failure().stderr(contains("with changes"));
+    world.write("bottle.toml", &format!("{COPY}[supervise]\ncommand = [\"false\"]\n"));
+    world.bottle(&["-q", "up"]).assert().code(69);
+    world.write("bottle.toml", COPY);
     world.bottle(&["diff"]).assert().success().stdout(contains("-x\n+y\n"));
     world.bottle(&["apply", "--yes"]).assert().success();
     assert_eq!(fs::read_to_string(world.path("project/file")).unwrap(), "y\n");

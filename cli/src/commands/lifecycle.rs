@@ -52,26 +52,27 @@ pub fn up(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
     step::done(Step::UpResolved);
     context.trust(&home, &config, options.trust)?;
     step::done(Step::UpTrusted);
-    let files = stage::Files::of(&folder);
+    // A bottle that never was leaves nothing; what was there before stays, with its disk.
+    let new = matches!(before, Before::Nothing).then(|| stage::Files::of(&folder));
     stage::write(&folder, &resolved, &tools.network)?;
     if let Before::Same(machine) = &before
         && machine.is_running()
     {
         context.progress(&format!("{slug} runs without a keeper: giving it a new one"));
         if resume(&tools.smolvm, &folder, &resolved).is_ok() {
-            files.keep();
             context.say(&format!("{slug} is up"));
             return Ok(());
         }
     }
     context.progress(&format!("starting {slug}"));
     let began = start(&tools.smolvm, &folder, &resolved, &before, &|what| context.progress(what));
-    // What was there before stays, with its disk; a bottle that never was leaves nothing.
-    if began.is_err() && matches!(before, Before::Nothing) {
-        let _ = tools.smolvm.delete(&slug.machine_name());
-        folder.remove_copy()?;
-    } else {
-        files.keep();
+    if let Some(files) = new {
+        if began.is_ok() {
+            files.keep();
+        } else {
+            let _ = tools.smolvm.delete(&slug.machine_name());
+            Copy::leave(&folder)?;
+        }
     }
     began?;
     context.say(&format!("{slug} is up; `bottle shell {slug}` enters it"));

@@ -76,13 +76,11 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     }
 }
 
-/// A copy of the project in which the guest changed nothing goes with the run. One in which it did
-/// stays: it is work.
+/// What the guest changed in its copy of the project is work, and stays.
 fn take_leave(context: &Context, folder: &Folder) -> Outcome {
-    let Some(copy) = Copy::find(folder)? else { return Ok(()) };
     let slug = folder.slug();
-    match copy.changes()?.len() {
-        0 => folder.remove_copy()?,
+    match Copy::leave(folder)? {
+        0 => {}
         changed => context.say(&format!(
             "the guest changed {changed} paths of its copy: `bottle diff {slug}` shows, `bottle apply {slug}` takes them back"
         )),

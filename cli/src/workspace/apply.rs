@@ -1,9 +1,9 @@
 //! Taking changes back into the project.
 
 use super::Copy;
-use super::changes::{Change, Kept, What};
+use super::changes::{Change, Kept, What, kept};
 use super::tree::{self, Entry};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cap_std::fs::{Dir, MetadataExt};
 use rustix::fs::{Gid, Uid};
 use std::io::ErrorKind;
@@ -48,25 +48,46 @@ impl Copy {
 
 fn take_back(theirs: &Dir, ours: &Dir, change: &Change) -> Result<()> {
     let path = &change.path;
-    clear(ours, path)?;
     if change.what == What::Deleted {
-        return Ok(());
+        return clear(ours, path);
     }
     let entry = Entry::at(theirs, path)?;
-    // It may be another since it was looked at.
-    anyhow::ensure!(
-        matches!(entry, Entry::File { .. } | Entry::Folder)
-            || change.kept.is_none() && matches!(entry, Entry::Link(_)),
-        "the guest has just made something else of it"
-    );
-    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+    // The guest may have made something else of it since it was looked at.
+    if let Some(why) = kept(path, Some(&entry)) {
+        bail!("it is now {why}");
+    }
+    let above = path.parent().unwrap_or(Path::new(""));
+    if !above.as_os_str().is_empty() {
         ours.create_dir_all(above)?;
     }
-    if entry == Entry::Folder && ours.is_dir(path) {
-        return Ok(());
+    if entry == Entry::Folder {
+        if !ours.is_dir(path) {
+            clear(ours, path)?;
+            ours.create_dir(path)?;
+        }
+        return own(ours, path);
     }
-    tree::put(theirs, ours, path, &entry)?;
-    // Root works for whoever the project belongs to.
+    // Beside it first: what was there goes only once the new one is whole.
+    let draft = above.join(DRAFT);
+    clear(ours, &draft)?;
+    let put = tree::put(theirs, path, ours, &draft, &entry).and_then(|()| {
+        own(ours, &draft)?;
+        if ours.symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+            ours.remove_dir(path)?;
+        }
+        Ok(ours.rename(&draft, ours, path)?)
+    });
+    if put.is_err() {
+        let _ = ours.remove_file(&draft);
+    }
+    put
+}
+
+/// Where a path is put together, in its own folder.
+const DRAFT: &str = ".bottle-apply.draft";
+
+/// Root works for whoever the project belongs to.
+fn own(ours: &Dir, path: &Path) -> Result<()> {
     if rustix::process::geteuid().is_root() {
         let project = ours.dir_metadata()?;
         tree::give(ours, path, Uid::from_raw(project.uid()), Gid::from_raw(project.gid()))?;
@@ -74,7 +95,7 @@ fn take_back(theirs: &Dir, ours: &Dir, change: &Change) -> Result<()> {
     Ok(())
 }
 
-/// Makes room. A folder that is not empty stays: what is in it was not part of the change.
+/// Removes what is there. A folder that is not empty stays: what is in it was not part of the change.
 fn clear(ours: &Dir, path: &Path) -> Result<()> {
     let removed = match Entry::at(ours, path) {
         Ok(Entry::Folder) => ours.remove_dir(path),

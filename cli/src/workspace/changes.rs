@@ -112,7 +112,8 @@ fn has_below(manifest: &Manifest, folder: &Path) -> bool {
     next.is_some_and(|(path, _)| path.starts_with(folder))
 }
 
-fn kept(path: &Path, after: Option<&Entry>) -> Option<Kept> {
+/// Why a path is never taken back, whatever a person says.
+pub fn kept(path: &Path, after: Option<&Entry>) -> Option<Kept> {
     let is_git =
         |part: Component| part.as_os_str().to_str().is_some_and(|name| name.eq_ignore_ascii_case(".git"));
     if path.components().any(is_git) {

@@ -15,7 +15,7 @@ pub use apply::Applied;
 
 use crate::state::{Folder, write_private};
 use crate::step::{self, Step};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use changes::Change;
@@ -58,12 +58,19 @@ impl Copy {
     /// Copies a project, unless that is done already: a copy outlives its bottle's restarts.
     ///
     /// # Errors
-    /// Where something of it cannot be read or written.
+    /// Where something of it cannot be read or written, or there is a copy of another project with
+    /// work in it.
     pub fn make(folder: &Folder, of: &Path) -> Result<Self> {
-        if let Some(known) = Self::find(folder)?
-            && known.record.of == of
-        {
-            return Ok(known);
+        if let Some(known) = Self::find(folder)? {
+            if known.record.of == of {
+                return Ok(known);
+            }
+            let (slug, other) = (folder.slug(), known.of().display());
+            let changed = known.changes().map(|changes| changes.len());
+            ensure!(
+                matches!(changed, Ok(0)),
+                "{slug} has a copy of {other}, with changes; `bottle apply {slug}` takes them back, `bottle rm --force {slug}` throws them away"
+            );
         }
         let place = folder.copy();
         // A copy without a record was cut off, and holds nothing that anybody worked on.
@@ -77,6 +84,20 @@ impl Copy {
         step::done(Step::CopyMade);
         made.remember()?;
         Ok(made)
+    }
+
+    /// Removes a bottle's copy unless the guest has changed something in it, and gives how many
+    /// paths it has.
+    ///
+    /// # Errors
+    /// Where that cannot be found out, or it cannot be removed.
+    pub fn leave(folder: &Folder) -> Result<usize> {
+        let changed =
+            Self::find(folder)?.map_or(Ok(0), |copy| copy.changes().map(|changes| changes.len()))?;
+        if changed == 0 {
+            folder.remove_copy()?;
+        }
+        Ok(changed)
     }
 
     /// The project that it is a copy of.

@@ -107,7 +107,7 @@ pub fn copy(from: &Dir, to: &Dir) -> Result<Manifest> {
         if entry == Entry::Special {
             return Ok(false);
         }
-        put(from, to, path, &entry).with_context(|| path.display().to_string())?;
+        put(from, path, to, path, &entry).with_context(|| path.display().to_string())?;
         let below = entry == Entry::Folder;
         if path.to_str().is_some() {
             copied.insert(path.to_owned(), entry);
@@ -117,25 +117,25 @@ pub fn copy(from: &Dir, to: &Dir) -> Result<Manifest> {
     Ok(Manifest(copied))
 }
 
-/// Copies one path, whose folder is there and which is not.
-pub fn put(from: &Dir, to: &Dir, path: &Path, entry: &Entry) -> Result<()> {
+/// Copies one path to another, whose folder is there and which is not.
+pub fn put(from: &Dir, path: &Path, to: &Dir, place: &Path, entry: &Entry) -> Result<()> {
     match entry {
         Entry::Folder => {
             let mode = from.symlink_metadata(path)?.mode() & MODE;
-            to.create_dir_with(path, DirBuilder::new().mode(mode | 0o700))?;
+            to.create_dir_with(place, DirBuilder::new().mode(mode | 0o700))?;
         }
-        Entry::Link(target) => to.symlink_contents(target, path)?,
+        Entry::Link(target) => to.symlink_contents(target, place)?,
         Entry::File { mode, changed, .. } => {
             let mut source = open(from, path)?.into_std();
             let mut options = OpenOptions::new();
             options.write(true).create_new(true).mode(mode & MODE);
-            let place = to.open_with(path, &options)?;
+            let made = to.open_with(place, &options)?;
             // What the umask took away.
-            place.set_permissions(Permissions::from_mode(mode & MODE))?;
-            let mut place = place.into_std();
-            io::copy(&mut source, &mut place)?;
+            made.set_permissions(Permissions::from_mode(mode & MODE))?;
+            let mut made = made.into_std();
+            io::copy(&mut source, &mut made)?;
             if let Some(time) = moment(*changed) {
-                place.set_modified(time)?;
+                made.set_modified(time)?;
             }
         }
         Entry::Special => {}
