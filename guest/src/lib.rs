@@ -2,10 +2,13 @@
 //!
 //! One small static binary with four jobs: [`link`] gives the guest its only network, [`probe`]
 //! tries to get past it, [`archive`] carries files in and out, and [`doors`] makes the listeners
-//! inside gvproxy's jail, where no other program of ours can stand.
+//! inside gvproxy's jail, where no other program of ours can stand. Guests are Linux; what the host
+//! shares with them compiles elsewhere, too.
 
 pub mod archive;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod doors;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod link;
 pub mod probe;
 pub mod status;

@@ -23,8 +23,8 @@ enum Step {
     DeleteMachine(Slug),
     /// Everything of a run that has ended, its log included.
     RemoveState(Slug),
-    /// A copy of a project in which a guest changed something: nothing is done.
-    Leave(Slug, usize),
+    /// A copy of a project in which a guest changed something, or may have: nothing is done.
+    Leave(Slug, Option<usize>),
 }
 
 impl fmt::Display for Step {
@@ -44,24 +44,30 @@ impl fmt::Display for Step {
             Self::RemoveState(slug) => {
                 write!(f, "holds data  remove the files and the log of {slug}, whose run has ended")
             }
-            Self::Leave(slug, changed) => write!(
-                f,
-                "left        the copy of {slug}'s project: its guest changed {changed} paths (bottle diff {slug}, bottle rm --force {slug})"
-            ),
+            Self::Leave(slug, changed) => {
+                let changed = changed.map_or_else(
+                    || "may have changed something".to_owned(),
+                    |changed| format!("changed {changed} paths"),
+                );
+                write!(
+                    f,
+                    "left        the copy of {slug}'s project: its guest {changed} (bottle diff {slug}, bottle rm --force {slug})"
+                )
+            }
         }
     }
 }
 
 /// What there is to do for one bottle.
-fn steps(folder: &Folder, row: &Row) -> anyhow::Result<Vec<Step>> {
+fn steps(folder: &Folder, row: &Row) -> Vec<Step> {
     let slug = &row.slug;
     let mut steps = Vec::new();
     // What a command is changing is not left behind.
     if row.busy.is_some() {
-        return Ok(steps);
+        return steps;
     }
     match row.state {
-        State::Running | State::Ephemeral | State::Broken(Break::Unreachable) => return Ok(steps),
+        State::Running | State::Ephemeral | State::Broken(Break::Unreachable) => return steps,
         State::Broken(Break::Unkept) => steps.push(Step::StopMachine(slug.clone())),
         State::Broken(Break::Homeless) => steps.push(Step::EndKeeper(slug.clone())),
         State::Broken(Break::Unplanned) => steps.push(Step::DeleteMachine(slug.clone())),
@@ -71,21 +77,25 @@ fn steps(folder: &Folder, row: &Row) -> anyhow::Result<Vec<Step>> {
         steps.push(Step::RemoveRuntime(slug.clone()));
     }
     if matches!(row.state, State::Ended | State::Broken(Break::Unplanned)) {
-        let changed =
-            Copy::find(folder)?.map_or(Ok(0), |copy| copy.changes().map(|changes| changes.len()))?;
+        // What cannot be compared, because the project has gone, say, is not thrown away.
+        let changed = match Copy::find(folder) {
+            Ok(None) => Some(0),
+            Ok(Some(copy)) => copy.changes().ok().map(|changes| changes.len()),
+            Err(_) => None,
+        };
         steps.push(match changed {
-            0 => Step::RemoveState(slug.clone()),
-            _ => Step::Leave(slug.clone(), changed),
+            Some(0) => Step::RemoveState(slug.clone()),
+            changed => Step::Leave(slug.clone(), changed),
         });
     }
-    Ok(steps)
+    steps
 }
 
 pub fn cleanup(context: &Context, dry_run: bool, yes: bool) -> Outcome {
     let home = Home::find()?;
     let mut plan = Vec::new();
     for row in ls::rows()? {
-        plan.extend(steps(&home.bottle(&row.slug), &row)?);
+        plan.extend(steps(&home.bottle(&row.slug), &row));
     }
     if plan.is_empty() {
         context.say("there is nothing to clean up");

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -42,9 +42,10 @@ pub fn launch(folder: &Folder) -> Outcome<Keeper> {
 }
 
 fn spawn(folder: &Folder) -> Result<(Keeper, std::fs::File)> {
-    let (owner_read, owner_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let (ready_read, ready_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    for inherited in [&owner_read, &ready_write] {
+    let (owner_read, owner_write) = std::io::pipe()?;
+    let (ready_read, ready_write) = std::io::pipe()?;
+    // What is handed down must survive exec.
+    for inherited in [owner_read.as_fd(), ready_write.as_fd()] {
         rustix::io::fcntl_setfd(inherited, rustix::io::FdFlags::empty())?;
     }
     let log = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.keeper_log());
@@ -57,7 +58,7 @@ fn spawn(folder: &Folder) -> Result<(Keeper, std::fs::File)> {
     // A process group of its own: Ctrl-C at the terminal is for the guest, not for the keeper.
     command.process_group(0);
     let child = command.spawn().context("cannot start the keeper")?;
-    Ok((Keeper { child, owner: Some(owner_write) }, ready_read.into()))
+    Ok((Keeper { child, owner: Some(owner_write.into()) }, OwnedFd::from(ready_read).into()))
 }
 
 impl Keeper {

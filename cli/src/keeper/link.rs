@@ -171,10 +171,10 @@ impl Link {
                 self.counters.from_guest(frame.len());
                 let gvproxy = lock(&self.gvproxy).clone();
                 if let Some(gvproxy) = gvproxy {
-                    // A gvproxy that has gone is the keeper's to start again; the frame is lost.
-                    let _ = rustix::io::retry_on_intr(|| {
-                        rustix::net::send(&*gvproxy, frame, SendFlags::NOSIGNAL)
-                    });
+                    // A gvproxy that has gone is the keeper's to start again; the frame is lost. Rust's
+                    // programs ignore SIGPIPE.
+                    let _ =
+                        rustix::io::retry_on_intr(|| rustix::net::send(&*gvproxy, frame, SendFlags::empty()));
                 }
                 None
             }

@@ -1,6 +1,7 @@
 //! Questions for resolvers.
 
-use super::{Answer, PATIENCE};
+use super::Answer;
+use super::ask::PATIENCE;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 

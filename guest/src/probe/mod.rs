@@ -1,28 +1,32 @@
 //! The in-guest half of the conformance checks: tries to reach what it is told to, and says what
 //! came of it. It judges nothing; the harness outside does, which knows what the canaries saw.
+//!
+//! Here are the words that both halves share, on every system; the rest runs in a guest.
 
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+mod ask;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod canary;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod dns;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod local;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod ping;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod ports;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod raw;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod sweep;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod vsock;
 
-use anyhow::{Context, Result};
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+pub use ask::main;
+
 use serde::{Deserialize, Serialize};
-use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::process::ExitCode;
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// How long a destination may stay silent before it counts as silent.
-const PATIENCE: Duration = Duration::from_millis(800);
-
-/// Questions that mostly wait are asked so many at a time.
-const AT_ONCE: usize = 16;
 
 /// One thing to try.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -155,90 +159,4 @@ pub struct Answer {
     pub error: String,
     /// How long it all took, in milliseconds.
     pub ms: u64,
-}
-
-/// `bottle-guest probe`: questions on standard input, a JSON array; answers on standard output,
-/// one JSON line each, in the same order.
-pub fn main() -> Result<ExitCode> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    let questions: Vec<Question> = serde_json::from_str(&text).context("the questions")?;
-    let mut out = std::io::stdout();
-    for group in questions.chunk_by(|a, b| a.waits() && b.waits()) {
-        for some in group.chunks(AT_ONCE) {
-            let answers: Vec<_> = thread::scope(|scope| {
-                let asked: Vec<_> = some.iter().map(|question| scope.spawn(|| question.ask())).collect();
-                asked.into_iter().map(|answer| answer.join().unwrap_or_default()).collect()
-            });
-            for answer in answers {
-                writeln!(out, "{}", serde_json::to_string(&answer)?)?;
-                out.flush()?;
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-impl Question {
-    /// Whether it mostly waits, and so can be asked beside others.
-    fn waits(&self) -> bool {
-        match self.attempt {
-            Attempt::Dns { .. }
-            | Attempt::Udp { .. }
-            | Attempt::Say { .. }
-            | Attempt::Ping { .. }
-            | Attempt::Tsi { .. } => true,
-            Attempt::Tcp { first, last, .. } => first == last,
-            _ => false,
-        }
-    }
-
-    fn ask(&self) -> Answer {
-        let since = Instant::now();
-        let mut answer = match &self.attempt {
-            Attempt::Tcp { address, first, last } => sweep::tcp(*address, *first..=*last),
-            Attempt::Udp { address, ports } => sweep::udp(*address, ports),
-            Attempt::Dns { server, tcp, name, kind } => dns::ask(*server, *tcp, name, *kind),
-            Attempt::Say { address, text } => sweep::say(*address, text),
-            Attempt::Until { address, text, wanted, seconds } => {
-                sweep::say_until(*address, text, wanted, Duration::from_secs(*seconds))
-            }
-            Attempt::Raw { socket, frames, flood, bytes } => raw::write(socket, frames, *flood, bytes),
-            Attempt::Ports { socket, frame } => ports::sweep(socket, frame),
-            Attempt::Ping { address } => ping::ask(*address),
-            Attempt::Vsock { cid, first, last } => vsock::ports(*cid, *first..=*last),
-            Attempt::Tsi { address } => vsock::impersonate(*address),
-            Attempt::Unix { name, is_abstract } => local::connect(name, *is_abstract),
-            Attempt::Read { path } => local::read(path),
-        };
-        answer.id = self.id.clone();
-        answer.ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        answer
-    }
-}
-
-impl Answer {
-    /// An answer that says only why nothing could be tried.
-    fn failed(error: &impl ToString) -> Self {
-        Self { failed: 1, error: error.to_string(), ..Self::default() }
-    }
-
-    /// Counts an error for what it means: a refusal, silence, or something else.
-    fn count(&mut self, error: &std::io::Error) {
-        use std::io::ErrorKind as Kind;
-        match error.kind() {
-            Kind::ConnectionRefused | Kind::ConnectionReset | Kind::PermissionDenied => self.refused += 1,
-            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NotFound => self.refused += 1,
-            Kind::TimedOut | Kind::WouldBlock => self.silent += 1,
-            _ => {
-                self.failed += 1;
-                self.error = error.to_string();
-            }
-        }
-    }
-}
-
-/// Bytes as text that a report can show.
-fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -1,6 +1,7 @@
 //! ICMP echo, as `ping` does it.
 
-use super::{Answer, PATIENCE, shown};
+use super::Answer;
+use super::ask::{PATIENCE, shown};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{Error, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -1,6 +1,7 @@
 //! Many ports at once.
 
-use super::{Answer, PATIENCE, shown};
+use super::Answer;
+use super::ask::{PATIENCE, shown};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::ops::RangeInclusive;

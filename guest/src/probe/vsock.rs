@@ -1,6 +1,7 @@
 //! vsock: the way that smolvm itself takes in and out of a guest.
 
-use super::{Answer, PATIENCE, shown, sweep};
+use super::ask::{PATIENCE, shown};
+use super::{Answer, sweep};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{ErrorKind, Read};
 use std::mem::MaybeUninit;

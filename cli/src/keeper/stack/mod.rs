@@ -4,11 +4,11 @@
 //! stands alone, and `bottle doctor` says so. The conformance harness judges both.
 
 mod bare;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod jail;
 
 pub use bare::Bare;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub use jail::Jail;
 
 use crate::preflight::Network;
