@@ -12,11 +12,13 @@ use bottle_core::plan::Plan;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, test_kill_process};
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What holds the copies of projects. It is no slug, so it is no bottle's folder.
 const COPIES: &str = ".copies";
@@ -291,9 +293,18 @@ impl Folder {
     /// The command that is changing this bottle now, if there is one.
     pub fn busy_with(&self) -> Option<String> {
         let path = self.operation();
-        (path.exists() && matches!(try_lock(&path), Ok(None)))
-            .then(|| fs::read_to_string(&path).unwrap_or_default())
-            .filter(|holder| !holder.is_empty())
+        // Who has just got the lock may not have said so yet, and whoever had it before did.
+        for _ in 0..GLANCES {
+            if !(path.exists() && matches!(try_lock(&path), Ok(None))) {
+                return None;
+            }
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            if is_alive(&holder) {
+                return Some(holder);
+            }
+            std::thread::sleep(GLANCE);
+        }
+        Some("another command".to_owned())
     }
 
     fn operation(&self) -> PathBuf {
@@ -310,6 +321,20 @@ impl Folder {
         let path = self.state.join("keeper.lock");
         path.exists() && matches!(try_lock(&path), Ok(None))
     }
+}
+
+/// How often, and how far apart, a lock's holder is asked for its name.
+const GLANCES: u32 = 10;
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// Whether a lock's holder, as it wrote itself down, is a process that lives.
+fn is_alive(holder: &str) -> bool {
+    let number = holder.rsplit("process ").next().and_then(|text| text.trim_end_matches(')').parse().ok());
+    number.and_then(Pid::from_raw).is_some_and(|pid| match test_kill_process(pid) {
+        // Somebody else's process is one, too.
+        Ok(()) | Err(rustix::io::Errno::PERM) => true,
+        Err(_) => false,
+    })
 }
 
 /// Makes a folder that only its owner can look into.

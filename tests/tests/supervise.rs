@@ -121,7 +121,10 @@ fn over_mcp_a_host_is_asked_for_approved_and_reached_at_once() {
 
     let said = up.say(r#"python3 client.py report '{"status": "reading the docs"}'"#);
     assert!(said.contains("noted"), "{said}");
-    up.0.bottle(&["status"]).assert().success().stdout(predicate::str::contains("reports  reading the docs"));
+    up.0.bottle(&["status"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("reports   reading the docs"));
     let log = up.0.bottle(&["logs"]).output().unwrap();
     let log = String::from_utf8_lossy(&log.stdout).into_owned();
     for line in ["supervise asked", "supervise approved", "rules     allowed", "supervise report"] {
