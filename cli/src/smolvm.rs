@@ -246,6 +246,8 @@ fn socket_pair(host: &Path) -> OsString {
 /// The last lines of what a failed call said.
 fn last_words(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
+    // Its own log has colours, which are nobody's here.
+    let text = anstream::adapter::strip_str(&text).to_string();
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim)

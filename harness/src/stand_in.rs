@@ -18,6 +18,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -153,11 +155,34 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
             // bubblewrap asks for this itself, and may come too late.
             command.arg("--die-with-parent").arg("--").args(&options.words);
             die_with_parent(&mut command, rustix::process::Signal::KILL);
-            return Ok(exit_code(command.status()?));
+            return foreground(command);
         }
         other => bail!("unrecognized subcommand '{other}'"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the guest until it ends, or this process is told to: then the guest goes first. Killing
+/// bubblewrap alone would leave a guest behind that bubblewrap has just made.
+fn foreground(mut command: Command) -> Result<ExitCode> {
+    let told = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&told))?;
+    let mut child = command.spawn()?;
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(exit_code(status));
+        }
+        if told.load(Relaxed) {
+            let made = fs::read_to_string(&children).unwrap_or_default();
+            if let Some(guest) = made.split_whitespace().next().and_then(|pid| pid.parse().ok()) {
+                let guest = rustix::process::Pid::from_raw(guest).context("a process")?;
+                let _ = rustix::process::kill_process(guest, rustix::process::Signal::KILL);
+                return Ok(exit_code(child.wait()?));
+            }
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 fn update(mut machine: Machine, update: &Update) -> Result<()> {

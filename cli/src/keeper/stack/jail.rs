@@ -5,6 +5,7 @@
 
 use super::{Stack, Wall, connect, end, wait_until};
 use crate::preflight::Network;
+use crate::process::die_with_parent;
 use crate::state::Folder;
 use anyhow::{Context, Result, bail};
 use bottle_core::plan::Plan;
@@ -13,6 +14,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, recvmsg,
     socketpair,
 };
+use rustix::process::Signal;
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::net::TcpListener;
@@ -94,6 +96,8 @@ fn command(network: &Network, folder: &Folder, plan: &Plan, hand: &OwnedFd, log:
     command.args(["--", "/bin/gvproxy"]);
     command.args(plan.dialect.arguments(&inside("gvproxy.yaml"), &inside(LINK)));
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    // bubblewrap asks for this itself, and not whether it comes too late.
+    die_with_parent(&mut command, Signal::KILL);
     Ok(command)
 }
 
