@@ -373,17 +373,17 @@ fn try_lock(path: &Path) -> Result<Option<Lock>> {
 }
 
 fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    gone(fs::remove_file(path), path)
 }
 
 /// Removes a folder, if it is there.
 pub fn remove_dir(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+    gone(fs::remove_dir_all(path), path)
+}
+
+/// What was not there is gone, too.
+fn gone(removed: std::io::Result<()>, path: &Path) -> Result<()> {
+    match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))
         }

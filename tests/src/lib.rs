@@ -8,7 +8,8 @@ use bottle_harness::place::Place;
 use bottle_harness::stand_in::Room;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A room with stand-in guests and a project in it.
 pub struct World {
@@ -76,6 +77,15 @@ impl World {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
         said
+    }
+}
+
+/// Waits for what has to come, for 20 s at most.
+pub fn eventually(what: &str, test: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !test() {
+        assert!(Instant::now() < end, "{what}");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use bottle::step::Step;
 use bottle_harness::page::Page;
-use bottle_tests::{World, allowing};
+use bottle_tests::{World, allowing, eventually};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const CONFIG: &str = "slug = \"t\"\n[workspace]\nmode = \"copy\"\n";
 const KILLED: i32 = 9;
@@ -51,14 +51,6 @@ fn processes(world: &World) -> Vec<String> {
         (words.contains(&place) || env.contains(&place)).then_some(words)
     });
     found.collect()
-}
-
-fn eventually(what: &str, test: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !test() {
-        assert!(Instant::now() < end, "{what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn rows(world: &World) -> Vec<Value> {

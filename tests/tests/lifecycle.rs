@@ -1,11 +1,9 @@
 //! `bottle up`, `exec`, `stop`, `restart` and `rm`, with a stand-in guest.
 
 use bottle_harness::page::Page;
-use bottle_tests::{World, allowing};
+use bottle_tests::{World, allowing, eventually};
 use predicates::prelude::*;
 use serde_json::Value;
-use std::thread;
-use std::time::{Duration, Instant};
 
 struct Up(World);
 
@@ -35,14 +33,6 @@ impl Up {
 impl Drop for Up {
     fn drop(&mut self) {
         let _ = self.0.bottle(&["-q", "rm", "--force"]).output();
-    }
-}
-
-fn eventually(what: &str, test: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !test() {
-        assert!(Instant::now() < end, "{what}");
-        thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -78,12 +78,7 @@ fn steps(folder: &Folder, row: &Row) -> Vec<Step> {
     }
     if matches!(row.state, State::Ended | State::Broken(Break::Unplanned)) {
         // What cannot be compared, because the project has gone, say, is not thrown away.
-        let changed = match Copy::find(folder) {
-            Ok(None) => Some(0),
-            Ok(Some(copy)) => copy.changes().ok().map(|changes| changes.len()),
-            Err(_) => None,
-        };
-        steps.push(match changed {
+        steps.push(match Copy::changed(folder).ok() {
             Some(0) => Step::RemoveState(slug.clone()),
             changed => Step::Leave(slug.clone(), changed),
         });

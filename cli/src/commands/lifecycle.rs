@@ -281,17 +281,15 @@ pub fn rm(context: &Context, slug: Option<Slug>, force: bool) -> Outcome {
     }
     let _lock = folder.lock_operation("rm")?;
     step::done(Step::RmLocked);
-    if !force && let Some(copy) = Copy::find(&folder)? {
-        let changed = copy.changes()?.len();
-        if changed > 0 {
-            return Err(Failure::new(
-                Kind::Busy,
-                format!("the guest changed {changed} paths of its copy of the project"),
-            )
-            .help(format!(
-                "`bottle apply {slug}` takes them back, `bottle rm --force {slug}` throws them away"
-            )));
-        }
+    let changed = if force { 0 } else { Copy::changed(&folder)? };
+    if changed > 0 {
+        return Err(Failure::new(
+            Kind::Busy,
+            format!("the guest changed {changed} paths of its copy of the project"),
+        )
+        .help(format!(
+            "`bottle apply {slug}` takes them back, `bottle rm --force {slug}` throws them away"
+        )));
     }
     end_keeper(&folder)?;
     if let Some(machine) = machine {

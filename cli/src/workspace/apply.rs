@@ -20,7 +20,8 @@ pub struct Applied {
 
 impl Copy {
     /// Takes these changes back. `overwrite` also takes those whose path the project has changed.
-    /// What is taken is remembered at once, so that a crash in between loses nothing.
+    /// What was taken is remembered at the end, also where something fails. A crash in between loses
+    /// nothing: what is the same on both sides is no change.
     ///
     /// # Errors
     /// Where the project cannot be written. What was taken before that stays taken.

@@ -86,14 +86,21 @@ impl Copy {
         Ok(made)
     }
 
+    /// How many paths the guest of a bottle has changed: none where it has no copy.
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    pub fn changed(folder: &Folder) -> Result<usize> {
+        Self::find(folder)?.map_or(Ok(0), |copy| copy.changes().map(|changes| changes.len()))
+    }
+
     /// Removes a bottle's copy unless the guest has changed something in it, and gives how many
     /// paths it has.
     ///
     /// # Errors
     /// Where that cannot be found out, or it cannot be removed.
     pub fn leave(folder: &Folder) -> Result<usize> {
-        let changed =
-            Self::find(folder)?.map_or(Ok(0), |copy| copy.changes().map(|changes| changes.len()))?;
+        let changed = Self::changed(folder)?;
         if changed == 0 {
             folder.remove_copy()?;
         }
