@@ -8,11 +8,11 @@ use crate::keeper::audit::Need;
 use crate::rules::Changes;
 use crate::state::{Folder, write_private};
 use anyhow::{Context, Result};
-use bottle_core::gvproxy::Dialect;
 use bottle_core::plan::{Doors, Guest, Plan, Volume};
 use bottle_core::ports;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
+use bottle_core::stack::Stack;
 use bottle_core::text::MountPath;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,7 +99,7 @@ pub enum MachineUser {
 ///
 /// # Errors
 /// Where no port is free or the configuration contradicts itself.
-pub fn resolve(slug: &Slug, config: &Config, dialect: Dialect, folder: &Folder) -> Outcome<Resolved> {
+pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> Outcome<Resolved> {
     let active: BTreeSet<Sidecar> = config.sidecars.keys().copied().collect();
     let hosted: BTreeSet<Sidecar> = active
         .iter()
@@ -131,7 +131,7 @@ pub fn resolve(slug: &Slug, config: &Config, dialect: Dialect, folder: &Folder) 
     };
     let mut rules = config.egress.clone();
     Changes::read(folder)?.apply(&mut rules);
-    let plan = Plan::new(slug.clone(), dialect, doors, guest(config, folder)?, rules);
+    let plan = Plan::new(slug.clone(), stack, doors, guest(config, folder)?, rules);
     let plan = plan.map_err(|error| usage(error.to_string()))?;
     let plan = plan.with_upstreams(config.upstreams.clone()).map_err(|error| usage(error.to_string()))?;
     let copied = match &config.workspace {

@@ -3,9 +3,9 @@
 use crate::egress::Rules;
 use crate::environment;
 use crate::guard::Guard;
-use crate::gvproxy::Dialect;
 use crate::sidecar::Sidecar;
 use crate::slug::Slug;
+use crate::stack::Stack;
 use crate::subnet::Subnet;
 use crate::text::{EnvName, ImageRef, MountPath, Word};
 use crate::upstream::{self, Conflict, Upstream};
@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 pub struct Plan {
     /// The bottle's name.
     pub slug: Slug,
-    /// How the installed gvproxy is told what to do.
-    pub dialect: Dialect,
+    /// Who speaks TCP with the guest.
+    pub stack: Stack,
     /// The guest link's addresses.
     pub subnet: Subnet,
     /// The active sidecars and their ports.
@@ -150,7 +150,7 @@ impl Plan {
     /// [`ReservedVariable`] when the guest's environment names a variable that bottle sets.
     pub fn new(
         slug: Slug,
-        dialect: Dialect,
+        stack: impl Into<Stack>,
         doors: Doors,
         guest: Guest,
         egress: Rules,
@@ -158,8 +158,9 @@ impl Plan {
         if let Some(name) = guest.env.keys().find(|name| environment::is_reserved(name.as_str())) {
             return Err(ReservedVariable(name.to_string()));
         }
-        let subnet = dialect.subnet(&slug);
-        Ok(Self { slug, dialect, subnet, doors, guest, egress, upstreams: Vec::new() })
+        let stack = stack.into();
+        let subnet = stack.subnet(&slug);
+        Ok(Self { slug, stack, subnet, doors, guest, egress, upstreams: Vec::new() })
     }
 
     /// The same with upstreams.

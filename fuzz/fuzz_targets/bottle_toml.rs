@@ -4,12 +4,13 @@
 #![no_main]
 
 use bottle::config::paths::{Disk, Site};
-use bottle::config::{Source, parse};
+use bottle::config::{Source, StackChoice, parse};
 use bottle::resolve::resolve;
 use bottle::state::Home;
 use bottle_core::gvproxy::{Config, Dialect};
 use bottle_core::plan::Plan;
 use bottle_core::smolfile::Smolfile;
+use bottle_core::stack::Stack;
 use libfuzzer_sys::fuzz_target;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +52,11 @@ fuzz_target!(|text: &str| {
     }
     let slug = config.slug.clone().unwrap_or_else(|| "s".parse().unwrap());
     let folder = Home::at("/nowhere/state".into(), "/nowhere/run".into()).bottle(&slug);
-    let Ok(resolved) = resolve(&slug, &config, Dialect::File, &folder) else { return };
+    let stack = match config.stack {
+        StackChoice::Gvproxy => Stack::Gvproxy(Dialect::File),
+        StackChoice::Kernel => Stack::Kernel,
+    };
+    let Ok(resolved) = resolve(&slug, &config, stack, &folder) else { return };
     let json = serde_json::to_string(&resolved.plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), resolved.plan);
     let smolfile = Smolfile::for_plan(&resolved.plan, &"/helper".parse().unwrap());

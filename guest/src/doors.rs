@@ -1,26 +1,34 @@
-//! The doors: one listener per active sidecar, on loopback inside gvproxy's own network namespace.
+//! The doors: one listener per active sidecar, in a network namespace where nothing else listens.
 //!
-//! This runs on the host, in the jail, before gvproxy does: it binds the listeners, hands them to
-//! the keeper through a socket it was started with, and becomes gvproxy. A listener belongs to the
-//! namespace that it was made in, so what connects to it can only be gvproxy.
+//! This runs on the host, in the jail: it binds the listeners, hands them to the keeper through a
+//! socket that it was started with, and becomes gvproxy. Where the kernel is the network stack it
+//! makes the tap instead, hands that over, too, and ends: the namespace lives on by what is in the
+//! keeper's hands. A listener belongs to the namespace that it was made in, so what connects to it
+//! can only be the guest, by way of that stack.
 
+use crate::link::ends;
 use anyhow::{Context, Result, bail};
+use bottle_core::subnet::Subnet;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::ffi::OsString;
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-/// How many listeners one message can carry: more than there are sidecars.
+/// How many doors one message can carry: more than there are sidecars.
 pub const MAX_DOORS: usize = 8;
 
-/// `bottle-guest doors`: makes the listeners, hands them over, becomes the command.
+/// How many descriptors it can carry: the doors, and a tap.
+pub const MAX_DESCRIPTORS: usize = MAX_DOORS + 1;
+
+/// `bottle-guest doors`: makes the listeners and hands them over. With a command it becomes that;
+/// with a subnet it makes the host's end of the link, which is handed over last.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_args(words);
-    let (mut fd, mut ports, mut command) = (None, Vec::new(), Vec::new());
+    let (mut fd, mut ports, mut subnet, mut command) = (None, Vec::new(), None, Vec::new());
     while let Some(word) = parser.next()? {
         match word {
             Long("fd") => fd = Some(parser.value()?.parse::<RawFd>()?),
@@ -29,6 +37,7 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
                     ports.push(port.parse::<u16>()?);
                 }
             }
+            Long("subnet") => subnet = Some(Subnet::try_from(parser.value()?.parse::<u8>()?)?),
             Value(first) => {
                 command.push(first);
                 command.extend(parser.raw_args()?);
@@ -37,25 +46,37 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
         }
     }
     let fd = fd.context("--fd is missing")?;
-    let [program, arguments @ ..] = command.as_slice() else { bail!("there is no command to become") };
     if ports.is_empty() || ports.len() > MAX_DOORS {
         bail!("1 to {MAX_DOORS} ports are wanted");
     }
     // SAFETY: the keeper started this process with the descriptor open and nobody else has it.
     #[expect(unsafe_code, reason = "an inherited descriptor has no owner until it is given one")]
     let keeper = unsafe { OwnedFd::from_raw_fd(fd) };
-    hand_over(&keeper, &ports)?;
-    drop(keeper);
-    Err(Command::new(program).args(arguments).exec()).context("cannot start gvproxy")
+    match (subnet, command.as_slice()) {
+        (Some(subnet), []) => {
+            let tap = ends::make_host_end(subnet)?;
+            hand_over(&keeper, &bind(subnet.proxy(), &ports)?, Some(tap.as_fd()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        (None, [program, arguments @ ..]) => {
+            hand_over(&keeper, &bind(Ipv4Addr::LOCALHOST, &ports)?, None)?;
+            drop(keeper);
+            Err(Command::new(program).args(arguments).exec()).context("cannot start gvproxy")
+        }
+        _ => bail!("either --subnet or a command is wanted"),
+    }
 }
 
-fn hand_over(keeper: &OwnedFd, ports: &[u16]) -> Result<()> {
-    let doors = ports
+fn bind(address: Ipv4Addr, ports: &[u16]) -> Result<Vec<TcpListener>> {
+    ports
         .iter()
-        .map(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| format!("port {port}")))
-        .collect::<Result<Vec<_>>>()?;
-    let fds: Vec<_> = doors.iter().map(AsFd::as_fd).collect();
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DOORS))];
+        .map(|&port| TcpListener::bind((address, port)).with_context(|| format!("port {port}")))
+        .collect()
+}
+
+fn hand_over(keeper: &OwnedFd, doors: &[TcpListener], tap: Option<BorrowedFd<'_>>) -> Result<()> {
+    let fds: Vec<_> = doors.iter().map(AsFd::as_fd).chain(tap).collect();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(keeper, &[IoSlice::new(b"d")], &mut control, SendFlags::empty())

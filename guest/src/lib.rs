@@ -1,13 +1,14 @@
 //! The helper that runs where the agent runs, and the words that it and the host share.
 //!
-//! One small static binary with four jobs: [`link`] gives the guest its only network, [`probe`]
-//! tries to get past it, [`archive`] carries files in and out, and [`doors`] makes the listeners
-//! inside gvproxy's jail, where no other program of ours can stand. Guests are Linux; what the host
-//! shares with them compiles elsewhere, too.
+//! One small static binary with five jobs: [`link`] gives the guest its only network, [`probe`]
+//! tries to get past it, [`flow`] fills it, [`archive`] carries files in and out, and [`doors`] makes
+//! the listeners in the jail, where no other program of ours can stand. Guests are Linux; what the
+//! host shares with them compiles elsewhere, too.
 
 pub mod archive;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod doors;
+pub mod flow;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod link;
 pub mod probe;

@@ -1,15 +1,16 @@
 //! `bottle-guest`: see the library for what it does.
 
-use bottle_guest::{archive, doors, link, probe};
+use bottle_guest::{archive, doors, flow, link, probe};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: bottle-guest link --subnet N --socket PATH [-- COMMAND...]
        bottle-guest probe < questions > answers
        bottle-guest canary --port N --say TEXT
+       bottle-guest flow ADDRESS to|from MIB
        bottle-guest pack PATH > archive
        bottle-guest unpack PATH < archive
-       bottle-guest doors --fd N --ports P,P,... -- COMMAND...";
+       bottle-guest doors --fd N --ports P,P,... (--subnet N | -- COMMAND...)";
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         Some("link") => link::main(rest),
         Some("probe") => probe::main(),
         Some("canary") => probe::canary::main(rest),
+        Some("flow") => flow::main(rest),
         Some("pack") => archive::pack_main(rest),
         Some("unpack") => archive::unpack_main(rest),
         Some("doors") => doors::main(rest),

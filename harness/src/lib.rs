@@ -2,13 +2,16 @@
 //!
 //! [`outer`] boots real guests where there is no KVM, [`stand_in`] replaces the virtual machine by
 //! a network namespace for fast tests of everything else, [`demo`] shows the main job,
-//! [`conformance`] judges what a guest reaches, [`compare`] measures.
+//! [`conformance`] judges what a guest reaches, [`compare`] measures, [`soak`] looks for what an hour
+//! shows and a minute does not.
 
 pub mod compare;
 pub mod conformance;
 pub mod demo;
+pub mod ground;
 pub mod life;
 pub mod outer;
 pub mod page;
 pub mod place;
+pub mod soak;
 pub mod stand_in;

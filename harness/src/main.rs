@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bottle_harness::place::Place;
-use bottle_harness::{compare, conformance, demo, life, outer};
+use bottle_harness::{compare, conformance, demo, life, outer, soak};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -31,6 +31,8 @@ enum Job {
     Conformance(conformance::Options),
     /// Measure bottle beside what people use today, all in one run
     Compare(compare::Options),
+    /// Keep bottles busy for long, and look for leaks and stalls
+    Soak(soak::Options),
     /// A guest's end of stock gvproxy, for `compare`
     #[command(hide = true)]
     Forward {
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
             Job::Life => life::main(&place),
             Job::Conformance(options) => conformance::main(&place, &options),
             Job::Compare(options) => compare::main(&place, &options),
+            Job::Soak(options) => soak::main(&place, &options),
             Job::Forward { socket, mtu } => compare::forward(&socket, mtu),
             Job::PingPong { address, count } => compare::ping_pong(address, count),
             Job::Judge(job) => conformance::judge(&place, &job),

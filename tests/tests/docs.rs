@@ -138,6 +138,7 @@ fn every_key_of_the_configuration_is_documented() {
         "[guest]\n",
         "[[guest.volumes]]\n",
         "[workspace]\n",
+        "[network]\n",
         "[egress]\n",
         "[egress.limits]\n",
         "[supervise]\n",

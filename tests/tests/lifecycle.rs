@@ -23,6 +23,13 @@ impl Up {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    fn kill_keeper(&self) {
+        let keeper = i32::try_from(self.status()["pid"].as_i64().unwrap()).unwrap();
+        let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
+        rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
+        eventually("the keeper is gone", || self.state() == "broken");
+    }
+
     fn state(&self) -> String {
         let output = self.0.bottle(&["ls", "--json"]).output().unwrap();
         let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -118,10 +125,7 @@ fn a_guest_without_its_keeper_reaches_nothing_and_up_mends_it() {
     let up = Up::with(&allowing(&page));
     let fetch = format!("curl -sS -m 5 http://page.test:{}/", page.port());
     up.exec(&fetch).success().stdout("the page");
-    let keeper = i32::try_from(up.status()["pid"].as_i64().unwrap()).unwrap();
-    let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
-    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
-    eventually("the keeper is gone", || up.state() == "broken");
+    up.kill_keeper();
     let asked = page.asked();
     up.0.bottle(&["-q", "exec", "--", "true"]).assert().code(66);
     // Past bottle, straight into the guest: it is told at once that there is no network.
@@ -231,4 +235,73 @@ fn a_pipelock_that_is_a_command_is_given_its_configuration() {
     let plan = std::fs::read_to_string(up.0.path("state/piped/plan.json")).unwrap();
     let port = serde_json::from_str::<Value>(&plan).unwrap()["doors"]["pipelock"].to_string();
     assert!(text.ends_with(&format!("mode: strict\napi_allowlist:\n- a.test\nfetch_proxy:\n  listen: 127.0.0.1:{port}\nforward_proxy:\n  enabled: true\n")), "{text}");
+}
+
+/// The processes below a process, by name.
+fn below(pid: &Value) -> String {
+    let words = ["-o", "comm=", "--ppid", &pid.to_string()];
+    let children = std::process::Command::new("ps").args(words).output().unwrap();
+    String::from_utf8(children.stdout).unwrap()
+}
+
+#[test]
+fn the_kernel_can_be_the_stack_and_needs_no_gvproxy() {
+    let page = Page::serve("the page").unwrap();
+    // Out of the guest's reach, so that nobody is asked about a change.
+    let gvproxy = allowing(&page) + "[workspace]\nmode = \"none\"\n";
+    let kernel = gvproxy.clone() + "[network]\nstack = \"kernel\"\n";
+    let up = Up::with(&kernel);
+    let fetch = format!("curl -sS http://page.test:{}/", page.port());
+    up.exec(&fetch).success().stdout("the page");
+    // Nobody is in its namespace, and no file is about gvproxy.
+    assert_eq!(below(&up.status()["pid"]), "");
+    assert!(!up.0.path("state/t/jail/gvproxy.yaml").exists());
+    up.0.bottle(&["status"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("stack     the host's kernel"));
+    // What is refused is refused at once, by the guard.
+    up.exec("curl -sS --max-time 5 http://192.0.2.1/ --noproxy '*'").code(7);
+
+    // A keeper that dies takes the namespace with it; a new one mends it, and the guest goes on.
+    up.exec("touch /tmp/mark").success();
+    up.kill_keeper();
+    up.0.bottle(&["-q", "up"]).assert().success();
+    up.exec(&format!("test -e /tmp/mark && {fetch}")).success().stdout("the page");
+
+    // To the other stack and back, on the same disk: another subnet each time.
+    for (config, named) in [(&gvproxy, "gvproxy"), (&kernel, "kernel")] {
+        up.0.write("bottle.toml", config);
+        up.0.bottle(&["-q", "restart"]).assert().success();
+        up.exec(&fetch).success().stdout("the page");
+        assert_eq!(below(&up.status()["pid"]).is_empty(), named == "kernel", "{named}");
+    }
+
+    // Changed while there was no keeper, the machine cannot just be given a new one.
+    up.kill_keeper();
+    up.0.write("bottle.toml", &gvproxy);
+    up.0.bottle(&["-q", "up"]).assert().success();
+    up.exec(&fetch).success().stdout("the page");
+}
+
+#[test]
+fn without_gvproxy_only_the_kernel_will_do() {
+    let world = World::with("slug = \"t\"\n[network]\nstack = \"kernel\"\n");
+    // bubblewrap and the stand-in, and nothing else.
+    let bin = world.path("only");
+    std::fs::create_dir(&bin).unwrap();
+    for program in ["bwrap", "sh", "nsenter", "env", "true"] {
+        let found = ["/usr/bin", "/bin"].map(|dir| std::path::Path::new(dir).join(program));
+        let found = found.iter().find(|path| path.exists()).unwrap();
+        std::os::unix::fs::symlink(found, bin.join(program)).unwrap();
+    }
+    std::os::unix::fs::symlink(world.path("bin/smolvm"), bin.join("smolvm")).unwrap();
+    let bottle = |words: &[&str]| {
+        let mut command = world.bottle(words);
+        command.env("PATH", &bin);
+        command.assert()
+    };
+    bottle(&["-q", "run", "--", "true"]).success();
+    world.write("bottle.toml", "slug = \"t\"\n");
+    bottle(&["-q", "run", "--", "true"]).code(69).stderr(predicate::str::contains("gvproxy is not on PATH"));
 }

@@ -19,7 +19,7 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
     let folder = Home::find()?.bottle(&slug);
     let plan = match folder.has_keeper().then(|| folder.read_plan()) {
         Some(plan) => plan?,
-        None => resolve(&slug, &config, preflight::dialect(), &folder)?.plan,
+        None => resolve(&slug, &config, preflight::stack(config.stack), &folder)?.plan,
     };
     let (scheme, rest) = destination.split_once("://").unwrap_or(("", destination));
     let named = rest.split(['/', '?', '#']).next().unwrap_or_default();

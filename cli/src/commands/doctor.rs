@@ -39,7 +39,7 @@ fn print(diagnosis: &Diagnosis) -> std::io::Result<()> {
     }
     let bold = Style::new().bold();
     let walls = match (diagnosis.walls.guard, diagnosis.walls.jail) {
-        (_, true) => "two: the guard, which decides on every frame, and the jail around gvproxy",
+        (_, true) => "two: the guard, which decides on every frame, and the jail around the network stack",
         (_, false) => "one: the guard, which decides on every frame; the jail needs Linux and bubblewrap",
     };
     writeln!(out, "{bold}walls{bold:#}    {walls}")

@@ -24,12 +24,12 @@ const END: Duration = Duration::from_secs(10);
 
 pub fn up(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
     let (slug, config) = context.configured(slug)?;
-    let tools = Tools::find()?;
+    let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
     let folder = home.bottle(&slug);
     let _lock = folder.lock_operation("up")?;
     step::done(Step::UpLocked);
-    let resolved = resolve(&slug, &config, tools.network.dialect, &folder)?;
+    let resolved = resolve(&slug, &config, tools.network.stack(), &folder)?;
     let machine = tools.smolvm.machine(&slug)?;
     if folder.has_keeper() {
         if machine.is_some_and(|machine| machine.is_running()) {
@@ -54,9 +54,12 @@ pub fn up(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
     step::done(Step::UpTrusted);
     // A bottle that never was leaves nothing; what was there before stays, with its disk.
     let new = matches!(before, Before::Nothing).then(|| stage::Files::of(&folder));
+    // The helper in a machine that runs knows one subnet, and another stack may have another.
+    let same_link = folder.read_plan().is_ok_and(|was| was.subnet == resolved.plan.subnet);
     stage::write(&folder, &resolved, &tools.network)?;
     if let Before::Same(machine) = &before
         && machine.is_running()
+        && same_link
     {
         context.progress(&format!("{slug} runs without a keeper: giving it a new one"));
         if resume(&tools.smolvm, &folder, &resolved).is_ok() {

@@ -9,13 +9,14 @@ use crate::resolve::{Form, MachineUser, Resolved, Services, resolve};
 use crate::state::{Folder, Home};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
+use bottle_core::stack::Stack;
 use similar::{ChangeTag, TextDiff};
 use std::process::ExitCode;
 
 pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Outcome<ExitCode> {
     let (slug, config) = context.configured(slug)?;
     let folder = Home::find()?.bottle(&slug);
-    let resolved = resolve(&slug, &config, preflight::dialect(), &folder)?;
+    let resolved = resolve(&slug, &config, preflight::stack(config.stack), &folder)?;
     if diff {
         return show_difference(&folder, &resolved, json);
     }
@@ -32,7 +33,9 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
         );
     }
     println!("\n--- {}\n{}", folder.smolfile().display(), rendered.smolfile);
-    println!("--- {}\n{}", folder.gvproxy().display(), rendered.gvproxy);
+    if let Some(gvproxy) = rendered.gvproxy {
+        println!("--- {}\n{gvproxy}", folder.gvproxy().display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -88,6 +91,9 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
     }
     let subnet = plan.subnet;
     fact("network", format!("{subnet} (guest {}, proxy.internal {})", subnet.guest(), subnet.proxy()));
+    if plan.stack == Stack::Kernel {
+        fact("stack", "the host's kernel, in a namespace of its own".to_owned());
+    }
     for (sidecar, port) in plan.doors.iter() {
         let form = match services.form(sidecar) {
             Form::Builtin => "built in".to_owned(),

@@ -37,7 +37,7 @@ pub struct Extra {
 pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[String]) -> Outcome<ExitCode> {
     let (slug, mut config) = context.configured(slug)?;
     extra.apply(&mut config)?;
-    let tools = Tools::find()?;
+    let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
     context.trust(&home, &config, extra.trust)?;
     let folder = home.bottle(&slug);
@@ -49,7 +49,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
         return Err(Failure::new(Kind::Busy, format!("there is a bottle {slug} already"))
             .help(format!("use it with `bottle exec {slug}`, remove it with `bottle rm {slug}`, or run another: `bottle run OTHER`")));
     }
-    let resolved = resolve(&slug, &config, tools.network.dialect, &folder)?;
+    let resolved = resolve(&slug, &config, tools.network.stack(), &folder)?;
     let files = stage::Files::of(&folder);
     stage::write(&folder, &resolved, &tools.network)?;
     let keeper = keeper::launch(&folder)?;

@@ -13,6 +13,7 @@ use bottle_core::pipelock::Pipelock;
 use bottle_core::plan::Plan;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::Smolfile;
+use bottle_core::stack::Stack;
 use bottle_core::text::MountPath;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +22,8 @@ use std::path::Path;
 /// The files of a bottle as they will be rendered.
 pub struct Rendered {
     pub smolfile: String,
-    pub gvproxy: String,
+    /// Where gvproxy is the stack.
+    pub gvproxy: Option<String>,
 }
 
 /// What a bottle starts from, on disk. It is removed with the value, unless it is kept.
@@ -68,12 +70,15 @@ pub fn smolfile(folder: &Folder, plan: &Plan) -> Result<Smolfile> {
 
 /// Renders what smolvm and gvproxy read. Touches nothing.
 pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
-    let link = Here::link(folder);
-    let link = link.to_str().context("the state folder's path is not UTF-8")?;
-    Ok(Rendered {
-        smolfile: smolfile(folder, plan)?.render()?,
-        gvproxy: gvproxy::Config::for_plan(plan, link).render()?,
-    })
+    let gvproxy = match plan.stack {
+        Stack::Gvproxy(_) => {
+            let link = Here::link(folder);
+            let link = link.to_str().context("the state folder's path is not UTF-8")?;
+            Some(gvproxy::Config::for_plan(plan, link).render()?)
+        }
+        Stack::Kernel => None,
+    };
+    Ok(Rendered { smolfile: smolfile(folder, plan)?.render()?, gvproxy })
 }
 
 /// Writes everything that a bottle starts from.
@@ -98,7 +103,10 @@ pub fn write(folder: &Folder, resolved: &Resolved, network: &Network) -> Outcome
         step::done(Step::Services);
         write_private(&folder.smolfile(), rendered.smolfile.as_bytes())?;
         step::done(Step::Smolfile);
-        write_private(&folder.gvproxy(), rendered.gvproxy.as_bytes())?;
+        match rendered.gvproxy {
+            Some(text) => write_private(&folder.gvproxy(), text.as_bytes())?,
+            None => _ = fs::remove_file(folder.gvproxy()),
+        }
         step::done(Step::Gvproxy);
         if matches!(resolved.services.form(Sidecar::Pipelock), Form::Command { .. }) {
             let (pipelock, left_out) =

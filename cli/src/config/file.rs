@@ -3,7 +3,7 @@
 use super::git_gate::{GitGateTable, from_git_gate};
 use super::paths::Site;
 use super::upstream::{UpstreamTable, from_table};
-use super::{Config, SidecarConfig, Source, Workspace};
+use super::{Config, SidecarConfig, Source, StackChoice, Workspace};
 use crate::failure::Outcome;
 use crate::http::Limits;
 use crate::keeper::audit::Need;
@@ -30,6 +30,8 @@ struct File {
     #[serde(default)]
     audit: Need,
     #[serde(default)]
+    network: NetworkTable,
+    #[serde(default)]
     guest: GuestTable,
     #[serde(default)]
     workspace: WorkspaceTable,
@@ -41,6 +43,13 @@ struct File {
     supervise: Option<Spanned<SidecarTable>>,
     #[serde(default, rename = "upstream")]
     upstreams: Vec<Spanned<UpstreamTable>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NetworkTable {
+    #[serde(default)]
+    stack: StackChoice,
 }
 
 #[derive(Default, Deserialize)]
@@ -112,7 +121,8 @@ pub(super) struct SidecarTable {
 pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     let file: File =
         toml::from_str(source.text()).map_err(|error| source.fail(error.span(), error.message()))?;
-    let mut config = Config { slug: file.slug, audit: file.audit, ..Config::default() };
+    let mut config =
+        Config { slug: file.slug, audit: file.audit, stack: file.network.stack, ..Config::default() };
     guest(&mut config, file.guest, source, site)?;
     workspace(&mut config, file.workspace.mode, source, site)?;
     let git_gate = match file.git_gate {

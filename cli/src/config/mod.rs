@@ -17,9 +17,11 @@ use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
+use bottle_core::stack::Stack;
 use bottle_core::text::MountPath;
 use bottle_core::upstream::Upstream;
 use paths::{OnDisk, Site};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -36,6 +38,8 @@ pub struct Config {
     pub audit: Need,
     /// What the built-in proxy grants its clients.
     pub limits: Limits,
+    /// Who speaks TCP with the guest.
+    pub stack: StackChoice,
     /// The virtual machine.
     pub guest: Guest,
     /// The project's folder in it.
@@ -52,6 +56,26 @@ pub struct Config {
     pub project: Option<PathBuf>,
     /// The file, without links and dots, and its text.
     pub file: Option<(PathBuf, String)>,
+}
+
+/// Which network stack a person wants: [`bottle_core::stack::Stack`] says what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StackChoice {
+    /// The installed gvproxy.
+    #[default]
+    Gvproxy,
+    /// The host's kernel.
+    Kernel,
+}
+
+impl From<Stack> for StackChoice {
+    fn from(stack: Stack) -> Self {
+        match stack {
+            Stack::Gvproxy(_) => Self::Gvproxy,
+            Stack::Kernel => Self::Kernel,
+        }
+    }
 }
 
 /// What the guest has of the project's folder, at [`WORKSPACE`].
@@ -98,6 +122,7 @@ impl Default for Config {
             slug: None,
             audit: Need::default(),
             limits: Limits::default(),
+            stack: StackChoice::default(),
             guest: Guest {
                 image: None,
                 cpus: CPUS,

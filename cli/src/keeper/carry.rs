@@ -27,7 +27,7 @@ pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream) -> io::Result<(u64,
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod spliced {
     use rustix::net::{Shutdown, shutdown};
-    use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
     use std::io;
     use std::os::fd::AsFd;
     use tokio::io::Interest;
@@ -35,13 +35,15 @@ mod spliced {
 
     /// What a pipe holds, unless the system is short of pages for them.
     const AT_ONCE: usize = 64 << 10;
+    /// What it is made to hold once it was full: a user has few such pages, so only bulk gets them.
+    const BULK: usize = 256 << 10;
 
     pub async fn one_way(from: &TcpStream, to: &TcpStream) -> io::Result<u64> {
         let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let mut carried = 0;
+        let (mut carried, mut at_once) = (0, AT_ONCE);
         loop {
             // The pipe is empty here, so what would block is the socket.
-            let came = ready(from, Interest::READABLE, || step(from, &into, AT_ONCE)).await?;
+            let came = ready(from, Interest::READABLE, || step(from, &into, at_once)).await?;
             if came == 0 {
                 let _ = shutdown(to, Shutdown::Write);
                 return Ok(carried);
@@ -51,6 +53,9 @@ mod spliced {
                 left -= ready(to, Interest::WRITABLE, || step(&out, to, left)).await?;
             }
             carried += came as u64;
+            if came == AT_ONCE && fcntl_setpipe_size(&into, BULK).is_ok() {
+                at_once = BULK;
+            }
         }
     }
 

@@ -1,26 +1,25 @@
-//! The way of a frame on the host: guest socket, guard, gvproxy, and back.
+//! The way of a frame on the host: guest socket, guard, network stack, and back.
 //!
 //! Two plain threads, one each way, with a blocking read in each: nothing else touches a frame.
 //! Both cross the guard; there is no other path.
 
 use super::audit::Audit;
 use super::counters::Counters;
+use super::stack::End;
 use crate::step::{self, Step};
 use anyhow::Result;
 use bottle_core::guard::{Guard, Reply, Verdict};
 use bottle_core::wire::{self, Inbox};
 use rustix::fs::Uid;
-use rustix::net::{RecvFlags, SendFlags};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The link between a guest that comes and goes and a gvproxy that may be started again.
+/// The link between a guest that comes and goes and a stack that may be started again.
 pub struct Link {
     guard: Guard,
     counters: Arc<Counters>,
@@ -29,7 +28,7 @@ pub struct Link {
     guest: Mutex<Option<Arc<UnixStream>>>,
     guest_came: Condvar,
     guest_seen: AtomicBool,
-    gvproxy: Mutex<Option<Arc<OwnedFd>>>,
+    stack: Mutex<Option<Arc<End>>>,
     writing: Mutex<()>,
     root_owned: bool,
     welcome: Welcome,
@@ -52,7 +51,7 @@ impl Link {
             guest: Mutex::new(None),
             guest_came: Condvar::new(),
             guest_seen: AtomicBool::new(false),
-            gvproxy: Mutex::new(None),
+            stack: Mutex::new(None),
             writing: Mutex::new(()),
             root_owned: rustix::process::geteuid().is_root(),
             welcome,
@@ -76,21 +75,20 @@ impl Link {
         Ok(())
     }
 
-    /// Puts a new gvproxy at the other end.
-    pub fn attach(self: &Arc<Self>, gvproxy: OwnedFd) -> Result<()> {
-        let gvproxy = Arc::new(gvproxy);
-        *lock(&self.gvproxy) = Some(Arc::clone(&gvproxy));
+    /// Puts a new stack at the other end.
+    pub fn attach(self: &Arc<Self>, stack: Arc<End>) -> Result<()> {
+        *lock(&self.stack) = Some(Arc::clone(&stack));
         let link = Arc::clone(self);
         thread::Builder::new().name("to-guest".to_owned()).spawn(move || {
-            let _ = link.pump_to_guest(&gvproxy);
+            let _ = link.pump_to_guest(&stack);
         })?;
         Ok(())
     }
 
-    /// Takes gvproxy away: what the guest sends goes nowhere until there is another.
+    /// Takes the stack away: what the guest sends goes nowhere until there is another.
     pub fn detach(&self) {
-        if let Some(gvproxy) = lock(&self.gvproxy).take() {
-            let _ = rustix::net::shutdown(&*gvproxy, rustix::net::Shutdown::Both);
+        if let Some(stack) = lock(&self.stack).take() {
+            stack.close();
         }
     }
 
@@ -122,6 +120,8 @@ impl Link {
             return;
         }
         step::done(Step::KeeperGreeted);
+        // What cannot be had is done without.
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(&*stream, wire::IN_FLIGHT);
         if let Some(old) = lock(&self.guest).replace(Arc::clone(&stream)) {
             let _ = old.shutdown(Shutdown::Both);
         }
@@ -169,12 +169,10 @@ impl Link {
         match self.guard.from_guest(frame, reply) {
             Verdict::Forward => {
                 self.counters.from_guest(frame.len());
-                let gvproxy = lock(&self.gvproxy).clone();
-                if let Some(gvproxy) = gvproxy {
-                    // A gvproxy that has gone is the keeper's to start again; the frame is lost. Rust's
-                    // programs ignore SIGPIPE.
-                    let _ =
-                        rustix::io::retry_on_intr(|| rustix::net::send(&*gvproxy, frame, SendFlags::empty()));
+                let stack = lock(&self.stack).clone();
+                if let Some(stack) = stack {
+                    // One that has gone is the keeper's to start again.
+                    let _ = stack.send(frame);
                 }
                 None
             }
@@ -187,15 +185,9 @@ impl Link {
         }
     }
 
-    fn pump_to_guest(&self, gvproxy: &OwnedFd) -> io::Result<()> {
+    fn pump_to_guest(&self, stack: &End) -> io::Result<()> {
         let mut buffer = vec![0; wire::MAX_FRAME + 1];
-        loop {
-            let len = rustix::io::retry_on_intr(|| {
-                rustix::net::recv(gvproxy, buffer.as_mut_slice(), RecvFlags::empty()).map(|(len, _)| len)
-            })?;
-            if len == 0 {
-                return Ok(());
-            }
+        while let Some(len) = stack.receive(&mut buffer)? {
             let frame = &buffer[..len];
             if let Err(refusal) = self.guard.to_guest(frame) {
                 self.counters.dropped(refusal);
@@ -208,6 +200,7 @@ impl Link {
                 let _ = guest.shutdown(Shutdown::Both);
             }
         }
+        Ok(())
     }
 
     /// Writes one frame whole. A frame's bytes never mix with another's: both threads write here.

@@ -1,8 +1,8 @@
 //! The keeper: one host process per bottle, alive as long as the bottle.
 //!
-//! It owns the socket that smolvm mounts, the guard, gvproxy in its jail, the doors, the built-in
-//! sidecars and the audit log. When it dies, its children die with it, and the guest reaches
-//! nothing.
+//! It owns the socket that smolvm mounts, the guard, the network stack in its jail, the doors, the
+//! built-in sidecars and the audit log. When it dies, its children die with it, and the guest
+//! reaches nothing.
 
 pub mod audit;
 mod carry;
@@ -38,7 +38,7 @@ use owner::Owner;
 use rustix::fs::Uid;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
-use stack::{Stack, Wall};
+use stack::Running;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -123,8 +123,8 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
     let lock = folder.lock_keeper()?.ok_or_else(|| anyhow!("bottle {slug} has a keeper already"))?;
     step::done(Step::KeeperLocked);
     let plan = folder.read_plan()?;
-    let network = Network::find()?;
-    if network.dialect != plan.dialect {
+    let network = Network::find(plan.stack.into())?;
+    if network.stack() != plan.stack {
         bail!("gvproxy was replaced since bottle {slug} was planned");
     }
     let services = Services::read(&folder)?;
@@ -178,7 +178,7 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
 
 /// A jail at work, with its doors. Both end with the value.
 struct Open {
-    jail: Stack,
+    jail: Running,
     doors: Vec<AbortHandle>,
 }
 
@@ -190,13 +190,13 @@ impl Drop for Open {
 
 /// Starts a jail and puts it to work.
 fn open(shared: &Arc<Shared>, network: &Network, log: &File) -> Result<Open> {
-    let jail = stack::Here::start(network, &shared.folder, &shared.plan, log)?;
+    let jail = stack::start(network, &shared.folder, &shared.plan, log)?;
     step::done(Step::KeeperJail);
     let mut open = Open { jail, doors: Vec::new() };
     for ((sidecar, _), listener) in shared.plan.doors.iter().zip(std::mem::take(&mut open.jail.doors)) {
         open.doors.push(doors::serve(shared, sidecar, listener)?);
     }
-    shared.link.attach(rustix::io::dup(&open.jail.link)?)?;
+    shared.link.attach(Arc::clone(&open.jail.link))?;
     Ok(open)
 }
 
@@ -221,12 +221,16 @@ async fn serve(started: Started) -> Result<()> {
     Ok(())
 }
 
-/// Watches gvproxy, and starts it again when it ends. Meanwhile the guest reaches nothing.
+/// Watches gvproxy, where it is the stack, and starts it again when it ends. Meanwhile the guest
+/// reaches nothing.
 async fn keep_jail(shared: &Arc<Shared>, network: &Network, mut jail: Open, log: &File) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     loop {
         let since = Instant::now();
-        let _ = owner::when_ended(jail.jail.pid().context("the jail's process id")?)?.await;
+        match jail.jail.pid() {
+            Some(pid) => _ = owner::when_ended(pid)?.await,
+            None => std::future::pending().await,
+        }
         shared.link.detach();
         drop(jail);
         shared.audit.write("keeper", "gvproxy-ended", json!({}));

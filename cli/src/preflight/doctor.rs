@@ -1,7 +1,9 @@
 //! Everything that `bottle doctor` looks at, whether it will do or not.
 
 use super::mend::{Need, System};
-use super::{Missing, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, in_path, version_line};
+use super::{
+    Missing, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path, version_line,
+};
 use crate::keeper::stack::{Here, Wall};
 use bottle_core::gvproxy::Dialect;
 use serde::Serialize;
@@ -44,7 +46,7 @@ pub enum Level {
 pub struct Walls {
     /// The pure decision on every frame.
     pub guard: bool,
-    /// gvproxy in a namespace that holds nothing but the doors.
+    /// The network stack in a namespace that holds nothing but the doors.
     pub jail: bool,
 }
 
@@ -82,6 +84,7 @@ impl Diagnosis {
             bwrap,
             found("kvm", kvm()),
             found("helper", helper()),
+            done_without(found("tun", tun())),
             wished(system, "git", Need::Git, "git-gate serves with it"),
             wished(
                 system,
@@ -142,6 +145,11 @@ fn bwrap() -> Result<Good, Missing> {
     Ok(Good { version, place: Some(path), detail: "makes the jail, and may make namespaces here".to_owned() })
 }
 
+fn tun() -> Result<Good, Missing> {
+    let detail = "this kernel can be the network stack (`stack = \"kernel\"`)".to_owned();
+    Ok(Good { version: None, place: Some(find_tun()?), detail })
+}
+
 fn kvm() -> Result<Good, Missing> {
     let detail = check_kvm()?;
     Ok(Good { version: None, place: Some(PathBuf::from("/dev/kvm")), detail })
@@ -150,6 +158,11 @@ fn kvm() -> Result<Good, Missing> {
 fn helper() -> Result<Good, Missing> {
     let path = find_helper()?;
     Ok(Good { version: None, place: Some(path), detail: "static: it runs in any guest".to_owned() })
+}
+
+/// What is missing, where bottle does without it.
+fn done_without(finding: Finding) -> Finding {
+    Finding { level: finding.level.min(Level::Warning), ..finding }
 }
 
 /// What bottle does without.

@@ -7,8 +7,12 @@ use std::fs;
 pub enum Need {
     /// The virtual machine monitor.
     Smolvm,
-    /// The user-mode network stack.
+    /// The network stack, where it is a program.
     Gvproxy,
+    /// The device that taps are made with.
+    Tun,
+    /// Another system.
+    Linux,
     /// The jail's maker.
     Bubblewrap,
     /// That it may make namespaces.
@@ -87,6 +91,8 @@ impl System {
             (Need::Gvproxy, Self::Arch) => "sudo pacman -S gvisor-tap-vsock",
             (Need::Gvproxy, Self::MacOs) => "brew install podman",
             (Need::Gvproxy, Self::Other) => "install gvproxy 0.8.1 or later; podman's packages carry it",
+            (Need::Tun, _) => "sudo modprobe tun, or leave `stack = \"kernel\"` out of bottle.toml",
+            (Need::Linux, _) => "leave `stack = \"kernel\"` out of bottle.toml",
             (Need::Bubblewrap, Self::Debian | Self::Ubuntu) => "sudo apt-get install bubblewrap",
             (Need::Bubblewrap, Self::Fedora) => "sudo dnf install bubblewrap",
             (Need::Bubblewrap, Self::Arch) => "sudo pacman -S bubblewrap",

@@ -1,13 +1,15 @@
-//! What has to be there before anything starts: smolvm, gvproxy, bubblewrap, KVM, the helper.
+//! What has to be there before anything starts: smolvm, a network stack, bubblewrap, KVM, the helper.
 
 mod doctor;
 mod mend;
 
 pub use doctor::{Diagnosis, Finding, Level, Walls};
 
+use crate::config::StackChoice;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::stack::{Here, Wall};
 use bottle_core::gvproxy::{Dialect, Version};
+use bottle_core::stack::Stack;
 use mend::{Need, System};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,14 +27,30 @@ pub struct Tools {
 /// What a keeper needs: everything but the virtual machine.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// The user-mode network stack.
-    pub gvproxy: PathBuf,
-    /// How it is configured.
-    pub dialect: Dialect,
+    /// Who speaks TCP with the guest.
+    pub speaker: Speaker,
     /// The jail's maker.
     pub bwrap: PathBuf,
     /// The static helper.
     pub helper: PathBuf,
+}
+
+/// Who speaks TCP with the guest, found.
+#[derive(Clone, Debug)]
+pub enum Speaker {
+    /// A program.
+    Gvproxy(Gvproxy),
+    /// This machine's kernel, which makes taps.
+    Kernel,
+}
+
+/// gvproxy, found.
+#[derive(Clone, Debug)]
+pub struct Gvproxy {
+    /// The program.
+    pub program: PathBuf,
+    /// How it is configured.
+    pub dialect: Dialect,
 }
 
 /// smolvm, found.
@@ -54,8 +72,8 @@ impl Tools {
     ///
     /// # Errors
     /// [`Kind::Unavailable`] with the first thing that will not do.
-    pub fn find() -> Outcome<Self> {
-        let tools = Self { smolvm: find_smolvm()?, network: Network::find()? };
+    pub fn find(choice: StackChoice) -> Outcome<Self> {
+        let tools = Self { smolvm: find_smolvm()?, network: Network::find(choice)? };
         if tools.smolvm.stand_in {
             eprintln!("bottle: warning: this smolvm is a stand-in without a virtual machine, for tests only");
         } else {
@@ -70,11 +88,28 @@ impl Network {
     ///
     /// # Errors
     /// [`Kind::Unavailable`] with the first thing that will not do.
-    pub fn find() -> Outcome<Self> {
-        let (gvproxy, version) = find_gvproxy()?;
+    pub fn find(choice: StackChoice) -> Outcome<Self> {
+        let speaker = match choice {
+            StackChoice::Gvproxy => {
+                let (program, version) = find_gvproxy()?;
+                Speaker::Gvproxy(Gvproxy { program, dialect: Dialect::of(version) })
+            }
+            StackChoice::Kernel => {
+                find_tun()?;
+                Speaker::Kernel
+            }
+        };
         // Where there is no jail, nobody has to make one.
         let bwrap = if Here::JAILED { find_bwrap()? } else { PathBuf::new() };
-        Ok(Self { gvproxy, dialect: Dialect::of(version), bwrap, helper: find_helper()? })
+        Ok(Self { speaker, bwrap, helper: find_helper()? })
+    }
+
+    /// What a plan says of it.
+    pub fn stack(&self) -> Stack {
+        match &self.speaker {
+            Speaker::Gvproxy(gvproxy) => Stack::Gvproxy(gvproxy.dialect),
+            Speaker::Kernel => Stack::Kernel,
+        }
     }
 }
 
@@ -86,10 +121,15 @@ pub fn smolvm() -> Outcome<Smolvm> {
     Ok(find_smolvm()?)
 }
 
-/// How the installed gvproxy is configured; where there is none, by file: a plan can be looked at
-/// where nothing could run.
-pub fn dialect() -> Dialect {
-    find_gvproxy().map_or(Dialect::File, |(_, version)| Dialect::of(version))
+/// What a plan says of the stack that is wanted. Where there is no gvproxy, it would be configured
+/// by file: a plan can be looked at where nothing could run.
+pub fn stack(choice: StackChoice) -> Stack {
+    match choice {
+        StackChoice::Gvproxy => {
+            find_gvproxy().map_or(Dialect::File, |(_, version)| Dialect::of(version)).into()
+        }
+        StackChoice::Kernel => Stack::Kernel,
+    }
 }
 
 /// Something that will not do.
@@ -147,6 +187,19 @@ fn find_gvproxy() -> Result<(PathBuf, Version), Missing> {
         Ok(version) if version >= Version::OLDEST => Ok((path, version)),
         Ok(version) => Err(missing(format!("gvproxy {version} is too old"))),
         Err(error) => Err(missing(error.to_string())),
+    }
+}
+
+/// The device that taps are made with. Only Linux has it.
+const TUN: &str = "/dev/net/tun";
+
+fn find_tun() -> Result<PathBuf, Missing> {
+    if !Here::JAILED {
+        return Err(Missing::new(Need::Linux, "the kernel can be the network stack on Linux only"));
+    }
+    match fs::OpenOptions::new().read(true).write(true).open(TUN) {
+        Ok(_) => Ok(TUN.into()),
+        Err(error) => Err(Missing::new(Need::Tun, format!("{TUN} cannot be opened: {error}"))),
     }
 }
 

@@ -1,19 +1,23 @@
-//! The tap's settings, through netlink: hardware address, MTU, address, and the guest's one route.
+//! A tap's settings, through netlink: hardware address, MTU, addresses, routes, neighbours.
 
 use anyhow::{Context, Result, anyhow, bail};
-use bottle_core::guard::GUEST_MAC;
-use bottle_core::subnet::Subnet;
+use bottle_core::guard::Mac;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
+};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// An interface of this network namespace.
 pub struct Interface {
@@ -34,59 +38,96 @@ impl Interface {
         Ok(Self { index, name })
     }
 
-    /// Gives the interface everything but a route.
+    /// Sets hardware address and MTU.
     ///
     /// # Errors
     /// Where the kernel refuses it.
-    pub fn configure(&self, subnet: Subnet, mtu: u16) -> Result<()> {
-        self.ignore_ipv6();
+    pub fn configure(&self, mac: Mac, mtu: u16) -> Result<()> {
         let mut link = self.link();
         link.attributes.push(LinkAttribute::Mtu(u32::from(mtu)));
-        link.attributes.push(LinkAttribute::Address(GUEST_MAC.to_vec()));
-        request(RouteNetlinkMessage::SetLink(link), 0).context("cannot set MTU and hardware address")?;
+        link.attributes.push(LinkAttribute::Address(mac.to_vec()));
+        request(RouteNetlinkMessage::SetLink(link), 0).context("cannot set MTU and hardware address")
+    }
 
-        let mut address = AddressMessage::default();
-        address.header.family = AddressFamily::Inet;
-        // A host's address, not a subnet's: nothing is "on the link", so the guest's kernel asks
-        // the gateway about every destination and is refused at once, instead of waiting for ARP.
-        address.header.prefix_len = 32;
-        address.header.index = self.index;
-        let guest = IpAddr::V4(subnet.guest());
-        address.attributes.extend([AddressAttribute::Local(guest), AddressAttribute::Address(guest)]);
-        request(RouteNetlinkMessage::NewAddress(address), NLM_F_CREATE | NLM_F_REPLACE)
+    /// Gives it an address: a host's, not a subnet's. Nothing is "on the link", so a guest's kernel
+    /// asks the gateway about every destination and is refused at once, instead of waiting for ARP.
+    ///
+    /// # Errors
+    /// Where the kernel refuses it.
+    pub fn add_address(&self, address: Ipv4Addr) -> Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.prefix_len = 32;
+        message.header.index = self.index;
+        let address = IpAddr::V4(address);
+        message.attributes.extend([AddressAttribute::Local(address), AddressAttribute::Address(address)]);
+        request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
             .context("cannot set the address")
     }
 
-    /// Brings the interface up, with the guest's one route: everything goes to the gateway.
+    /// Makes a gateway the one way to everywhere.
     ///
     /// # Errors
-    /// Where the kernel refuses it.
-    pub fn up(&self, subnet: Subnet) -> Result<()> {
-        self.set_up(true)?;
-        let mut route = RouteMessage::default();
-        route.header = RouteHeader {
-            address_family: AddressFamily::Inet,
-            table: RouteHeader::RT_TABLE_MAIN,
-            protocol: RouteProtocol::Static,
-            scope: RouteScope::Universe,
-            kind: RouteType::Unicast,
-            flags: RouteFlags::Onlink,
-            ..RouteHeader::default()
-        };
-        route.attributes.extend([
-            RouteAttribute::Gateway(RouteAddress::Inet(subnet.gateway())),
-            RouteAttribute::Oif(self.index),
-        ]);
+    /// Where the kernel refuses it, as it does while the interface is down.
+    pub fn route_everything(&self, gateway: Ipv4Addr) -> Result<()> {
+        let mut route = self.route(RouteScope::Universe);
+        route.header.flags = RouteFlags::Onlink;
+        route.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(gateway)));
         request(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE | NLM_F_REPLACE)
             .context("cannot set the route")
     }
 
-    /// Takes the interface down, and with it the route.
+    /// Makes one host, of a known hardware address, all that is to be found here. Nobody is asked
+    /// where it is.
+    ///
+    /// # Errors
+    /// Where the kernel refuses it, as it does while the interface is down.
+    pub fn know_neighbour(&self, address: Ipv4Addr, mac: Mac) -> Result<()> {
+        let mut route = self.route(RouteScope::Link);
+        route.header.destination_prefix_length = 32;
+        route.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(address)));
+        request(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE | NLM_F_REPLACE)
+            .context("cannot set the route")?;
+        let mut neighbour = NeighbourMessage::default();
+        neighbour.header.family = AddressFamily::Inet;
+        neighbour.header.ifindex = self.index;
+        neighbour.header.state = NeighbourState::Permanent;
+        neighbour.attributes.extend([
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)),
+            NeighbourAttribute::LinkLayerAddress(mac.to_vec()),
+        ]);
+        request(RouteNetlinkMessage::NewNeighbour(neighbour), NLM_F_CREATE | NLM_F_REPLACE)
+            .context("cannot set the neighbour")
+    }
+
+    /// Brings the interface up.
+    ///
+    /// # Errors
+    /// Where the kernel refuses it.
+    pub fn up(&self) -> Result<()> {
+        self.set_up(true)
+    }
+
+    /// Takes the interface down, and with it its routes.
     ///
     /// # Errors
     /// Where the kernel refuses it.
     pub fn down(&self) -> Result<()> {
         self.set_up(false)
+    }
+
+    fn route(&self, scope: RouteScope) -> RouteMessage {
+        let mut route = RouteMessage::default();
+        route.header = RouteHeader {
+            address_family: AddressFamily::Inet,
+            table: RouteHeader::RT_TABLE_MAIN,
+            protocol: RouteProtocol::Static,
+            scope,
+            kind: RouteType::Unicast,
+            ..RouteHeader::default()
+        };
+        route.attributes.push(RouteAttribute::Oif(self.index));
+        route
     }
 
     fn set_up(&self, up: bool) -> Result<()> {
@@ -104,8 +145,17 @@ impl Interface {
 
     /// Without IPv6 on it, the interface sends no router solicitations that the guard would count,
     /// and a program that tries IPv6 is told at once. A kernel without IPv6 has no such file.
-    fn ignore_ipv6(&self) {
+    pub fn ignore_ipv6(&self) {
         let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", self.name), "1");
+    }
+
+    /// Lets the interface have no IPv6 address, and so nothing to say in IPv6 by itself: for where
+    /// there is no /proc. A kernel without IPv6 refuses this and does so anyway.
+    pub fn have_no_ipv6(&self) {
+        let mut link = self.link();
+        let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        link.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])]));
+        let _ = request(RouteNetlinkMessage::SetLink(link), 0);
     }
 }
 

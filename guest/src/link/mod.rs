@@ -1,6 +1,7 @@
 //! The guest's only network: a tap, bridged to the socket that leads to the keeper.
 
-pub mod interface;
+pub mod ends;
+mod interface;
 mod names;
 pub mod pump;
 pub mod tap;
@@ -10,7 +11,7 @@ use anyhow::{Context, Result};
 use bottle_core::smolfile::GUEST_SOCKET;
 use bottle_core::subnet::Subnet;
 use bottle_core::wire;
-use interface::Interface;
+use ends::GuestEnd;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -19,10 +20,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use tap::Tap;
-
-/// The guest's interface.
-const NAME: &str = "eth0";
+use tap::{Checksums, Tap};
 
 /// Pauses between attempts to reach the keeper: short at first, then steady.
 const PAUSES: [Duration; 4] = [
@@ -47,16 +45,15 @@ struct Options {
 /// exit status.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     let options = parse(words)?;
-    let tap = Arc::new(Tap::create(NAME).context("cannot make the tap")?);
-    let interface = Interface::find(NAME)?;
-    interface.configure(options.subnet, wire::MTU)?;
+    let (tap, end) = GuestEnd::make(options.subnet, wire::MTU, Checksums::LeftOut)?;
+    let tap = Arc::new(tap);
     names::write(options.subnet);
     let first = connect(&options.socket);
-    interface.up(options.subnet)?;
+    end.up()?;
 
     let link = thread::spawn({
-        let (subnet, socket) = (options.subnet, options.socket);
-        move || carry(&tap, &interface, subnet, &socket, first)
+        let socket = options.socket;
+        move || carry(&tap, &end, &socket, first)
     });
     if options.command.is_empty() {
         return match link.join() {
@@ -90,19 +87,13 @@ enum Never {}
 
 /// Pumps frames, and starts over whenever the keeper goes away. While there is no keeper the
 /// interface is down, so that a program is told "network is unreachable" instead of waiting.
-fn carry(
-    tap: &Arc<Tap>,
-    interface: &Interface,
-    subnet: Subnet,
-    socket: &Path,
-    first: UnixStream,
-) -> Result<Never> {
+fn carry(tap: &Arc<Tap>, end: &GuestEnd, socket: &Path, first: UnixStream) -> Result<Never> {
     let mut stream = first;
     loop {
         pump::run(tap, &stream);
-        interface.down()?;
+        end.down()?;
         stream = connect(socket);
-        interface.up(subnet)?;
+        end.up()?;
     }
 }
 
@@ -126,6 +117,8 @@ fn greeted(socket: &Path) -> io::Result<UnixStream> {
         return Err(io::ErrorKind::InvalidData.into());
     }
     stream.set_read_timeout(None)?;
+    // What cannot be had is done without.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, wire::IN_FLIGHT);
     Ok(stream)
 }
 

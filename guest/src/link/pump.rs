@@ -4,6 +4,7 @@ use super::tap::Tap;
 use bottle_core::wire::{self, Inbox};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
@@ -42,11 +43,9 @@ fn to_keeper(tap: &Tap, mut stream: &UnixStream) -> io::Result<()> {
 /// while the guest is silent.
 fn wait(tap: &Tap, stream: &UnixStream) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
-    use std::os::fd::AsFd;
     loop {
-        let tap = tap.as_fd();
         let mut waited =
-            [PollFd::new(&tap, PollFlags::IN), PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::empty())];
+            [PollFd::new(tap, PollFlags::IN), PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::empty())];
         rustix::io::retry_on_intr(|| poll(&mut waited, None))?;
         if waited[1].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
             return Err(io::ErrorKind::ConnectionReset.into());

@@ -1,21 +1,43 @@
 //! The tap device.
 
+use bottle_core::offload::{self, Outgoing};
 use rustix::fs::{Mode, OFlags};
-use std::ffi::c_void;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use rustix::ioctl::{IntegerSetter, Opcode, Updater, opcode};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// A tap: what the guest's kernel sends through its interface is read here, what is written here
-/// it receives.
-pub struct Tap(OwnedFd);
+/// A tap: what the kernel sends through its interface is read here, what is written here it
+/// receives.
+#[derive(Debug)]
+pub struct Tap {
+    fd: OwnedFd,
+    checksums: Checksums,
+}
+
+/// Who computes the checksums of TCP segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksums {
+    /// Nobody, as the link is memory: [`bottle_core::offload`].
+    LeftOut,
+    /// Who sends them, as on a wire.
+    Sent,
+}
 
 const DEVICE: &str = "/dev/net/tun";
-/// `IFF_TAP | IFF_NO_PI`: Ethernet frames, with nothing before them (`linux/if_tun.h`).
-const FLAGS: libc::c_short = 0x0002 | 0x1000;
+/// `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR`: Ethernet frames, with nothing before them but whose work
+/// their checksum is (`linux/if_tun.h`).
+const FLAGS: libc::c_short = 0x0002 | 0x1000 | 0x4000;
+/// `TUN_F_CSUM`: segments whose checksum is left open are taken. No other offload is.
+const OPEN_CHECKSUMS: usize = 1;
+
+/// `TUNSETIFF`, `_IOW('T', 202, int)`.
+const SET_INTERFACE: Opcode = opcode::write::<libc::c_int>(b'T', 202);
+/// `TUNSETOFFLOAD`, `_IOW('T', 208, unsigned int)`.
+const SET_OFFLOAD: Opcode = opcode::write::<libc::c_uint>(b'T', 208);
 
 impl Tap {
-    /// Makes a tap with this name. It goes away with the value.
-    pub fn create(name: &str) -> io::Result<Self> {
+    /// Makes a tap with this name. It goes away with the last descriptor.
+    pub fn create(name: &str, checksums: Checksums) -> io::Result<Self> {
         let fd = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
         // SAFETY: `ifreq` is a plain C structure for which all zeroes is a valid value.
         #[expect(unsafe_code, reason = "a C structure is made empty")]
@@ -24,50 +46,50 @@ impl Tap {
             *to = libc::c_char::from_ne_bytes([from]);
         }
         request.ifr_ifru.ifru_flags = FLAGS;
-        let request = SetInterface(&raw mut request);
-        // SAFETY: TUNSETIFF reads an `ifreq` through the pointer, which outlives the call.
+        // SAFETY: TUNSETIFF takes an `ifreq`, which it writes the final name into.
         #[expect(unsafe_code, reason = "no safe interface to TUNSETIFF exists")]
         unsafe {
-            rustix::ioctl::ioctl(&fd, request)?;
+            rustix::ioctl::ioctl(&fd, Updater::<SET_INTERFACE, _>::new(&mut request))?;
         }
-        Ok(Self(fd))
+        if checksums == Checksums::LeftOut {
+            // SAFETY: TUNSETOFFLOAD takes a number, and this is one of its flags.
+            #[expect(unsafe_code, reason = "no safe interface to TUNSETOFFLOAD exists")]
+            unsafe {
+                rustix::ioctl::ioctl(&fd, IntegerSetter::<SET_OFFLOAD>::new_usize(OPEN_CHECKSUMS))?;
+            }
+        }
+        Ok(Self { fd, checksums })
     }
 
-    /// Takes a frame that the guest's kernel sends, if there is one now.
+    /// One that [`Tap::create`] made in another process, with checksums left out. From here on its
+    /// reader waits for a frame.
+    pub fn taken_over(fd: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, false)?;
+        Ok(Self { fd, checksums: Checksums::LeftOut })
+    }
+
+    /// Takes a frame that the kernel sends, if there is one now.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::retry_on_intr(|| rustix::io::read(self.0.as_fd(), &mut *buffer))?)
+        let mut header = [0; offload::HEADER_LEN];
+        let read = rustix::io::retry_on_intr(|| {
+            rustix::io::readv(&self.fd, &mut [IoSliceMut::new(&mut header), IoSliceMut::new(&mut *buffer)])
+        })?;
+        Ok(read.saturating_sub(offload::HEADER_LEN))
     }
 
-    /// Hands the guest's kernel a frame.
+    /// Hands the kernel a frame.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        rustix::io::retry_on_intr(|| rustix::io::write(self.0.as_fd(), frame))?;
+        let outgoing = match self.checksums {
+            Checksums::LeftOut => Outgoing::new(frame),
+            Checksums::Sent => Outgoing::whole(frame),
+        };
+        rustix::io::retry_on_intr(|| rustix::io::writev(&self.fd, &outgoing.parts().map(IoSlice::new)))?;
         Ok(())
-    }
-
-    /// The descriptor, for waiting.
-    pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 
-struct SetInterface(*mut libc::ifreq);
-
-// SAFETY: TUNSETIFF takes a pointer to an `ifreq`, which it may also write the final name into.
-#[expect(unsafe_code, reason = "rustix describes an ioctl with an unsafe trait")]
-unsafe impl rustix::ioctl::Ioctl for SetInterface {
-    type Output = ();
-    const IS_MUTATING: bool = true;
-
-    fn opcode(&self) -> rustix::ioctl::Opcode {
-        // `linux/if_tun.h`: _IOW('T', 202, int)
-        rustix::ioctl::opcode::write::<libc::c_int>(b'T', 202)
-    }
-
-    fn as_ptr(&mut self) -> *mut c_void {
-        self.0.cast()
-    }
-
-    unsafe fn output_from_ptr(_: rustix::ioctl::IoctlOutput, _: *mut c_void) -> rustix::io::Result<()> {
-        Ok(())
+impl AsFd for Tap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }

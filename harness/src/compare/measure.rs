@@ -3,15 +3,9 @@
 use super::network::Way;
 use crate::place::Place;
 use anyhow::{Context, Result};
+use bottle_guest::flow::Direction;
 use std::fs;
 use std::net::SocketAddr;
-
-/// Which way the bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    To,
-    From,
-}
 
 /// Megabytes that arrive in a second, by iperf3.
 pub fn throughput(way: &Way, address: SocketAddr, direction: Direction, streams: u32) -> Option<f64> {

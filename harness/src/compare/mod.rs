@@ -7,7 +7,7 @@
 
 mod commands;
 mod many;
-mod measure;
+pub(crate) mod measure;
 mod network;
 mod proxies;
 mod report;

@@ -1,15 +1,16 @@
 //! Ways from a namespace to a port of this host, and what they give.
 
-use super::measure::{self, Direction};
+use super::measure;
 use super::report::{Better, Figures, Report};
 use crate::place::Place;
 use crate::stand_in::Room;
 use anyhow::{Context, Result, bail};
 use bottle::process::die_with_parent;
 use bottle_core::subnet::Subnet;
-use bottle_guest::link::interface::Interface;
+use bottle_guest::flow::Direction;
+use bottle_guest::link::ends::GuestEnd;
 use bottle_guest::link::pump;
-use bottle_guest::link::tap::Tap;
+use bottle_guest::link::tap::Checksums;
 use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
@@ -294,11 +295,10 @@ fn serve_echo() -> Result<u16> {
 /// Where the tap cannot be made, or gvproxy cannot be reached.
 pub fn forward(socket: &PathBuf, mtu: u16) -> Result<ExitCode> {
     let stream = UnixStream::connect(socket)?;
-    let tap = Arc::new(Tap::create("eth0")?);
-    let interface = Interface::find("eth0")?;
-    interface.configure(Subnet::FIXED, mtu)?;
-    interface.up(Subnet::FIXED)?;
-    pump::run(&tap, &stream);
+    // gvproxy's own forwarder leaves no checksum out.
+    let (tap, end) = GuestEnd::make(Subnet::FIXED, mtu, Checksums::Sent)?;
+    end.up()?;
+    pump::run(&Arc::new(tap), &stream);
     Ok(ExitCode::SUCCESS)
 }
 

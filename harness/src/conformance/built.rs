@@ -1,16 +1,17 @@
 //! Networks built of bottle's parts, with walls taken away: not something that the command can be
 //! asked for.
 
-use super::ground::Ground;
 use super::questions::{self, RAW, WITNESSES};
-use super::subject::{Probed, Walls};
+use super::subject::{Behind, Parts, Probed};
 use super::world::{World, answer_all};
+use crate::ground::Ground;
 use anyhow::{Context, Result};
+use bottle::config::StackChoice;
 use bottle::keeper::audit::{Audit, Need};
 use bottle::keeper::counters::Counters;
 use bottle::keeper::link::Link;
-use bottle::keeper::stack::{Bare, Jail, Stack, Wall};
-use bottle::preflight::Network;
+use bottle::keeper::stack::{Bare, End, Jail, Running, Wall, start};
+use bottle::preflight::{Network, Speaker};
 use bottle::state::{Folder, Home};
 use bottle::verify::questions::Questions;
 use bottle::verify::scope::Scope;
@@ -25,23 +26,25 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Runs the probes in a guest of a network with these walls.
-pub fn probe(walls: Walls, ground: &Ground, world: &World) -> Result<Probed> {
+/// Runs the probes in a guest of a network of these parts.
+pub fn probe(parts: Parts, ground: &Ground, world: &World) -> Result<Probed> {
     let folder = Home::at(ground.path().join("built"), ground.path().join("run")).bottle(&"built".parse()?);
     folder.create()?;
-    let network = Network::find()?;
+    let network = Network::find(match parts.behind {
+        Behind::Kernel => StackChoice::Kernel,
+        Behind::Gvproxy | Behind::JailedGvproxy => StackChoice::Gvproxy,
+    })?;
     let plan = plan(&network)?;
-    let link = if walls.jail { Jail::link(&folder) } else { Bare::link(&folder) };
+    let link = if parts.behind == Behind::Gvproxy { Bare::link(&folder) } else { Jail::link(&folder) };
     let link = link.to_str().context("a path that is UTF-8")?;
     fs::write(folder.gvproxy(), Config::for_plan(&plan, link).render()?)?;
-    let _kept = Built::new(walls, &network, &folder, &plan, world)?;
+    let _kept = Built::new(parts, &network, &folder, &plan, world)?;
     fs::copy(&network.helper, folder.helper_dir().join("bottle-guest"))?;
     let helper_dir = folder.helper_dir().to_str().context("a path that is UTF-8")?.parse()?;
     fs::write(folder.smolfile(), Smolfile::for_plan(&plan, &helper_dir).render()?)?;
@@ -79,12 +82,12 @@ fn plan(network: &Network) -> Result<Plan> {
         volumes: Vec::new(),
         env: BTreeMap::new(),
     };
-    Ok(Plan::new("built".parse()?, network.dialect, doors, guest, Rules::default())?)
+    Ok(Plan::new("built".parse()?, network.stack(), doors, guest, Rules::default())?)
 }
 
 /// A network of bottle's parts. It ends with the value.
 struct Built {
-    _stack: Stack,
+    _stack: Running,
     doors: Vec<TcpListener>,
 }
 
@@ -98,19 +101,21 @@ impl Drop for Built {
 }
 
 impl Built {
-    fn new(walls: Walls, network: &Network, folder: &Folder, plan: &Plan, world: &World) -> Result<Self> {
+    fn new(parts: Parts, network: &Network, folder: &Folder, plan: &Plan, world: &World) -> Result<Self> {
         let guest = UnixListener::bind(folder.guest_socket())?;
         let log = File::create(folder.keeper_log())?;
-        let start = if walls.jail { Jail::start } else { Bare::start };
-        let mut stack = start(network, folder, plan, &log)?;
+        let mut stack = match (parts.behind, &network.speaker) {
+            (Behind::Gvproxy, Speaker::Gvproxy(found)) => Bare::start(found, network, folder, plan, &log)?,
+            _ => start(network, folder, plan, &log)?,
+        };
         let doors: Vec<TcpListener> = std::mem::take(&mut stack.doors);
         for door in &doors {
             witness_door(door.try_clone()?, world);
         }
-        let link = rustix::io::dup(&stack.link)?;
+        let link = Arc::clone(&stack.link);
         // smolvm's machine runs as a user of its own, and has to reach the socket.
         fs::set_permissions(folder.guest_socket(), PermissionsExt::from_mode(0o666))?;
-        if walls.guard {
+        if parts.guard {
             guarded(guest, link, plan, &folder.audit())?;
         } else {
             unguarded(guest, link);
@@ -126,28 +131,24 @@ fn witness_door(door: TcpListener, world: &World) {
 }
 
 /// The product's own link: each frame crosses the guard.
-fn guarded(guest: UnixListener, gvproxy: OwnedFd, plan: &Plan, audit: &Path) -> Result<()> {
+fn guarded(guest: UnixListener, stack: Arc<End>, plan: &Plan, audit: &Path) -> Result<()> {
     let link = Link::new(
         plan.guard(),
         Arc::new(Counters::default()),
         Audit::open(audit, Need::BestEffort)?,
         Box::new(|_| Ok(())),
     );
-    link.attach(gvproxy)?;
+    link.attach(stack)?;
     link.listen(guest)
 }
 
 /// No guard at all: each frame is handed on as it comes.
-fn unguarded(listener: UnixListener, gvproxy: OwnedFd) {
+fn unguarded(listener: UnixListener, stack: Arc<End>) {
     let current: Arc<Mutex<Option<UnixStream>>> = Arc::default();
-    let (inwards, out) = (Arc::clone(&current), Arc::new(gvproxy));
-    let gvproxy = Arc::clone(&out);
+    let (inwards, out) = (Arc::clone(&current), Arc::clone(&stack));
     thread::spawn(move || {
         let mut buffer = vec![0; wire::MAX_FRAME + 1];
-        while let Ok((len, _)) =
-            rustix::net::recv(&*gvproxy, buffer.as_mut_slice(), rustix::net::RecvFlags::empty())
-            && len > 0
-        {
+        while let Ok(Some(len)) = stack.receive(&mut buffer) {
             let guest = inwards.lock().unwrap_or_else(PoisonError::into_inner);
             if let (Some(mut guest), Some(header)) = (guest.as_ref(), wire::header(len)) {
                 let _ = guest.write_all(&[&header[..], &buffer[..len]].concat());
@@ -166,7 +167,7 @@ fn unguarded(listener: UnixListener, gvproxy: OwnedFd) {
     });
 }
 
-fn pump_out(mut guest: UnixStream, gvproxy: &OwnedFd) {
+fn pump_out(mut guest: UnixStream, stack: &End) {
     let mut inbox = Inbox::default();
     while let Ok(read) = guest.read(inbox.room())
         && read > 0
@@ -175,7 +176,7 @@ fn pump_out(mut guest: UnixStream, gvproxy: &OwnedFd) {
         loop {
             match inbox.frame() {
                 Ok(Some(frame)) => {
-                    let _ = rustix::net::send(gvproxy, frame, rustix::net::SendFlags::NOSIGNAL);
+                    let _ = stack.send(frame);
                 }
                 Ok(None) => break,
                 Err(_) => return drop(guest.shutdown(Shutdown::Both)),

@@ -1,8 +1,8 @@
 //! The report as a page: one file, no script, nothing loaded.
 
-use super::ground::Guest;
 use super::questions::WITNESSES;
 use super::verdict::Judged;
+use crate::ground::Guest;
 use anyhow::Result;
 use bottle::verify::judge::Verdict;
 use bottle_guest::probe::Answer;

@@ -1,9 +1,9 @@
 //! One subject, judged in a process of its own.
 
-use super::ground::{Ground, Guest};
 use super::subject::Subject;
 use super::verdict::{self, Judged};
 use super::world::World;
+use crate::ground::{Ground, Guest};
 use crate::outer;
 use crate::place::Place;
 use anyhow::{Context, Result, bail};
@@ -65,7 +65,8 @@ impl Judge {
     }
 
     fn once(&self, place: &Place) -> Result<Judged> {
-        let limit = if self.subject == Subject::Bottle { WIDE_LIMIT } else { LIMIT };
+        let limit =
+            if matches!(self.subject, Subject::Bottle | Subject::Kernel) { WIDE_LIMIT } else { LIMIT };
         let written = if self.guest == Guest::Real && !outer::has_kvm() {
             outer::run_for_result(place, &self.words(place, outer::RESULT.into())?, limit)?
         } else {

@@ -1,21 +1,19 @@
 //! bottle as a user runs it: left alone, with a guest whose root does everything by hand, and with
 //! a part of it killed during the sweep.
 
-use super::ground::Ground;
 use super::questions::{self, RAW, WITNESS_HOST, WITNESSES};
 use super::subject::Probed;
 use super::world::{WITNESS_PORT, World, canaries};
+use crate::ground::{Ground, Up};
 use anyhow::{Context, Result, ensure};
 use bottle::verify::questions::Questions;
 use bottle::verify::scope::{Breadth, Scope};
 use bottle::verify::talk::Talk;
-use bottle_core::plan::Plan;
 use bottle_core::smolfile::HELPER;
 use bottle_guest::probe::Attempt;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -31,49 +29,12 @@ fn egress() -> String {
     )
 }
 
-fn plan(ground: &Ground, project: &Path) -> Result<Plan> {
-    serde_json::from_str(&ground.bottle_says(project, &["plan", "--json"])?).context("bottle's plan")
-}
-
-/// A bottle that is up, and gone with the value.
-struct Up<'g> {
-    ground: &'g Ground<'g>,
-    project: PathBuf,
-}
-
-impl<'g> Up<'g> {
-    fn new(ground: &'g Ground, slug: &str, config: &str) -> Result<Self> {
-        let up = Self { ground, project: ground.project(slug, config)? };
-        up.says(&["up"])?;
-        Ok(up)
-    }
-
-    fn says(&self, words: &[&str]) -> Result<String> {
-        self.ground.bottle_says(&self.project, words)
-    }
-
-    fn plan(&self) -> Result<Plan> {
-        plan(self.ground, &self.project)
-    }
-
-    /// Asks its guest, in a program that `exec` starts.
-    fn ask(&self, program: &[&str], questions: Questions) -> Result<Talk> {
-        let words = [&["exec", "--"], program, &["probe"]].concat();
-        Talk::begin(self.ground.bottle(&self.project, &words)?, questions)
-    }
-}
-
-impl Drop for Up<'_> {
-    fn drop(&mut self) {
-        let _ = self.says(&["rm", "--force"]);
-    }
-}
-
-/// Both walls, every port, and another bottle beside it.
-pub fn bottle(ground: &Ground, world: &World) -> Result<Probed> {
+/// Both walls, every port, and another bottle beside it, with this network stack.
+pub fn bottle(stack: &str, ground: &Ground, world: &World) -> Result<Probed> {
     // Its guest is a stand-in: two virtual machines at once seldom live through emulation.
     let beside = ground.beside()?;
-    let neighbour = Up::new(&beside, NEIGHBOUR, "")?;
+    let network = format!("[network]\nstack = \"{stack}\"\n");
+    let neighbour = Up::new(&beside, NEIGHBOUR, &network)?;
     let canary = format!(
         "setsid {HELPER} canary --port {NEIGHBOUR_PORT} --say 'canary {} neighbour' < /dev/null > /dev/null 2>&1 &",
         world.nonce()
@@ -81,8 +42,8 @@ pub fn bottle(ground: &Ground, world: &World) -> Result<Probed> {
     neighbour.says(&["exec", "--", "sh", "-c", &canary])?;
     let its = neighbour.plan()?;
 
-    let project = ground.project(SLUG, &egress())?;
-    let plan = plan(ground, &project)?;
+    let project = ground.project(SLUG, &(egress() + &network))?;
+    let plan = ground.plan(&project)?;
     // Without KVM a real guest does not live through so many connections: see `Attempt::Ports`.
     let breadth = if ground.is_real() { world.sample() } else { Breadth::Every };
     let scope = Scope::of(&plan, breadth, ground.is_real());
@@ -174,8 +135,7 @@ pub fn fault(fault: Fault, ground: &Ground, world: &World) -> Result<Probed> {
     ensure!(talk.hear_next()?, "the first witness did not answer");
     // The sweep is under way.
     thread::sleep(Duration::from_millis(100));
-    let status: serde_json::Value = serde_json::from_str(&up.says(&["status", "--json"])?)?;
-    let keeper = status["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).context("the keeper")?;
+    let keeper = i32::try_from(up.status()?.pid)?;
     let victim = match fault {
         Fault::Keeper => keeper,
         Fault::Gvproxy => descendant(keeper, "gvproxy").context("no gvproxy is below the keeper")?,

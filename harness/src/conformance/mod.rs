@@ -2,7 +2,7 @@
 //!
 //! [`world`] puts canaries on everything that a guest might reach. [`subject`] lists the networks
 //! that are judged: bottle as a user runs it ([`kept`]), its walls one at a time ([`built`]), and
-//! others that must be found leaking ([`stock`]). [`ground`] is where their guests run.
+//! others that must be found leaking ([`stock`]). [`crate::ground`] is where their guests run.
 //! [`verdict`] judges, [`report`] and [`html`] show. What a guest tries is in `bottle::verify`,
 //! which `bottle verify` shares, and [`questions`].
 //!
@@ -11,7 +11,6 @@
 //! with it, and is tried again.
 
 mod built;
-mod ground;
 mod html;
 mod judge;
 mod kept;
@@ -22,11 +21,11 @@ mod subject;
 mod verdict;
 mod world;
 
-pub use ground::Guest;
 pub use judge::{Judge, judge};
 pub use subject::Subject;
 pub use world::serve_witness;
 
+use crate::ground::Guest;
 use crate::outer;
 use crate::place::Place;
 use anyhow::Result;

@@ -1,8 +1,8 @@
 //! smolvm's own networks, as its own command makes them: controls, which must be found leaking.
 
-use super::ground::Ground;
 use super::subject::Probed;
 use super::world::{World, canaries};
+use crate::ground::Ground;
 use anyhow::{Context, Result};
 use bottle::verify::questions::Questions;
 use bottle::verify::scope::Scope;

@@ -1,8 +1,8 @@
 //! The networks that are judged.
 
-use super::ground::{Ground, Guest};
 use super::world::World;
 use super::{built, kept, stock};
+use crate::ground::{Ground, Guest};
 use anyhow::Result;
 use bottle::verify::scope::Scope;
 use bottle::verify::talk::Talk;
@@ -16,12 +16,16 @@ use serde::{Deserialize, Serialize};
 pub enum Subject {
     /// bottle, as a user runs it: both walls, and another bottle beside it.
     Bottle,
-    /// The same, with a guest whose root has killed the helper and does everything by hand.
+    /// The same, with the host's kernel for a network stack.
+    Kernel,
+    /// bottle, with a guest whose root has killed the helper and does everything by hand.
     ByHand,
     /// The guard before a gvproxy that runs on the host, without a jail.
     GuardOnly,
     /// gvproxy in its jail, with nothing that decides on frames before it.
     JailOnly,
+    /// The kernel's tap in its namespace, with nothing that decides on frames before it.
+    KernelJailOnly,
     /// bottle, whose keeper is killed during the sweep.
     KeeperDies,
     /// bottle, whose gvproxy is killed during the sweep.
@@ -42,11 +46,22 @@ pub enum Subject {
     BlockPrivate,
 }
 
-/// Which of bottle's walls stand.
+/// What a network is built of.
 #[derive(Clone, Copy, Debug)]
-pub struct Walls {
+pub struct Parts {
     pub guard: bool,
-    pub jail: bool,
+    pub behind: Behind,
+}
+
+/// What is behind the guard, or where a guard would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// gvproxy on the host.
+    Gvproxy,
+    /// gvproxy in its jail.
+    JailedGvproxy,
+    /// The kernel in its namespace.
+    Kernel,
 }
 
 /// What a guest said, and what it was asked about.
@@ -96,26 +111,32 @@ impl Subject {
 
     /// Whether a guard stands before it: then nothing but a door takes a connection.
     pub fn has_guard(self) -> bool {
-        self.must_be_isolated() && self != Self::JailOnly
+        self.must_be_isolated() && !matches!(self, Self::JailOnly | Self::KernelJailOnly)
     }
 
     /// Whether a refusal may be a silence: without a guard, with a spoofed sender's frames, or while
     /// something is dead. Everywhere else a refusal must not look like a hang.
     pub fn may_hang(self) -> bool {
-        !matches!(self, Self::Bottle | Self::GuardOnly)
+        !matches!(self, Self::Bottle | Self::Kernel | Self::GuardOnly)
     }
 
     /// Runs every probe in a guest of this network.
     pub fn probe(self, ground: &Ground, world: &World) -> Result<Probed> {
         match self {
-            Self::Bottle => kept::bottle(ground, world),
+            Self::Bottle => kept::bottle("gvproxy", ground, world),
+            Self::Kernel => kept::bottle("kernel", ground, world),
             Self::ByHand => kept::by_hand(ground, world),
             Self::KeeperDies => kept::fault(kept::Fault::Keeper, ground, world),
             Self::GvproxyDies => kept::fault(kept::Fault::Gvproxy, ground, world),
             Self::SidecarDies => kept::fault(kept::Fault::Sidecar, ground, world),
-            Self::GuardOnly => built::probe(Walls { guard: true, jail: false }, ground, world),
-            Self::JailOnly => built::probe(Walls { guard: false, jail: true }, ground, world),
-            Self::Neither => built::probe(Walls { guard: false, jail: false }, ground, world),
+            Self::GuardOnly => built::probe(Parts { guard: true, behind: Behind::Gvproxy }, ground, world),
+            Self::JailOnly => {
+                built::probe(Parts { guard: false, behind: Behind::JailedGvproxy }, ground, world)
+            }
+            Self::KernelJailOnly => {
+                built::probe(Parts { guard: false, behind: Behind::Kernel }, ground, world)
+            }
+            Self::Neither => built::probe(Parts { guard: false, behind: Behind::Gvproxy }, ground, world),
             Self::Tsi => stock::probe(&["--net"], ground, world),
             Self::VirtioNet => stock::probe(&["--net", "--net-backend", "virtio-net"], ground, world),
             Self::AllowCidr => stock::probe(&["--allow-cidr", stock::GATEWAY_ALONE], ground, world),

@@ -1,9 +1,9 @@
 //! What the answers and the canaries say together.
 
-use super::ground::Guest;
 use super::questions::{RAW, WITNESSES};
 use super::subject::{Probed, Subject};
 use super::world::World;
+use crate::ground::Guest;
 use anyhow::Result;
 use bottle::verify::judge::{self, Verdict};
 use bottle_guest::probe::Answer;

@@ -1,7 +1,7 @@
 //! gvproxy without a wall around it: the guard alone decides what reaches it.
 
-use super::{Stack, Wall, connect, end};
-use crate::preflight::Network;
+use super::{End, Running, Wall, connect, end};
+use crate::preflight::{Gvproxy, Network};
 use crate::process::die_with_parent;
 use crate::state::Folder;
 use anyhow::{Context, Result};
@@ -23,22 +23,22 @@ impl Wall for Bare {
         folder.jail().join("link.sock")
     }
 
-    fn start(network: &Network, folder: &Folder, plan: &Plan, log: &File) -> Result<Stack> {
+    fn start(found: &Gvproxy, _: &Network, folder: &Folder, plan: &Plan, log: &File) -> Result<Running> {
         let link = Self::link(folder);
         let _ = std::fs::remove_file(&link);
         let ports = plan.doors.iter().map(|(_, port)| port);
         let doors = ports.map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).context("a door"));
         let doors: Vec<TcpListener> = doors.collect::<Result<_>>()?;
         let text = |path: PathBuf| path.into_os_string().into_string().ok().context("a path that is UTF-8");
-        let mut gvproxy = Command::new(&network.gvproxy);
-        gvproxy.args(plan.dialect.arguments(&text(folder.gvproxy())?, &text(link.clone())?));
+        let mut gvproxy = Command::new(&found.program);
+        gvproxy.args(found.dialect.arguments(&text(folder.gvproxy())?, &text(link.clone())?));
         // Its environment may hold keys of the operator's.
         gvproxy.env_clear().stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
         die_with_parent(&mut gvproxy, Signal::KILL);
         let mut child =
-            gvproxy.spawn().with_context(|| format!("cannot start {}", network.gvproxy.display()))?;
+            gvproxy.spawn().with_context(|| format!("cannot start {}", found.program.display()))?;
         match connect(&link, &mut child) {
-            Ok(link) => Ok(Stack { child, doors, link }),
+            Ok(link) => Ok(Running { child: Some(child), doors, link: End::Gvproxy(link).into() }),
             Err(error) => {
                 end(&mut child);
                 Err(error.context("gvproxy did not come up"))

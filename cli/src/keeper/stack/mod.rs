@@ -1,26 +1,35 @@
-//! gvproxy, running: its doors, the link to it, and what stands around it.
+//! The network stack behind the guard, running: its doors, the link to it, and what stands around it.
 //!
-//! [`Jail`] puts the second wall around it, and needs Linux. [`Bare`] puts none: elsewhere the guard
-//! stands alone, and `bottle doctor` says so. The conformance harness judges both.
+//! gvproxy is one: [`Jail`] puts the second wall around it, and needs Linux; [`Bare`] puts none:
+//! elsewhere the guard stands alone, and `bottle doctor` says so. Linux itself is the other,
+//! `kernel`, behind the same wall. The conformance harness judges them all.
 
 mod bare;
+mod end;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod jail;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+mod kernel;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+mod namespace;
 
 pub use bare::Bare;
+pub use end::End;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub use jail::Jail;
 
-use crate::preflight::Network;
+use crate::preflight::{Gvproxy, Network, Speaker};
 use crate::state::Folder;
 use anyhow::{Result, bail};
 use bottle_core::plan::Plan;
+use bottle_core::wire;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How gvproxy is run.
@@ -35,7 +44,8 @@ pub trait Wall {
     ///
     /// # Errors
     /// Where it does not come up within 20 s; its last words are in the log.
-    fn start(network: &Network, folder: &Folder, plan: &Plan, log: &File) -> Result<Stack>;
+    fn start(found: &Gvproxy, network: &Network, folder: &Folder, plan: &Plan, log: &File)
+    -> Result<Running>;
 }
 
 /// How it is run on this system.
@@ -47,26 +57,43 @@ pub type Here = Bare;
 
 const START: Duration = Duration::from_secs(20);
 
-/// A running gvproxy, and what it takes to talk to it. It ends with the value.
-#[derive(Debug)]
-pub struct Stack {
-    child: Child,
-    /// The doors, in the order of the plan.
-    pub doors: Vec<TcpListener>,
-    /// Frames to and from gvproxy, one a packet.
-    pub link: OwnedFd,
-}
-
-impl Stack {
-    /// The process to watch: it ends when gvproxy does.
-    pub fn pid(&self) -> Option<rustix::process::Pid> {
-        rustix::process::Pid::from_raw(i32::try_from(self.child.id()).ok()?)
+/// Starts the stack of a plan, as it is run on this system.
+///
+/// # Errors
+/// Where it does not come up within 20 s; its last words are in the log.
+pub fn start(network: &Network, folder: &Folder, plan: &Plan, log: &File) -> Result<Running> {
+    match &network.speaker {
+        Speaker::Gvproxy(found) => Here::start(found, network, folder, plan, log),
+        #[cfg(all(target_os = "linux", not(bottle_portable)))]
+        Speaker::Kernel => kernel::start(network, plan, log),
+        #[cfg(any(not(target_os = "linux"), bottle_portable))]
+        Speaker::Kernel => bail!("the kernel can be the network stack on Linux only"),
     }
 }
 
-impl Drop for Stack {
+/// A running stack, and what it takes to talk to it. It ends with the value.
+#[derive(Debug)]
+pub struct Running {
+    /// gvproxy, where it is one.
+    child: Option<Child>,
+    /// The doors, in the order of the plan.
+    pub doors: Vec<TcpListener>,
+    /// The stack's end of the link.
+    pub link: Arc<End>,
+}
+
+impl Running {
+    /// The process to watch: it ends when the stack does. Without one, the stack ends with the keeper.
+    pub fn pid(&self) -> Option<rustix::process::Pid> {
+        rustix::process::Pid::from_raw(i32::try_from(self.child.as_ref()?.id()).ok()?)
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
-        end(&mut self.child);
+        if let Some(child) = &mut self.child {
+            end(child);
+        }
     }
 }
 
@@ -81,8 +108,7 @@ fn connect(path: &Path, child: &mut Child) -> Result<OwnedFd> {
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::empty(), None)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-    // The longest frame must fit, and several should. The kernel caps this at net.core.wmem_max.
-    rustix::net::sockopt::set_socket_send_buffer_size(&socket, 1 << 20)?;
+    rustix::net::sockopt::set_socket_send_buffer_size(&socket, wire::IN_FLIGHT)?;
     wait_until(child, || match rustix::net::connect(&socket, &address) {
         Ok(()) => Ok(Some(())),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::CONNREFUSED) => Ok(None),
@@ -95,10 +121,12 @@ fn connect(path: &Path, child: &mut Child) -> Result<OwnedFd> {
 fn wait_until<T>(child: &mut Child, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + START;
     loop {
+        // Looked at first: what it said before it ended counts.
+        let ended = child.try_wait()?;
         if let Some(answer) = ask()? {
             return Ok(answer);
         }
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = ended {
             bail!("it ended with {status}");
         }
         if Instant::now() > end {

@@ -1,8 +1,12 @@
-//! Where a subject's guest runs.
+//! Where guests run: a folder, a `bottle` and a `smolvm`, for one kind of guest.
 
 use crate::place::Place;
 use crate::stand_in::Room;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use bottle::keeper::control::Status;
+use bottle::verify::questions::Questions;
+use bottle::verify::talk::Talk;
+use bottle_core::plan::Plan;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -30,7 +34,7 @@ impl Guest {
     }
 }
 
-/// A place for one subject: folders of its own, and the commands that use them.
+/// A place for guests: folders of its own, and the commands that use them.
 pub struct Ground<'p> {
     place: &'p Place,
     room: Room,
@@ -97,6 +101,11 @@ impl<'p> Ground<'p> {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// What `bottle` would start in a project.
+    pub fn plan(&self, project: &Path) -> Result<Plan> {
+        serde_json::from_str(&self.bottle_says(project, &["plan", "--json"])?).context("bottle's plan")
+    }
+
     /// The `smolvm` of this place.
     pub fn smolvm(&self) -> Result<Command> {
         Ok(self.command(match self.guest {
@@ -118,5 +127,52 @@ impl<'p> Ground<'p> {
         let mut command = Command::new(program);
         command.envs(self.room.env().iter().map(|(name, value)| (name, value)));
         command
+    }
+}
+
+/// A bottle that is up, and gone with the value.
+pub struct Up<'g> {
+    ground: &'g Ground<'g>,
+    project: PathBuf,
+}
+
+impl<'g> Up<'g> {
+    /// Starts one.
+    pub fn new(ground: &'g Ground, slug: &str, config: &str) -> Result<Self> {
+        let up = Self { ground, project: ground.project(slug, config)? };
+        up.says(&["up"])?;
+        Ok(up)
+    }
+
+    /// `bottle` with these words, for it.
+    pub fn bottle(&self, words: &[&str]) -> Result<Command> {
+        self.ground.bottle(&self.project, words)
+    }
+
+    /// The same, run to its end: what it prints.
+    pub fn says(&self, words: &[&str]) -> Result<String> {
+        self.ground.bottle_says(&self.project, words)
+    }
+
+    /// What it was started with.
+    pub fn plan(&self) -> Result<Plan> {
+        self.ground.plan(&self.project)
+    }
+
+    /// How its keeper is.
+    pub fn status(&self) -> Result<Status> {
+        serde_json::from_str(&self.says(&["status", "--json"])?).context("the keeper's status")
+    }
+
+    /// Asks its guest, in a program that `exec` starts.
+    pub fn ask(&self, program: &[&str], questions: Questions) -> Result<Talk> {
+        let words = [&["exec", "--"], program, &["probe"]].concat();
+        Talk::begin(self.bottle(&words)?, questions)
+    }
+}
+
+impl Drop for Up<'_> {
+    fn drop(&mut self) {
+        let _ = self.says(&["rm", "--force"]);
     }
 }

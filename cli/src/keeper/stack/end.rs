@@ -1,0 +1,63 @@
+//! The stack's end of the link: frames to it and from it, whole.
+
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+use bottle_guest::link::tap::Tap;
+use rustix::net::{RecvFlags, SendFlags};
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// Where the guard's frames go, and where those to the guest come from.
+#[derive(Debug)]
+pub enum End {
+    /// gvproxy: one frame a packet of this socket.
+    Gvproxy(OwnedFd),
+    /// The kernel: a tap.
+    #[cfg(all(target_os = "linux", not(bottle_portable)))]
+    Kernel(Tap),
+}
+
+impl End {
+    /// Hands the stack a frame.
+    ///
+    /// # Errors
+    /// Where it cannot take it now, or is gone. The frame is lost, which is what a network does.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        match self {
+            // Rust's programs ignore SIGPIPE.
+            Self::Gvproxy(socket) => {
+                rustix::io::retry_on_intr(|| rustix::net::send(socket, frame, SendFlags::empty()))?;
+                Ok(())
+            }
+            #[cfg(all(target_os = "linux", not(bottle_portable)))]
+            Self::Kernel(tap) => tap.send(frame),
+        }
+    }
+
+    /// Waits for a frame of the stack's. One that is longer than the buffer is cut off. None: the
+    /// stack is gone.
+    ///
+    /// # Errors
+    /// Where there will be no more.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let len = match self {
+            Self::Gvproxy(socket) => {
+                let receive = || rustix::net::recv(socket, &mut *buffer, RecvFlags::empty());
+                rustix::io::retry_on_intr(receive)?.0
+            }
+            #[cfg(all(target_os = "linux", not(bottle_portable)))]
+            Self::Kernel(tap) => tap.receive(buffer)?,
+        };
+        Ok((len > 0).then_some(len))
+    }
+
+    /// Ends it: whoever waits for a frame is told. A tap has nobody to be told by, and stays.
+    pub fn close(&self) {
+        match self {
+            Self::Gvproxy(socket) => {
+                let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+            }
+            #[cfg(all(target_os = "linux", not(bottle_portable)))]
+            Self::Kernel(_) => {}
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What a bottle's processes on the host hold.
+
+use crate::compare::measure;
+use crate::ground::Up;
+use anyhow::Result;
+use serde::Serialize;
+use std::fmt;
+use std::fs;
+
+/// What the keeper and the processes below it have.
+#[derive(Clone, Debug, Serialize)]
+pub struct Holds {
+    keeper: u32,
+    /// Resident memory of the keeper, in MiB.
+    memory: f64,
+    /// Resident memory of what is below it, gvproxy among them, in MiB.
+    below: f64,
+    /// Descriptors of the keeper.
+    descriptors: usize,
+    /// Its threads.
+    threads: usize,
+    /// The processes below it.
+    processes: usize,
+    /// How often gvproxy had to be started again.
+    restarts: u32,
+}
+
+impl Holds {
+    /// Of a bottle that is up.
+    pub fn of(up: &Up) -> Result<Self> {
+        let status = up.status()?;
+        let proc = |what: &str| {
+            Ok::<_, anyhow::Error>(fs::read_dir(format!("/proc/{}/{what}", status.pid))?.count())
+        };
+        let below = descendants(status.pid);
+        Ok(Self {
+            keeper: status.pid,
+            memory: measure::resident(status.pid.into())?,
+            // One that ends just now holds nothing.
+            below: below
+                .iter()
+                .filter_map(|pid| measure::resident((*pid).into()).ok())
+                .fold(0.0, |a, b| a + b),
+            descriptors: proc("fd")?,
+            threads: proc("task")?,
+            processes: below.len(),
+            restarts: status.jail_restarts,
+        })
+    }
+
+    /// What there is more of afterwards, with so many MiB of memory allowed.
+    pub fn grown_to(&self, after: &Self, slack: f64) -> Vec<String> {
+        let mut grown = Vec::new();
+        let mut check = |what: &str, was: f64, is: f64, slack: f64| {
+            if is > was + slack {
+                grown.push(format!("{what}: {was:.1} before, {is:.1} after"));
+            }
+        };
+        #[expect(clippy::cast_precision_loss, reason = "there are few of them")]
+        let count = |n: usize| n as f64;
+        check("the keeper's memory, MiB", self.memory, after.memory, slack);
+        // gvproxy's collector keeps what its busiest moment took.
+        check("memory below it, MiB", self.below, after.below, 16.0 * slack);
+        check("descriptors", count(self.descriptors), count(after.descriptors), 0.0);
+        // The runtime keeps a thread that looked a name up for ten seconds more.
+        check("threads", count(self.threads), count(after.threads), 1.0);
+        check("processes", count(self.processes), count(after.processes), 0.0);
+        check("restarts of gvproxy", self.restarts.into(), after.restarts.into(), 0.0);
+        if self.keeper != after.keeper {
+            grown.push("it has another keeper".to_owned());
+        }
+        grown
+    }
+}
+
+impl fmt::Display for Holds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { memory, below, descriptors, threads, processes, .. } = self;
+        write!(
+            f,
+            "keeper {memory:.1} MiB, {descriptors} descriptors, {threads} threads; below it {processes} processes, {below:.1} MiB"
+        )
+    }
+}
+
+/// Every process below this one.
+fn descendants(ancestor: u32) -> Vec<u32> {
+    let mut found = vec![ancestor];
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        next += 1;
+        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        for task in tasks.flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+    }
+    found.split_off(1)
+}
