@@ -7,7 +7,7 @@ HARNESS = target/debug/bottle-harness
 export PATH := $(CURDIR)/tools/bin:$(PATH)
 export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 
-.PHONY: help setup build helper demo lint test exhaustive conformance fuzz bench compare mutants install clean
+.PHONY: help setup build helper demo lint test exhaustive conformance fuzz bench compare soak mutants install clean
 
 help:
 	@echo 'make demo         show the main job in a real guest'
@@ -17,7 +17,8 @@ help:
 	@echo 'make exhaustive   ask the guard about every IPv4 address'
 	@echo 'make fuzz         replay the corpus and fuzz each target for SECONDS (30)'
 	@echo 'make bench        the core: costs as ratios'
-	@echo 'make compare      bottle beside stock gvproxy, pasta, tinyproxy and squid, in one run'
+	@echo 'make compare      bottle beside stock gvproxy, pasta, passt, smolvm, tinyproxy and squid, in one run'
+	@echo 'make soak         MINUTES (60) of mixed traffic, then MIB (2048) each way through a real guest'
 	@echo 'make mutants      mutation testing of the core'
 	@echo 'make build        build everything'
 	@echo 'make setup        fetch what tests and demo need into tools/'
@@ -63,6 +64,12 @@ compare: setup helper
 	@harness/setup.sh peers
 	@$(CARGO) build --quiet --locked --release -p bottle -p bottle-harness
 	@target/release/bottle-harness compare $(if $(ROUNDS),--rounds $(ROUNDS))
+
+# With optimized programs, as they are used.
+soak: setup helper
+	@$(CARGO) build --quiet --locked --release -p bottle -p bottle-harness
+	@target/release/bottle-harness soak $(if $(MINUTES),--minutes $(MINUTES))
+	@target/release/bottle-harness soak --guest real $(if $(MIB),--mib $(MIB))
 
 mutants:
 	@$(CARGO) mutants --version > /dev/null 2>&1 || $(CARGO) install --quiet --locked cargo-mutants

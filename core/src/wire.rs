@@ -67,6 +67,47 @@ pub fn split_frame(bytes: &[u8]) -> Result<Option<Split<'_>>, BadLength> {
     Ok(rest.split_at_checked(len).map(|(frame, rest)| Split { frame, rest }))
 }
 
+/// Where frames wait until they are written together.
+#[derive(Debug)]
+pub struct Outbox {
+    bytes: Box<[u8]>,
+    end: usize,
+}
+
+impl Default for Outbox {
+    /// Room for a few of the longest frames.
+    fn default() -> Self {
+        Self { bytes: vec![0; 4 * (HEADER_LEN + MAX_FRAME)].into_boxed_slice(), end: 0 }
+    }
+}
+
+impl Outbox {
+    /// Where the next frame goes, if the longest one would still fit.
+    pub fn room(&mut self) -> Option<&mut [u8]> {
+        self.bytes.get_mut(self.end + HEADER_LEN..)?.get_mut(..MAX_FRAME)
+    }
+
+    /// The frame that was put into the room, of `len` bytes.
+    pub fn frame(&self, len: usize) -> &[u8] {
+        self.bytes.get(self.end + HEADER_LEN..).and_then(|rest| rest.get(..len)).unwrap_or_default()
+    }
+
+    /// Keeps that frame. One that no stream can carry is not kept.
+    pub fn keep(&mut self, len: usize) {
+        let Some(header) = header(len) else { return };
+        if let Some(place) = self.bytes.get_mut(self.end..self.end + HEADER_LEN) {
+            place.copy_from_slice(&header);
+            self.end += HEADER_LEN + len;
+        }
+    }
+
+    /// Everything that was kept, as it goes on the stream. The box is empty then.
+    pub fn take(&mut self) -> &[u8] {
+        let end = core::mem::take(&mut self.end);
+        &self.bytes[..end]
+    }
+}
+
 /// Where a stream's bytes wait until they are whole frames.
 #[derive(Debug)]
 pub struct Inbox {

@@ -1,6 +1,6 @@
 //! Framing: any split of the stream gives the same frames.
 
-use bottle_core::wire::{self, BadLength, Inbox, MAX_FRAME};
+use bottle_core::wire::{self, BadLength, Inbox, MAX_FRAME, Outbox};
 use proptest::prelude::*;
 
 fn decode(stream: &[u8], cuts: &[usize]) -> Result<Vec<Vec<u8>>, BadLength> {
@@ -87,4 +87,28 @@ fn only_frames_that_can_be_are_announced() {
     assert_eq!(wire::header(0), None);
     assert_eq!(wire::header(MAX_FRAME + 1), None);
     assert_eq!(wire::header(MAX_FRAME), Some([0, 0, 0xfd, 0xf6]));
+}
+
+/// What an outbox gives is what an inbox takes, whatever is put in and however often it is emptied.
+#[test]
+fn an_outbox_gives_frames_as_a_stream() {
+    let (mut outbox, mut stream, mut sent) = (Outbox::default(), Vec::new(), Vec::new());
+    for round in 0..40_usize {
+        let len = [0, 1, 60, 1_514, MAX_FRAME - 1, MAX_FRAME][round % 6];
+        let Some(room) = outbox.room() else {
+            stream.extend(outbox.take());
+            continue;
+        };
+        assert_eq!(room.len(), MAX_FRAME);
+        room[..len].fill(u8::try_from(round).unwrap());
+        assert!(outbox.frame(len).iter().all(|&byte| usize::from(byte) == round));
+        outbox.keep(len);
+        if len > 0 {
+            sent.push(vec![u8::try_from(round).unwrap(); len]);
+        }
+    }
+    stream.extend(outbox.take());
+    assert!(outbox.take().is_empty(), "what was taken is gone");
+    assert_eq!(receive(&stream, usize::MAX).unwrap(), sent);
+    assert!(sent.len() > 20);
 }

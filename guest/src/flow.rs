@@ -32,6 +32,11 @@ pub enum Direction {
     From,
 }
 
+impl Direction {
+    /// Both ways.
+    pub const BOTH: [Self; 2] = [Self::To, Self::From];
+}
+
 impl fmt::Display for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -60,6 +65,13 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     let took = run(address.parse()?, direction.parse()?, mib.parse()?)?;
     println!("{:.6}", took.as_secs_f64());
     Ok(ExitCode::SUCCESS)
+}
+
+/// MB/s of so many MiB, by what the client printed.
+pub fn rate(mib: u64, printed: &[u8]) -> Option<f64> {
+    let seconds: f64 = std::str::from_utf8(printed).ok()?.trim().parse().ok()?;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    Some((mib * MIB) as f64 / 1e6 / seconds)
 }
 
 /// Sends or receives, as the client.

@@ -12,6 +12,7 @@ pub mod ground;
 pub mod life;
 pub mod outer;
 pub mod page;
+pub mod parts;
 pub mod place;
 pub mod soak;
 pub mod stand_in;

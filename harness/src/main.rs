@@ -33,6 +33,9 @@ enum Job {
     Compare(compare::Options),
     /// Keep bottles busy for long, and look for leaks and stalls
     Soak(soak::Options),
+    /// Measure real guests, where they boot
+    #[command(hide = true)]
+    CompareReal(compare::Real),
     /// A guest's end of stock gvproxy, for `compare`
     #[command(hide = true)]
     Forward {
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
             Job::Conformance(options) => conformance::main(&place, &options),
             Job::Compare(options) => compare::main(&place, &options),
             Job::Soak(options) => soak::main(&place, &options),
+            Job::CompareReal(options) => compare::real(&place, &options),
             Job::Forward { socket, mtu } => compare::forward(&socket, mtu),
             Job::PingPong { address, count } => compare::ping_pong(address, count),
             Job::Judge(job) => conformance::judge(&place, &job),

@@ -9,9 +9,9 @@ use super::stack::End;
 use crate::step::{self, Step};
 use anyhow::Result;
 use bottle_core::guard::{Guard, Reply, Verdict};
-use bottle_core::wire::{self, Inbox};
+use bottle_core::wire::{self, Inbox, Outbox};
 use rustix::fs::Uid;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -185,35 +185,37 @@ impl Link {
         }
     }
 
+    /// What comes together is written together: each write wakes the guest's helper.
     fn pump_to_guest(&self, stack: &End) -> io::Result<()> {
-        let mut buffer = vec![0; wire::MAX_FRAME + 1];
-        while let Some(len) = stack.receive(&mut buffer)? {
-            let frame = &buffer[..len];
-            if let Err(refusal) = self.guard.to_guest(frame) {
-                self.counters.dropped(refusal);
-                continue;
+        let mut outbox = Outbox::default();
+        loop {
+            stack.wait()?;
+            while let Some(room) = outbox.room() {
+                let len = match stack.receive(room) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    received => received?,
+                };
+                if len == 0 {
+                    return Ok(());
+                }
+                match self.guard.to_guest(outbox.frame(len)) {
+                    Ok(()) => {
+                        self.counters.to_guest(len);
+                        outbox.keep(len);
+                    }
+                    Err(refusal) => self.counters.dropped(refusal),
+                }
             }
+            let frames = outbox.take();
             let guest = lock(&self.guest).clone();
-            let Some(guest) = guest else { continue };
-            self.counters.to_guest(len);
-            if self.write(&guest, frame).is_err() {
+            let Some(guest) = guest.filter(|_| !frames.is_empty()) else { continue };
+            // A frame's bytes never mix with another's: both threads write under this lock.
+            let written = {
+                let _one_at_a_time = lock(&self.writing);
+                (&*guest).write_all(frames)
+            };
+            if written.is_err() {
                 let _ = guest.shutdown(Shutdown::Both);
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes one frame whole. A frame's bytes never mix with another's: both threads write here.
-    fn write(&self, stream: &Arc<UnixStream>, frame: &[u8]) -> io::Result<()> {
-        let Some(header) = wire::header(frame.len()) else { return Ok(()) };
-        let _one_at_a_time = lock(&self.writing);
-        let mut stream = &**stream;
-        let written = stream.write_vectored(&[IoSlice::new(&header), IoSlice::new(frame)])?;
-        match written.checked_sub(header.len()) {
-            Some(done) => stream.write_all(&frame[done..]),
-            None => {
-                stream.write_all(&header[written..])?;
-                stream.write_all(frame)
             }
         }
     }

@@ -10,7 +10,9 @@ pub enum Need {
     /// The network stack, where it is a program.
     Gvproxy,
     /// The device that taps are made with.
-    Tun,
+    TunModule,
+    /// To be let at it.
+    TunAccess,
     /// Another system.
     Linux,
     /// The jail's maker.
@@ -91,7 +93,8 @@ impl System {
             (Need::Gvproxy, Self::Arch) => "sudo pacman -S gvisor-tap-vsock",
             (Need::Gvproxy, Self::MacOs) => "brew install podman",
             (Need::Gvproxy, Self::Other) => "install gvproxy 0.8.1 or later; podman's packages carry it",
-            (Need::Tun, _) => "sudo modprobe tun, or leave `stack = \"kernel\"` out of bottle.toml",
+            (Need::TunModule, _) => "sudo modprobe tun",
+            (Need::TunAccess, _) => "sudo chmod 666 /dev/net/tun, as most systems have it",
             (Need::Linux, _) => "leave `stack = \"kernel\"` out of bottle.toml",
             (Need::Bubblewrap, Self::Debian | Self::Ubuntu) => "sudo apt-get install bubblewrap",
             (Need::Bubblewrap, Self::Fedora) => "sudo dnf install bubblewrap",

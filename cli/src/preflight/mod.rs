@@ -199,7 +199,11 @@ fn find_tun() -> Result<PathBuf, Missing> {
     }
     match fs::OpenOptions::new().read(true).write(true).open(TUN) {
         Ok(_) => Ok(TUN.into()),
-        Err(error) => Err(Missing::new(Need::Tun, format!("{TUN} cannot be opened: {error}"))),
+        Err(error) => {
+            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let need = if denied { Need::TunAccess } else { Need::TunModule };
+            Err(Missing::new(need, format!("{TUN} cannot be opened: {error}")))
+        }
     }
 }
 

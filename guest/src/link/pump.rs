@@ -1,7 +1,7 @@
 //! Frames between the tap and the keeper: one thread each way.
 
 use super::tap::Tap;
-use bottle_core::wire::{self, Inbox};
+use bottle_core::wire::{Inbox, Outbox};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
@@ -21,21 +21,21 @@ pub fn run(tap: &Arc<Tap>, stream: &UnixStream) {
     });
 }
 
+/// What the kernel sends together is written together. The tap is asked first, and waited for only
+/// where there is nothing: while frames come, one system call less for each.
 fn to_keeper(tap: &Tap, mut stream: &UnixStream) -> io::Result<()> {
-    let mut buffer = vec![0; wire::HEADER_LEN + wire::MAX_FRAME];
+    let mut outbox = Outbox::default();
     loop {
-        // Asked first, and waited for only where there is nothing: while frames come, one system
-        // call less for each.
-        let len = match tap.receive(&mut buffer[wire::HEADER_LEN..]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wait(tap, stream)?;
-                continue;
+        while let Some(room) = outbox.room() {
+            match tap.receive(room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                received => outbox.keep(received?),
             }
-            received => received?,
-        };
-        let Some(header) = wire::header(len) else { continue };
-        buffer[..wire::HEADER_LEN].copy_from_slice(&header);
-        stream.write_all(&buffer[..wire::HEADER_LEN + len])?;
+        }
+        match outbox.take() {
+            [] => wait(tap, stream)?,
+            frames => stream.write_all(frames)?,
+        }
     }
 }
 

@@ -61,11 +61,9 @@ impl Tap {
         Ok(Self { fd, checksums })
     }
 
-    /// One that [`Tap::create`] made in another process, with checksums left out. From here on its
-    /// reader waits for a frame.
-    pub fn taken_over(fd: OwnedFd) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&fd, false)?;
-        Ok(Self { fd, checksums: Checksums::LeftOut })
+    /// One that [`Tap::create`] made in another process, with checksums left out.
+    pub fn taken_over(fd: OwnedFd) -> Self {
+        Self { fd, checksums: Checksums::LeftOut }
     }
 
     /// Takes a frame that the kernel sends, if there is one now.

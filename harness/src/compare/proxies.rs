@@ -2,8 +2,8 @@
 //!
 //! Each proxy is asked on loopback by the same client: bottle's inside its jail, where its door is.
 
-use super::network::{free_port, wait_for};
 use super::report::{Better, Figures, Report};
+use super::ways::{free_port, wait_for};
 use crate::place::Place;
 use crate::stand_in::Room;
 use anyhow::{Context, Result, bail};

@@ -148,7 +148,7 @@ impl Row {
             self.ratio.map_or_else(String::new, |ratio| format!("  bottle is {ratio:.2} times as good"));
         let goal = self.goal.map_or_else(String::new, |goal| format!(" (goal {goal:.2})"));
         format!(
-            "{:<34} {:<18} {:>9.1} {:>9.1} {:>9.1} {:<7}{ratio}{goal}",
+            "{:<44} {:<18} {:>9.1} {:>9.1} {:>9.1} {:<7}{ratio}{goal}",
             self.what, self.system, self.min, self.median, self.max, self.unit
         )
     }

@@ -3,6 +3,7 @@
 use super::world::World;
 use super::{built, kept, stock};
 use crate::ground::{Ground, Guest};
+use crate::parts::{Behind, Parts};
 use anyhow::Result;
 use bottle::verify::scope::Scope;
 use bottle::verify::talk::Talk;
@@ -44,24 +45,6 @@ pub enum Subject {
     LocalhostOnly,
     /// smolvm, private addresses blocked: a control.
     BlockPrivate,
-}
-
-/// What a network is built of.
-#[derive(Clone, Copy, Debug)]
-pub struct Parts {
-    pub guard: bool,
-    pub behind: Behind,
-}
-
-/// What is behind the guard, or where a guard would be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Behind {
-    /// gvproxy on the host.
-    Gvproxy,
-    /// gvproxy in its jail.
-    JailedGvproxy,
-    /// The kernel in its namespace.
-    Kernel,
 }
 
 /// What a guest said, and what it was asked about.

@@ -97,3 +97,36 @@ fn descendants(ancestor: u32) -> Vec<u32> {
     }
     found.split_off(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_grows_is_said() {
+        let before = Holds {
+            keeper: 1,
+            memory: 10.0,
+            below: 30.0,
+            descriptors: 20,
+            threads: 6,
+            processes: 3,
+            restarts: 0,
+        };
+        assert_eq!(before.grown_to(&before, 4.0), Vec::<String>::new());
+        let slack = Holds { memory: 13.9, below: 93.0, threads: 7, ..before.clone() };
+        assert_eq!(before.grown_to(&slack, 4.0), Vec::<String>::new());
+        for (after, what) in [
+            (Holds { memory: 14.1, ..before.clone() }, "the keeper's memory"),
+            (Holds { below: 95.0, ..before.clone() }, "memory below it"),
+            (Holds { descriptors: 21, ..before.clone() }, "descriptors"),
+            (Holds { threads: 8, ..before.clone() }, "threads"),
+            (Holds { processes: 4, ..before.clone() }, "processes"),
+            (Holds { restarts: 1, ..before.clone() }, "restarts"),
+            (Holds { keeper: 2, ..before.clone() }, "another keeper"),
+        ] {
+            let grown = before.grown_to(&after, 4.0);
+            assert!(grown.len() == 1 && grown[0].contains(what), "{what}: {grown:?}");
+        }
+    }
+}

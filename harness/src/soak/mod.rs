@@ -7,12 +7,11 @@
 mod holds;
 mod traffic;
 
-use crate::ground::{Ground, Guest, Up};
+use crate::ground::{Ground, Guest, STACKS, Up};
 use crate::outer;
 use crate::page::Page;
 use crate::place::Place;
 use anyhow::{Context, Result};
-use bottle_guest::flow::Direction;
 use holds::Holds;
 use serde::Serialize;
 use std::ffi::OsString;
@@ -37,8 +36,6 @@ pub struct Options {
     mib: u64,
 }
 
-/// The network stacks, each with a bottle of its own.
-const STACKS: [&str; 2] = ["gvproxy", "kernel"];
 /// What connections that have ended, and their timers, may take to be gone.
 const SETTLE: Duration = Duration::from_secs(10);
 /// So much more memory may be resident than after the first minute, in MiB: an allocator's slack.
@@ -103,7 +100,7 @@ fn soak(ground: &Ground, stack: &'static str, work: impl Fn(&Traffic) -> Result<
          allow = [\"page.test:{0}\"]\nhosts = {{ \"page.test\" = \"127.0.0.1\" }}\n",
         page.port()
     );
-    let up = Up::new(ground, &format!("soak-{stack}"), &config)?;
+    let up = started(ground, &format!("soak-{stack}"), &config)?;
     let traffic = Traffic::new(&up, page.port())?;
     let since = Instant::now();
     // Once everything was used: what is made once and kept is no leak.
@@ -118,6 +115,21 @@ fn soak(ground: &Ground, stack: &'static str, work: impl Fn(&Traffic) -> Result<
     Ok(Soaked { stack, minutes: since.elapsed().as_secs_f64() / 60.0, did, before, after, faults })
 }
 
+/// A bottle that is up. A guest under emulation now and then does not start, which shows nothing.
+fn started<'g>(ground: &'g Ground, slug: &str, config: &str) -> Result<Up<'g>> {
+    const TRIES: u32 = 4;
+    let mut tries = 1;
+    loop {
+        match Up::new(ground, slug, config) {
+            Err(error) if ground.is_real() && tries < TRIES => {
+                eprintln!("{slug} did not start (attempt {tries} of {TRIES}): {error:#}");
+                tries += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
 fn print(soaked: &Soaked) {
     let Soaked { stack, minutes, did, before, after, faults } = soaked;
     println!("stack = {stack}, {minutes:.1} minutes: {did}");
@@ -129,6 +141,3 @@ fn print(soaked: &Soaked) {
         println!("  no leak, no stall");
     }
 }
-
-/// Which way a flow goes, in turn.
-const DIRECTIONS: [Direction; 2] = [Direction::To, Direction::From];

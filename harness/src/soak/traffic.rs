@@ -1,7 +1,6 @@
 //! What guests do: flows in both directions, pages, refusals. Each byte and each answer is looked
 //! at, and nothing may take longer than a stall does.
 
-use super::DIRECTIONS;
 use crate::ground::Up;
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::sidecar::Sidecar;
@@ -78,7 +77,7 @@ impl<'u> Traffic<'u> {
 
     /// Everything once.
     pub fn warm_up(&self) -> Result<()> {
-        for direction in DIRECTIONS {
+        for direction in Direction::BOTH {
             self.flow(direction, 16, STALL)?;
         }
         self.page()?;
@@ -89,7 +88,7 @@ impl<'u> Traffic<'u> {
     pub fn bulk(&self, mib: u64) -> Result<Tally> {
         let mut tally = Tally { flows: 2, ..Tally::default() };
         let mut seconds = [0.0; 2];
-        for (direction, took) in DIRECTIONS.into_iter().zip(&mut seconds) {
+        for (direction, took) in Direction::BOTH.into_iter().zip(&mut seconds) {
             *took =
                 self.flow(direction, mib, LONG).with_context(|| format!("{mib} MiB {direction} a door"))?;
         }
@@ -120,7 +119,7 @@ impl<'u> Traffic<'u> {
 
     fn flows(&self, which: usize, end: Instant) -> Tally {
         let mut sizes = [1_u64, 64, 8, 1, 200, 32].into_iter().cycle();
-        let mut directions = DIRECTIONS.into_iter().cycle().skip(which);
+        let mut directions = Direction::BOTH.into_iter().cycle().skip(which);
         self.repeat(end, |tally| {
             let (Some(mib), Some(direction)) = (sizes.next(), directions.next()) else { bail!("a cycle") };
             self.flow(direction, mib, STALL)?;
@@ -135,9 +134,11 @@ impl<'u> Traffic<'u> {
 
     fn repeat(&self, end: Instant, mut step: impl FnMut(&mut Tally) -> Result<()>) -> Tally {
         let mut tally = Tally::default();
+        let since = Instant::now();
         while Instant::now() < end && tally.faults.len() < MOST_FAULTS {
             if let Err(error) = step(&mut tally) {
-                tally.faults.push(format!("{error:#}"));
+                let minute = since.elapsed().as_secs() / 60;
+                tally.faults.push(format!("in minute {minute}: {}", format!("{error:#}").trim()));
             }
             thread::sleep(Duration::from_millis(50));
         }

@@ -4,7 +4,7 @@
 use bottle_guest::link::tap::Tap;
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Where the guard's frames go, and where those to the guest come from.
 #[derive(Debug)]
@@ -33,21 +33,35 @@ impl End {
         }
     }
 
-    /// Waits for a frame of the stack's. One that is longer than the buffer is cut off. None: the
-    /// stack is gone.
+    /// Takes a frame of the stack's, if there is one now. One that is longer than the buffer is cut
+    /// off. A length of zero: the stack is gone.
     ///
     /// # Errors
-    /// Where there will be no more.
-    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let len = match self {
+    /// [`io::ErrorKind::WouldBlock`] where there is none now; others where there will be no more.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
             Self::Gvproxy(socket) => {
-                let receive = || rustix::net::recv(socket, &mut *buffer, RecvFlags::empty());
-                rustix::io::retry_on_intr(receive)?.0
+                let receive = || rustix::net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT);
+                Ok(rustix::io::retry_on_intr(receive)?.0)
             }
             #[cfg(all(target_os = "linux", not(bottle_portable)))]
-            Self::Kernel(tap) => tap.receive(buffer)?,
+            Self::Kernel(tap) => tap.receive(buffer),
+        }
+    }
+
+    /// Waits until there is one, or the stack is gone.
+    ///
+    /// # Errors
+    /// Where it cannot be waited for.
+    pub fn wait(&self) -> io::Result<()> {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let fd = match self {
+            Self::Gvproxy(socket) => socket.as_fd(),
+            #[cfg(all(target_os = "linux", not(bottle_portable)))]
+            Self::Kernel(tap) => tap.as_fd(),
         };
-        Ok((len > 0).then_some(len))
+        rustix::io::retry_on_intr(|| poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], None))?;
+        Ok(())
     }
 
     /// Ends it: whoever waits for a frame is told. A tap has nobody to be told by, and stays.

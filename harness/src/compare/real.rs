@@ -1,0 +1,190 @@
+//! A real guest: bottle beside what smolvm has itself. Without KVM this runs in the outer machine,
+//! where both are emulated alike.
+
+use super::report::{Better, Figures, Report};
+use crate::ground::{Ground, Guest, STACKS};
+use crate::outer;
+use crate::place::Place;
+use anyhow::{Context, Result, ensure};
+use bottle_core::sidecar::Sidecar;
+use bottle_core::smolfile::HELPER;
+use bottle_guest::flow::{self, Direction};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// MiB of a flow, with KVM and without.
+const MIB: [u64; 2] = [1024, 32];
+/// Several times what all of it takes.
+const LIMIT: Duration = Duration::from_secs(1200);
+/// A guest under emulation now and then does not start.
+const TRIES: u32 = 4;
+/// smolvm's gateway, where its virtio-net has this host's loopback.
+const SMOLVM_GATEWAY: &str = "100.96.0.1";
+
+/// How much, and where the figures go.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Real {
+    /// Alternating runs of each measurement
+    #[arg(long)]
+    rounds: usize,
+    /// The file that takes the figures
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// What was measured, in the order of the rounds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Measured {
+    /// Seconds of `run -- true`: bottle's, and smolvm's.
+    run: [Vec<f64>; 2],
+    /// MB/s to a port of the host and from it: bottle's with each stack, and smolvm's virtio-net.
+    flows: [[Vec<f64>; 3]; 2],
+}
+
+pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> {
+    let words = |out: &Path| -> Result<Vec<OsString>> {
+        let rounds = rounds.to_string();
+        let words = ["compare-real", "--rounds", &rounds, "--out"].map(OsString::from);
+        Ok([place.program("bottle-harness")?.into()].into_iter().chain(words).chain([out.into()]).collect())
+    };
+    let measured = if outer::has_kvm() {
+        let out = tempfile::NamedTempFile::new()?;
+        let words = words(out.path())?;
+        let status = Command::new(&words[0]).args(&words[1..]).status()?;
+        status.success().then(|| fs::read(out.path())).transpose()?
+    } else if place.tools().join("outer/initrd.gz").exists() {
+        outer::run_for_result(place, &words(outer::RESULT.as_ref())?, LIMIT)?
+    } else {
+        report.skip("a real guest", "there is neither KVM nor an outer machine: `make setup` builds one");
+        return Ok(());
+    };
+    let Some(measured) = measured.filter(|text| !text.is_empty()) else {
+        report.skip("a real guest", "it froze or died");
+        return Ok(());
+    };
+    let Measured { run: [own, smolvm], flows } = serde_json::from_slice(&measured)?;
+    let figures = [
+        Figures { system: "bottle", values: own, goal: None },
+        Figures { system: "smolvm", values: smolvm, goal: Some(1.0 / 1.15) },
+    ];
+    report.add("run -- true, real guest", "s", Better::Lower, &figures);
+    for (direction, [gvproxy, kernel, virtio]) in Direction::BOTH.into_iter().zip(flows) {
+        for (stack, values) in STACKS.into_iter().zip([gvproxy, kernel]) {
+            let figures = [
+                Figures { system: "bottle", values, goal: None },
+                Figures { system: "smolvm virtio-net", values: virtio.clone(), goal: Some(1.2) },
+            ];
+            let what = format!("{direction} a door, real guest, {stack}");
+            report.add(&what, "MB/s", Better::Higher, &figures);
+        }
+    }
+    Ok(())
+}
+
+/// `bottle-harness compare-real`: measures where real guests boot.
+///
+/// # Errors
+/// Where a guest does not start in four tries.
+pub fn real(place: &Place, options: &Real) -> Result<ExitCode> {
+    let bench = Bench::new(place)?;
+    let mut measured = Measured::default();
+    for _ in 0..options.rounds {
+        measured.run[0].push(timed(|| bench.bottle(STACKS[0], &["true"]))?.1);
+        measured.run[1].push(timed(|| bench.smolvm(&[], &["true"]))?.1);
+        for (at, stack) in STACKS.into_iter().enumerate() {
+            bench.flows(&mut measured, at, |words| bench.bottle(stack, words), &bench.door(stack)?)?;
+        }
+        let gateway = format!("{SMOLVM_GATEWAY}:{}", bench.port);
+        let net = ["--net", "--net-backend", "virtio-net"];
+        bench.flows(&mut measured, STACKS.len(), |words| bench.smolvm(&net, words), &gateway)?;
+    }
+    fs::write(&options.out, serde_json::to_vec(&measured)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Bench<'p> {
+    ground: Ground<'p>,
+    /// The flows' server, on this host's loopback.
+    port: u16,
+    mib: u64,
+}
+
+impl<'p> Bench<'p> {
+    fn new(place: &'p Place) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        flow::serve(listener);
+        let mib = MIB[usize::from(std::env::var_os("BOTTLE_OUTER").is_some())];
+        let bench = Self { ground: Ground::new(place, Guest::Real)?, port, mib };
+        for stack in STACKS {
+            let config =
+                format!("[network]\nstack = \"{stack}\"\n[supervise]\naddress = \"127.0.0.1:{port}\"\n");
+            bench.ground.project(stack, &config)?;
+        }
+        Ok(bench)
+    }
+
+    /// A fresh bottle with this stack, and a command in it.
+    fn bottle(&self, stack: &str, words: &[&str]) -> Result<Command> {
+        let project = self.ground.path().join("project").join(stack);
+        self.ground.bottle(&project, &[&["run", "--"], words].concat())
+    }
+
+    /// A fresh machine of smolvm's, as large as a bottle's.
+    fn smolvm(&self, network: &[&str], words: &[&str]) -> Result<Command> {
+        let mut command = self.ground.smolvm()?;
+        command.args(["machine", "run", "--cpus", "2", "--mem", "512"]).args(network);
+        let inside = Path::new(HELPER).parent().context("the helper's folder")?;
+        command.arg("--volume").arg(format!("{}:{}:ro", self.ground.helper()?.display(), inside.display()));
+        command.arg("--").args(words);
+        Ok(command)
+    }
+
+    fn door(&self, stack: &str) -> Result<String> {
+        let plan = self.ground.plan(&self.ground.path().join("project").join(stack))?;
+        let port = plan.doors.port(Sidecar::Supervise).context("a door")?;
+        Ok(format!("{}:{port}", plan.subnet.proxy()))
+    }
+
+    /// A flow in each direction, in one guest.
+    fn flows(
+        &self,
+        measured: &mut Measured,
+        at: usize,
+        run: impl Fn(&[&str]) -> Result<Command>,
+        address: &str,
+    ) -> Result<()> {
+        let flow = |direction| format!("{HELPER} flow {address} {direction} {}", self.mib);
+        let both = format!("{} && {}", flow(Direction::BOTH[0]), flow(Direction::BOTH[1]));
+        let (said, _) = timed(|| run(&["sh", "-c", &both]))?;
+        let lines: Vec<&str> = said.lines().collect();
+        ensure!(lines.len() == Direction::BOTH.len(), "flows: {said}");
+        for (flows, line) in measured.flows.iter_mut().zip(lines) {
+            flows[at].push(flow::rate(self.mib, line.as_bytes()).context("a flow's seconds")?);
+        }
+        Ok(())
+    }
+}
+
+/// What a command that ends well prints, and the seconds that it took.
+fn timed(make: impl Fn() -> Result<Command>) -> Result<(String, f64)> {
+    let mut tries = 1;
+    loop {
+        let mut command = make()?;
+        let since = Instant::now();
+        let output = command.stdin(Stdio::null()).output()?;
+        let took = since.elapsed().as_secs_f64();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            return Ok((said, took));
+        }
+        eprintln!("a guest did not start or died after {took:.0} s: once more");
+        ensure!(tries < TRIES, "{command:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        tries += 1;
+    }
+}

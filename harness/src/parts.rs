@@ -1,0 +1,200 @@
+//! Networks built of bottle's parts, with walls taken away: not something that the command can be
+//! asked for. The conformance check judges them, and `compare` measures what a wall costs.
+
+use crate::ground::Ground;
+use anyhow::{Context, Result};
+use bottle::config::StackChoice;
+use bottle::keeper::audit::{Audit, Need};
+use bottle::keeper::counters::Counters;
+use bottle::keeper::link::Link;
+use bottle::keeper::stack::{Bare, End, Jail, Running, Wall, start};
+use bottle::preflight::{Network, Speaker};
+use bottle::state::{Folder, Home};
+use bottle_core::egress::Rules;
+use bottle_core::gvproxy::Config;
+use bottle_core::plan::{Doors, Guest, Plan};
+use bottle_core::sidecar::Sidecar;
+use bottle_core::smolfile::{GUEST_SOCKET, HELPER, Smolfile};
+use bottle_core::wire::{self, Inbox, Outbox};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// What a network is built of.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    /// Whether each frame crosses the guard; else it is handed on as it comes.
+    pub guard: bool,
+    /// What is behind it.
+    pub behind: Behind,
+}
+
+/// What is behind the guard, or where a guard would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// gvproxy on the host.
+    Gvproxy,
+    /// gvproxy in its jail.
+    JailedGvproxy,
+    /// The kernel in its namespace.
+    Kernel,
+}
+
+/// A network of bottle's parts. It ends with the value.
+pub struct Built {
+    _stack: Running,
+    doors: Vec<TcpListener>,
+    folder: Folder,
+    plan: Plan,
+}
+
+impl Drop for Built {
+    fn drop(&mut self) {
+        for door in &self.doors {
+            // Its thread, asleep in accept, is told.
+            let _ = rustix::net::shutdown(door, rustix::net::Shutdown::Both);
+        }
+    }
+}
+
+impl Built {
+    /// Builds one in a place, with something behind its one door.
+    pub fn new(parts: Parts, ground: &Ground, serve: impl Fn(TcpListener)) -> Result<Self> {
+        let folder =
+            Home::at(ground.path().join("built"), ground.path().join("run")).bottle(&"built".parse()?);
+        folder.create()?;
+        let network = Network::find(match parts.behind {
+            Behind::Kernel => StackChoice::Kernel,
+            Behind::Gvproxy | Behind::JailedGvproxy => StackChoice::Gvproxy,
+        })?;
+        let plan = plan(&network)?;
+        let link = if parts.behind == Behind::Gvproxy { Bare::link(&folder) } else { Jail::link(&folder) };
+        let link = link.to_str().context("a path that is UTF-8")?;
+        fs::write(folder.gvproxy(), Config::for_plan(&plan, link).render()?)?;
+        let guest = UnixListener::bind(folder.guest_socket())?;
+        let log = File::create(folder.keeper_log())?;
+        let mut stack = match (parts.behind, &network.speaker) {
+            (Behind::Gvproxy, Speaker::Gvproxy(found)) => Bare::start(found, &network, &folder, &plan, &log)?,
+            _ => start(&network, &folder, &plan, &log)?,
+        };
+        let doors: Vec<TcpListener> = std::mem::take(&mut stack.doors);
+        for door in &doors {
+            serve(door.try_clone()?);
+        }
+        let link = Arc::clone(&stack.link);
+        // smolvm's machine runs as a user of its own, and has to reach the socket.
+        fs::set_permissions(folder.guest_socket(), PermissionsExt::from_mode(0o666))?;
+        if parts.guard {
+            guarded(guest, link, &plan, &folder.audit())?;
+        } else {
+            unguarded(guest, link);
+        }
+        fs::copy(&network.helper, folder.helper_dir().join("bottle-guest"))?;
+        let helper_dir = folder.helper_dir().to_str().context("a path that is UTF-8")?.parse()?;
+        fs::write(folder.smolfile(), Smolfile::for_plan(&plan, &helper_dir).render()?)?;
+        Ok(Self { _stack: stack, doors, folder, plan })
+    }
+
+    /// What it is configured with.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Its files.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The helper, with these words, in a fresh guest of it.
+    pub fn guest(&self, ground: &Ground, words: &[&str]) -> Result<Command> {
+        let mut guest = ground.smolvm()?;
+        guest.args(["machine", "run", "--smolfile"]).arg(self.folder.smolfile());
+        guest.arg("--mount-socket").arg(format!("{}:{GUEST_SOCKET}", self.folder.guest_socket().display()));
+        let subnet = self.plan.subnet.octet().to_string();
+        guest.args(["-i", "--", HELPER, "link", "--subnet", &subnet, "--", HELPER]).args(words);
+        Ok(guest)
+    }
+}
+
+fn plan(network: &Network) -> Result<Plan> {
+    let doors = Doors::try_from(BTreeMap::from([(Sidecar::Pipelock, 20_000)]))?;
+    let guest = Guest {
+        image: None,
+        cpus: 1,
+        memory_mib: 512,
+        workdir: None,
+        volumes: Vec::new(),
+        env: BTreeMap::new(),
+    };
+    Ok(Plan::new("built".parse()?, network.stack(), doors, guest, Rules::default())?)
+}
+
+/// The product's own link: each frame crosses the guard.
+fn guarded(guest: UnixListener, stack: Arc<End>, plan: &Plan, audit: &Path) -> Result<()> {
+    let link = Link::new(
+        plan.guard(),
+        Arc::new(Counters::default()),
+        Audit::open(audit, Need::BestEffort)?,
+        Box::new(|_| Ok(())),
+    );
+    link.attach(stack)?;
+    link.listen(guest)
+}
+
+/// No guard at all: each frame is handed on as it comes.
+fn unguarded(listener: UnixListener, stack: Arc<End>) {
+    let current: Arc<Mutex<Option<UnixStream>>> = Arc::default();
+    let (inwards, out) = (Arc::clone(&current), Arc::clone(&stack));
+    thread::spawn(move || {
+        let mut outbox = Outbox::default();
+        while stack.wait().is_ok() {
+            while let Some(room) = outbox.room() {
+                match stack.receive(room) {
+                    Ok(0) => return,
+                    Ok(len) => outbox.keep(len),
+                    Err(_) => break,
+                }
+            }
+            let guest = inwards.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(mut guest) = guest.as_ref() {
+                let _ = guest.write_all(outbox.take());
+            }
+        }
+    });
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, wire::IN_FLIGHT);
+            let _ = stream.write_all(&wire::HELLO);
+            let (Ok(reader), out) = (stream.try_clone(), Arc::clone(&out)) else { continue };
+            if let Some(old) = current.lock().unwrap_or_else(PoisonError::into_inner).replace(stream) {
+                let _ = old.shutdown(Shutdown::Both);
+            }
+            thread::spawn(move || pump_out(reader, &out));
+        }
+    });
+}
+
+fn pump_out(mut guest: UnixStream, stack: &End) {
+    let mut inbox = Inbox::default();
+    while let Ok(read) = guest.read(inbox.room())
+        && read > 0
+    {
+        inbox.arrived(read);
+        loop {
+            match inbox.frame() {
+                Ok(Some(frame)) => {
+                    let _ = stack.send(frame);
+                }
+                Ok(None) => break,
+                Err(_) => return drop(guest.shutdown(Shutdown::Both)),
+            }
+        }
+    }
+}
