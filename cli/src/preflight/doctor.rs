@@ -2,7 +2,8 @@
 
 use super::mend::{Need, System};
 use super::{
-    Missing, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path, version_line,
+    Missing, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
+    may_make_namespaces, version_line,
 };
 use crate::keeper::stack::{Here, Wall};
 use bottle_core::gvproxy::Dialect;
@@ -141,6 +142,7 @@ fn gvproxy() -> Result<Good, Missing> {
 
 fn bwrap() -> Result<Good, Missing> {
     let path = find_bwrap()?;
+    may_make_namespaces(&path)?;
     let version = number(version_line(&path, "--version", None));
     Ok(Good { version, place: Some(path), detail: "makes the jail, and may make namespaces here".to_owned() })
 }

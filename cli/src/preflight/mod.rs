@@ -74,6 +74,9 @@ impl Tools {
     /// [`Kind::Unavailable`] with the first thing that will not do.
     pub fn find(choice: StackChoice) -> Outcome<Self> {
         let tools = Self { smolvm: find_smolvm()?, network: Network::find(choice)? };
+        if Here::JAILED {
+            may_make_namespaces(&tools.network.bwrap)?;
+        }
         if tools.smolvm.stand_in {
             eprintln!("bottle: warning: this smolvm is a stand-in without a virtual machine, for tests only");
         } else {
@@ -84,7 +87,8 @@ impl Tools {
 }
 
 impl Network {
-    /// Finds what a keeper needs.
+    /// Finds what a keeper needs. Whether namespaces may be made here is [`Tools::find`]'s to try: a
+    /// keeper finds out.
     ///
     /// # Errors
     /// [`Kind::Unavailable`] with the first thing that will not do.
@@ -208,19 +212,22 @@ fn find_tun() -> Result<PathBuf, Missing> {
 }
 
 fn find_bwrap() -> Result<PathBuf, Missing> {
-    let path = in_path("bwrap").ok_or_else(|| Missing::new(Need::Bubblewrap, "bwrap is not on PATH"))?;
-    let tried = Command::new(&path)
+    in_path("bwrap").ok_or_else(|| Missing::new(Need::Bubblewrap, "bwrap is not on PATH"))
+}
+
+fn may_make_namespaces(bwrap: &Path) -> Result<(), Missing> {
+    let tried = Command::new(bwrap)
         .args(["--unshare-all", "--cap-drop", "ALL", "--ro-bind", "/", "/", "true"])
         .stdin(Stdio::null())
         .output();
     match tried {
-        Ok(output) if output.status.success() => Ok(path),
+        Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(Missing::new(
             Need::Namespaces,
             format!("bwrap may not make namespaces here: {}", String::from_utf8_lossy(&output.stderr).trim()),
         )),
         Err(error) => {
-            Err(Missing::new(Need::Bubblewrap, format!("{} does not run: {error}", path.display())))
+            Err(Missing::new(Need::Bubblewrap, format!("{} does not run: {error}", bwrap.display())))
         }
     }
 }

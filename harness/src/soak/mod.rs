@@ -68,7 +68,9 @@ pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
     if options.guest == Guest::Real {
         // One machine at a time: under emulation two seldom live.
         for stack in STACKS {
-            soaked.push(soak(&ground, stack, |traffic| traffic.bulk(options.mib))?);
+            let one = soak(&ground, stack, |traffic| traffic.bulk(options.mib))?;
+            print(&one);
+            soaked.push(one);
         }
     } else {
         let time = Duration::from_secs_f64(options.minutes * 60.0);
@@ -84,8 +86,8 @@ pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
         let folder = place.root().join("target/soak");
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("soak.json"), serde_json::to_string_pretty(&soaked)?)?;
+        soaked.iter().for_each(print);
     }
-    soaked.iter().for_each(print);
     let well = soaked.iter().all(|soaked| soaked.faults.is_empty());
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
