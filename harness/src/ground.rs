@@ -7,6 +7,7 @@ use bottle::keeper::control::Status;
 use bottle::verify::questions::Questions;
 use bottle::verify::talk::Talk;
 use bottle_core::plan::Plan;
+use bottle_core::smolfile::HELPER;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -115,6 +116,16 @@ impl<'p> Ground<'p> {
             Guest::Real => self.place.tool("smolvm")?,
             Guest::Namespace => self.place.program("smolvm-stand-in")?,
         }))
+    }
+
+    /// A fresh machine of smolvm's own with this network, as large as a bottle's here, with the helper
+    /// where a bottle has it. Its command is yet to come.
+    pub fn machine(&self, network: &[&str]) -> Result<Command> {
+        let inside = Path::new(HELPER).parent().context("the helper's folder")?;
+        let mut machine = self.smolvm()?;
+        machine.args(["machine", "run", "--cpus", "2", "--mem", "512"]).args(network);
+        machine.arg("--volume").arg(format!("{}:{}:ro", self.helper()?.display(), inside.display()));
+        Ok(machine)
     }
 
     /// A folder with nothing in it but the helper, which a machine's own user can read.

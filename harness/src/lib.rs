@@ -14,5 +14,6 @@ pub mod outer;
 pub mod page;
 pub mod parts;
 pub mod place;
+pub mod processes;
 pub mod soak;
 pub mod stand_in;

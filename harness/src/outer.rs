@@ -4,6 +4,7 @@
 //! root, and ends with its exit status. `harness/outer/` holds what it boots.
 
 use crate::place::Place;
+use crate::processes::ended_or_killed;
 use anyhow::{Context, Result, bail};
 use bottle::failure::Kind;
 use bottle::preflight::virtualization_flag;
@@ -14,8 +15,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Not `max`: with it KVM now and then resumes a guest with the outer kernel's own address, and it
 /// dies. With this model the same load ran 12 times without a death (QEMU 7.2.22 and 10.0.2).
@@ -109,14 +109,10 @@ fn boot(place: &Place, words: &[OsString], limit: Option<Duration>) -> Result<Op
     die_with_parent(&mut qemu, Signal::KILL);
     let mut child =
         qemu.stdin(Stdio::null()).spawn().context("cannot start qemu-system-x86_64: run `make setup`")?;
-    let end = limit.map(|limit| Instant::now() + limit);
-    while child.try_wait()?.is_none() {
-        if end.is_some_and(|end| Instant::now() > end) {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        thread::sleep(Duration::from_millis(50));
+    match limit {
+        Some(limit) if ended_or_killed(&mut child, limit)?.is_none() => return Ok(None),
+        Some(_) => {}
+        None => _ = child.wait()?,
     }
     let status = fs::read_to_string(job.path().join("status")).unwrap_or_default();
     match status.trim().parse::<u8>() {

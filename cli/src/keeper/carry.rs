@@ -53,7 +53,7 @@ mod spliced {
                 left -= ready(to, Interest::WRITABLE, || step(&out, to, left)).await?;
             }
             carried += came as u64;
-            if came == AT_ONCE && fcntl_setpipe_size(&into, BULK).is_ok() {
+            if at_once == AT_ONCE && came == AT_ONCE && fcntl_setpipe_size(&into, BULK).is_ok() {
                 at_once = BULK;
             }
         }

@@ -189,7 +189,6 @@ impl Link {
     fn pump_to_guest(&self, stack: &End) -> io::Result<()> {
         let mut outbox = Outbox::default();
         loop {
-            stack.wait()?;
             while let Some(room) = outbox.room() {
                 let len = match stack.receive(room) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -206,17 +205,23 @@ impl Link {
                     Err(refusal) => self.counters.dropped(refusal),
                 }
             }
-            let frames = outbox.take();
-            let guest = lock(&self.guest).clone();
-            let Some(guest) = guest.filter(|_| !frames.is_empty()) else { continue };
-            // A frame's bytes never mix with another's: both threads write under this lock.
-            let written = {
-                let _one_at_a_time = lock(&self.writing);
-                (&*guest).write_all(frames)
-            };
-            if written.is_err() {
-                let _ = guest.shutdown(Shutdown::Both);
+            match outbox.take() {
+                [] => stack.wait()?,
+                frames => self.write(frames),
             }
+        }
+    }
+
+    /// Writes whole frames to the guest, if there is one. A frame's bytes never mix with another's:
+    /// both threads write under this lock.
+    fn write(&self, frames: &[u8]) {
+        let Some(guest) = lock(&self.guest).clone() else { return };
+        let written = {
+            let _one_at_a_time = lock(&self.writing);
+            (&*guest).write_all(frames)
+        };
+        if written.is_err() {
+            let _ = guest.shutdown(Shutdown::Both);
         }
     }
 }

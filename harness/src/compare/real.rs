@@ -5,6 +5,7 @@ use super::report::{Better, Figures, Report};
 use crate::ground::{Ground, Guest, STACKS};
 use crate::outer;
 use crate::place::Place;
+use crate::processes::{ended_or_killed, ended_within};
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::HELPER;
@@ -141,12 +142,9 @@ impl<'p> Bench<'p> {
         self.ground.bottle(&project, &[&["run", "--"], words].concat())
     }
 
-    /// A fresh machine of smolvm's, as large as a bottle's.
+    /// A fresh machine of smolvm's, and a command in it.
     fn smolvm(&self, network: &[&str], words: &[&str]) -> Result<Command> {
-        let mut command = self.ground.smolvm()?;
-        command.args(["machine", "run", "--cpus", "2", "--mem", "512"]).args(network);
-        let inside = Path::new(HELPER).parent().context("the helper's folder")?;
-        command.arg("--volume").arg(format!("{}:{}:ro", self.ground.helper()?.display(), inside.display()));
+        let mut command = self.ground.machine(network)?;
         command.arg("--").args(words);
         Ok(command)
     }
@@ -200,19 +198,12 @@ fn within(mut command: Command, limit: Duration) -> Result<(Option<ExitStatus>, 
         let _ = out.read_to_string(&mut said);
         said
     });
-    let (end, mut told) = (Instant::now() + limit, false);
-    let ended = loop {
-        match child.try_wait()? {
-            Some(status) => break (!told).then_some(status),
-            None if Instant::now() > end + GRACE => child.kill()?,
-            None if Instant::now() > end && !told => {
-                told = true;
-                kill_process(Pid::from_child(&child), Signal::TERM)?;
-            }
-            None => thread::sleep(Duration::from_millis(10)),
-        }
-    };
-    // Whoever else holds the pipe has been left behind by one that was killed: not waited for.
-    let said = if told { String::new() } else { reader.join().unwrap_or_default() };
-    Ok((ended, said))
+    let ended = ended_within(&mut child, limit)?;
+    if ended.is_none() {
+        kill_process(Pid::from_child(&child), Signal::TERM)?;
+        ended_or_killed(&mut child, GRACE)?;
+        // What is left behind may still hold the pipe: not waited for.
+        return Ok((None, String::new()));
+    }
+    Ok((ended, reader.join().unwrap_or_default()))
 }

@@ -6,6 +6,7 @@ use super::world::World;
 use crate::ground::{Ground, Guest};
 use crate::outer;
 use crate::place::Place;
+use crate::processes::ended_or_killed;
 use anyhow::{Context, Result, bail};
 use bottle::process::die_with_parent;
 use bottle::verify::judge::Verdict;
@@ -98,14 +99,8 @@ impl Judge {
         command.args(words);
         die_with_parent(&mut command, Signal::TERM);
         let mut child = command.spawn()?;
-        let end = Instant::now() + limit;
-        while child.try_wait()?.is_none() {
-            if Instant::now() > end {
-                child.kill()?;
-                child.wait()?;
-                return Ok(None);
-            }
-            thread::sleep(Duration::from_millis(20));
+        if ended_or_killed(&mut child, limit)?.is_none() {
+            return Ok(None);
         }
         let written = fs::read(out.path())?;
         Ok((!written.is_empty()).then_some(written))

@@ -5,6 +5,7 @@ use super::questions::{self, RAW, WITNESS_HOST, WITNESSES};
 use super::subject::Probed;
 use super::world::{WITNESS_PORT, World, canaries};
 use crate::ground::{Ground, Up};
+use crate::processes::descendants;
 use anyhow::{Context, Result, ensure};
 use bottle::verify::questions::Questions;
 use bottle::verify::scope::{Breadth, Scope};
@@ -135,13 +136,13 @@ pub fn fault(fault: Fault, ground: &Ground, world: &World) -> Result<Probed> {
     ensure!(talk.hear_next()?, "the first witness did not answer");
     // The sweep is under way.
     thread::sleep(Duration::from_millis(100));
-    let keeper = i32::try_from(up.status()?.pid)?;
+    let keeper = up.status()?.pid;
     let victim = match fault {
         Fault::Keeper => keeper,
         Fault::Gvproxy => descendant(keeper, "gvproxy").context("no gvproxy is below the keeper")?,
         Fault::Sidecar => descendant(keeper, "bottle-harness").context("no sidecar is below the keeper")?,
     };
-    kill_process(Pid::from_raw(victim).context("a process")?, Signal::KILL)?;
+    kill_process(Pid::from_raw(i32::try_from(victim)?).context("a process")?, Signal::KILL)?;
     let swept = talk.so_far()?.iter().any(|answer| answer.id.starts_with("dns "));
     ensure!(!swept, "the sweep was over before the fault");
     if matches!(fault, Fault::Keeper) {
@@ -152,19 +153,10 @@ pub fn fault(fault: Fault, ground: &Ground, world: &World) -> Result<Probed> {
 }
 
 /// A process with this name, somewhere below another.
-fn descendant(ancestor: i32, name: &str) -> Option<i32> {
-    let parent = |pid: i32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<i32>().ok())
-    };
-    let below = |pid: i32| {
-        std::iter::successors(Some(pid), |pid| parent(*pid).filter(|pid| *pid > 1)).any(|pid| pid == ancestor)
-    };
-    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let comm = fs::read_to_string(entry.path().join("comm")).ok()?;
+fn descendant(ancestor: u32, name: &str) -> Option<u32> {
+    descendants(ancestor).into_iter().find(|pid| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         // The kernel keeps fifteen bytes of a name.
-        (name.starts_with(comm.trim()) && comm.trim().len() >= name.len().min(14) && below(pid))
-            .then_some(pid)
+        name.starts_with(comm.trim()) && comm.trim().len() >= name.len().min(14)
     })
 }

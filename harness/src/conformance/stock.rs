@@ -3,14 +3,13 @@
 use super::subject::Probed;
 use super::world::{World, canaries};
 use crate::ground::Ground;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bottle::verify::questions::Questions;
 use bottle::verify::scope::Scope;
 use bottle::verify::talk::Talk;
 use bottle_core::smolfile::HELPER;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::path::Path;
 
 /// The gateway of smolvm's networks, unless `--guest-subnet` says otherwise.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(100, 96, 0, 1);
@@ -19,11 +18,7 @@ pub const GATEWAY_ALONE: &str = "100.96.0.1/32";
 
 /// Runs the probes in a guest of this network.
 pub fn probe(network: &[&str], ground: &Ground, world: &World) -> Result<Probed> {
-    let helper = ground.helper()?;
-    let inside = Path::new(HELPER).parent().context("the helper's folder")?;
-    let mut guest = ground.smolvm()?;
-    guest.args(["machine", "run", "--cpus", "2", "--mem", "512"]).args(network);
-    guest.arg("--volume").arg(format!("{}:{}:ro", helper.display(), inside.display()));
+    let mut guest = ground.machine(network)?;
     guest.args(["-i", "--", HELPER, "probe"]);
     let scope = Scope {
         gateway: GATEWAY,

@@ -2,6 +2,7 @@
 
 use crate::compare::measure;
 use crate::ground::Up;
+use crate::processes::descendants;
 use anyhow::Result;
 use serde::Serialize;
 use std::fmt;
@@ -81,21 +82,6 @@ impl fmt::Display for Holds {
             "keeper {memory:.1} MiB, {descriptors} descriptors, {threads} threads; below it {processes} processes, {below:.1} MiB"
         )
     }
-}
-
-/// Every process below this one.
-fn descendants(ancestor: u32) -> Vec<u32> {
-    let mut found = vec![ancestor];
-    let mut next = 0;
-    while let Some(pid) = found.get(next).copied() {
-        next += 1;
-        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
-        for task in tasks.flatten() {
-            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            found.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
-        }
-    }
-    found.split_off(1)
 }
 
 #[cfg(test)]

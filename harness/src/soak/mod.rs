@@ -59,9 +59,9 @@ struct Soaked {
 pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
     if options.guest == Guest::Real && !outer::has_kvm() {
         let mib = options.mib.to_string();
-        let words = [&place.program("bottle-harness")?.into(), &OsString::from("soak")];
-        let more = ["--guest", "real", "--mib", &mib].map(OsString::from);
-        return outer::run(place, &words.into_iter().chain(&more).cloned().collect::<Vec<_>>());
+        let mut words: Vec<OsString> = vec![place.program("bottle-harness")?.into()];
+        words.extend(["soak", "--guest", "real", "--mib", &mib].map(OsString::from));
+        return outer::run(place, &words);
     }
     let ground = Ground::new(place, options.guest)?;
     let mut soaked = Vec::new();

@@ -2,6 +2,7 @@
 //! at, and nothing may take longer than a stall does.
 
 use crate::ground::Up;
+use crate::processes::ended_or_killed;
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::HELPER;
@@ -181,17 +182,8 @@ impl<'u> Traffic<'u> {
     fn guest(&self, words: &[&str], limit: Duration) -> Result<(String, bool)> {
         let mut command = self.up.bottle(&[&["exec", "--"], words].concat())?;
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let end = Instant::now() + limit;
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            if Instant::now() > end {
-                child.kill()?;
-                child.wait()?;
-                bail!("{words:?} stalled for {} s", limit.as_secs());
-            }
-            thread::sleep(Duration::from_millis(10));
+        let Some(status) = ended_or_killed(&mut child, limit)? else {
+            bail!("{words:?} stalled for {} s", limit.as_secs());
         };
         Ok((printed(&mut child), status.success()))
     }
