@@ -297,6 +297,9 @@ pub enum Command {
         /// Where the keeper says that it is ready, or why not.
         #[arg(long)]
         ready_fd: i32,
+        /// The guest's socket, which listens already.
+        #[arg(long)]
+        guest_fd: i32,
     },
 }
 

@@ -86,6 +86,14 @@ pub struct Resolved {
     pub user: MachineUser,
 }
 
+impl Resolved {
+    /// Whether the guest shares a folder that somebody on this host may change meanwhile. Of a copy,
+    /// nobody does.
+    pub fn shares_what_others_change(&self) -> bool {
+        self.plan.guest.volumes.len() > usize::from(self.copied.is_some())
+    }
+}
+
 /// Who a machine's process runs as. It is smolvm that decides, unless it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MachineUser {

@@ -23,6 +23,7 @@ use std::time::Duration;
 /// What holds the copies of projects. It is no slug, so it is no bottle's folder.
 const COPIES: &str = ".copies";
 const TRUSTED: &str = ".trusted";
+const VERSIONS: &str = ".versions";
 
 /// The folders of every bottle of this user.
 #[derive(Clone, Debug)]
@@ -74,6 +75,11 @@ impl Home {
     /// The `bottle.toml` files that guests can write to, as a person last accepted them.
     pub fn trusted(&self) -> PathBuf {
         self.state.join(TRUSTED)
+    }
+
+    /// What programs said of their versions.
+    pub fn versions(&self) -> PathBuf {
+        self.state.join(VERSIONS)
     }
 
     /// What holds the folders of all bottles.

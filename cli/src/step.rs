@@ -48,14 +48,14 @@ steps! {
     Copied = "files-copied",
     /// The helper is where the guest will find it.
     Helper = "files-helper",
+    /// The guest's socket is there.
+    GuestSocket = "guest-socket",
     /// The keeper has the bottle to itself.
     KeeperLocked = "keeper-locked",
     /// The keeper's log is open.
     KeeperLog = "keeper-log",
-    /// The guest's socket is there.
-    KeeperGuestSocket = "keeper-guest-socket",
-    /// Both sockets are there.
-    KeeperSockets = "keeper-sockets",
+    /// The socket for commands is there.
+    KeeperControl = "keeper-control",
     /// gvproxy runs in its jail.
     KeeperJail = "keeper-jail",
     /// The keeper has said that it is ready.

@@ -4,6 +4,7 @@ use bottle_harness::page::Page;
 use bottle_tests::{World, allowing};
 use predicates::prelude::*;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -97,6 +98,80 @@ fn two_runs_of_one_name_do_not_mix() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
         .unwrap();
     child.wait().unwrap();
+}
+
+/// What smolvm has, running or not.
+fn machines(world: &World) -> serde_json::Value {
+    let said = world.tool("smolvm", &["machine", "ls", "--json"]).output().unwrap();
+    serde_json::from_slice(&said.stdout).unwrap()
+}
+
+/// A run that is refused while its machine boots: nothing of it was run, and nothing of it is left.
+fn refused_meanwhile(world: &World, code: i32, why: &str) {
+    let before = machines(world);
+    let ran = world.path("project/ran");
+    let since = Instant::now();
+    world
+        .bottle(&["-q", "run", "--", "sh", "-c", "touch ran; sleep 60"])
+        .assert()
+        .code(code)
+        .stderr(predicate::str::contains(why));
+    assert!(since.elapsed() < Duration::from_secs(20), "it took {:?}", since.elapsed());
+    assert!(!ran.exists(), "the guest's command was run");
+    assert!(!world.path("run/t").exists());
+    assert_eq!(machines(world), before);
+}
+
+#[test]
+fn a_run_whose_keeper_does_not_come_up_is_taken_down() {
+    let config =
+        |command: &str| format!("slug = \"t\"\n[supervise]\ncommand = [\"sh\", \"-c\", \"{command}\"]\n");
+    let world = World::with(&config("sleep 2; echo no licence; exit 3"));
+    refused_meanwhile(&world, 69, "it said last:\n  | no licence");
+    world.write("bottle.toml", "slug = \"t\"\n");
+    world.bottle(&["-q", "run", "--trust", "--", "touch", "ran"]).assert().success();
+    assert!(world.path("project/ran").exists(), "a run that is not refused runs its command");
+}
+
+#[test]
+fn a_run_does_not_share_its_keeper_with_a_machine_that_nobody_remembers() {
+    let world = World::with("slug = \"t\"\n");
+    world.write("smolfile.toml", "cpus = 1\nmemory = 256\nnet = false\nvolumes = []\nenv = []\n");
+    let (smolfile, socket) =
+        (world.path("project/smolfile.toml"), world.path("run/t/guest.sock:/run/bottle.sock"));
+    let (smolfile, socket) = (smolfile.to_str().unwrap(), socket.to_str().unwrap());
+    let words = [
+        "machine",
+        "create",
+        "--name",
+        "bottle-t",
+        "--label",
+        "bottle=t",
+        "--smolfile",
+        smolfile,
+        "--mount-socket",
+        socket,
+    ];
+    world.tool("smolvm", &words).assert().success();
+    refused_meanwhile(&world, 73, "there is a bottle t already");
+    world.tool("smolvm", &["machine", "delete", "--name", "bottle-t", "-f"]).assert().success();
+    world.run("true");
+}
+
+#[test]
+fn where_no_namespace_may_be_made_it_is_said_and_nothing_is_left() {
+    let world = World::with("slug = \"t\"\n");
+    let fake = world.path("bin/bwrap");
+    std::fs::write(&fake, "#!/bin/sh\necho 'setting up uid map: Permission denied' >&2; exit 1\n").unwrap();
+    std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
+    for words in [["-q", "run", "--", "true"].as_slice(), &["-q", "up"]] {
+        world.bottle(words).assert().code(69).stderr(predicate::str::contains(
+            "bwrap may not make namespaces here: setting up uid map: Permission denied",
+        ));
+        assert!(!world.path("run/t").exists());
+    }
+    std::fs::remove_file(&fake).unwrap();
+    world.run("true");
 }
 
 fn keeper_runs(world: &World) -> bool {

@@ -167,7 +167,7 @@ const RECONNECT: Duration = Duration::from_secs(5);
 
 /// Gives a machine that runs a new keeper. What runs in it goes on.
 fn resume(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
-    let keeper = keeper::launch(folder)?;
+    let keeper = keeper::launch(folder)?.ready()?;
     adopt(smolvm, folder)?;
     if await_guest(folder, RECONNECT).is_err() {
         smolvm.detach(folder.slug(), &link_words(resolved.plan.subnet))?;
@@ -186,11 +186,11 @@ fn start(
     progress: &dyn Fn(&str),
 ) -> Outcome {
     let slug = folder.slug();
-    let keeper = keeper::launch(folder)?;
+    let keeper = keeper::launch(folder)?.ready()?;
     step::done(Step::UpKeeper);
     before.ready(smolvm, folder, progress)?;
     step::done(Step::UpMachine);
-    let begun = smolvm.start(slug, resolved.user).and_then(|()| connect(smolvm, folder, resolved));
+    let begun = smolvm.start(slug, resolved).and_then(|()| connect(smolvm, folder, resolved));
     if let Err(failure) = begun {
         let _ = smolvm.stop(slug);
         return Err(failure.help("try again; `bottle doctor` checks this machine"));

@@ -82,9 +82,9 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             clap_complete::generate(shell, &mut Args::command(), "bottle", &mut std::io::stdout());
         }
         Command::Man { dir } => manual::man(dir.as_deref())?,
-        Command::Keeper { slug, owner_fd, ready_fd } => {
+        Command::Keeper { slug, owner_fd, ready_fd, guest_fd } => {
             let (owner, ready) = (inherited(owner_fd)?, inherited(ready_fd)?);
-            keeper::main(&slug, owner, ready)?;
+            keeper::main(&slug, owner, ready, inherited(guest_fd)?)?;
         }
     }
     Ok(ExitCode::SUCCESS)

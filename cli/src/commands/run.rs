@@ -4,7 +4,7 @@ use super::context::Context;
 use super::{enter, stage};
 use crate::config::Config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::keeper::{self, control};
+use crate::keeper::{self, Starting, control};
 use crate::preflight::{Smolvm, Tools};
 use crate::process::die_with_parent;
 use crate::resolve::{Resolved, resolve};
@@ -17,9 +17,10 @@ use bottle_core::slug::Slug;
 use bottle_core::smolfile::HELPER;
 use bottle_core::subnet::Subnet;
 use bottle_guest::status::exit_code;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStderr, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,12 +43,14 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     context.trust(&home, &config, extra.trust)?;
     let folder = home.bottle(&slug);
     // From here on a signal waits for the machine's loop, and everything is taken down.
-    let signals = Signals::catch()?;
+    let events = Events::catch()?;
     let _lock = folder.lock_operation("run")?;
     step::done(Step::RunLocked);
-    if folder.has_keeper() || tools.smolvm.machine(&slug)?.is_some() {
-        return Err(Failure::new(Kind::Busy, format!("there is a bottle {slug} already"))
-            .help(format!("use it with `bottle exec {slug}`, remove it with `bottle rm {slug}`, or run another: `bottle run OTHER`")));
+    if folder.has_keeper() {
+        return Err(there_is(&slug));
+    }
+    if folder.machine_smolfile().exists() {
+        is_free(&tools.smolvm, &slug)?;
     }
     let resolved = resolve(&slug, &config, tools.network.stack(), &folder)?;
     let files = stage::Files::of(&folder);
@@ -57,23 +60,32 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     context.progress(&format!("starting {slug}"));
     let shell = [enter::SHELL.to_owned()];
     let command = if command.is_empty() { &shell } else { command };
-    let ended = machine(&tools.smolvm, &folder, &resolved, command, &signals);
+    let ended = machine(&tools.smolvm, &folder, &resolved, command, keeper, &events);
     step::done(Step::RunEnded);
-    let connected = matches!(
-        control::ask(&folder, &control::Request::Status),
-        Ok(control::Answer::Status(status)) if status.guest_seen
-    );
-    drop(keeper);
     drop(files);
     take_leave(context, &folder)?;
     match ended? {
-        Ended::Signal(signal) => Ok(ExitCode::from(128_u8.saturating_add(signal))),
-        Ended::Status(status) if connected || status.success() => Ok(exit_code(status)),
-        Ended::Status(status) => {
+        (Ended::Signal(signal), _) => Ok(ExitCode::from(128_u8.saturating_add(signal))),
+        (Ended::Status(status), connected) if connected || status.success() => Ok(exit_code(status)),
+        (Ended::Status(status), _) => {
             Err(Failure::new(Kind::Guest, format!("the guest did not start ({status})"))
                 .help("try again; `bottle doctor` checks this machine"))
         }
     }
+}
+
+/// Whether no machine has this bottle's name. One that nothing here remembers would find the keeper.
+fn is_free(smolvm: &Smolvm, slug: &Slug) -> Outcome {
+    match smolvm.machine(slug)? {
+        Some(_) => Err(there_is(slug)),
+        None => Ok(()),
+    }
+}
+
+fn there_is(slug: &Slug) -> Failure {
+    Failure::new(Kind::Busy, format!("there is a bottle {slug} already")).help(format!(
+        "use it with `bottle exec {slug}`, remove it with `bottle rm {slug}`, or run another: `bottle run OTHER`"
+    ))
 }
 
 /// What the guest changed in its copy of the project is work, and stays.
@@ -107,26 +119,32 @@ enum Ended {
     Signal(u8),
 }
 
+/// Runs the machine beside a keeper that is still coming up, and ends both. Says whether the guest's
+/// helper ever reached the keeper.
 fn machine(
     smolvm: &Smolvm,
     folder: &Folder,
     resolved: &Resolved,
     command: &[String],
-    signals: &Signals,
-) -> Result<Ended> {
+    keeper: Starting,
+    events: &Events,
+) -> Outcome<(Ended, bool)> {
     let mut words = link_words(resolved.plan.subnet);
     words.push("--".to_owned());
     words.extend_from_slice(command);
     let terminal = Terminal::here();
-    let mut call = smolvm.run(&folder.smolfile(), &folder.guest_socket(), resolved.user, terminal, &words);
+    let mut call = smolvm.run(&folder.smolfile(), &folder.guest_socket(), resolved, terminal, &words);
     call.stderr(Stdio::piped());
     // Told, not killed: so smolvm takes its machine down.
     die_with_parent(&mut call, Signal::TERM);
-    let mut child = call.spawn()?;
+    let mut child = call.spawn().map_err(anyhow::Error::from)?;
     step::done(Step::RunMachine);
     let name = Arc::new(Mutex::new(None));
     let said = child.stderr.take().map(|stderr| pass_on(stderr, Arc::clone(&name)));
-    let ended = wait(&mut child, signals, terminal)?;
+    // All that could speak against it is found out while the machine boots.
+    let keeper = is_free(smolvm, folder.slug()).and_then(|()| keeper.ready());
+    let told = keeper.is_err().then(|| tell(&child, 15));
+    let ended = wait(&mut child, events, terminal, told)?;
     if let Some(said) = said {
         // Whoever still holds the pipe, an orphan of the guest say, does not hold us up.
         let end = Instant::now() + Duration::from_secs(1);
@@ -142,7 +160,13 @@ fn machine(
             let _ = smolvm.delete(&name);
         }
     }
-    Ok(ended)
+    let keeper = keeper?;
+    let connected = matches!(
+        control::ask(folder, &control::Request::Status),
+        Ok(control::Answer::Status(status)) if status.guest_seen
+    );
+    drop(keeper);
+    Ok((ended, connected))
 }
 
 /// The helper's command line in the guest.
@@ -150,45 +174,82 @@ pub fn link_words(subnet: Subnet) -> Vec<String> {
     [HELPER, "link", "--subnet", &subnet.octet().to_string()].map(str::to_owned).to_vec()
 }
 
-fn wait(child: &mut Child, signals: &Signals, terminal: Terminal) -> Result<Ended> {
-    let mut told = None;
+/// The signal that a machine was told to end by, and when.
+type Told = (u8, Instant);
+
+fn tell(child: &Child, signal: u8) -> Told {
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+    (signal, Instant::now())
+}
+
+fn wait(child: &mut Child, events: &Events, terminal: Terminal, mut told: Option<Told>) -> Result<Ended> {
+    events.watch(child)?;
+    let mut patience = Some(GRACE);
     loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(told.map_or(Ended::Status(status), |(signal, _)| Ended::Signal(signal)));
-        }
-        match (signals.next(Duration::from_millis(50)), told) {
-            // In a terminal's raw mode Ctrl-C is a byte, and the guest's.
-            (Some(signal), None) if !(terminal == Terminal::Tty && signal == 2) => {
-                let pid = Pid::from_child(child);
-                let _ = kill_process(pid, Signal::TERM);
-                told = Some((signal, Instant::now()));
+        let left = told.zip(patience).map(|((_, when), patience)| patience.saturating_sub(when.elapsed()));
+        match events.next(left) {
+            Some(Event::Ended) => {
+                let status = child.wait()?;
+                return Ok(told.map_or(Ended::Status(status), |(signal, _)| Ended::Signal(signal)));
             }
-            (_, Some((_, when))) if when.elapsed() > GRACE => child.kill()?,
-            _ => {}
+            // In a terminal's raw mode Ctrl-C is a byte, and the guest's.
+            Some(Event::Signal(signal)) if told.is_none() && !(terminal == Terminal::Tty && signal == 2) => {
+                told = Some(tell(child, signal));
+            }
+            Some(Event::Signal(_)) => {}
+            None => {
+                child.kill()?;
+                patience = None;
+            }
         }
     }
 }
 
-/// Signals that end a run, caught so that it can clean up.
-struct Signals(std::sync::mpsc::Receiver<u8>);
+/// What a run waits for.
+enum Event {
+    Signal(u8),
+    Ended,
+}
 
-impl Signals {
+/// Signals that end a run, caught so that it can clean up, and the end of its machine.
+struct Events {
+    sender: Sender<Event>,
+    receiver: Receiver<Event>,
+}
+
+impl Events {
     fn catch() -> Result<Self> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
         let mut caught = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
+        let signals = sender.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in &mut caught {
-                if sender.send(u8::try_from(signal).unwrap_or(u8::MAX)).is_err() {
+                if signals.send(Event::Signal(u8::try_from(signal).unwrap_or(u8::MAX))).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Self(receiver))
+        Ok(Self { sender, receiver })
     }
 
-    fn next(&self, limit: Duration) -> Option<u8> {
-        self.0.recv_timeout(limit).ok()
+    /// Waits for a child's end, and leaves it to be waited for.
+    fn watch(&self, child: &Child) -> Result<()> {
+        let (sender, pid) = (self.sender.clone(), Pid::from_child(child));
+        thread::Builder::new().name("machine".to_owned()).spawn(move || {
+            let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let _ = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), ended));
+            let _ = sender.send(Event::Ended);
+        })?;
+        Ok(())
+    }
+
+    /// The next one, or `None` at the limit.
+    fn next(&self, limit: Option<Duration>) -> Option<Event> {
+        match limit {
+            Some(limit) => self.receiver.recv_timeout(limit).ok(),
+            None => self.receiver.recv().ok(),
+        }
     }
 }
 

@@ -1,15 +1,19 @@
 //! Starting a keeper.
 
-use super::READY;
+use super::{READY, bind};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::preflight;
 use crate::state::Folder;
+use crate::step::{self, Step};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// A keeper that was launched here. It ends with this value, unless it is left to its machine.
@@ -19,33 +23,54 @@ pub struct Keeper {
     owner: Option<OwnedFd>,
 }
 
-/// Launches a bottle's keeper and waits until it is ready.
+/// One that is not ready yet. A machine may boot meanwhile: the guest's socket is there, and its
+/// helper waits for a word of the keeper's.
+#[derive(Debug)]
+pub struct Starting {
+    keeper: Keeper,
+    ready: File,
+    log: PathBuf,
+}
+
+/// Launches a bottle's keeper. Whoever calls has the bottle to itself, and it has no keeper.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] with its own words where it does not come up.
-pub fn launch(folder: &Folder) -> Outcome<Keeper> {
-    let (mut keeper, ready) = spawn(folder)?;
-    let mut said = String::new();
-    let read = ready.take(4096).read_to_string(&mut said).map_err(anyhow::Error::from);
-    match said.trim() {
-        READY => Ok(keeper),
-        why => {
-            keeper.end();
-            read?;
-            let why = if why.is_empty() { "it said nothing" } else { why };
-            Err(Failure::new(Kind::Unavailable, format!("the keeper did not start: {why}")).help(format!(
-                "its log is {}; `bottle doctor` checks this machine",
-                folder.keeper_log().display()
-            )))
+/// Where the guest's socket or the process cannot be made.
+pub fn launch(folder: &Folder) -> Result<Starting> {
+    let root = rustix::process::geteuid().is_root();
+    let guest = bind(&folder.guest_socket(), if root { 0o666 } else { 0o600 })?;
+    step::done(Step::GuestSocket);
+    let (keeper, ready) = spawn(folder, &guest)?;
+    Ok(Starting { keeper, ready, log: folder.keeper_log() })
+}
+
+impl Starting {
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] with its own words where it does not come up.
+    pub fn ready(mut self) -> Outcome<Keeper> {
+        let mut said = String::new();
+        let read = self.ready.take(4096).read_to_string(&mut said).map_err(anyhow::Error::from);
+        if said.trim() == READY {
+            return Ok(self.keeper);
         }
+        self.keeper.end();
+        read?;
+        if let Some(failure) = preflight::why_no_jail() {
+            return Err(failure);
+        }
+        let why = if said.is_empty() { "it said nothing" } else { said.trim() };
+        Err(Failure::new(Kind::Unavailable, format!("the keeper did not start: {why}"))
+            .help(format!("its log is {}; `bottle doctor` checks this machine", self.log.display())))
     }
 }
 
-fn spawn(folder: &Folder) -> Result<(Keeper, std::fs::File)> {
+fn spawn(folder: &Folder, guest: &UnixListener) -> Result<(Keeper, File)> {
     let (owner_read, owner_write) = std::io::pipe()?;
     let (ready_read, ready_write) = std::io::pipe()?;
     // What is handed down must survive exec.
-    for inherited in [owner_read.as_fd(), ready_write.as_fd()] {
+    for inherited in [owner_read.as_fd(), ready_write.as_fd(), guest.as_fd()] {
         rustix::io::fcntl_setfd(inherited, rustix::io::FdFlags::empty())?;
     }
     let log = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.keeper_log());
@@ -54,6 +79,7 @@ fn spawn(folder: &Folder) -> Result<(Keeper, std::fs::File)> {
     command.arg("keeper").arg(folder.slug().as_str());
     command.arg("--owner-fd").arg(owner_read.as_raw_fd().to_string());
     command.arg("--ready-fd").arg(ready_write.as_raw_fd().to_string());
+    command.arg("--guest-fd").arg(guest.as_raw_fd().to_string());
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     // A process group of its own: Ctrl-C at the terminal is for the guest, not for the keeper.
     command.process_group(0);

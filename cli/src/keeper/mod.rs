@@ -16,7 +16,7 @@ mod requests;
 mod sidecars;
 pub mod stack;
 
-pub use launch::{Keeper, launch};
+pub use launch::{Keeper, Starting, launch};
 
 use crate::git::Gate;
 use crate::git::quarantine::Quarantine;
@@ -28,7 +28,7 @@ use crate::state::{Folder, Home, Lock};
 use crate::step::{self, Step};
 use crate::supervise::Supervise;
 use crate::workspace;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use audit::Audit;
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
@@ -77,12 +77,12 @@ struct Shared {
 ///
 /// # Errors
 /// What kept it from starting, which it also tells whoever launched it.
-pub fn main(slug: &Slug, owner: OwnedFd, ready: OwnedFd) -> Result<()> {
-    let mut ready = File::from(ready);
+pub fn main(slug: &Slug, owner: OwnedFd, ready: OwnedFd, guest: OwnedFd) -> Result<()> {
+    let (mut ready, guest) = (File::from(ready), UnixListener::from(guest));
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        match start(slug, owner).await {
+        match start(slug, owner, guest).await {
             Ok(started) => {
                 writeln!(ready, "{READY}")?;
                 drop(ready);
@@ -118,15 +118,12 @@ struct Started {
     _lock: Lock,
 }
 
-async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
+async fn start(slug: &Slug, owner: OwnedFd, guest: UnixListener) -> Result<Started> {
     let folder = Home::find()?.bottle(slug);
     let lock = folder.lock_keeper()?.ok_or_else(|| anyhow!("bottle {slug} has a keeper already"))?;
     step::done(Step::KeeperLocked);
     let plan = folder.read_plan()?;
-    let network = Network::find(plan.stack.into())?;
-    if network.stack() != plan.stack {
-        bail!("gvproxy was replaced since bottle {slug} was planned");
-    }
+    let network = Network::of(plan.stack)?;
     let services = Services::read(&folder)?;
     let log = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.keeper_log())?;
     let audit = Audit::open(&folder.audit(), services.audit)?;
@@ -144,11 +141,8 @@ async fn start(slug: &Slug, owner: OwnedFd) -> Result<Started> {
     let supervise = Supervise::new(slug.clone(), move || of_proxy.rules(), audit.clone(), services.limits);
     let owner = Owner::new(owner)?;
 
-    let root = rustix::process::geteuid().is_root();
-    let guest = bind(&folder.guest_socket(), if root { 0o666 } else { 0o600 })?;
-    step::done(Step::KeeperGuestSocket);
     let control = bind(&folder.control(), 0o600)?;
-    step::done(Step::KeeperSockets);
+    step::done(Step::KeeperControl);
     control.set_nonblocking(true)?;
     let control = tokio::net::UnixListener::from_std(control)?;
     let shared = Arc::new(Shared {
@@ -253,7 +247,7 @@ async fn keep_jail(shared: &Arc<Shared>, network: &Network, mut jail: Open, log:
 }
 
 fn bind(path: &Path, mode: u32) -> Result<UnixListener> {
-    // The keeper's lock is held, so a socket that is there has nobody behind it.
+    // The bottle has no other keeper, so a socket that is there has nobody behind it.
     let _ = fs::remove_file(path);
     let listener = UnixListener::bind(path).with_context(|| path.display().to_string())?;
     fs::set_permissions(path, Permissions::from_mode(mode))?;

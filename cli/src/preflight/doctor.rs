@@ -1,9 +1,10 @@
 //! Everything that `bottle doctor` looks at, whether it will do or not.
 
 use super::mend::{Need, System};
+use super::versions::Versions;
 use super::{
     Missing, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
-    may_make_namespaces, version_line,
+    may_make_namespaces,
 };
 use crate::keeper::stack::{Here, Wall};
 use bottle_core::gvproxy::Dialect;
@@ -117,8 +118,8 @@ fn number(line: Option<String>) -> Option<String> {
 }
 
 fn smolvm() -> Result<Good, Missing> {
-    let smolvm = find_smolvm()?;
-    let version = number(version_line(&smolvm.path, "--version", smolvm.lib_dir.as_deref()));
+    let smolvm = find_smolvm(&Versions::asked())?;
+    let version = number(Versions::asked().line(&smolvm.path, "--version", smolvm.lib_dir.as_deref()));
     let detail = if smolvm.stand_in {
         "a stand-in without a virtual machine, for tests only"
     } else {
@@ -128,7 +129,7 @@ fn smolvm() -> Result<Good, Missing> {
 }
 
 fn gvproxy() -> Result<Good, Missing> {
-    let (path, version) = find_gvproxy()?;
+    let (path, version) = find_gvproxy(&Versions::asked())?;
     let how = match Dialect::of(version) {
         Dialect::File => "a configuration file",
         Dialect::Flags => "flags",
@@ -143,7 +144,7 @@ fn gvproxy() -> Result<Good, Missing> {
 fn bwrap() -> Result<Good, Missing> {
     let path = find_bwrap()?;
     may_make_namespaces(&path)?;
-    let version = number(version_line(&path, "--version", None));
+    let version = number(Versions::asked().line(&path, "--version", None));
     Ok(Good { version, place: Some(path), detail: "makes the jail, and may make namespaces here".to_owned() })
 }
 
@@ -171,7 +172,7 @@ fn done_without(finding: Finding) -> Finding {
 fn wished(system: System, name: &'static str, need: Need, what_for: &str) -> Finding {
     let place = in_path(name);
     let option = if name == "gitleaks" { "version" } else { "--version" };
-    let version = place.as_deref().and_then(|path| number(version_line(path, option, None)));
+    let version = place.as_deref().and_then(|path| number(Versions::asked().line(path, option, None)));
     let (level, mend) =
         if place.is_some() { (Level::Ok, None) } else { (Level::Warning, Some(system.mend(need))) };
     Finding { name, level, version, place, detail: what_for.to_owned(), mend }

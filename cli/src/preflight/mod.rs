@@ -2,6 +2,7 @@
 
 mod doctor;
 mod mend;
+mod versions;
 
 pub use doctor::{Diagnosis, Finding, Level, Walls};
 
@@ -14,6 +15,7 @@ use mend::{Need, System};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
+use versions::Versions;
 
 /// Everything that a bottle needs, found.
 #[derive(Clone, Debug)]
@@ -73,10 +75,14 @@ impl Tools {
     /// # Errors
     /// [`Kind::Unavailable`] with the first thing that will not do.
     pub fn find(choice: StackChoice) -> Outcome<Self> {
-        let tools = Self { smolvm: find_smolvm()?, network: Network::find(choice)? };
-        if Here::JAILED {
-            may_make_namespaces(&tools.network.bwrap)?;
-        }
+        // Each asks a program for its version, and neither needs the other's answer.
+        let (smolvm, network) = std::thread::scope(|scope| {
+            let smolvm = scope.spawn(|| find_smolvm(&Versions::remembered()));
+            let network = Network::find(choice);
+            (smolvm.join(), network)
+        });
+        let smolvm = smolvm.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let tools = Self { smolvm, network: network? };
         if tools.smolvm.stand_in {
             eprintln!("bottle: warning: this smolvm is a stand-in without a virtual machine, for tests only");
         } else {
@@ -87,22 +93,35 @@ impl Tools {
 }
 
 impl Network {
-    /// Finds what a keeper needs. Whether namespaces may be made here is [`Tools::find`]'s to try: a
-    /// keeper finds out.
+    /// Finds what a keeper needs. Whether namespaces may be made here turns out when a jail is:
+    /// [`why_no_jail`].
     ///
     /// # Errors
     /// [`Kind::Unavailable`] with the first thing that will not do.
     pub fn find(choice: StackChoice) -> Outcome<Self> {
         let speaker = match choice {
             StackChoice::Gvproxy => {
-                let (program, version) = find_gvproxy()?;
+                let (program, version) = find_gvproxy(&Versions::remembered())?;
                 Speaker::Gvproxy(Gvproxy { program, dialect: Dialect::of(version) })
             }
-            StackChoice::Kernel => {
-                find_tun()?;
-                Speaker::Kernel
-            }
+            StackChoice::Kernel => Speaker::kernel()?,
         };
+        Ok(Self::with(speaker)?)
+    }
+
+    /// Finds what the keeper of this stack needs. Whoever planned it asked gvproxy for its version.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] with the first thing that is gone.
+    pub fn of(stack: Stack) -> Outcome<Self> {
+        let speaker = match stack {
+            Stack::Gvproxy(dialect) => Speaker::Gvproxy(Gvproxy { program: gvproxy_program()?, dialect }),
+            Stack::Kernel => Speaker::kernel()?,
+        };
+        Ok(Self::with(speaker)?)
+    }
+
+    fn with(speaker: Speaker) -> Result<Self, Missing> {
         // Where there is no jail, nobody has to make one.
         let bwrap = if Here::JAILED { find_bwrap()? } else { PathBuf::new() };
         Ok(Self { speaker, bwrap, helper: find_helper()? })
@@ -117,21 +136,36 @@ impl Network {
     }
 }
 
+impl Speaker {
+    fn kernel() -> Result<Self, Missing> {
+        find_tun()?;
+        Ok(Self::Kernel)
+    }
+}
+
+/// What keeps bubblewrap from making a jail here, if that is what went wrong.
+pub fn why_no_jail() -> Option<Failure> {
+    if !Here::JAILED {
+        return None;
+    }
+    find_bwrap().and_then(|bwrap| may_make_namespaces(&bwrap)).err().map(Failure::from)
+}
+
 /// Finds smolvm alone, for commands that start nothing.
 ///
 /// # Errors
 /// [`Kind::Unavailable`] where it will not do.
 pub fn smolvm() -> Outcome<Smolvm> {
-    Ok(find_smolvm()?)
+    Ok(find_smolvm(&Versions::remembered())?)
 }
 
 /// What a plan says of the stack that is wanted. Where there is no gvproxy, it would be configured
 /// by file: a plan can be looked at where nothing could run.
 pub fn stack(choice: StackChoice) -> Stack {
     match choice {
-        StackChoice::Gvproxy => {
-            find_gvproxy().map_or(Dialect::File, |(_, version)| Dialect::of(version)).into()
-        }
+        StackChoice::Gvproxy => find_gvproxy(&Versions::remembered())
+            .map_or(Dialect::File, |(_, version)| Dialect::of(version))
+            .into(),
         StackChoice::Kernel => Stack::Kernel,
     }
 }
@@ -155,14 +189,15 @@ impl From<Missing> for Failure {
     }
 }
 
-fn find_smolvm() -> Result<Smolvm, Missing> {
+fn find_smolvm(versions: &Versions) -> Result<Smolvm, Missing> {
     let missing = |what: &str| Missing::new(Need::Smolvm, what);
     let path = in_path("smolvm").ok_or_else(|| missing("smolvm is not on PATH"))?;
     // The PyPI package keeps smolvm's libraries beside it and expects to be told so.
     let beside = fs::canonicalize(&path).ok().and_then(|path| path.parent().map(Path::to_owned));
     let lib_dir =
         beside.filter(|dir| env::var_os("SMOLVM_LIB_DIR").is_none() && dir.join("libkrun.so").exists());
-    let line = version_line(&path, "--version", lib_dir.as_deref())
+    let line = versions
+        .line(&path, "--version", lib_dir.as_deref())
         .ok_or_else(|| missing(&format!("{} does not run", path.display())))?;
     match line.parse::<Version>() {
         Ok(version) if version >= OLDEST_SMOLVM => {
@@ -174,18 +209,23 @@ fn find_smolvm() -> Result<Smolvm, Missing> {
     }
 }
 
-fn find_gvproxy() -> Result<(PathBuf, Version), Missing> {
-    let missing = |what: String| Missing::new(Need::Gvproxy, what);
+fn gvproxy_program() -> Result<PathBuf, Missing> {
     // podman keeps its own copy out of PATH.
-    let path = in_path("gvproxy")
+    in_path("gvproxy")
         .or_else(|| {
             ["/usr/libexec/podman/gvproxy", "/usr/lib/podman/gvproxy"]
                 .map(PathBuf::from)
                 .into_iter()
                 .find(|p| p.exists())
         })
-        .ok_or_else(|| missing("gvproxy is not on PATH".to_owned()))?;
-    let line = version_line(&path, "-version", None)
+        .ok_or_else(|| Missing::new(Need::Gvproxy, "gvproxy is not on PATH"))
+}
+
+fn find_gvproxy(versions: &Versions) -> Result<(PathBuf, Version), Missing> {
+    let missing = |what: String| Missing::new(Need::Gvproxy, what);
+    let path = gvproxy_program()?;
+    let line = versions
+        .line(&path, "-version", None)
         .ok_or_else(|| missing(format!("{} does not run", path.display())))?;
     match line.parse::<Version>() {
         Ok(version) if version >= Version::OLDEST => Ok((path, version)),
@@ -296,14 +336,4 @@ fn in_path(name: &str) -> Option<PathBuf> {
         fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
     env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(executable)
-}
-
-fn version_line(path: &Path, option: &str, lib_dir: Option<&Path>) -> Option<String> {
-    let mut command = Command::new(path);
-    if let Some(dir) = lib_dir {
-        command.env("SMOLVM_LIB_DIR", dir);
-    }
-    let output = command.arg(option).stdin(Stdio::null()).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().next().map(|line| line.trim().to_owned())
 }

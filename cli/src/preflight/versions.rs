@@ -1,0 +1,144 @@
+//! The versions that programs say they have. Asking takes a process, at each command, so what a
+//! program has said is remembered for as long as its file stays the same.
+
+use crate::state::{Home, write_private};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Who is believed.
+pub struct Versions(Option<PathBuf>);
+
+/// A program's file, so that another one in its place is noticed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Seconds and nanoseconds: of its bytes, and of everything else about it.
+    modified: [i64; 2],
+    changed: [i64; 2],
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Said {
+    of: Identity,
+    line: String,
+}
+
+impl Versions {
+    /// What was said before, of a program that is the same since.
+    pub fn remembered() -> Self {
+        Self(Home::find().ok().map(|home| home.versions()))
+    }
+
+    /// Only what the programs say now.
+    pub fn asked() -> Self {
+        Self(None)
+    }
+
+    /// The first line that a program prints, asked for its version with this option. `None` where it
+    /// does not run.
+    pub fn line(&self, program: &Path, option: &str, lib_dir: Option<&Path>) -> Option<String> {
+        let Some((memory, of)) = self.0.as_deref().zip(identity(program)) else {
+            return ask(program, option, lib_dir);
+        };
+        let key = program.to_str()?;
+        let mut known = read(memory);
+        if let Some(said) = known.remove(key).filter(|said| said.of == of) {
+            return Some(said.line);
+        }
+        let line = ask(program, option, lib_dir)?;
+        // A command that starts nothing makes no folder either.
+        if memory.parent().is_some_and(Path::is_dir) {
+            known.insert(key.to_owned(), Said { of, line: line.clone() });
+            let _ = serde_json::to_vec(&known).map(|text| write_private(memory, &text));
+        }
+        Some(line)
+    }
+}
+
+fn read(memory: &Path) -> BTreeMap<String, Said> {
+    fs::read(memory).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+/// `None` for a script, whose file says nothing of the program that it starts.
+fn identity(program: &Path) -> Option<Identity> {
+    let mut start = [0; 2];
+    let mut file = File::open(program).ok()?;
+    file.read_exact(&mut start).ok()?;
+    let meta = file.metadata().ok()?;
+    (start != *b"#!").then(|| Identity {
+        device: meta.dev(),
+        inode: meta.ino(),
+        size: meta.size(),
+        modified: [meta.mtime(), meta.mtime_nsec()],
+        changed: [meta.ctime(), meta.ctime_nsec()],
+    })
+}
+
+fn ask(program: &Path, option: &str, lib_dir: Option<&Path>) -> Option<String> {
+    let mut command = Command::new(program);
+    if let Some(dir) = lib_dir {
+        command.env("SMOLVM_LIB_DIR", dir);
+    }
+    let output = command.arg(option).stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().map(|line| line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Versions;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    /// A program that prints what it is asked with, and is no script.
+    fn program(dir: &Path) -> std::path::PathBuf {
+        let path = dir.join("echo");
+        fs::copy("/bin/echo", &path).unwrap();
+        path
+    }
+
+    #[test]
+    fn what_a_program_said_is_believed_until_its_file_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let (memory, echo) = (dir.path().join("versions"), program(dir.path()));
+        let versions = Versions(Some(memory.clone()));
+        assert_eq!(versions.line(&echo, "1.0", None).unwrap(), "1.0");
+        // It would say another word now, so this one is remembered.
+        assert_eq!(versions.line(&echo, "2.0", None).unwrap(), "1.0");
+        assert_eq!(fs::metadata(&memory).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(Versions::asked().line(&echo, "2.0", None).unwrap(), "2.0");
+        fs::remove_file(&echo).unwrap();
+        program(dir.path());
+        assert_eq!(versions.line(&echo, "3.0", None).unwrap(), "3.0");
+    }
+
+    #[test]
+    fn a_script_is_always_asked_and_a_memory_that_cannot_be_read_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (memory, script) = (dir.path().join("versions"), dir.path().join("script"));
+        fs::write(&memory, "{").unwrap();
+        fs::write(&script, "#!/bin/sh\necho \"$1\"\n").unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let versions = Versions(Some(memory));
+        assert_eq!(versions.line(&script, "1.0", None).unwrap(), "1.0");
+        assert_eq!(versions.line(&script, "2.0", None).unwrap(), "2.0");
+        assert_eq!(versions.line(&program(dir.path()), "1.0", None).unwrap(), "1.0");
+    }
+
+    #[test]
+    fn where_there_is_no_folder_none_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        let versions = Versions(Some(home.join("versions")));
+        assert_eq!(versions.line(&program(dir.path()), "1.0", None).unwrap(), "1.0");
+        assert!(!home.exists());
+    }
+}
