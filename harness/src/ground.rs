@@ -118,12 +118,18 @@ impl<'p> Ground<'p> {
         }))
     }
 
-    /// A fresh machine of smolvm's own with this network, as large as a bottle's here, with the helper
-    /// where a bottle has it. Its command is yet to come.
+    /// A fresh machine of smolvm's own, as large as a bottle's here. Its command is yet to come.
+    pub fn bare_machine(&self) -> Result<Command> {
+        let mut machine = self.smolvm()?;
+        machine.args(["machine", "run", "--cpus", "2", "--mem", "512"]);
+        Ok(machine)
+    }
+
+    /// The same with this network, and with the helper where a bottle has it.
     pub fn machine(&self, network: &[&str]) -> Result<Command> {
         let inside = Path::new(HELPER).parent().context("the helper's folder")?;
-        let mut machine = self.smolvm()?;
-        machine.args(["machine", "run", "--cpus", "2", "--mem", "512"]).args(network);
+        let mut machine = self.bare_machine()?;
+        machine.args(network);
         machine.arg("--volume").arg(format!("{}:{}:ro", self.helper()?.display(), inside.display()));
         Ok(machine)
     }

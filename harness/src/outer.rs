@@ -40,20 +40,21 @@ pub fn has_kvm() -> bool {
 /// # Errors
 /// Where the machine cannot be started, or ends without a status.
 pub fn run(place: &Place, words: &[OsString]) -> Result<ExitCode> {
-    let ended = boot(place, words, None)?.context("a machine without a limit ended at it")?;
-    Ok(ended.code)
+    boot(place, words, None, new_job()?.path())?.context("a machine without a limit ended at it")
 }
 
 /// Where a command in the outer machine may leave a result.
 pub const RESULT: &str = "/job/result";
 
-/// Runs a command in the outer machine and gives what it left as [`RESULT`], or `None` if it left
-/// nothing within the limit.
+/// Runs a command in the outer machine, for so long at most, and gives what it has left as
+/// [`RESULT`] then, or `None` if that is nothing.
 ///
 /// # Errors
 /// As [`run`].
 pub fn run_for_result(place: &Place, words: &[OsString], limit: Duration) -> Result<Option<Vec<u8>>> {
-    Ok(boot(place, words, Some(limit))?.and_then(|ended| ended.result))
+    let job = new_job()?;
+    boot(place, words, Some(limit), job.path())?;
+    Ok(fs::read(job.path().join("result")).ok())
 }
 
 /// Runs a job of this harness in the outer machine. A guest under emulation now and then freezes,
@@ -66,8 +67,8 @@ pub fn run_job(place: &Place, job: &str) -> Result<ExitCode> {
     eprintln!("no usable KVM here: the guest runs in the outer machine, under QEMU's emulation");
     let words = [place.program("bottle-harness")?.into(), OsString::from(job)];
     for attempt in 1..=TRIES {
-        match boot(place, &words, Some(JOB_LIMIT))? {
-            Some(ended) => return Ok(ended.code),
+        match boot(place, &words, Some(JOB_LIMIT), new_job()?.path())? {
+            Some(code) => return Ok(code),
             None => eprintln!("{job} froze for {} s (attempt {attempt} of {TRIES})", JOB_LIMIT.as_secs()),
         }
     }
@@ -79,29 +80,28 @@ const JOB_LIMIT: Duration = Duration::from_secs(300);
 /// The status of what shows nothing either way: `bottle`'s own for a guest that did not start.
 pub const INCONCLUSIVE: u8 = Kind::Guest as u8;
 
-/// How a command in the outer machine ended.
-struct Ended {
-    code: ExitCode,
-    result: Option<Vec<u8>>,
+/// A folder that the outer machine shares with this one.
+fn new_job() -> Result<tempfile::TempDir> {
+    Ok(tempfile::Builder::new().prefix("bottle-outer-").tempdir()?)
 }
 
-/// Runs a command in the outer machine: how it ended, or `None` at the limit.
-fn boot(place: &Place, words: &[OsString], limit: Option<Duration>) -> Result<Option<Ended>> {
+/// Runs a command in the outer machine, with this folder as its `/job`: its status, or `None` at the
+/// limit.
+fn boot(place: &Place, words: &[OsString], limit: Option<Duration>, job: &Path) -> Result<Option<ExitCode>> {
     let boot = place.tools().join("outer");
     if !boot.join("initrd.gz").exists() {
         bail!("the outer machine is not built: run `make setup`");
     }
-    let job = tempfile::Builder::new().prefix("bottle-outer-").tempdir()?;
-    fs::write(job.path().join("command"), script(words)?)?;
-    fs::write(job.path().join("init"), INIT)?;
-    let kernel_log = job.path().join("kernel.log");
+    fs::write(job.join("command"), script(words)?)?;
+    fs::write(job.join("init"), INIT)?;
+    let kernel_log = job.join("kernel.log");
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", MEMORY]);
     qemu.args(["-nodefaults", "-display", "none", "-no-reboot"]);
     qemu.arg("-kernel").arg(boot.join("vmlinuz")).arg("-initrd").arg(boot.join("initrd.gz"));
     qemu.args(["-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off"]);
     share(&mut qemu, "host", Path::new("/"), ",readonly=on,multidevs=remap");
-    share(&mut qemu, "job", job.path(), "");
+    share(&mut qemu, "job", job, "");
     qemu.args(["-device", "virtio-serial-pci", "-chardev", "stdio,id=tty,signal=off"]);
     qemu.args(["-device", "virtconsole,chardev=tty"]);
     qemu.arg("-serial").arg(prefixed("file:", &kernel_log));
@@ -114,11 +114,9 @@ fn boot(place: &Place, words: &[OsString], limit: Option<Duration>) -> Result<Op
         Some(_) => {}
         None => _ = child.wait()?,
     }
-    let status = fs::read_to_string(job.path().join("status")).unwrap_or_default();
+    let status = fs::read_to_string(job.join("status")).unwrap_or_default();
     match status.trim().parse::<u8>() {
-        Ok(code) => {
-            Ok(Some(Ended { code: ExitCode::from(code), result: fs::read(job.path().join("result")).ok() }))
-        }
+        Ok(code) => Ok(Some(ExitCode::from(code))),
         Err(_) => {
             let log = fs::read(&kernel_log).unwrap_or_default();
             let log = String::from_utf8_lossy(&log);

@@ -34,6 +34,9 @@ pub struct Options {
     /// MiB in each direction, through a real guest
     #[arg(long, default_value_t = 2048)]
     mib: u64,
+    /// With one network stack alone
+    #[arg(long, value_parser = STACKS)]
+    stack: Option<String>,
 }
 
 /// What connections that have ended, and their timers, may take to be gone.
@@ -61,13 +64,15 @@ pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
         let mib = options.mib.to_string();
         let mut words: Vec<OsString> = vec![place.program("bottle-harness")?.into()];
         words.extend(["soak", "--guest", "real", "--mib", &mib].map(OsString::from));
+        words.extend(options.stack.iter().flat_map(|stack| ["--stack", stack]).map(OsString::from));
         return outer::run(place, &words);
     }
     let ground = Ground::new(place, options.guest)?;
+    let stacks = STACKS.into_iter().filter(|stack| options.stack.as_ref().is_none_or(|only| only == stack));
     let mut soaked = Vec::new();
     if options.guest == Guest::Real {
         // One machine at a time: under emulation two seldom live.
-        for stack in STACKS {
+        for stack in stacks {
             let one = soak(&ground, stack, |traffic| traffic.bulk(options.mib))?;
             print(&one);
             soaked.push(one);
@@ -75,9 +80,8 @@ pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
     } else {
         let time = Duration::from_secs_f64(options.minutes * 60.0);
         thread::scope(|scope| -> Result<()> {
-            let soaking = STACKS.map(|stack| {
-                scope.spawn(|| soak(&ground, stack, |traffic| traffic.mixed(Instant::now() + time)))
-            });
+            let soak = |stack| soak(&ground, stack, |traffic| traffic.mixed(Instant::now() + time));
+            let soaking: Vec<_> = stacks.map(|stack| scope.spawn(move || soak(stack))).collect();
             for one in soaking {
                 soaked.push(one.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??);
             }
