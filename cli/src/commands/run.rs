@@ -143,7 +143,7 @@ fn machine(
     let said = child.stderr.take().map(|stderr| pass_on(stderr, Arc::clone(&name)));
     // All that could speak against it is found out while the machine boots.
     let keeper = is_free(smolvm, folder.slug()).and_then(|()| keeper.ready());
-    let told = keeper.is_err().then(|| tell(&child, 15));
+    let told = keeper.is_err().then(|| tell(&child, TERM));
     let ended = wait(&mut child, events, terminal, told)?;
     if let Some(said) = said {
         // Whoever still holds the pipe, an orphan of the guest say, does not hold us up.
@@ -176,6 +176,8 @@ pub fn link_words(subnet: Subnet) -> Vec<String> {
 
 /// The signal that a machine was told to end by, and when.
 type Told = (u8, Instant);
+/// What a machine whose keeper does not come up is told by.
+const TERM: u8 = 15;
 
 fn tell(child: &Child, signal: u8) -> Told {
     let _ = kill_process(Pid::from_child(child), Signal::TERM);
