@@ -186,14 +186,9 @@ fn tell(child: &Child, signal: u8) -> Told {
 
 fn wait(child: &mut Child, events: &Events, terminal: Terminal, mut told: Option<Told>) -> Result<Ended> {
     events.watch(child)?;
-    let mut patience = Some(GRACE);
     loop {
-        let left = told.zip(patience).map(|((_, when), patience)| patience.saturating_sub(when.elapsed()));
-        match events.next(left) {
-            Some(Event::Ended) => {
-                let status = child.wait()?;
-                return Ok(told.map_or(Ended::Status(status), |(signal, _)| Ended::Signal(signal)));
-            }
+        match events.next(told.map(|(_, when)| GRACE.saturating_sub(when.elapsed()))) {
+            Some(Event::Ended) => break,
             // In a terminal's raw mode Ctrl-C is a byte, and the guest's.
             Some(Event::Signal(signal)) if told.is_none() && !(terminal == Terminal::Tty && signal == 2) => {
                 told = Some(tell(child, signal));
@@ -201,10 +196,12 @@ fn wait(child: &mut Child, events: &Events, terminal: Terminal, mut told: Option
             Some(Event::Signal(_)) => {}
             None => {
                 child.kill()?;
-                patience = None;
+                break;
             }
         }
     }
+    let status = child.wait()?;
+    Ok(told.map_or(Ended::Status(status), |(signal, _)| Ended::Signal(signal)))
 }
 
 /// What a run waits for.

@@ -17,7 +17,6 @@ use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::stack::Stack;
 use bottle_core::text::MountPath;
 use bottle_core::upstream::Upstream;
 use paths::{OnDisk, Site};
@@ -67,15 +66,6 @@ pub enum StackChoice {
     Gvproxy,
     /// The host's kernel.
     Kernel,
-}
-
-impl From<Stack> for StackChoice {
-    fn from(stack: Stack) -> Self {
-        match stack {
-            Stack::Gvproxy(_) => Self::Gvproxy,
-            Stack::Kernel => Self::Kernel,
-        }
-    }
 }
 
 /// What the guest has of the project's folder, at [`WORKSPACE`].

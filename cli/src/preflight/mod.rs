@@ -75,14 +75,7 @@ impl Tools {
     /// # Errors
     /// [`Kind::Unavailable`] with the first thing that will not do.
     pub fn find(choice: StackChoice) -> Outcome<Self> {
-        // Each asks a program for its version, and neither needs the other's answer.
-        let (smolvm, network) = std::thread::scope(|scope| {
-            let smolvm = scope.spawn(|| find_smolvm(&Versions::remembered()));
-            let network = Network::find(choice);
-            (smolvm.join(), network)
-        });
-        let smolvm = smolvm.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        let tools = Self { smolvm, network: network? };
+        let tools = Self { smolvm: smolvm()?, network: Network::find(choice)? };
         if tools.smolvm.stand_in {
             eprintln!("bottle: warning: this smolvm is a stand-in without a virtual machine, for tests only");
         } else {
@@ -99,14 +92,7 @@ impl Network {
     /// # Errors
     /// [`Kind::Unavailable`] with the first thing that will not do.
     pub fn find(choice: StackChoice) -> Outcome<Self> {
-        let speaker = match choice {
-            StackChoice::Gvproxy => {
-                let (program, version) = find_gvproxy(&Versions::remembered())?;
-                Speaker::Gvproxy(Gvproxy { program, dialect: Dialect::of(version) })
-            }
-            StackChoice::Kernel => Speaker::kernel()?,
-        };
-        Ok(Self::with(speaker)?)
+        Self::of(asked_stack(choice)?)
     }
 
     /// Finds what the keeper of this stack needs. Whoever planned it asked gvproxy for its version.
@@ -116,12 +102,11 @@ impl Network {
     pub fn of(stack: Stack) -> Outcome<Self> {
         let speaker = match stack {
             Stack::Gvproxy(dialect) => Speaker::Gvproxy(Gvproxy { program: gvproxy_program()?, dialect }),
-            Stack::Kernel => Speaker::kernel()?,
+            Stack::Kernel => {
+                find_tun()?;
+                Speaker::Kernel
+            }
         };
-        Ok(Self::with(speaker)?)
-    }
-
-    fn with(speaker: Speaker) -> Result<Self, Missing> {
         // Where there is no jail, nobody has to make one.
         let bwrap = if Here::JAILED { find_bwrap()? } else { PathBuf::new() };
         Ok(Self { speaker, bwrap, helper: find_helper()? })
@@ -133,13 +118,6 @@ impl Network {
             Speaker::Gvproxy(gvproxy) => Stack::Gvproxy(gvproxy.dialect),
             Speaker::Kernel => Stack::Kernel,
         }
-    }
-}
-
-impl Speaker {
-    fn kernel() -> Result<Self, Missing> {
-        find_tun()?;
-        Ok(Self::Kernel)
     }
 }
 
@@ -162,11 +140,13 @@ pub fn smolvm() -> Outcome<Smolvm> {
 /// What a plan says of the stack that is wanted. Where there is no gvproxy, it would be configured
 /// by file: a plan can be looked at where nothing could run.
 pub fn stack(choice: StackChoice) -> Stack {
+    asked_stack(choice).unwrap_or(Stack::Gvproxy(Dialect::File))
+}
+
+fn asked_stack(choice: StackChoice) -> Result<Stack, Missing> {
     match choice {
-        StackChoice::Gvproxy => find_gvproxy(&Versions::remembered())
-            .map_or(Dialect::File, |(_, version)| Dialect::of(version))
-            .into(),
-        StackChoice::Kernel => Stack::Kernel,
+        StackChoice::Gvproxy => Ok(Dialect::of(find_gvproxy(&Versions::remembered())?.1).into()),
+        StackChoice::Kernel => Ok(Stack::Kernel),
     }
 }
 
