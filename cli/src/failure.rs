@@ -15,10 +15,15 @@ pub enum Kind {
     Unavailable = 69,
     /// Anything else.
     Internal = 70,
+    /// What was asked for cannot be written: the disk is full, say.
+    Output = 74,
     /// The bottle is in use, or already there.
     Busy = 73,
     /// The guest did not start. Trying again may help.
     Guest = 75,
+    /// Nobody reads the output any more, as `head` does not: the status of a program that SIGPIPE
+    /// ends. Nothing is said then.
+    ReaderGone = 141,
 }
 
 /// An expected failure.

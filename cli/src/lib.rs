@@ -2,14 +2,17 @@
 //!
 //! Everything here touches the host. The way of a byte is in [`keeper`]; the way of a request in
 //! [`proxy`]; the way of a command in [`commands`].
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod args;
 pub mod commands;
 pub mod config;
+pub mod defence;
 pub mod failure;
 pub mod git;
 pub mod http;
 pub mod keeper;
+pub mod out;
 pub mod preflight;
 pub mod process;
 pub mod proxy;

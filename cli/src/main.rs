@@ -1,12 +1,12 @@
 //! The `bottle` command: see the library.
 
-use bottle::{args::Args, commands};
+use bottle::{args::Args, commands, out};
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     commands::dispatch(Args::parse()).unwrap_or_else(|failure| {
-        eprintln!("{failure}");
+        out::failure(&failure);
         failure.code()
     })
 }

@@ -30,6 +30,7 @@ pub mod stack;
 pub mod subnet;
 pub mod text;
 pub mod upstream;
+pub mod visible;
 pub mod wire;
 
 /// The one name that a guest can resolve.

@@ -1,25 +1,24 @@
 //! `bottle diff` and `bottle apply`: what the guest changed in its copy of the project.
 
-use super::context::{Context, confirmed};
+use super::context::Context;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::out;
 use crate::workspace::Copy;
 use crate::workspace::changes::Change;
 use bottle_core::slug::Slug;
-use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 pub fn diff(context: &Context, slug: Option<Slug>, names: bool, json: bool, paths: &[PathBuf]) -> Outcome {
     let (copy, changes) = changes(context, slug, paths)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&changes).map_err(anyhow::Error::from)?);
+        out::json(&changes)?;
         return Ok(());
     }
-    let mut out = std::io::stdout().lock();
     for change in &changes {
-        let text = if names { format!("{change}\n") } else { copy.show(change)? };
-        // A reader that goes away, `head` say, has seen enough.
-        if out.write_all(text.as_bytes()).is_err() {
-            return Ok(());
+        if names {
+            out::line(change)?;
+        } else {
+            out::text(copy.show(change)?)?;
         }
     }
     if changes.is_empty() {
@@ -43,10 +42,10 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
         return Ok(());
     }
     for change in &changes {
-        println!("{change}");
+        out::line(change)?;
     }
     let question = format!("Take this into {}?", copy.of().display());
-    if how.dry_run || !(how.yes || confirmed(&question)) {
+    if how.dry_run || !(how.yes || out::confirmed(&question)) {
         return Ok(());
     }
     let applied = copy.apply(changes, how.overwrite)?;

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::out::outln;
 use crate::preflight;
 use crate::resolve::resolve;
 use crate::state::Home;
@@ -25,10 +26,10 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
     let named = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let default_port = if scheme == "http" { 80 } else { 443 };
     let open = match (named.parse::<SocketAddr>(), named.parse::<IpAddr>()) {
-        (Ok(SocketAddr::V4(address)), _) => direct(&plan, &Knock::Tcp(*address.ip(), address.port())),
-        (_, Ok(IpAddr::V4(address))) => direct(&plan, &Knock::Tcp(address, default_port)),
+        (Ok(SocketAddr::V4(address)), _) => direct(&plan, &Knock::Tcp(*address.ip(), address.port()))?,
+        (_, Ok(IpAddr::V4(address))) => direct(&plan, &Knock::Tcp(address, default_port))?,
         (Ok(SocketAddr::V6(_)), _) | (_, Ok(IpAddr::V6(_))) => {
-            println!("directly          refused: IPv6 does not pass");
+            outln!("directly          refused: IPv6 does not pass")?;
             false
         }
         _ => by_name(&plan, named, default_port)?,
@@ -40,13 +41,13 @@ fn by_name(plan: &Plan, named: &str, default_port: u16) -> Outcome<bool> {
     let (host, port) = authority(named, default_port)
         .map_err(|error| Failure::new(Kind::Usage, format!("DESTINATION: {error}")))?;
     if host.as_str() == PROXY_NAME {
-        return Ok(direct(plan, &Knock::Tcp(plan.subnet.proxy(), port)));
+        return direct(plan, &Knock::Tcp(plan.subnet.proxy(), port));
     }
-    direct(plan, &Knock::Resolve(host.to_string()));
-    Ok(through_proxy(&plan.egress, &host, port))
+    direct(plan, &Knock::Resolve(host.to_string()))?;
+    through_proxy(&plan.egress, &host, port)
 }
 
-fn direct(plan: &Plan, knock: &Knock) -> bool {
+fn direct(plan: &Plan, knock: &Knock) -> Outcome<bool> {
     let mut reply = Reply::default();
     let (open, verdict) = match plan.guard().knock(knock, &mut reply) {
         Verdict::Forward => (true, "open".to_owned()),
@@ -54,19 +55,19 @@ fn direct(plan: &Plan, knock: &Knock) -> bool {
         Verdict::Refuse(refusal, Some(_)) => (false, format!("refused at once: {refusal}")),
         Verdict::Refuse(refusal, None) => (false, format!("dropped: {refusal}")),
     };
-    println!("directly          {verdict}");
-    open
+    outln!("directly          {verdict}")?;
+    Ok(open)
 }
 
-fn through_proxy(rules: &Rules, host: &bottle_core::egress::HostName, port: u16) -> bool {
-    match rules.check(host, port) {
+fn through_proxy(rules: &Rules, host: &bottle_core::egress::HostName, port: u16) -> Outcome<bool> {
+    Ok(match rules.check(host, port) {
         Ok(()) => {
-            println!("through the proxy allowed, as long as {host} leads to public addresses");
+            outln!("through the proxy allowed, as long as {host} leads to public addresses")?;
             true
         }
         Err(denial) => {
-            println!("through the proxy refused: {denial}");
+            outln!("through the proxy refused: {denial}")?;
             false
         }
-    }
+    })
 }

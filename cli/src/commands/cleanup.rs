@@ -1,9 +1,10 @@
 //! `bottle cleanup`: what crashes left behind. The plan first, then exactly the plan.
 
-use super::context::{Context, confirmed};
+use super::context::Context;
 use super::lifecycle::end_keeper;
 use super::ls::{self, Break, Row, State};
 use crate::failure::Outcome;
+use crate::out::{self, confirmed};
 use crate::preflight;
 use crate::state::{Folder, Home};
 use crate::workspace::Copy;
@@ -97,7 +98,7 @@ pub fn cleanup(context: &Context, dry_run: bool, yes: bool) -> Outcome {
         return Ok(());
     }
     for step in &plan {
-        println!("{step}");
+        out::line(step)?;
     }
     if dry_run || plan.iter().all(|step| matches!(step, Step::Leave(..))) || !(yes || confirmed("Do this?")) {
         return Ok(());

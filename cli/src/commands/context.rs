@@ -3,6 +3,7 @@
 use crate::args::Args;
 use crate::config::Config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::out;
 use crate::state::{Folder, Home};
 use crate::trust::{self, Answer};
 use bottle_core::slug::Slug;
@@ -63,9 +64,9 @@ impl Context {
     /// Lets a configuration through that a guest cannot have changed, or that a person accepts.
     pub fn trust(&self, home: &Home, config: &Config, yes: bool) -> Outcome {
         let ask = |shown: &str| {
-            let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+            let terminal = std::io::stdin().is_terminal() && out::is_watched();
             terminal
-                && confirmed(&format!(
+                && out::confirmed(&format!(
                     "bottle.toml has changed since a guest could write to it:\n{shown}Use it?"
                 ))
         };
@@ -75,25 +76,14 @@ impl Context {
     /// Says what was done, or why nothing was.
     pub fn say(&self, what: &str) {
         if !self.quiet {
-            eprintln!("bottle: {what}");
+            out::note(what);
         }
     }
 
     /// Says what is being done, where it takes a while and somebody watches.
     pub fn progress(&self, what: &str) {
-        if self.verbose || (!self.quiet && std::io::stderr().is_terminal()) {
-            eprintln!("bottle: {what} ...");
+        if self.verbose || (!self.quiet && out::is_watched()) {
+            out::note(format_args!("{what} ..."));
         }
     }
-}
-
-/// Asks a person; without one, the answer is no.
-pub fn confirmed(question: &str) -> bool {
-    if !std::io::stdin().is_terminal() {
-        eprintln!("bottle: there is nobody to ask; --yes goes on without");
-        return false;
-    }
-    eprint!("{question} [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y")
 }

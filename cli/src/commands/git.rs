@@ -8,6 +8,7 @@ use crate::git::Repo;
 use crate::git::quarantine::{Quarantine, Waiting};
 use crate::keeper::audit::{Audit, Need};
 use crate::keeper::control::{self, GitEvent, Request};
+use crate::out::{self, outln};
 use crate::resolve::Services;
 use crate::state::Folder;
 use bottle_core::slug::Slug;
@@ -33,7 +34,7 @@ pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
             let (repo, waiting) = the_one(&folder, &repos, push)?;
             let said = Quarantine::of(&folder, repo).forward(repo, &waiting)?;
             if !said.is_empty() {
-                eprintln!("{said}");
+                out::note(said);
             }
             record(&folder, repo, GitEvent::Approved, &waiting)?;
             context.say(&format!("{} of {} is at its upstream", waiting.branch, repo.name));
@@ -59,14 +60,14 @@ fn list(folder: &Folder, repos: &[Repo], json: bool) -> Outcome {
     if json {
         let rows: Vec<_> =
             rows.iter().map(|(repo, push)| json!({ "repo": repo.name, "push": push })).collect();
-        println!("{}", serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?);
+        out::json(&rows)?;
         return Ok(());
     }
     for (repo, waiting) in rows {
         let commit = waiting.new.as_deref().map_or("-", |commit| commit.get(..10).unwrap_or(commit));
         // What the agent wrote must not steer the terminal that shows it.
         let (branch, subject) = (waiting.branch.escape_debug(), waiting.subject.escape_debug());
-        println!("{:<20} {branch:<30} {commit:<10} {:>3} commits  {subject}", repo.name, waiting.commits);
+        outln!("{:<20} {branch:<30} {commit:<10} {:>3} commits  {subject}", repo.name, waiting.commits)?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::rules::who;
 use crate::args::WishId;
 use crate::failure::{Kind, Outcome};
 use crate::keeper::control::{self, Answer, Request};
+use crate::out::{self, outln};
 use crate::state::{Folder, Home};
 use crate::supervise::inbox::{Decision, Waiting, Wish};
 use bottle_core::slug::Slug;
@@ -22,7 +23,7 @@ pub fn inbox(json: bool) -> Outcome {
     if json {
         let row = |(slug, waiting): &(Slug, Waiting)| json!({ "id": id(slug, waiting), "bottle": slug, "request": waiting });
         let rows: Vec<_> = rows.iter().map(row).collect();
-        println!("{}", serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?);
+        out::json(&rows)?;
         return Ok(());
     }
     for (slug, waiting) in &rows {
@@ -34,7 +35,7 @@ pub fn inbox(json: bool) -> Outcome {
             Wish::Question { question } => format!("it asks: {}", question.escape_debug()),
         };
         let gone = if waiting.callers == 0 { " (it does not wait any more)" } else { "" };
-        println!("{:<16} {ago} ago{gone}\n  {what}", id(slug, waiting));
+        outln!("{:<16} {ago} ago{gone}\n  {what}", id(slug, waiting))?;
     }
     Ok(())
 }

@@ -3,11 +3,12 @@
 use super::context::Context;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::audit::{self, Chain, Entry, Line, Tail};
+use crate::out::{self, outln};
 use crate::state::Folder;
 use anstyle::{AnsiColor, Style};
 use bottle_core::slug::Slug;
+use bottle_core::visible;
 use serde_json::Value;
-use std::io::Write;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -26,22 +27,17 @@ pub struct Shown {
 pub fn logs(context: &Context, slug: Option<Slug>, shown: Shown) -> Outcome {
     let folder = with_log(context, slug)?;
     let mut tail = Tail::new(&folder.audit())?;
-    let mut out = anstream::stdout();
     loop {
         while let Some(line) = tail.next_line()? {
             if !shown.includes(&line) {
                 continue;
             }
-            let line = match line {
-                Ok(entry) => for_people(&entry),
-                Err(line) => format!("(not a line of the log) {}", line.escape_debug()),
-            };
-            // A reader that goes away, `head` say, has seen enough.
-            if writeln!(out, "{line}").is_err() {
-                return Ok(());
+            match line {
+                Ok(entry) => out::styled(&for_people(&entry))?,
+                Err(line) => outln!("(not a line of the log) {}", visible::Line(&line))?,
             }
         }
-        if !shown.follow || out.flush().is_err() {
+        if !shown.follow {
             return Ok(());
         }
         thread::sleep(GLANCE);
@@ -67,16 +63,19 @@ pub fn point_in_time(text: &str) -> Result<SystemTime, String> {
         .map_err(|_| "neither a while, like 10m or 2h, nor a time, like 2026-11-24T09:30:00Z".to_owned())
 }
 
-fn for_people(entry: &Entry) -> String {
+/// A line for people: its parts, the event in its colour.
+fn for_people(entry: &Entry) -> [(Style, String); 3] {
     let details = entry.details.iter().map(|(key, value)| match value {
-        // What the guest wrote must not steer the terminal that shows it.
-        Value::String(text) => format!(" {key}={}", text.escape_debug()),
-        other => format!(" {key}={other}"),
+        Value::String(text) => format!(" {key}={}", visible::Line(text)),
+        other => format!(" {key}={}", visible::Line(&other.to_string())),
     });
-    let details: String = details.collect();
-    let (time, style) = (humantime::format_rfc3339_millis(entry.time()), style(&entry.event));
-    let (part, event) = (entry.part.escape_debug().to_string(), entry.event.escape_debug().to_string());
-    format!("{time} {part:<9} {style}{event:<10}{style:#}{details}")
+    let (time, plain) = (humantime::format_rfc3339_millis(entry.time()), Style::new());
+    let (part, event) = (visible::Line(&entry.part).to_string(), visible::Line(&entry.event).to_string());
+    [
+        (plain, format!("{time} {part:<9} ")),
+        (style(&entry.event), format!("{event:<10}")),
+        (plain, details.collect()),
+    ]
 }
 
 fn style(event: &str) -> Style {
@@ -92,25 +91,22 @@ pub fn audit(context: &Context, slug: Option<Slug>, check: bool) -> Outcome<Exit
     let folder = with_log(context, slug)?;
     let path = folder.audit();
     if !check {
-        let (mut tail, mut out) = (Tail::new(&path)?, std::io::stdout().lock());
+        let mut tail = Tail::new(&path)?;
         while let Some(line) = tail.next_line()? {
-            let text = match line {
-                Ok(entry) => serde_json::to_string(&entry).map_err(anyhow::Error::from)?,
-                Err(line) => line,
-            };
-            if writeln!(out, "{text}").is_err() {
-                break;
+            match line {
+                Ok(entry) => out::json_line(&entry)?,
+                Err(line) => out::line(line)?,
             }
         }
         return Ok(ExitCode::SUCCESS);
     }
     match audit::check(&path)? {
         Chain::Whole(lines) => {
-            println!("{}: {lines} lines, each follows from the one before it", path.display());
+            outln!("{}: {lines} lines, each follows from the one before it", path.display())?;
             Ok(ExitCode::SUCCESS)
         }
         Chain::Broken { file, line } => {
-            println!("{}: line {line} does not follow from the one before it", file.display());
+            outln!("{}: line {line} does not follow from the one before it", file.display())?;
             Ok(ExitCode::FAILURE)
         }
     }

@@ -1,6 +1,7 @@
 //! `bottle ls`: what there is, as it really is.
 
 use crate::failure::Outcome;
+use crate::out::{self, outln};
 use crate::preflight;
 use crate::smolvm::Machine;
 use crate::state::{Folder, Home};
@@ -125,17 +126,17 @@ pub fn ls(all: bool, json: bool) -> Outcome {
     // Of a run that has ended there is only its log.
     rows.retain(|row| all || row.state != State::Ended || row.busy.is_some());
     if json {
-        println!("{}", serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?);
+        out::json(&rows)?;
         return Ok(());
     }
     let width = rows.iter().map(|row| row.slug.as_str().len()).max().unwrap_or(0).max(12);
-    println!("{:<width$}  {:<10} {:<8} DOORS", "BOTTLE", "STATE", "PID");
+    outln!("{:<width$}  {:<10} {:<8} DOORS", "BOTTLE", "STATE", "PID")?;
     for row in rows {
         let pid = row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         let mut notes: Vec<String> = row.doors.iter().map(|(name, port)| format!("{name}:{port}")).collect();
         notes.extend(row.why.map(|why| format!("({why})")));
         notes.extend(row.busy.map(|busy| format!("({busy} is under way)")));
-        println!("{:<width$}  {:<10} {pid:<8} {}", row.slug.as_str(), row.state.word(), notes.join(" "));
+        outln!("{:<width$}  {:<10} {pid:<8} {}", row.slug.as_str(), row.state.word(), notes.join(" "))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::args::Args;
 use crate::failure::Outcome;
+use crate::out;
 use anyhow::Context as _;
 use clap::CommandFactory;
 use std::path::Path;
@@ -13,7 +14,11 @@ pub fn man(folder: Option<&Path>) -> Outcome {
             std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
             clap_mangen::generate_to(command, folder).with_context(|| folder.display().to_string())?;
         }
-        None => clap_mangen::Man::new(command).render(&mut std::io::stdout()).context("the manual")?,
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(command).render(&mut page).context("the manual")?;
+            out::raw(&page)?;
+        }
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ use crate::args::{Args, Command};
 use crate::failure::Outcome;
 use crate::git::hook;
 use crate::keeper;
+use crate::out;
 use clap::CommandFactory;
 use context::Context;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -79,7 +80,9 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         }
         Command::Cleanup { dry_run, yes } => cleanup::cleanup(&context, dry_run, yes)?,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "bottle", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "bottle", &mut script);
+            out::raw(&script)?;
         }
         Command::Man { dir } => manual::man(dir.as_deref())?,
         Command::Keeper { slug, owner_fd, ready_fd, guest_fd } => {

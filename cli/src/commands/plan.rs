@@ -4,6 +4,7 @@ use super::context::Context;
 use super::stage;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::audit::Need;
+use crate::out::{self, outln};
 use crate::preflight;
 use crate::resolve::{Form, MachineUser, Resolved, Services, resolve};
 use crate::state::{Folder, Home};
@@ -22,19 +23,19 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     }
     let plan = &resolved.plan;
     if json {
-        println!("{}", serde_json::to_string_pretty(plan).map_err(anyhow::Error::from)?);
+        out::json(plan)?;
         return Ok(ExitCode::SUCCESS);
     }
     let rendered = stage::render(&folder, plan)?;
-    print!("{}", describe(plan, &resolved.services));
+    out::text(describe(plan, &resolved.services))?;
     if resolved.user == MachineUser::Root {
-        println!(
+        outln!(
             "as root   the machine's process: no other user could write its folders; mode = \"copy\" needs none"
-        );
+        )?;
     }
-    println!("\n--- {}\n{}", folder.smolfile().display(), rendered.smolfile);
+    outln!("\n--- {}\n{}", folder.smolfile().display(), rendered.smolfile)?;
     if let Some(gvproxy) = rendered.gvproxy {
-        println!("--- {}\n{gvproxy}", folder.gvproxy().display());
+        outln!("--- {}\n{gvproxy}", folder.gvproxy().display())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -45,9 +46,9 @@ fn show_difference(folder: &Folder, resolved: &Resolved, json: bool) -> Outcome<
             .help("`bottle plan` shows what would start"));
     };
     if json {
-        println!("{}", serde_json::to_string_pretty(&lines).map_err(anyhow::Error::from)?);
+        out::json(&lines)?;
     } else {
-        lines.iter().for_each(|line| println!("{line}"));
+        lines.iter().try_for_each(out::line)?;
     }
     Ok(if lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,6 +5,7 @@
 
 use super::context::Context;
 use crate::failure::Outcome;
+use crate::out::{self, outln};
 use crate::preflight;
 use crate::smolvm::Terminal;
 use crate::state::Folder;
@@ -82,7 +83,7 @@ pub fn verify(context: &Context, slug: Option<Slug>, every_port: bool, json: boo
     if json {
         judged.print_json(&answers)?;
     } else {
-        judged.print();
+        judged.print()?;
     }
     Ok(ExitCode::from(match judged.verdict {
         Verdict::Isolated => 0,
@@ -103,19 +104,19 @@ struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    fn print(&self) {
+    fn print(&self) -> Outcome {
         let Findings { leaks, vsock, hangs, attempts, .. } = &self.findings;
         for leak in leaks {
-            println!("  reached   {leak}");
+            outln!("  reached   {leak}")?;
         }
         for service in vsock {
-            println!("  machine   {service}: smolvm's own");
+            outln!("  machine   {service}: smolvm's own")?;
         }
         if *hangs > 0 {
-            println!("  silent    {hangs} refusals were silences");
+            outln!("  silent    {hangs} refusals were silences")?;
         }
         if let Some(why) = &self.doubt {
-            println!("  doubt     {why}");
+            outln!("  doubt     {why}")?;
         }
         let doors: Vec<String> = self.doors.iter().map(u16::to_string).collect();
         let sentence = match self.verdict {
@@ -125,16 +126,16 @@ impl Judged<'_> {
             Verdict::Leaks => "this guest reaches what it must not".to_owned(),
             Verdict::Inconclusive => "this says nothing either way; try again".to_owned(),
         };
-        println!(
+        outln!(
             "{}: {}: {sentence}; {attempts} attempts, {} canaries, {:.1} s",
             self.slug,
             self.verdict.word(),
             self.canaries.len() + 1,
             self.seconds
-        );
+        )
     }
 
-    fn print_json(&self, answers: &[Answer]) -> Result<()> {
+    fn print_json(&self, answers: &[Answer]) -> Outcome {
         let report = serde_json::json!({
             "schema": SCHEMA,
             "slug": self.slug,
@@ -149,8 +150,7 @@ impl Judged<'_> {
             "seconds": self.seconds,
             "probes": answers,
         });
-        println!("{}", serde_json::to_string_pretty(&report)?);
-        Ok(())
+        out::json(&report)
     }
 }
 

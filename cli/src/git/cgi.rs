@@ -2,6 +2,7 @@
 //! on standard input, the answer on standard output).
 
 use super::{Gate, Repo, hook};
+use crate::out;
 use crate::process::die_with_parent;
 use anyhow::{Context, Result, bail};
 use futures_util::TryStreamExt;
@@ -43,7 +44,7 @@ pub async fn answer(gate: &Arc<Gate>, request: Request<Incoming>) -> Response<Bo
         return text(StatusCode::FORBIDDEN, "bottle: git-gate speaks git's smart protocol only".to_owned());
     }
     backend(gate, repo, &path, &query, request).await.unwrap_or_else(|error| {
-        eprintln!("bottle: git-gate: {error:#}");
+        out::note(format_args!("git-gate: {error:#}"));
         text(StatusCode::BAD_GATEWAY, "bottle: git-gate could not run git".to_owned())
     })
 }

@@ -4,6 +4,7 @@ use super::quarantine::Quarantine;
 use super::{Repo, scan};
 use crate::failure::{Kind, Outcome};
 use crate::keeper::control::{self, Answer, GitEvent, Request};
+use crate::out;
 use crate::resolve::Services;
 use crate::state::{Folder, Home};
 use anyhow::{Context, Result, bail, ensure};
@@ -41,7 +42,7 @@ pub fn run(hook: Hook) -> Outcome<ExitCode> {
         Hook::PreReceive => before(),
         Hook::PostReceive => after(),
     }
-    .inspect_err(|error| eprintln!("bottle: {error:#}"))?)
+    .inspect_err(|error| out::note(format_args!("{error:#}")))?)
 }
 
 fn place() -> Result<(Folder, Repo)> {
@@ -67,9 +68,9 @@ fn before() -> Result<ExitCode> {
             Err(why) => (GitEvent::Refused, format!("refused: {why}")),
         };
         for secret in &update.secrets {
-            eprintln!("bottle: {}: a secret: {secret}", update.name);
+            out::note(format_args!("{}: a secret: {secret}", update.name));
         }
-        eprintln!("bottle: {}: {line}", update.name);
+        out::note(format_args!("{}: {line}", update.name));
         let why = decided.as_ref().err().map(ToString::to_string);
         // Where it cannot be written down, there is no decision.
         let decision =
@@ -91,8 +92,8 @@ fn after() -> Result<ExitCode> {
         // The keeper has the operator's environment, and its credentials with it; this has not.
         let forward = Request::GitForward { repo: repo.name.clone(), branch: waiting.branch };
         match control::ask(&folder, &forward)? {
-            Answer::Failed { why } => eprintln!("bottle: {}: {why}", allowed.name),
-            _ => eprintln!("bottle: {}: the upstream has it", allowed.name),
+            Answer::Failed { why } => out::note(format_args!("{}: {why}", allowed.name)),
+            _ => out::note(format_args!("{}: the upstream has it", allowed.name)),
         }
     }
     Ok(ExitCode::SUCCESS)

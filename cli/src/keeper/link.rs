@@ -6,6 +6,7 @@
 use super::audit::Audit;
 use super::counters::Counters;
 use super::stack::End;
+use crate::out;
 use crate::step::{self, Step};
 use anyhow::Result;
 use bottle_core::guard::{Guard, Reply, Verdict};
@@ -109,7 +110,7 @@ impl Link {
         let Some(peer) = peer(stream) else { return false };
         if self.root_owned && peer.as_raw() >= FIRST_MACHINE_USER {
             return (self.welcome)(peer)
-                .inspect_err(|error| eprintln!("bottle: the guest is kept out: {error:#}"))
+                .inspect_err(|error| out::note(format_args!("the guest is kept out: {error:#}")))
                 .is_ok();
         }
         peer == rustix::process::geteuid()

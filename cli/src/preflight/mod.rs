@@ -9,6 +9,7 @@ pub use doctor::{Diagnosis, Finding, Level, Walls};
 use crate::config::StackChoice;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::stack::{Here, Wall};
+use crate::out;
 use bottle_core::gvproxy::{Dialect, Version};
 use bottle_core::stack::Stack;
 use mend::{Need, System};
@@ -77,7 +78,7 @@ impl Tools {
     pub fn find(choice: StackChoice) -> Outcome<Self> {
         let tools = Self { smolvm: smolvm()?, network: Network::find(choice)? };
         if tools.smolvm.stand_in {
-            eprintln!("bottle: warning: this smolvm is a stand-in without a virtual machine, for tests only");
+            out::note("warning: this smolvm is a stand-in without a virtual machine, for tests only");
         } else {
             check_kvm()?;
         }

@@ -10,6 +10,7 @@ mod read;
 pub use entry::{Entry, millis};
 pub use read::{Chain, Line, Tail, check};
 
+use crate::out;
 use anyhow::Result;
 use bottle_core::guard::{Refusal, about};
 use log::{Log, SEGMENT};
@@ -149,7 +150,9 @@ fn write_lines(mut log: Log, messages: &Receiver<Message>, lost: &AtomicU64, fai
     let mut put = |part: &str, event: &str, details: Map<String, Value>| {
         let written = log.append(part, event, details);
         match &written {
-            Err(error) if !failing.swap(true, Relaxed) => eprintln!("bottle: cannot write the log: {error}"),
+            Err(error) if !failing.swap(true, Relaxed) => {
+                out::note(format_args!("cannot write the log: {error}"));
+            }
             Err(_) => {}
             Ok(()) => failing.store(false, Relaxed),
         }

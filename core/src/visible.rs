@@ -1,0 +1,99 @@
+//! Hostile text made visible: what steers a terminal or hides from a reader is shown as an escape.
+//!
+//! Which characters: every control character (C0, DEL, C1: ECMA-48), and Unicode's
+//! `Default_Ignorable_Code_Point` and `Bidi_Control` properties, which are invisible or reorder what
+//! stands around them (UAX #9, UTR #36, "Trojan Source"). Two are left alone because real text is
+//! full of them: the emoji presentation selector U+FE0F and the text one U+FE0E.
+
+use core::fmt::{self, Write};
+
+/// Text that shows on one line: newlines and tabs are escaped, too, and so is the backslash, so that
+/// an escape cannot be forged.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a>(pub &'a str);
+
+/// Text of several lines: newlines and tabs pass, everything else that is invisible is escaped.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a>(pub &'a str);
+
+/// Bytes that should be text, on one line. What is not UTF-8 is shown as `\xNN`.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes<'a>(pub &'a [u8]);
+
+/// JSON text: what a terminal must not see is escaped as JSON escapes it, so that its meaning stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<'a>(pub &'a str);
+
+/// Whether a character steers a terminal, reorders a line, or cannot be seen.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0d}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| write_in_line(f, c))
+    }
+}
+
+fn write_in_line(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
+    match c {
+        '\\' => f.write_str("\\\\"),
+        '\n' => f.write_str("\\n"),
+        '\r' => f.write_str("\\r"),
+        '\t' => f.write_str("\\t"),
+        c if is_hidden(c) => write!(f, "{}", c.escape_unicode()),
+        c => f.write_char(c),
+    }
+}
+
+impl fmt::Display for Block<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\n' | '\t' => f.write_char(c),
+            c if is_hidden(c) => write!(f, "{}", c.escape_unicode()),
+            c => f.write_char(c),
+        })
+    }
+}
+
+impl fmt::Display for Bytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            chunk.valid().chars().try_for_each(|c| write_in_line(f, c))?;
+            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\n' => f.write_char(c),
+            c if is_hidden(c) => {
+                c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}"))
+            }
+            c => f.write_char(c),
+        })
+    }
+}
