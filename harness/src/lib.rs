@@ -3,7 +3,7 @@
 //! [`outer`] boots real guests where there is no KVM, [`stand_in`] replaces the virtual machine by
 //! a network namespace for fast tests of everything else, [`demo`] shows the main job,
 //! [`conformance`] judges what a guest reaches, [`compare`] measures, [`soak`] looks for what an hour
-//! shows and a minute does not.
+//! shows and a minute does not, [`ways_back`] attacks the host with what comes back from a guest.
 
 pub mod compare;
 pub mod conformance;
@@ -17,3 +17,4 @@ pub mod place;
 pub mod processes;
 pub mod soak;
 pub mod stand_in;
+pub mod ways_back;

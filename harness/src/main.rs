@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bottle_harness::place::Place;
-use bottle_harness::{compare, conformance, demo, life, outer, soak};
+use bottle_harness::{compare, conformance, demo, life, outer, soak, ways_back};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -29,6 +29,8 @@ enum Job {
     Life,
     /// Judge bottle, each of its walls alone, and the networks that must be found leaking
     Conformance(conformance::Options),
+    /// Attack the host with what comes back from a guest, with each defence and without it
+    WaysBack(ways_back::Options),
     /// Measure bottle beside what people use today, all in one run
     Compare(compare::Options),
     /// Keep bottles busy for long, and look for leaks and stalls
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
             Job::Demo => demo::main(&place),
             Job::Life => life::main(&place),
             Job::Conformance(options) => conformance::main(&place, &options),
+            Job::WaysBack(options) => ways_back::main(&place, &options),
             Job::Compare(options) => compare::main(&place, &options),
             Job::Soak(options) => soak::main(&place, &options),
             Job::CompareReal(options) => compare::real(&place, &options),

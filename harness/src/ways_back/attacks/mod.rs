@@ -1,0 +1,33 @@
+//! The attacks, by the part of bottle that they are made against.
+
+mod apply;
+mod audit;
+mod config;
+mod confine;
+mod copy;
+mod git;
+mod peer;
+mod proxy;
+mod shown;
+mod supervise;
+mod verify;
+
+use super::Attack;
+
+/// Every attack.
+pub fn all() -> Vec<Attack> {
+    [
+        copy::attacks(),
+        apply::attacks(),
+        config::attacks(),
+        git::attacks(),
+        shown::attacks(),
+        audit::attacks(),
+        peer::attacks(),
+        confine::attacks(),
+        proxy::attacks(),
+        supervise::attacks(),
+        verify::attacks(),
+    ]
+    .concat()
+}
