@@ -7,13 +7,14 @@ HARNESS = target/debug/bottle-harness
 export PATH := $(CURDIR)/tools/bin:$(PATH)
 export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 
-.PHONY: help setup build helper demo lint test exhaustive conformance fuzz bench compare soak mutants install clean
+.PHONY: help setup build helper demo lint test exhaustive conformance ways-back fuzz bench compare soak mutants install clean
 
 help:
 	@echo 'make demo         show the main job in a real guest'
 	@echo 'make test         run every test, one in a real guest among them'
 	@echo 'make lint         formatting and clippy, warnings denied'
 	@echo 'make conformance  what guests reach: bottle, each wall alone, and networks that must leak'
+	@echo 'make ways-back    what comes back from a guest: each attack with its defence, and without it'
 	@echo 'make exhaustive   ask the guard about every IPv4 address'
 	@echo 'make fuzz         replay the corpus and fuzz each target for SECONDS (30)'
 	@echo 'make bench        the core: costs as ratios'
@@ -48,6 +49,10 @@ test: setup build
 # What a guest reaches, in a report. GUEST=namespace or GUEST=real for one kind of guest only.
 conformance: setup build
 	@$(HARNESS) conformance $(if $(GUEST),--guest $(GUEST))
+
+# Attacks on the host by what comes back from a guest. A debug build: only there can a defence be taken away.
+ways-back: setup build
+	@$(HARNESS) ways-back $(if $(GUEST),--guest $(GUEST))
 
 exhaustive:
 	$(CARGO) test --locked --release -p bottle-core --test guard -- --ignored

@@ -5,6 +5,9 @@ use serde_json::Value;
 use std::fs;
 use std::process::{Command, Output};
 
+/// How many ways back are tried in every run.
+const LEAST_ATTACKS: usize = 60;
+
 fn conformance(words: &[&str]) -> Output {
     let place = Place::find().expect("a built checkout: run `make build`");
     let program = place.program("bottle-harness").unwrap();
@@ -28,7 +31,7 @@ fn every_port_was_tried(bottle: &Value) {
 
 #[test]
 fn every_network_comes_out_as_it_must_and_sabotage_is_found() {
-    let output = conformance(&[]);
+    let output = conformance(&["--quick"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     let folder = Place::find().unwrap().root().join("target/conformance");
@@ -56,6 +59,12 @@ fn every_network_comes_out_as_it_must_and_sabotage_is_found() {
     for bottle in &report["subjects"].as_array().unwrap()[..2] {
         every_port_was_tried(bottle);
     }
+    let ways = report["ways_back"].as_array().unwrap();
+    assert!(ways.len() >= LEAST_ATTACKS, "{} attacks", ways.len());
+    assert!(
+        said.contains(&format!("ways-back: {0} attacks, {0} held, {0} witnesses seen", ways.len())),
+        "{said}"
+    );
     browse(&fs::read_to_string(folder.join("report.html")).unwrap());
 
     // With both walls taken away from bottle, the check goes red and says what was reached.

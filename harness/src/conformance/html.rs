@@ -3,8 +3,10 @@
 use super::questions::WITNESSES;
 use super::verdict::Judged;
 use crate::ground::Guest;
+use crate::ways_back::field::Verdict;
+use crate::ways_back::{self, Tried};
 use anyhow::Result;
-use bottle::verify::judge::Verdict;
+use bottle::verify::judge;
 use bottle_guest::probe::Answer;
 use std::fmt::Write;
 
@@ -57,7 +59,7 @@ impl Cell {
 }
 
 /// The page.
-pub fn page(judged: &[Judged]) -> Result<String> {
+pub fn page(judged: &[Judged], tried: &[Tried]) -> Result<String> {
     let mut html = String::new();
     write!(
         html,
@@ -83,12 +85,49 @@ pub fn page(judged: &[Judged]) -> Result<String> {
             html.push_str("</section>");
         }
     }
+    ways_back(&mut html, tried)?;
     html.push_str("<h2>What each network gave away</h2>");
     for judged in judged {
         details(&mut html, judged)?;
     }
     html.push_str("</html>");
     Ok(html)
+}
+
+/// What came back from guests, with each defence and without it.
+fn ways_back(html: &mut String, tried: &[Tried]) -> Result<()> {
+    if tried.is_empty() {
+        return Ok(());
+    }
+    let wrong = tried.iter().filter(|tried| !tried.as_it_must()).count();
+    let class = if wrong == 0 { "good" } else { "bad" };
+    write!(
+        html,
+        "<section><h2>What comes back from a guest</h2><p class=\"sum {class}\">{}.</p>\
+         <p>Each attack is made twice: as bottle is, where it must be held, and with the defence taken away that \
+         stands against it, where it must succeed. An attack that fails without its defence, too, would prove \
+         nothing.</p><table class=summary><tr><th>attack<th>guest<th>defence<th>as bottle is<th>without it<th>seconds</tr>",
+        escape(&ways_back::summary(tried))
+    )?;
+    for t in tried {
+        let class = |good: bool| if good { "good" } else { "bad" };
+        let guest = if t.guest == Guest::Real { "real" } else { "stand-in" };
+        write!(
+            html,
+            "<tr><td>{}<td>{guest}<td>{}<td class={} title=\"{}\">{}<td class={} title=\"{}\">{}<td>{:.1}</tr>",
+            escape(&t.name),
+            escape(&t.defence),
+            class(t.held == Verdict::Held),
+            escape(&t.held.to_string()),
+            t.held.word(),
+            class(matches!(t.witness, Verdict::Succeeded(_))),
+            escape(&t.witness.to_string()),
+            t.witness.word(),
+            t.seconds
+        )?;
+    }
+    html.push_str("</table></section>");
+    Ok(())
 }
 
 fn summary(html: &mut String, judged: &[&Judged]) -> Result<()> {
@@ -197,7 +236,7 @@ fn strips(html: &mut String, judged: &[&Judged]) -> Result<()> {
 }
 
 fn details(html: &mut String, j: &Judged) -> Result<()> {
-    let open = if j.verdict == Verdict::Isolated { "" } else { " open" };
+    let open = if j.verdict == judge::Verdict::Isolated { "" } else { " open" };
     write!(
         html,
         "<details{open}><summary>{} <small>in {}</small> <b class={v}>{v}</b></summary>",

@@ -4,6 +4,7 @@
 
 use super::html;
 use super::verdict::Judged;
+use crate::ways_back::Tried;
 use anyhow::Result;
 use bottle::verify::judge::Verdict;
 use serde_json::json;
@@ -45,10 +46,10 @@ fn more(count: usize) -> String {
 }
 
 /// Writes `report.json` and `report.html`.
-pub fn write(folder: &Path, judged: &[Judged]) -> Result<()> {
+pub fn write(folder: &Path, judged: &[Judged], tried: &[Tried]) -> Result<()> {
     fs::create_dir_all(folder)?;
-    let report = json!({ "schema": SCHEMA, "subjects": judged });
+    let report = json!({ "schema": SCHEMA, "subjects": judged, "ways_back": tried });
     fs::write(folder.join("report.json"), serde_json::to_string_pretty(&report)?)?;
-    fs::write(folder.join("report.html"), html::page(judged)?)?;
+    fs::write(folder.join("report.html"), html::page(judged, tried)?)?;
     Ok(())
 }

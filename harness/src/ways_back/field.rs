@@ -7,7 +7,7 @@ use crate::stand_in::Room;
 use anyhow::{Context, Result, bail};
 use bottle::defence::{Defence, WITHOUT};
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,7 +28,7 @@ pub const SLUG: &str = "t";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What came of an attack.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "verdict", content = "what")]
 pub enum Verdict {
     /// Nothing happened on the host that should not have.
@@ -43,6 +43,11 @@ impl Verdict {
     /// Succeeded where this is so, held otherwise.
     pub fn succeeded_if(so: bool, what: impl Into<String>) -> Self {
         if so { Self::Succeeded(what.into()) } else { Self::Held }
+    }
+
+    /// Whether it says nothing either way.
+    pub fn is_unclear(&self) -> bool {
+        matches!(self, Self::Inconclusive(_))
     }
 
     /// In one word.
