@@ -35,11 +35,6 @@ pub fn has_kvm() -> bool {
     Path::new("/dev/kvm").exists() && virtualization_flag().is_some()
 }
 
-/// Whether this process is in the outer machine already.
-pub fn is_inside() -> bool {
-    std::env::var_os("BOTTLE_OUTER").is_some()
-}
-
 /// Runs a command in the outer machine and gives its exit status.
 ///
 /// # Errors

@@ -74,7 +74,7 @@ pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
         judged.extend(judge_all(place, guest, &subjects, options.sabotage)?);
         // The ways back are judged with the whole, and alone by `ways-back`.
         if options.only.is_empty() {
-            tried.extend(ways_back::attack(place, guest, options.quick, &[]));
+            tried.extend(ways_back::attack(place, guest, options.quick, &[], &|line| println!("{line}")));
         }
     }
     if !options.sabotage {

@@ -189,7 +189,7 @@ impl Field {
     /// Starts the bottle of this field with this configuration, after `slug`. The watched files are
     /// as they should stay from here on.
     pub fn up(&mut self, config: &str) -> Result<()> {
-        self.put("project/bottle.toml", config_with_slug(config))?;
+        self.put("project/bottle.toml", self.config(config))?;
         self.begin()?;
         self.up = true;
         let ended = self.operator(&["up"])?;
@@ -197,6 +197,13 @@ impl Field {
             bail!("bottle up: {}", ended.text());
         }
         Ok(())
+    }
+
+    /// A configuration of this field's bottle: small where it is a virtual machine under emulation.
+    pub fn config(&self, config: &str) -> String {
+        let machine = "[guest]\ncpus = 1\nmemory = 512\n";
+        let machine = if self.is_real() && !config.contains("[guest]") { machine } else { "" };
+        format!("slug = \"{SLUG}\"\n{config}\n{machine}")
     }
 
     /// Runs a script in the guest, as root. It must end well.
@@ -326,9 +333,8 @@ impl Drop for Field {
     }
 }
 
-fn config_with_slug(config: &str) -> String {
-    format!("slug = \"{SLUG}\"\n{config}")
-}
+/// Where smolvm keeps its machines in a home.
+const SMOLVMS: [&str; 2] = [".cache", ".local"];
 
 /// What is below a path: kind, mode, owner and content of each.
 fn take(path: &Path, into: &mut BTreeMap<PathBuf, String>) -> Result<()> {
@@ -343,7 +349,10 @@ fn take(path: &Path, into: &mut BTreeMap<PathBuf, String>) -> Result<()> {
     into.insert(path.to_owned(), format!("{:o} {} {} {content}", meta.mode(), meta.uid(), meta.gid()));
     if meta.is_dir() {
         for entry in fs::read_dir(path)? {
-            take(&entry?.path(), into)?;
+            let entry = entry?;
+            if !SMOLVMS.iter().any(|name| entry.file_name() == *name) {
+                take(&entry.path(), into)?;
+            }
         }
     }
     Ok(())

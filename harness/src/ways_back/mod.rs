@@ -76,9 +76,15 @@ pub struct Options {
 /// Where nothing could be tried.
 pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
     let guests = options.guest.map_or(vec![Guest::Namespace, Guest::Real], |guest| vec![guest]);
+    // Whoever takes the report prints it.
+    let say = |line: &str| {
+        if options.out.is_none() {
+            println!("{line}");
+        }
+    };
     let mut tried = Vec::new();
     for guest in guests {
-        tried.extend(attack(place, guest, options.quick, &options.only));
+        tried.extend(attack(place, guest, options.quick, &options.only, &say));
     }
     if let Some(path) = &options.out {
         fs::write(path, serde_json::to_vec_pretty(&tried)?)?;
@@ -93,8 +99,8 @@ pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
     })
 }
 
-/// Makes the attacks that this guest can make, and prints what came of each, and of all in one line.
-pub fn attack(place: &Place, guest: Guest, quick: bool, only: &[String]) -> Vec<Tried> {
+/// Makes the attacks that this guest can make, and says what came of each, and of all in one line.
+pub fn attack(place: &Place, guest: Guest, quick: bool, only: &[String], say: Say) -> Vec<Tried> {
     let wanted = |attack: &Attack| {
         let fits = match (guest, attack.needs) {
             (Guest::Namespace, Needs::Any) => true,
@@ -105,13 +111,16 @@ pub fn attack(place: &Place, guest: Guest, quick: bool, only: &[String]) -> Vec<
         if only.is_empty() { fits } else { only.iter().any(|name| name == attack.name) }
     };
     let attacks: Vec<Attack> = attacks::all().into_iter().filter(wanted).collect();
-    let tried = try_all(place, guest, &attacks);
-    for tried in tried.iter().filter(|tried| !tried.as_it_must()) {
-        println!("{}: {}; without {}: {}", tried.name, tried.held, tried.defence, tried.witness);
+    let tried = try_all(place, guest, &attacks, say);
+    for Tried { name, held, witness, defence, .. } in tried.iter().filter(|tried| !tried.as_it_must()) {
+        say(&format!("{name}: {held}; without {defence}: {witness}"));
     }
-    println!("{}", summary(&tried));
+    say(&summary(&tried));
     tried
 }
+
+/// Who is told what came of attacks, line by line.
+pub type Say<'s> = &'s (dyn Fn(&str) + Sync);
 
 /// All attacks in one line.
 pub fn summary(tried: &[Tried]) -> String {
@@ -121,7 +130,7 @@ pub fn summary(tried: &[Tried]) -> String {
 }
 
 /// Stand-ins mostly wait, so three are attacked at a time; a real guest has the machine to itself.
-fn try_all(place: &Place, guest: Guest, attacks: &[Attack]) -> Vec<Tried> {
+fn try_all(place: &Place, guest: Guest, attacks: &[Attack], say: Say) -> Vec<Tried> {
     let workers = if guest == Guest::Namespace { 3 } else { 1 };
     let (next, tried) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -129,7 +138,7 @@ fn try_all(place: &Place, guest: Guest, attacks: &[Attack]) -> Vec<Tried> {
             scope.spawn(|| {
                 while let Some(attack) = attacks.get(next.fetch_add(1, Relaxed)) {
                     let came = attack.until_conclusive(place, guest);
-                    println!("{}", came.row());
+                    say(&came.row());
                     tried.lock().unwrap_or_else(PoisonError::into_inner).push(came);
                 }
             });
@@ -176,7 +185,7 @@ impl Attack {
         const TRIES: u32 = 3;
         let mut tries = 1;
         loop {
-            let tried = if guest == Guest::Real && !outer::has_kvm() && !outer::is_inside() {
+            let tried = if guest == Guest::Real && !outer::has_kvm() {
                 self.in_outer_machine(place)
             } else {
                 self.both_ways(place, guest)
