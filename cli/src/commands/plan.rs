@@ -2,12 +2,14 @@
 
 use super::context::Context;
 use super::stage;
+use crate::config::found::shown;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::audit::Need;
 use crate::out::{self, outln};
 use crate::preflight;
 use crate::resolve::{Form, MachineUser, Resolved, Services, resolve};
 use crate::state::{Folder, Home};
+use crate::trust::pins::{self, Pins};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use bottle_core::stack::Stack;
@@ -16,8 +18,11 @@ use std::process::ExitCode;
 
 pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Outcome<ExitCode> {
     let (slug, config) = context.configured(slug)?;
-    let folder = Home::find()?.bottle(&slug);
+    let home = Home::find()?;
+    let folder = home.bottle(&slug);
     let resolved = resolve(&slug, &config, preflight::stack(config.stack), &folder)?;
+    context.note_trust(&home, &config)?;
+    Pins::check(&home, &slug, &config)?;
     if diff {
         return show_difference(&folder, &resolved, json);
     }
@@ -27,7 +32,14 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
         return Ok(ExitCode::SUCCESS);
     }
     let rendered = stage::render(&folder, plan)?;
+    match &config.file {
+        Some(found) => outln!("file      {}", shown(&found.path))?,
+        None => outln!("file      none: every key has its default")?,
+    }
     out::text(describe(plan, &resolved.services))?;
+    for folder in pins::writable(&config) {
+        outln!("writable  {folder}: what is in it is the guest's word from then on")?;
+    }
     if resolved.user == MachineUser::Root {
         outln!(
             "as root   the machine's process: no other user could write its folders; mode = \"copy\" needs none"
