@@ -163,6 +163,7 @@ fn by_its_own_word(home: &Home, config: &Config, answer: Answer, command: &str) 
     let Some(found) = config.file.as_ref().filter(|found| config.guest_can_write(&found.path)) else {
         return Ok(());
     };
+    let answer = if answer.accepts_changes() { Answer::Anything } else { answer };
     let before = Seen::find(home, &found.path, found.folder)?;
     if let Some(before) = before.filter(|before| !before.is(found)) {
         let what = format!("{} has changed since a guest could write to it", place(&found.path));

@@ -94,12 +94,14 @@ mod tests {
         let shown = Shown::of(
             "f",
             Some("slug = \"a\"\n[guest]\ncpus = 1\n"),
-            "slug = \"a\"\n[guest]\ncpus = 2\nvolumes = []\n# \u{1b}[2J\u{202e}\n",
+            "slug = \"a\"\n[guest]\ncpus = 2\nvolumes = []\n# \u{202e}\n",
             "d",
         );
         assert!(shown.is_whole && shown.text.contains("+volumes = []\n"), "{}", shown.text);
         assert!(shown.text.contains("guest.volumes: folders") && !shown.text.contains("slug: "));
         assert!(!shown.text.contains(['\u{1b}', '\u{202e}']), "{}", shown.text);
+        let steering = Shown::of("f", None, "# \u{1b}[2J", "d").text;
+        assert!(steering.contains("+# \\u{1b}[2J"), "{steering}");
         let all = Shown::of("f", None, "[upstream]\n", "d");
         assert!(all.text.contains("+[upstream]") && all.text.contains("upstream: programs"));
         let long = Shown::of("f", None, &"# x\n".repeat(MOST_LINES + 50), "d");
