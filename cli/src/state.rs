@@ -77,6 +77,11 @@ impl Home {
         self.state.join(TRUSTED)
     }
 
+    /// What holds the copies of projects that guests work on.
+    pub fn copies(&self) -> PathBuf {
+        self.runtime.join(COPIES)
+    }
+
     /// Takes the lock that keeps two commands from writing that at once.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     let folder = home.bottle(&slug);
     let resolved = resolve(&slug, &config, preflight::stack(config.stack), &folder)?;
     context.note_trust(&home, &config)?;
-    Pins::check(&home, &slug, &config)?;
+    Pins::check(&home, &slug, &config, &[])?;
     if diff {
         return show_difference(&folder, &resolved, json);
     }

@@ -54,7 +54,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
         is_free(&tools.smolvm, &slug)?;
     }
     let resolved = resolve(&slug, &config, tools.network.stack(), &folder)?;
-    let pins = Pins::admit(&home, &folder, &config, extra.trust.is_some())?;
+    let pins = Pins::admit(&home, &folder, &config, &tools, extra.trust.is_some())?;
     let files = stage::Files::of(&folder);
     stage::write(&folder, &resolved, &tools.network)?;
     let keeper = keeper::launch(&folder)?;

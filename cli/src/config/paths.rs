@@ -90,7 +90,7 @@ impl Site<'_> {
         let here = self.disk.here();
         let values = words.flat_map(|word| [Some(word), word.split_once('=').map(|(_, value)| value)]);
         let paths = values.flatten().filter(|word| word.contains('/')).map(|word| here.join(word));
-        paths.map(|written| Named { is_for: Use::Program, writable: false, written, real: None }).collect()
+        paths.map(Named::program).collect()
     }
 
     /// What a guest boots from. Where it is a path, it is beside the file.

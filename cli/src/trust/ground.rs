@@ -81,12 +81,16 @@ impl Ground {
     /// Where it is there and cannot be read.
     pub fn read(home: &Home) -> Result<Self> {
         let path = file(home);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+        let mut ground = match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text).with_context(|| path.display().to_string())?,
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::default(),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
-        serde_json::from_str(&text).with_context(|| path.display().to_string())
+        // Every copy of a project is its guest's, and so is what a person finds when they look into it.
+        if home.copies().is_dir() {
+            ground.note(&home.copies(), How::Shared, None)?;
+        }
+        Ok(ground)
     }
 
     /// Adds a place, and writes everything down. Whoever calls has the lock.
@@ -94,6 +98,12 @@ impl Ground {
     /// # Errors
     /// Where the place is not there, or it cannot be written.
     pub fn add(&mut self, home: &Home, path: &Path, how: How, slug: Option<&Slug>) -> Result<()> {
+        self.note(path, how, slug)?;
+        private_dir(&home.trusted())?;
+        write_private(&file(home), serde_json::to_string_pretty(self)?.as_bytes())
+    }
+
+    fn note(&mut self, path: &Path, how: How, slug: Option<&Slug>) -> Result<()> {
         let walked = walk(path).with_context(|| path.display().to_string())?;
         let end = walked.end.with_context(|| format!("{} is not there", path.display()))?;
         let known = self
@@ -110,8 +120,7 @@ impl Ground {
                 since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             }),
         }
-        private_dir(&home.trusted())?;
-        write_private(&file(home), serde_json::to_string_pretty(self)?.as_bytes())
+        Ok(())
     }
 
     /// The place that makes what is at the end of a path a guest's, if there is one.

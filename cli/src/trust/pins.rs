@@ -13,6 +13,7 @@ use crate::config::found::shown;
 use crate::config::{Config, Workspace};
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::preflight::Tools;
 use crate::state::{Folder, Home, write_private};
 use anyhow::{Context, Result};
 use bottle_core::slug::Slug;
@@ -49,7 +50,7 @@ impl fmt::Display for Use {
             Self::Image => "the image",
             Self::Repository => "the repository",
             Self::Secret => "the key's file",
-            Self::Program => "the command's file",
+            Self::Program => "the program",
         })
     }
 }
@@ -66,6 +67,13 @@ pub struct Named {
     /// Where it led when the configuration was read: what is handed to smolvm and git. `None` where
     /// the path is used as it was written.
     pub real: Option<PathBuf>,
+}
+
+impl Named {
+    /// A program, or a file that one is given.
+    pub fn program(path: PathBuf) -> Self {
+        Self { is_for: Use::Program, writable: false, written: path, real: None }
+    }
 }
 
 /// A path that was checked.
@@ -91,12 +99,13 @@ struct Reach {
 }
 
 impl Pins {
-    /// Checks the paths of a configuration. Writes nothing.
+    /// Checks the paths of a configuration, and those of the programs that bottle is made of. Writes
+    /// nothing.
     ///
     /// # Errors
     /// [`Kind::Usage`] where one of them is in some guest's reach, or another one's is in the reach of
     /// this one.
-    pub fn check(home: &Home, slug: &Slug, config: &Config) -> Outcome<Self> {
+    pub fn check(home: &Home, slug: &Slug, config: &Config, tools: &[Named]) -> Outcome<Self> {
         if !Defence::PinnedPaths.stands() {
             return Ok(Self::default());
         }
@@ -105,16 +114,17 @@ impl Pins {
         let others = others(home, slug, &ground)?;
         for root in home.roots() {
             let walked = followed(root)?;
-            if let Some(reach) = own.iter().find(|reach| reach.place.holds(&walked, false) != Within::No) {
+            let mut places = own.iter().map(|reach| &reach.place).chain(ground.shared());
+            if places.any(|place| place.holds(&walked, false) != Within::No) {
                 return Err(Failure::new(
                     Kind::Usage,
-                    format!("bottle's own state, {}, is where {} could write", shown(root), reach.whose),
+                    format!("bottle's own state, {}, is where a guest could write", shown(root)),
                 )
                 .help("set BOTTLE_STATE_DIR and BOTTLE_RUNTIME_DIR to folders that no guest gets"));
             }
         }
         let mut pins = Vec::new();
-        for named in &config.paths {
+        for named in config.paths.iter().chain(tools) {
             let walked = followed(&named.written)?;
             // A word of a command that is no path, a URL say.
             if named.is_for == Use::Program && walked.end.is_none() {
@@ -159,11 +169,18 @@ impl Pins {
     ///
     /// # Errors
     /// As for [`Pins::check`], and where a folder is another one.
-    pub fn admit(home: &Home, folder: &Folder, config: &Config, accepted: bool) -> Outcome<Self> {
+    pub fn admit(
+        home: &Home,
+        folder: &Folder,
+        config: &Config,
+        tools: &Tools,
+        accepted: bool,
+    ) -> Outcome<Self> {
         // Taken together: of two commands at once the second sees what the first will share.
         let _lock = home.lock_trust()?;
         let slug = folder.slug();
-        let pins = Self::check(home, slug, config)?;
+        let tools: Vec<Named> = tools.programs().map(Named::program).collect();
+        let pins = Self::check(home, slug, config, &tools)?;
         if Defence::PinnedPaths.stands() {
             let before = Self::read(folder)?;
             if let Some(pin) = pins.0.iter().find(|pin| !accepted && pin.is_another(&before)) {

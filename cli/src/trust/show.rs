@@ -9,6 +9,8 @@ use toml::{Table, Value};
 
 /// How many lines are shown. A longer difference is accepted by its digest only.
 const MOST_LINES: usize = 200;
+/// How much of a line is shown.
+const MOST_CHARACTERS: usize = 400;
 /// How long a difference may take to be found: a file may be made to be slow.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -43,12 +45,16 @@ impl Shown {
         let mut text = format!("{what}:\n");
         let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(before.unwrap_or_default(), after);
         let lines = diff.unified_diff().context_radius(1).to_string();
+        let mut is_whole = true;
         for line in lines.lines().take(MOST_LINES) {
-            let _ = writeln!(text, "  {}", visible::Line(line));
+            let fits = line.chars().take(MOST_CHARACTERS).collect::<String>();
+            let cut = if fits.len() < line.len() { " ..." } else { "" };
+            is_whole &= cut.is_empty();
+            let _ = writeln!(text, "  {}{cut}", visible::Line(&fits));
         }
-        let left_out = lines.lines().count().saturating_sub(MOST_LINES);
-        if left_out > 0 {
-            let _ = writeln!(text, "  ... and {left_out} lines more, which have to be looked at in the file");
+        is_whole &= lines.lines().count() <= MOST_LINES;
+        if !is_whole {
+            let _ = writeln!(text, "  ... this is not all of it: look at the file");
         }
         let keys = differing(before.unwrap_or_default(), after);
         for (key, does) in MATTERS.iter().filter(|(key, _)| keys.iter().any(|differs| concerns(differs, key)))
@@ -56,7 +62,7 @@ impl Shown {
             let _ = writeln!(text, "  {key}: {does}");
         }
         let _ = write!(text, "  digest {digest}");
-        Self { text, is_whole: left_out == 0 }
+        Self { text, is_whole }
     }
 }
 
@@ -105,6 +111,8 @@ mod tests {
         let all = Shown::of("f", None, "[upstream]\n", "d");
         assert!(all.text.contains("+[upstream]") && all.text.contains("upstream: programs"));
         let long = Shown::of("f", None, &"# x\n".repeat(MOST_LINES + 50), "d");
-        assert!(!long.is_whole && long.text.contains("lines more"));
+        assert!(!long.is_whole && long.text.contains("not all of it"));
+        let wide = Shown::of("f", None, &"x".repeat(MOST_CHARACTERS + 1), "d");
+        assert!(!wide.is_whole && wide.text.len() < 2 * MOST_CHARACTERS, "{}", wide.text);
     }
 }

@@ -104,7 +104,7 @@ fn gate_repository_exchanged(field: &mut Field) -> Result<Verdict> {
             ensure!(Command::new("git").args(words).current_dir(&path).status()?.success(), "git {words:?}");
         }
     }
-    if !starts(field, "[[git-gate.repo]]\npath = \"repo\"\n")? {
+    if !starts(field, "[[git-gate.repo]]\nname = \"repo\"\npath = \"repo\"\n")? {
         return Ok(Verdict::Held);
     }
     let private = field.path("private");
