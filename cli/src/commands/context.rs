@@ -7,6 +7,7 @@ use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::out;
 use crate::state::{Folder, Home};
+use crate::trust::walk::walk;
 use crate::trust::{self, Answer, Standing};
 use bottle_core::slug::Slug;
 use std::io::IsTerminal;
@@ -27,8 +28,17 @@ impl Context {
 
     /// The folder in which the command is run.
     pub fn here() -> Outcome<PathBuf> {
-        std::env::current_dir()
-            .map_err(|error| Failure::new(Kind::Internal, format!("the current folder: {error}")))
+        let here = std::env::current_dir()
+            .map_err(|error| Failure::new(Kind::Internal, format!("the current folder: {error}")))?;
+        // A shell shows its folder as it was named, and a guest may have made a link of that name.
+        let named = std::env::var_os("PWD").map(PathBuf::from).filter(|named| named.is_absolute());
+        if let Some(walked) = named.and_then(|named| walk(&named).ok())
+            && walked.real == here
+            && let Ok(home) = Home::find()
+        {
+            trust::entered(&home, &walked)?;
+        }
+        Ok(here)
     }
 
     /// The configuration that applies here.

@@ -13,6 +13,7 @@ use crate::trust::pins::{self, Pins};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use bottle_core::stack::Stack;
+use bottle_core::visible::Line;
 use similar::{ChangeTag, TextDiff};
 use std::process::ExitCode;
 
@@ -100,7 +101,7 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         fact("folder", format!("{} -> {} ({mode})", volume.host, volume.guest));
     }
     for (name, value) in &plan.guest.env {
-        fact("variable", format!("{name}={}", value.as_str().escape_debug()));
+        fact("variable", format!("{name}={}", Line(value.as_str())));
     }
     let subnet = plan.subnet;
     fact("network", format!("{subnet} (guest {}, proxy.internal {})", subnet.guest(), subnet.proxy()));
@@ -111,7 +112,7 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         let form = match services.form(sidecar) {
             Form::Builtin => "built in".to_owned(),
             Form::Address { address } => format!("at {address}"),
-            Form::Command { command, .. } => format!("command {}", command.join(" ").escape_debug()),
+            Form::Command { command, .. } => format!("command {}", Line(&command.join(" "))),
         };
         fact("door", format!("{:<10} proxy.internal:{port}  {form}", sidecar.name()));
     }
@@ -128,10 +129,11 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         let headers = upstream.headers.iter();
         let keys: Vec<String> =
             headers.map(|(name, secret)| format!("{name} from {}", secret.source)).collect();
-        fact("upstream", format!("{} -> {} ({})", upstream.path, upstream.origin, keys.join(", ")));
+        let keys = keys.join(", ");
+        fact("upstream", format!("{} -> {} ({})", upstream.path, upstream.origin, Line(&keys)));
     }
     for repo in &services.git {
-        fact("git", format!("{}.git of {} -> {}", repo.name, repo.path.display(), repo.upstream));
+        fact("git", format!("{}.git of {} -> {}", repo.name, shown(&repo.path), Line(&repo.upstream)));
         let policy = serde_json::to_string(&repo.policy).unwrap_or_default();
         fact("git", format!("{}.git policy {policy}", repo.name));
     }

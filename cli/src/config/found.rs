@@ -28,6 +28,8 @@ pub struct Found {
     pub text: String,
     /// How its path was followed.
     pub walk: Walk,
+    /// How the path of its folder was followed, as it was named.
+    pub entered: Walk,
 }
 
 /// What a search came to.
@@ -116,7 +118,7 @@ fn read(path: &Path) -> Outcome<Option<Found>> {
         return Err(refused(&path, &format!("larger than {} KiB", LARGEST / 1024)));
     }
     let Ok(text) = String::from_utf8(bytes) else { return Err(refused(&path, "not UTF-8")) };
-    Ok(Some(Found { path, folder: at.identity, text, walk }))
+    Ok(Some(Found { path, folder: at.identity, text, walk, entered: folder }))
 }
 
 fn cannot(path: &Path, error: &std::io::Error) -> Failure {

@@ -172,8 +172,11 @@ impl Config {
             .or_else(|| self.slug.clone())
             .or_else(|| folder.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name))
             .ok_or_else(|| {
-                Failure::new(Kind::Usage, format!("the folder {} gives a bottle no name", folder.display()))
-                    .help("name it on the command line, or with `slug = \"...\"` in bottle.toml")
+                Failure::new(
+                    Kind::Usage,
+                    format!("the folder {} gives a bottle no name", found::shown(folder)),
+                )
+                .help("name it on the command line, or with `slug = \"...\"` in bottle.toml")
             })
     }
 }

@@ -12,17 +12,17 @@ pub mod seen;
 mod show;
 pub mod walk;
 
+use crate::config::found::shown;
 use crate::config::{Config, FILE, Found};
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::state::Home;
 use anyhow::Result;
-use bottle_core::visible;
-use ground::{Ground, How};
+use ground::{Ground, How, Within};
 use seen::Seen;
 use show::Shown;
 use std::path::{Path, PathBuf};
-use walk::walk;
+use walk::{Walk, walk};
 
 /// What a person says to a configuration that is not trusted.
 #[derive(Clone, Copy)]
@@ -65,8 +65,9 @@ pub enum Standing {
 /// How a configuration stands.
 ///
 /// # Errors
-/// Where what is remembered cannot be read.
-pub fn standing(home: &Home, found: &Found) -> Result<Standing> {
+/// [`Kind::Usage`] where its folder was [`entered`] through a link of a guest's.
+pub fn standing(home: &Home, found: &Found) -> Outcome<Standing> {
+    entered(home, &found.entered)?;
     if Ground::read(home)?.around(&found.walk).is_none() {
         return Ok(Standing::Untouched);
     }
@@ -74,6 +75,26 @@ pub fn standing(home: &Home, found: &Found) -> Result<Standing> {
         Some(seen) if seen.is(found) => Standing::Accepted,
         before => Standing::Unseen(before),
     })
+}
+
+/// Refuses a folder that is named through a link that a guest could have made: another folder is
+/// meant, with a configuration that may well be accepted.
+///
+/// # Errors
+/// [`Kind::Usage`] where there is such a link.
+pub fn entered(home: &Home, folder: &Walk) -> Outcome {
+    if !Defence::ConfigProvenance.stands() {
+        return Ok(());
+    }
+    let ground = Ground::read(home)?;
+    if ground.shared().all(|ground| ground.holds(folder, true) != Within::Yes) {
+        return Ok(());
+    }
+    let links = folder.stations.iter().filter(|station| station.is_link);
+    let links: Vec<String> = links.map(|station| shown(&station.place)).collect();
+    let real = shown(&folder.real);
+    let what = format!("{} leads to {real}, and a guest could have made that link", links.join(", "));
+    Err(Failure::new(Kind::Usage, what).help(format!("if {real} is what you mean, go there")))
 }
 
 /// The nearest accepted configuration that is not there any more, in a folder that a guest could
@@ -106,7 +127,7 @@ pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Out
         return by_its_own_word(home, config, answer, command);
     }
     if let Some(gone) = gone(home, &config.passed)? {
-        let what = format!("{} is gone since a guest could write to its folder", place(&gone.path));
+        let what = format!("{} is gone since a guest could write to its folder", shown(&gone.path));
         let empty = seen::hex(b"");
         agreed(&Shown::of(&what, Some(&gone.text), "", &empty), answer, &empty, command)?;
         gone.forget(home)?;
@@ -120,7 +141,7 @@ pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Out
             {
                 return Err(Failure::new(
                     Kind::Usage,
-                    format!("{} is not what was accepted: its digest is {digest}", place(&found.path)),
+                    format!("{} is not what was accepted: its digest is {digest}", shown(&found.path)),
                 )
                 .help("look at it again"));
             }
@@ -131,8 +152,8 @@ pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Out
                 None => "is where a guest could write, and nobody has accepted it",
             };
             let before = before.as_ref().map(|seen| seen.text.as_str());
-            let shown = Shown::of(&format!("{} {why}", place(&found.path)), before, &found.text, &digest);
-            agreed(&shown, answer, &digest, command)?;
+            let what = format!("{} {why}", shown(&found.path));
+            agreed(&Shown::of(&what, before, &found.text, &digest), answer, &digest, command)?;
         }
     }
     Ok(Seen::remember(home, found)?)
@@ -166,7 +187,7 @@ fn by_its_own_word(home: &Home, config: &Config, answer: Answer, command: &str) 
     let answer = if answer.accepts_changes() { Answer::Anything } else { answer };
     let before = Seen::find(home, &found.path, found.folder)?;
     if let Some(before) = before.filter(|before| !before.is(found)) {
-        let what = format!("{} has changed since a guest could write to it", place(&found.path));
+        let what = format!("{} has changed since a guest could write to it", shown(&found.path));
         let digest = found.digest();
         agreed(&Shown::of(&what, Some(&before.text), &found.text, &digest), answer, &digest, command)?;
     }
@@ -184,9 +205,4 @@ pub fn touched(home: &Home, path: &Path) -> Result<()> {
     }
     let _lock = home.lock_trust()?;
     Ground::read(home)?.add(home, path, How::CameBack, None)
-}
-
-fn place(path: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    visible::Bytes(path.as_os_str().as_bytes()).to_string()
 }

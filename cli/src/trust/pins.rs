@@ -96,6 +96,7 @@ pub struct Pins(Vec<Pin>);
 struct Reach {
     place: Place,
     whose: String,
+    other: Option<Slug>,
 }
 
 impl Pins {
@@ -257,7 +258,7 @@ fn own(slug: &Slug, config: &Config) -> Result<Vec<Reach>> {
         let end = walked.end.with_context(|| format!("{path} is not there"))?;
         let (path, identity) = (walked.real, end.identity);
         let place = Place { path, identity, how: How::Shared, slugs: [slug.clone()].into(), since: 0 };
-        Ok(Reach { place, whose: format!("the guest of {slug} itself") })
+        Ok(Reach { place, whose: format!("the guest of {slug} itself"), other: None })
     };
     writable(config).map(reach).collect()
 }
@@ -268,7 +269,8 @@ fn others(home: &Home, slug: &Slug, ground: &Ground) -> Result<Vec<Reach>> {
     for place in ground.shared() {
         for other in place.slugs.iter().filter(|other| *other != slug) {
             if can_write(&home.bottle(other), place)? {
-                reaches.push(Reach { place: place.clone(), whose: format!("the guest of {other}") });
+                let whose = format!("the guest of {other}");
+                reaches.push(Reach { place: place.clone(), whose, other: Some(other.clone()) });
             }
         }
     }
@@ -297,7 +299,10 @@ fn in_reach(named: &Named, reach: &Reach) -> Failure {
         Kind::Usage,
         format!("{what} {path} is inside {holds}, where {} can write: it could put another in its place", reach.whose),
     )
-    .help("move it out of that folder, or give the guest the folder with `[workspace] mode = \"copy\"` or read-only")
+    .help(match &reach.other {
+        None => "move it out of that folder, or give the guest the folder with `[workspace] mode = \"copy\"` or read-only".to_owned(),
+        Some(other) => format!("move it out of that folder, or remove that bottle: `bottle rm {other}`"),
+    })
 }
 
 fn left(named: &Named, place: &Place) -> Failure {

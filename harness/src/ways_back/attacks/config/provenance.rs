@@ -15,10 +15,15 @@ pub fn attacks() -> Vec<Attack> {
         attack("config-moved-with-its-folder", moved_with_its_folder),
         attack("config-names-another-bottle", names_another_bottle),
         attack("config-deleted", deleted),
+        attack("config-entered-through-a-link", entered_through_a_link),
         attack("config-through-apply", through_apply),
         attack("config-changed-after-it-was-shown", changed_after_it_was_shown),
         attack("config-is-a-pipe", is_a_pipe),
-        Attack { defence: Defence::BoundedReads, ..attack("config-without-end", without_end) },
+        Attack {
+            defence: Defence::BoundedReads,
+            needs: Needs::Long,
+            ..attack("config-without-end", without_end)
+        },
     ]
 }
 
@@ -85,6 +90,22 @@ fn deleted(field: &mut Field) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(gone, "another bottle was removed"))
 }
 
+/// The operator's shell says `folder`; the guest has made a link to another project of it.
+fn entered_through_a_link(field: &mut Field) -> Result<Verdict> {
+    field.put("other/bottle.toml", "slug = \"other\"\n[workspace]\nmode = \"none\"\n")?;
+    let other = field.path("other");
+    field.up("")?;
+    ensure!(operator_in(field, &other, &["up"])?.is_well(), "the other bottle does not start");
+    field.guest(&format!("cd /workspace; mv folder moved; ln -s {} folder", other.display()))?;
+    let mut command = field.command(&["rm", "--force"]);
+    let folder = field.path("project/folder");
+    command.current_dir(&folder).env("PWD", &folder);
+    field.run(command)?;
+    let gone = !field.path("state/other/plan.json").exists();
+    field.operator(&["rm", "--force", "other"])?;
+    Ok(Verdict::succeeded_if(gone, "another bottle was removed"))
+}
+
 /// The file is one change among others that the operator takes back.
 fn through_apply(field: &mut Field) -> Result<Verdict> {
     field.up("[workspace]\nmode = \"copy\"\n")?;
@@ -117,12 +138,12 @@ fn is_a_pipe(field: &mut Field) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(hung, "a command hangs"))
 }
 
-/// Nothing but its size stands in the file.
+/// Nothing but comments stands in the file, and a lot of them.
 fn without_end(field: &mut Field) -> Result<Verdict> {
     const MANY: u64 = 20 * 1024 * 1024;
     field.up("")?;
     let before = field.memory();
-    field.guest("truncate -s 12M /workspace/bottle.toml")?;
+    field.guest("yes '# a line of a comment, which nobody needs' | head -c 24M > /workspace/bottle.toml")?;
     let ended = field.operator(&["plan"])?;
     let more = ended.peak.saturating_sub(before);
     Ok(Verdict::succeeded_if(more > MANY, format!("a command took {more} bytes of memory")))
