@@ -49,9 +49,9 @@ pub enum Command {
         /// Let an allowed host resolve to an address that is not public
         #[arg(long, value_name = "HOST")]
         allow_private: Vec<String>,
-        /// Use bottle.toml although it has changed since a guest could write to it
-        #[arg(long)]
-        trust: bool,
+        /// Use bottle.toml although a guest could have written it; with a digest, only if it has that
+        #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+        trust: Option<String>,
         /// The command and its arguments [default: a shell]
         #[arg(last = true)]
         command: Vec<String>,
@@ -60,9 +60,9 @@ pub enum Command {
     Up {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         slug: Option<Slug>,
-        /// Use bottle.toml although it has changed since a guest could write to it
-        #[arg(long)]
-        trust: bool,
+        /// Use bottle.toml although a guest could have written it; with a digest, only if it has that
+        #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+        trust: Option<String>,
         /// Make its machine anew; what is on its disk is lost
         #[arg(long)]
         renew: bool,
@@ -89,9 +89,9 @@ pub enum Command {
     Restart {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         slug: Option<Slug>,
-        /// Use bottle.toml although it has changed since a guest could write to it
-        #[arg(long)]
-        trust: bool,
+        /// Use bottle.toml although a guest could have written it; with a digest, only if it has that
+        #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+        trust: Option<String>,
         /// Make its machine anew; what is on its disk is lost
         #[arg(long)]
         renew: bool,

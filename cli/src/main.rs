@@ -1,11 +1,13 @@
 //! The `bottle` command: see the library.
 
+use bottle::trust::programs;
 use bottle::{args::Args, commands, out};
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    commands::dispatch(Args::parse()).unwrap_or_else(|failure| {
+    let args = Args::parse();
+    programs::with_own_path().and_then(|()| commands::dispatch(args)).unwrap_or_else(|failure| {
         out::failure(&failure);
         failure.code()
     })

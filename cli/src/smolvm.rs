@@ -1,5 +1,6 @@
 //! The `smolvm` command, driven from outside.
 
+use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::preflight::Smolvm;
 use crate::resolve::{MachineUser, Resolved};
@@ -49,6 +50,10 @@ impl Smolvm {
     /// A call of smolvm, with its libraries where it finds them.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
+        // Whatever smolvm looks for in its current folder, a guest may have put it there.
+        if Defence::PinnedPaths.stands() {
+            command.current_dir("/");
+        }
         if let Some(dir) = &self.lib_dir {
             command.env("SMOLVM_LIB_DIR", dir);
         }

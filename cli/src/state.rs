@@ -18,7 +18,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What holds the copies of projects. It is no slug, so it is no bottle's folder.
 const COPIES: &str = ".copies";
@@ -72,9 +72,36 @@ impl Home {
         Self { state, runtime }
     }
 
-    /// The `bottle.toml` files that guests can write to, as a person last accepted them.
+    /// Which folders guests could write, and which configurations a person has accepted.
     pub fn trusted(&self) -> PathBuf {
         self.state.join(TRUSTED)
+    }
+
+    /// What holds the copies of projects that guests work on.
+    pub fn copies(&self) -> PathBuf {
+        self.runtime.join(COPIES)
+    }
+
+    /// Takes the lock that keeps two commands from writing that at once.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] where somebody else has had it for long.
+    pub fn lock_trust(&self) -> Outcome<Lock> {
+        private_dir(&self.trusted())?;
+        let end = Instant::now() + LONGEST_TRUST;
+        loop {
+            if let Some(lock) = try_lock(&self.trusted().join("lock"))? {
+                return Ok(lock);
+            }
+            if Instant::now() > end {
+                return Err(Failure::new(
+                    Kind::Busy,
+                    "another command is starting a bottle, and does not end",
+                )
+                .help("`bottle ls` shows which"));
+            }
+            std::thread::sleep(GLANCE);
+        }
     }
 
     /// What programs said of their versions.
@@ -126,6 +153,17 @@ impl Folder {
     /// The resolved plan.
     pub fn plan(&self) -> PathBuf {
         self.state.join("plan.json")
+    }
+
+    /// The host paths that the bottle was last started with, and which files and folders they were.
+    pub fn pins(&self) -> PathBuf {
+        self.state.join("pins.json")
+    }
+
+    /// An empty folder, for programs of this machine that must not be started in a folder of a
+    /// guest's.
+    pub fn nowhere(&self) -> PathBuf {
+        self.state.join("nowhere")
     }
 
     /// What the keeper does besides carrying frames.
@@ -332,6 +370,8 @@ impl Folder {
 /// How often, and how far apart, a lock's holder is asked for its name.
 const GLANCES: u32 = 10;
 const GLANCE: Duration = Duration::from_millis(10);
+/// How long another command may look at what is trusted. It takes milliseconds.
+const LONGEST_TRUST: Duration = Duration::from_secs(30);
 
 /// Whether a lock's holder, as it wrote itself down, is a process that lives.
 fn is_alive(holder: &str) -> bool {

@@ -11,7 +11,7 @@ const KEY: &str = "sk-very-secret-0123456789";
 
 fn config(address: Ipv4Addr) -> String {
     format!(
-        "slug = \"t\"\n[egress]\nhosts = {{ \"api.test\" = \"{address}\" }}\n\
+        "slug = \"t\"\n[workspace]\nmode = \"none\"\n[egress]\nhosts = {{ \"api.test\" = \"{address}\" }}\n\
          [[upstream]]\npath = \"/api\"\norigin = \"https://api.test\"\n\
          headers = {{ x-api-key = {{ from_env = \"TEST_KEY\" }} }}\nenv = {{ API_URL = \"/echo\", API_BASE = \"\" }}\n\
          [[upstream]]\npath = \"/file\"\norigin = \"https://api.test/echo/base\"\n\
@@ -152,7 +152,7 @@ fn a_secret_that_is_not_there_is_named_and_nothing_is_started() {
         ),
     ] {
         let world = World::with(&format!(
-            "slug = \"t\"\n[[upstream]]\npath = \"/a\"\norigin = \"https://a.test\"\n{config}\n"
+            "slug = \"t\"\n[workspace]\nmode = \"none\"\n[[upstream]]\npath = \"/a\"\norigin = \"https://a.test\"\n{config}\n"
         ));
         for command in [&["up"][..], &["run", "--", "true"]] {
             world.bottle(command).assert().failure().stderr(predicate::str::contains(wanted));

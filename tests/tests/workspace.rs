@@ -252,19 +252,27 @@ fn a_configuration_that_a_guest_could_have_changed_is_asked_about() {
         .success();
     for command in [&["up"][..], &["run", "--", "true"]] {
         let said = contains("has changed since a guest could write to it")
-            .and(contains("+allow = [\\\"evil.test\\\"]"));
+            .and(contains("+allow = [\"evil.test\"]"))
+            .and(contains("egress: hosts that the agent reaches"))
+            .and(contains(format!("bottle {} --trust=", command[0])));
         world.bottle(command).assert().code(2).stderr(said);
     }
-    // A plan starts nothing, and says what would be.
-    world.bottle(&["plan"]).assert().success().stdout(contains("allowed   evil.test"));
+    // A plan starts nothing, and says what would be, and that nobody accepted it.
+    let planned = world.bottle(&["plan"]).assert().success().stdout(contains("allowed   evil.test"));
+    planned.stderr(contains("is not trusted yet"));
     world.bottle(&["-q", "up", "--trust"]).assert().success();
     world.bottle(&["-q", "restart"]).assert().success();
     world.write("bottle.toml", "slug = \"t\"\n");
     world.bottle(&["restart"]).assert().code(2);
     world.bottle(&["-q", "exec", "--", "true"]).assert().success();
     world.bottle(&["-q", "rm", "--force"]).assert().success();
-    // Where no guest can write to it, nobody is asked.
+    // What a guest could write once is asked about when it cannot any more, and once for each change.
     world.write("bottle.toml", COPY);
+    world.bottle(&["-q", "run", "--", "true"]).assert().code(2);
+    world.bottle(&["-q", "run", "--trust", "--", "true"]).assert().success();
+    world.bottle(&["-q", "run", "--", "true"]).assert().success();
+    // Where none ever could, nobody is asked.
+    let world = World::with(COPY);
     world.bottle(&["-q", "run", "--", "true"]).assert().success();
     world.write("bottle.toml", &format!("{COPY}[guest]\ncpus = 1\n"));
     world.bottle(&["-q", "run", "--", "true"]).assert().success();

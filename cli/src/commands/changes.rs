@@ -3,6 +3,8 @@
 use super::context::Context;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::out;
+use crate::state::Home;
+use crate::trust;
 use crate::workspace::Copy;
 use crate::workspace::changes::Change;
 use bottle_core::slug::Slug;
@@ -48,6 +50,8 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
     if how.dry_run || !(how.yes || out::confirmed(&question)) {
         return Ok(());
     }
+    // Before it: what is cut off has brought something, too.
+    trust::touched(&Home::find()?, copy.of())?;
     let applied = copy.apply(changes, how.overwrite)?;
     context.say(&format!("{} taken, {} left in the guest", applied.taken.len(), applied.kept.len()));
     if applied.taken.is_empty() {

@@ -17,7 +17,9 @@ use std::process::ExitCode;
 
 pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcome<ExitCode> {
     let (slug, config) = context.configured(slug)?;
-    let folder = Home::find()?.bottle(&slug);
+    let home = Home::find()?;
+    let folder = home.bottle(&slug);
+    context.note_trust(&home, &config)?;
     let plan = match folder.has_keeper().then(|| folder.read_plan()) {
         Some(plan) => plan?,
         None => resolve(&slug, &config, preflight::stack(config.stack), &folder)?.plan,

@@ -2,10 +2,11 @@
 
 use super::context::Context;
 use crate::config::FILE;
+use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use anyhow::Context as _;
 use bottle_core::slug::Slug;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
@@ -51,20 +52,29 @@ pub fn init(context: &Context, force: bool) -> Outcome {
     let here = Context::here()?;
     let path = here.join(FILE);
     let text = render(&here);
+    // Beside it first where it may be there: a link in its place is not followed.
+    let replaces = force && Defence::PinnedPaths.stands();
+    let place = if replaces { path.with_extension("toml.draft") } else { path.clone() };
     let mut options = OpenOptions::new();
     options.write(true);
-    if force {
+    if replaces {
+        let _ = fs::remove_file(&place);
+        options.create_new(true);
+    } else if force {
         options.create(true).truncate(true);
     } else {
         options.create_new(true);
     }
-    let mut file = options.open(&path).map_err(|error| match error.kind() {
+    let mut file = options.open(&place).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
             Failure::new(Kind::Busy, format!("there is a {FILE} already")).help("--force writes over it")
         }
-        _ => Failure::new(Kind::Internal, format!("{}: {error}", path.display())),
+        _ => Failure::new(Kind::Internal, format!("{}: {error}", place.display())),
     })?;
-    file.write_all(text.as_bytes()).with_context(|| path.display().to_string())?;
+    file.write_all(text.as_bytes()).with_context(|| place.display().to_string())?;
+    if replaces {
+        fs::rename(&place, &path).with_context(|| path.display().to_string())?;
+    }
     context.say(&format!("wrote {FILE}; look at it, then `bottle plan` shows what would start"));
     Ok(())
 }

@@ -4,6 +4,8 @@ use super::context::Context;
 use super::plan::difference;
 use super::run::link_words;
 use super::stage;
+use crate::config::Config;
+use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::{self, control};
 use crate::preflight::{self, Smolvm, Tools};
@@ -11,6 +13,7 @@ use crate::resolve::{Resolved, resolve};
 use crate::smolvm::Machine;
 use crate::state::{Folder, Home, write_private};
 use crate::step::{self, Step};
+use crate::trust::pins::Pins;
 use crate::workspace::Copy;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::Smolfile;
@@ -22,15 +25,20 @@ const CONNECT: Duration = Duration::from_secs(50);
 /// How long a keeper may take to end.
 const END: Duration = Duration::from_secs(10);
 
-pub fn up(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
+pub fn up(context: &Context, slug: Option<Slug>, options: &Options) -> Outcome {
     let (slug, config) = context.configured(slug)?;
+    up_with(context, &slug, &config, options, "up")
+}
+
+/// Starts a bottle with a configuration that was read already: what is asked about is what is used.
+fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Options, verb: &str) -> Outcome {
     let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
-    let folder = home.bottle(&slug);
+    let folder = home.bottle(slug);
     let _lock = folder.lock_operation("up")?;
     step::done(Step::UpLocked);
-    let resolved = resolve(&slug, &config, tools.network.stack(), &folder)?;
-    let machine = tools.smolvm.machine(&slug)?;
+    let resolved = resolve(slug, config, tools.network.stack(), &folder)?;
+    let machine = tools.smolvm.machine(slug)?;
     if folder.has_keeper() {
         if machine.is_some_and(|machine| machine.is_running()) {
             already_up(context, &folder, &resolved);
@@ -40,7 +48,7 @@ pub fn up(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
             .help("wait for its `bottle run` to end, or choose another name"));
     }
     if let Some(machine) = &machine
-        && machine.bottle().as_ref() != Some(&slug)
+        && machine.bottle().as_ref() != Some(slug)
     {
         return Err(Failure::new(
             Kind::Busy,
@@ -50,7 +58,9 @@ pub fn up(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
     }
     let before = Before::of(&folder, machine, &resolved, options.renew)?;
     step::done(Step::UpResolved);
-    context.trust(&home, &config, options.trust)?;
+    let trust = options.trust.as_deref();
+    context.trust(&home, config, trust, &context.again(verb))?;
+    let pins = Pins::admit(&home, &folder, config, &tools, trust.is_some())?;
     step::done(Step::UpTrusted);
     // A bottle that never was leaves nothing; what was there before stays, with its disk.
     let new = matches!(before, Before::Nothing).then(|| stage::Files::of(&folder));
@@ -68,7 +78,8 @@ pub fn up(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
         }
     }
     context.progress(&format!("starting {slug}"));
-    let began = start(&tools.smolvm, &folder, &resolved, &before, &|what| context.progress(what));
+    let ready = Ready { smolvm: &tools.smolvm, folder: &folder, resolved: &resolved, pins: &pins };
+    let began = start(&ready, &before, &|what| context.progress(what));
     if let Some(files) = new {
         if began.is_ok() {
             files.keep();
@@ -83,10 +94,9 @@ pub fn up(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
 }
 
 /// How a bottle is brought up.
-#[derive(Clone, Copy)]
 pub struct Options {
-    /// Use bottle.toml although it has changed since a guest could write to it.
-    pub trust: bool,
+    /// Use bottle.toml although a guest could have written it, or only if it has this digest.
+    pub trust: Option<String>,
     /// Make the machine anew where it needs another image.
     pub renew: bool,
 }
@@ -177,20 +187,26 @@ fn resume(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
     Ok(())
 }
 
+/// What a start is made of.
+struct Ready<'r> {
+    smolvm: &'r Smolvm,
+    folder: &'r Folder,
+    resolved: &'r Resolved,
+    pins: &'r Pins,
+}
+
 /// Starts the keeper, the machine, and the helper in it. What fails is taken down again.
-fn start(
-    smolvm: &Smolvm,
-    folder: &Folder,
-    resolved: &Resolved,
-    before: &Before,
-    progress: &dyn Fn(&str),
-) -> Outcome {
+fn start(ready: &Ready, before: &Before, progress: &dyn Fn(&str)) -> Outcome {
+    let Ready { smolvm, folder, resolved, pins } = ready;
     let slug = folder.slug();
     let keeper = keeper::launch(folder)?.ready()?;
     step::done(Step::UpKeeper);
     before.ready(smolvm, folder, progress)?;
     step::done(Step::UpMachine);
-    let begun = smolvm.start(slug, resolved).and_then(|()| connect(smolvm, folder, resolved));
+    let begun = pins
+        .still()
+        .and_then(|()| smolvm.start(slug, resolved))
+        .and_then(|()| connect(smolvm, folder, resolved));
     if let Err(failure) = begun {
         let _ = smolvm.stop(slug);
         return Err(failure.help("try again; `bottle doctor` checks this machine"));
@@ -261,11 +277,16 @@ pub fn end_keeper(folder: &Folder) -> Outcome {
     Ok(())
 }
 
-pub fn restart(context: &Context, slug: Option<Slug>, options: Options) -> Outcome {
+pub fn restart(context: &Context, slug: Option<Slug>, options: &Options) -> Outcome {
     let (slug, config) = context.configured(slug)?;
     // Before anything is stopped: what cannot be started again is better left running.
-    context.trust(&Home::find()?, &config, options.trust)?;
+    let home = Home::find()?;
+    context.trust(&home, &config, options.trust.as_deref(), &context.again("restart"))?;
+    Pins::check(&home, &slug, &config, &[])?;
     stop(context, Some(slug.clone()))?;
+    if Defence::ConfigProvenance.stands() {
+        return up_with(context, &slug, &config, options, "restart");
+    }
     up(context, Some(slug), options)
 }
 

@@ -28,6 +28,8 @@ use crate::failure::Outcome;
 use crate::git::hook;
 use crate::keeper;
 use crate::out;
+use crate::state::Home;
+use crate::trust::programs;
 use clap::CommandFactory;
 use context::Context;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -58,11 +60,11 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Refuse { id, why } => inbox::decide(&context, &id, false, why)?,
         Command::Git { slug, action } => git::git(&context, &slug, &action)?,
         Command::Up { slug, trust, renew } => {
-            lifecycle::up(&context, slug, lifecycle::Options { trust, renew })?;
+            lifecycle::up(&context, slug, &lifecycle::Options { trust, renew })?;
         }
         Command::Stop { slug } => lifecycle::stop(&context, slug)?,
         Command::Restart { slug, trust, renew } => {
-            lifecycle::restart(&context, slug, lifecycle::Options { trust, renew })?;
+            lifecycle::restart(&context, slug, &lifecycle::Options { trust, renew })?;
         }
         Command::Rm { slug, force } => lifecycle::rm(&context, slug, force)?,
         Command::Ls { all, json } => ls::ls(all, json)?,
@@ -87,6 +89,8 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Man { dir } => manual::man(dir.as_deref())?,
         Command::Keeper { slug, owner_fd, ready_fd, guest_fd } => {
             let (owner, ready) = (inherited(owner_fd)?, inherited(ready_fd)?);
+            let home = Home::find()?;
+            programs::leave_ground(&home, &home.bottle(&slug))?;
             keeper::main(&slug, owner, ready, inherited(guest_fd)?)?;
         }
     }

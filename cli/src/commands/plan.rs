@@ -2,22 +2,28 @@
 
 use super::context::Context;
 use super::stage;
+use crate::config::found::shown;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::audit::Need;
 use crate::out::{self, outln};
 use crate::preflight;
 use crate::resolve::{Form, MachineUser, Resolved, Services, resolve};
 use crate::state::{Folder, Home};
+use crate::trust::pins::{self, Pins};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use bottle_core::stack::Stack;
+use bottle_core::visible::Line;
 use similar::{ChangeTag, TextDiff};
 use std::process::ExitCode;
 
 pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Outcome<ExitCode> {
     let (slug, config) = context.configured(slug)?;
-    let folder = Home::find()?.bottle(&slug);
+    let home = Home::find()?;
+    let folder = home.bottle(&slug);
     let resolved = resolve(&slug, &config, preflight::stack(config.stack), &folder)?;
+    context.note_trust(&home, &config)?;
+    Pins::check(&home, &slug, &config, &[])?;
     if diff {
         return show_difference(&folder, &resolved, json);
     }
@@ -27,7 +33,14 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
         return Ok(ExitCode::SUCCESS);
     }
     let rendered = stage::render(&folder, plan)?;
+    match &config.file {
+        Some(found) => outln!("file      {}", shown(&found.path))?,
+        None => outln!("file      none: every key has its default")?,
+    }
     out::text(describe(plan, &resolved.services))?;
+    for folder in pins::writable(&config) {
+        outln!("writable  {folder}: what is in it is the guest's word from then on")?;
+    }
     if resolved.user == MachineUser::Root {
         outln!(
             "as root   the machine's process: no other user could write its folders; mode = \"copy\" needs none"
@@ -88,7 +101,7 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         fact("folder", format!("{} -> {} ({mode})", volume.host, volume.guest));
     }
     for (name, value) in &plan.guest.env {
-        fact("variable", format!("{name}={}", value.as_str().escape_debug()));
+        fact("variable", format!("{name}={}", Line(value.as_str())));
     }
     let subnet = plan.subnet;
     fact("network", format!("{subnet} (guest {}, proxy.internal {})", subnet.guest(), subnet.proxy()));
@@ -99,7 +112,7 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         let form = match services.form(sidecar) {
             Form::Builtin => "built in".to_owned(),
             Form::Address { address } => format!("at {address}"),
-            Form::Command { command, .. } => format!("command {}", command.join(" ").escape_debug()),
+            Form::Command { command, .. } => format!("command {}", Line(&command.join(" "))),
         };
         fact("door", format!("{:<10} proxy.internal:{port}  {form}", sidecar.name()));
     }
@@ -116,10 +129,11 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         let headers = upstream.headers.iter();
         let keys: Vec<String> =
             headers.map(|(name, secret)| format!("{name} from {}", secret.source)).collect();
-        fact("upstream", format!("{} -> {} ({})", upstream.path, upstream.origin, keys.join(", ")));
+        let keys = keys.join(", ");
+        fact("upstream", format!("{} -> {} ({})", upstream.path, upstream.origin, Line(&keys)));
     }
     for repo in &services.git {
-        fact("git", format!("{}.git of {} -> {}", repo.name, repo.path.display(), repo.upstream));
+        fact("git", format!("{}.git of {} -> {}", repo.name, shown(&repo.path), Line(&repo.upstream)));
         let policy = serde_json::to_string(&repo.policy).unwrap_or_default();
         fact("git", format!("{}.git policy {policy}", repo.name));
     }

@@ -11,6 +11,7 @@ use crate::resolve::{Resolved, resolve};
 use crate::smolvm::Terminal;
 use crate::state::{Folder, Home};
 use crate::step::{self, Step};
+use crate::trust::pins::Pins;
 use crate::workspace::Copy;
 use anyhow::Result;
 use bottle_core::slug::Slug;
@@ -32,7 +33,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Extra {
     pub allow: Vec<String>,
     pub allow_private: Vec<String>,
-    pub trust: bool,
+    pub trust: Option<String>,
 }
 
 pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[String]) -> Outcome<ExitCode> {
@@ -40,7 +41,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     extra.apply(&mut config)?;
     let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
-    context.trust(&home, &config, extra.trust)?;
+    context.trust(&home, &config, extra.trust.as_deref(), &context.again("run"))?;
     let folder = home.bottle(&slug);
     // From here on a signal waits for the machine's loop, and everything is taken down.
     let events = Events::catch()?;
@@ -53,6 +54,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
         is_free(&tools.smolvm, &slug)?;
     }
     let resolved = resolve(&slug, &config, tools.network.stack(), &folder)?;
+    let pins = Pins::admit(&home, &folder, &config, &tools, extra.trust.is_some())?;
     let files = stage::Files::of(&folder);
     stage::write(&folder, &resolved, &tools.network)?;
     let keeper = keeper::launch(&folder)?;
@@ -60,7 +62,8 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     context.progress(&format!("starting {slug}"));
     let shell = [enter::SHELL.to_owned()];
     let command = if command.is_empty() { &shell } else { command };
-    let ended = machine(&tools.smolvm, &folder, &resolved, command, keeper, &events);
+    let ended =
+        pins.still().and_then(|()| machine(&tools.smolvm, &folder, &resolved, command, keeper, &events));
     step::done(Step::RunEnded);
     drop(files);
     take_leave(context, &folder)?;

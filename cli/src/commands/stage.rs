@@ -46,7 +46,9 @@ impl Drop for Files<'_> {
         let Some(folder) = self.0 else { return };
         // The log stays: it is what a person looks at afterwards.
         let _ = folder.remove_runtime();
-        for file in [folder.plan(), folder.rules(), folder.smolfile(), folder.machine_smolfile()] {
+        for file in
+            [folder.plan(), folder.pins(), folder.rules(), folder.smolfile(), folder.machine_smolfile()]
+        {
             let _ = fs::remove_file(file);
         }
         // What the agent pushed may wait, and who looks at it has to know where it goes.

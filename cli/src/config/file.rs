@@ -7,13 +7,14 @@ use super::{Config, SidecarConfig, Source, StackChoice, Workspace};
 use crate::failure::Outcome;
 use crate::http::Limits;
 use crate::keeper::audit::Need;
+use crate::trust::pins::{Named, Use};
 use bottle_core::egress::{HostName, HostPattern, HostRule};
 use bottle_core::environment;
 use bottle_core::plan::{ReservedVariable, Volume};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
-use bottle_core::upstream;
+use bottle_core::upstream::{self, SecretSource};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -138,6 +139,11 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
         ],
         source,
     )?;
+    for form in config.sidecars.values() {
+        if let SidecarConfig::Command(words) = form {
+            config.paths.extend(site.programs(words.iter().map(String::as_str)));
+        }
+    }
     let EgressTable { allow, deny, allow_private, allow_no_sni, hosts, limits } = file.egress;
     config.egress = bottle_core::egress::Rules { allow, deny, allow_private, allow_no_sni, hosts };
     if let Some(limits) = limits {
@@ -150,7 +156,17 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     }
     for table in file.upstreams {
         let span = table.span();
-        config.upstreams.push(from_table(table, source, site.project.as_deref())?);
+        let upstream = from_table(table, source, site.project.as_deref())?;
+        for secret in upstream.headers.values() {
+            match &secret.source {
+                SecretSource::File(path) => config.paths.push(site.named(Use::Secret, path.as_ref(), None)),
+                SecretSource::Command(words) => {
+                    config.paths.extend(site.programs(words.iter().map(Word::as_str)));
+                }
+                SecretSource::Env(_) => {}
+            }
+        }
+        config.upstreams.push(upstream);
         // One by one, so that the table that is too many is pointed at.
         upstream::check(&config.upstreams, |name| config.guest.env.contains_key(name))
             .map_err(|conflict| source.fail(Some(span), &conflict.to_string()))?;
@@ -161,7 +177,8 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
 
 fn guest(config: &mut Config, table: GuestTable, source: &Source, site: &Site) -> Outcome {
     let guest = &mut config.guest;
-    guest.image = table.image;
+    let image = table.image.map(|image| site.image(image, &mut config.paths)).transpose();
+    guest.image = image.map_err(|what| source.fail(None, &what))?;
     guest.workdir = table.workdir;
     for (name, value) in table.env {
         if environment::is_reserved(name.as_str()) {
@@ -185,7 +202,10 @@ fn guest(config: &mut Config, table: GuestTable, source: &Source, site: &Site) -
     for volume in table.volumes {
         let span = volume.span();
         let VolumeTable { host, guest: inside, writable } = volume.into_inner();
-        let host = site.shared(&site.beside(&host)).map_err(|what| source.fail(Some(span), &what))?;
+        let written = site.beside(&host);
+        let host = site.shared(&written).map_err(|what| source.fail(Some(span), &what))?;
+        let named = site.named(Use::Volume, &written, Some(host.as_str().as_ref()));
+        config.paths.push(Named { writable, ..named });
         guest.volumes.push(Volume { host, guest: inside, writable });
     }
     Ok(())
@@ -199,6 +219,8 @@ fn workspace(config: &mut Config, mode: WorkspaceMode, source: &Source, site: &S
     let host = site.shared(project).map_err(|what| {
         source.fail(None, &what).help("`[workspace] mode = \"none\"` gives the guest no folder")
     })?;
+    let named = site.named(Use::Workspace, project, Some(host.as_str().as_ref()));
+    config.paths.push(Named { writable: matches!(mode, WorkspaceMode::ReadWrite), ..named });
     config.workspace = match mode {
         WorkspaceMode::ReadWrite => Workspace::Shared { host, writable: true },
         WorkspaceMode::ReadOnly => Workspace::Shared { host, writable: false },

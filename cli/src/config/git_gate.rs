@@ -5,6 +5,7 @@ use super::paths::Site;
 use super::{Config, Source};
 use crate::failure::Outcome;
 use crate::git::Repo;
+use crate::trust::pins::{Named, Use};
 use bottle_core::git::Policy;
 use bottle_core::slug::Slug;
 use serde::Deserialize;
@@ -50,7 +51,8 @@ pub fn from_git_gate(
     }
     for repo in repos {
         let place = repo.span();
-        let repo = read(repo, source, site)?;
+        let (repo, path) = read(repo, source, site)?;
+        config.paths.push(path);
         if config.git.iter().any(|known| known.name == repo.name) {
             return Err(source.fail(Some(place), &format!("two repositories are called {}", repo.name)));
         }
@@ -61,21 +63,24 @@ pub fn from_git_gate(
             span.clone(),
             RepoTable { name: None, path: None, upstream: None, policy: Policy::default() },
         );
-        config.git.push(read(bare, source, site)?);
+        let (repo, path) = read(bare, source, site)?;
+        config.paths.push(path);
+        config.git.push(repo);
     }
     Ok(Spanned::new(span, SidecarTable { address, command }))
 }
 
-fn read(table: Spanned<RepoTable>, source: &Source, site: &Site) -> Outcome<Repo> {
+fn read(table: Spanned<RepoTable>, source: &Source, site: &Site) -> Outcome<(Repo, Named)> {
     let span = table.span();
     let fail = |what: String| source.fail(Some(span.clone()), &what);
     let RepoTable { name, path, upstream, policy } = table.into_inner();
-    let path = site.beside(&path.unwrap_or_else(|| PathBuf::from(".")));
-    let path = site.disk.real(&path).ok_or_else(|| fail(format!("{} is not there", path.display())))?;
+    let written = site.beside(&path.unwrap_or_else(|| PathBuf::from(".")));
+    let path = site.disk.real(&written).ok_or_else(|| fail(format!("{} is not there", written.display())))?;
     if !site.disk.is_repository(&path) {
         return Err(fail(format!("{} is no git repository", path.display())));
     }
     let of_folder = || path.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name);
     let name = name.or_else(of_folder).ok_or_else(|| fail("the repository needs a name".to_owned()))?;
-    Ok(Repo { name, path, upstream: upstream.unwrap_or_else(|| ORIGIN.to_owned()), policy })
+    let named = site.named(Use::Repository, &written, Some(&path));
+    Ok((Repo { name, path, upstream: upstream.unwrap_or_else(|| ORIGIN.to_owned()), policy }, named))
 }

@@ -1,25 +1,27 @@
 //! `bottle.toml`: what a person wants of a bottle. Every key has a default, and so has the file.
 
 mod file;
+pub mod found;
 mod git_gate;
 pub mod paths;
 mod source;
 mod upstream;
 
 pub use file::parse;
+pub use found::Found;
 pub use source::Source;
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::git::Repo;
 use crate::http::Limits;
 use crate::keeper::audit::Need;
+use crate::trust::pins::{self, Named};
 use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
 use bottle_core::text::MountPath;
 use bottle_core::upstream::Upstream;
-use paths::{OnDisk, Site};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -53,8 +55,12 @@ pub struct Config {
     pub git: Vec<Repo>,
     /// The folder that the file is in: the project.
     pub project: Option<PathBuf>,
-    /// The file, without links and dots, and its text.
-    pub file: Option<(PathBuf, String)>,
+    /// Every path of this machine that the file names.
+    pub paths: Vec<Named>,
+    /// The file.
+    pub file: Option<Found>,
+    /// The nearer folders in which there is none.
+    pub passed: Vec<PathBuf>,
 }
 
 /// Which network stack a person wants: [`bottle_core::stack::Stack`] says what they are.
@@ -127,7 +133,9 @@ impl Default for Config {
             upstreams: Vec::new(),
             git: Vec::new(),
             project: None,
+            paths: Vec::new(),
             file: None,
+            passed: Vec::new(),
         }
     }
 }
@@ -139,29 +147,19 @@ impl Config {
     /// # Errors
     /// [`Kind::Usage`] with file, line and key.
     pub fn find(named: Option<&Path>, start: &Path, insisted: bool) -> Outcome<Self> {
-        let path = match named {
-            Some(path) => path.to_owned(),
-            None => match start.ancestors().map(|dir| dir.join(FILE)).find(|path| path.is_file()) {
-                Some(path) => path,
-                None => return Ok(Self::default()),
-            },
+        let search = Found::search(named, start)?;
+        let Some(found) = search.found else {
+            return Ok(Self { passed: search.passed, ..Self::default() });
         };
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| Failure::new(Kind::Usage, format!("cannot read {}: {error}", path.display())))?;
-        let project = std::path::absolute(&path).ok().and_then(|path| path.parent().map(Path::to_owned));
-        let mut config = parse(&Source::new(&path, &text), &Site { project, disk: &OnDisk, insisted })?;
-        config.file = Some((path.canonicalize().unwrap_or(path), text));
+        let mut config = found.parse(named, insisted)?;
+        config.file = Some(found);
+        config.passed = search.passed;
         Ok(config)
     }
 
     /// Whether the guest can write to this file of the host.
     pub fn guest_can_write(&self, file: &Path) -> bool {
-        let volumes = self.guest.volumes.iter().filter(|volume| volume.writable).map(|volume| &volume.host);
-        let workspace = match &self.workspace {
-            Workspace::Shared { host, writable: true } => Some(host),
-            _ => None,
-        };
-        volumes.chain(workspace).any(|host| file.starts_with(host.as_str()))
+        pins::writable(self).any(|host| file.starts_with(host))
     }
 
     /// The bottle's name: what the command line says, what the file says, or what its folder is called.
@@ -174,8 +172,11 @@ impl Config {
             .or_else(|| self.slug.clone())
             .or_else(|| folder.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name))
             .ok_or_else(|| {
-                Failure::new(Kind::Usage, format!("the folder {} gives a bottle no name", folder.display()))
-                    .help("name it on the command line, or with `slug = \"...\"` in bottle.toml")
+                Failure::new(
+                    Kind::Usage,
+                    format!("the folder {} gives a bottle no name", found::shown(folder)),
+                )
+                .help("name it on the command line, or with `slug = \"...\"` in bottle.toml")
             })
     }
 }

@@ -3,7 +3,9 @@
 //! Reading the file decides nothing about the disk by itself. It asks through [`Disk`], so that it
 //! can be fuzzed without one.
 
-use bottle_core::text::MountPath;
+use crate::trust::pins::{Named, Use};
+use crate::trust::walk::walk;
+use bottle_core::text::{ImageRef, MountPath};
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,10 @@ pub trait Disk {
     fn is_dir(&self, path: &Path) -> bool;
     /// Whether it is a git repository, bare or not.
     fn is_repository(&self, path: &Path) -> bool;
+    /// The folder that commands are started in.
+    fn here(&self) -> PathBuf {
+        PathBuf::from("/")
+    }
     /// Folders that hold a person's keys, or bottle's own state, with what to call them.
     fn private(&self) -> Vec<(PathBuf, &'static str)>;
 }
@@ -40,6 +46,10 @@ impl Disk for OnDisk {
         path.join(".git").exists() || (path.join("HEAD").is_file() && path.join("objects").is_dir())
     }
 
+    fn here(&self) -> PathBuf {
+        env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
+    }
+
     fn private(&self) -> Vec<(PathBuf, &'static str)> {
         let mut private = Vec::new();
         if let Some(home) = env::home_dir() {
@@ -49,7 +59,8 @@ impl Disk for OnDisk {
         if let Ok(state) = crate::state::Home::find() {
             private.extend(state.roots().map(|root| (root.to_owned(), "bottle's own state")));
         }
-        private.into_iter().map(|(path, what)| (self.real(&path).unwrap_or(path), what)).collect()
+        // What is not there yet is where its nearest folder leads.
+        private.into_iter().map(|(path, what)| (walk(&path).map_or(path, |walk| walk.real), what)).collect()
     }
 }
 
@@ -67,6 +78,37 @@ impl Site<'_> {
     /// A path as the file means it: relative to the file's folder.
     pub fn beside(&self, path: &Path) -> PathBuf {
         self.project.as_ref().map_or_else(|| path.to_owned(), |project| project.join(path))
+    }
+
+    /// A path of this machine that the file names, for whoever checks it before a start.
+    pub fn named(&self, is_for: Use, written: &Path, real: Option<&Path>) -> Named {
+        Named { is_for, writable: false, written: self.beside(written), real: real.map(Path::to_owned) }
+    }
+
+    /// The files that a command's words may name: `/bin/x`, `./x`, `--option=/x`.
+    pub fn programs<'w>(&self, words: impl Iterator<Item = &'w str>) -> Vec<Named> {
+        let here = self.disk.here();
+        let values = words.flat_map(|word| [Some(word), word.split_once('=').map(|(_, value)| value)]);
+        let paths = values.flatten().filter(|word| word.contains('/')).map(|word| here.join(word));
+        paths.map(Named::program).collect()
+    }
+
+    /// What a guest boots from. Where it is a path, it is beside the file.
+    ///
+    /// # Errors
+    /// In words, where the whole path cannot be told to smolvm.
+    pub fn image(&self, image: ImageRef, paths: &mut Vec<Named>) -> Result<ImageRef, String> {
+        // smolvm takes a bare name for a registry's.
+        let text = image.as_str();
+        let is_path = text.starts_with(['/', '.']);
+        if !is_path {
+            return Ok(image);
+        }
+        let written = self.beside(Path::new(text));
+        let whole = written.to_str().ok_or("the image's path is not UTF-8")?;
+        let whole = whole.parse().map_err(|error| format!("the image's path: {error}"))?;
+        paths.push(Named { is_for: Use::Image, writable: false, written, real: None });
+        Ok(whole)
     }
 
     /// A host folder that a guest may see.

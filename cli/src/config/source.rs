@@ -1,6 +1,8 @@
 //! Where in a file something is wrong.
 
+use super::found;
 use crate::failure::{Failure, Kind};
+use bottle_core::visible;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -25,9 +27,9 @@ impl Source {
     /// A failure that points at `span`, bytes of the text: file, line, column, and the line itself.
     /// A guest may have written them, so what steers a terminal is shown as a replacement character.
     pub fn fail(&self, span: Option<Range<usize>>, what: &str) -> Failure {
-        let what = visible(what);
+        let what = printable(what);
         let Some(span) = span.filter(|span| self.text.is_char_boundary(span.start)) else {
-            return Failure::new(Kind::Usage, format!("{}: {what}", self.path.display()));
+            return Failure::new(Kind::Usage, format!("{}: {what}", found::shown(&self.path)));
         };
         let before = &self.text[..span.start];
         let line = before.matches('\n').count() + 1;
@@ -38,23 +40,23 @@ impl Source {
         let width = self.text.get(span.start..end).map_or(1, |marked| marked.chars().count().max(1));
         let gutter = " ".repeat(line.to_string().len());
         let (pad, mark) = (" ".repeat(column - 1), "^".repeat(width));
-        let shown = visible(shown.strip_suffix('\r').unwrap_or(shown));
+        let shown = printable(shown.strip_suffix('\r').unwrap_or(shown));
         Failure::new(
             Kind::Usage,
             format!(
                 "{}:{line}:{column}: {what}\n {gutter} |\n {line} | {shown}\n {gutter} | {pad}{mark}",
-                self.path.display()
+                found::shown(&self.path)
             ),
         )
     }
 }
 
 /// Text of which every character has a place of its own.
-fn visible(text: &str) -> String {
+fn printable(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\t' => ' ',
-            c if c.is_control() => char::REPLACEMENT_CHARACTER,
+            c if visible::is_hidden(c) => char::REPLACEMENT_CHARACTER,
             c => c,
         })
         .collect()

@@ -86,6 +86,21 @@ impl Tools {
     }
 }
 
+impl Tools {
+    /// The programs that a bottle is started with.
+    pub fn programs(&self) -> impl Iterator<Item = PathBuf> {
+        let gvproxy = match &self.network.speaker {
+            Speaker::Gvproxy(gvproxy) => Some(&gvproxy.program),
+            Speaker::Kernel => None,
+        };
+        [Some(&self.smolvm.path), Some(&self.network.bwrap), gvproxy]
+            .into_iter()
+            .flatten()
+            .filter(|path| path.is_absolute())
+            .cloned()
+    }
+}
+
 impl Network {
     /// Finds what a keeper needs. Whether namespaces may be made here turns out when a jail is:
     /// [`why_no_jail`].
