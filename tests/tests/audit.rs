@@ -38,12 +38,20 @@ fn the_log_says_what_was_decided_and_shows_what_is_asked_for() {
         .code(2)
         .stderr(predicate::str::contains("neither a while"));
 
-    // Raw, it is the file; every line is JSON with what docs/audit.md promises.
+    // Raw, it is the lines of both files; each is JSON with what docs/audit.md promises.
     let raw = world.bottle(&["audit"]).output().unwrap().stdout;
     let raw = String::from_utf8(raw).unwrap();
-    assert_eq!(raw, fs::read_to_string(world.path("state/t/audit.jsonl")).unwrap());
+    let file = |name: &str| fs::read_to_string(world.path(name)).unwrap();
+    let both = file("state/t/audit.jsonl") + &file("state/t/decisions.jsonl");
+    let (mut raw_lines, mut lines): (Vec<&str>, Vec<&str>) = (raw.lines().collect(), both.lines().collect());
+    raw_lines.sort_unstable();
+    lines.sort_unstable();
+    assert_eq!(raw_lines, lines);
+    let mut last = 0;
     for line in raw.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["time_ms"].as_u64().unwrap() >= last, "{raw}");
+        last = line["time_ms"].as_u64().unwrap();
         assert!(line["time_ms"].is_u64() && line["part"].is_string() && line["event"].is_string(), "{line}");
     }
     world.bottle(&["-q", "rm", "--force"]).assert().success();

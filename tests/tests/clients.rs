@@ -86,7 +86,7 @@ fn fill(folder: &Path) {
 #[test]
 fn real_clients_get_what_is_allowed_and_are_told_at_once_what_is_not() {
     let address = Ipv4Addr::new(127, 77, 2, 1);
-    let server = Secure::serve(address, &["files.test", "other.test"]);
+    let server = Secure::serve(address, &["files.test", "other.test"]).unwrap();
     fill(&server.folder());
     let clients = Place::find().unwrap().tools().join("clients");
     let world = World::with(&format!(
@@ -123,7 +123,7 @@ fn real_clients_get_what_is_allowed_and_are_told_at_once_what_is_not() {
 #[test]
 fn tls_for_another_name_than_the_one_that_was_allowed_is_cut_off() {
     let address = Ipv4Addr::new(127, 77, 2, 2);
-    let server = Secure::serve(address, &["files.test", "other.test"]);
+    let server = Secure::serve(address, &["files.test", "other.test"]).unwrap();
     fs::write(server.folder().join("hello"), "got it\n").unwrap();
     let world = World::with(&format!(
         "slug = \"fronting\"\n[egress]\nallow = [\"files.test\"]\nhosts = {{ \"files.test\" = \"{address}\" }}\n"

@@ -117,6 +117,14 @@ fn a_changed_line_of_the_log_is_found() {
     let lines: Vec<&str> = log.lines().collect();
     std::fs::write(&path, [&lines[..1], &lines[2..]].concat().join("\n")).unwrap();
     up.0.bottle(&["audit", "--check"]).assert().code(1);
+    std::fs::write(&path, &log).unwrap();
+    up.0.bottle(&["audit", "--check"]).assert().success();
+    // A decision cannot be cut off: the log knows that there was one.
+    let decisions = up.0.path("state/t/decisions.jsonl");
+    let decided = std::fs::read_to_string(&decisions).unwrap();
+    let first = decided.lines().next().unwrap();
+    std::fs::write(&decisions, format!("{first}\n")).unwrap();
+    up.0.bottle(&["audit", "--check"]).assert().code(1);
 }
 
 #[test]
