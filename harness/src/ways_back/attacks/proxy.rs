@@ -6,6 +6,7 @@ use crate::ways_back::field::{Field, SLUG, Verdict};
 use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result, ensure};
 use bottle::defence::Defence;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::thread;
@@ -171,13 +172,15 @@ fn own_address(field: &mut Field) -> Result<Verdict> {
     const OWN: &str = "51.15.77.1";
     field.put("hosts", format!("127.0.0.1 localhost\n{OWN} rebound.test\n"))?;
     field.put("page/hello", "the operator's own database\n")?;
-    let (hosts, page) = (field.path("hosts"), field.path("page"));
+    let (hosts, page, server) = (field.path("hosts"), field.path("page"), field.path("server"));
     let world = format!(
-        "ip link set lo up; ip addr add {OWN}/32 dev lo; mount --bind {} /etc/hosts; \
-         cd {}; python3 -m http.server --bind {OWN} 8077 >/dev/null 2>&1 & \
+        "ip link set lo up; ip addr add {OWN}/32 dev lo; mount --bind {} /etc/hosts\n\
+         timeout 60 python3 -m http.server --directory {} --bind {OWN} 8077 >/dev/null 2>&1 &\n\
+         echo $! > {}\n\
          for i in $(seq 100); do curl -s -o /dev/null http://{OWN}:8077/ && break; sleep 0.1; done",
         hosts.display(),
-        page.display()
+        page.display(),
+        server.display()
     );
     field.up_in(&world, "[egress]\nallow = [\"rebound.test:8077\"]\n")?;
     let said = asks(field, "http://rebound.test:8077/hello")?;
