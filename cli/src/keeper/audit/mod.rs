@@ -146,8 +146,9 @@ impl Audit {
             Err(error) => {
                 out::note(format_args!("cannot write the log of decisions: {error}"));
                 self.0.shared.failing.store(true, Relaxed);
-                anyhow::ensure!(self.0.need == Need::BestEffort, UNRECORDED);
+                // The count is a line that the writer tries again and again: so this heals by itself.
                 self.0.shared.lost.fetch_add(1, Relaxed);
+                anyhow::ensure!(self.0.need == Need::BestEffort, UNRECORDED);
                 Ok(())
             }
         }
@@ -189,7 +190,9 @@ impl Audit {
 
     fn count(&self, kind: Kind, destination: Option<&str>, mut details: Map<String, Value>) {
         let (part, event, _) = kind;
-        if !Defence::CountedRefusals.stands() {
+        // Where nothing may be let through without its line, what was let through has one.
+        let has_its_own = self.0.need == Need::Required && event != "refused";
+        if has_its_own || !Defence::CountedRefusals.stands() {
             self.queue(part, event, details);
             return;
         }
