@@ -18,7 +18,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self):
         if self.path.startswith("/echo"):
-            self.say(self.seen())
+            self.say(self.seen(), [("set-cookie", "session=as-good-as-the-key")])
         elif self.path.startswith("/mirror-header"):
             self.say(self.seen(), [("x-seen", self.shown())])
         elif self.path.startswith("/mirror"):

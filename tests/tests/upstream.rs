@@ -82,9 +82,25 @@ fn the_origin_gets_the_key_and_the_guest_does_not() {
     // The guest chooses a path below the upstream's, and nothing else.
     let status =
         |words: &str| up.exec(&format!("curl -sS -o /dev/null -w '%{{http_code}}' --path-as-is {words}"));
-    assert_eq!(status("$API_BASE/../x"), "400");
+    for climbs in ["/../x", "/..;/x", "/%252e%252e/x", "/x//y"] {
+        assert_eq!(status(&format!("\"$API_BASE{climbs}\"")), "400", "{climbs}");
+    }
     assert_eq!(status("$FILE_URL/%2e%2e/x"), "400");
     assert_eq!(status("${API_BASE}x"), "404");
+    // Nothing of what the origin saw of the key comes back: not by a method, not in an answer.
+    for method in ["TRACE", "TRACK", "get", "PROPFIND"] {
+        assert_eq!(status(&format!("-X {method} $API_BASE/mirror")), "405", "{method}");
+    }
+    assert_eq!(status("$API_BASE/mirror-header"), "502");
+    let mirror = up.exec("curl -sS $API_BASE/mirror 2>&1");
+    assert!(!mirror.contains(KEY) && mirror.contains("curl: ("), "{mirror}");
+    let headers = up.exec("curl -sSi $API_URL/x");
+    assert!(headers.contains("200 OK") && !headers.to_lowercase().contains("cookie"), "{headers}");
+    let log = up.0.bottle(&["logs", "--denied"]).output().unwrap();
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    for reason in ["reason=method", "reason=key", "reason=path"] {
+        assert!(log.contains(reason), "{reason}: {log}");
+    }
     assert!(up.exec("curl -sS $HTTPS_PROXY/").contains("\n  /api\n  /file\n  /command\n"));
     // Its key opens nothing else to the agent: api.test is not among the allowed hosts.
     assert_eq!(status("-x $HTTPS_PROXY http://api.test/"), "403");

@@ -71,16 +71,14 @@ where
                 return Poll::Ready(None);
             }
             match ready!(polled.poll_frame(context)).transpose().map_err(Into::into)? {
-                Some(frame) => match frame.into_data() {
-                    Ok(data) => {
-                        let passed = guarded.next(&data).inspect_err(|_| guarded.over = true)?;
-                        if !passed.is_empty() {
-                            return Poll::Ready(Some(Ok(Frame::data(passed.into()))));
-                        }
-                    }
+                Some(frame) => {
                     // Trailers could carry a key, too, and no client of an upstream's needs them.
-                    Err(_) => {}
-                },
+                    let data = frame.into_data().unwrap_or_default();
+                    let passed = guarded.next(&data).inspect_err(|_| guarded.over = true)?;
+                    if !passed.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(passed.into()))));
+                    }
+                }
                 None => {
                     guarded.over = true;
                     let held = std::mem::take(&mut guarded.held);

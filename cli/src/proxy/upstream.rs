@@ -146,10 +146,12 @@ fn strip(headers: &mut HeaderMap) {
 }
 
 /// An answer of an upstream's, and none where one of the keys is in it.
-fn without_keys(proxy: &Arc<Proxy>, what: String, response: Response<Incoming>) -> Response<Body> {
+fn without_keys(proxy: &Arc<Proxy>, what: String, mut response: Response<Incoming>) -> Response<Body> {
     if !Defence::KeyEcho.stands() {
         return response.map(|body| Either::Left(Passed::plain(body)));
     }
+    // A session that the key opened is as good as the key; and a guest's cookies do not travel.
+    response.headers_mut().remove(header::SET_COOKIE);
     let keys = &proxy.upstreams.keys;
     let why = "the answer had the upstream's key in it";
     if response.headers().values().any(|value| echo::has(keys, value.as_bytes())) {

@@ -155,6 +155,15 @@ impl Counted {
         has
     }
 
+    /// Counts one more event without a destination, where such a one is held already: nothing of it is
+    /// looked at. Says whether it did.
+    pub fn again(&mut self, kind: Kind, now: Instant) -> bool {
+        let others = &mut self.kind(kind, now).others;
+        let Some(held) = &mut others.held else { return false };
+        (held.count, others.last) = (held.count + 1, now);
+        true
+    }
+
     /// Takes an event, and gives the details of the line that is to be written now, if there is one.
     pub fn see(
         &mut self,
@@ -307,6 +316,13 @@ mod tests {
         let (now, mut counted) = (Instant::now(), Counted::new(Instant::now()));
         assert_eq!((0..10_000).filter(|_| counted.looks(KIND, now)).count(), LOOKS as usize);
         assert!(counted.looks(KIND, now + LOOK_EVERY) && !counted.looks(KIND, now + LOOK_EVERY));
+        let mut again = 0;
+        for _ in 0..1000 {
+            again += u64::from(counted.again(KIND, now));
+            counted.see(KIND, None, details("x"), now, 0);
+        }
+        let [(KIND, line)] = &counted.rest()[..] else { panic!() };
+        assert_eq!(number(line, "repeated"), again + 1000 - u64::from(LINES));
         for name in 0..=DESTINATIONS {
             counted.see(KIND, Some(&name.to_string()), details("x"), now, 0);
         }

@@ -119,7 +119,7 @@ impl Log {
             anchor: End::default(),
         };
         if torn > 0 {
-            log.append("audit", "torn", Map::from_iter([("bytes".to_owned(), torn.into())]))?;
+            log.append("audit", "torn", &Map::from_iter([("bytes".to_owned(), torn.into())]))?;
         }
         Ok(log)
     }
@@ -133,7 +133,7 @@ impl Log {
             return Ok(());
         }
         let details = json!({ "decisions": end.count, "decisions_hash": end.hash });
-        self.append("audit", "decided", fields(details))?;
+        self.append("audit", "decided", &fields(details))?;
         self.anchor = end.clone();
         Ok(())
     }
@@ -142,11 +142,11 @@ impl Log {
     ///
     /// # Errors
     /// Where the disk does not take it. Nothing of it is left then.
-    pub fn append(&mut self, part: &str, event: &str, details: Map<String, Value>) -> std::io::Result<()> {
-        if self.size > 0 && self.size + self.line(part, event, &details)?.len() as u64 > self.limit {
+    pub fn append(&mut self, part: &str, event: &str, details: &Map<String, Value>) -> std::io::Result<()> {
+        if self.size > 0 && self.size + self.line(part, event, details)?.len() as u64 > self.limit {
             self.begin_another()?;
         }
-        self.put(part, event, &details)
+        self.put(part, event, details)
     }
 
     fn line(&self, part: &str, event: &str, details: &Map<String, Value>) -> std::io::Result<String> {
@@ -222,7 +222,7 @@ mod tests {
     const LIMIT: u64 = 1500;
 
     fn line(log: &mut Log, number: u32) {
-        log.append("test", "line", Map::from_iter([("number".to_owned(), number.into())])).unwrap();
+        log.append("test", "line", &Map::from_iter([("number".to_owned(), number.into())])).unwrap();
     }
 
     fn checked(path: &Path) -> Chain {

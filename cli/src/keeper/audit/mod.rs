@@ -179,8 +179,16 @@ impl Audit {
     /// Writes down that the guard refused a frame.
     pub fn refused(&self, refusal: Refusal, frame: &[u8]) {
         let kind = ("guard", "refused", refusal.explanation());
+        let looks = {
+            let (mut counted, now) = (lock(&self.0.shared.counted), Instant::now());
+            let looks = counted.looks(kind, now);
+            // A flood costs a count for each frame, and no more.
+            if !looks && Defence::CountedRefusals.stands() && counted.again(kind, now) {
+                return;
+            }
+            looks
+        };
         let mut details = fields(serde_json::json!({ "reason": refusal }));
-        let looks = lock(&self.0.shared.counted).looks(kind, Instant::now());
         let destination = looks.then(|| about(frame));
         if let Some(destination) = &destination {
             details.insert("destination".to_owned(), destination.as_str().into());
@@ -236,7 +244,7 @@ impl Writer {
             };
             let missing = self.shared.lost.swap(0, Relaxed);
             let lost = Map::from_iter([("lines".to_owned(), missing.into())]);
-            if missing > 0 && !self.put("audit", "lost", lost) {
+            if missing > 0 && !self.put("audit", "lost", &lost) {
                 self.shared.lost.fetch_add(missing, Relaxed);
             }
             self.refer();
@@ -265,14 +273,14 @@ impl Writer {
         if Defence::CountedRefusals.stands() {
             cut(&mut details, MAX_TEXT);
         }
-        if !self.put(part, event, details) {
+        if !self.put(part, event, &details) {
             self.shared.lost.fetch_add(1, Relaxed);
         }
     }
 
-    fn put(&mut self, part: &str, event: &str, details: Map<String, Value>) -> bool {
+    fn put(&mut self, part: &str, event: &str, details: &Map<String, Value>) -> bool {
         let written = self.log.append(part, event, details);
-        self.note(written)
+        self.note(&written)
     }
 
     /// Refers to the last decision.
@@ -280,12 +288,12 @@ impl Writer {
         let end = lock(&self.shared.decided).clone();
         let written = self.log.refer_to(&end);
         if written.is_err() {
-            self.note(written);
+            self.note(&written);
         }
     }
 
-    fn note(&self, written: std::io::Result<()>) -> bool {
-        match &written {
+    fn note(&self, written: &std::io::Result<()>) -> bool {
+        match written {
             Err(error) if !self.shared.failing.swap(true, Relaxed) => {
                 out::note(format_args!("cannot write the log: {error}"));
             }
