@@ -76,6 +76,10 @@ defences! {
     Methods = "methods",
     /// A request stays below its upstream's path.
     UpstreamPath = "upstream-path",
+    /// A guest's headers choose neither another path nor another method, and forge no credential.
+    UpstreamHeaders = "upstream-headers",
+    /// An answer that has a key in it does not reach the guest.
+    KeyEcho = "key-echo",
     /// The host's own addresses are not dialled, public or not.
     OwnAddresses = "own-addresses",
     /// Each refusal is in the log.
@@ -84,6 +88,10 @@ defences! {
     AnswerNeeded = "answer-needed",
     /// A decision waits for the agent that asked.
     DecisionKept = "decision-kept",
+    /// A number in the inbox names one wish for ever.
+    WishNumbers = "wish-numbers",
+    /// Lines that were rotated away are said to be gone.
+    GapTold = "gap-told",
     /// `deny` closes what is open.
     DenyCloses = "deny-closes",
     /// `verify` has a half that no guest can forge.

@@ -1,12 +1,15 @@
 //! Rules that a person changed by `bottle allow` and `bottle deny`: they outlive a restart, and
 //! stand above what `bottle.toml` says.
+//!
+//! They are kept in `rules.json`, and only [`Changes::add`] writes it. The plan is the record of the
+//! last start: what is open now is what the plan says with these changes, [`now`].
 
-use crate::keeper::audit::Audit;
 use crate::state::{Folder, write_private};
 use anyhow::{Context, Result};
 use bottle_core::egress::{HostPattern, HostRule, Rules};
+use bottle_core::plan::Plan;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::ErrorKind;
 
@@ -50,14 +53,24 @@ impl Change {
         }
     }
 
-    /// Writes into the log who made it.
-    pub fn log(&self, audit: &Audit, by: &str) {
+    /// What the log says of it: the event, and its fields.
+    pub fn recorded(&self, by: &str) -> (&'static str, Value) {
         let (event, rule) = match self {
             Self::Allow(rule) => ("allowed", rule.to_string()),
             Self::Deny(pattern) => ("denied", pattern.to_string()),
         };
-        audit.write("rules", event, json!({ "rule": rule, "by": by }));
+        (event, json!({ "rule": rule, "by": by }))
     }
+}
+
+/// The rules of a bottle now: what it was started with, and what was changed since.
+///
+/// # Errors
+/// Where the changes cannot be read.
+pub fn now(folder: &Folder, plan: &Plan) -> Result<Rules> {
+    let mut rules = plan.egress.clone();
+    Changes::read(folder)?.apply(&mut rules);
+    Ok(rules)
 }
 
 impl Changes {

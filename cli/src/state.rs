@@ -201,6 +201,16 @@ impl Folder {
         self.state.join("audit.jsonl")
     }
 
+    /// What an operator decided.
+    pub fn decisions(&self) -> PathBuf {
+        self.state.join("decisions.jsonl")
+    }
+
+    /// The last number of what an agent asked for.
+    pub fn inbox(&self) -> PathBuf {
+        self.state.join("inbox.json")
+    }
+
     /// What the keeper and its children print.
     pub fn keeper_log(&self) -> PathBuf {
         self.state.join("keeper.log")

@@ -2,7 +2,7 @@
 
 use bottle_core::egress::{
     AddressClass, ClientHello, Denial, HostName, HostPattern, HostRule, Rules, authority, classify,
-    client_hello,
+    client_hello, reached,
 };
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -79,6 +79,35 @@ fn an_address_is_no_host_however_it_is_written() {
     }
     let long = "a".repeat(64);
     assert!(long.parse::<HostName>().is_err() && long[1..].parse::<HostName>().is_ok());
+}
+
+#[test]
+fn an_address_in_another_is_where_a_packet_comes_to() {
+    for (text, reached_at) in [
+        ("1.2.3.4", "1.2.3.4"),
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("::1.2.3.4", "1.2.3.4"),
+        ("64:ff9b::1.2.3.4", "1.2.3.4"),
+        ("2002:102:304::1", "1.2.3.4"),
+        ("2a00::1", "2a00::1"),
+        ("::1", "::1"),
+        ("::", "::"),
+    ] {
+        let address: IpAddr = text.parse().unwrap();
+        assert_eq!(reached(address), reached_at.parse::<IpAddr>().unwrap(), "{text}");
+    }
+}
+
+#[test]
+fn this_machines_own_address_is_dialled_only_where_the_operator_means_it() {
+    let own: IpAddr = "51.15.77.1".parse().unwrap();
+    let mut rules = rules(&["a.test", "b.test", "c.test"]);
+    assert_eq!(rules.check_own(&host("a.test"), own), Err(Denial::Own(host("a.test"), own)));
+    rules.allow_private.push("b.test".parse().unwrap());
+    rules.hosts.insert(host("c.test"), own);
+    assert_eq!(rules.check_own(&host("b.test"), own), Ok(()));
+    assert_eq!(rules.check_own(&host("c.test"), own), Ok(()));
+    assert!(rules.check_own(&host("c.test"), "51.15.77.2".parse().unwrap()).is_err());
 }
 
 /// The edges of every special-purpose block, on both sides.

@@ -15,6 +15,7 @@ pub mod page;
 pub mod parts;
 pub mod place;
 pub mod processes;
+pub mod secure;
 pub mod soak;
 pub mod stand_in;
 pub mod ways_back;

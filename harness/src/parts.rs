@@ -22,7 +22,6 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -92,7 +91,7 @@ impl Built {
         // smolvm's machine runs as a user of its own, and has to reach the socket.
         fs::set_permissions(folder.guest_socket(), PermissionsExt::from_mode(0o666))?;
         if parts.guard {
-            guarded(guest, link, &plan, &folder.audit())?;
+            guarded(guest, link, &plan, &folder)?;
         } else {
             unguarded(guest, link);
         }
@@ -137,11 +136,11 @@ fn plan(network: &Network) -> Result<Plan> {
 }
 
 /// The product's own link: each frame crosses the guard.
-fn guarded(guest: UnixListener, stack: Arc<End>, plan: &Plan, audit: &Path) -> Result<()> {
+fn guarded(guest: UnixListener, stack: Arc<End>, plan: &Plan, folder: &Folder) -> Result<()> {
     let link = Link::new(
         plan.guard(),
         Arc::new(Counters::default()),
-        Audit::open(audit, Need::BestEffort)?,
+        Audit::open(folder, Need::BestEffort)?,
         Box::new(|_| Ok(())),
     );
     link.attach(stack)?;

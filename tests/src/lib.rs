@@ -1,10 +1,9 @@
 //! What the tests of the command share: a room with stand-in guests, and `bottle` in it.
 
-pub mod secure;
-
 use assert_cmd::Command;
 use bottle_harness::page::Page;
 use bottle_harness::place::Place;
+pub use bottle_harness::secure;
 use bottle_harness::stand_in::Room;
 use std::fs;
 use std::path::PathBuf;

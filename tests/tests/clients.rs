@@ -2,8 +2,8 @@
 //! Python's urllib and requests, Node's fetch. What is allowed comes; what is not fails at once.
 
 use bottle_harness::place::Place;
-use bottle_tests::World;
 use bottle_tests::secure::Secure;
+use bottle_tests::{World, eventually};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -86,7 +86,7 @@ fn fill(folder: &Path) {
 #[test]
 fn real_clients_get_what_is_allowed_and_are_told_at_once_what_is_not() {
     let address = Ipv4Addr::new(127, 77, 2, 1);
-    let server = Secure::serve(address, &["files.test", "other.test"]);
+    let server = Secure::serve(address, &["files.test", "other.test"]).unwrap();
     fill(&server.folder());
     let clients = Place::find().unwrap().tools().join("clients");
     let world = World::with(&format!(
@@ -123,7 +123,7 @@ fn real_clients_get_what_is_allowed_and_are_told_at_once_what_is_not() {
 #[test]
 fn tls_for_another_name_than_the_one_that_was_allowed_is_cut_off() {
     let address = Ipv4Addr::new(127, 77, 2, 2);
-    let server = Secure::serve(address, &["files.test", "other.test"]);
+    let server = Secure::serve(address, &["files.test", "other.test"]).unwrap();
     fs::write(server.folder().join("hello"), "got it\n").unwrap();
     let world = World::with(&format!(
         "slug = \"fronting\"\n[egress]\nallow = [\"files.test\"]\nhosts = {{ \"files.test\" = \"{address}\" }}\n"
@@ -136,6 +136,17 @@ fn tls_for_another_name_than_the_one_that_was_allowed_is_cut_off() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert_eq!(fetch("https://files.test/hello"), "got it\n 0\n");
+    // One that is broken off is in the log from its first byte on, and its bytes are counted.
+    assert!(fetch("-m 1 https://files.test/drip").ends_with(" 28\n"));
+    let log = world.bottle(&["audit"]).output().unwrap();
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    assert_eq!(log.matches("\"event\":\"opened\"").count(), 2, "{log}");
+    eventually("both ends are in the log", || {
+        let log = world.bottle(&["audit"]).output().unwrap();
+        let log = String::from_utf8_lossy(&log.stdout).into_owned();
+        let ended: Vec<&str> = log.lines().filter(|line| line.contains("\"event\":\"allowed\"")).collect();
+        ended.len() == 2 && ended.iter().all(|line| !line.contains("\"bytes_down\":0"))
+    });
     // The tunnel is asked for as files.test, and the TLS in it is for other.test.
     let said = fetch("--connect-to other.test:443:files.test:443 https://other.test/hello");
     assert_eq!(said, " 35\n");

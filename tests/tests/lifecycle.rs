@@ -81,10 +81,16 @@ fn rules_change_while_the_bottle_runs_and_stay_changed() {
     let up = Up::with("slug = \"t\"\n[egress]\nhosts = { \"page.test\" = \"127.0.0.1\" }\n");
     let fetch = format!("curl -sS http://page.test:{}/", page.port());
     up.exec(&fetch).success().stdout(predicate::str::contains("bottle allow t page.test"));
+    let plan = || std::fs::read_to_string(up.0.path("state/t/plan.json")).unwrap();
+    let started_with = plan();
     up.0.bottle(&["-q", "allow", "t", &format!("page.test:{}", page.port())]).assert().success();
     up.exec(&fetch).success().stdout("the page");
     up.0.bottle(&["-q", "deny", "t", "page.test"]).assert().success();
     up.exec(&fetch).success().stdout(predicate::str::contains("a rule closes page.test"));
+    // The plan is the record of the start, and stays it; what is open now is asked of the rules.
+    assert_eq!(plan(), started_with);
+    up.0.bottle(&["status"]).assert().success().stdout(predicate::str::contains("denied    page.test"));
+    up.0.bottle(&["check", "page.test"]).assert().code(1).stdout(predicate::str::contains("a rule closes"));
     // And after a restart; and a bottle that is stopped takes a change, too.
     up.0.bottle(&["-q", "restart"]).assert().success();
     up.exec(&fetch).success().stdout(predicate::str::contains("a rule closes page.test"));
@@ -116,6 +122,14 @@ fn a_changed_line_of_the_log_is_found() {
     up.0.bottle(&["audit", "--check"]).assert().code(1);
     let lines: Vec<&str> = log.lines().collect();
     std::fs::write(&path, [&lines[..1], &lines[2..]].concat().join("\n")).unwrap();
+    up.0.bottle(&["audit", "--check"]).assert().code(1);
+    std::fs::write(&path, &log).unwrap();
+    up.0.bottle(&["audit", "--check"]).assert().success();
+    // A decision cannot be cut off: the log knows that there was one.
+    let decisions = up.0.path("state/t/decisions.jsonl");
+    let decided = std::fs::read_to_string(&decisions).unwrap();
+    let first = decided.lines().next().unwrap();
+    std::fs::write(&decisions, format!("{first}\n")).unwrap();
     up.0.bottle(&["audit", "--check"]).assert().code(1);
 }
 

@@ -37,9 +37,13 @@ impl Up {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn echo(&self, script: &str) -> Value {
+    /// What the origin saw of a request. It tells the guest all of it but the headers.
+    fn echo(&self, server: &Secure, script: &str) -> Value {
         let said = self.exec(script);
-        serde_json::from_str(&said).unwrap_or_else(|_| panic!("{script}: {said}"))
+        let told: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{script}: {said}"));
+        let seen = server.seen().pop().unwrap();
+        assert_eq!((&told["path"], &told["body"]), (&seen["path"], &seen["body"]));
+        seen
     }
 }
 
@@ -52,10 +56,11 @@ impl Drop for Up {
 #[test]
 fn the_origin_gets_the_key_and_the_guest_does_not() {
     let address = Ipv4Addr::new(127, 77, 1, 1);
-    let server = Secure::serve(address, &["api.test"]);
+    let server = Secure::serve(address, &["api.test"]).unwrap();
     let up = Up::new(&config(address), &server);
 
     let seen = up.echo(
+        &server,
         "curl -sS $API_URL/v1/x?y=z -d body -H 'x-api-key: placeholder' -H 'authorization: Bearer other' -H 'cookie: a=b' -H 'x-mine: kept' -H 'host: evil.test'",
     );
     assert_eq!((&seen["method"], &seen["path"]), (&Value::from("POST"), &Value::from("/echo/v1/x?y=z")));
@@ -64,10 +69,10 @@ fn the_origin_gets_the_key_and_the_guest_does_not() {
     assert_eq!((&headers["host"], &headers["x-mine"]), (&Value::from("api.test"), &Value::from("kept")));
     assert_eq!((&headers["authorization"], &headers["cookie"]), (&Value::Null, &Value::Null), "{seen}");
     assert_eq!(seen["body"], "body");
-    let seen = up.echo("curl -sS $FILE_URL/v2");
+    let seen = up.echo(&server, "curl -sS $FILE_URL/v2");
     assert_eq!(seen["path"], "/echo/base/v2");
     assert_eq!(seen["headers"]["authorization"], format!("Bearer {KEY}-f"));
-    assert_eq!(up.echo("curl -sS $COMMAND_URL")["headers"]["authorization"], "printed");
+    assert_eq!(up.echo(&server, "curl -sS $COMMAND_URL")["headers"]["authorization"], "printed");
 
     // An answer comes as it is sent.
     let events =
@@ -77,9 +82,25 @@ fn the_origin_gets_the_key_and_the_guest_does_not() {
     // The guest chooses a path below the upstream's, and nothing else.
     let status =
         |words: &str| up.exec(&format!("curl -sS -o /dev/null -w '%{{http_code}}' --path-as-is {words}"));
-    assert_eq!(status("$API_BASE/../x"), "400");
+    for climbs in ["/../x", "/..;/x", "/%252e%252e/x", "/x//y"] {
+        assert_eq!(status(&format!("\"$API_BASE{climbs}\"")), "400", "{climbs}");
+    }
     assert_eq!(status("$FILE_URL/%2e%2e/x"), "400");
     assert_eq!(status("${API_BASE}x"), "404");
+    // Nothing of what the origin saw of the key comes back: not by a method, not in an answer.
+    for method in ["TRACE", "TRACK", "get", "PROPFIND"] {
+        assert_eq!(status(&format!("-X {method} $API_BASE/mirror")), "405", "{method}");
+    }
+    assert_eq!(status("$API_BASE/mirror-header"), "502");
+    let mirror = up.exec("curl -sS $API_BASE/mirror 2>&1");
+    assert!(!mirror.contains(KEY) && mirror.contains("curl: ("), "{mirror}");
+    let headers = up.exec("curl -sSi $API_URL/x");
+    assert!(headers.contains("200 OK") && !headers.to_lowercase().contains("cookie"), "{headers}");
+    let log = up.0.bottle(&["logs", "--denied"]).output().unwrap();
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    for reason in ["reason=method", "reason=key", "reason=path"] {
+        assert!(log.contains(reason), "{reason}: {log}");
+    }
     assert!(up.exec("curl -sS $HTTPS_PROXY/").contains("\n  /api\n  /file\n  /command\n"));
     // Its key opens nothing else to the agent: api.test is not among the allowed hosts.
     assert_eq!(status("-x $HTTPS_PROXY http://api.test/"), "403");
@@ -127,7 +148,7 @@ fn all(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 #[test]
 fn an_origin_that_cannot_prove_its_name_gets_no_key() {
     let address = Ipv4Addr::new(127, 77, 1, 2);
-    let server = Secure::serve(address, &["other.test"]);
+    let server = Secure::serve(address, &["other.test"]).unwrap();
     let up = Up::new(&config(address), &server);
     let said = up.exec("curl -sS $API_URL/v1");
     assert!(said.contains("bottle: api.test broke off: invalid peer certificate"), "{said}");

@@ -5,6 +5,7 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::out::outln;
 use crate::preflight;
 use crate::resolve::resolve;
+use crate::rules;
 use crate::state::Home;
 use bottle_core::PROXY_NAME;
 use bottle_core::egress::{Rules, authority};
@@ -24,6 +25,7 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
         Some(plan) => plan?,
         None => resolve(&slug, &config, preflight::stack(config.stack), &folder)?.plan,
     };
+    let rules = rules::now(&folder, &plan)?;
     let (scheme, rest) = destination.split_once("://").unwrap_or(("", destination));
     let named = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let default_port = if scheme == "http" { 80 } else { 443 };
@@ -34,19 +36,19 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
             outln!("directly          refused: IPv6 does not pass")?;
             false
         }
-        _ => by_name(&plan, named, default_port)?,
+        _ => by_name(&plan, &rules, named, default_port)?,
     };
     Ok(if open { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn by_name(plan: &Plan, named: &str, default_port: u16) -> Outcome<bool> {
+fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16) -> Outcome<bool> {
     let (host, port) = authority(named, default_port)
         .map_err(|error| Failure::new(Kind::Usage, format!("DESTINATION: {error}")))?;
     if host.as_str() == PROXY_NAME {
         return direct(plan, &Knock::Tcp(plan.subnet.proxy(), port));
     }
     direct(plan, &Knock::Resolve(host.to_string()))?;
-    through_proxy(&plan.egress, &host, port)
+    through_proxy(rules, &host, port)
 }
 
 fn direct(plan: &Plan, knock: &Knock) -> Outcome<bool> {

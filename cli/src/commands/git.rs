@@ -6,7 +6,7 @@ use crate::args::{GitAction, Push};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::git::Repo;
 use crate::git::quarantine::{Quarantine, Waiting};
-use crate::keeper::audit::{Audit, Need};
+use crate::keeper::audit;
 use crate::keeper::control::{self, GitEvent, Request};
 use crate::out::{self, outln};
 use crate::resolve::Services;
@@ -99,12 +99,6 @@ fn record(folder: &Folder, repo: &Repo, event: GitEvent, waiting: &Waiting) -> O
         let request = Request::Git { repo: repo.name.clone(), event, name, commit, why: Some(who()) };
         return control::demand(folder, &request, Kind::Internal);
     }
-    let audit = Audit::open(&folder.audit(), Need::BestEffort)?;
-    audit.write(
-        "git-gate",
-        event.name(),
-        json!({ "repo": repo.name, "ref": name, "commit": commit, "why": who() }),
-    );
-    audit.flush();
-    Ok(())
+    let details = json!({ "repo": repo.name, "ref": name, "commit": commit, "why": who() });
+    Ok(audit::decided(folder, "git-gate", event.name(), details)?)
 }

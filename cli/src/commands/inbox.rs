@@ -3,12 +3,14 @@
 use super::context::Context;
 use super::rules::who;
 use crate::args::WishId;
-use crate::failure::{Kind, Outcome};
+use crate::defence::Defence;
+use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::control::{self, Answer, Request};
 use crate::out::{self, outln};
 use crate::state::{Folder, Home};
 use crate::supervise::inbox::{Decision, Waiting, Wish};
 use bottle_core::slug::Slug;
+use bottle_core::visible;
 use serde_json::json;
 use std::time::{Duration, SystemTime};
 
@@ -29,25 +31,45 @@ pub fn inbox(json: bool) -> Outcome {
     for (slug, waiting) in &rows {
         let ago = SystemTime::now().duration_since(waiting.since).unwrap_or_default();
         let ago = humantime::format_duration(Duration::from_secs(ago.as_secs()));
-        // What the agent wrote must not steer the terminal that shows it.
-        let what = match &waiting.wish {
-            Wish::Host { rule, reason } => format!("may it reach {rule}? {}", reason.escape_debug()),
-            Wish::Question { question } => format!("it asks: {}", question.escape_debug()),
-        };
+        let what = in_words(&waiting.wish);
         let gone = if waiting.callers == 0 { " (it does not wait any more)" } else { "" };
         outln!("{:<16} {ago} ago{gone}\n  {what}", id(slug, waiting))?;
     }
     Ok(())
 }
 
+/// A wish on one line. What the agent wrote must not steer the terminal that shows it.
+fn in_words(wish: &Wish) -> String {
+    match wish {
+        Wish::Host { rule, reason } => format!("may it reach {rule}? {}", visible::Line(reason)),
+        Wish::Question { question } => format!("it asks: {}", visible::Line(question)),
+    }
+}
+
 fn id(slug: &Slug, waiting: &Waiting) -> String {
     format!("{slug}.{}", waiting.number)
 }
 
+fn id_of(id: &WishId) -> String {
+    format!("{}.{}", id.slug, id.number)
+}
+
 pub fn decide(context: &Context, id: &WishId, approved: bool, says: Option<String>) -> Outcome {
     let folder = context.running(Some(id.slug.clone()))?;
+    let Answer::Inbox { waiting } = control::ask(&folder, &Request::Inbox)? else {
+        return Err(Failure::new(Kind::Internal, "the keeper does not say what waits"));
+    };
+    let Some(waiting) = waiting.into_iter().find(|waiting| waiting.number == id.number) else {
+        return Err(Failure::new(Kind::NoBottle, "nothing of that number waits").help("see `bottle inbox`"));
+    };
+    let wish = in_words(&waiting.wish);
+    let says = says.filter(|says| !says.trim().is_empty());
+    if approved && waiting.wish.needs_an_answer() && says.is_none() && Defence::AnswerNeeded.stands() {
+        return Err(Failure::new(Kind::Usage, format!("{} needs an answer; {wish}", id_of(id)))
+            .help(format!("bottle approve {} \"the answer\"", id_of(id))));
+    }
     let decision = Decision { approved, says };
     control::demand(&folder, &Request::Decide { number: id.number, decision, by: who() }, Kind::NoBottle)?;
-    context.say(if approved { "approved" } else { "refused" });
+    context.say(&format!("{}: {wish}", if approved { "approved" } else { "refused" }));
     Ok(())
 }

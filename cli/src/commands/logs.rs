@@ -1,8 +1,9 @@
 //! `bottle logs` and `bottle audit`: what a bottle's parts decided.
 
 use super::context::Context;
+use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::keeper::audit::{self, Chain, Entry, Line, Tail};
+use crate::keeper::audit::{self, Chain, Entry, Gone, Line, Merged};
 use crate::out::{self, outln};
 use crate::state::Folder;
 use anstyle::{AnsiColor, Style};
@@ -16,6 +17,9 @@ use std::time::{Duration, SystemTime};
 /// How often a log that is followed is looked at.
 const GLANCE: Duration = Duration::from_millis(200);
 
+/// The status of `bottle audit --check` where nothing was changed, and older lines are gone.
+const GAP: u8 = 3;
+
 /// Which lines are shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown {
@@ -26,9 +30,9 @@ pub struct Shown {
 
 pub fn logs(context: &Context, slug: Option<Slug>, shown: Shown) -> Outcome {
     let folder = with_log(context, slug)?;
-    let mut tail = Tail::new(&folder.audit())?;
+    let mut lines = Merged::new(&folder.audit(), &folder.decisions())?;
     loop {
-        while let Some(line) = tail.next_line()? {
+        while let Some(line) = lines.next_line()? {
             if !shown.includes(&line) {
                 continue;
             }
@@ -47,7 +51,11 @@ pub fn logs(context: &Context, slug: Option<Slug>, shown: Shown) -> Outcome {
 impl Shown {
     fn includes(self, line: &Line) -> bool {
         let Ok(entry) = line else { return true };
-        (!self.denied || entry.event == "refused") && self.since.is_none_or(|since| entry.time() >= since)
+        // Two logs are shown as one: that one refers to the other is for `audit`.
+        let refers = entry.part == "audit" && matches!(entry.event.as_str(), "decided" | "continued");
+        !refers
+            && (!self.denied || entry.event == "refused")
+            && self.since.is_none_or(|since| entry.time() >= since)
     }
 }
 
@@ -89,10 +97,10 @@ fn style(event: &str) -> Style {
 
 pub fn audit(context: &Context, slug: Option<Slug>, check: bool) -> Outcome<ExitCode> {
     let folder = with_log(context, slug)?;
-    let path = folder.audit();
+    let (path, decisions) = (folder.audit(), folder.decisions());
     if !check {
-        let mut tail = Tail::new(&path)?;
-        while let Some(line) = tail.next_line()? {
+        let mut lines = Merged::new(&path, &decisions)?;
+        while let Some(line) = lines.next_line()? {
             match line {
                 Ok(entry) => out::json_line(&entry)?,
                 Err(line) => out::line(line)?,
@@ -100,21 +108,35 @@ pub fn audit(context: &Context, slug: Option<Slug>, check: bool) -> Outcome<Exit
         }
         return Ok(ExitCode::SUCCESS);
     }
-    match audit::check(&path)? {
-        Chain::Whole(lines) => {
-            outln!("{}: {lines} lines, each follows from the one before it", path.display())?;
-            Ok(ExitCode::SUCCESS)
+    match audit::check(&path, &decisions)? {
+        Chain::Whole(checked) => {
+            let follow = "each follows from the one before it";
+            outln!("{}: {} decisions, {follow}", decisions.display(), checked.decisions)?;
+            outln!("{}: {} lines, {follow}", path.display(), checked.lines)?;
+            match checked.gone.filter(|_| Defence::GapTold.stands()) {
+                Some(gone) => {
+                    outln!("{}: {}", path.display(), rotated(&gone))?;
+                    Ok(ExitCode::from(GAP))
+                }
+                None => Ok(ExitCode::SUCCESS),
+            }
         }
-        Chain::Broken { file, line } => {
-            outln!("{}: line {line} does not follow from the one before it", file.display())?;
+        Chain::Broken { file, line, why } => {
+            outln!("{}: line {line} {why}", file.display())?;
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
+fn rotated(gone: &Gone) -> String {
+    let time = |ms| humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
+    let (from, until) = (time(gone.from_ms), time(gone.until_ms));
+    format!("{} lines from {from} to {until} are gone: they were rotated away", gone.lines)
+}
+
 fn with_log(context: &Context, slug: Option<Slug>) -> Outcome<Folder> {
     let folder = context.folder(slug)?;
-    if folder.audit().exists() {
+    if folder.audit().exists() || folder.decisions().exists() {
         return Ok(folder);
     }
     Err(Failure::new(Kind::NoBottle, format!("bottle {} has no log", folder.slug())))

@@ -8,6 +8,7 @@ use crate::keeper::audit::Need;
 use crate::out::{self, outln};
 use crate::preflight;
 use crate::resolve::{Form, MachineUser, Resolved, Services, resolve};
+use crate::rules;
 use crate::state::{Folder, Home};
 use crate::trust::pins::{self, Pins};
 use bottle_core::plan::Plan;
@@ -69,7 +70,8 @@ fn show_difference(folder: &Folder, resolved: &Resolved, json: bool) -> Outcome<
 /// How a plan differs from what the bottle was last started with, line by line: `-` was, `+` would
 /// be. `None` where it was never started.
 pub fn difference(folder: &Folder, resolved: &Resolved) -> Option<Vec<String>> {
-    let (plan, services) = (folder.read_plan().ok()?, Services::read(folder).ok()?);
+    let (mut plan, services) = (folder.read_plan().ok()?, Services::read(folder).ok()?);
+    plan.egress = rules::now(folder, &plan).ok()?;
     let (was, is) = (describe(&plan, &services), describe(&resolved.plan, &resolved.services));
     let diff = TextDiff::from_lines(&was, &is);
     let lines = diff.iter_all_changes().filter_map(|change| match change.tag() {

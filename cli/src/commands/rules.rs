@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::keeper::audit::{Audit, Need};
+use crate::keeper::audit;
 use crate::keeper::control::{self, Request};
 use crate::rules::{Change, Changes};
 use bottle_core::egress::HostRule;
@@ -39,9 +39,8 @@ fn change(context: &Context, slug: &Slug, change: Change) -> Outcome {
     }
     // A bottle that is stopped finds them when it starts.
     let _lock = folder.lock_operation("allow")?;
-    let audit = Audit::open(&folder.audit(), Need::BestEffort)?;
-    change.log(&audit, &who());
-    audit.flush();
+    let (event, details) = change.recorded(&who());
+    audit::decided(&folder, "rules", event, details)?;
     Ok(Changes::add(&folder, &change)?)
 }
 

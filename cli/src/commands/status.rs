@@ -19,7 +19,9 @@ pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
         out::json(&status)?;
         return Ok(());
     }
-    let (plan, services) = (folder.read_plan()?, Services::read(&folder)?);
+    let (mut plan, services) = (folder.read_plan()?, Services::read(&folder)?);
+    // The plan is the record of the start; what is open now the keeper knows.
+    plan.egress = status.rules.clone();
     outln!(
         "{}: keeper {}, up {}, guest {}",
         folder.slug(),

@@ -1,17 +1,18 @@
 //! What a command may ask a keeper, and what it answers: one JSON line each, on a private socket.
 
 use super::counters::Snapshot;
+use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::rules::Change;
 use crate::state::Folder;
 use crate::supervise::inbox::{Decision, Waiting};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bottle_core::egress::Rules;
 use bottle_core::slug::Slug;
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest request or answer.
 pub const MAX_LINE: u64 = 1 << 20;
@@ -94,6 +95,11 @@ pub enum GitEvent {
 }
 
 impl GitEvent {
+    /// Whether a person decided it, rather than a rule.
+    pub fn is_a_decision(self) -> bool {
+        matches!(self, Self::Approved | Self::Rejected)
+    }
+
     /// As the log calls it.
     pub fn name(self) -> &'static str {
         match self {
@@ -175,12 +181,69 @@ pub fn demand(folder: &Folder, request: &Request, kind: Kind) -> Outcome {
     }
 }
 
+/// A keeper reads what a guest sends. One that was taken over is hostile, too, so neither its answer's
+/// length nor the time that it takes is its to choose.
 fn talk(mut stream: UnixStream, request: &Request) -> Result<Answer> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).context("the keeper does not answer")?;
+    let answer = read_line(&stream, MAX_LINE, PATIENCE)?;
     serde_json::from_str(&answer).context("the keeper's answer")
+}
+
+/// Reads a line of so many bytes at most, all of it within a time.
+fn read_line(stream: &UnixStream, limit: u64, patience: Duration) -> Result<String> {
+    let end = Instant::now() + patience;
+    let limit = if Defence::BoundedReads.stands() { limit } else { u64::MAX };
+    let mut reader = BufReader::new(stream.take(limit));
+    let mut line = Vec::new();
+    loop {
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        stream.set_read_timeout(Some(left))?;
+        let bytes = reader.fill_buf().context("the keeper does not answer")?;
+        let newline = bytes.iter().position(|byte| *byte == b'\n');
+        line.extend_from_slice(newline.map_or(bytes, |at| &bytes[..at]));
+        let read = newline.map_or(bytes.len(), |at| at + 1);
+        reader.consume(read);
+        if newline.is_some() {
+            return String::from_utf8(line).context("the keeper's answer");
+        }
+        ensure!(read > 0 && (line.len() as u64) < limit, "the keeper's answer has no end");
+        ensure!(Instant::now() < end, "the keeper does not answer");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    fn answered(answer: impl FnOnce(UnixStream) + Send + 'static) -> (Result<String>, Duration) {
+        let (near, far) = UnixStream::pair().unwrap();
+        thread::spawn(move || answer(far));
+        let since = Instant::now();
+        (read_line(&near, 1000, Duration::from_millis(400)), since.elapsed())
+    }
+
+    #[test]
+    fn an_answer_is_read_up_to_a_length_and_a_time_and_no_further() {
+        let (whole, _) = answered(|mut far| {
+            far.write_all(b"{\"answer\":").unwrap();
+            far.write_all(b"\"done\"}\nmore").unwrap();
+        });
+        assert_eq!(whole.unwrap(), "{\"answer\":\"done\"}");
+        let (endless, _) = answered(|mut far| while far.write_all(&[b'x'; 4096]).is_ok() {});
+        assert!(endless.unwrap_err().to_string().contains("no end"));
+        let (cut_off, _) = answered(|mut far| far.write_all(b"{").unwrap());
+        assert!(cut_off.unwrap_err().to_string().contains("no end"));
+        // A byte now and then keeps nobody waiting for ever.
+        let (slow, took) = answered(|mut far| {
+            while far.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(30));
+            }
+        });
+        assert!(slow.unwrap_err().to_string().contains("does not answer"));
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
 }

@@ -70,7 +70,7 @@ async fn relay(
                 Err(error) => details["error"] = error.to_string().into(),
             }
             details["door"] = sidecar.name().into();
-            shared.audit.write("door", "connection", details);
+            shared.audit.caused("door", "connection", "", sidecar.name(), details);
         });
     }
 }

@@ -6,12 +6,14 @@
 use super::audit::Audit;
 use super::counters::Counters;
 use super::stack::End;
+use crate::defence::Defence;
 use crate::out;
 use crate::step::{self, Step};
 use anyhow::Result;
 use bottle_core::guard::{Guard, Reply, Verdict};
 use bottle_core::wire::{self, Inbox, Outbox};
 use rustix::fs::Uid;
+use serde_json::json;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -150,7 +152,7 @@ impl Link {
                 return Ok(());
             }
             inbox.arrived(read);
-            while let Some(frame) = inbox.frame().map_err(io::Error::other)? {
+            while let Some(frame) = inbox.frame().map_err(|error| self.broken(&error))? {
                 if let Some(answer) = self.decide(frame, &mut reply) {
                     replies.extend(wire::header(answer.len()).unwrap_or_default());
                     replies.extend(answer);
@@ -163,6 +165,14 @@ impl Link {
                 replies.clear();
             }
         }
+    }
+
+    /// A stream that cannot be followed any further. It is closed, and the log says so.
+    fn broken(&self, error: &wire::BadLength) -> io::Error {
+        if Defence::RefusalsLogged.stands() {
+            self.audit.caused("link", "refused", "framing", "", json!({ "why": error.to_string() }));
+        }
+        io::Error::other(*error)
     }
 
     /// Forwards or refuses one frame. What the guest is told of it is in `reply`.

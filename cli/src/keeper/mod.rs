@@ -20,13 +20,14 @@ pub use launch::{Keeper, Starting, launch};
 
 use crate::git::Gate;
 use crate::git::quarantine::Quarantine;
-use crate::http::Room;
+use crate::http::{Answers, Room};
 use crate::preflight::Network;
 use crate::proxy::Proxy;
 use crate::resolve::Services;
 use crate::state::{Folder, Home, Lock};
 use crate::step::{self, Step};
 use crate::supervise::Supervise;
+use crate::supervise::inbox::Numbers;
 use crate::workspace;
 use anyhow::{Context, Result, anyhow};
 use audit::Audit;
@@ -126,7 +127,7 @@ async fn start(slug: &Slug, owner: OwnedFd, guest: UnixListener) -> Result<Start
     let network = Network::of(plan.stack)?;
     let services = Services::read(&folder)?;
     let log = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.keeper_log())?;
-    let audit = Audit::open(&folder.audit(), services.audit)?;
+    let audit = Audit::open(&folder, services.audit)?;
     step::done(Step::KeeperLog);
     let counters = Arc::new(Counters::default());
     let copy = folder.copy();
@@ -136,9 +137,19 @@ async fn start(slug: &Slug, owner: OwnedFd, guest: UnixListener) -> Result<Start
     for repo in &services.git {
         Quarantine::of(&folder, repo).refresh(repo)?;
     }
-    let git = Gate::new(folder.clone(), services.git.clone(), Room::new(services.limits));
+    let git = Gate::new(
+        folder.clone(),
+        services.git.clone(),
+        Room::new(services.limits, audit.clone(), "git-gate", Answers::Own),
+    );
     let of_proxy = Arc::clone(&proxy);
-    let supervise = Supervise::new(slug.clone(), move || of_proxy.rules(), audit.clone(), services.limits);
+    let supervise = Supervise::new(
+        slug.clone(),
+        Numbers::of(&folder)?,
+        move || of_proxy.rules(),
+        audit.clone(),
+        services.limits,
+    );
     let owner = Owner::new(owner)?;
 
     let control = bind(&folder.control(), 0o600)?;
@@ -162,11 +173,11 @@ async fn start(slug: &Slug, owner: OwnedFd, guest: UnixListener) -> Result<Start
     sidecars::start(&shared).await?;
     let jail = open(&shared, &network, &log)?;
     shared.link.listen(guest)?;
-    shared.audit.write(
+    shared.audit.decided(
         "keeper",
         "started",
         json!({ "doors": shared.plan.doors, "rules": shared.proxy.rules() }),
-    );
+    )?;
     Ok(Started { shared, network, jail, control, log, _lock: lock })
 }
 
@@ -207,12 +218,14 @@ async fn serve(started: Started) -> Result<()> {
         () = stop.notified() => "it was asked to",
         error = keep_jail(&shared, &network, jail, &log) => return error,
     };
-    shared.audit.write("keeper", "stopped", json!({ "why": why, "counters": shared.counters.snapshot() }));
+    shared.audit.flush();
+    let stopped = json!({ "why": why, "counters": shared.counters.snapshot() });
+    let recorded = shared.audit.decided("keeper", "stopped", stopped);
     shared.audit.flush();
     step::done(Step::KeeperStopped);
     let _ = fs::remove_file(shared.folder.control());
     let _ = fs::remove_file(shared.folder.guest_socket());
-    Ok(())
+    recorded
 }
 
 /// Watches gvproxy, where it is the stack, and starts it again when it ends. Meanwhile the guest

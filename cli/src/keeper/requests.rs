@@ -3,6 +3,7 @@
 use super::Shared;
 use super::audit::UNRECORDED;
 use super::control::{Answer, MAX_LINE, Request, Status};
+use crate::defence::Defence;
 use crate::git::quarantine::Quarantine;
 use crate::rules::{Change, Changes};
 use crate::step::{self, Step};
@@ -15,6 +16,9 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
+
+/// How long a command may take to say what it wants.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 pub async fn serve(shared: Arc<Shared>, listener: UnixListener, stop: Arc<Notify>) {
     loop {
@@ -32,7 +36,8 @@ pub async fn serve(shared: Arc<Shared>, listener: UnixListener, stop: Arc<Notify
 async fn answer(shared: &Arc<Shared>, stream: UnixStream, stop: &Notify) -> anyhow::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(reader.take(MAX_LINE)).read_line(&mut line).await?;
+    let mut reader = BufReader::new(reader.take(MAX_LINE));
+    tokio::time::timeout(REQUEST_LIMIT, reader.read_line(&mut line)).await??;
     let request: Request = serde_json::from_str(&line)?;
     let stopping = matches!(request, Request::Stop);
     let mut answer = serde_json::to_string(&decide(shared, request).await)?;
@@ -80,7 +85,10 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
                 return Answer::Failed { why: UNRECORDED.to_owned() };
             }
             let details = json!({ "repo": repo, "ref": name, "commit": commit, "why": why });
-            shared.audit.write("git-gate", event.name(), details);
+            if event.is_a_decision() {
+                return done(shared.audit.decided("git-gate", event.name(), details));
+            }
+            shared.audit.caused("git-gate", event.name(), "", repo.as_str(), details);
             Answer::Done
         }
         Request::Inbox => Answer::Inbox { waiting: shared.supervise.inbox.waiting() },
@@ -97,9 +105,14 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
 /// Changes the rules: in the log, on disk, and at last for the agent.
 fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()> {
     anyhow::ensure!(shared.audit.may_allow(), UNRECORDED);
-    change.log(&shared.audit, by);
+    let (event, details) = change.recorded(by);
+    shared.audit.decided("rules", event, details)?;
     Changes::add(&shared.folder, change)?;
-    shared.proxy.change(&shared.folder, change)
+    shared.proxy.change(change);
+    if let Change::Deny(pattern) = change {
+        shared.supervise.inbox.forget(|rule| rule.pattern == *pattern);
+    }
+    Ok(())
 }
 
 /// Sends a push on that a rule allows, with the environment that the keeper was started in.
@@ -114,7 +127,7 @@ fn forward(shared: &Shared, repo: &Slug, branch: &str) -> anyhow::Result<()> {
         Err(error) => ("failed", Some(format!("{error:#}"))),
     };
     let details = json!({ "repo": repo.name, "ref": waiting.branch, "commit": waiting.new, "why": why });
-    shared.audit.write("git-gate", event, details);
+    shared.audit.caused("git-gate", event, "", repo.name.as_str(), details);
     forwarded.map(|_| ())
 }
 
@@ -122,8 +135,13 @@ fn forward(shared: &Shared, repo: &Slug, branch: &str) -> anyhow::Result<()> {
 fn decide_wish(shared: &Shared, number: u32, decision: Decision, by: &str) -> anyhow::Result<()> {
     let inbox = &shared.supervise.inbox;
     let wish = inbox.wish(number).ok_or_else(|| anyhow::anyhow!("nothing of that number waits"))?;
+    if decision.approved && wish.needs_an_answer() && Defence::AnswerNeeded.stands() {
+        let says = decision.says.as_deref().unwrap_or_default();
+        anyhow::ensure!(!says.trim().is_empty(), "a question is approved with its answer");
+    }
     let event = if decision.approved { "approved" } else { "denied" };
-    shared.audit.write("supervise", event, json!({ "wish": wish, "says": decision.says, "by": by }));
+    let details = json!({ "id": number, "wish": wish, "says": decision.says, "by": by });
+    shared.audit.decided("supervise", event, details)?;
     if let (true, Wish::Host { rule, .. }) = (decision.approved, wish) {
         change_rules(shared, &Change::Allow(rule), by)?;
     }

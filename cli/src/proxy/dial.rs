@@ -1,11 +1,13 @@
 //! Dialling what was checked.
 
-use bottle_core::egress::{Denial, HostName, Rules, authority};
+use super::open::{Destination, Dialled, Open};
+use crate::defence::Defence;
+use bottle_core::egress::{Denial, HostName, Rules, authority, reached};
 use hyper::Uri;
 use hyper::http::uri::Scheme;
 use hyper_util::rt::TokioIo;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
@@ -20,10 +22,11 @@ const DIAL_LIMIT: Duration = Duration::from_secs(10);
 pub struct Dialer {
     rules: Arc<RwLock<Rules>>,
     chooser: Chooser,
+    open: Open<Chooser>,
 }
 
 /// Who chose the host.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chooser {
     /// The agent: a rule has to allow it.
     Agent,
@@ -46,16 +49,14 @@ pub enum DialError {
 }
 
 impl Dialer {
-    pub fn new(rules: Arc<RwLock<Rules>>, chooser: Chooser) -> Self {
-        Self { rules, chooser }
+    /// One by these rules, for hosts that this one chose. What it opens is on the list.
+    pub fn new(rules: Arc<RwLock<Rules>>, chooser: Chooser, open: Open<Chooser>) -> Self {
+        Self { rules, chooser, open }
     }
 
     /// Whether a request may leave at all, before its name is resolved.
     pub fn check(&self, host: &HostName, port: u16) -> Result<(), Denial> {
-        self.read(|rules| match self.chooser {
-            Chooser::Agent => rules.check(host, port),
-            Chooser::Operator => rules.check_closed(host),
-        })
+        self.read(|rules| self.chooser.check(rules, host, port))
     }
 
     pub fn read<T>(&self, look: impl FnOnce(&Rules) -> T) -> T {
@@ -64,11 +65,22 @@ impl Dialer {
 
     /// Resolves `host` and connects to one of its addresses. If any of them is forbidden, none is
     /// tried: a name that mixes public and private addresses is up to no good.
-    pub async fn dial(&self, host: &HostName, port: u16) -> Result<TcpStream, DialError> {
+    pub async fn dial(&self, host: &HostName, port: u16) -> Result<Dialled, DialError> {
         self.check(host, port).map_err(DialError::Denied)?;
         let addresses = self.resolve(host, port).await?;
         for &address in &addresses {
             self.read(|rules| rules.check_address(host, address)).map_err(DialError::Denied)?;
+        }
+        if Defence::OwnAddresses.stands() {
+            let own = own_addresses().map_err(|error| {
+                DialError::Unreachable(
+                    host.clone(),
+                    format!("this machine's addresses are not known: {error}"),
+                )
+            })?;
+            for &address in addresses.iter().filter(|address| is_own(**address, &own)) {
+                self.read(|rules| rules.check_own(host, address)).map_err(DialError::Denied)?;
+            }
         }
         let mut last = DialError::Resolve(host.clone());
         for address in addresses {
@@ -76,7 +88,11 @@ impl Dialer {
             match tokio::time::timeout(DIAL_LIMIT, dialled).await {
                 Ok(Ok(stream)) => {
                     let _ = stream.set_nodelay(true);
-                    return Ok(stream);
+                    let destination = Destination { host: host.clone(), port, chooser: self.chooser };
+                    let dialled = self.open.add(destination, stream);
+                    // A rule that came while it was dialled did not find it on the list.
+                    self.check(host, port).map_err(DialError::Denied)?;
+                    return Ok(dialled);
                 }
                 Ok(Err(error)) => last = DialError::Unreachable(host.clone(), error.to_string()),
                 Err(_) => last = DialError::Unreachable(host.clone(), "it takes too long".to_owned()),
@@ -97,8 +113,41 @@ impl Dialer {
     }
 }
 
+impl Chooser {
+    /// Whether rules let a request leave for a host that this one chose.
+    ///
+    /// # Errors
+    /// The [`Denial`] otherwise.
+    pub fn check(self, rules: &Rules, host: &HostName, port: u16) -> Result<(), Denial> {
+        match self {
+            Self::Agent => rules.check(host, port),
+            Self::Operator => rules.check_closed(host),
+        }
+    }
+}
+
+/// The addresses of this machine's interfaces, as they are now.
+fn own_addresses() -> std::io::Result<Vec<IpAddr>> {
+    Ok(if_addrs::get_if_addrs()?.iter().map(if_addrs::Interface::ip).collect())
+}
+
+/// Whether a packet to `address` stays on this machine: an interface has the address, or the kernel
+/// would send from the very address that it sends to, as it does for every one that it takes for its
+/// own (`ip route show table local`). No packet is sent to find out.
+fn is_own(address: IpAddr, own: &[IpAddr]) -> bool {
+    let address = reached(address);
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let from = || -> std::io::Result<IpAddr> {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((address, 9))?;
+        Ok(socket.local_addr()?.ip())
+    };
+    own.contains(&address) || from().is_ok_and(|from| from == address)
+}
+
 impl tower_service::Service<Uri> for Dialer {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<Dialled>;
     type Error = DialError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
 

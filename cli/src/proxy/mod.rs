@@ -5,16 +5,18 @@
 //! that it checked, so a name that changes its mind in between gains nothing.
 
 mod dial;
+mod open;
+mod passed;
 mod plain;
 mod reply;
 mod secrets;
 mod tunnel;
 mod upstream;
 
-use crate::http::{self, Limits, Room};
+use crate::defence::Defence;
+use crate::http::{self, Answers, Limits, Room};
 use crate::keeper::audit::{Audit, UNRECORDED};
 use crate::rules::Change;
-use crate::state::{Folder, write_private};
 use anyhow::Result;
 use bottle_core::egress::{Denial, HostName, Rules};
 use bottle_core::plan::Plan;
@@ -24,12 +26,15 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use open::Open;
 use reply::Body;
 use serde_json::{Value, json};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::net::TcpListener;
 use upstream::Upstreams;
 
+/// What the log calls it.
+const PART: &str = "pipelock";
 /// Connections to one upstream that are kept for the next request.
 const IDLE_PER_HOST: usize = 64;
 
@@ -40,6 +45,7 @@ pub struct Proxy {
     audit: Audit,
     client: Client<Dialer, Incoming>,
     dialer: Dialer,
+    open: Open<Chooser>,
     upstreams: Upstreams,
     room: Room,
 }
@@ -51,14 +57,16 @@ impl Proxy {
     /// Where a secret is not to be had.
     pub async fn new(plan: &Plan, limits: Limits, audit: Audit) -> Result<Arc<Self>> {
         let rules = Arc::new(RwLock::new(plan.egress.clone()));
-        let dialer = Dialer::new(Arc::clone(&rules), Chooser::Agent);
+        let open = Open::default();
+        let dialer = Dialer::new(Arc::clone(&rules), Chooser::Agent, open.clone());
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(dialer.clone());
-        let upstreams = Upstreams::ready(plan.upstreams.clone(), Arc::clone(&rules)).await?;
-        let (slug, room) = (plan.slug.clone(), Room::new(limits));
-        Ok(Arc::new(Self { slug, rules, audit, client, dialer, upstreams, room }))
+        let upstreams = Upstreams::ready(plan.upstreams.clone(), Arc::clone(&rules), open.clone()).await?;
+        let room = Room::new(limits, audit.clone(), PART, Answers::Passed);
+        let slug = plan.slug.clone();
+        Ok(Arc::new(Self { slug, rules, audit, client, dialer, open, upstreams, room }))
     }
 
     /// The rules now.
@@ -66,15 +74,19 @@ impl Proxy {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes the rules, on disk first.
-    pub fn change(&self, folder: &Folder, change: &Change) -> Result<()> {
+    /// Changes the rules, and closes at once what is open against them: tunnels, answers on their way,
+    /// and connections that wait for the next request. On disk the change is already.
+    pub fn change(&self, change: &Change) {
         let mut rules = self.rules();
         change.apply(&mut rules);
-        let mut plan = folder.read_plan()?;
-        plan.egress = rules.clone();
-        write_private(&folder.plan(), serde_json::to_string_pretty(&plan)?.as_bytes())?;
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
-        Ok(())
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules.clone();
+        if !Defence::DenyCloses.stands() {
+            return;
+        }
+        let closed = self.open.close(|to| to.chooser.check(&rules, &to.host, to.port).is_err());
+        if closed > 0 {
+            self.audit.write(PART, "closed", json!({ "connections": closed, "why": "a rule changed" }));
+        }
     }
 
     /// Serves a door until its listener fails, as it does when its jail ends.
@@ -89,7 +101,7 @@ impl Proxy {
     ) -> Result<Response<Body>, std::convert::Infallible> {
         if !self.audit.may_allow() {
             let what = format!("{} {}", request.method(), request.uri().path());
-            self.log("refused", json!({ "request": what, "reason": "log", "why": UNRECORDED }));
+            self.log("refused", "log", "", json!({ "request": what, "why": UNRECORDED }));
             return Ok(reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("bottle: {UNRECORDED}")));
         }
         Ok(if request.method() == Method::CONNECT {
@@ -101,14 +113,29 @@ impl Proxy {
         })
     }
 
-    fn log(&self, event: &'static str, details: Value) {
-        self.audit.write("pipelock", event, details);
+    /// Writes down what came of a request. `destination` is a host, or a path of our own.
+    fn log(&self, event: &'static str, reason: &'static str, destination: &str, details: Value) {
+        self.audit.caused(PART, event, reason, destination, details);
     }
 
     /// Refuses a request, in the log and to the agent.
     fn refuse(&self, what: &str, denial: &Denial) -> Response<Body> {
-        self.log("refused", json!({ "request": what, "reason": denial.name(), "why": denial.to_string() }));
+        let host = denial.host().map(ToString::to_string).unwrap_or_default();
+        self.log("refused", denial.name(), &host, json!({ "request": what, "why": denial.to_string() }));
         reply::denied(&self.slug, denial)
+    }
+
+    /// Refuses a request that makes no sense to us, in the log and to the agent.
+    fn reject(&self, what: &str, reason: &'static str, status: StatusCode, why: &str) -> Response<Body> {
+        if Defence::RefusalsLogged.stands() {
+            self.log(
+                "refused",
+                reason,
+                "",
+                json!({ "request": what, "why": why, "status": status.as_u16() }),
+            );
+        }
+        reply::text(status, format!("bottle: {why}"))
     }
 
     /// Says that a request has no answer, in the log and to the agent.
@@ -125,7 +152,7 @@ impl Proxy {
             return self.refuse(what, denial);
         }
         let why = whys.last().map_or_else(|| error.to_string(), ToString::to_string);
-        self.log("failed", json!({ "request": what, "why": why }));
+        self.log("failed", "", host.as_str(), json!({ "request": what, "why": why }));
         match dial {
             Some(error) => reply::unreachable(error),
             None => reply::text(StatusCode::BAD_GATEWAY, format!("bottle: {host} broke off: {why}")),

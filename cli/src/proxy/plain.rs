@@ -1,6 +1,7 @@
 //! Plain HTTP in absolute form: `GET http://host/path`.
 
-use super::reply::{self, Body};
+use super::passed::Passed;
+use super::reply::Body;
 use super::{Proxy, tunnel};
 use crate::keeper::audit;
 use bottle_core::egress::authority;
@@ -31,12 +32,13 @@ pub async fn forward(proxy: &Arc<Proxy>, mut request: Request<Incoming>) -> Resp
     let since = Instant::now();
     let uri = request.uri().clone();
     let (Some(scheme), Some(named)) = (uri.scheme(), uri.authority()) else {
-        return reply::text(StatusCode::BAD_REQUEST, "bottle: the request names no host");
+        let what = format!("{} {}", request.method(), uri.path());
+        return proxy.reject(&what, "no-host", StatusCode::BAD_REQUEST, "the request names no host");
     };
     // The query may carry what a log should not.
     let what = format!("{} {scheme}://{named}{}", request.method(), uri.path());
     if *scheme != Scheme::HTTP {
-        return reply::text(StatusCode::BAD_REQUEST, "bottle: for https, ask with CONNECT");
+        return proxy.reject(&what, "scheme", StatusCode::BAD_REQUEST, "for https, ask with CONNECT");
     }
     let Ok((host, port)) = authority(named.as_str(), HTTP) else {
         return proxy.refuse(&what, &tunnel::unreadable(named.as_str()));
@@ -47,7 +49,7 @@ pub async fn forward(proxy: &Arc<Proxy>, mut request: Request<Incoming>) -> Resp
     strip_hop_by_hop(request.headers_mut());
     // The server must see the host that was checked, whatever the client wrote there.
     let Ok(host_header) = HeaderValue::from_str(named.as_str()) else {
-        return reply::text(StatusCode::BAD_REQUEST, "bottle: the request names no host");
+        return proxy.reject(&what, "no-host", StatusCode::BAD_REQUEST, "the request names no host");
     };
     request.headers_mut().insert(header::HOST, host_header);
     *request.version_mut() = Version::HTTP_11;
@@ -55,8 +57,9 @@ pub async fn forward(proxy: &Arc<Proxy>, mut request: Request<Incoming>) -> Resp
         Ok(mut response) => {
             strip_hop_by_hop(response.headers_mut());
             let ms = audit::millis(since.elapsed());
-            proxy.log("allowed", json!({ "request": what, "status": response.status().as_u16(), "ms": ms }));
-            response.map(Either::Left)
+            let status = response.status().as_u16();
+            proxy.log("allowed", "", named.as_str(), json!({ "request": what, "status": status, "ms": ms }));
+            response.map(|body| Either::Left(Passed::plain(body)))
         }
         Err(error) => proxy.no_answer(&what, &host, &error),
     }

@@ -2,7 +2,9 @@
 
 use super::Proxy;
 use super::dial::DialError;
+use super::open::Dialled;
 use super::reply::{self, Body};
+use crate::defence::Defence;
 use crate::keeper::audit;
 use bottle_core::egress::{ClientHello, Denial, HostName, MAX_HELLO, authority, client_hello};
 use hyper::body::Incoming;
@@ -13,7 +15,6 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 const HTTPS: u16 = 443;
 /// How long a client may take to say which server it wants.
@@ -29,14 +30,17 @@ pub async fn open(proxy: &Arc<Proxy>, request: Request<Incoming>) -> Response<Bo
         Ok(stream) => stream,
         Err(DialError::Denied(denial)) => return proxy.refuse(&what, &denial),
         Err(error) => {
-            proxy.log("failed", json!({ "request": what, "why": error.to_string() }));
+            proxy.log("failed", "", host.as_str(), json!({ "request": what, "why": error.to_string() }));
             return reply::unreachable(&error);
         }
     };
     let proxy = Arc::clone(proxy);
     tokio::spawn(async move {
-        if let Ok(client) = hyper::upgrade::on(request).await {
-            carry(&proxy, &what, &host, port, client, upstream).await;
+        match hyper::upgrade::on(request).await {
+            Ok(client) => carry(&proxy, &what, &host, port, client, upstream).await,
+            Err(error) => {
+                proxy.log("failed", "", host.as_str(), json!({ "request": what, "why": error.to_string() }));
+            }
         }
     });
     reply::text(StatusCode::OK, "")
@@ -55,7 +59,7 @@ async fn carry(
     host: &HostName,
     port: u16,
     client: Upgraded,
-    mut upstream: TcpStream,
+    mut upstream: Dialled,
 ) {
     let since = Instant::now();
     let mut client = TokioIo::new(client);
@@ -63,7 +67,7 @@ async fn carry(
     if port == HTTPS {
         let limit = tokio::time::timeout(HELLO_LIMIT, read_hello(&mut client, &mut first));
         let hello = limit.await.unwrap_or(ClientHello::Partial);
-        if first.is_empty() {
+        if first.is_empty() && !Defence::RefusalsLogged.stands() {
             return;
         }
         if let Err(denial) = proxy.dialer.read(|rules| rules.check_server_name(host, &hello)) {
@@ -71,13 +75,22 @@ async fn carry(
             return;
         }
     }
-    let mut moved = (0, 0);
-    if upstream.write_all(&first).await.is_ok() {
-        moved = tokio::io::copy_bidirectional(&mut client, &mut upstream).await.unwrap_or_default();
-    }
-    let (up, down) = (moved.0 + first.len() as u64, moved.1);
+    proxy.log("opened", "", host.as_str(), json!({ "request": what }));
+    let passed = upstream.passed();
+    let carried = async {
+        upstream.write_all(&first).await?;
+        tokio::io::copy_bidirectional(&mut client, &mut upstream).await
+    };
+    let ended = carried.await;
     let ms = audit::millis(since.elapsed());
-    proxy.log("allowed", json!({ "request": what, "bytes_up": up, "bytes_down": down, "ms": ms }));
+    let mut details =
+        json!({ "request": what, "bytes_up": passed.up(), "bytes_down": passed.down(), "ms": ms });
+    if passed.is_closed() {
+        details["ended"] = "a rule closed it".into();
+    } else if let Err(error) = ended {
+        details["ended"] = error.to_string().into();
+    }
+    proxy.log("allowed", "", host.as_str(), details);
 }
 
 /// Reads until the first bytes say which server is wanted, or that they never will.

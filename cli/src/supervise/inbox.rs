@@ -1,18 +1,28 @@
-//! What an agent has asked for, until a person has decided.
+//! What an agent has asked for, until a person has decided and the agent has heard of it.
 //!
-//! It is in the keeper's memory only: who asked is gone with the keeper, too.
+//! It is in the keeper's memory only: who asked is gone with the keeper, too. A number is given once
+//! in a bottle's life, so what a person saw under it is what a person decides.
 
+use crate::defence::Defence;
+use crate::state::{Folder, write_private};
+use anyhow::{Context, Result};
 use bottle_core::egress::HostRule;
 use serde::{Deserialize, Serialize};
-use std::sync::{Mutex, PoisonError};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The most that wait at a time. An agent that asks for more is told so.
 pub const MAX_WAITING: usize = 32;
 /// Decisions that are remembered, for an agent that did not wait for them.
 const MAX_DECIDED: usize = 256;
+/// How long a decision that was given to the agent is given again. Whether it arrived nobody knows:
+/// a call whose connection is gone looks like one that waits.
+const GIVEN_AGAIN: Duration = Duration::from_secs(600);
 
 /// What an agent asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +54,7 @@ pub struct Decision {
 /// What waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// Its number in this bottle, from 1.
+    /// Its number in this bottle, from 1. None has it again.
     pub number: u32,
     /// What it is.
     pub wish: Wish,
@@ -54,21 +64,42 @@ pub struct Waiting {
     pub callers: usize,
 }
 
-/// The inbox of one bottle.
-#[derive(Debug, Default)]
-pub struct Inbox(Mutex<State>);
-
-#[derive(Debug, Default)]
-struct State {
+/// The numbers that were given, on disk: a keeper that comes back goes on after them.
+#[derive(Debug)]
+pub struct Numbers {
     last: u32,
-    waiting: Vec<(Waiting, watch::Sender<Option<Decision>>)>,
-    decided: Vec<(Wish, Decision)>,
+    path: Option<PathBuf>,
 }
 
-/// Too much waits already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{MAX_WAITING} requests wait for your operator already")]
-pub struct Full;
+/// The inbox of one bottle.
+#[derive(Debug)]
+pub struct Inbox(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    numbers: Numbers,
+    waiting: Vec<(Waiting, watch::Sender<Option<Decision>>)>,
+    decided: Vec<Decided>,
+}
+
+#[derive(Debug)]
+struct Decided {
+    wish: Wish,
+    decision: Decision,
+    /// When the agent was given it first.
+    given: Option<Instant>,
+}
+
+/// Why a wish does not wait.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Too much waits already.
+    #[error("{MAX_WAITING} requests wait for your operator already")]
+    Full,
+    /// It cannot be given a number.
+    #[error("the request cannot be written down: {0}")]
+    Unwritten(String),
+}
 
 impl Wish {
     /// Whether another wish asks for the same: a host's reason may be put in other words.
@@ -78,26 +109,88 @@ impl Wish {
             _ => self == other,
         }
     }
+
+    /// Whether a yes alone says nothing.
+    pub fn needs_an_answer(&self) -> bool {
+        matches!(self, Self::Question { .. })
+    }
+}
+
+impl Numbers {
+    /// Those of a bottle.
+    ///
+    /// # Errors
+    /// Where the file is there and cannot be read.
+    pub fn of(folder: &Folder) -> Result<Self> {
+        let path = folder.inbox();
+        let last = match fs::read_to_string(&path) {
+            Ok(text) if Defence::WishNumbers.stands() => {
+                serde_json::from_str(&text).with_context(|| path.display().to_string())?
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| path.display().to_string());
+            }
+            _ => 0,
+        };
+        Ok(Self { last, path: Some(path) })
+    }
+
+    /// Numbers from 1 that nobody remembers.
+    pub fn forgotten() -> Self {
+        Self { last: 0, path: None }
+    }
+
+    fn next(&mut self) -> Result<u32> {
+        let next = self.last.checked_add(1).context("there are no numbers left")?;
+        if let Some(path) = &self.path {
+            write_private(path, next.to_string().as_bytes())?;
+        }
+        self.last = next;
+        Ok(next)
+    }
+}
+
+impl State {
+    /// What was decided of such a wish, if the agent may be given it now.
+    fn decided(&mut self, wish: &Wish) -> Option<Decision> {
+        let at = self.decided.iter().position(|decided| decided.wish.is_same(wish))?;
+        if !Defence::DecisionKept.stands() {
+            return Some(self.decided.remove(at).decision);
+        }
+        let decided = &mut self.decided[at];
+        let given = *decided.given.get_or_insert_with(Instant::now);
+        if given.elapsed() <= GIVEN_AGAIN {
+            return Some(decided.decision.clone());
+        }
+        // It is a new question now.
+        self.decided.remove(at);
+        None
+    }
 }
 
 impl Inbox {
+    /// An empty one.
+    pub fn new(numbers: Numbers) -> Self {
+        Self(Mutex::new(State { numbers, waiting: Vec::new(), decided: Vec::new() }))
+    }
+
     /// Asks, and waits so long for a decision. Without one the wish stays, and asking again waits on.
     ///
     /// # Errors
-    /// [`Full`] where nothing more can wait.
-    pub async fn ask(&self, wish: Wish, patience: Duration) -> Result<Option<Decision>, Full> {
+    /// [`Refused`] where it cannot wait.
+    pub async fn ask(&self, wish: Wish, patience: Duration) -> Result<Option<Decision>, Refused> {
         let mut decision = {
-            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // One who asks again for what was decided while nobody waited gets that decision, once.
-            if let Some(at) = state.decided.iter().position(|(decided, _)| decided.is_same(&wish)) {
-                return Ok(Some(state.decided.remove(at).1));
+            let mut state = self.lock();
+            if let Some(decision) = state.decided(&wish) {
+                return Ok(Some(decision));
             }
             match state.waiting.iter().find(|(waiting, _)| waiting.wish.is_same(&wish)) {
                 Some((_, decisions)) => decisions.subscribe(),
-                None if state.waiting.len() >= MAX_WAITING => return Err(Full),
+                None if state.waiting.len() >= MAX_WAITING => return Err(Refused::Full),
                 None => {
-                    state.last += 1;
-                    let waiting = Waiting { number: state.last, wish, since: SystemTime::now(), callers: 0 };
+                    let number =
+                        state.numbers.next().map_err(|error| Refused::Unwritten(format!("{error:#}")))?;
+                    let waiting = Waiting { number, wish, since: SystemTime::now(), callers: 0 };
                     let (sender, receiver) = watch::channel(None);
                     state.waiting.push((waiting, sender));
                     receiver
@@ -110,7 +203,7 @@ impl Inbox {
 
     /// What waits, the oldest first.
     pub fn waiting(&self) -> Vec<Waiting> {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
         let now = |(waiting, sender): &(Waiting, watch::Sender<_>)| Waiting {
             callers: sender.receiver_count(),
             ..waiting.clone()
@@ -125,17 +218,30 @@ impl Inbox {
 
     /// Decides: whether there was something to decide.
     pub fn decide(&self, number: u32, decision: Decision) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let Some(at) = state.waiting.iter().position(|(waiting, _)| waiting.number == number) else {
             return false;
         };
         let (waiting, sender) = state.waiting.remove(at);
-        if sender.send(Some(decision.clone())).is_err() {
-            state.decided.push((waiting.wish, decision));
+        let heard = sender.send(Some(decision.clone())).is_ok();
+        if !heard || Defence::DecisionKept.stands() {
+            let given = heard.then(Instant::now);
+            state.decided.push(Decided { wish: waiting.wish, decision, given });
             let many = state.decided.len().saturating_sub(MAX_DECIDED);
             state.decided.drain(..many);
         }
         true
+    }
+
+    /// Forgets what was decided about hosts that other rules stand for now.
+    pub fn forget(&self, is_meant: impl Fn(&HostRule) -> bool) {
+        self.lock()
+            .decided
+            .retain(|decided| !matches!(&decided.wish, Wish::Host { rule, .. } if is_meant(rule)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -152,6 +258,10 @@ mod tests {
         Wish::Host { rule: "a.test".parse().unwrap(), reason: reason.to_owned() }
     }
 
+    fn empty() -> Inbox {
+        Inbox::new(Numbers::forgotten())
+    }
+
     fn on_a_paused_clock(test: impl Future<Output = ()>) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().start_paused(true).build().unwrap().block_on(test);
@@ -162,7 +272,7 @@ mod tests {
     #[test]
     fn a_call_gets_the_decision_however_many_ask_for_the_same() {
         on_a_paused_clock(async {
-            let inbox = Arc::new(Inbox::default());
+            let inbox = Arc::new(empty());
             let call = |reason: &'static str| {
                 let inbox = Arc::clone(&inbox);
                 tokio::spawn(async move { inbox.ask(host(reason), Duration::from_secs(60)).await })
@@ -180,28 +290,69 @@ mod tests {
     #[test]
     fn one_that_did_not_wait_gets_the_decision_when_it_asks_again() {
         on_a_paused_clock(async {
-            let inbox = Inbox::default();
+            let inbox = empty();
             assert_eq!(inbox.ask(question("?"), Duration::from_secs(5)).await, Ok(None));
             assert_eq!(inbox.waiting().len(), 1);
             let no = Decision { approved: false, says: Some("because".to_owned()) };
             assert!(inbox.decide(1, no.clone()));
             assert_eq!(inbox.ask(question("other"), Duration::ZERO).await, Ok(None));
+            tokio::time::sleep(10 * GIVEN_AGAIN).await;
+            assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(Some(no.clone())));
+            // An answer that was lost on its way is given again; much later it is a new question.
+            tokio::time::sleep(GIVEN_AGAIN).await;
             assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(Some(no)));
-            // Once: the next time it is a new question.
+            tokio::time::sleep(Duration::from_secs(1)).await;
             assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(None));
             assert_eq!(inbox.waiting().last().unwrap().number, 3);
         });
     }
 
     #[test]
+    fn a_decision_that_went_to_a_call_that_is_gone_is_not_lost() {
+        on_a_paused_clock(async {
+            let inbox = Arc::new(empty());
+            let asking = Arc::clone(&inbox);
+            // The call waits on although nobody listens to it any more.
+            let call = tokio::spawn(async move { asking.ask(host("x"), Duration::from_secs(300)).await });
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(inbox.decide(1, YES));
+            call.abort();
+            assert_eq!(inbox.ask(host("again"), Duration::ZERO).await, Ok(Some(YES)));
+            // A rule that was changed since stands above what was decided before.
+            inbox.forget(|rule| rule.pattern == "a.test".parse().unwrap());
+            assert_eq!(inbox.ask(host("again"), Duration::ZERO).await, Ok(None));
+        });
+    }
+
+    #[test]
     fn no_more_wait_than_a_person_can_look_at() {
         on_a_paused_clock(async {
-            let inbox = Inbox::default();
+            let inbox = empty();
             for number in 0..MAX_WAITING {
                 assert_eq!(inbox.ask(question(&number.to_string()), Duration::ZERO).await, Ok(None));
             }
-            assert_eq!(inbox.ask(question("more"), Duration::ZERO).await, Err(Full));
+            assert_eq!(inbox.ask(question("more"), Duration::ZERO).await, Err(Refused::Full));
             assert_eq!(inbox.ask(question("3"), Duration::ZERO).await, Ok(None));
+        });
+    }
+
+    #[test]
+    fn a_number_is_given_once_however_often_the_keeper_comes_back() {
+        on_a_paused_clock(async {
+            let dir = tempfile::tempdir().unwrap();
+            let home = crate::state::Home::at(dir.path().join("state"), dir.path().join("run"));
+            let folder = home.bottle(&"t".parse().unwrap());
+            fs::create_dir_all(folder.state()).unwrap();
+            for number in 1..4 {
+                let inbox = Inbox::new(Numbers::of(&folder).unwrap());
+                assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(None));
+                assert_eq!(inbox.waiting()[0].number, number);
+            }
+            // Where a number cannot be written down, none is given.
+            let inbox = Inbox::new(Numbers::of(&folder).unwrap());
+            fs::remove_dir_all(folder.state()).unwrap();
+            assert!(matches!(inbox.ask(question("?"), Duration::ZERO).await, Err(Refused::Unwritten(_))));
+            assert!(inbox.waiting().is_empty());
         });
     }
 }

@@ -8,16 +8,17 @@ pub mod inbox;
 mod mcp;
 mod plain;
 
-use crate::http::{self, Limits, Room};
+use crate::defence::Defence;
+use crate::http::{self, Answers, Limits, Room};
 use crate::keeper::audit::Audit;
 use bottle_core::egress::{HostRule, Rules};
 use bottle_core::slug::Slug;
-use inbox::{Decision, Inbox, Wish};
+use inbox::{Decision, Inbox, Numbers, Wish};
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 /// The longest text of an agent's, in characters: what a person can read.
@@ -31,6 +32,8 @@ pub struct Supervise {
     slug: Slug,
     /// What waits for a person.
     pub inbox: Inbox,
+    /// How many more calls are taken now.
+    calls: Mutex<Calls>,
     status: Mutex<Option<String>>,
     rules: Box<dyn Fn() -> Rules + Send + Sync>,
     audit: Audit,
@@ -102,15 +105,18 @@ impl Supervise {
     /// One for a bottle. `rules` are the egress proxy's.
     pub fn new(
         slug: Slug,
+        numbers: Numbers,
         rules: impl Fn() -> Rules + Send + Sync + 'static,
         audit: Audit,
         limits: Limits,
     ) -> Arc<Self> {
         // A call that waits is idle, and is meant to be.
         let idle_seconds = limits.idle_seconds.max(MAX_PATIENCE + 60);
-        let room = Room::new(Limits { idle_seconds, ..limits });
-        let (inbox, status) = (Inbox::default(), Mutex::default());
-        Arc::new(Self { slug, inbox, status, rules: Box::new(rules), audit, room })
+        let limits = Limits { idle_seconds, ..limits };
+        let room = Room::new(limits, audit.clone(), "supervise", Answers::Own);
+        let (inbox, status) = (Inbox::new(numbers), Mutex::default());
+        let calls = Mutex::new(Calls::new(Instant::now()));
+        Arc::new(Self { slug, inbox, calls, status, rules: Box::new(rules), audit, room })
     }
 
     /// Serves a door until its listener fails.
@@ -134,7 +140,20 @@ impl Supervise {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether another call is taken. An agent that asks without end keeps nobody from reading.
+    fn may_call(&self, tool: &'static str) -> Result<(), String> {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.take(Instant::now()) || !Defence::CountedRefusals.stands() {
+            return Ok(());
+        }
+        drop(calls);
+        let why = "too many requests: at most one in a second";
+        self.audit.caused("supervise", "refused", "rate", tool, json!({ "kind": tool, "why": why }));
+        Err(why.to_owned())
+    }
+
     async fn request_host(&self, request: RequestHost) -> Result<Outcome, String> {
+        self.may_call("host")?;
         let rule: HostRule = request.host.parse().map_err(|error| format!("host: {error}"))?;
         let reason = readable("reason", &request.reason)?;
         if (self.rules)().allow.contains(&rule) {
@@ -144,20 +163,22 @@ impl Supervise {
     }
 
     async fn ask(&self, ask: Ask) -> Result<Outcome, String> {
+        self.may_call("question")?;
         let question = readable("question", &ask.question)?;
         self.wait("question", Wish::Question { question }, ask.wait_seconds).await
     }
 
     fn report(&self, report: &Report) -> Result<Outcome, String> {
+        self.may_call("report")?;
         let status = readable("status", &report.status)?;
-        self.audit.write("supervise", "report", json!({ "status": status }));
+        self.audit.caused("supervise", "report", "", "", json!({ "status": status }));
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
         Ok(Outcome { decision: Word::Noted, says: None })
     }
 
-    async fn wait(&self, kind: &str, wish: Wish, seconds: Option<u32>) -> Result<Outcome, String> {
+    async fn wait(&self, kind: &'static str, wish: Wish, seconds: Option<u32>) -> Result<Outcome, String> {
         let patience = Duration::from_secs(seconds.unwrap_or(PATIENCE).min(MAX_PATIENCE).into());
-        self.audit.write("supervise", "asked", json!({ "kind": kind, "wish": wish }));
+        self.audit.caused("supervise", "asked", "", kind, json!({ "kind": kind, "wish": wish }));
         match self.inbox.ask(wish, patience).await {
             Ok(Some(Decision { approved, says })) => {
                 Ok(Outcome { decision: if approved { Word::Approved } else { Word::Refused }, says })
@@ -165,6 +186,35 @@ impl Supervise {
             Ok(None) => Ok(Outcome { decision: Word::Undecided, says: None }),
             Err(full) => Err(full.to_string()),
         }
+    }
+}
+
+/// How many calls an agent may make: many at once, and then one in a second.
+#[derive(Debug)]
+struct Calls {
+    left: u32,
+    filled: Instant,
+}
+
+impl Calls {
+    const MOST: u32 = 100;
+    const EVERY: Duration = Duration::from_secs(1);
+
+    fn new(now: Instant) -> Self {
+        Self { left: Self::MOST, filled: now }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        while self.left < Self::MOST && now.saturating_duration_since(self.filled) >= Self::EVERY {
+            self.left += 1;
+            self.filled += Self::EVERY;
+        }
+        if self.left == Self::MOST {
+            self.filled = now;
+        }
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        may
     }
 }
 

@@ -37,6 +37,25 @@ pub fn classify(address: IpAddr) -> AddressClass {
     }
 }
 
+/// The address that a packet to `address` comes to: an IPv4 address inside an IPv6 one where there is
+/// one (mapped, compatible, NAT64, 6to4), else itself.
+pub fn reached(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else { return address };
+    let [a, b, c, d, e, f, g, h] = v6.segments();
+    let embedded = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    };
+    match (a, b, c, d, e, f) {
+        _ if v6.is_loopback() || v6.is_unspecified() => address,
+        // Mapped (::ffff:0:0/96), compatible (::/96) and NAT64 (64:ff9b::/96).
+        (0, 0, 0, 0, 0, 0 | 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => embedded(g, h),
+        // 6to4 holds its IPv4 address in the next two segments.
+        (0x2002, ..) => embedded(b, c),
+        _ => address,
+    }
+}
+
 fn classify_v4(address: Ipv4Addr) -> AddressClass {
     match address.octets() {
         [0, ..] => AddressClass::Unspecified,
@@ -62,28 +81,24 @@ fn classify_v6(address: Ipv6Addr) -> AddressClass {
     if address.is_loopback() {
         return AddressClass::Loopback;
     }
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    let embedded = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        classify_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    match (a, b, c, d, e, f) {
-        // Mapped (::ffff:0:0/96), compatible (::/96) and NAT64 (64:ff9b::/96).
-        (0, 0, 0, 0, 0, 0 | 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => embedded(g, h),
-        // 6to4 holds its IPv4 address in the next two segments.
-        (0x2002, ..) => match embedded(b, c) {
-            AddressClass::Public => AddressClass::Reserved,
-            other => other,
-        },
-        (0xfc00..=0xfdff, ..) => AddressClass::Private,
-        (0xfe80..=0xfebf, ..) => AddressClass::LinkLocal,
-        (0xfec0..=0xfeff, ..) => AddressClass::Private,
-        (0xff00..=0xffff, ..) => AddressClass::Multicast,
-        (0x2001, 0xdb8, ..) | (0x3fff, 0..=0xfff, ..) => AddressClass::Documentation,
+    let [a, b, ..] = address.segments();
+    if let IpAddr::V4(embedded) = reached(address.into()) {
+        return match classify_v4(embedded) {
+            // A 6to4 relay, if there is one, is nobody's that a rule could mean.
+            AddressClass::Public if a == 0x2002 => AddressClass::Reserved,
+            class => class,
+        };
+    }
+    match (a, b) {
+        (0xfc00..=0xfdff, _) => AddressClass::Private,
+        (0xfe80..=0xfebf, _) => AddressClass::LinkLocal,
+        (0xfec0..=0xfeff, _) => AddressClass::Private,
+        (0xff00..=0xffff, _) => AddressClass::Multicast,
+        (0x2001, 0xdb8) | (0x3fff, 0..=0xfff) => AddressClass::Documentation,
         // 2001::/23: Teredo, benchmarking, ORCHID and other protocol assignments.
-        (0x2001, 0..=0x1ff, ..) => AddressClass::Reserved,
+        (0x2001, 0..=0x1ff) => AddressClass::Reserved,
         // Only 2000::/3 is assigned to the public internet.
-        (0x2000..=0x3fff, ..) => AddressClass::Public,
+        (0x2000..=0x3fff, _) => AddressClass::Public,
         _ => AddressClass::Reserved,
     }
 }

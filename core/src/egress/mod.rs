@@ -4,7 +4,7 @@ mod address;
 mod host;
 mod sni;
 
-pub use address::{AddressClass, classify};
+pub use address::{AddressClass, classify, reached};
 pub use host::{HostName, HostPattern, HostRule, InvalidHost, authority};
 pub use sni::{ClientHello, MAX_HELLO, client_hello};
 
@@ -49,6 +49,8 @@ pub enum Denial {
     AddressLiteral(IpAddr),
     /// The name leads to an address that is not public.
     Address(HostName, IpAddr, AddressClass),
+    /// The name leads to this machine itself, at an address that anybody may dial.
+    Own(HostName, IpAddr),
     /// The TLS connection names another server than the request did.
     ServerName(HostName, HostName),
     /// The TLS connection names no server.
@@ -106,6 +108,18 @@ impl Rules {
         }
     }
 
+    /// Whether `host` may be dialled at one of this machine's own addresses. What listens there and
+    /// not on loopback was never meant for a guest. An operator who names the host, or the address,
+    /// means it.
+    ///
+    /// # Errors
+    /// [`Denial::Own`] otherwise.
+    pub fn check_own(&self, host: &HostName, address: IpAddr) -> Result<(), Denial> {
+        let meant = self.hosts.get(host) == Some(&address)
+            || self.allow_private.iter().any(|pattern| pattern.matches(host));
+        if meant { Ok(()) } else { Err(Denial::Own(host.clone(), address)) }
+    }
+
     /// Whether a TLS connection that was asked for as `host` may go on.
     ///
     /// # Errors
@@ -130,10 +144,26 @@ impl Denial {
             Self::Closed(_) => "closed",
             Self::AddressLiteral(_) => "address-literal",
             Self::Address(..) => "address",
+            Self::Own(..) => "own-address",
             Self::ServerName(..) => "server-name",
             Self::NoServerName(_) => "no-server-name",
             Self::NotTls(_) => "not-tls",
             Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// The host that was asked for, where one was.
+    pub fn host(&self) -> Option<&HostName> {
+        match self {
+            Self::Host(host)
+            | Self::Port(host, _)
+            | Self::Closed(host)
+            | Self::Address(host, ..)
+            | Self::Own(host, _)
+            | Self::ServerName(host, _)
+            | Self::NoServerName(host)
+            | Self::NotTls(host) => Some(host),
+            Self::AddressLiteral(_) | Self::Unreadable => None,
         }
     }
 
@@ -159,6 +189,7 @@ impl fmt::Display for Denial {
             Self::Address(host, address, class) => {
                 write!(f, "{host} leads to {address}, {class}")
             }
+            Self::Own(host, address) => write!(f, "{host} leads to {address}, an address of this machine"),
             Self::ServerName(host, name) => {
                 write!(f, "the connection to {host} asks for the server {name}")
             }

@@ -3,12 +3,17 @@
 //! A request for a path below an [`Upstream`]'s own, on the pipelock door, goes to its origin. The
 //! guest chooses the path there and nothing else.
 
+pub mod echo;
 mod names;
+mod path;
 mod preset;
+mod request;
 mod secret;
 
 pub use names::{HeaderName, InvalidUpstream, Origin, UpstreamPath};
+pub use path::BadPath;
 pub use preset::Preset;
+pub use request::{METHODS, is_passed_on, travels};
 pub use secret::{Secret, SecretSource};
 
 use crate::environment;
@@ -54,18 +59,28 @@ pub enum NoRoute {
     /// No upstream has this path.
     #[error("no upstream has this path")]
     Unknown,
-    /// A path that a server could read as one further up.
-    #[error("a path with '.' or '..' segments, or a backslash, is not passed on")]
-    Traversal,
+    /// A path that a server could read as another one.
+    #[error(transparent)]
+    Path(#[from] BadPath),
+}
+
+/// Finds the upstream of a request's path and query, and checks that the request stays below it.
+///
+/// # Errors
+/// [`NoRoute`] where there is none, or the path could be read as another one.
+pub fn route<'a>(upstreams: &[Upstream], target: &'a str) -> Result<Route<'a>, NoRoute> {
+    let route = find(upstreams, target)?;
+    route.check()?;
+    Ok(route)
 }
 
 /// Finds the upstream of a request's path and query: the one with the longest path, at the
-/// boundary of a segment.
+/// boundary of a segment. What follows is not looked at.
 ///
 /// # Errors
-/// [`NoRoute`] where there is none, or the path is not what it seems.
-pub fn route<'a>(upstreams: &[Upstream], target: &'a str) -> Result<Route<'a>, NoRoute> {
-    let route = upstreams
+/// [`NoRoute::Unknown`] where there is none.
+pub fn find<'a>(upstreams: &[Upstream], target: &'a str) -> Result<Route<'a>, NoRoute> {
+    upstreams
         .iter()
         .enumerate()
         .filter_map(|(index, upstream)| {
@@ -73,19 +88,17 @@ pub fn route<'a>(upstreams: &[Upstream], target: &'a str) -> Result<Route<'a>, N
             (rest.is_empty() || rest.starts_with(['/', '?'])).then_some(Route { index, rest })
         })
         .min_by_key(|route| route.rest.len())
-        .ok_or(NoRoute::Unknown)?;
-    let path = route.rest.split('?').next().unwrap_or_default();
-    if path.contains('\\') || path.split('/').any(is_dots) {
-        return Err(NoRoute::Traversal);
-    }
-    Ok(route)
+        .ok_or(NoRoute::Unknown)
 }
 
-/// Whether a server could read a segment as `.` or `..`: `%2e` is a dot, too, and what hides a
-/// slash or a backslash hides a segment.
-fn is_dots(segment: &str) -> bool {
-    let plain = segment.to_ascii_lowercase().replace("%2e", ".");
-    plain.contains("%2f") || plain.contains("%5c") || plain == "." || plain == ".."
+impl Route<'_> {
+    /// Checks that every server reads the path as one below the upstream's.
+    ///
+    /// # Errors
+    /// [`BadPath`] where one could not.
+    pub fn check(&self) -> Result<(), BadPath> {
+        path::check(self.rest.split('?').next().unwrap_or_default())
+    }
 }
 
 impl Upstream {

@@ -189,14 +189,7 @@ impl Field {
     /// Starts the bottle of this field with this configuration, after `slug`. The watched files are
     /// as they should stay from here on.
     pub fn up(&mut self, config: &str) -> Result<()> {
-        self.put("project/bottle.toml", self.config(config))?;
-        self.begin()?;
-        self.up = true;
-        let ended = self.operator(&["up"])?;
-        if !ended.is_well() {
-            bail!("bottle up: {}", ended.text());
-        }
-        Ok(())
+        self.up_by(config, self.command(&["up"]))
     }
 
     /// A configuration of this field's bottle: small where it is a virtual machine under emulation.
@@ -301,6 +294,35 @@ impl Field {
     /// What the log says now, a line each.
     pub fn log(&self) -> Result<String> {
         Ok(self.operator(&["audit", SLUG])?.text())
+    }
+
+    /// Starts the bottle of this field as [`Field::up`] does, with these variables set.
+    pub fn up_with(&mut self, config: &str, env: &[(&str, &str)]) -> Result<()> {
+        let mut command = self.command(&["up"]);
+        command.envs(env.iter().copied());
+        self.up_by(config, command)
+    }
+
+    /// Starts the bottle of this field in network and mount namespaces of its own, in which root has
+    /// run this script before.
+    pub fn up_in(&mut self, script: &str, config: &str) -> Result<()> {
+        let up = self.command(&["up"]);
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--mount", "sh", "-ec", &format!("{script}\nexec \"$@\""), "sh"]);
+        command.arg(up.get_program()).args(up.get_args()).current_dir(self.room.project());
+        command.envs(up.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.up_by(config, command)
+    }
+
+    fn up_by(&mut self, config: &str, command: Command) -> Result<()> {
+        self.put("project/bottle.toml", self.config(config))?;
+        self.begin()?;
+        self.up = true;
+        let ended = self.run(command)?;
+        if !ended.is_well() {
+            bail!("bottle up: {}", ended.text());
+        }
+        Ok(())
     }
 
     /// Judges from outside, after what the attack itself found.

@@ -26,11 +26,39 @@ impl Entry {
     pub fn time(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.time_ms)
     }
+
+    /// A field that is a whole number.
+    pub fn number(&self, field: &str) -> Option<u64> {
+        self.details.get(field)?.as_u64()
+    }
+
+    /// A field that is text.
+    pub fn text(&self, field: &str) -> Option<&str> {
+        self.details.get(field)?.as_str()
+    }
 }
 
 /// What the next line says of this one, which has no newline at its end.
 pub fn hash(line: &str) -> String {
     Sha256::digest(line).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Cuts every text in `details` that is longer than `limit` bytes. What stands there then says how
+/// long it was, and its digest: two that differ after the cut can still be told apart.
+pub fn cut(details: &mut Map<String, Value>, limit: usize) {
+    details.values_mut().for_each(|value| cut_value(value, limit));
+}
+
+fn cut_value(value: &mut Value, limit: usize) {
+    match value {
+        Value::String(text) if text.len() > limit => {
+            let kept = &text[..text.floor_char_boundary(limit)];
+            *text = format!("{kept}... (cut: {} bytes, SHA-256 {})", text.len(), &hash(text)[..16]);
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| cut_value(value, limit)),
+        Value::Object(fields) => cut(fields, limit),
+        _ => {}
+    }
 }
 
 /// Now, as the log writes it.
@@ -41,4 +69,26 @@ pub fn now_ms() -> u64 {
 /// A duration as the log writes it: whole milliseconds.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_long_text_is_cut_where_everybody_sees_it() {
+        let mut details = Map::from_iter([
+            ("short".to_owned(), json!("abc")),
+            ("long".to_owned(), json!("\u{e4}".repeat(50_000))),
+            ("inner".to_owned(), json!({ "list": ["x".repeat(2000), 7] })),
+        ]);
+        cut(&mut details, 1001);
+        assert_eq!(details["short"], "abc");
+        let long = details["long"].as_str().unwrap();
+        assert!(long.starts_with(&"\u{e4}".repeat(500)) && long.len() < 1100, "{long}");
+        assert!(long.contains("cut: 100000 bytes, SHA-256 "), "{long}");
+        assert!(details["inner"]["list"][0].as_str().unwrap().len() < 1100);
+        assert_eq!(details["inner"]["list"][1], 7);
+    }
 }

@@ -1,6 +1,6 @@
-//! Reading a log: all of it, its chain, or what comes.
+//! Reading a log: what files it has, and its lines as they come.
 
-use super::entry::{Entry, hash};
+use super::entry::Entry;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
@@ -34,69 +34,72 @@ pub fn number(path: &Path, older: &Path) -> Option<u32> {
 }
 
 /// The last line of a file, without its newline, and how many bytes of the file are whole lines.
-pub fn last_line(path: &Path) -> Result<(Option<String>, u64)> {
-    let read = || -> std::io::Result<_> {
-        let mut file = File::open(path)?;
-        let (mut at, mut tail) = (file.seek(SeekFrom::End(0))?, Vec::new());
-        // Backwards in blocks, until there are two newlines or the beginning.
-        while at > 0 && tail.iter().filter(|byte| **byte == b'\n').count() < 2 {
-            let from = at.saturating_sub(64 << 10);
-            let mut block = vec![0; usize::try_from(at - from).unwrap_or(0)];
-            file.seek(SeekFrom::Start(from))?;
-            file.read_exact(&mut block)?;
-            block.extend(tail);
-            (at, tail) = (from, block);
-        }
-        let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else { return Ok((None, 0)) };
-        let start = tail[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let line = String::from_utf8_lossy(&tail[start..end]).into_owned();
-        Ok((Some(line), at + end as u64 + 1))
-    };
-    read().with_context(|| path.display().to_string())
+///
+/// # Errors
+/// Where the file cannot be read.
+pub fn last_line(mut file: &File) -> std::io::Result<(Option<String>, u64)> {
+    let (mut at, mut tail) = (file.seek(SeekFrom::End(0))?, Vec::new());
+    // Backwards in blocks, until there are two newlines or the beginning.
+    while at > 0 && tail.iter().filter(|byte| **byte == b'\n').count() < 2 {
+        let from = at.saturating_sub(64 << 10);
+        let mut block = vec![0; usize::try_from(at - from).unwrap_or(0)];
+        file.seek(SeekFrom::Start(from))?;
+        file.read_exact(&mut block)?;
+        block.extend(tail);
+        (at, tail) = (from, block);
+    }
+    let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else { return Ok((None, 0)) };
+    let start = tail[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let line = String::from_utf8_lossy(&tail[start..end]).into_owned();
+    Ok((Some(line), at + end as u64 + 1))
 }
 
-fn lines(path: &Path) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
+/// The lines of a file.
+///
+/// # Errors
+/// Where the file cannot be opened.
+pub fn lines(path: &Path) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     Ok(BufReader::new(file).split(b'\n').map(|line| Ok(String::from_utf8_lossy(&line?).into_owned())))
 }
 
-/// What a check of a log's chain found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Chain {
-    /// Every line follows from the one before it; so many there are.
-    Whole(usize),
-    /// This line of this file, counted from 1, does not follow from the one before it.
-    Broken {
-        /// The file.
-        file: PathBuf,
-        /// Its line.
-        line: usize,
-    },
-}
+/// Two logs of one bottle, read together in the order of their times.
+#[derive(Debug)]
+pub struct Merged([(Tail, Option<Line>); 2]);
 
-/// Checks that no line of a log was changed, taken out or put in. What was cut off at the end
-/// cannot be seen from the files alone, and neither can older files that were dropped in their
-/// order: what remains says that they were there.
-///
-/// # Errors
-/// Where a file cannot be read.
-pub fn check(path: &Path) -> Result<Chain> {
-    let older = segments(path)?;
-    let dropped = older.first().and_then(|first| number(path, first)).is_some_and(|number| number > 1);
-    // The oldest line that is left follows from one that nobody has any more.
-    let (mut previous, mut count) = ((!dropped).then(String::new), 0);
-    for file in older.into_iter().chain(path.exists().then(|| path.to_owned())) {
-        for (at, line) in lines(&file)?.enumerate() {
-            let line = line?;
-            let follows = |entry: &Entry| previous.as_ref().is_none_or(|hash| entry.previous == *hash);
-            if !serde_json::from_str::<Entry>(&line).is_ok_and(|entry| follows(&entry)) {
-                return Ok(Chain::Broken { file, line: at + 1 });
-            }
-            previous = Some(hash(&line));
-            count += 1;
-        }
+impl Merged {
+    /// Begins with the oldest line of both.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn new(log: &Path, decisions: &Path) -> Result<Self> {
+        Ok(Self([(Tail::new(log)?, None), (Tail::new(decisions)?, None)]))
     }
-    Ok(Chain::Whole(count))
+
+    /// The next line, if there is one now.
+    ///
+    /// # Errors
+    /// Where a file cannot be read.
+    pub fn next_line(&mut self) -> Result<Option<Line>> {
+        for (tail, next) in &mut self.0 {
+            if next.is_none() {
+                *next = tail.next_line()?;
+            }
+        }
+        // What is no line of the log has no time, and is shown where it stands.
+        let time = |line: &Option<Line>| match line {
+            Some(Ok(entry)) => Some(entry.time_ms),
+            Some(Err(_)) => Some(0),
+            None => None,
+        };
+        let [(_, log), (_, decided)] = &mut self.0;
+        let first = match (time(log), time(decided)) {
+            (Some(log), Some(decided)) => log <= decided,
+            (_, None) => true,
+            (None, _) => false,
+        };
+        Ok(if first { log.take() } else { decided.take() })
+    }
 }
 
 /// A log, read from its beginning and on.

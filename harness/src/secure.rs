@@ -1,7 +1,9 @@
 //! An https server on an address of loopback, with a certificate that only its own authority signed.
 
+use anyhow::{Context, Result, ensure};
 use bottle::process::die_with_parent;
 use rustix::process::Signal;
+use serde_json::Value;
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
@@ -19,10 +21,13 @@ pub struct Secure {
 
 impl Secure {
     /// Serves a folder for these names at an address of 127.0.0.0/8.
-    pub fn serve(address: Ipv4Addr, names: &[&str]) -> Self {
-        let dir = tempfile::Builder::new().prefix("bottle-secure-").tempdir().unwrap();
+    ///
+    /// # Errors
+    /// Where `openssl` or the server does not do its part.
+    pub fn serve(address: Ipv4Addr, names: &[&str]) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("bottle-secure-").tempdir()?;
         let path = |name: &str| dir.path().join(name).display().to_string();
-        fs::create_dir(path("www")).unwrap();
+        fs::create_dir(path("www"))?;
         let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
         let (new, days) = (["req", "-x509", "-newkey", "rsa:2048", "-nodes"], ["-days", "2"]);
         openssl(
@@ -32,7 +37,7 @@ impl Secure {
                 &["-subj", "/CN=test authority", "-keyout", &path("ca.key"), "-out", &path("ca.pem")],
             ]
             .concat(),
-        );
+        )?;
         openssl(&[
             "req",
             "-newkey",
@@ -44,8 +49,8 @@ impl Secure {
             &path("key.pem"),
             "-out",
             &path("request.pem"),
-        ]);
-        fs::write(path("names"), format!("subjectAltName={}\n", names.join(","))).unwrap();
+        ])?;
+        fs::write(path("names"), format!("subjectAltName={}\n", names.join(",")))?;
         let signed =
             ["x509", "-req", "-in", &path("request.pem"), "-CA", &path("ca.pem"), "-CAkey", &path("ca.key")];
         openssl(
@@ -55,8 +60,8 @@ impl Secure {
                 &days,
             ]
             .concat(),
-        );
-        fs::write(path("server.py"), include_str!("server.py")).unwrap();
+        )?;
+        fs::write(path("server.py"), include_str!("server.py"))?;
         let mut server = Command::new("python3");
         server.args([
             &path("server.py"),
@@ -66,18 +71,24 @@ impl Secure {
             &path("www"),
         ]);
         die_with_parent(&mut server, Signal::KILL);
-        let server = server.stdin(Stdio::null()).spawn().unwrap();
+        let server = server.stdin(Stdio::null()).spawn()?;
         let end = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect((address, 443)).is_err() {
-            assert!(Instant::now() < end, "the server does not answer");
+            ensure!(Instant::now() < end, "the server does not answer");
             thread::sleep(Duration::from_millis(20));
         }
-        Self { server, dir }
+        Ok(Self { server, dir })
     }
 
     /// The certificate of its authority.
     pub fn authority(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
+    }
+
+    /// Every request that it has shown or held, the first one first: `method`, `path`, `headers`, `body`.
+    pub fn seen(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.dir.path().join("seen.jsonl")).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// The folder that it serves.
@@ -93,7 +104,8 @@ impl Drop for Secure {
     }
 }
 
-fn openssl(words: &[&str]) {
-    let output = Command::new("openssl").args(words).output().expect("openssl");
-    assert!(output.status.success(), "openssl {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+fn openssl(words: &[&str]) -> Result<()> {
+    let output = Command::new("openssl").args(words).output().context("openssl")?;
+    ensure!(output.status.success(), "openssl {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }

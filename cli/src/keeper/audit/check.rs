@@ -1,0 +1,127 @@
+//! Whether a bottle's logs are as they were written.
+
+use super::decisions::NUMBER;
+use super::entry::{Entry, hash};
+use super::log::{Continued, aside};
+use super::read::{lines, number, segments};
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+/// What a check of a bottle's logs found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// Every line that is there follows from the one before it.
+    Whole(Checked),
+    /// A line is not what it has to be.
+    Broken {
+        /// The file.
+        file: PathBuf,
+        /// Its line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+/// How much is there, and how much is known to be gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// The lines of the log.
+    pub lines: usize,
+    /// The operator's decisions, all of them.
+    pub decisions: usize,
+    /// What was rotated away, where anything was.
+    pub gone: Option<Gone>,
+}
+
+/// Lines that were rotated away: the oldest file is dropped where there are too many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// How many.
+    pub lines: u64,
+    /// When the first of them was written, in milliseconds since 1970.
+    pub from_ms: u64,
+    /// When the last of them was.
+    pub until_ms: u64,
+}
+
+const FOLLOWS: &str = "does not follow from the one before it";
+const UNKNOWN: &str = "is not the decision that the log refers to";
+const MISSING: &str = "is a decision that the log refers to, and it is gone";
+const DROPPED: &str = "does not follow from what was rotated away";
+
+/// Checks that no line was changed, taken out or put in: in the log, in the decisions, and where the
+/// log refers to decisions or to what was rotated away.
+///
+/// # Errors
+/// Where a file cannot be read.
+pub fn check(log: &Path, decisions: &Path) -> Result<Chain> {
+    let decided = match decided(decisions)? {
+        Ok(hashes) => hashes,
+        Err(line) => return Ok(Chain::Broken { file: decisions.to_owned(), line, why: FOLLOWS }),
+    };
+    let older = segments(log)?;
+    // The oldest line that is left may follow from one that nobody has any more.
+    let rotated = older.first().and_then(|first| number(log, first)).is_some_and(|number| number > 1);
+    let (mut previous, mut count) = ((!rotated).then(String::new), 0);
+    let (mut last, mut begins): (Option<Continued>, Vec<(PathBuf, String)>) = (None, Vec::new());
+    for file in older.into_iter().chain(log.exists().then(|| log.to_owned())) {
+        for (at, line) in lines(&file)?.enumerate() {
+            let line = line?;
+            let broken = |why| Ok(Chain::Broken { file: file.clone(), line: at + 1, why });
+            let entry = match serde_json::from_str::<Entry>(&line) {
+                Ok(entry) if previous.as_ref().is_none_or(|hash| entry.previous == *hash) => entry,
+                _ => return broken(FOLLOWS),
+            };
+            if at == 0 {
+                begins.push((file.clone(), entry.previous.clone()));
+            }
+            if entry.part == "audit" && matches!(entry.event.as_str(), "continued" | "decided") {
+                let (number, wanted) = (entry.number("decisions").unwrap_or(0), entry.text("decisions_hash"));
+                let known = number.checked_sub(1).and_then(|at| decided.get(usize::try_from(at).ok()?));
+                match known {
+                    None if number == 0 => {}
+                    Some(hash) if Some(hash.as_str()) == wanted => {}
+                    found => {
+                        let why = if found.is_some() { UNKNOWN } else { MISSING };
+                        let line = usize::try_from(number).unwrap_or(usize::MAX);
+                        return Ok(Chain::Broken { file: decisions.to_owned(), line, why });
+                    }
+                }
+            }
+            last = Continued::read(&entry).or(last);
+            previous = Some(hash(&line));
+            count += 1;
+        }
+    }
+    let dropped = last.filter(|last| last.first_file > 1);
+    // What is there begins where the log says that it was cut, and nowhere else.
+    let cut = dropped.as_ref().map(|last| (aside(log, last.first_file), last.hash.clone()));
+    let wrong = match &cut {
+        Some((file, hash)) => !begins.iter().any(|(begins, previous)| begins == file && previous == hash),
+        None => rotated,
+    };
+    if wrong {
+        let file = begins.first().map_or_else(|| log.to_owned(), |(file, _)| file.clone());
+        return Ok(Chain::Broken { file, line: 1, why: DROPPED });
+    }
+    Ok(Chain::Whole(Checked { lines: count, decisions: decided.len(), gone: dropped.map(|last| last.gone) }))
+}
+
+/// The hash of each decision, or the line that is not what it has to be.
+fn decided(path: &Path) -> Result<Result<Vec<String>, usize>> {
+    let mut hashes: Vec<String> = Vec::new();
+    if !path.exists() {
+        return Ok(Ok(hashes));
+    }
+    for line in lines(path)? {
+        let line = line?;
+        let (previous, number) = (hashes.last().cloned().unwrap_or_default(), hashes.len() as u64 + 1);
+        let follows = |entry: &Entry| entry.previous == previous && entry.number(NUMBER) == Some(number);
+        if !serde_json::from_str::<Entry>(&line).is_ok_and(|entry| follows(&entry)) {
+            return Ok(Err(hashes.len() + 1));
+        }
+        hashes.push(hash(&line));
+    }
+    Ok(Ok(hashes))
+}

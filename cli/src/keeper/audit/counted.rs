@@ -1,0 +1,333 @@
+//! What a guest causes again and again is counted, not repeated.
+//!
+//! Without this a guest writes the log: it asks for what it may not have until the lines that matter
+//! are rotated away. Three limits stand one behind the other, each a token bucket: how many lines one
+//! destination gets, how many destinations are told apart, and how many bytes a guest's lines have
+//! altogether. What is over a limit is held and counted, and comes out as one line with `repeated`
+//! and `since`. Nothing here reads a clock.
+
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How many lines one destination gets at once, and how soon another one after them.
+const LINES: u32 = 20;
+const LINE_EVERY: Duration = Duration::from_secs(10);
+/// How many destinations of one kind are told apart; the others are counted together.
+const DESTINATIONS: usize = 32;
+/// After so long in silence a destination makes room for another.
+const FORGOTTEN: Duration = Duration::from_secs(300);
+/// How many events of one kind are looked at closely at once, and how soon another one.
+const LOOKS: u32 = 200;
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How many bytes a guest's lines may have at once, and how soon another one of them: 44 MB a day.
+const BYTES: u32 = 1 << 20;
+const BYTE_EVERY: Duration = Duration::from_millis(2);
+/// What a line has beside its details: time, part, event and hash.
+const AROUND: usize = 160;
+
+/// What happened: part, event and reason. All of them are words of ours, so there are few.
+pub type Kind = (&'static str, &'static str, &'static str);
+
+/// Everything that a guest caused lately.
+#[derive(Debug)]
+pub struct Counted {
+    kinds: BTreeMap<Kind, Destinations>,
+    bytes: Bucket,
+}
+
+#[derive(Debug)]
+struct Destinations {
+    looks: Bucket,
+    known: BTreeMap<String, Repeated>,
+    /// All those that are not told apart.
+    others: Repeated,
+}
+
+/// Events of one kind and destination.
+#[derive(Debug)]
+struct Repeated {
+    lines: Bucket,
+    held: Option<Held>,
+    last: Instant,
+}
+
+/// Events that have no line yet.
+#[derive(Debug)]
+struct Held {
+    count: u64,
+    since_ms: u64,
+    /// What the newest one said; fields that count bytes are sums.
+    details: Map<String, Value>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    left: u32,
+    most: u32,
+    every: Duration,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn new(most: u32, every: Duration, now: Instant) -> Self {
+        Self { left: most, most, every, filled: now }
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let came = now.saturating_duration_since(self.filled).as_nanos() / self.every.as_nanos();
+        let Ok(came) = u32::try_from(came) else {
+            (self.left, self.filled) = (self.most, now);
+            return;
+        };
+        self.left = self.most.min(self.left.saturating_add(came));
+        self.filled += self.every * came;
+    }
+
+    fn has(&mut self, wanted: u32, now: Instant) -> bool {
+        self.fill(now);
+        self.left >= wanted
+    }
+
+    fn take(&mut self, wanted: u32) {
+        self.left = self.left.saturating_sub(wanted);
+    }
+}
+
+impl Repeated {
+    fn new(now: Instant) -> Self {
+        Self { lines: Bucket::new(LINES, LINE_EVERY, now), held: None, last: now }
+    }
+
+    fn hold(&mut self, mut details: Map<String, Value>, now: Instant, now_ms: u64) {
+        self.last = now;
+        let (count, since_ms) = self.held.take().map_or((0, now_ms), |held| {
+            for (name, sum) in held.details.iter().filter(|(name, _)| name.starts_with("bytes_")) {
+                let more = details.get(name).and_then(Value::as_u64).unwrap_or(0);
+                details.insert(name.clone(), sum.as_u64().unwrap_or(0).saturating_add(more).into());
+            }
+            (held.count, held.since_ms)
+        });
+        self.held = Some(Held { count: count + 1, since_ms, details });
+    }
+
+    /// The line of what is held, if it may have one now.
+    fn due(&mut self, bytes: &mut Bucket, now: Instant) -> Option<Map<String, Value>> {
+        let size = self.held.as_ref()?.size();
+        if !self.lines.has(1, now) || !bytes.has(size, now) {
+            return None;
+        }
+        self.lines.take(1);
+        bytes.take(size);
+        self.held.take().map(Held::into_details)
+    }
+}
+
+impl Held {
+    fn size(&self) -> u32 {
+        let details = serde_json::to_string(&self.details).map_or(0, |text| text.len());
+        // More than the bucket holds would never pass.
+        u32::try_from(details + AROUND).unwrap_or(BYTES).min(BYTES)
+    }
+
+    fn into_details(self) -> Map<String, Value> {
+        let mut details = self.details;
+        if self.count > 1 {
+            details.insert("repeated".to_owned(), self.count.into());
+            details.insert("since_ms".to_owned(), self.since_ms.into());
+        }
+        details
+    }
+}
+
+impl Counted {
+    /// Nothing happened yet.
+    pub fn new(now: Instant) -> Self {
+        Self { kinds: BTreeMap::new(), bytes: Bucket::new(BYTES, BYTE_EVERY, now) }
+    }
+
+    /// Whether it is worth its time to say closely what an event was about. Where not, it is
+    /// counted by [`Counted::see`] without a destination.
+    pub fn looks(&mut self, kind: Kind, now: Instant) -> bool {
+        let looks = &mut self.kind(kind, now).looks;
+        let has = looks.has(1, now);
+        looks.take(u32::from(has));
+        has
+    }
+
+    /// Counts one more event without a destination, where such a one is held already: nothing of it is
+    /// looked at. Says whether it did.
+    pub fn again(&mut self, kind: Kind, now: Instant) -> bool {
+        let others = &mut self.kind(kind, now).others;
+        let Some(held) = &mut others.held else { return false };
+        (held.count, others.last) = (held.count + 1, now);
+        true
+    }
+
+    /// Takes an event, and gives the details of the line that is to be written now, if there is one.
+    pub fn see(
+        &mut self,
+        kind: Kind,
+        destination: Option<&str>,
+        details: Map<String, Value>,
+        now: Instant,
+        now_ms: u64,
+    ) -> Option<Map<String, Value>> {
+        let destinations = self.kind(kind, now);
+        let repeated = match destination.and_then(|name| destinations.known(name, now)) {
+            Some(repeated) => repeated,
+            None => &mut destinations.others,
+        };
+        repeated.hold(details, now, now_ms);
+        // The borrow of one kind must end before the bucket of all is asked.
+        let mut bytes = std::mem::replace(&mut self.bytes, Bucket::new(0, BYTE_EVERY, now));
+        let destinations = self.kind(kind, now);
+        let known = destination.and_then(|name| destinations.known.get_mut(name));
+        let line = known.unwrap_or(&mut destinations.others).due(&mut bytes, now);
+        self.bytes = bytes;
+        line
+    }
+
+    /// The lines of what was held and may be written now.
+    pub fn due(&mut self, now: Instant) -> Vec<(Kind, Map<String, Value>)> {
+        let bytes = &mut self.bytes;
+        let due = self.kinds.iter_mut().flat_map(|(&kind, destinations)| {
+            destinations
+                .all()
+                .filter_map(|repeated| Some((kind, repeated.due(bytes, now)?)))
+                .collect::<Vec<_>>()
+        });
+        due.collect()
+    }
+
+    /// The lines of everything that is held: there will be no later.
+    pub fn rest(&mut self) -> Vec<(Kind, Map<String, Value>)> {
+        let rest = self.kinds.iter_mut().flat_map(|(&kind, destinations)| {
+            let held = destinations.all().filter_map(|repeated| repeated.held.take());
+            held.map(|held| (kind, held.into_details())).collect::<Vec<_>>()
+        });
+        rest.collect()
+    }
+
+    fn kind(&mut self, kind: Kind, now: Instant) -> &mut Destinations {
+        self.kinds.entry(kind).or_insert_with(|| Destinations {
+            looks: Bucket::new(LOOKS, LOOK_EVERY, now),
+            known: BTreeMap::new(),
+            others: Repeated::new(now),
+        })
+    }
+}
+
+impl Destinations {
+    /// A destination, if there is room to tell it apart.
+    fn known(&mut self, name: &str, now: Instant) -> Option<&mut Repeated> {
+        if !self.known.contains_key(name) && self.known.len() >= DESTINATIONS {
+            let silent = |known: &Repeated| {
+                known.held.is_none() && now.saturating_duration_since(known.last) >= FORGOTTEN
+            };
+            let oldest =
+                self.known.iter().filter(|(_, known)| silent(known)).min_by_key(|(_, known)| known.last);
+            let oldest = oldest.map(|(name, _)| name.clone())?;
+            self.known.remove(&oldest);
+        }
+        Some(self.known.entry(name.to_owned()).or_insert_with(|| Repeated::new(now)))
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Repeated> {
+        self.known.values_mut().chain([&mut self.others])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const KIND: Kind = ("pipelock", "refused", "host");
+
+    fn details(request: &str) -> Map<String, Value> {
+        Map::from_iter([("request".to_owned(), json!(request)), ("bytes_up".to_owned(), json!(10))])
+    }
+
+    fn number(line: &Map<String, Value>, field: &str) -> u64 {
+        line.get(field).and_then(Value::as_u64).unwrap_or(1)
+    }
+
+    #[test]
+    fn what_repeats_is_one_line_that_says_how_often_and_since_when() {
+        let (now, mut counted) = (Instant::now(), Counted::new(Instant::now()));
+        let lines: Vec<_> = (0..5000)
+            .filter_map(|at| counted.see(KIND, Some("a.test"), details(&at.to_string()), now, at))
+            .collect();
+        assert_eq!(lines.len(), LINES as usize);
+        assert!(lines.iter().all(|line| !line.contains_key("repeated")));
+        assert!(counted.due(now).is_empty(), "its lines are used up");
+        let due = counted.due(now + LINE_EVERY);
+        let [(KIND, line)] = &due[..] else { panic!("{due:?}") };
+        assert_eq!((number(line, "repeated"), number(line, "since_ms")), (4980, 20));
+        // What it was about last, and all the bytes.
+        assert_eq!((line["request"].as_str(), number(line, "bytes_up")), (Some("4999"), 49_800));
+        assert!(counted.due(now + 100 * LINE_EVERY).is_empty() && counted.rest().is_empty());
+    }
+
+    #[test]
+    fn a_guest_that_makes_up_names_gets_few_lines_and_every_event_is_counted() {
+        let (mut now, mut counted) = (Instant::now(), Counted::new(Instant::now()));
+        let (mut lines, mut events, mut bytes) = (0, 0, 0);
+        let mut write = |line: &Map<String, Value>| {
+            lines += 1;
+            events += number(line, "repeated");
+            bytes += serde_json::to_string(line).unwrap().len() + AROUND;
+        };
+        for name in 0..20_000 {
+            now += Duration::from_millis(10);
+            let name = format!("{name}.{}.test", "x".repeat(700));
+            if let Some(line) = counted.see(KIND, Some(&name), details(&name), now, 0) {
+                write(&line);
+            }
+            counted.due(now).iter().for_each(|(_, line)| write(line));
+        }
+        counted.rest().iter().for_each(|(_, line)| write(line));
+        assert_eq!(events, 20_000);
+        assert!(counted.kinds[&KIND].known.len() <= DESTINATIONS);
+        assert!(lines < 500, "{lines}");
+        // 200 s have brought the bucket a tenth of a megabyte.
+        assert!(bytes < (BYTES as usize) + 110_000, "{bytes}");
+    }
+
+    #[test]
+    fn all_kinds_together_are_bounded_by_their_bytes() {
+        let (now, mut counted) = (Instant::now(), Counted::new(Instant::now()));
+        let reasons: Vec<&'static str> =
+            (0..100).map(|at| &*Box::leak(format!("r{at}").into_boxed_str())).collect();
+        let mut bytes = 0;
+        for reason in &reasons {
+            for name in 0..DESTINATIONS * LINES as usize {
+                let name = (name % DESTINATIONS).to_string();
+                let line = counted.see(("p", "e", reason), Some(&name), details(&"y".repeat(1000)), now, 0);
+                bytes += line.map_or(0, |line| serde_json::to_string(&line).unwrap().len());
+            }
+        }
+        assert!((BYTES as usize / 2..=BYTES as usize).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn a_flood_is_not_looked_at_closely_and_one_in_silence_makes_room() {
+        let (now, mut counted) = (Instant::now(), Counted::new(Instant::now()));
+        assert_eq!((0..10_000).filter(|_| counted.looks(KIND, now)).count(), LOOKS as usize);
+        assert!(counted.looks(KIND, now + LOOK_EVERY) && !counted.looks(KIND, now + LOOK_EVERY));
+        let mut again = 0;
+        for _ in 0..1000 {
+            again += u64::from(counted.again(KIND, now));
+            counted.see(KIND, None, details("x"), now, 0);
+        }
+        let [(KIND, line)] = &counted.rest()[..] else { panic!() };
+        assert_eq!(number(line, "repeated"), again + 1000 - u64::from(LINES));
+        for name in 0..=DESTINATIONS {
+            counted.see(KIND, Some(&name.to_string()), details("x"), now, 0);
+        }
+        assert!(!counted.kinds[&KIND].known.contains_key(&DESTINATIONS.to_string()));
+        counted.see(KIND, Some("later"), details("x"), now + FORGOTTEN, 0);
+        assert!(counted.kinds[&KIND].known.contains_key("later"));
+    }
+}

@@ -1,0 +1,163 @@
+//! What an operator decided: a log of its own, with a chain of its own.
+//!
+//! Nothing that a guest does writes a line here, so nothing that it does takes one away: the file is
+//! never put aside and never dropped. Whoever decides writes, the keeper or a command, each under the
+//! file's lock and through to the disk before it goes on.
+
+use super::entry::{Entry, cut, hash, now_ms};
+use super::read::last_line;
+use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
+use serde_json::{Map, Value};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+/// The field with a decision's number, from 1.
+pub const NUMBER: &str = "decision";
+/// The longest text in a decision's line, in bytes: everything that a person can be shown.
+const MAX_TEXT: usize = 32 << 10;
+/// How often, and how far apart, the lock is tried: another decision takes milliseconds.
+const TRIES: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Where a log of decisions ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// How many decisions it has.
+    pub count: u64,
+    /// The hash of the last one.
+    pub hash: String,
+}
+
+/// A log of decisions.
+#[derive(Debug)]
+pub struct Decisions(File);
+
+impl Decisions {
+    /// Opens the one at `path`, which is made if there is none.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        Ok(Self(options.open(path).with_context(|| path.display().to_string())?))
+    }
+
+    /// Writes a decision, through to the disk.
+    ///
+    /// # Errors
+    /// Where the disk does not take it, and nothing of it is left then; or where another writer has
+    /// the file for too long.
+    pub fn append(&mut self, part: &str, event: &str, details: &Map<String, Value>) -> std::io::Result<End> {
+        let mut file = Locked::new(&self.0)?;
+        let (last, whole) = last_line(file.0)?;
+        // What a crash cut off is no decision: nobody was told that it was taken.
+        file.0.set_len(whole)?;
+        let mut details = details.clone();
+        cut(&mut details, MAX_TEXT);
+        let count = last.as_deref().and_then(number).unwrap_or(0) + 1;
+        details.insert(NUMBER.to_owned(), count.into());
+        let entry = Entry {
+            time_ms: now_ms(),
+            part: part.to_owned(),
+            event: event.to_owned(),
+            details,
+            previous: last.map(|line| hash(&line)).unwrap_or_default(),
+        };
+        let mut line = serde_json::to_string(&entry)?;
+        let hash = hash(&line);
+        line.push('\n');
+        if let Err(error) = file.0.write_all(line.as_bytes()).and_then(|()| file.0.sync_data()) {
+            let _ = file.0.set_len(whole);
+            return Err(error);
+        }
+        Ok(End { count, hash })
+    }
+
+    /// Where it ends now.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or another writer has it for too long.
+    pub fn end(&self) -> std::io::Result<End> {
+        let file = Locked::new(&self.0)?;
+        let (last, _) = last_line(file.0)?;
+        let end = last.map(|line| End { count: number(&line).unwrap_or(0), hash: hash(&line) });
+        Ok(end.unwrap_or_default())
+    }
+}
+
+fn number(line: &str) -> Option<u64> {
+    serde_json::from_str::<Entry>(line).ok()?.number(NUMBER)
+}
+
+/// The file, for one writer alone.
+struct Locked<'f>(&'f File);
+
+impl<'f> Locked<'f> {
+    fn new(file: &'f File) -> std::io::Result<Self> {
+        for _ in 0..TRIES {
+            match flock(file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self(file)),
+                Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(PAUSE),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(std::io::Error::new(ErrorKind::TimedOut, "another process has the log of decisions"))
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let _ = flock(self.0, FlockOperation::Unlock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::{Chain, check};
+    use super::*;
+    use serde_json::json;
+    use std::fs;
+
+    fn decide(path: &Path, what: &str) -> End {
+        let details = Map::from_iter([("rule".to_owned(), json!(what))]);
+        Decisions::open(path).unwrap().append("rules", "allowed", &details).unwrap()
+    }
+
+    #[test]
+    fn several_writers_make_one_chain() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("decisions.jsonl");
+        thread::scope(|scope| {
+            for writer in 0..4 {
+                let path = &path;
+                scope.spawn(move || (0..25).for_each(|at| drop(decide(path, &format!("{writer}.{at}")))));
+            }
+        });
+        assert_eq!(Decisions::open(&path).unwrap().end().unwrap().count, 100);
+        let Chain::Whole(checked) = check(&dir.path().join("audit.jsonl"), &path).unwrap() else { panic!() };
+        assert_eq!((checked.decisions, checked.lines), (100, 0));
+        // One that is changed, or taken out, is found.
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replacen("\"rule\":\"", "\"rule\":\"x", 1)).unwrap();
+        assert!(matches!(check(&path, &path).unwrap(), Chain::Broken { .. }));
+        let without: Vec<&str> = text.lines().skip(1).collect();
+        fs::write(&path, without.join("\n") + "\n").unwrap();
+        assert!(matches!(check(&path, &path).unwrap(), Chain::Broken { line: 1, .. }));
+    }
+
+    #[test]
+    fn what_a_crash_cut_off_is_no_decision() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("decisions.jsonl");
+        decide(&path, "a.test");
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"time_ms\":1,\"pa").unwrap();
+        assert_eq!(decide(&path, "b.test").count, 2);
+        assert!(matches!(check(&dir.path().join("none.jsonl"), &path).unwrap(), Chain::Whole(_)));
+    }
+}

@@ -1,0 +1,43 @@
+//! What of a guest's request goes to an upstream beside its path.
+
+/// Methods that are passed on. `TRACE` and its relatives answer with the request, key and all.
+pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// Whether a request of this method is passed on. Methods differ by case.
+pub fn is_passed_on(method: &str) -> bool {
+    METHODS.contains(&method)
+}
+
+/// Headers with which a client says where a request came from or goes to, for a server that believes
+/// it; which method or path is meant instead; or how it is carried.
+const STEERING: [&str; 19] = [
+    "expect",
+    "forwarded",
+    "max-forwards",
+    "te",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-custom-ip-authorization",
+    "x-forwarded",
+    "x-forwarded-path",
+    "x-host",
+    "x-http-host-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-real-ip",
+    "x-remote-user",
+];
+/// The same, by how they begin.
+const STEERING_BEGINS: [&str; 4] = ["x-forwarded-", "x-original-", "x-rewrite-", "x-proxy-"];
+
+/// Whether a guest's header of this name, in lower case, goes to an upstream. A name with an
+/// underscore does not: many servers hand it to the program as the same name with a hyphen, so
+/// `x_api_key` would be the key's header; nginx drops such names, too.
+pub fn travels(name: &str) -> bool {
+    let steers = STEERING.contains(&name) || STEERING_BEGINS.iter().any(|begin| name.starts_with(begin));
+    !steers && !name.contains('_')
+}
