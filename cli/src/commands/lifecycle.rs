@@ -5,7 +5,7 @@ use super::plan::difference;
 use super::run::link_words;
 use super::stage;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::keeper::{self, control};
+use crate::keeper::{self, Reach, control};
 use crate::preflight::{self, Smolvm, Tools};
 use crate::resolve::{Resolved, resolve};
 use crate::smolvm::Machine;
@@ -167,7 +167,7 @@ const RECONNECT: Duration = Duration::from_secs(5);
 
 /// Gives a machine that runs a new keeper. What runs in it goes on.
 fn resume(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
-    let keeper = keeper::launch(folder)?.ready()?;
+    let keeper = keeper::launch(folder, Reach::Owner)?.ready()?;
     adopt(smolvm, folder)?;
     if await_guest(folder, RECONNECT).is_err() {
         smolvm.detach(folder.slug(), &link_words(resolved.plan.subnet))?;
@@ -186,7 +186,7 @@ fn start(
     progress: &dyn Fn(&str),
 ) -> Outcome {
     let slug = folder.slug();
-    let keeper = keeper::launch(folder)?.ready()?;
+    let keeper = keeper::launch(folder, Reach::Owner)?.ready()?;
     step::done(Step::UpKeeper);
     before.ready(smolvm, folder, progress)?;
     step::done(Step::UpMachine);
@@ -214,7 +214,8 @@ fn connect(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
 fn adopt(smolvm: &Smolvm, folder: &Folder) -> Outcome {
     let pid = smolvm.machine(folder.slug())?.and_then(|machine| machine.pid);
     let pid = pid.ok_or_else(|| Failure::new(Kind::Guest, "the machine ended as soon as it had started"))?;
-    control::demand(folder, &Request::Adopt { pid }, Kind::Guest)
+    keeper::give_guest_socket(folder, pid)?;
+    control::demand(folder, &Request::Adopt { machine: smolvm.machine_of(pid) }, Kind::Guest)
 }
 
 fn await_guest(folder: &Folder, limit: Duration) -> Outcome {
