@@ -9,6 +9,7 @@ use super::peer::{Machine, Peer, Process};
 use crate::defence::Defence;
 use serde_json::json;
 use std::collections::VecDeque;
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -63,7 +64,7 @@ impl Admission {
         let mut state = self.lock();
         let possible = arrived.peer.process.filter(|_| is_possible(&arrived.peer));
         let Some(process) = possible else {
-            self.turned_away(&mut state, &arrived.peer, "no machine's");
+            self.turn_away(&mut state, arrived, "no machine's");
             return None;
         };
         match state.machine {
@@ -83,8 +84,13 @@ impl Admission {
         let waited = std::mem::take(&mut state.waiting);
         let judged = waited.into_iter().filter_map(|(_, waited)| {
             // Who has ended meanwhile has no connection any more, whoever holds it now.
-            let process = Peer::of(&waited.stream)?.process?;
-            self.judged(&mut state, &machine, process, waited)
+            match Peer::of(&waited.stream).and_then(|peer| peer.process) {
+                Some(process) => self.judged(&mut state, &machine, process, waited),
+                None => {
+                    end(&waited.stream);
+                    None
+                }
+            }
         });
         judged.collect()
     }
@@ -92,7 +98,9 @@ impl Admission {
     /// Ends those that have waited too long, and says whether others still wait.
     pub fn expire(&self) -> bool {
         let mut state = self.lock();
-        state.waiting.retain(|(since, _)| since.elapsed() < PATIENCE);
+        while let Some((_, oldest)) = state.waiting.pop_front_if(|(since, _)| since.elapsed() >= PATIENCE) {
+            end(&oldest.stream);
+        }
         !state.waiting.is_empty()
     }
 
@@ -110,22 +118,26 @@ impl Admission {
         } else {
             return Some(arrived);
         };
-        self.turned_away(state, &arrived.peer, why);
+        self.turn_away(state, arrived, why);
         None
     }
 
     /// The newest of each process waits: who connects often takes nobody else's place.
     fn wait(&self, state: &mut State, process: Process, arrived: Admitted) {
-        state.waiting.retain(|(_, waiting)| waiting.peer.process != Some(process));
+        let before = state.waiting.iter().position(|(_, waiting)| waiting.peer.process == Some(process));
+        if let Some((_, before)) = before.and_then(|at| state.waiting.remove(at)) {
+            end(&before.stream);
+        }
         if state.waiting.len() == ROOM
             && let Some((_, oldest)) = state.waiting.pop_front()
         {
-            self.turned_away(state, &oldest.peer, "too many connect");
+            self.turn_away(state, oldest, "too many connect");
         }
         state.waiting.push_back((Instant::now(), arrived));
     }
 
-    fn turned_away(&self, state: &mut State, peer: &Peer, why: &str) {
+    fn turn_away(&self, state: &mut State, Admitted { stream, peer }: Admitted, why: &str) {
+        end(&stream);
         let now = Instant::now();
         if state.since.is_none_or(|since| now.duration_since(since) >= WINDOW) {
             (state.since, state.written) = (Some(now), 0);
@@ -147,6 +159,11 @@ impl Admission {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends a connection for whoever has it: a child that is just being started may have its descriptor, too.
+fn end(stream: &UnixStream) {
+    let _ = stream.shutdown(Shutdown::Both);
 }
 
 /// Whether a machine may run as this user at all: as the bottle's own, or one that smolvm made.
