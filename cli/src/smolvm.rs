@@ -3,11 +3,11 @@
 //! What it prints may hold what a guest wrote, to its console or on its standard error: it is read up
 //! to a limit, and shown as a guest's words.
 
+use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::keeper::peer::{Extent, Named};
 use crate::preflight::{self, Smolvm};
 use crate::resolve::{MachineUser, Resolved};
-use crate::defence::Defence;
-use crate::keeper::peer::{Extent, Named};
 use anyhow::{Context, Result};
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::{GUEST_SOCKET, Smolfile};
@@ -374,7 +374,11 @@ mod tests {
     #[test]
     fn what_a_call_prints_is_kept_up_to_a_limit() {
         let said = bounded(sh("head -c 50000000 /dev/zero; echo end; echo few >&2"), Some(PATIENCE)).unwrap();
-        assert!(!said.whole && said.out.len() <= 3 * MOST && said.out.ends_with(b"end\n"), "{}", said.out.len());
+        assert!(
+            !said.whole && said.out.len() <= 3 * MOST && said.out.ends_with(b"end\n"),
+            "{}",
+            said.out.len()
+        );
         assert_eq!(said.err, b"few\n");
         let said = bounded(sh("echo few"), Some(PATIENCE)).unwrap();
         assert!(said.whole && said.out == b"few\n");

@@ -214,8 +214,8 @@ fn connect(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
 fn adopt(smolvm: &Smolvm, folder: &Folder) -> Outcome {
     let pid = smolvm.machine(folder.slug())?.and_then(|machine| machine.pid);
     let pid = pid.ok_or_else(|| Failure::new(Kind::Guest, "the machine ended as soon as it had started"))?;
-    keeper::give_guest_socket(folder, pid)?;
-    control::demand(folder, &Request::Adopt { machine: smolvm.machine_of(pid) }, Kind::Guest)
+    control::demand(folder, &Request::Adopt { machine: smolvm.machine_of(pid) }, Kind::Guest)?;
+    Ok(keeper::give_guest_socket(folder, pid)?)
 }
 
 fn await_guest(folder: &Folder, limit: Duration) -> Outcome {

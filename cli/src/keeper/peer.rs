@@ -297,7 +297,8 @@ mod tests {
         child.wait().unwrap();
         assert_eq!(Process::of(pid), None);
         let me = process(std::process::id());
-        let other = Machine { process: Process { started: me.started + 1, ..me }, ..named(1, Extent::Itself) };
+        let other =
+            Machine { process: Process { started: me.started + 1, ..me }, ..named(1, Extent::Itself) };
         assert!(!other.has(me), "the same number, started at another time");
     }
 

@@ -71,9 +71,7 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             step::done(Step::KeeperAdopted);
             done(adopted)
         }
-        Request::Expect { machine } => {
-            done(named(machine).and_then(|machine| shared.link.expect(machine)))
-        }
+        Request::Expect { machine } => done(named(machine).and_then(|machine| shared.link.expect(machine))),
         Request::AwaitGuest { limit_ms } => {
             let link = Arc::clone(&shared.link);
             let wait = move || link.wait_for_guest(Duration::from_millis(limit_ms));

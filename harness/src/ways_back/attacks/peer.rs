@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
     let attack = |name, defence, run| Attack { name, defence, needs: Needs::Any, run };
+    let real = |name, defence, run| Attack { name, defence, needs: Needs::Machine, run };
     vec![
         attack("peer-user-of-a-machine", Defence::Peer, user_of_a_machine),
         attack("peer-operators-own-process", Defence::Peer, own_process),
@@ -40,6 +41,9 @@ pub fn attacks() -> Vec<Attack> {
         attack("smolvm-error-steers-terminal", Defence::Visible, error_steers),
         attack("smolvm-error-without-end", Defence::BoundedReads, error_without_end),
         attack("smolvm-list-without-end", Defence::BoundedReads, list_without_end),
+        real("peer-beside-a-machine", Defence::Peer, user_of_a_machine),
+        real("peer-before-a-machine", Defence::Peer, comes_first),
+        real("machine-process-unfiltered", Defence::MachineConfined, unfiltered),
     ]
 }
 
@@ -242,6 +246,15 @@ fn unconfined_run(field: &mut Field) -> Result<Verdict> {
     begin(field)?;
     let ran = field.operator(&["run", "--", "echo", "the guest ran"])?;
     if ran.text().contains("the guest ran") { Ok(Verdict::Held) } else { Ok(refused(&ran.text())) }
+}
+
+/// What the kernel says of a real machine's process: whether it is behind a filter.
+fn unfiltered(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    let rows: serde_json::Value = serde_json::from_str(&field.operator(&["ls", "--json"])?.text())?;
+    let status = fs::read_to_string(format!("/proc/{}/status", rows[0]["pid"]))?;
+    let filter = status.lines().find(|line| line.starts_with("Seccomp:")).context("a kernel with seccomp")?;
+    Ok(Verdict::succeeded_if(!filter.ends_with('2'), format!("the machine's process has {filter:?}")))
 }
 
 /// The environment that `bottle` is called in says otherwise: a shell's file that a guest wrote, say.
