@@ -1,24 +1,33 @@
 //! The `smolvm` command, driven from outside.
+//!
+//! What it prints may hold what a guest wrote, to its console or on its standard error: it is read up
+//! to a limit, and shown as a guest's words.
 
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::preflight::Smolvm;
+use crate::keeper::peer::{Extent, Named};
+use crate::preflight::{self, Smolvm};
 use crate::resolve::{MachineUser, Resolved};
 use anyhow::{Context, Result};
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::{GUEST_SOCKET, Smolfile};
+use bottle_core::visible::Line;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 /// The label that marks a machine as ours.
 const LABEL: &str = "bottle";
+
+/// What makes smolvm confine the process of a machine: a seccomp filter, whose violation kills it, and
+/// Landlock. Set for every call, whatever the environment says: each may start a machine.
+pub const CONFINED: [(&str, &str); 2] = [("SMOLVM_SECCOMP", "enforce"), ("SMOLVM_LANDLOCK", "enforce")];
 
 /// One machine, as `smolvm machine ls --json` shows it.
 #[derive(Clone, Debug, Deserialize)]
@@ -29,6 +38,9 @@ pub struct Machine {
     pub state: String,
     /// The process of the virtual machine.
     pub pid: Option<i32>,
+    /// Whether it is gone with the call that made it.
+    #[serde(default)]
+    pub ephemeral: bool,
     /// What its maker wrote on it.
     #[serde(default)]
     pub labels: std::collections::BTreeMap<String, String>,
@@ -40,9 +52,10 @@ impl Machine {
         self.state == "running"
     }
 
-    /// The bottle that it belongs to, if it is one of ours.
+    /// The bottle that it belongs to, if it is one of ours: its label says so, and its name.
     pub fn bottle(&self) -> Option<Slug> {
-        self.labels.get(LABEL).and_then(|slug| slug.parse().ok())
+        let slug: Slug = self.labels.get(LABEL)?.parse().ok()?;
+        (self.name == slug.machine_name()).then_some(slug)
     }
 }
 
@@ -57,7 +70,28 @@ impl Smolvm {
         if let Some(dir) = &self.lib_dir {
             command.env("SMOLVM_LIB_DIR", dir);
         }
+        if Defence::MachineConfined.stands() {
+            command.envs(CONFINED);
+        } else {
+            CONFINED.iter().for_each(|(name, _)| _ = command.env_remove(name));
+        }
         command
+    }
+
+    /// What a keeper knows the machine of this process by: `machine ls` names the virtual machine's own.
+    pub fn machine_of(&self, pid: i32) -> Named {
+        let extent = if self.stand_in { Extent::Inside } else { Extent::Itself };
+        Named { pid, extent, confined: self.confines() }
+    }
+
+    /// What a keeper knows the machine of a call that runs one by.
+    pub fn machine_below(&self, call: Pid) -> Named {
+        Named { pid: call.as_raw_pid(), extent: Extent::Below, confined: self.confines() }
+    }
+
+    /// Whether the process of a machine has to run behind a filter. The stand-in has none to put there.
+    fn confines(&self) -> bool {
+        !self.stand_in && Defence::MachineConfined.stands() && preflight::Offers::here().seccomp
     }
 
     /// The same, for a call that starts a machine's process.
@@ -80,11 +114,12 @@ impl Smolvm {
     pub fn machines(&self) -> Result<Vec<Machine>> {
         let mut command = self.command();
         command.args(["machine", "ls", "--json"]);
-        let output = bounded(command, Some(PATIENCE))?;
-        if !output.status.success() {
-            anyhow::bail!("smolvm cannot list its machines: {}", last_words(&output));
+        let said = bounded(command, Some(PATIENCE))?;
+        if !said.status.success() {
+            anyhow::bail!("smolvm cannot list its machines: {}", last_words(&said));
         }
-        serde_json::from_slice(&output.stdout).context("smolvm's list of machines")
+        anyhow::ensure!(said.whole, "smolvm's list of machines is longer than {MOST} bytes");
+        serde_json::from_slice(&said.out).context("smolvm's list of machines")
     }
 
     /// The machine of a bottle.
@@ -185,7 +220,7 @@ impl Smolvm {
 
     /// Runs a call to its end. One that fetches an image has no limit but smolvm's own.
     fn finish(&self, command: Command, verb: &str, limit: Option<Duration>) -> Outcome {
-        let output = bounded(command, limit).map_err(|error| match error.kind() {
+        let said = bounded(command, limit).map_err(|error| match error.kind() {
             ErrorKind::TimedOut => Failure::new(
                 Kind::Guest,
                 format!("smolvm did not {verb} the machine in {} s", PATIENCE.as_secs()),
@@ -193,34 +228,71 @@ impl Smolvm {
             .help("`bottle ls` shows what runs; try again"),
             _ => Failure::new(Kind::Unavailable, format!("cannot run {}: {error}", self.path.display())),
         })?;
-        if output.status.success() {
+        if said.status.success() {
             return Ok(());
         }
-        Err(Failure::new(
-            Kind::Guest,
-            format!("smolvm could not {verb} the machine: {}", last_words(&output)),
-        ))
+        Err(Failure::new(Kind::Guest, format!("smolvm could not {verb} the machine: {}", last_words(&said))))
     }
 }
 
 /// Several times what smolvm takes for anything but fetching an image, also under emulation.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The most that is kept of what a call prints on each of its streams. A thousand machines are listed
+/// in less, and an error is at its end.
+const MOST: usize = 4 << 20;
+/// How long the streams of a call that has ended may stay open in other hands.
+const REST: Duration = Duration::from_secs(1);
+
+/// What a call printed, and how it ended.
+struct Said {
+    status: ExitStatus,
+    out: Vec<u8>,
+    err: Vec<u8>,
+    /// Whether `out` is all of it.
+    whole: bool,
+}
+
 /// Runs a command to its end, or ends it at the limit: what smolvm waits for may never come, and
 /// nobody is to hang because of that.
-fn bounded(mut command: Command, limit: Option<Duration>) -> std::io::Result<Output> {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let Some(limit) = limit else { return child.wait_with_output() };
+fn bounded(mut command: Command, limit: Option<Duration>) -> io::Result<Said> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (out, err) = (child.stdout.take().map(tail), child.stderr.take().map(tail));
     let pid = Pid::from_child(&child);
     let (done, waited) = mpsc::channel();
-    thread::spawn(move || done.send(child.wait_with_output()));
-    match waited.recv_timeout(limit) {
-        Ok(output) => output,
-        Err(_) => {
+    thread::spawn(move || done.send(child.wait()));
+    let status = match limit {
+        Some(limit) => waited.recv_timeout(limit).unwrap_or_else(|_| {
             let _ = kill_process(pid, Signal::KILL);
             Err(ErrorKind::TimedOut.into())
+        })?,
+        None => waited.recv().map_err(io::Error::other)??,
+    };
+    // Whoever still holds a stream, a machine's process say, does not hold us up.
+    let kept = |kept: Option<mpsc::Receiver<(Vec<u8>, bool)>>| {
+        kept.and_then(|kept| kept.recv_timeout(REST).ok()).unwrap_or_default()
+    };
+    let ((out, whole), (err, _)) = (kept(out), kept(err));
+    Ok(Said { status, out, err, whole })
+}
+
+/// Reads a stream to its end on a thread of its own: the last of it, and whether that is all of it.
+fn tail(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<(Vec<u8>, bool)> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut kept, mut whole, mut piece) = (Vec::new(), true, vec![0; 64 << 10]);
+        while let Ok(read) = stream.read(&mut piece)
+            && read > 0
+        {
+            kept.extend_from_slice(&piece[..read]);
+            if kept.len() > 2 * MOST && Defence::BoundedReads.stands() {
+                kept.drain(..kept.len() - MOST);
+                whole = false;
+            }
         }
-    }
+        let _ = sender.send((kept, whole));
+    });
+    receiver
 }
 
 /// How a guest's program is connected to this process's own streams.
@@ -254,9 +326,13 @@ fn socket_pair(host: &Path) -> OsString {
     pair
 }
 
+/// The most characters of a failed call's words that are shown.
+const WORDS: usize = 600;
+
 /// The last lines of what a failed call said.
-fn last_words(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
+fn last_words(said: &Said) -> String {
+    let last = &said.err[said.err.len().saturating_sub(64 << 10)..];
+    let text = String::from_utf8_lossy(last);
     // Its own log has colours, which are nobody's here.
     let text = anstream::adapter::strip_str(&text).to_string();
     let lines: Vec<&str> = text
@@ -269,7 +345,64 @@ fn last_words(output: &Output) -> String {
     let words = lines[lines.len().saturating_sub(3)..].join(" ");
     // The guest's console follows, a screen of JSON.
     match words.split(": guest console:").next().unwrap_or_default() {
-        "" => format!("it ended with {}", output.status),
-        words => words.trim_start_matches("Error: ").to_owned(),
+        "" => format!("it ended with {}", said.status),
+        words => {
+            let words: String = words.trim_start_matches("Error: ").chars().take(WORDS).collect();
+            if Defence::Visible.stands() { Line(&words).to_string() } else { words }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_machine_is_a_bottles_by_its_label_and_its_name() {
+        let machine = |name: &str| -> Machine {
+            let text = format!(r#"{{"name":"{name}","state":"running","pid":1,"labels":{{"bottle":"a"}}}}"#);
+            serde_json::from_str(&text).unwrap()
+        };
+        assert_eq!(machine("bottle-a").bottle(), Some("a".parse().unwrap()));
+        assert_eq!(machine("bottle-b").bottle(), None);
+        assert_eq!(machine("\\u001b[2J").bottle(), None);
+    }
+
+    #[test]
+    fn what_a_call_prints_is_kept_up_to_a_limit() {
+        let said = bounded(sh("head -c 50000000 /dev/zero; echo end; echo few >&2"), Some(PATIENCE)).unwrap();
+        assert!(
+            !said.whole && said.out.len() <= 3 * MOST && said.out.ends_with(b"end\n"),
+            "{}",
+            said.out.len()
+        );
+        assert_eq!(said.err, b"few\n");
+        let said = bounded(sh("echo few"), Some(PATIENCE)).unwrap();
+        assert!(said.whole && said.out == b"few\n");
+    }
+
+    #[test]
+    fn a_call_that_does_not_end_is_ended_and_one_whose_stream_stays_open_is_not_waited_for() {
+        let since = Instant::now();
+        let ended = bounded(sh("sleep 60"), Some(Duration::from_millis(100)));
+        assert_eq!(ended.err().map(|error| error.kind()), Some(ErrorKind::TimedOut));
+        assert!(bounded(sh("sleep 7 & exit 0"), None).unwrap().status.success());
+        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    }
+
+    #[test]
+    fn a_guests_words_in_an_error_stay_on_their_line_and_are_few() {
+        let said = bounded(sh(r"printf 'Error: a\033]52;c;x\007\nb \342\200\256 c\r\nd' >&2; exit 1"), None);
+        let words = last_words(&said.unwrap());
+        assert!(!words.contains(|c: char| c.is_control() || c == '\u{202e}'), "{words:?}");
+        let said = bounded(sh("head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1"), None).unwrap();
+        assert_eq!(last_words(&said).len(), WORDS);
     }
 }

@@ -4,6 +4,7 @@ use crate::place::Place;
 use crate::stand_in::Room;
 use anyhow::{Context, Result, bail};
 use bottle::keeper::control::Status;
+use bottle::smolvm::CONFINED;
 use bottle::verify::questions::Questions;
 use bottle::verify::talk::Talk;
 use bottle_core::plan::Plan;
@@ -112,10 +113,15 @@ impl<'p> Ground<'p> {
 
     /// The `smolvm` of this place.
     pub fn smolvm(&self) -> Result<Command> {
-        Ok(self.command(match self.guest {
-            Guest::Real => self.place.tool("smolvm")?,
-            Guest::Namespace => self.place.program("smolvm-stand-in")?,
-        }))
+        Ok(match self.guest {
+            Guest::Real => self.command(self.place.tool("smolvm")?),
+            Guest::Namespace => {
+                let mut command = self.command(self.place.program("smolvm-stand-in")?);
+                // Without it the stand-in starts nothing.
+                command.envs(CONFINED);
+                command
+            }
+        })
     }
 
     /// A fresh machine of smolvm's own, as large as a bottle's here. Its command is yet to come.

@@ -7,6 +7,7 @@ use bottle::config::StackChoice;
 use bottle::keeper::audit::{Audit, Need};
 use bottle::keeper::counters::Counters;
 use bottle::keeper::link::Link;
+use bottle::keeper::peer::{Extent, Machine, Named};
 use bottle::keeper::stack::{Bare, End, Jail, Running, Wall, start};
 use bottle::preflight::{Network, Speaker};
 use bottle::state::{Folder, Home};
@@ -144,6 +145,10 @@ fn guarded(guest: UnixListener, stack: Arc<End>, plan: &Plan, folder: &Folder) -
         Box::new(|_| Ok(())),
     );
     link.attach(stack)?;
+    // Its guests are run by calls of this process's.
+    let pid = std::process::id().cast_signed();
+    let machine = Machine::named(Named { pid, extent: Extent::Below, confined: false });
+    link.expect(machine.context("this process")?)?;
     link.listen(guest)
 }
 

@@ -8,6 +8,7 @@
 use crate::place::Place;
 use anyhow::{Context, Result, bail};
 use bottle::process::die_with_parent;
+use bottle::smolvm::CONFINED;
 use bottle_guest::status::exit_code;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -148,6 +149,7 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
         }
         "exec" => return exec(&load(&named()?)?, options),
         "run" => {
+            told_to_confine()?;
             eprintln!("Starting ephemeral machine (stand-in)...");
             let machine = new_machine("ephemeral".to_owned(), options)?;
             let etc = tempfile::tempdir()?;
@@ -269,10 +271,22 @@ fn guest(machine: &Machine, etc: &Path) -> Result<Command> {
     Ok(bwrap)
 }
 
+/// smolvm confines the process of a machine where its environment says so. Here is none to confine; it
+/// is not started where smolvm's would run unconfined, so that a bottle that forgets it does not start.
+fn told_to_confine() -> Result<()> {
+    for (name, value) in CONFINED {
+        if env::var_os(name).is_none_or(|set| set != value) {
+            bail!("{name} is not \"{value}\": the machine's process would run unconfined");
+        }
+    }
+    Ok(())
+}
+
 fn start(mut machine: Machine) -> Result<()> {
     if machine.is_alive() {
         bail!("machine '{}' is already running", machine.name);
     }
+    told_to_confine()?;
     let etc = state()?.join(format!("{}.etc", machine.name));
     fs::create_dir_all(&etc)?;
     let info = state()?.join(format!("{}.info", machine.name));

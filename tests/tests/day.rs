@@ -116,6 +116,15 @@ fn doctor_says_what_is_there_what_is_not_and_which_walls() {
     let kvm = finding("kvm");
     assert!(kvm["level"] == "ok" || kvm["mend"].is_string(), "{said}");
     assert_eq!(output.status.code(), Some(if kvm["level"] == "ok" { 0 } else { 69 }));
+    let confinement = finding("confinement");
+    assert!(confinement["level"] == "ok" || confinement["mend"].is_string(), "{said}");
+    if confinement["level"] == "ok" {
+        // What an environment says is overruled, and that is said.
+        let weak = world.bottle(&["doctor"]).env("SMOLVM_SECCOMP", "off").output().unwrap();
+        let weak = String::from_utf8(weak.stdout).unwrap();
+        assert!(weak.contains("; SMOLVM_SECCOMP in this environment is not followed"), "{weak}");
+        assert!(!confinement["detail"].as_str().unwrap().contains("not followed"), "{said}");
+    }
     assert_eq!(said["walls"], serde_json::json!({ "guard": true, "jail": true }));
     world.bottle(&["doctor"]).assert().stdout(contains("walls    two: the guard"));
     let empty = tempfile::tempdir().unwrap();

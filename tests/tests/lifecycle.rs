@@ -68,6 +68,40 @@ fn a_bottle_stays_until_it_is_stopped_and_comes_back() {
 }
 
 #[test]
+fn who_is_not_the_machine_is_not_greeted_and_written_down() {
+    use std::io::Read;
+    let page = Page::serve("the page").unwrap();
+    let up = Up::with(&allowing(&page));
+    let fetch = format!("curl -sS http://page.test:{}/", page.port());
+    // The machine has been greeted, and from then on nobody else gets to the socket.
+    up.exec(&fetch).success().stdout("the page");
+    let socket = up.0.path("run/t/guest.sock");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&socket).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    for _ in 0..20 {
+        // Who gets there all the same, the same user as here, is let go without a word.
+        let mut stranger = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        stranger.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        let mut said = Vec::new();
+        assert_eq!(stranger.read_to_end(&mut said).unwrap_or_default(), 0, "{said:?}");
+    }
+    up.exec(&fetch).success().stdout("the page");
+    eventually("it is in the log", || {
+        let log = up.0.bottle(&["audit"]).output().unwrap();
+        let log = String::from_utf8(log.stdout).unwrap();
+        let line = format!("\"pid\":{},\"uid\":", std::process::id());
+        log.contains(&line) && log.matches("turned-away").count() == 5
+    });
+    // What a guest opens itself is its machine's: the newest counts, and the helper comes back.
+    let opens =
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/bottle.sock'); print(s.recv(64))";
+    up.exec(&format!("python3 -c \"{opens}\"")).success().stdout(predicate::str::contains("b'"));
+    eventually("the helper is back", || {
+        up.0.bottle(&["-q", "exec", "--", "sh", "-c", &fetch]).output().unwrap().stdout == b"the page"
+    });
+}
+
+#[test]
 fn the_project_is_the_workspace() {
     let up = Up::with("slug = \"t\"\n");
     up.0.write("file", "from the host");

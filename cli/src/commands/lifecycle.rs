@@ -7,7 +7,7 @@ use super::stage;
 use crate::config::Config;
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::keeper::{self, control};
+use crate::keeper::{self, Reach, control};
 use crate::preflight::{self, Smolvm, Tools};
 use crate::resolve::{Resolved, resolve};
 use crate::smolvm::Machine;
@@ -177,7 +177,7 @@ const RECONNECT: Duration = Duration::from_secs(5);
 
 /// Gives a machine that runs a new keeper. What runs in it goes on.
 fn resume(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
-    let keeper = keeper::launch(folder)?.ready()?;
+    let keeper = keeper::launch(folder, Reach::Owner)?.ready()?;
     adopt(smolvm, folder)?;
     if await_guest(folder, RECONNECT).is_err() {
         smolvm.detach(folder.slug(), &link_words(resolved.plan.subnet))?;
@@ -199,7 +199,7 @@ struct Ready<'r> {
 fn start(ready: &Ready, before: &Before, progress: &dyn Fn(&str)) -> Outcome {
     let Ready { smolvm, folder, resolved, pins } = ready;
     let slug = folder.slug();
-    let keeper = keeper::launch(folder)?.ready()?;
+    let keeper = keeper::launch(folder, Reach::Owner)?.ready()?;
     step::done(Step::UpKeeper);
     before.ready(smolvm, folder, progress)?;
     step::done(Step::UpMachine);
@@ -230,7 +230,8 @@ fn connect(smolvm: &Smolvm, folder: &Folder, resolved: &Resolved) -> Outcome {
 fn adopt(smolvm: &Smolvm, folder: &Folder) -> Outcome {
     let pid = smolvm.machine(folder.slug())?.and_then(|machine| machine.pid);
     let pid = pid.ok_or_else(|| Failure::new(Kind::Guest, "the machine ended as soon as it had started"))?;
-    control::demand(folder, &Request::Adopt { pid }, Kind::Guest)
+    control::demand(folder, &Request::Adopt { machine: smolvm.machine_of(pid) }, Kind::Guest)?;
+    Ok(keeper::give_guest_socket(folder, pid)?)
 }
 
 fn await_guest(folder: &Folder, limit: Duration) -> Outcome {

@@ -6,6 +6,7 @@ use crate::preflight;
 use crate::smolvm::Machine;
 use crate::state::{Folder, Home};
 use bottle_core::slug::Slug;
+use bottle_core::visible::Line;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -135,7 +136,7 @@ pub fn ls(all: bool, json: bool) -> Outcome {
         let pid = row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         let mut notes: Vec<String> = row.doors.iter().map(|(name, port)| format!("{name}:{port}")).collect();
         notes.extend(row.why.map(|why| format!("({why})")));
-        notes.extend(row.busy.map(|busy| format!("({busy} is under way)")));
+        notes.extend(row.busy.map(|busy| format!("({} is under way)", Line(&busy))));
         outln!("{:<width$}  {:<10} {pid:<8} {}", row.slug.as_str(), row.state.word(), notes.join(" "))?;
     }
     Ok(())

@@ -4,11 +4,12 @@ use super::context::Context;
 use super::{enter, stage};
 use crate::config::Config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::keeper::{self, Starting, control};
+use crate::keeper::peer::Process;
+use crate::keeper::{self, Keeper, Reach, Starting, control};
 use crate::preflight::{Smolvm, Tools};
 use crate::process::die_with_parent;
 use crate::resolve::{Resolved, resolve};
-use crate::smolvm::Terminal;
+use crate::smolvm::{Machine, Terminal};
 use crate::state::{Folder, Home};
 use crate::step::{self, Step};
 use crate::trust::pins::Pins;
@@ -19,7 +20,7 @@ use bottle_core::smolfile::HELPER;
 use bottle_core::subnet::Subnet;
 use bottle_guest::status::exit_code;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStderr, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +58,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     let pins = Pins::admit(&home, &folder, &config, &tools, extra.trust.is_some())?;
     let files = stage::Files::of(&folder);
     stage::write(&folder, &resolved, &tools.network)?;
-    let keeper = keeper::launch(&folder)?;
+    let keeper = keeper::launch(&folder, Reach::Machine)?;
     step::done(Step::RunKeeper);
     context.progress(&format!("starting {slug}"));
     let shell = [enter::SHELL.to_owned()];
@@ -145,7 +146,7 @@ fn machine(
     let name = Arc::new(Mutex::new(None));
     let said = child.stderr.take().map(|stderr| pass_on(stderr, Arc::clone(&name)));
     // All that could speak against it is found out while the machine boots.
-    let keeper = is_free(smolvm, folder.slug()).and_then(|()| keeper.ready());
+    let keeper = is_free(smolvm, folder.slug()).and_then(|()| ready(keeper, smolvm, folder, &child));
     let told = keeper.is_err().then(|| tell(&child, TERM));
     let ended = wait(&mut child, events, terminal, told)?;
     if let Some(said) = said {
@@ -157,10 +158,8 @@ fn machine(
     }
     if matches!(ended, Ended::Signal(_)) {
         let name = name.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(name) = name
-            && smolvm.machines()?.iter().any(|machine| machine.name == name)
-        {
-            let _ = smolvm.delete(&name);
+        if let Some(name) = name {
+            delete_left(smolvm, &name)?;
         }
     }
     let keeper = keeper?;
@@ -170,6 +169,44 @@ fn machine(
     );
     drop(keeper);
     Ok((ended, connected))
+}
+
+/// Waits for the keeper, and tells it whose guest it is to greet: that of this call of smolvm's.
+fn ready(keeper: Starting, smolvm: &Smolvm, folder: &Folder, call: &Child) -> Outcome<Keeper> {
+    let (keeper, call) = (keeper.ready()?, Pid::from_child(call));
+    let machine = smolvm.machine_below(call);
+    let told = control::demand(folder, &control::Request::Expect { machine }, Kind::Guest);
+    // A call that has ended has no guest; what it ended with is told by whoever waits for it.
+    if told.is_err() && Process::of(call.as_raw_pid()).is_none() {
+        return Ok(keeper);
+    }
+    told.map(|()| keeper)
+}
+
+/// How long the process of a machine whose call was killed may take to end.
+const LEFT: Duration = Duration::from_secs(5);
+
+/// Deletes what a run that was cut off has left of its machine.
+fn delete_left(smolvm: &Smolvm, name: &str) -> Result<()> {
+    let end = Instant::now() + LEFT;
+    while let Some(machine) = smolvm.machines()?.into_iter().find(|machine| machine.name == name) {
+        if is_left(&machine) {
+            let _ = smolvm.delete(name);
+            break;
+        }
+        if Instant::now() > end {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// Whether a machine is what a run that was cut off has left: one that was to be gone with its call,
+/// nobody's bottle, and without a process. The name of one is read where the guest writes, too; so a
+/// name alone, whoever gave it, deletes nothing that anybody uses.
+fn is_left(machine: &Machine) -> bool {
+    machine.ephemeral && machine.labels.is_empty() && machine.pid.and_then(Process::of).is_none()
 }
 
 /// The helper's command line in the guest.
@@ -255,27 +292,75 @@ impl Events {
     }
 }
 
+/// The longest line that smolvm says about itself, and the most lines before the one that it begins with.
+const LONGEST: u64 = 4096;
+const FIRST_LINES: usize = 100;
+
 /// Passes on what the guest says on standard error, without what smolvm says about itself, and
 /// remembers the name that smolvm gave the machine.
 fn pass_on(stderr: ChildStderr, name: Arc<Mutex<Option<String>>>) -> thread::JoinHandle<()> {
-    const STARTING: &str = "Starting ephemeral machine (";
     thread::spawn(move || {
         let mut reader = BufReader::new(stderr);
         let mut out = std::io::stderr();
         // Only the first lines are smolvm's; after them bytes pass as they come.
         let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            let text = String::from_utf8_lossy(&line);
-            if let Some(rest) = text.strip_prefix(STARTING) {
-                let given = rest.split(')').next().unwrap_or_default();
-                *name.lock().unwrap_or_else(PoisonError::into_inner) = Some(given.to_owned());
+        for _ in 0..FIRST_LINES {
+            line.clear();
+            let mut bounded = reader.by_ref().take(LONGEST);
+            if !bounded.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
                 break;
             }
-            if !text.starts_with("note: ") {
+            if let Some(given) = given_name(&line) {
+                *name.lock().unwrap_or_else(PoisonError::into_inner) = Some(given);
+                break;
+            }
+            if !line.starts_with(b"note: ") {
                 let _ = out.write_all(&line);
             }
-            line.clear();
         }
         let _ = std::io::copy(&mut reader, &mut out);
     })
+}
+
+/// The name that smolvm gives a machine in this line, if it does: `vm-` and hexadecimal digits.
+fn given_name(line: &[u8]) -> Option<String> {
+    let rest = std::str::from_utf8(line).ok()?.strip_prefix("Starting ephemeral machine (")?;
+    let given = rest.split_once(')')?.0;
+    let digits = given.strip_prefix("vm-").unwrap_or_default();
+    let is_one = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Some(if is_one { given.to_owned() } else { String::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(text: &str) -> Machine {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_one_that_smolvm_gives() {
+        let given = |line: &str| given_name(line.as_bytes());
+        assert_eq!(given("Starting ephemeral machine (vm-35993c9e)...\n"), Some("vm-35993c9e".to_owned()));
+        for line in ["Starting ephemeral machine (bottle-t)...\n", "Starting ephemeral machine (--all)\n"] {
+            assert_eq!(given(line), Some(String::new()), "{line}");
+        }
+        assert_eq!(given("Starting ephemeral machine (vm-1\n"), None);
+        assert_eq!(given("note: x\n"), None);
+    }
+
+    #[test]
+    fn only_what_a_run_has_left_is_deleted_whatever_name_was_read() {
+        let mine = std::process::id();
+        let left = r#"{"name":"vm-1","state":"stopped","pid":null,"ephemeral":true,"labels":{}}"#;
+        assert!(is_left(&machine(left)));
+        for other in [
+            left.replace("true", "false"),
+            left.replace("{}", r#"{"bottle":"t"}"#),
+            left.replace("null", &mine.to_string()),
+        ] {
+            assert!(!is_left(&machine(&other)), "{other}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use crate::keeper::control::{self, Answer, Request};
 use crate::out::{self, outln};
 use crate::resolve::Services;
 use bottle_core::slug::Slug;
+use bottle_core::visible::Line;
 use std::time::Duration;
 
 pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
@@ -31,7 +32,12 @@ pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
     )?;
     describe(&plan, &services).lines().try_for_each(|line| outln!("  {line}"))?;
     if let Some(report) = &status.report {
-        outln!("  reports   {}", report.escape_debug())?;
+        outln!("  reports   {}", Line(report))?;
+    }
+    match status.machine_filtered {
+        Some(true) => outln!("  machine   its process runs behind a seccomp filter")?,
+        Some(false) => outln!("  machine   its process runs without a seccomp filter")?,
+        None => {}
     }
     if status.log_failing {
         outln!("  log       {} cannot be written: is the disk full?", folder.audit().display())?;

@@ -2,6 +2,7 @@
 
 use super::counters::Snapshot;
 use crate::defence::Defence;
+use super::peer::Named;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::rules::Change;
 use crate::state::Folder;
@@ -24,10 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Request {
     /// How are you?
     Status,
-    /// From now on, live as long as the process with this id.
+    /// From now on, live as long as this process, and greet its machine alone.
     Adopt {
         /// The machine's process.
-        pid: i32,
+        machine: Named,
+    },
+    /// From now on, greet this machine alone.
+    Expect {
+        /// What it is known by.
+        machine: Named,
     },
     /// Say when the guest is connected.
     AwaitGuest {
@@ -144,6 +150,10 @@ pub struct Status {
     pub guest: bool,
     /// Whether a guest was ever connected.
     pub guest_seen: bool,
+    /// Whether the process of the guest that was greeted last runs behind a seccomp filter, as the
+    /// kernel says; `None` where there is none.
+    #[serde(default)]
+    pub machine_filtered: Option<bool>,
     /// How often gvproxy had to be started again.
     pub jail_restarts: u32,
     /// What the agent said last about what it does.

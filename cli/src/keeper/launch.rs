@@ -1,19 +1,22 @@
 //! Starting a keeper.
 
+use super::peer::Process;
 use super::{READY, bind};
+use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::preflight;
 use crate::state::Folder;
 use crate::step::{self, Step};
 use anyhow::{Context, Result};
+use rustix::fs::Uid;
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A keeper that was launched here. It ends with this value, unless it is left to its machine.
@@ -32,16 +35,49 @@ pub struct Starting {
     log: PathBuf,
 }
 
+/// Who may connect to the guest's socket at first. Whoever does is looked at, too: see `peer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Its owner, until it is given to the machine's user.
+    Owner,
+    /// Everybody, where root starts a machine whose user nobody knows before it connects.
+    Machine,
+}
+
 /// Launches a bottle's keeper. Whoever calls has the bottle to itself, and it has no keeper.
 ///
 /// # Errors
 /// Where the guest's socket or the process cannot be made.
-pub fn launch(folder: &Folder) -> Result<Starting> {
-    let root = rustix::process::geteuid().is_root();
-    let guest = bind(&folder.guest_socket(), if root { 0o666 } else { 0o600 })?;
+pub fn launch(folder: &Folder, reach: Reach) -> Result<Starting> {
+    let for_all = reach == Reach::Machine || !Defence::Peer.stands();
+    let open = for_all && rustix::process::geteuid().is_root();
+    let guest = bind(&folder.guest_socket(), if open { 0o666 } else { 0o600 })?;
     step::done(Step::GuestSocket);
     let (keeper, ready) = spawn(folder, &guest)?;
     Ok(Starting { keeper, ready, log: folder.keeper_log() })
+}
+
+/// Gives the guest's socket to the user that a machine's process runs as.
+///
+/// # Errors
+/// Where the process has ended, or the socket cannot be given.
+pub fn give_guest_socket(folder: &Folder, pid: i32) -> Result<()> {
+    let user = Process::of(pid).and_then(Process::user).context("the machine's process has ended")?;
+    give(&folder.guest_socket(), user)
+}
+
+/// From here on nobody but this user, and root, gets to a socket.
+pub(super) fn give(socket: &Path, user: Uid) -> Result<()> {
+    if !Defence::Peer.stands() {
+        return Ok(());
+    }
+    let given = || -> std::io::Result<()> {
+        if fs::symlink_metadata(socket)?.uid() != user.as_raw() {
+            chown(socket, Some(user.as_raw()), None)?;
+        }
+        fs::set_permissions(socket, Permissions::from_mode(0o600))
+    };
+    given().with_context(|| format!("cannot give {} to user {}", socket.display(), user.as_raw()))
 }
 
 impl Starting {

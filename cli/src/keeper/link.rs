@@ -3,8 +3,10 @@
 //! Two plain threads, one each way, with a blocking read in each: nothing else touches a frame.
 //! Both cross the guard; there is no other path.
 
+use super::admission::{Admission, Admitted};
 use super::audit::Audit;
 use super::counters::Counters;
+use super::peer::{Machine, Process};
 use super::stack::End;
 use crate::defence::Defence;
 use crate::out;
@@ -12,6 +14,7 @@ use crate::step::{self, Step};
 use anyhow::Result;
 use bottle_core::guard::{Guard, Reply, Verdict};
 use bottle_core::wire::{self, Inbox, Outbox};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Uid;
 use serde_json::json;
 use std::io::{self, Read, Write};
@@ -31,9 +34,13 @@ pub struct Link {
     guest: Mutex<Option<Arc<UnixStream>>>,
     guest_came: Condvar,
     guest_seen: AtomicBool,
+    /// Whose connection the newest one was.
+    greeted: Mutex<Option<Process>>,
+    admission: Admission,
+    /// Connections are taken one after the other, in the order in which they were made.
+    taking: Mutex<()>,
     stack: Mutex<Option<Arc<End>>>,
     writing: Mutex<()>,
-    root_owned: bool,
     welcome: Welcome,
 }
 
@@ -41,8 +48,8 @@ pub struct Link {
 /// it out.
 pub type Welcome = Box<dyn Fn(Uid) -> Result<()> + Send + Sync>;
 
-/// Started by root, smolvm gives each machine a user of its own, from this one up.
-const FIRST_MACHINE_USER: u32 = 2_000_000;
+/// How often those that wait for their machine to be known are looked at.
+const GLANCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 impl Link {
     /// A link without either end.
@@ -50,31 +57,54 @@ impl Link {
         Arc::new(Self {
             guard,
             counters,
+            admission: Admission::new(audit.clone()),
             audit,
             guest: Mutex::new(None),
             guest_came: Condvar::new(),
             guest_seen: AtomicBool::new(false),
+            greeted: Mutex::new(None),
+            taking: Mutex::new(()),
             stack: Mutex::new(None),
             writing: Mutex::new(()),
-            root_owned: rustix::process::geteuid().is_root(),
             welcome,
         })
     }
 
-    /// Takes connections of the guest's helper for ever. The newest one counts: after a guest's
-    /// restart the old one may take its time to go.
+    /// Takes connections of the guest's helper for ever. The newest of the machine's counts: after a
+    /// guest's restart the old one may take its time to go. Nobody who is not the machine holds this up.
     pub fn listen(self: &Arc<Self>, listener: UnixListener) -> Result<()> {
         let link = Arc::clone(self);
         thread::Builder::new().name("guest".to_owned()).spawn(move || {
-            for stream in listener.incoming() {
-                match stream {
-                    Ok(stream) if link.may_connect(&stream) => link.adopt(Arc::new(stream)),
-                    Ok(_) => {}
+            loop {
+                let limit = link.admission.expire().then_some(&GLANCE);
+                let mut asked = [PollFd::new(&listener, PollFlags::IN)];
+                if poll(&mut asked, limit) == Ok(0) {
+                    continue;
+                }
+                match listener.accept() {
+                    Ok((stream, _)) => {
+                        let _in_order = lock(&link.taking);
+                        if let Some(admitted) = link.admission.arrived(stream) {
+                            link.adopt(admitted);
+                        }
+                    }
                     // Out of descriptors, most likely: try again, but not in a busy loop.
                     Err(_) => thread::sleep(Duration::from_millis(100)),
                 }
             }
         })?;
+        Ok(())
+    }
+
+    /// From now on only this machine is greeted. What it has to say already is heard, on a thread of
+    /// its own: to give a large copy to the machine's user takes a while.
+    pub fn expect(self: &Arc<Self>, machine: Machine) -> Result<()> {
+        let link = Arc::clone(self);
+        let expected = move || {
+            let _in_order = lock(&link.taking);
+            link.admission.expect(machine).into_iter().for_each(|admitted| link.adopt(admitted));
+        };
+        thread::Builder::new().name("expected".to_owned()).spawn(expected)?;
         Ok(())
     }
 
@@ -107,21 +137,21 @@ impl Link {
         self.guest_seen.load(Relaxed)
     }
 
-    /// Only this bottle's own user may connect, and the user that smolvm made for its machine.
-    fn may_connect(&self, stream: &UnixStream) -> bool {
-        let Some(peer) = peer(stream) else { return false };
-        if self.root_owned && peer.as_raw() >= FIRST_MACHINE_USER {
-            return (self.welcome)(peer)
-                .inspect_err(|error| out::note(format_args!("the guest is kept out: {error:#}")))
-                .is_ok();
-        }
-        peer == rustix::process::geteuid()
+    /// The process of the guest that was greeted last.
+    pub fn greeted(&self) -> Option<Process> {
+        *lock(&self.greeted)
     }
 
-    fn adopt(self: &Arc<Self>, stream: Arc<UnixStream>) {
+    fn adopt(self: &Arc<Self>, Admitted { stream, peer }: Admitted) {
+        if let Err(error) = (self.welcome)(peer.uid) {
+            out::note(format_args!("the guest is kept out: {error:#}"));
+            return;
+        }
+        let stream = Arc::new(stream);
         if (&*stream).write_all(&wire::HELLO).is_err() {
             return;
         }
+        *lock(&self.greeted) = peer.process;
         step::done(Step::KeeperGreeted);
         // What cannot be had is done without.
         let _ = rustix::net::sockopt::set_socket_send_buffer_size(&*stream, wire::IN_FLIGHT);
@@ -235,18 +265,6 @@ impl Link {
             let _ = guest.shutdown(Shutdown::Both);
         }
     }
-}
-
-/// The user at the other end.
-#[cfg(all(target_os = "linux", not(bottle_portable)))]
-fn peer(stream: &UnixStream) -> Option<Uid> {
-    rustix::net::sockopt::socket_peercred(stream).ok().map(|peer| peer.uid)
-}
-
-/// The user at the other end: the socket is 0600 in a folder of 0711, so nobody else gets there.
-#[cfg(any(not(target_os = "linux"), bottle_portable))]
-fn peer(_: &UnixStream) -> Option<Uid> {
-    Some(rustix::process::geteuid())
 }
 
 /// A lock whose holder panicked protects nothing that could be half done here.

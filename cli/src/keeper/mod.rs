@@ -4,6 +4,7 @@
 //! built-in sidecars and the audit log. When it dies, its children die with it, and the guest
 //! reaches nothing.
 
+mod admission;
 pub mod audit;
 mod carry;
 pub mod control;
@@ -12,11 +13,12 @@ mod doors;
 mod launch;
 pub mod link;
 mod owner;
+pub mod peer;
 mod requests;
 mod sidecars;
 pub mod stack;
 
-pub use launch::{Keeper, Starting, launch};
+pub use launch::{Keeper, Reach, Starting, give_guest_socket, launch};
 
 use crate::git::Gate;
 use crate::git::quarantine::Quarantine;
@@ -130,8 +132,12 @@ async fn start(slug: &Slug, owner: OwnedFd, guest: UnixListener) -> Result<Start
     let audit = Audit::open(&folder, services.audit)?;
     step::done(Step::KeeperLog);
     let counters = Arc::new(Counters::default());
-    let copy = folder.copy();
-    let welcome = move |uid: Uid| if copy.exists() { workspace::give(&copy, uid) } else { Ok(()) };
+    let (copy, socket) = (folder.copy(), folder.guest_socket());
+    let welcome = move |uid: Uid| {
+        // The machine's user is known: nobody else has to get there. Who does is looked at anyway.
+        let _ = launch::give(&socket, uid);
+        if copy.exists() { workspace::give(&copy, uid) } else { Ok(()) }
+    };
     let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone(), Box::new(welcome));
     let proxy = Proxy::new(&plan, services.limits, audit.clone()).await?;
     for repo in &services.git {

@@ -1,5 +1,6 @@
 //! Whose life a keeper shares: at first its launcher's, then its machine's.
 
+use super::peer::Process;
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
@@ -25,8 +26,10 @@ impl Owner {
     }
 
     /// From now on, live for this process.
-    pub fn adopt(&self, pid: i32) -> Result<()> {
-        let machine = when_ended(Pid::from_raw(pid).context("not a process id")?)?;
+    pub fn adopt(&self, process: Process) -> Result<()> {
+        let machine = when_ended(Pid::from_raw(process.pid()).context("not a process id")?)?;
+        // What is waited for now is that process and not another that has got its number.
+        anyhow::ensure!(Process::of(process.pid()) == Some(process), "the process is gone");
         *self.machine.lock().unwrap_or_else(PoisonError::into_inner) = Some(machine);
         self.adopted.notify_one();
         Ok(())

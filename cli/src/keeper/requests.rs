@@ -4,6 +4,7 @@ use super::Shared;
 use super::audit::UNRECORDED;
 use super::control::{Answer, MAX_LINE, Request, Status};
 use crate::defence::Defence;
+use super::peer::{Extent, Machine, Named, Process};
 use crate::git::quarantine::Quarantine;
 use crate::rules::{Change, Changes};
 use crate::step::{self, Step};
@@ -60,17 +61,22 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             uptime_s: shared.started.elapsed().as_secs(),
             guest: shared.link.wait_for_guest(Duration::ZERO),
             guest_seen: shared.link.has_seen_guest(),
+            machine_filtered: shared.link.greeted().and_then(Process::is_filtered),
             jail_restarts: shared.jail_restarts.load(Relaxed),
             report: shared.supervise.status(),
             log_failing: shared.audit.is_failing(),
             counters: shared.counters.snapshot(),
             rules: shared.proxy.rules(),
         })),
-        Request::Adopt { pid } => {
-            let adopted = shared.owner.adopt(pid);
+        Request::Adopt { machine } => {
+            let adopted = named(machine).and_then(|machine| {
+                shared.owner.adopt(machine.process())?;
+                shared.link.expect(machine)
+            });
             step::done(Step::KeeperAdopted);
             done(adopted)
         }
+        Request::Expect { machine } => done(named(machine).and_then(|machine| shared.link.expect(machine))),
         Request::AwaitGuest { limit_ms } => {
             let link = Arc::clone(&shared.link);
             let wait = move || link.wait_for_guest(Duration::from_millis(limit_ms));
@@ -100,6 +106,16 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
         }
         Request::Stop => Answer::Done,
     }
+}
+
+fn named(named: Named) -> anyhow::Result<Machine> {
+    let machine = Machine::named(named).ok_or_else(|| anyhow::anyhow!("the machine's process has ended"))?;
+    // A call's own process is not the machine's: that one is looked at when it connects.
+    let unconfined = machine.process().is_filtered() == Some(false);
+    if named.extent == Extent::Itself && machine.confined && unconfined {
+        anyhow::bail!("smolvm did not put the machine's process ({}) behind a seccomp filter", named.pid);
+    }
+    Ok(machine)
 }
 
 /// Changes the rules: in the log, on disk, and at last for the agent.

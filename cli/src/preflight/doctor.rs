@@ -3,12 +3,14 @@
 use super::mend::{Need, System};
 use super::versions::Versions;
 use super::{
-    Missing, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
+    Missing, Offers, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
     may_make_namespaces,
 };
 use crate::keeper::stack::{Here, Wall};
+use crate::smolvm::CONFINED;
 use bottle_core::gvproxy::Dialect;
 use serde::Serialize;
+use std::env;
 use std::path::PathBuf;
 
 /// One requirement.
@@ -85,6 +87,7 @@ impl Diagnosis {
             found("gvproxy", gvproxy()),
             bwrap,
             found("kvm", kvm()),
+            done_without(found("confinement", confinement())),
             found("helper", helper()),
             done_without(found("tun", tun())),
             wished(system, "git", Need::Git, "git-gate serves with it"),
@@ -156,6 +159,23 @@ fn tun() -> Result<Good, Missing> {
 fn kvm() -> Result<Good, Missing> {
     let detail = check_kvm()?;
     Ok(Good { version: None, place: Some(PathBuf::from("/dev/kvm")), detail })
+}
+
+/// What smolvm is told to put around the process of a machine, beside the user that it gives it.
+fn confinement() -> Result<Good, Missing> {
+    if let Some(lacks) = Offers::here().lacks() {
+        let what = format!("this kernel has no {lacks} to put around the machine's process");
+        return Err(Missing::new(Need::Confinement, what));
+    }
+    let mut detail = "seccomp and Landlock around the machine's process".to_owned();
+    for (name, value) in CONFINED {
+        if env::var_os(name).is_some_and(|set| set != value) {
+            detail.push_str("; ");
+            detail.push_str(name);
+            detail.push_str(" in this environment is not followed");
+        }
+    }
+    Ok(Good { version: None, place: None, detail })
 }
 
 fn helper() -> Result<Good, Missing> {

@@ -25,6 +25,8 @@ pub enum Need {
     KvmProcessor,
     /// To be let at it.
     KvmAccess,
+    /// What a machine's process is confined with.
+    Confinement,
     /// The static helper.
     Helper,
     /// What git-gate serves.
@@ -112,6 +114,10 @@ impl System {
                  `bottle-harness outer -- COMMAND` runs a command in an emulated machine that has it"
             }
             (Need::KvmAccess, _) => "sudo usermod -aG kvm $USER, then log in again",
+            (Need::Confinement, Self::MacOs) => "none here: seccomp and Landlock are Linux's",
+            (Need::Confinement, _) => {
+                "boot a kernel (5.13 or later) with CONFIG_SECCOMP_FILTER and CONFIG_SECURITY_LANDLOCK, and with landlock in its list lsm="
+            }
             (Need::Helper, _) => "make install in bottle's sources; it belongs beside the bottle command",
             (Need::Git, Self::Debian | Self::Ubuntu) => "sudo apt-get install git",
             (Need::Git, Self::Fedora) => "sudo dnf install git",

@@ -2,9 +2,11 @@
 
 mod doctor;
 mod mend;
+mod offers;
 mod versions;
 
 pub use doctor::{Diagnosis, Finding, Level, Walls};
+pub use offers::Offers;
 
 use crate::config::StackChoice;
 use crate::failure::{Failure, Kind, Outcome};
@@ -81,6 +83,12 @@ impl Tools {
             out::note("warning: this smolvm is a stand-in without a virtual machine, for tests only");
         } else {
             check_kvm()?;
+            // smolvm says nothing of it, and does without.
+            if let Some(lacks) = Offers::here().lacks() {
+                out::note(format_args!(
+                    "warning: this kernel has no {lacks}: the machine's process is confined less; see `bottle doctor`"
+                ));
+            }
         }
         Ok(tools)
     }

@@ -231,6 +231,10 @@ impl Field {
         command.arg("--quiet").args(words).current_dir(self.room.project());
         command.envs(self.room.env().iter().map(|(name, value)| (name, value)));
         command.env("HOME", self.path("home"));
+        if self.is_real() {
+            // smolvm keeps its machines there, and an operator's home is watched.
+            command.env("XDG_CACHE_HOME", self.path("cache")).env("XDG_DATA_HOME", self.path("data"));
+        }
         if let Some(defence) = self.without {
             command.env(WITHOUT, defence.name());
         }

@@ -1,8 +1,315 @@
-//! Attacks on peer.
+//! Attacks on who is at the other end: strangers on the guest's socket, a machine that runs unconfined,
+//! and smolvm's own words, in which a guest's are.
 
-use crate::ways_back::Attack;
+use crate::ways_back::field::{Field, SLUG, Verdict};
+use crate::ways_back::{Attack, Needs};
+use anyhow::{Context, Result};
+use bottle::defence::Defence;
+use bottle_core::wire;
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A local user whose number smolvm could have given to a machine.
+const STRANGER: u32 = 2_000_001;
+/// How long a stranger waits for a greeting.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
-    Vec::new()
+    let attack = |name, defence, run| Attack { name, defence, needs: Needs::Any, run };
+    let real = |name, defence, run| Attack { name, defence, needs: Needs::Machine, run };
+    vec![
+        attack("peer-user-of-a-machine", Defence::Peer, user_of_a_machine),
+        attack("peer-operators-own-process", Defence::Peer, own_process),
+        attack("peer-is-given-the-copy", Defence::Peer, takes_copy),
+        attack("peer-pushes-the-guest-out", Defence::Peer, pushes_out),
+        attack("peer-comes-first", Defence::Peer, comes_first),
+        attack("peer-leaves-its-descriptor", Defence::Peer, leaves_descriptor),
+        attack("peer-goes-through-the-doors", Defence::Peer, through_doors),
+        attack("peer-never-reads", Defence::Peer, never_reads),
+        attack("machine-unconfined-up", Defence::MachineConfined, unconfined_up),
+        attack("machine-unconfined-run", Defence::MachineConfined, unconfined_run),
+        attack("machine-unconfined-by-environment", Defence::MachineConfined, weakened),
+        attack("smolvm-error-steers-terminal", Defence::Visible, error_steers),
+        attack("smolvm-error-without-end", Defence::BoundedReads, error_without_end),
+        attack("smolvm-list-without-end", Defence::BoundedReads, list_without_end),
+        real("peer-beside-a-machine", Defence::Peer, user_of_a_machine),
+        real("peer-before-a-machine", Defence::Peer, comes_first),
+        real("machine-process-unfiltered", Defence::MachineConfined, unfiltered),
+    ]
+}
+
+fn socket(field: &Field) -> PathBuf {
+    field.path("run").join(SLUG).join("guest.sock")
+}
+
+/// Whether a connection is greeted.
+fn is_greeted(mut stream: UnixStream, limit: Duration) -> Result<bool> {
+    stream.set_read_timeout(Some(limit))?;
+    let mut hello = [0; wire::HELLO.len()];
+    match stream.read_exact(&mut hello) {
+        Ok(()) => Ok(hello == wire::HELLO),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::UnexpectedEof) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A process of another user that connects and prints how many bytes it was sent. With `left` it ends
+/// at once, and a child of its own waits with the descriptor.
+fn stranger(field: &Field, left: bool) -> Result<Child> {
+    // Whoever made the folder above is not to be what stops it: `/var/lib` stops nobody.
+    fs::set_permissions(field.path(""), PermissionsExt::from_mode(0o711))?;
+    let script = r#"use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
+        for (1..60) { last if connect($s, sockaddr_un($ARGV[0])); select(undef, undef, undef, 0.05); }
+        if ($ARGV[1] eq "left" and fork) { exit 0 }
+        $SIG{ALRM} = sub { print "0\n"; exit 0 }; $| = 1; alarm 4;
+        my $n = sysread($s, my $b, 64); print defined $n ? $n : 0, "\n"; alarm 0; sleep 1;"#;
+    let mut command = Command::new("perl");
+    command.args(["-e", script]).arg(socket(field)).arg(if left { "left" } else { "" });
+    if rustix::process::geteuid().is_root() {
+        command.uid(STRANGER).gid(STRANGER);
+    }
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.spawn().context("perl")
+}
+
+/// How many bytes it was sent.
+fn sent_to(child: Child) -> Result<usize> {
+    let said = child.wait_with_output()?;
+    String::from_utf8_lossy(&said.stdout).trim().parse().context("a stranger's words")
+}
+
+/// A local user with a number from 2000000 up connects to a bottle that is up.
+fn user_of_a_machine(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    let sent = sent_to(stranger(field, false)?)?;
+    Ok(Verdict::succeeded_if(sent > 0, format!("user {STRANGER} was greeted with {sent} bytes")))
+}
+
+/// Another process of the operator's own connects: a user says nothing about who it is.
+fn own_process(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    let greeted = is_greeted(UnixStream::connect(socket(field))?, PATIENCE)?;
+    Ok(Verdict::succeeded_if(greeted, "a process that is not the machine was greeted"))
+}
+
+/// The copy of the project is given to whoever is taken for the machine.
+fn takes_copy(field: &mut Field) -> Result<Verdict> {
+    field.up("[workspace]\nmode = \"copy\"\n")?;
+    let copy = field.path("run/.copies").join(SLUG);
+    let before = fs::metadata(&copy)?.uid();
+    // The guest's helper comes back, and is given it back.
+    let (over, taken) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Relaxed) {
+                taken.fetch_or(fs::metadata(&copy).is_ok_and(|meta| meta.uid() != before), Relaxed);
+            }
+        });
+        let sent = stranger(field, false).and_then(sent_to);
+        over.store(true, Relaxed);
+        sent
+    })?;
+    let what = format!("the copy of the project belonged to user {STRANGER}");
+    Ok(Verdict::succeeded_if(taken.into_inner(), what))
+}
+
+/// The newest connection counts: who connects again and again keeps the guest away.
+fn pushes_out(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    let (socket, over, greeted) = (socket(field), AtomicBool::new(false), AtomicUsize::new(0));
+    let reached = thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    let Ok(stream) = UnixStream::connect(&socket) else { continue };
+                    if is_greeted(stream, Duration::from_millis(500)).unwrap_or_default() {
+                        greeted.fetch_add(1, Relaxed);
+                    }
+                }
+            });
+        }
+        thread::sleep(Duration::from_millis(500));
+        let tried = field.guest("for i in 1 2 3 4 5; do curl -sS -m 5 -o /dev/null $HTTP_PROXY/; done");
+        over.store(true, Relaxed);
+        tried.is_ok()
+    });
+    let greeted = greeted.into_inner();
+    let what = format!("the guest reached its proxy: {reached}; strangers were greeted {greeted} times");
+    Ok(Verdict::succeeded_if(!reached || greeted > 0, what))
+}
+
+/// Who connects while the machine still boots, before anybody knows its process.
+fn comes_first(field: &mut Field) -> Result<Verdict> {
+    begin(field)?;
+    let stranger = stranger(field, false)?;
+    let ran = field.operator(&["run", "--", "sh", "-c", "sleep 1; echo the guest ran"])?;
+    let sent = sent_to(stranger)?;
+    anyhow::ensure!(sent > 0 || ran.text().contains("the guest ran"), "run: {}", ran.text());
+    Ok(Verdict::succeeded_if(sent > 0, format!("user {STRANGER} was greeted with {sent} bytes")))
+}
+
+/// Who connects first, ends, and leaves the descriptor to another process: its number is free again.
+fn leaves_descriptor(field: &mut Field) -> Result<Verdict> {
+    begin(field)?;
+    let stranger = stranger(field, true)?;
+    let ran = field.operator(&["run", "--", "sh", "-c", "sleep 1; echo the guest ran"])?;
+    let sent = sent_to(stranger)?;
+    anyhow::ensure!(sent > 0 || ran.text().contains("the guest ran"), "run: {}", ran.text());
+    Ok(Verdict::succeeded_if(sent > 0, format!("what an ended process left was greeted with {sent} bytes")))
+}
+
+fn begin(field: &mut Field) -> Result<()> {
+    field.put("project/bottle.toml", format!("slug = \"{SLUG}\"\n"))?;
+    field.begin()
+}
+
+/// A stranger brings a helper of its own, and goes through the bottle's doors: what an upstream's key
+/// is for, and what the rules let through, is its own then.
+fn through_doors(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    let plan: serde_json::Value =
+        serde_json::from_slice(&fs::read(field.path("state").join(SLUG).join("plan.json"))?)?;
+    let subnet = plan["subnet"].to_string();
+    let door = format!("http://192.168.{subnet}.254:{}/", plan["doors"]["pipelock"]);
+    let names = field.put("names", "")?;
+    let mut command = Command::new("timeout");
+    command.args(["-s", "KILL", "8", "bwrap", "--unshare-net", "--die-with-parent", "--cap-add", "ALL"]);
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--unshare-user", "--uid", "0", "--gid", "0"]);
+    }
+    command.args(["--bind", "/", "/", "--dev-bind", "/dev", "/dev"]);
+    // The helper writes names down, and not in this host's files.
+    for file in ["/etc/resolv.conf", "/etc/hosts"] {
+        command.arg("--bind").arg(&names).arg(file);
+    }
+    command.arg("--").arg(field.helper()).args(["link", "--subnet", &subnet, "--socket"]);
+    command.arg(socket(field)).args(["--", "curl", "-sS", "-o", "/dev/null", "-w", "status %{http_code}"]);
+    // The guest's helper comes back, and pushes this one out in its turn.
+    command.args(["-m", "5", "--retry", "30", "--retry-all-errors", "--retry-delay", "0", &door]);
+    let ended = field.run(command)?;
+    let said = ended.text();
+    let reached = said.contains("status ") && !said.ends_with("status 000");
+    Ok(Verdict::succeeded_if(reached, format!("a stranger reached the proxy: {said}")))
+}
+
+/// Strangers connect by the thousand, read nothing and do not go: descriptors, and the guest's way in.
+fn never_reads(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    let status = field.operator(&["status", "--json"])?;
+    let keeper = serde_json::from_str::<serde_json::Value>(&status.text())?["pid"].to_string();
+    let mut held: Vec<UnixStream> = Vec::new();
+    let end = Instant::now() + Duration::from_secs(5);
+    while held.len() < 900 && Instant::now() < end {
+        held.extend(UnixStream::connect(socket(field)));
+    }
+    thread::sleep(Duration::from_millis(300));
+    let connected = held.iter().filter(|stream| is_open(stream)).count();
+    let descriptors = fs::read_dir(format!("/proc/{keeper}/fd"))?.count();
+    let reached = field.guest("curl -sS -m 5 -o /dev/null $HTTP_PROXY/").is_ok();
+    let what = format!("{connected} strangers stay, the keeper has {descriptors} descriptors, {reached}");
+    Ok(Verdict::succeeded_if(connected > 0 || descriptors > 300 || !reached, what))
+}
+
+fn is_open(mut stream: &UnixStream) -> bool {
+    let mut byte = [0; 64];
+    let _ = stream.set_nonblocking(true);
+    match stream.read(&mut byte) {
+        Ok(read) => read > 0,
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    }
+}
+
+/// The stand-in refuses what smolvm would do: to start a machine's process unconfined.
+fn refused(said: &str) -> Verdict {
+    let asked = said.contains("would run unconfined");
+    Verdict::succeeded_if(asked, "smolvm was asked to run the machine's process unconfined")
+}
+
+fn unconfined_up(field: &mut Field) -> Result<Verdict> {
+    match field.up("") {
+        Ok(()) => Ok(Verdict::Held),
+        Err(error) => Ok(refused(&format!("{error:#}"))),
+    }
+}
+
+fn unconfined_run(field: &mut Field) -> Result<Verdict> {
+    begin(field)?;
+    let ran = field.operator(&["run", "--", "echo", "the guest ran"])?;
+    if ran.text().contains("the guest ran") { Ok(Verdict::Held) } else { Ok(refused(&ran.text())) }
+}
+
+/// What the kernel says of a real machine's process: whether it is behind a filter.
+fn unfiltered(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    let rows: serde_json::Value = serde_json::from_str(&field.operator(&["ls", "--json"])?.text())?;
+    let status = fs::read_to_string(format!("/proc/{}/status", rows[0]["pid"]))?;
+    let filter = status.lines().find(|line| line.starts_with("Seccomp:")).context("a kernel with seccomp")?;
+    Ok(Verdict::succeeded_if(!filter.ends_with('2'), format!("the machine's process has {filter:?}")))
+}
+
+/// The environment that `bottle` is called in says otherwise: a shell's file that a guest wrote, say.
+fn weakened(field: &mut Field) -> Result<Verdict> {
+    begin(field)?;
+    let mut command = field.command(&["run", "--", "echo", "the guest ran"]);
+    command.env("SMOLVM_SECCOMP", "off").env("SMOLVM_LANDLOCK", "audit");
+    let ran = field.run(command)?;
+    if ran.text().contains("the guest ran") { Ok(Verdict::Held) } else { Ok(refused(&ran.text())) }
+}
+
+/// From here on smolvm does this where it is asked for the given verb, as one whose guest has written
+/// to its console does.
+fn smolvm_says(field: &Field, verb: &str, script: &str) -> Result<()> {
+    let bin = field.path("bin");
+    fs::rename(bin.join("smolvm"), bin.join("stand-in"))?;
+    let script = format!(
+        "#!/bin/sh\nif [ \"$2\" = {verb} ]; then\n{script}\nfi\nexec \"${{0%/*}}/stand-in\" \"$@\"\n"
+    );
+    let path = field.put("bin/smolvm", script)?;
+    Ok(fs::set_permissions(path, PermissionsExt::from_mode(0o755))?)
+}
+
+/// A guest's console is in the error of a start that failed.
+fn error_steers(field: &mut Field) -> Result<Verdict> {
+    begin(field)?;
+    smolvm_says(
+        field,
+        "start",
+        r"printf 'Error: no boot \033]52;c;ZXZpbA==\007 \033[2J \302\2332J \342\200\256 end\n' >&2; exit 1",
+    )?;
+    let said = field.operator(&["up"])?.text();
+    anyhow::ensure!(said.contains("no boot"), "up: {said}");
+    let steers = said.contains(['\u{1b}', '\u{9b}', '\u{7}', '\u{202e}']);
+    Ok(Verdict::succeeded_if(steers, format!("{said:?}")))
+}
+
+/// The same, with more than any memory has room for.
+fn error_without_end(field: &mut Field) -> Result<Verdict> {
+    begin(field)?;
+    smolvm_says(field, "start", "head -c 400000000 /dev/zero >&2; exit 1")?;
+    let ended = field.operator(&["up"])?;
+    anyhow::ensure!(ended.status.is_some(), "up hung");
+    Ok(too_much(ended.peak))
+}
+
+fn list_without_end(field: &mut Field) -> Result<Verdict> {
+    begin(field)?;
+    smolvm_says(field, "ls", "head -c 400000000 /dev/zero; exit 0")?;
+    let ended = field.operator(&["ls"])?;
+    anyhow::ensure!(ended.status.is_some_and(|status| !status.success()), "ls: {}", ended.text());
+    Ok(too_much(ended.peak))
+}
+
+fn too_much(peak: u64) -> Verdict {
+    const MUCH: u64 = 200 << 20;
+    Verdict::succeeded_if(peak > MUCH, format!("{} MiB of memory", peak >> 20))
 }
