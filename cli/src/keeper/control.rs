@@ -1,6 +1,7 @@
 //! What a command may ask a keeper, and what it answers: one JSON line each, on a private socket.
 
 use super::counters::Snapshot;
+use super::examine::{self, Examined};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::rules::Change;
 use crate::state::Folder;
@@ -10,6 +11,7 @@ use bottle_core::egress::Rules;
 use bottle_core::slug::Slug;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -73,6 +75,13 @@ pub enum Request {
     },
     /// End.
     Stop,
+    /// Send everything that a guest could send, and say what became of it.
+    Examine {
+        /// Addresses of this machine that something listens on and no guest may reach.
+        canaries: Vec<SocketAddr>,
+        /// The run's own number, which nobody else knows.
+        nonce: String,
+    },
 }
 
 /// What became of one ref of a push.
@@ -125,6 +134,8 @@ pub enum Answer {
         /// The oldest first.
         waiting: Vec<Waiting>,
     },
+    /// What became of what was sent.
+    Examined(Box<Examined>),
 }
 
 /// How a keeper is.
@@ -171,16 +182,26 @@ pub fn ask(folder: &Folder, request: &Request) -> Outcome<Answer> {
 pub fn demand(folder: &Folder, request: &Request, kind: Kind) -> Outcome {
     match ask(folder, request)? {
         Answer::Failed { why } => Err(Failure::new(kind, why)),
-        Answer::Done | Answer::Status(_) | Answer::Inbox { .. } => Ok(()),
+        Answer::Done | Answer::Status(_) | Answer::Inbox { .. } | Answer::Examined(_) => Ok(()),
     }
 }
 
 fn talk(mut stream: UnixStream, request: &Request) -> Result<Answer> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(request.patience()))?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).context("the keeper does not answer")?;
     serde_json::from_str(&answer).context("the keeper's answer")
+}
+
+impl Request {
+    /// How long a keeper may think about it.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Examine { .. } => 2 * examine::LIMIT + Duration::from_secs(5),
+            _ => PATIENCE,
+        }
+    }
 }
