@@ -22,8 +22,10 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long all of its answers may take, however steadily they come.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
-/// How long its program may take to end once it has said everything.
-const GRACE: Duration = Duration::from_secs(30);
+/// How long its output may stay open once it has said everything, and how long its program may take
+/// to end after that.
+const END: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(20);
 /// The longest answer, and all of them together, in bytes.
 const LINE: usize = 4 << 20;
 const ALL: usize = 32 << 20;
@@ -85,9 +87,12 @@ impl Talk {
     /// Where what the guest says is no answer, or it says nothing for too long.
     pub fn hear_next(&mut self) -> Result<bool> {
         let left = self.end.saturating_duration_since(Instant::now());
-        match self.lines.recv_timeout(PATIENCE.min(left)) {
+        let is_done = self.open.is_empty() && Defence::BoundedReads.stands();
+        let patience = if is_done { GRACE } else { PATIENCE };
+        match self.lines.recv_timeout(patience.min(left)) {
             Ok(line) => self.hear(&line?).map(|()| true),
             Err(RecvTimeoutError::Disconnected) => Ok(false),
+            Err(RecvTimeoutError::Timeout) if is_done => Ok(false),
             Err(RecvTimeoutError::Timeout) if left < PATIENCE => {
                 bail!("the guest took longer than {} s over its answers", LIMIT.as_secs())
             }
@@ -133,8 +138,11 @@ impl Talk {
     /// Where it ended before that, with what it said last.
     pub fn end(mut self) -> Result<Vec<Answer>> {
         while self.hear_next()? {}
-        let Some(status) = self.ended_within(GRACE)? else {
-            bail!("the guest's program said everything and did not end within {} s", GRACE.as_secs())
+        if !Defence::BoundedReads.stands() {
+            self.child.wait()?;
+        }
+        let Some(status) = self.ended_within(END)? else {
+            bail!("the guest's program said everything and did not end within {} s", (GRACE + END).as_secs())
         };
         if !status.success() {
             let last = self.answers.last().map_or("none", |answer| &answer.id);
