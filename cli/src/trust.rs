@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::state::{Home, private_dir, write_private};
 use anyhow::{Context, Result};
+use bottle_core::visible;
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 use std::fs;
@@ -70,5 +71,5 @@ fn difference(before: &str, after: &str) -> String {
     let diff = TextDiff::from_lines(before, after);
     let lines = diff.unified_diff().context_radius(1).to_string();
     // A guest may have written it.
-    lines.lines().map(|line| format!("  {}\n", line.escape_debug())).collect()
+    lines.lines().map(|line| format!("  {}\n", visible::Line(line))).collect()
 }

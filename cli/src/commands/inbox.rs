@@ -9,6 +9,7 @@ use crate::out::{self, outln};
 use crate::state::{Folder, Home};
 use crate::supervise::inbox::{Decision, Waiting, Wish};
 use bottle_core::slug::Slug;
+use bottle_core::visible;
 use serde_json::json;
 use std::time::{Duration, SystemTime};
 
@@ -31,8 +32,8 @@ pub fn inbox(json: bool) -> Outcome {
         let ago = humantime::format_duration(Duration::from_secs(ago.as_secs()));
         // What the agent wrote must not steer the terminal that shows it.
         let what = match &waiting.wish {
-            Wish::Host { rule, reason } => format!("may it reach {rule}? {}", reason.escape_debug()),
-            Wish::Question { question } => format!("it asks: {}", question.escape_debug()),
+            Wish::Host { rule, reason } => format!("may it reach {rule}? {}", visible::Line(reason)),
+            Wish::Question { question } => format!("it asks: {}", visible::Line(question)),
         };
         let gone = if waiting.callers == 0 { " (it does not wait any more)" } else { "" };
         outln!("{:<16} {ago} ago{gone}\n  {what}", id(slug, waiting))?;

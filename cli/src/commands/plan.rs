@@ -11,6 +11,7 @@ use crate::state::{Folder, Home};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use bottle_core::stack::Stack;
+use bottle_core::visible;
 use similar::{ChangeTag, TextDiff};
 use std::process::ExitCode;
 
@@ -79,7 +80,8 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
             plan.guest.memory_mib
         ),
     ];
-    let mut fact = |name: &str, what: String| lines.push(format!("{name:<9} {what}"));
+    // Paths and words of a configuration that a guest may have written: one fact stays one line.
+    let mut fact = |name: &str, what: String| lines.push(format!("{name:<9} {}", visible::Line(&what)));
     if let Some(workdir) = &plan.guest.workdir {
         fact("workdir", workdir.to_string());
     }
@@ -88,7 +90,7 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         fact("folder", format!("{} -> {} ({mode})", volume.host, volume.guest));
     }
     for (name, value) in &plan.guest.env {
-        fact("variable", format!("{name}={}", value.as_str().escape_debug()));
+        fact("variable", format!("{name}={}", value.as_str()));
     }
     let subnet = plan.subnet;
     fact("network", format!("{subnet} (guest {}, proxy.internal {})", subnet.guest(), subnet.proxy()));
@@ -99,7 +101,7 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         let form = match services.form(sidecar) {
             Form::Builtin => "built in".to_owned(),
             Form::Address { address } => format!("at {address}"),
-            Form::Command { command, .. } => format!("command {}", command.join(" ").escape_debug()),
+            Form::Command { command, .. } => format!("command {}", command.join(" ")),
         };
         fact("door", format!("{:<10} proxy.internal:{port}  {form}", sidecar.name()));
     }

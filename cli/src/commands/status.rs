@@ -7,6 +7,7 @@ use crate::keeper::control::{self, Answer, Request};
 use crate::out::{self, outln};
 use crate::resolve::Services;
 use bottle_core::slug::Slug;
+use bottle_core::visible;
 use std::time::Duration;
 
 pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
@@ -29,7 +30,7 @@ pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
     )?;
     describe(&plan, &services).lines().try_for_each(|line| outln!("  {line}"))?;
     if let Some(report) = &status.report {
-        outln!("  reports   {}", report.escape_debug())?;
+        outln!("  reports   {}", visible::Line(report))?;
     }
     if status.log_failing {
         outln!("  log       {} cannot be written: is the disk full?", folder.audit().display())?;
