@@ -9,9 +9,22 @@ fn main() -> ExitCode {
     if !Defence::Visible.stands() {
         visible::take_away();
     }
-    let args = Args::try_parse().unwrap_or_else(|error| out::usage(&error));
+    let args = Args::try_parse().unwrap_or_else(|error| out::usage(&readable(error)));
     commands::dispatch(args).unwrap_or_else(|failure| {
         out::failure(&failure);
         failure.code()
     })
+}
+
+/// The error about a command line that shows: a shell may have put the name of a guest's file there.
+fn readable(error: clap::Error) -> clap::Error {
+    let words = std::env::args_os().map(|word| {
+        let text = word.to_string_lossy();
+        if text.chars().any(visible::is_hidden) {
+            visible::Line(&text).to_string()
+        } else {
+            text.into_owned()
+        }
+    });
+    Args::try_parse_from(words).err().unwrap_or(error)
 }
