@@ -243,13 +243,16 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Try, from inside a bottle that is up, to reach anything but its doors
+    /// Try, from the host and from inside a bottle that is up, to reach anything but its doors
     Verify {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         slug: Option<Slug>,
-        /// Try every TCP port of its gateway and its proxy, not a sample
+        /// Try every TCP port from inside, too, not a sample
         #[arg(long)]
         every_port: bool,
+        /// Run nothing in the guest: only what the host sees by itself
+        #[arg(long, conflicts_with = "every_port")]
+        host_only: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,

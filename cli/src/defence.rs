@@ -96,6 +96,10 @@ defences! {
     DenyCloses = "deny-closes",
     /// `verify` has a half that no guest can forge.
     VerifyFromHost = "verify-from-host",
+    /// The first wall: each frame crosses the guard.
+    Guard = "guard",
+    /// The second wall: the network stack is in a namespace of its own.
+    Jail = "jail",
 }
 
 /// The variable that names those that are taken away, separated by commas.

@@ -1,5 +1,6 @@
 //! What goes wrong, as a person is told it: a sentence, what to do next, and an exit status.
 
+use crate::out;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -63,7 +64,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.what)?;
+        write!(f, "error: {}", out::quoted(&self.what))?;
         match &self.help {
             Some(help) => write!(f, "\n  help: {help}"),
             None => Ok(()),

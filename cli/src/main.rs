@@ -1,14 +1,31 @@
 //! The `bottle` command: see the library.
 
 use bottle::trust::programs;
-use bottle::{args::Args, commands, out};
+use bottle::{args::Args, commands, defence::Defence, out};
+use bottle_core::visible;
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    if !Defence::Visible.stands() {
+        visible::take_away();
+    }
+    let args = Args::try_parse().unwrap_or_else(|error| out::usage(&readable(error)));
     programs::with_own_path().and_then(|()| commands::dispatch(args)).unwrap_or_else(|failure| {
         out::failure(&failure);
         failure.code()
     })
+}
+
+/// The error about a command line that shows: a shell may have put the name of a guest's file there.
+fn readable(error: clap::Error) -> clap::Error {
+    let words = std::env::args_os().map(|word| {
+        let text = word.to_string_lossy();
+        if text.chars().any(visible::is_hidden) {
+            visible::Line(&text).to_string()
+        } else {
+            text.into_owned()
+        }
+    });
+    Args::try_parse_from(words).err().unwrap_or(error)
 }

@@ -8,7 +8,6 @@
 //! What a guest's own program prints (`run`, `exec`, `shell`) is not bottle's output: it goes to the
 //! terminal as it comes.
 
-use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use anstyle::Style;
 use bottle_core::visible::{Block, Json};
@@ -82,7 +81,7 @@ pub fn raw(bytes: &[u8]) -> Outcome {
 
 /// Says something beside the result, on standard error. Nobody has to be there to hear it.
 pub fn note(text: impl Display) {
-    let _ = writeln!(io::stderr(), "bottle: {}", shown(&text.to_string()));
+    let _ = writeln!(io::stderr(), "bottle: {}", shown(&quoted(text.to_string().trim_end())));
 }
 
 /// Says what went wrong.
@@ -90,6 +89,16 @@ pub fn failure(failure: &Failure) {
     if failure.kind() != Kind::ReaderGone {
         let _ = writeln!(io::stderr(), "{}", shown(&failure.to_string()));
     }
+}
+
+/// Says what is wrong with the command line, or what it asked for (`--help`), and ends. A shell may
+/// have put the name of a guest's file there.
+pub fn usage(error: &clap::Error) -> ! {
+    if error.use_stderr() {
+        let _ = write!(io::stderr(), "{}", shown(&error.render().to_string()));
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
 }
 
 /// Asks a person a question with yes or no. Nobody there means no.
@@ -109,7 +118,25 @@ pub fn is_watched() -> bool {
 }
 
 fn shown(text: &str) -> String {
-    if Defence::Visible.stands() { Block(text).to_string() } else { text.to_owned() }
+    Block(text).to_string()
+}
+
+/// A message whose first line is the message: what follows is quoted, so that no text in it can look
+/// like a line of bottle's own. An excerpt of a file, ` 3 | key = 1`, is quoted already.
+pub fn quoted(text: &str) -> String {
+    let is_quoted = |line: &str| {
+        line.starts_with(' ')
+            && line
+                .trim_start_matches([' ', '1', '2', '3', '4', '5', '6', '7', '8', '9', '0'])
+                .starts_with('|')
+    };
+    let mut lines = text.split('\n');
+    let mut shown = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        shown.push_str(if is_quoted(line) { "\n" } else { "\n  | " });
+        shown.push_str(line);
+    }
+    shown
 }
 
 fn write(put: impl FnOnce(&mut io::StdoutLock) -> io::Result<()>) -> Outcome {

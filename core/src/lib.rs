@@ -8,7 +8,7 @@
 //! give it addresses, [`plan`] puts them together, [`smolfile`] and [`gvproxy`] render what the
 //! machine and its network stack read, [`environment`] is what the agent sees, [`wire`] and
 //! [`guard`] decide on every frame, and [`egress`] and [`upstream`] on every request that
-//! leaves through the proxy.
+//! leaves through the proxy. [`examine`] asks them everything that a guest could.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ extern crate alloc;
 
 pub mod egress;
 pub mod environment;
+pub mod examine;
 pub mod git;
 pub mod guard;
 pub mod gvproxy;

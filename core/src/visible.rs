@@ -6,6 +6,26 @@
 //! full of them: the emoji presentation selector U+FE0F and the text one U+FE0E.
 
 use core::fmt::{self, Write};
+#[cfg(debug_assertions)]
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Whether hostile text is shown as it is, in this process.
+#[cfg(debug_assertions)]
+static TAKEN_AWAY: AtomicBool = AtomicBool::new(false);
+
+/// Shows hostile text as it is from now on, so that a test can see what happens without this
+/// defence. In a release build it does nothing.
+pub fn take_away() {
+    #[cfg(debug_assertions)]
+    TAKEN_AWAY.store(true, Relaxed);
+}
+
+fn stands() -> bool {
+    #[cfg(debug_assertions)]
+    return !TAKEN_AWAY.load(Relaxed);
+    #[cfg(not(debug_assertions))]
+    true
+}
 
 /// Text that shows on one line: newlines and tabs are escaped, too, and so is the backslash, so that
 /// an escape cannot be forged.
@@ -51,6 +71,9 @@ pub fn is_hidden(c: char) -> bool {
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !stands() {
+            return f.write_str(self.0);
+        }
         self.0.chars().try_for_each(|c| write_in_line(f, c))
     }
 }
@@ -70,7 +93,7 @@ impl fmt::Display for Block<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|c| match c {
             '\n' | '\t' => f.write_char(c),
-            c if is_hidden(c) => write!(f, "{}", c.escape_unicode()),
+            c if is_hidden(c) && stands() => write!(f, "{}", c.escape_unicode()),
             c => f.write_char(c),
         })
     }
@@ -79,6 +102,10 @@ impl fmt::Display for Block<'_> {
 impl fmt::Display for Bytes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
+            if !stands() {
+                f.write_str(chunk.valid())?;
+                continue;
+            }
             chunk.valid().chars().try_for_each(|c| write_in_line(f, c))?;
             chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
         }
@@ -90,7 +117,7 @@ impl fmt::Display for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|c| match c {
             '\n' => f.write_char(c),
-            c if is_hidden(c) => {
+            c if is_hidden(c) && stands() => {
                 c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}"))
             }
             c => f.write_char(c),

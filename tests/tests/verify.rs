@@ -33,11 +33,18 @@ fn a_bottle_is_isolated_until_somebody_makes_a_hole() {
     let (status, report) = verify(&world);
     assert_eq!((status, &report["verdict"]), (Some(0), &Value::from("isolated")), "{report:#}");
     assert!(report["canaries"].as_array().unwrap().iter().any(|canary| canary["name"] == HOST), "{report:#}");
-    assert!(report["attempts"].as_u64().unwrap() > 200, "{report:#}");
+    for half in ["host", "inside"] {
+        assert_eq!(report[half]["verdict"], "isolated", "{report:#}");
+    }
+    assert!(report["host"]["frames"].as_u64().unwrap() > 4 * 65_535, "{report:#}");
+    assert!(report["inside"]["attempts"].as_u64().unwrap() > 200, "{report:#}");
     assert!(!world.path("state/t/verify.canary").exists());
     let said = world.bottle(&["-q", "verify"]).output().unwrap();
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(said.starts_with("t: isolated: nothing answers but the doors (proxy.internal:"), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("from the host: isolated; every TCP and UDP port, "), "{said}");
+    assert!(lines[1].starts_with("from inside, the guest's word: isolated; "), "{said}");
+    assert!(lines[2].starts_with("t: isolated: nothing answers but the doors (proxy.internal:"), "{said}");
 
     // A cable from the host into the guest, and a route over it.
     let machines: Value =
@@ -56,12 +63,15 @@ fn a_bottle_is_isolated_until_somebody_makes_a_hole() {
     inside(&["route", "add", HOST, "via", "198.51.100.1"]);
     let (status, report) = verify(&world);
     assert_eq!((status, &report["verdict"]), (Some(1), &Value::from("leaks")), "{report:#}");
-    let leaks = report["leaks"].as_array().unwrap();
-    for leak in
-        [format!("tcp canary {HOST}: "), format!("udp canary {HOST}: "), format!("canary {HOST} was reached")]
-    {
-        assert!(leaks.iter().any(|found| found.as_str().unwrap().starts_with(&leak)), "{leak}: {report:#}");
-    }
+    let has = |half: &str, start: &str| {
+        let leaks = report[half]["leaks"].as_array().unwrap();
+        leaks.iter().any(|found| found.as_str().unwrap().starts_with(start))
+    };
+    // The guest says so, and a canary on the host saw it.
+    assert!(has("inside", &format!("tcp canary {HOST}: ")), "{report:#}");
+    assert!(has("inside", &format!("udp canary {HOST}: ")), "{report:#}");
+    assert!(has("host", &format!("canary {HOST} was reached")), "{report:#}");
+    assert_eq!(report["by_the_guests_word"], false, "{report:#}");
 
     inside(&["route", "del", HOST]);
     inside(&["link", "set", "hole", "down"]);
@@ -74,7 +84,93 @@ fn a_bottle_is_isolated_until_somebody_makes_a_hole() {
     let (status, report) = verify(&world);
     kill_process(keeper, Signal::CONT).unwrap();
     assert_eq!(report["verdict"], "inconclusive", "{report:#}");
+    assert_eq!(report["inside"], Value::Null, "{report:#}");
     assert_eq!(status, Some(75));
     world.bottle(&["-q", "rm", "--force"]).assert().success();
     world.bottle(&["-q", "verify"]).assert().code(66);
+}
+
+/// A bottle that is up, without these walls. They are taken away from its keeper alone.
+fn without(walls: &str, config: &str) -> World {
+    let world = World::with(&format!("slug = \"t\"\n{config}"));
+    let mut up = world.bottle(&["-q", "up"]);
+    if !walls.is_empty() {
+        up.env("BOTTLE_WITHOUT", walls);
+    }
+    up.assert().success();
+    world
+}
+
+fn from_host(world: &World) -> (Option<i32>, Value) {
+    let output = world.bottle(&["-q", "verify", "--host-only", "--json"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(report["inside"], Value::Null);
+    (output.status.code(), report)
+}
+
+fn leaks(report: &Value) -> Vec<&str> {
+    report["host"]["leaks"].as_array().unwrap().iter().map(|leak| leak.as_str().unwrap()).collect()
+}
+
+#[test]
+fn each_network_stack_is_found_isolated_from_the_host_alone() {
+    for stack in ["gvproxy", "kernel"] {
+        let world = without("", &format!("[network]\nstack = \"{stack}\"\n[supervise]\n"));
+        // Again and again: what one run leaves behind is in no other one's way.
+        for _ in 0..3 {
+            let (status, report) = from_host(&world);
+            assert_eq!(status, Some(0), "{stack}: {report:#}");
+            assert_eq!(report["host"]["doors"].as_array().unwrap().len(), 2, "{stack}: {report:#}");
+            assert_eq!(report["host"]["hangs"], 0, "{stack}: {report:#}");
+            assert!(report["host"]["seconds"].as_f64().unwrap() < 10.0, "{stack}: {report:#}");
+        }
+        world.bottle(&["-q", "rm", "--force"]).assert().success();
+    }
+}
+
+#[test]
+fn without_the_guard_the_host_says_what_passed() {
+    let world = without("guard", "");
+    let (status, report) = from_host(&world);
+    assert_eq!((status, &report["verdict"]), (Some(1), &Value::from("leaks")), "{report:#}");
+    let leaks = leaks(&report);
+    for start in ["tcp gateway ", "udp proxy ", "dns ", "IPv6 passed", "VLAN passed", "from loopback passed"]
+    {
+        assert!(leaks.iter().any(|leak| leak.starts_with(start)), "{start}: {leaks:#?}");
+    }
+    // The second wall holds: nothing on this machine saw any of it.
+    assert!(!leaks.iter().any(|leak| leak.starts_with("canary ")), "{leaks:#?}");
+    world.bottle(&["-q", "rm", "--force"]).assert().success();
+}
+
+#[test]
+fn without_either_wall_the_canaries_see_it() {
+    if !alone("without_either_wall_the_canaries_see_it") {
+        return;
+    }
+    ip(&["link", "set", "lo", "up"]);
+    ip(&["addr", "add", &format!("{HOST}/32"), "dev", "lo"]);
+    let world = without("guard,jail", "");
+    let (status, report) = from_host(&world);
+    assert_eq!((status, &report["verdict"]), (Some(1), &Value::from("leaks")), "{report:#}");
+    let leaks = leaks(&report);
+    for canary in ["127.0.0.1", HOST] {
+        let start = format!("canary {canary} was reached");
+        assert!(leaks.iter().any(|leak| leak.starts_with(&start)), "{canary}: {leaks:#?}");
+    }
+    assert!(leaks.iter().any(|leak| leak.ends_with("answered, and is no door")), "{leaks:#?}");
+    world.bottle(&["-q", "rm", "--force"]).assert().success();
+}
+
+#[test]
+fn without_the_second_wall_the_first_one_holds() {
+    if !alone("without_the_second_wall_the_first_one_holds") {
+        return;
+    }
+    ip(&["link", "set", "lo", "up"]);
+    let world = without("jail", "");
+    let (status, report) = from_host(&world);
+    assert_eq!((status, &report["verdict"]), (Some(0), &Value::from("isolated")), "{report:#}");
+    world.bottle(&["-q", "rm", "--force"]).assert().success();
 }

@@ -8,6 +8,7 @@ use crate::smolvm::Terminal;
 use anyhow::Context as _;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::HELPER;
+use bottle_core::visible;
 use bottle_guest::archive;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -64,6 +65,6 @@ fn finish(guest: Child) -> Outcome {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let line = said.lines().rev().find_map(|line| line.strip_prefix("bottle-guest: "));
-    let why = line.map_or_else(|| output.status.to_string(), |line| line.escape_debug().to_string());
+    let why = line.map_or_else(|| output.status.to_string(), |line| visible::Line(line).to_string());
     Err(Failure::new(Kind::Usage, format!("in the guest: {why}")))
 }

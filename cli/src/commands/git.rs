@@ -12,6 +12,7 @@ use crate::out::{self, outln};
 use crate::resolve::Services;
 use crate::state::Folder;
 use bottle_core::slug::Slug;
+use bottle_core::visible;
 use serde_json::json;
 
 pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
@@ -66,7 +67,8 @@ fn list(folder: &Folder, repos: &[Repo], json: bool) -> Outcome {
     for (repo, waiting) in rows {
         let commit = waiting.new.as_deref().map_or("-", |commit| commit.get(..10).unwrap_or(commit));
         // What the agent wrote must not steer the terminal that shows it.
-        let (branch, subject) = (waiting.branch.escape_debug(), waiting.subject.escape_debug());
+        let (branch, subject) = (visible::Line(&waiting.branch), visible::Line(&waiting.subject));
+        let branch = branch.to_string();
         outln!("{:<20} {branch:<30} {commit:<10} {:>3} commits  {subject}", repo.name, waiting.commits)?;
     }
     Ok(())

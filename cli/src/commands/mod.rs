@@ -48,8 +48,8 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         }
         Command::Exec { slug, command } => return enter::exec(&context, slug, &command),
         Command::Shell { slug } => return enter::exec(&context, slug, &[enter::SHELL.to_owned()]),
-        Command::Verify { slug, every_port, json } => {
-            return verify::verify(&context, slug, every_port, json);
+        Command::Verify { slug, every_port, host_only, json } => {
+            return verify::verify(&context, slug, verify::How { every_port, host_only, json });
         }
         Command::Doctor { json } => return doctor::doctor(json),
         Command::Audit { slug, check } => return logs::audit(&context, slug, check),

@@ -94,7 +94,8 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
             plan.guest.memory_mib
         ),
     ];
-    let mut fact = |name: &str, what: String| lines.push(format!("{name:<9} {what}"));
+    // Paths and words of a configuration that a guest may have written: one fact stays one line.
+    let mut fact = |name: &str, what: String| lines.push(format!("{name:<9} {}", visible::Line(&what)));
     if let Some(workdir) = &plan.guest.workdir {
         fact("workdir", workdir.to_string());
     }

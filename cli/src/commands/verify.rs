@@ -1,63 +1,140 @@
-//! `bottle verify`: what a bottle that is up reaches, tried from inside it.
+//! `bottle verify`: what a bottle that is up reaches, found out from the host and from inside it.
 //!
-//! The canaries are on ports of this machine that are opened for the purpose. What would disturb
-//! the agent (frames by hand, a helper that is stopped) is left to the conformance harness.
+//! The canaries are on ports of this machine that are opened for the purpose. From the host, the
+//! keeper sends everything that a guest could ([`crate::keeper::examine`]); from inside, a program in
+//! the guest tries, and says what came of it. What would disturb the agent (a helper that is
+//! stopped) is left to the conformance harness.
 
 use super::context::Context;
+use crate::defence::Defence;
 use crate::failure::Outcome;
-use crate::out::{self, outln};
-use crate::preflight;
+use crate::keeper::control::{self, Answer, Request};
+use crate::keeper::examine::Examined;
+use crate::preflight::{self, Smolvm};
 use crate::smolvm::Terminal;
 use crate::state::Folder;
 use crate::verify::canaries::Canaries;
-use crate::verify::judge::{self, Findings, Verdict};
+use crate::verify::host::FromHost;
+use crate::verify::judge::{self, Verdict};
 use crate::verify::questions::Questions;
+use crate::verify::report::{FromInside, Judged};
 use crate::verify::scope::{Breadth, Canary, Scope};
 use crate::verify::talk::Talk;
 use anyhow::{Context as _, Result};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::HELPER;
-use bottle_guest::probe::{Answer, Attempt};
+use bottle_guest::probe::Attempt;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// The layout of what `--json` prints. It changes when a field changes its meaning or goes.
-const SCHEMA: u32 = 1;
 /// The questions that must be answered, or the guest may have had no network at all.
 const WITNESSES: [&str; 2] = ["witness before", "witness after"];
 /// What every answer of an HTTP proxy begins with.
 const SPOKE: &str = "HTTP/1.";
+/// How long what is under way has to arrive at a canary.
+const SETTLE: Duration = Duration::from_millis(100);
 /// Ports that people have something on: proxies, databases, Docker, Kubernetes, mail, desktops.
 const WELL_KNOWN: [u16; 32] = [
     111, 139, 389, 443, 445, 631, 1433, 1883, 2049, 2375, 2376, 3000, 3128, 3306, 3389, 5000, 5432, 5900,
     6379, 6443, 8000, 8080, 8443, 8888, 9000, 9090, 9200, 10_250, 11_211, 11_434, 27_017, 54_321,
 ];
 
-pub fn verify(context: &Context, slug: Option<Slug>, every_port: bool, json: bool) -> Outcome<ExitCode> {
+/// How a bottle is verified.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub every_port: bool,
+    pub host_only: bool,
+    pub json: bool,
+}
+
+pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome<ExitCode> {
     let folder = context.running(slug)?;
     let smolvm = preflight::smolvm()?;
     let plan = folder.read_plan()?;
     let since = Instant::now();
     let canaries = Canaries::new()?;
     let placed = place(&canaries)?;
-    let file = CanaryFile::in_the_state_of(&folder, &canaries)?;
-    context.progress(&format!(
-        "asking the guest of {} for its doors, and for {} canaries of this machine",
-        folder.slug(),
-        placed.len() + 1
-    ));
 
-    let breadth = if every_port { Breadth::Every } else { sample(&plan, &placed) };
-    let scope = Scope::of(&plan, breadth, !smolvm.stand_in);
+    context.progress(&format!("sending from the host what the guest of {} could send", folder.slug()));
+    let examined = Defence::VerifyFromHost.stands().then(|| examine(&folder, &placed, &canaries));
+    // Of a bottle whose keeper does not answer there is nothing to be asked inside either.
+    let is_kept = !matches!(examined, Some(Err(_)));
+    let inside = if is_kept && !how.host_only {
+        context.progress(&format!(
+            "asking the guest for its doors, and for {} canaries of this machine",
+            placed.len() + 1
+        ));
+        Some(ask_inside(&smolvm, &folder, &plan, &canaries, &placed, how.every_port)?)
+    } else {
+        None
+    };
+    thread::sleep(SETTLE);
+    let mut inside = inside;
+    let host = match examined {
+        Some(examined) => Some(FromHost::judge(examined, canaries.leaks())),
+        None => {
+            if let Some(inside) = &mut inside {
+                inside.leaks.extend(canaries.leaks());
+                inside.verdict = if inside.leaks.is_empty() { inside.verdict } else { Verdict::Leaks };
+            }
+            None
+        }
+    };
+    let doors = plan.doors.ports();
+    let judged = Judged::new(
+        folder.slug(),
+        host,
+        inside,
+        doors,
+        placed,
+        smolvm.stand_in,
+        since.elapsed().as_secs_f64(),
+    );
+    judged.print(how.json)?;
+    Ok(ExitCode::from(match judged.verdict() {
+        Verdict::Isolated => 0,
+        Verdict::Leaks => 1,
+        Verdict::Inconclusive => crate::failure::Kind::Guest as u8,
+    }))
+}
+
+/// The half that no guest can forge: the keeper's own guard, stack and doors.
+fn examine(folder: &Folder, placed: &[Canary], canaries: &Canaries) -> Result<Examined, String> {
+    let request = Request::Examine {
+        canaries: placed.iter().map(|canary| canary.address).collect(),
+        nonce: canaries.nonce().to_owned(),
+    };
+    match control::ask(folder, &request) {
+        Ok(Answer::Examined(examined)) => Ok(*examined),
+        Ok(Answer::Failed { why }) => Err(why),
+        Ok(_) => Err("the keeper is of another version; `bottle restart` brings it up to date".to_owned()),
+        Err(failure) => Err(failure.to_string()),
+    }
+}
+
+/// The guest's word: what a program in it says that it reached.
+fn ask_inside(
+    smolvm: &Smolvm,
+    folder: &Folder,
+    plan: &Plan,
+    canaries: &Canaries,
+    placed: &[Canary],
+    every_port: bool,
+) -> Result<FromInside> {
+    let since = Instant::now();
+    let file = CanaryFile::in_the_state_of(folder, canaries)?;
+    let breadth = if every_port { Breadth::Every } else { sample(plan, placed) };
+    let scope = Scope::of(plan, breadth, !smolvm.stand_in);
     let mut questions = Questions::default();
-    questions.ask(WITNESSES[0], witness(&plan));
-    questions.all(&scope, &placed, canaries.nonce());
+    questions.ask(WITNESSES[0], witness(plan));
+    questions.all(&scope, placed, canaries.nonce());
     questions.ask("file in the state folder", Attempt::Read { path: file.path.display().to_string() });
-    questions.ask(WITNESSES[1], witness(&plan));
+    questions.ask(WITNESSES[1], witness(plan));
     let probe = [HELPER, "probe"].map(str::to_owned);
     let talk = Talk::begin(smolvm.exec(folder.slug(), Terminal::Pipe, &probe), questions)?;
     let asked = talk.asked();
@@ -65,93 +142,11 @@ pub fn verify(context: &Context, slug: Option<Slug>, every_port: bool, json: boo
         Ok(answers) => (answers, None),
         Err(error) => (Vec::new(), Some(format!("{error:#}"))),
     };
-
     let others = answers.iter().filter(|answer| !WITNESSES.contains(&answer.id.as_str()));
     let mut findings = judge::read(others, &scope, canaries.nonce());
-    findings.leaks.extend(canaries.leaks());
     findings.behind_a_guard();
     let doubt = ended.or_else(|| judge::doubt(&answers, asked, &WITNESSES, SPOKE));
-    let judged = Judged {
-        slug: folder.slug(),
-        verdict: Verdict::of(&findings, doubt.as_deref()),
-        findings,
-        doubt,
-        doors: scope.doors,
-        canaries: placed,
-        seconds: since.elapsed().as_secs_f64(),
-    };
-    if json {
-        judged.print_json(&answers)?;
-    } else {
-        judged.print()?;
-    }
-    Ok(ExitCode::from(match judged.verdict {
-        Verdict::Isolated => 0,
-        Verdict::Leaks => 1,
-        Verdict::Inconclusive => crate::failure::Kind::Guest as u8,
-    }))
-}
-
-/// A bottle, judged.
-struct Judged<'a> {
-    slug: &'a Slug,
-    verdict: Verdict,
-    findings: Findings,
-    doubt: Option<String>,
-    doors: BTreeSet<u16>,
-    canaries: Vec<Canary>,
-    seconds: f64,
-}
-
-impl Judged<'_> {
-    fn print(&self) -> Outcome {
-        let Findings { leaks, vsock, hangs, attempts, .. } = &self.findings;
-        for leak in leaks {
-            outln!("  reached   {leak}")?;
-        }
-        for service in vsock {
-            outln!("  machine   {service}: smolvm's own")?;
-        }
-        if *hangs > 0 {
-            outln!("  silent    {hangs} refusals were silences")?;
-        }
-        if let Some(why) = &self.doubt {
-            outln!("  doubt     {why}")?;
-        }
-        let doors: Vec<String> = self.doors.iter().map(u16::to_string).collect();
-        let sentence = match self.verdict {
-            Verdict::Isolated => {
-                format!("nothing answers but the doors (proxy.internal:{})", doors.join(", "))
-            }
-            Verdict::Leaks => "this guest reaches what it must not".to_owned(),
-            Verdict::Inconclusive => "this says nothing either way; try again".to_owned(),
-        };
-        outln!(
-            "{}: {}: {sentence}; {attempts} attempts, {} canaries, {:.1} s",
-            self.slug,
-            self.verdict.word(),
-            self.canaries.len() + 1,
-            self.seconds
-        )
-    }
-
-    fn print_json(&self, answers: &[Answer]) -> Outcome {
-        let report = serde_json::json!({
-            "schema": SCHEMA,
-            "slug": self.slug,
-            "verdict": self.verdict,
-            "leaks": self.findings.leaks,
-            "inconclusive_because": self.doubt,
-            "vsock": self.findings.vsock,
-            "hangs": self.findings.hangs,
-            "attempts": self.findings.attempts,
-            "doors": self.doors,
-            "canaries": self.canaries,
-            "seconds": self.seconds,
-            "probes": answers,
-        });
-        out::json(&report)
-    }
+    Ok(FromInside::judge(findings, doubt, answers, since.elapsed().as_secs_f64()))
 }
 
 /// The way through the door must work, also where every host is refused: a refusal is an answer.

@@ -5,6 +5,7 @@
 //! differ, a push waits.
 
 use super::{Repo, git};
+use crate::out;
 use crate::state::{Folder, private_dir};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
@@ -191,9 +192,9 @@ impl Quarantine {
                 "--all",
             ]),
         };
-        let status = show.stdin(Stdio::null()).status()?;
-        ensure!(status.success(), "git ended with {status}");
-        Ok(())
+        let output = show.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        ensure!(output.status.success(), "git ended with {}", output.status);
+        out::text(String::from_utf8_lossy(&output.stdout)).map_err(Into::into)
     }
 
     /// Sends a push on to the upstream, with the credentials of whoever runs this.

@@ -3,6 +3,7 @@
 use super::counters::Snapshot;
 use crate::defence::Defence;
 use super::peer::Named;
+use super::examine::{self, Examined};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::rules::Change;
 use crate::state::Folder;
@@ -12,6 +13,7 @@ use bottle_core::egress::Rules;
 use bottle_core::slug::Slug;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -80,6 +82,13 @@ pub enum Request {
     },
     /// End.
     Stop,
+    /// Send everything that a guest could send, and say what became of it.
+    Examine {
+        /// Addresses of this machine that something listens on and no guest may reach.
+        canaries: Vec<SocketAddr>,
+        /// The run's own number, which nobody else knows.
+        nonce: String,
+    },
 }
 
 /// What became of one ref of a push.
@@ -137,6 +146,8 @@ pub enum Answer {
         /// The oldest first.
         waiting: Vec<Waiting>,
     },
+    /// What became of what was sent.
+    Examined(Box<Examined>),
 }
 
 /// How a keeper is.
@@ -187,7 +198,7 @@ pub fn ask(folder: &Folder, request: &Request) -> Outcome<Answer> {
 pub fn demand(folder: &Folder, request: &Request, kind: Kind) -> Outcome {
     match ask(folder, request)? {
         Answer::Failed { why } => Err(Failure::new(kind, why)),
-        Answer::Done | Answer::Status(_) | Answer::Inbox { .. } => Ok(()),
+        Answer::Done | Answer::Status(_) | Answer::Inbox { .. } | Answer::Examined(_) => Ok(()),
     }
 }
 
@@ -198,8 +209,18 @@ fn talk(mut stream: UnixStream, request: &Request) -> Result<Answer> {
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
-    let answer = read_line(&stream, MAX_LINE, PATIENCE)?;
+    let answer = read_line(&stream, MAX_LINE, request.patience())?;
     serde_json::from_str(&answer).context("the keeper's answer")
+}
+
+impl Request {
+    /// How long a keeper may think about it.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Examine { .. } => 2 * examine::LIMIT + Duration::from_secs(5),
+            _ => PATIENCE,
+        }
+    }
 }
 
 /// Reads a line of so many bytes at most, all of it within a time.

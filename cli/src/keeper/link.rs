@@ -7,6 +7,7 @@ use super::admission::{Admission, Admitted};
 use super::audit::Audit;
 use super::counters::Counters;
 use super::peer::{Machine, Process};
+use super::examine::Watch;
 use super::stack::End;
 use crate::defence::Defence;
 use crate::out;
@@ -42,6 +43,9 @@ pub struct Link {
     stack: Mutex<Option<Arc<End>>>,
     writing: Mutex<()>,
     welcome: Welcome,
+    /// Whether the guard decides. It always does, but in a debug build that is told otherwise.
+    guarded: bool,
+    watch: Watch,
 }
 
 /// What is done before a guest is greeted, with the user that its machine runs as; an error keeps
@@ -67,6 +71,8 @@ impl Link {
             stack: Mutex::new(None),
             writing: Mutex::new(()),
             welcome,
+            guarded: Defence::Guard.stands(),
+            watch: Watch::default(),
         })
     }
 
@@ -183,6 +189,9 @@ impl Link {
             }
             inbox.arrived(read);
             while let Some(frame) = inbox.frame().map_err(|error| self.broken(&error))? {
+                if self.watch.is_feigned(frame) {
+                    continue;
+                }
                 if let Some(answer) = self.decide(frame, &mut reply) {
                     replies.extend(wire::header(answer.len()).unwrap_or_default());
                     replies.extend(answer);
@@ -207,14 +216,9 @@ impl Link {
 
     /// Forwards or refuses one frame. What the guest is told of it is in `reply`.
     fn decide<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Option<&'r [u8]> {
-        match self.guard.from_guest(frame, reply) {
+        match self.cross(frame, reply) {
             Verdict::Forward => {
                 self.counters.from_guest(frame.len());
-                let stack = lock(&self.stack).clone();
-                if let Some(stack) = stack {
-                    // One that has gone is the keeper's to start again.
-                    let _ = stack.send(frame);
-                }
                 None
             }
             Verdict::Answer(answer) => Some(answer),
@@ -224,6 +228,33 @@ impl Link {
                 answer
             }
         }
+    }
+
+    /// Asks the guard, and hands what passes to the stack: the only way there.
+    fn cross<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Verdict<'r> {
+        let verdict = match self.guard.from_guest(frame, reply) {
+            verdict if self.guarded => verdict,
+            _ => Verdict::Forward,
+        };
+        if verdict == Verdict::Forward {
+            let stack = lock(&self.stack).clone();
+            if let Some(stack) = stack {
+                // One that has gone is the keeper's to start again.
+                let _ = stack.send(frame);
+            }
+        }
+        verdict
+    }
+
+    /// Lets a frame that was made on the host go the guest's way. It counts for nothing and is in no
+    /// log: the guest did not send it.
+    pub fn inject<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Verdict<'r> {
+        self.cross(frame, reply)
+    }
+
+    /// Who looks at what comes back for such frames.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// What comes together is written together: each write wakes the guest's helper.
@@ -238,12 +269,15 @@ impl Link {
                 if len == 0 {
                     return Ok(());
                 }
+                if self.watch.takes(&self.guard, outbox.frame(len)) {
+                    continue;
+                }
                 match self.guard.to_guest(outbox.frame(len)) {
-                    Ok(()) => {
+                    Err(refusal) if self.guarded => self.counters.dropped(refusal),
+                    _ => {
                         self.counters.to_guest(len);
                         outbox.keep(len);
                     }
-                    Err(refusal) => self.counters.dropped(refusal),
                 }
             }
             match outbox.take() {

@@ -10,6 +10,7 @@ mod carry;
 pub mod control;
 pub mod counters;
 mod doors;
+pub mod examine;
 mod launch;
 pub mod link;
 mod owner;

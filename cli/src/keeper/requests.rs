@@ -5,6 +5,7 @@ use super::audit::UNRECORDED;
 use super::control::{Answer, MAX_LINE, Request, Status};
 use crate::defence::Defence;
 use super::peer::{Extent, Machine, Named, Process};
+use super::examine;
 use crate::git::quarantine::Quarantine;
 use crate::rules::{Change, Changes};
 use crate::step::{self, Step};
@@ -105,6 +106,17 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             done(forwarded.await.unwrap_or_else(|error| Err(error.into())))
         }
         Request::Stop => Answer::Done,
+        Request::Examine { canaries, nonce } => {
+            let of = Arc::clone(shared);
+            let run = move || examine::run(&of.link, &of.plan, &canaries, &nonce);
+            match tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| Err(error.into())) {
+                Ok(examined) => {
+                    shared.audit.write("keeper", "examined", json!({ "frames": examined.frames }));
+                    Answer::Examined(Box::new(examined))
+                }
+                Err(error) => Answer::Failed { why: format!("{error:#}") },
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::process::die_with_parent;
 use crate::resolve::Form;
 use anyhow::{Context, Result, bail};
 use bottle_core::sidecar::Sidecar;
+use bottle_core::visible;
 use rustix::process::Signal;
 use serde_json::json;
 use std::fs::{File, OpenOptions};
@@ -126,6 +127,6 @@ fn last_words(log: &Path) -> Result<String> {
     let mut said = Vec::new();
     file.take(LAST_WORDS).read_to_end(&mut said)?;
     let text = String::from_utf8_lossy(&said);
-    let lines: Vec<String> = text.lines().map(|line| format!("  | {}", line.escape_debug())).collect();
+    let lines: Vec<String> = text.lines().map(|line| format!("  | {}", visible::Line(line))).collect();
     Ok(lines[lines.len().saturating_sub(8)..].join("\n"))
 }

@@ -29,6 +29,16 @@ impl Verdict {
         }
     }
 
+    /// The worse of two: what one half found is found, and what one half leaves open is open.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Leaks, _) | (_, Self::Leaks) => Self::Leaks,
+            (Self::Inconclusive, _) | (_, Self::Inconclusive) => Self::Inconclusive,
+            (Self::Isolated, Self::Isolated) => Self::Isolated,
+        }
+    }
+
     /// In one word.
     pub fn word(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 
 use super::tree::{Entry, Manifest, open};
 use anyhow::Result;
+use bottle_core::visible;
 use cap_std::fs::Dir;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -73,7 +74,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What the guest named must not steer the terminal that shows it.
         let path = self.path.to_string_lossy();
-        write!(f, "{} {}", self.what.letter(), path.escape_debug())?;
+        write!(f, "{} {}", self.what.letter(), visible::Line(&path))?;
         self.kept.map_or(Ok(()), |why| write!(f, "  (stays in the guest: {why})"))
     }
 }

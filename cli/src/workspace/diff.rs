@@ -4,6 +4,7 @@ use super::Copy;
 use super::changes::{Change, What};
 use super::tree::{Entry, open};
 use anyhow::Result;
+use bottle_core::visible;
 use cap_std::fs::Dir;
 use similar::TextDiff;
 use std::fmt::Write;
@@ -30,7 +31,7 @@ impl Copy {
         let (ours, theirs) = (self.ours()?, self.theirs()?);
         let before = if change.what == What::Added { Side::Absent } else { side(&ours, &change.path)? };
         let after = if change.what == What::Deleted { Side::Absent } else { side(&theirs, &change.path)? };
-        let name = escaped(&change.path.to_string_lossy());
+        let name = visible::Line(&change.path.to_string_lossy()).to_string();
         let mut shown = format!("{change}\n");
         match (before, after) {
             (before @ (Side::Text(_) | Side::Absent), after @ (Side::Text(_) | Side::Absent)) => {
@@ -72,33 +73,16 @@ fn side(dir: &Dir, path: &Path) -> Result<Side> {
         Err(_) => Side::Absent,
         Ok(Entry::Folder) => Side::Other("a folder".to_owned()),
         Ok(Entry::Special) => Side::Other("neither file, folder nor link".to_owned()),
-        Ok(Entry::Link(target)) => Side::Link(escaped(&target.to_string_lossy())),
+        Ok(Entry::Link(target)) => Side::Link(visible::Line(&target.to_string_lossy()).to_string()),
         Ok(Entry::File { len, .. }) if len > LONGEST => Side::Other(format!("a file of {len} bytes")),
         Ok(Entry::File { .. }) => {
             let mut bytes = Vec::new();
             open(dir, path)?.take(LONGEST).read_to_end(&mut bytes)?;
             let len = bytes.len();
             match String::from_utf8(bytes) {
-                Ok(text) if !text.contains('\0') => Side::Text(escaped(&text)),
+                Ok(text) if !text.contains('\0') => Side::Text(visible::Block(&text).to_string()),
                 _ => Side::Other(format!("{len} bytes that are no text")),
             }
         }
     })
-}
-
-/// Text without what steers a terminal.
-fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => shown.push(c),
-            c if c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                shown.extend(c.escape_unicode());
-            }
-            c => shown.push(c),
-        }
-    }
-    shown
 }

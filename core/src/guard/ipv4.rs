@@ -7,7 +7,7 @@ pub(super) const HEADER_LEN: usize = 20;
 pub(super) const TCP_LEN: usize = 20;
 pub(super) const UDP_LEN: usize = 8;
 
-pub(super) mod protocol {
+pub(crate) mod protocol {
     pub const ICMP: u8 = 1;
     pub const TCP: u8 = 6;
     pub const UDP: u8 = 17;
@@ -20,7 +20,7 @@ const DHCP_PORTS: [u16; 2] = [67, 68];
 const ICMP_ECHO_REQUEST: u8 = 8;
 
 /// A checked view of an IPv4 packet without options that is no fragment.
-pub(super) struct Ipv4<'f> {
+pub(crate) struct Ipv4<'f> {
     pub protocol: u8,
     pub source: Ipv4Addr,
     pub destination: Ipv4Addr,
@@ -68,7 +68,7 @@ fn is_whole(header: &[u8; HEADER_LEN]) -> bool {
 }
 
 /// A checked view of a TCP segment's header.
-pub(super) struct Tcp {
+pub(crate) struct Tcp {
     pub source: u16,
     pub destination: u16,
     pub sequence: u32,
@@ -106,7 +106,7 @@ impl Tcp {
 }
 
 /// A checked view of a UDP datagram.
-pub(super) struct Udp<'f> {
+pub(crate) struct Udp<'f> {
     pub source: u16,
     pub destination: u16,
     pub payload: &'f [u8],

@@ -2,6 +2,7 @@
 //! without a guest: `bottle check` shows what the guard would do, by asking the guard.
 
 use super::{BROADCAST, GATEWAY_MAC, GUEST_MAC, Guard, Mac, Reply, Verdict, ethertype, reply};
+use crate::examine::Segment;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
@@ -65,7 +66,23 @@ impl Guard {
         }
     }
 
-    fn udp(&self, from: u16, address: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn tcp(&self, segment: &Segment) -> Vec<u8> {
+        const WINDOW: [u8; 2] = [0xff, 0xff];
+        let mut bytes = Vec::new();
+        bytes.extend(segment.from.to_be_bytes());
+        bytes.extend(segment.to.port().to_be_bytes());
+        bytes.extend(segment.sequence.to_be_bytes());
+        bytes.extend(segment.acknowledgment.to_be_bytes());
+        bytes.extend([5 << 4, segment.flags]);
+        bytes.extend(WINDOW);
+        bytes.extend([0; 4]);
+        bytes.extend(&segment.payload);
+        let sum = reply::transport_checksum(self.guest, *segment.to.ip(), 6, &bytes);
+        bytes[16..18].copy_from_slice(&sum.to_be_bytes());
+        self.ipv4(6, *segment.to.ip(), &bytes)
+    }
+
+    pub(crate) fn udp(&self, from: u16, address: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
         let mut datagram = Vec::new();
         datagram.extend(from.to_be_bytes());
         datagram.extend(port.to_be_bytes());

@@ -20,6 +20,13 @@ mod reply;
 pub use about::about;
 pub use refusal::Refusal;
 pub use reply::Reply;
+pub(crate) use reply::checksum;
+
+/// The guard's own views of a frame, for those of this crate that read one.
+pub(crate) mod view {
+    pub(crate) use super::ipv4::{Ipv4, Tcp, Udp, protocol};
+    pub(crate) use super::{Ethernet, ethertype};
+}
 
 use crate::subnet::Subnet;
 use alloc::boxed::Box;
@@ -112,6 +119,21 @@ impl Guard {
         }
     }
 
+    /// The gateway's address.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.gateway
+    }
+
+    /// The guest's address.
+    pub fn guest(&self) -> Ipv4Addr {
+        self.guest
+    }
+
+    /// The proxy's address.
+    pub fn proxy(&self) -> Ipv4Addr {
+        self.proxy
+    }
+
     fn is_door(&self, port: u16) -> bool {
         self.doors.contains(&port)
     }
@@ -123,7 +145,7 @@ enum Decision {
     Answer,
 }
 
-mod ethertype {
+pub(crate) mod ethertype {
     pub const IPV4: u16 = 0x0800;
     pub const ARP: u16 = 0x0806;
     pub const VLAN: u16 = 0x8100;
@@ -134,17 +156,17 @@ mod ethertype {
 const BROADCAST: Mac = [0xff; 6];
 
 /// A checked view of an Ethernet II frame.
-struct Ethernet<'f> {
+pub(crate) struct Ethernet<'f> {
     destination: Mac,
     source: Mac,
-    kind: u16,
-    payload: &'f [u8],
+    pub(crate) kind: u16,
+    pub(crate) payload: &'f [u8],
     /// The most bytes that may follow what the payload itself accounts for.
     padding: usize,
 }
 
 impl<'f> Ethernet<'f> {
-    fn parse(frame: &'f [u8]) -> Result<Self, Refusal> {
+    pub(crate) fn parse(frame: &'f [u8]) -> Result<Self, Refusal> {
         if frame.len() > crate::wire::MAX_FRAME {
             return Err(Refusal::TooLong);
         }

@@ -141,13 +141,18 @@ fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len: u16
     pseudo
 }
 
-fn transport_checksum(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, segment: &[u8]) -> u16 {
+pub(super) fn transport_checksum(
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    protocol: u8,
+    segment: &[u8],
+) -> u16 {
     let len = u16::try_from(segment.len()).unwrap_or(u16::MAX);
     finish(add(add(0, &pseudo_header(source, destination, protocol, len)), segment))
 }
 
 /// The Internet checksum (RFC 1071). Over bytes that hold their own checksum it is zero.
-pub(super) fn checksum(bytes: &[u8]) -> u16 {
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     finish(add(0, bytes))
 }
 

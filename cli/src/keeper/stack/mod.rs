@@ -18,6 +18,7 @@ pub use end::End;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub use jail::Jail;
 
+use crate::defence::Defence;
 use crate::preflight::{Gvproxy, Network, Speaker};
 use crate::state::Folder;
 use anyhow::{Result, bail};
@@ -63,6 +64,8 @@ const START: Duration = Duration::from_secs(20);
 /// Where it does not come up within 20 s; its last words are in the log.
 pub fn start(network: &Network, folder: &Folder, plan: &Plan, log: &File) -> Result<Running> {
     match &network.speaker {
+        // Without the second wall it is as elsewhere; the first one stands alone.
+        Speaker::Gvproxy(found) if !Defence::Jail.stands() => Bare::start(found, network, folder, plan, log),
         Speaker::Gvproxy(found) => Here::start(found, network, folder, plan, log),
         #[cfg(all(target_os = "linux", not(bottle_portable)))]
         Speaker::Kernel => kernel::start(network, plan, log),

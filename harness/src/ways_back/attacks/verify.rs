@@ -1,8 +1,185 @@
-//! Attacks on verify.
+//! Attacks on `bottle verify`: a guest that hides a hole by what its helper says, and one whose
+//! answers are meant to cost the host something.
 
-use crate::ways_back::Attack;
+use crate::processes::descendants;
+use crate::ways_back::field::{Ended, Field, Verdict};
+use crate::ways_back::{Attack, Needs};
+use anyhow::{Context, Result};
+use bottle::defence::Defence;
+use bottle_core::examine::Segment;
+use bottle_core::plan::Plan;
+use bottle_core::smolfile::{GUEST_SOCKET, HELPER};
+use bottle_guest::probe::raw::hex;
+use bottle_guest::probe::{Attempt, Question};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::fs;
+use std::net::SocketAddrV4;
+
+/// More memory than a bottle of this field has while it is verified, in bytes.
+const MUCH: u64 = 300 << 20;
+/// More than `verify` has to say of anything, in bytes.
+const LONG: usize = 200_000;
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
-    Vec::new()
+    use Defence::{BoundedReads, VerifyFromHost};
+    let attack = |name, defence, run| Attack { name, defence, needs: Needs::Any, run };
+    vec![
+        attack("verify-hides-a-gap-in-the-guard", VerifyFromHost, gap_in_the_guard),
+        attack("verify-hides-a-way-to-the-host", VerifyFromHost, way_to_the_host),
+        attack("verify-praises-a-dead-network", VerifyFromHost, dead_network),
+        attack("verify-drowned-in-feigned-frames", VerifyFromHost, feigned_frames),
+        attack("verify-endless-line", BoundedReads, endless_line),
+        attack("verify-endless-answers", BoundedReads, endless_answers),
+        attack("verify-endless-complaints", BoundedReads, endless_complaints),
+        attack("verify-impossible-numbers", BoundedReads, impossible_numbers),
+        attack("verify-floods-the-report", BoundedReads, flood_of_claims),
+        Attack { name: "verify-never-ends", defence: BoundedReads, needs: Needs::Long, run: never_ends },
+    ]
+}
+
+/// A helper that answers every question as an isolated guest would, with this after the count of
+/// what was refused.
+fn forged(refused: &str, said: &str, more: &str) -> String {
+    format!(
+        r#"tr '{{' '\n' | sed -n 's/^"id":"\([^"]*\)".*/\1/p' | while read -r id; do
+  said='{said}'
+  case "$id" in witness*) said='[[1,"HTTP/1.1 403 Forbidden"]]';; esac
+  printf '{{"id":"%s","said":%s,"accepted":[],"refused":{refused},"silent":0,"failed":0,"error":"","ms":1{more}}}\n' "$id" "$said"
+done"#
+    )
+}
+
+fn praise() -> String {
+    forged("1", "[]", "")
+}
+
+/// Whether `verify` was talked into saying that all is well.
+fn judged(ended: &Ended) -> Result<Verdict> {
+    let report: Value = serde_json::from_str(ended.text().lines().collect::<Vec<_>>().join("\n").trim())
+        .or_else(|_| whole_report(ended))
+        .with_context(|| format!("no report: {}", ended.text()))?;
+    let said = report["verdict"].as_str().context("a verdict")?;
+    Ok(Verdict::succeeded_if(said == "isolated", "verify calls a bottle isolated that is not"))
+}
+
+/// The report, where something on standard error stands behind it.
+fn whole_report(ended: &Ended) -> serde_json::Result<Value> {
+    serde_json::Deserializer::from_slice(&ended.said).into_iter().next().unwrap_or(Ok(Value::Null))
+}
+
+/// The guard is gone; the helper says that nothing was reached.
+fn gap_in_the_guard(field: &mut Field) -> Result<Verdict> {
+    field.up_without("", &[Defence::Guard])?;
+    field.replace_helper(&praise())?;
+    judged(&field.operator(&["verify", "--json"])?)
+}
+
+/// Both walls are gone, and this machine's services are there for the taking.
+fn way_to_the_host(field: &mut Field) -> Result<Verdict> {
+    field.up_without("", &[Defence::Guard, Defence::Jail])?;
+    field.replace_helper(&praise())?;
+    judged(&field.operator(&["verify", "--json"])?)
+}
+
+/// Nothing works, so that nothing could be tried; the helper says that the doors answered.
+fn dead_network(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    field.replace_helper(&praise())?;
+    let status: Value = serde_json::from_slice(&field.operator(&["status", "--json"])?.said)?;
+    let keeper = u32::try_from(status["pid"].as_u64().context("the keeper's process")?)?;
+    let is_stack = |pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "gvproxy")
+    };
+    let stack = descendants(keeper).into_iter().find(is_stack).context("the keeper's gvproxy")?;
+    let stack = Pid::from_raw(i32::try_from(stack)?).context("a process")?;
+    kill_process(stack, Signal::STOP)?;
+    let ended = field.operator(&["verify", "--json"]);
+    kill_process(stack, Signal::CONT)?;
+    judged(&ended?)
+}
+
+/// Meanwhile the guest sends frames with every source port that an examination could have, so that
+/// what comes back might be taken for an answer to it.
+fn feigned_frames(field: &mut Field) -> Result<Verdict> {
+    field.up_without("", &[Defence::Guard])?;
+    let plan: Plan = serde_json::from_slice(&fs::read(field.path("state/t/plan.json"))?)?;
+    let guard = plan.guard();
+    let door = SocketAddrV4::new(guard.proxy(), plan.doors.pipelock());
+    let frame = |port| hex(&guard.tcp_frame(&Segment::syn(port, door, 7)));
+    let frames: Vec<String> = (61_440..=u16::MAX).map(frame).collect();
+    let socket = GUEST_SOCKET.to_owned();
+    let attempt = Attempt::Raw { socket, frames, flood: 200_000, bytes: Vec::new() };
+    let questions = serde_json::to_vec(&[Question { id: "flood".to_owned(), attempt }])?;
+    field.into_guest("/tmp/questions", &questions)?;
+    field.guest(&format!(
+        "cp {HELPER} /tmp/honest; setsid /tmp/honest probe < /tmp/questions > /dev/null 2>&1 &"
+    ))?;
+    field.replace_helper(&praise())?;
+    judged(&field.operator(&["verify", "--json"])?)
+}
+
+fn cost(ended: &Ended) -> Verdict {
+    if ended.status.is_none() {
+        return Verdict::Succeeded("verify did not end".to_owned());
+    }
+    if ended.peak > MUCH {
+        return Verdict::Succeeded(format!("verify took {} MiB", ended.peak >> 20));
+    }
+    Verdict::succeeded_if(ended.said.len() > LONG, format!("verify printed {} bytes", ended.said.len()))
+}
+
+/// An answer that does not end.
+fn endless_line(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    field.replace_helper("head -c 600000000 /dev/zero")?;
+    Ok(cost(&field.operator(&["verify"])?))
+}
+
+/// Answers that do not end, each of them one that could be.
+fn endless_answers(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    let said = "a".repeat(60_000);
+    let answer = format!(
+        r#"{{"id":"a","said":[[1,"{said}"]],"accepted":[],"refused":1,"silent":0,"failed":0,"error":"","ms":1}}"#
+    );
+    field.into_guest("/tmp/answer", answer.as_bytes())?;
+    field.replace_helper("yes \"$(cat /tmp/answer)\" | head -n 10000")?;
+    Ok(cost(&field.operator(&["verify"])?))
+}
+
+/// The same on standard error, which is repeated where a guest's program fails.
+fn endless_complaints(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    field.replace_helper("yes complaint | head -c 20000000 >&2; exit 1")?;
+    Ok(cost(&field.operator(&["verify"])?))
+}
+
+/// Numbers that add up to more than a number can hold.
+fn impossible_numbers(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    field.replace_helper(&forged(&u64::MAX.to_string(), "[]", ""))?;
+    let ended = field.operator(&["verify"])?;
+    let is_known =
+        ended.status.and_then(|status| status.code()).is_some_and(|code| [0, 1, 75].contains(&code));
+    Ok(Verdict::succeeded_if(!is_known || ended.text().contains("panicked"), "verify fell over a number"))
+}
+
+/// Ports that nobody asked about, no two of them neighbours, so that each is printed.
+fn flood_of_claims(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    let ports: Vec<String> = (0..40_000).map(|port| (port * 2).to_string()).collect();
+    field.into_guest("/tmp/ports", ports.join(",").as_bytes())?;
+    let answering = forged("1", "[]", r#","vsock":[%s]"#)
+        .replace("\"$id\" \"$said\"\ndone", "\"$id\" \"$said\" \"$(cat /tmp/ports)\"\ndone");
+    field.replace_helper(&answering)?;
+    Ok(cost(&field.operator(&["verify"])?))
+}
+
+/// Everything was said, and the program stays.
+fn never_ends(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    field.replace_helper(&format!("{}\nexec sleep 1000", praise()))?;
+    Ok(cost(&field.operator(&["verify"])?))
 }

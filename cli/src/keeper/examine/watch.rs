@@ -1,0 +1,130 @@
+//! What comes back from the network stack for an examination, told apart from what is the guest's.
+
+use bottle_core::examine::{Arrived, Block, What, flag};
+use bottle_core::guard::Guard;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The most answers that are kept of those that should not be. One is enough for a verdict.
+const KEPT: usize = 1024;
+/// Frames of doors that may wait to be read.
+const QUEUE: usize = 64;
+
+/// Stands between the stack and the guest while an examination is under way.
+#[derive(Debug, Default)]
+pub struct Watch {
+    is_on: AtomicBool,
+    current: Mutex<Option<Current>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    block: Block,
+    doors: BTreeSet<SocketAddrV4>,
+    /// Answers to ARP questions that the guest did not ask.
+    hellos: u32,
+    returned: BTreeSet<Returned>,
+    heard: SyncSender<Vec<u8>>,
+}
+
+/// An answer of the stack's to something that is no door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Returned {
+    /// How: `tcp`, `udp`, `ping`.
+    pub way: &'static str,
+    /// Who answered.
+    pub from: Ipv4Addr,
+    /// From which port.
+    pub port: u16,
+}
+
+/// An examination that is under way. It ends with the value.
+#[derive(Debug)]
+pub struct Watching<'w> {
+    watch: &'w Watch,
+    /// The frames that came from doors.
+    pub heard: Receiver<Vec<u8>>,
+}
+
+impl Watch {
+    /// Begins one, unless another is under way.
+    pub fn begin(&self, block: Block, doors: BTreeSet<SocketAddrV4>) -> Option<Watching<'_>> {
+        let mut current = self.lock();
+        if current.is_some() {
+            return None;
+        }
+        let (sender, heard) = sync_channel(QUEUE);
+        *current = Some(Current { block, doors, hellos: 0, returned: BTreeSet::new(), heard: sender });
+        self.is_on.store(true, Relaxed);
+        Some(Watching { watch: self, heard })
+    }
+
+    /// Whether a frame of the stack's belongs to the examination, and is kept from the guest.
+    pub fn takes(&self, guard: &Guard, frame: &[u8]) -> bool {
+        self.is_on.load(Relaxed) && self.lock().as_mut().is_some_and(|current| current.takes(guard, frame))
+    }
+
+    /// Whether a frame of the guest's pretends to belong to the examination.
+    pub fn is_feigned(&self, frame: &[u8]) -> bool {
+        self.is_on.load(Relaxed) && self.lock().as_ref().is_some_and(|current| current.block.sent(frame))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Current>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
+    fn takes(&mut self, guard: &Guard, frame: &[u8]) -> bool {
+        if self.hellos > 0 && guard.is_hello_back(frame) {
+            self.hellos -= 1;
+            return true;
+        }
+        let Some(arrived) = Arrived::parse(frame).filter(|arrived| self.block.has(arrived.port)) else {
+            return false;
+        };
+        match arrived.what {
+            What::Tcp { from, .. } if self.doors.contains(&SocketAddrV4::new(arrived.from, from)) => {
+                // What does not fit is sent again by a stack that had no answer.
+                let _ = self.heard.try_send(frame.to_vec());
+            }
+            // A refusal of the stack's: nothing is there.
+            What::Tcp { flags, .. } if flags & flag::RST != 0 => {}
+            What::Unreachable { .. } => {}
+            What::Tcp { from, .. } => self.note("tcp", arrived.from, from),
+            What::Udp { from, .. } => self.note("udp", arrived.from, from),
+            What::Echo => self.note("ping", arrived.from, 0),
+        }
+        true
+    }
+
+    fn note(&mut self, way: &'static str, from: Ipv4Addr, port: u16) {
+        if self.returned.len() < KEPT {
+            self.returned.insert(Returned { way, from, port });
+        }
+    }
+}
+
+impl Watching<'_> {
+    /// The next answer of the gateway's to an ARP question is not the guest's.
+    pub fn expect_hello(&self) {
+        if let Some(current) = self.watch.lock().as_mut() {
+            current.hellos += 1;
+        }
+    }
+
+    /// What answered so far and is no door.
+    pub fn returned(&self) -> BTreeSet<Returned> {
+        self.watch.lock().as_ref().map(|current| current.returned.clone()).unwrap_or_default()
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        *self.watch.lock() = None;
+        self.watch.is_on.store(false, Relaxed);
+    }
+}

@@ -1,0 +1,132 @@
+//! What a frame that came back is about.
+
+use crate::guard::Guard;
+use crate::guard::view::{Ethernet, Ipv4, Tcp, Udp, ethertype, protocol};
+use core::net::Ipv4Addr;
+
+const ICMP_ECHO_REPLY: u8 = 0;
+const ICMP_UNREACHABLE: u8 = 3;
+/// Where an ICMP error quotes the packet that it is about.
+const QUOTED: usize = 8;
+
+/// A frame to the guest, read as far as it takes to know what asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrived<'f> {
+    /// Who sent it, or seems to have.
+    pub from: Ipv4Addr,
+    /// The guest's port that it goes to; of an echo, its identifier.
+    pub port: u16,
+    /// What it is.
+    pub what: What<'f>,
+}
+
+/// What came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What<'f> {
+    /// A TCP segment.
+    Tcp {
+        /// The port that it comes from.
+        from: u16,
+        /// The number of its first byte.
+        sequence: u32,
+        /// The number of the byte that is expected next.
+        acknowledgment: u32,
+        /// Its flags.
+        flags: u8,
+        /// What it carries.
+        payload: &'f [u8],
+    },
+    /// A UDP datagram.
+    Udp {
+        /// The port that it comes from.
+        from: u16,
+        /// What it carries.
+        payload: &'f [u8],
+    },
+    /// An ICMP error: this port cannot be reached.
+    Unreachable {
+        /// The port that was asked.
+        of: u16,
+    },
+    /// An answer to an ICMP echo request.
+    Echo,
+}
+
+impl<'f> Arrived<'f> {
+    /// Reads a frame; `None` where it can be no answer to a packet of the guest's.
+    pub fn parse(frame: &'f [u8]) -> Option<Self> {
+        let ethernet = Ethernet::parse(frame).ok()?;
+        if ethernet.kind != ethertype::IPV4 {
+            return None;
+        }
+        let ip = Ipv4::parse(&ethernet).ok()?;
+        let word = |at: usize| {
+            let bytes = ip.payload.get(at..at + 2)?;
+            Some(u16::from_be_bytes(bytes.try_into().ok()?))
+        };
+        let (port, what) = match ip.protocol {
+            protocol::TCP => {
+                let tcp = Tcp::parse(ip.payload).ok()?;
+                let header = usize::from(ip.payload.get(12)? >> 4) * 4;
+                let what = What::Tcp {
+                    from: tcp.source,
+                    sequence: tcp.sequence,
+                    acknowledgment: tcp.acknowledgment,
+                    flags: tcp.flags,
+                    payload: ip.payload.get(header..)?,
+                };
+                (tcp.destination, what)
+            }
+            protocol::UDP => {
+                let udp = Udp::parse(ip.payload).ok()?;
+                (udp.destination, What::Udp { from: udp.source, payload: udp.payload })
+            }
+            protocol::ICMP => match ip.payload.first()? {
+                &ICMP_UNREACHABLE => {
+                    let header = usize::from(ip.payload.get(QUOTED)? & 0xf) * 4;
+                    let ports = QUOTED + header;
+                    (word(ports)?, What::Unreachable { of: word(ports + 2)? })
+                }
+                &ICMP_ECHO_REPLY => (word(4)?, What::Echo),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(Self { from: ip.source, port, what })
+    }
+}
+
+/// The source port of a TCP segment or a UDP datagram of the guest's.
+pub(super) fn source_port(frame: &[u8]) -> Option<u16> {
+    let ethernet = Ethernet::parse(frame).ok()?;
+    let ip = Ipv4::parse(&ethernet).ok()?;
+    match ip.protocol {
+        protocol::TCP => Some(Tcp::parse(ip.payload).ok()?.source),
+        protocol::UDP => Some(Udp::parse(ip.payload).ok()?.source),
+        _ => None,
+    }
+}
+
+impl super::Block {
+    /// Whether a frame of the guest's has a source port of the block.
+    pub fn sent(self, frame: &[u8]) -> bool {
+        source_port(frame).is_some_and(|port| self.has(port))
+    }
+}
+
+impl Guard {
+    /// An ARP question for the gateway: whoever hears it knows the guest.
+    pub fn hello_frame(&self) -> alloc::vec::Vec<u8> {
+        self.frame(&crate::guard::knock::Knock::Arp(self.gateway()))
+    }
+
+    /// Whether a frame is the gateway's answer to [`Guard::hello_frame`].
+    pub fn is_hello_back(&self, frame: &[u8]) -> bool {
+        const REPLY: [u8; 2] = [0, 2];
+        Ethernet::parse(frame).is_ok_and(|ethernet| {
+            ethernet.kind == ethertype::ARP
+                && ethernet.payload.get(6..8) == Some(&REPLY)
+                && ethernet.payload.get(14..18) == Some(&self.gateway().octets())
+        })
+    }
+}
