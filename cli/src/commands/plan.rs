@@ -95,7 +95,7 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         ),
     ];
     // Paths and words of a configuration that a guest may have written: one fact stays one line.
-    let mut fact = |name: &str, what: String| lines.push(format!("{name:<9} {}", visible::Line(&what)));
+    let mut fact = |name: &str, what: String| lines.push(format!("{name:<9} {}", Line(&what)));
     if let Some(workdir) = &plan.guest.workdir {
         fact("workdir", workdir.to_string());
     }
@@ -104,7 +104,7 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         fact("folder", format!("{} -> {} ({mode})", volume.host, volume.guest));
     }
     for (name, value) in &plan.guest.env {
-        fact("variable", format!("{name}={}", Line(value.as_str())));
+        fact("variable", format!("{name}={}", value.as_str()));
     }
     let subnet = plan.subnet;
     fact("network", format!("{subnet} (guest {}, proxy.internal {})", subnet.guest(), subnet.proxy()));
@@ -115,7 +115,7 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         let form = match services.form(sidecar) {
             Form::Builtin => "built in".to_owned(),
             Form::Address { address } => format!("at {address}"),
-            Form::Command { command, .. } => format!("command {}", Line(&command.join(" "))),
+            Form::Command { command, .. } => format!("command {}", command.join(" ")),
         };
         fact("door", format!("{:<10} proxy.internal:{port}  {form}", sidecar.name()));
     }
@@ -133,10 +133,10 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         let keys: Vec<String> =
             headers.map(|(name, secret)| format!("{name} from {}", secret.source)).collect();
         let keys = keys.join(", ");
-        fact("upstream", format!("{} -> {} ({})", upstream.path, upstream.origin, Line(&keys)));
+        fact("upstream", format!("{} -> {} ({})", upstream.path, upstream.origin, keys));
     }
     for repo in &services.git {
-        fact("git", format!("{}.git of {} -> {}", repo.name, shown(&repo.path), Line(&repo.upstream)));
+        fact("git", format!("{}.git of {} -> {}", repo.name, repo.path.display(), repo.upstream));
         let policy = serde_json::to_string(&repo.policy).unwrap_or_default();
         fact("git", format!("{}.git policy {policy}", repo.name));
     }

@@ -177,11 +177,14 @@ mod tests {
     use super::super::audit::Need;
     use super::super::peer::{Extent, Named};
     use super::*;
+    use crate::state::Home;
     use std::io::Read;
 
     fn admission() -> (tempfile::TempDir, Admission) {
         let dir = tempfile::tempdir().unwrap();
-        let audit = Audit::open(&dir.path().join("audit.jsonl"), Need::BestEffort).unwrap();
+        let folder = Home::at(dir.path().join("state"), dir.path().join("run")).bottle(&"t".parse().unwrap());
+        folder.create().unwrap();
+        let audit = Audit::open(&folder, Need::BestEffort).unwrap();
         (dir, Admission::new(audit))
     }
 

@@ -1,9 +1,9 @@
 //! What a command may ask a keeper, and what it answers: one JSON line each, on a private socket.
 
 use super::counters::Snapshot;
-use crate::defence::Defence;
-use super::peer::Named;
 use super::examine::{self, Examined};
+use super::peer::Named;
+use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::rules::Change;
 use crate::state::Folder;

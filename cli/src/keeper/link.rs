@@ -6,8 +6,8 @@
 use super::admission::{Admission, Admitted};
 use super::audit::Audit;
 use super::counters::Counters;
-use super::peer::{Machine, Process};
 use super::examine::Watch;
+use super::peer::{Machine, Process};
 use super::stack::End;
 use crate::defence::Defence;
 use crate::out;

@@ -3,9 +3,9 @@
 use super::Shared;
 use super::audit::UNRECORDED;
 use super::control::{Answer, MAX_LINE, Request, Status};
-use crate::defence::Defence;
-use super::peer::{Extent, Machine, Named, Process};
 use super::examine;
+use super::peer::{Extent, Machine, Named, Process};
+use crate::defence::Defence;
 use crate::git::quarantine::Quarantine;
 use crate::rules::{Change, Changes};
 use crate::step::{self, Step};

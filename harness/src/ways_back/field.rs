@@ -351,17 +351,10 @@ impl Field {
     /// Starts the bottle of this field as [`Field::up`] does, but with walls taken away from its
     /// keeper, whatever else is taken away in this run: a hole that something has to find.
     pub fn up_without(&mut self, config: &str, walls: &[Defence]) -> Result<()> {
-        self.put("project/bottle.toml", config_with_slug(config))?;
-        self.begin()?;
-        self.up = true;
         let gone: Vec<&str> = walls.iter().copied().chain(self.without).map(Defence::name).collect();
         let mut command = self.command(&["up"]);
         command.env(WITHOUT, gone.join(","));
-        let ended = self.run(command)?;
-        if !ended.is_well() {
-            bail!("bottle up: {}", ended.text());
-        }
-        Ok(())
+        self.up_by(config, command)
     }
 }
 
