@@ -129,7 +129,7 @@ pub fn audit(context: &Context, slug: Option<Slug>, check: bool) -> Outcome<Exit
 }
 
 fn rotated(gone: &Gone) -> String {
-    let time = |ms| humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
+    let time = |ms| humantime::format_rfc3339_millis(audit::time(ms));
     let (from, until) = (time(gone.from_ms), time(gone.until_ms));
     format!("{} lines from {from} to {until} are gone: they were rotated away", gone.lines)
 }

@@ -16,6 +16,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -66,13 +67,13 @@ impl Room {
     }
 
     /// Writes down a connection that was closed because it is not HTTP, or takes too long to be.
-    fn broken(&self, error: &hyper::Error) {
+    fn broken(&self, error: &hyper::Error, asked: bool) {
         let reason = if error.is_parse() {
             "not-http"
-        } else if error.is_timeout() {
+        } else if error.is_timeout() && !asked {
             "slow"
         } else {
-            // A client that goes away is none that was refused.
+            // A client that goes away, or has nothing more to ask, is none that was refused.
             return;
         };
         if Defence::RefusalsLogged.stands() {
@@ -108,8 +109,10 @@ where
         let (answer, room) = (answer.clone(), room.clone());
         tokio::spawn(async move {
             let _seat = seat;
-            let of_request = room.clone();
+            let (of_request, asked) = (room.clone(), Arc::new(AtomicBool::new(false)));
+            let has_asked = Arc::clone(&asked);
             let served = service_fn(move |request: Request<Incoming>| {
+                has_asked.store(true, Relaxed);
                 let what = format!("{} {}", request.method(), request.uri().path());
                 let (room, answered) = (of_request.clone(), answer(request));
                 async move {
@@ -129,7 +132,7 @@ where
                 .preserve_header_case(true)
                 .serve_connection(TokioIo::new(stream), served);
             if let Err(error) = connection.with_upgrades().await {
-                room.broken(&error);
+                room.broken(&error, asked.load(Relaxed));
             }
         });
     }

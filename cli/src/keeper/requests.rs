@@ -10,6 +10,7 @@ use crate::git::quarantine::Quarantine;
 use crate::rules::{Change, Changes};
 use crate::step::{self, Step};
 use crate::supervise::inbox::{Decision, Wish};
+use bottle_core::egress::HostPattern;
 use bottle_core::slug::Slug;
 use serde_json::json;
 use std::sync::Arc;
@@ -138,7 +139,8 @@ fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()
     Changes::add(&shared.folder, change)?;
     shared.proxy.change(change);
     if let Change::Deny(pattern) = change {
-        shared.supervise.inbox.forget(|rule| rule.pattern == *pattern);
+        let covers = |rule: &HostPattern| matches!(rule, HostPattern::Exact(host) if pattern.matches(host));
+        shared.supervise.inbox.forget(|rule| rule.pattern == *pattern || covers(&rule.pattern));
     }
     Ok(())
 }

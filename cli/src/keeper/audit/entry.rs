@@ -24,7 +24,7 @@ pub struct Entry {
 impl Entry {
     /// When it was written.
     pub fn time(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.time_ms)
+        time(self.time_ms)
     }
 
     /// A field that is a whole number.
@@ -59,6 +59,12 @@ fn cut_value(value: &mut Value, limit: usize) {
         Value::Object(fields) => cut(fields, limit),
         _ => {}
     }
+}
+
+/// A time as the log has it. Years have four digits, whatever a line says.
+pub fn time(ms: u64) -> SystemTime {
+    const LAST: u64 = 253_402_300_799_999;
+    UNIX_EPOCH + Duration::from_millis(ms.min(LAST))
 }
 
 /// Now, as the log writes it.

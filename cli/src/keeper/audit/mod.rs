@@ -14,7 +14,7 @@ mod log;
 mod read;
 
 pub use check::{Chain, Gone, check};
-pub use entry::{Entry, millis};
+pub use entry::{Entry, millis, time};
 pub use read::{Line, Merged};
 
 use crate::defence::Defence;
