@@ -212,21 +212,31 @@ fn never_reads(field: &mut Field) -> Result<Verdict> {
     while held.len() < 900 && Instant::now() < end {
         held.extend(UnixStream::connect(socket(field)));
     }
-    thread::sleep(Duration::from_millis(300));
-    let connected = held.iter().filter(|stream| is_open(stream)).count();
-    let descriptors = fs::read_dir(format!("/proc/{keeper}/fd"))?.count();
-    let reached = field.guest("curl -sS -m 5 -o /dev/null $HTTP_PROXY/").is_ok();
-    let what = format!("{connected} strangers stay, the keeper has {descriptors} descriptors, {reached}");
-    Ok(Verdict::succeeded_if(connected > 0 || descriptors > 300 || !reached, what))
-}
-
-fn is_open(mut stream: &UnixStream) -> bool {
-    let mut byte = [0; 64];
-    let _ = stream.set_nonblocking(true);
-    match stream.read(&mut byte) {
-        Ok(read) => read > 0,
-        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    // They are taken one after the other: each is let go, or greeted and let go for the next.
+    let descriptors = || fs::read_dir(format!("/proc/{keeper}/fd")).map_or(0, Iterator::count);
+    let (mut most, end) = (descriptors(), Instant::now() + Duration::from_secs(8));
+    let mut greeted = 0;
+    while !held.is_empty() && Instant::now() < end {
+        most = most.max(descriptors());
+        held.retain_mut(|stream| {
+            let _ = stream.set_nonblocking(true);
+            match stream.read(&mut [0; wire::HELLO.len()]) {
+                Ok(0) => false,
+                Ok(_) => {
+                    greeted += 1;
+                    true
+                }
+                Err(error) => error.kind() == ErrorKind::WouldBlock,
+            }
+        });
+        thread::sleep(Duration::from_millis(50));
     }
+    let stay = held.len();
+    let reached = field.guest("curl -sS -m 5 -o /dev/null $HTTP_PROXY/").is_ok();
+    let what = format!(
+        "{greeted} strangers were greeted, {stay} stay, {most} descriptors; the guest reaches its proxy: {reached}"
+    );
+    Ok(Verdict::succeeded_if(greeted > 0 || stay > 0 || most > 300 || !reached, what))
 }
 
 /// The stand-in refuses what smolvm would do: to start a machine's process unconfined.
