@@ -401,10 +401,20 @@ pub fn private_dir(path: &Path) -> Result<()> {
 
 /// Writes a file that only its owner can read, whole or not at all.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, bytes, 0o600)
+}
+
+/// Writes a file that anybody may read, whole or not at all. A link in its place is replaced, and
+/// never followed.
+pub fn write_public(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, bytes, 0o666)
+}
+
+fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let draft = path.with_extension("draft");
     let write = || -> Result<()> {
         let _ = fs::remove_file(&draft);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         Ok(fs::rename(&draft, path)?)

@@ -4,10 +4,11 @@ use super::context::Context;
 use crate::config::FILE;
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::state::write_public;
 use anyhow::Context as _;
 use bottle_core::slug::Slug;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 /// A language, by the files that give it away, and an image that has its tools.
@@ -52,31 +53,25 @@ pub fn init(context: &Context, force: bool) -> Outcome {
     let here = Context::here()?;
     let path = here.join(FILE);
     let text = render(&here);
-    // Beside it first where it may be there: a link in its place is not followed.
-    let replaces = force && Defence::PinnedPaths.stands();
-    let place = if replaces { path.with_extension("toml.draft") } else { path.clone() };
-    let mut options = OpenOptions::new();
-    options.write(true);
-    if replaces {
-        let _ = fs::remove_file(&place);
-        options.create_new(true);
-    } else if force {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
-    }
-    let mut file = options.open(&place).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Failure::new(Kind::Busy, format!("there is a {FILE} already")).help("--force writes over it")
-        }
-        _ => Failure::new(Kind::Internal, format!("{}: {error}", place.display())),
-    })?;
-    file.write_all(text.as_bytes()).with_context(|| place.display().to_string())?;
-    if replaces {
-        fs::rename(&place, &path).with_context(|| path.display().to_string())?;
+    match force {
+        true if Defence::PinnedPaths.stands() => write_public(&path, text.as_bytes())?,
+        true => fs::write(&path, &text).with_context(|| path.display().to_string())?,
+        false => write_new(&path, &text)?,
     }
     context.say(&format!("wrote {FILE}; look at it, then `bottle plan` shows what would start"));
     Ok(())
+}
+
+/// Writes a file that is not there yet.
+fn write_new(path: &Path, text: &str) -> Outcome {
+    let opened = OpenOptions::new().write(true).create_new(true).open(path);
+    let mut file = opened.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => {
+            Failure::new(Kind::Busy, format!("there is a {FILE} already")).help("--force writes over it")
+        }
+        _ => Failure::new(Kind::Internal, format!("{}: {error}", path.display())),
+    })?;
+    Ok(file.write_all(text.as_bytes()).with_context(|| path.display().to_string())?)
 }
 
 fn render(here: &Path) -> String {
