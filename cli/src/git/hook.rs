@@ -21,6 +21,9 @@ pub const REPO: &str = "BOTTLE_GIT_REPO";
 /// The program that a hook runs: this one.
 pub const EXE: &str = "BOTTLE_EXE";
 
+/// The descriptor of the socket on which hooks speak with the keeper.
+pub const CHANNEL: &str = "BOTTLE_GIT_CHANNEL";
+
 /// The most that is read of what git lists, in bytes. A push that is larger is refused.
 const MAX_LIST: u64 = 16 << 20;
 

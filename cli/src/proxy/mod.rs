@@ -7,15 +7,13 @@
 mod dial;
 mod plain;
 mod reply;
-mod secrets;
 mod tunnel;
 mod upstream;
 
 use crate::http::{self, Limits, Room};
 use crate::keeper::audit::{Audit, UNRECORDED};
+use crate::keys::Keys;
 use crate::rules::Change;
-use crate::state::{Folder, write_private};
-use anyhow::Result;
 use bottle_core::egress::{Denial, HostName, Rules};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
@@ -45,20 +43,17 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The proxy of a plan, with its upstreams' secrets found.
-    ///
-    /// # Errors
-    /// Where a secret is not to be had.
-    pub async fn new(plan: &Plan, limits: Limits, audit: Audit) -> Result<Arc<Self>> {
+    /// The proxy of a plan. What its upstreams are asked with, `keys` has.
+    pub fn new(plan: &Plan, limits: Limits, audit: Audit, keys: Option<&Keys>) -> Arc<Self> {
         let rules = Arc::new(RwLock::new(plan.egress.clone()));
         let dialer = Dialer::new(Arc::clone(&rules), Chooser::Agent);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(dialer.clone());
-        let upstreams = Upstreams::ready(plan.upstreams.clone(), Arc::clone(&rules)).await?;
+        let upstreams = Upstreams::new(plan.upstreams.clone(), &rules, keys);
         let (slug, room) = (plan.slug.clone(), Room::new(limits));
-        Ok(Arc::new(Self { slug, rules, audit, client, dialer, upstreams, room }))
+        Arc::new(Self { slug, rules, audit, client, dialer, upstreams, room })
     }
 
     /// The rules now.
@@ -66,15 +61,9 @@ impl Proxy {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes the rules, on disk first.
-    pub fn change(&self, folder: &Folder, change: &Change) -> Result<()> {
-        let mut rules = self.rules();
-        change.apply(&mut rules);
-        let mut plan = folder.read_plan()?;
-        plan.egress = rules.clone();
-        write_private(&folder.plan(), serde_json::to_string_pretty(&plan)?.as_bytes())?;
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
-        Ok(())
+    /// Changes the rules, from now on.
+    pub fn change(&self, change: &Change) {
+        change.apply(&mut self.rules.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Serves a door until its listener fails, as it does when its jail ends.

@@ -1,45 +1,48 @@
 //! Requests that the proxy makes in the agent's name, with keys that the agent never has:
 //! `GET /anthropic/v1/models`, on the door itself.
 
-use super::dial::{Chooser, Dialer};
+use super::dial::{Chooser, DialError, Dialer};
 use super::reply::{self, Body};
-use super::{Proxy, plain, secrets};
+use super::{Proxy, plain};
 use crate::keeper::audit;
-use anyhow::Result;
-use bottle_core::egress::Rules;
+use crate::keys::Keys;
+use bottle_core::egress::{Denial, Rules, authority};
 use bottle_core::upstream::{CREDENTIALS, NoRoute, Upstream, route};
 use http_body_util::Either;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri, Version};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::Connected;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::json;
+use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, RwLock};
+use std::task::{Context, Poll};
 use std::time::Instant;
+use tokio::net::UnixStream;
+
+const HTTPS: u16 = 443;
 
 /// The upstreams of a bottle, ready to be asked.
 pub struct Upstreams {
     list: Vec<Upstream>,
-    /// What each of them is given, in the same order.
-    headers: Vec<HeaderMap>,
-    /// Where there are none, the host's certificates are not read.
-    client: Option<Client<HttpsConnector<Dialer>, Incoming>>,
+    /// One for each of them, in the same order: a connection belongs to one upstream and its key.
+    clients: Vec<Client<Connector, Incoming>>,
 }
 
 impl Upstreams {
-    /// Finds the secrets, and the certificates that this host trusts.
-    ///
-    /// # Errors
-    /// Where a secret is not to be had, or the host trusts nobody.
-    pub async fn ready(list: Vec<Upstream>, rules: Arc<RwLock<Rules>>) -> Result<Self> {
-        let mut headers = Vec::new();
-        for upstream in &list {
-            headers.push(secrets::headers(upstream).await?);
-        }
-        let client = if list.is_empty() { None } else { Some(client(rules)?) };
-        Ok(Self { list, headers, client })
+    /// The upstreams of a plan. Without keys there are none.
+    pub fn new(list: Vec<Upstream>, rules: &Arc<RwLock<Rules>>, keys: Option<&Keys>) -> Self {
+        let client = |upstream| {
+            let dialer = Dialer::new(Arc::clone(rules), Chooser::Operator);
+            let mut client = Client::builder(TokioExecutor::new());
+            client.pool_timer(TokioTimer::new()).pool_max_idle_per_host(super::IDLE_PER_HOST);
+            Some(client.build(Connector { upstream, dialer, keys: keys?.clone() }))
+        };
+        let clients = (0..list.len()).filter_map(client).collect();
+        Self { list, clients }
     }
 
     /// The paths that there are, for people.
@@ -48,15 +51,65 @@ impl Upstreams {
     }
 }
 
-fn client(rules: Arc<RwLock<Rules>>) -> Result<Client<HttpsConnector<Dialer>, Incoming>> {
-    let connector = HttpsConnectorBuilder::new()
-        .with_native_roots()?
-        .https_only()
-        .enable_http1()
-        .wrap_connector(Dialer::new(rules, Chooser::Operator));
-    let mut client = Client::builder(TokioExecutor::new());
-    client.pool_timer(TokioTimer::new()).pool_max_idle_per_host(super::IDLE_PER_HOST);
-    Ok(client.build(connector))
+/// Dials an upstream, and hands the connection to the process that has its key.
+#[derive(Clone)]
+struct Connector {
+    upstream: usize,
+    dialer: Dialer,
+    keys: Keys,
+}
+
+/// What a client of hyper's reads and writes.
+struct Connection(TokioIo<UnixStream>);
+
+impl hyper_util::client::legacy::connect::Connection for Connection {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl hyper::rt::Read for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl hyper::rt::Write for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = Connection;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Connection, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let origin = uri.authority().map_or("", |authority| authority.as_str());
+            let (host, port) = authority(origin, HTTPS).map_err(|_| DialError::Denied(Denial::Unreadable))?;
+            let dialled = this.dialer.dial(&host, port).await?;
+            Ok(Connection(TokioIo::new(this.keys.connect(this.upstream, dialled).await?)))
+        })
+    }
 }
 
 /// Answers a request for a path of the door itself.
@@ -70,8 +123,8 @@ pub async fn ask(proxy: &Arc<Proxy>, mut request: Request<Incoming>) -> Response
         Ok(route) => route,
         Err(why) => return nowhere(proxy, &what, why),
     };
-    let (Some(upstream), Some(headers), Some(client)) =
-        (upstreams.list.get(route.index), upstreams.headers.get(route.index), &upstreams.client)
+    let (Some(upstream), Some(client)) =
+        (upstreams.list.get(route.index), upstreams.clients.get(route.index))
     else {
         return nowhere(proxy, &what, NoRoute::Unknown);
     };
@@ -81,7 +134,7 @@ pub async fn ask(proxy: &Arc<Proxy>, mut request: Request<Incoming>) -> Response
         return proxy.refuse(&what, &denial);
     }
     let (Ok(uri), Ok(host)) =
-        (format!("{origin}{}", route.rest).parse::<Uri>(), HeaderValue::from_str(&origin.authority()))
+        (format!("http://{}{target}", origin.authority()).parse::<Uri>(), HeaderValue::from_str(&origin.authority()))
     else {
         return reply::text(StatusCode::BAD_REQUEST, "bottle: the path cannot be passed on");
     };
@@ -92,9 +145,7 @@ pub async fn ask(proxy: &Arc<Proxy>, mut request: Request<Incoming>) -> Response
         request.headers_mut().remove(name);
     }
     request.headers_mut().insert(header::HOST, host);
-    for (name, value) in headers {
-        request.headers_mut().insert(name, value.clone());
-    }
+    // The key is added where it is.
     match client.request(request).await {
         Ok(mut response) => {
             plain::strip_hop_by_hop(response.headers_mut());
