@@ -41,7 +41,7 @@ fn the_log_says_what_was_decided_and_shows_what_is_asked_for() {
     // Raw, it is the file; every line is JSON with what docs/audit.md promises.
     let raw = world.bottle(&["audit"]).output().unwrap().stdout;
     let raw = String::from_utf8(raw).unwrap();
-    assert_eq!(raw, fs::read_to_string(world.path("state/t/audit.jsonl")).unwrap());
+    assert_eq!(raw, fs::read_to_string(world.path("state/t/log/audit.jsonl")).unwrap());
     for line in raw.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
         assert!(line["time_ms"].is_u64() && line["part"].is_string() && line["event"].is_string(), "{line}");

@@ -86,7 +86,7 @@ pub fn confine(command: &mut Command, store: &Path, read: &[PathBuf]) -> Result<
     if !Defence::GitConfined.stands() {
         return Ok(());
     }
-    let mut run = vec![std::env::current_exe()?];
+    let mut run = vec![std::env::current_exe()?, quarantine::hooks(store)];
     for program in ["git", "gitleaks"] {
         // Wherever the operator has them; what they read for themselves is beside them.
         let found = crate::preflight::in_path(program).and_then(|path| path.canonicalize().ok());

@@ -30,6 +30,9 @@ use std::thread;
 /// Started by root, smolvm gives each machine a user of its own, from this one up.
 const FIRST_MACHINE_USER: u32 = 2_000_000;
 
+/// The stack's process, and the socket on which nobody is told of its end where there is none.
+type Stack = (Process, Option<OwnedFd>);
+
 /// What a bottle starts, as it was planned before there was a guest.
 struct Hands {
     folder: Folder,
@@ -59,7 +62,7 @@ pub fn main(slug: &Slug, socket: &OwnedFd) -> Result<()> {
 }
 
 impl Hands {
-    fn carry_out(self: &Arc<Self>, ask: Ask, reply: &OwnedFd, stack: &mut Option<Process>) -> Result<()> {
+    fn carry_out(self: &Arc<Self>, ask: Ask, reply: &OwnedFd, stack: &mut Option<Stack>) -> Result<()> {
         let done = || Ok(wire::send(reply, &Said::Done(None), &[])?);
         match ask {
             Ask::Refresh => {
@@ -106,23 +109,27 @@ impl Hands {
         }
     }
 
-    fn stack(&self, reply: &OwnedFd, stack: &mut Option<Process>) -> Result<()> {
+    fn stack(&self, reply: &OwnedFd, stack: &mut Option<Stack>) -> Result<()> {
         let plan = self.plan();
         let network = Network::of(plan.stack)?;
         let running = stack::start(&network, &self.folder, &plan, &self.log)?;
         let mut fds: Vec<_> = running.doors.iter().map(AsFd::as_fd).collect();
         fds.push(running.link.as_fd());
         wire::send(reply, &Said::Done(None), &fds)?;
+        let reply = rustix::io::fcntl_dupfd_cloexec(reply, 0)?;
+        let mut held = None;
         if let Some(pid) = running.pid() {
-            let reply = rustix::io::fcntl_dupfd_cloexec(reply, 0)?;
             let ended = crate::keeper::when_ended(pid)?;
             thread::Builder::new().name("stack".to_owned()).spawn(move || {
                 let _ = ended.blocking_recv();
                 let _ = wire::send(&reply, &Said::Ended("it ended".to_owned()), &[]);
             })?;
+        } else {
+            // No process, and so no end: the keeper is told of none.
+            held = Some(reply);
         }
         // Its descriptors are the keeper's from here on; the process is ours.
-        *stack = Some(running.into_process());
+        *stack = Some((running.into_process(), held));
         Ok(())
     }
 
