@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::stage;
+use crate::confine;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::audit::Need;
 use crate::out::{self, outln};
@@ -28,6 +29,10 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     }
     let rendered = stage::render(&folder, plan)?;
     out::text(describe(plan, &resolved.services))?;
+    let offered = confine::offered();
+    if !offered.is_whole() {
+        outln!("weaker    the keeper is confined by less than it could be: {offered}; see `bottle doctor`")?;
+    }
     if resolved.user == MachineUser::Root {
         outln!(
             "as root   the machine's process: no other user could write its folders; mode = \"copy\" needs none"

@@ -69,15 +69,16 @@ mod tries {
     }
 
     fn number(text: &str) -> io::Result<i32> {
-        // A process by its program's words: its id is not known before it runs.
         if let Ok(number) = text.parse() {
             return Ok(number);
         }
-        let (slug, name) = text.split_once('/').ok_or(io::ErrorKind::InvalidInput)?;
+        // A helper of this process by its name: its id is not known before it runs.
+        let parent = format!("PPid:\t{}\n", std::process::id());
         let found = fs::read_dir("/proc")?.flatten().find(|entry| {
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-            words.get(1) == Some(&name.as_bytes()) && words.get(2) == Some(&slug.as_bytes())
+            let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
+            let (line, status) = (read("cmdline"), read("status"));
+            line.split(|byte| *byte == 0).nth(1) == Some(text.as_bytes())
+                && String::from_utf8_lossy(&status).contains(&parent)
         });
         let name = found.ok_or(io::ErrorKind::NotFound)?.file_name();
         name.to_string_lossy().parse().map_err(io::Error::other)

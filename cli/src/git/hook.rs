@@ -2,6 +2,7 @@
 
 use super::quarantine::Quarantine;
 use super::{Repo, scan};
+use crate::confine::trial;
 use crate::failure::{Kind, Outcome};
 use crate::keeper::control::{self, Answer, GitEvent, Request};
 use crate::out;
@@ -41,6 +42,7 @@ pub enum Hook {
 /// # Errors
 /// Where it cannot look, log or decide: nothing is pushed then.
 pub fn run(hook: Hook) -> Outcome<ExitCode> {
+    trial::run("git");
     Ok(match hook {
         Hook::PreReceive => before(),
         Hook::PostReceive => after(),

@@ -6,6 +6,7 @@ use super::{
     Missing, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
     may_make_namespaces,
 };
+use crate::confine;
 use crate::keeper::stack::{Here, Wall};
 use bottle_core::gvproxy::Dialect;
 use serde::Serialize;
@@ -87,6 +88,7 @@ impl Diagnosis {
             found("kvm", kvm()),
             found("helper", helper()),
             done_without(found("tun", tun())),
+            confinement(),
             wished(system, "git", Need::Git, "git-gate serves with it"),
             wished(
                 system,
@@ -156,6 +158,23 @@ fn tun() -> Result<Good, Missing> {
 fn kvm() -> Result<Good, Missing> {
     let detail = check_kvm()?;
     Ok(Good { version: None, place: Some(PathBuf::from("/dev/kvm")), detail })
+}
+
+/// Whether what reads a guest's bytes can be confined. An older kernel has less of it, and does.
+fn confinement() -> Finding {
+    let offered = confine::offered();
+    let (level, detail) = if offered.is_whole() {
+        (Level::Ok, format!("what reads a guest's bytes gives up what it does not need ({offered})"))
+    } else {
+        (
+            Level::Warning,
+            format!(
+                "what reads a guest's bytes keeps more than it needs ({offered}); Linux 6.12 or newer, \
+                 with `landlock` in its `lsm=` boot option, has all of it"
+            ),
+        )
+    };
+    Finding { name: "confinement", level, version: None, place: None, detail, mend: None }
 }
 
 fn helper() -> Result<Good, Missing> {

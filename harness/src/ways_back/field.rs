@@ -100,6 +100,7 @@ pub struct Field {
     canaries: Vec<PathBuf>,
     before: BTreeMap<PathBuf, String>,
     up: bool,
+    variables: Vec<(String, String)>,
 }
 
 impl Field {
@@ -118,6 +119,7 @@ impl Field {
             canaries: Vec::new(),
             before: BTreeMap::new(),
             up: false,
+            variables: Vec::new(),
         };
         for (name, text) in [
             ("home/.bashrc", "# mine\n"),
@@ -226,6 +228,7 @@ impl Field {
         command.arg("--quiet").args(words).current_dir(self.room.project());
         command.envs(self.room.env().iter().map(|(name, value)| (name, value)));
         command.env("HOME", self.path("home"));
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(defence) = self.without {
             command.env(WITHOUT, defence.name());
         }
@@ -289,6 +292,11 @@ impl Field {
     /// What the log says now, a line each.
     pub fn log(&self) -> Result<String> {
         Ok(self.operator(&["audit", SLUG])?.text())
+    }
+
+    /// From now on the operator's commands have this variable.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.variables.push((name.to_owned(), value.into()));
     }
 
     /// Judges from outside, after what the attack itself found.
