@@ -1,7 +1,7 @@
 //! Keys that never enter the guest: an upstream on the proxy's own path, over real TLS.
 
-use bottle_tests::{World, below, started, words};
 use bottle_tests::secure::Secure;
+use bottle_tests::{World, below, started, words};
 use predicates::prelude::*;
 use serde_json::Value;
 use std::fs;

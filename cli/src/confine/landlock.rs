@@ -3,8 +3,8 @@
 use super::policy::{Calls, Policy};
 use anyhow::Result;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated,
-    RulesetCreatedAttr, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, RestrictionStatus, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
 
 /// What is asked of Landlock. An older kernel gives what it has.
@@ -40,6 +40,11 @@ pub fn ruleset(policy: &Policy) -> Result<Option<RulesetCreated>> {
         .add_rules(path_beneath_rules(&policy.write, write))?
         .add_rules(path_beneath_rules(&policy.remove, AccessFs::RemoveFile))?;
     Ok(Some(created))
+}
+
+/// Whether rules hold, as the kernel says.
+pub fn holds(said: &RestrictionStatus) -> bool {
+    said.ruleset != RulesetStatus::NotEnforced
 }
 
 /// The kernel's version of Landlock: `None` where it has none, or it is switched off.

@@ -5,6 +5,8 @@ use super::policy::{Calls, Policy};
 use rustix::io::Result;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CapabilitySet, set_capabilities, set_no_new_privs};
+use std::fs::File;
+use std::io::Read;
 
 /// Gives up new privileges, core files, capabilities, and being looked into.
 ///
@@ -28,9 +30,18 @@ pub fn give_up(policy: &Policy) -> Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
+/// Opens what the kernel says of this process, before that cannot be opened any more.
+///
+/// # Errors
+/// Where there is no /proc.
+pub fn open_status() -> std::io::Result<File> {
+    File::open("/proc/self/status")
+}
+
 /// What the kernel says of this process: not what was asked for.
-pub fn in_force() -> InForce {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+pub fn in_force(mut file: File) -> InForce {
+    let mut status = String::new();
+    let _ = file.read_to_string(&mut status);
     let says = |name: &str, value: &str| {
         status.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.trim() == value))
     };

@@ -62,11 +62,14 @@ impl fmt::Display for InForce {
 pub fn this_process(policy: &Policy) -> anyhow::Result<InForce> {
     use anyhow::Context;
     limits::give_up(policy).context("giving up privileges")?;
+    let status = limits::open_status().context("/proc")?;
+    let mut version = None;
     if let Some(ruleset) = landlock::ruleset(policy).context("Landlock")? {
-        ruleset.restrict_self().context("Landlock")?;
+        let said = ruleset.restrict_self().context("Landlock")?;
+        version = landlock::version().filter(|_| landlock::holds(&said));
     }
     seccomp::apply(&seccomp::filters(policy.calls)?);
-    Ok(InForce { landlock: landlock::version(), ..limits::in_force() })
+    Ok(InForce { landlock: version, ..limits::in_force(status) })
 }
 
 /// Other systems have nothing of this kind that a process can do to itself alone.

@@ -239,10 +239,7 @@ fn careful() -> Result<Rules> {
             libc::SYS_mmap,
             vec![
                 SeccompRule::new(vec![has(2, run, 0)?])?,
-                SeccompRule::new(vec![
-                    has(2, run | write, run)?,
-                    has(3, libc::MAP_ANONYMOUS as u64, 0)?,
-                ])?,
+                SeccompRule::new(vec![has(2, run | write, run)?, has(3, libc::MAP_ANONYMOUS as u64, 0)?])?,
             ],
         ),
         (libc::SYS_mprotect, vec![SeccompRule::new(vec![has(2, run, 0)?])?]),

@@ -2,8 +2,8 @@
 
 use super::counters::Snapshot;
 use crate::confine::InForce;
-use crate::git::hook;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::git::hook;
 use crate::rules::Change;
 use crate::state::Folder;
 use crate::supervise::inbox::{Decision, Waiting};

@@ -18,8 +18,8 @@ mod sidecars;
 pub mod stack;
 
 pub use begin::Given;
-pub use owner::when_ended;
 pub use launch::{Keeper, Starting, launch};
+pub use owner::when_ended;
 
 use crate::confine::{self, InForce, Policy, trial};
 use crate::defence::Defence;
@@ -183,12 +183,7 @@ struct Started {
     _lock: Lock,
 }
 
-async fn start(
-    confined: Confined,
-    helpers: Helpers,
-    owner: OwnedFd,
-    guest: UnixListener,
-) -> Result<Started> {
+async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: UnixListener) -> Result<Started> {
     let Confined { folder, plan, services, control, in_force, lock } = confined;
     let starter = Arc::new(Starter::at(helpers.starter));
     let starter_ended = owner::when_ready(starter.watched()?)?;
@@ -204,8 +199,7 @@ async fn start(
         starter.demand(&Ask::Refresh)?;
     }
     let (to_hooks, hooks) = unbounded_channel();
-    let git =
-        Gate::new(services.git.clone(), Room::new(services.limits), Arc::clone(&starter), to_hooks);
+    let git = Gate::new(services.git.clone(), Room::new(services.limits), Arc::clone(&starter), to_hooks);
     let of_proxy = Arc::clone(&proxy);
     let supervise =
         Supervise::new(plan.slug.clone(), move || of_proxy.rules(), audit.clone(), services.limits);

@@ -138,7 +138,11 @@ fn forward(shared: &Shared, repo: &Slug, branch: &str) -> anyhow::Result<()> {
         Ok(commit) => ("forwarded", commit.as_deref(), None),
         Err(error) => ("failed", None, Some(format!("{error:#}"))),
     };
-    shared.audit.write("git-gate", event, json!({ "repo": repo, "ref": branch, "commit": commit, "why": why }));
+    shared.audit.write(
+        "git-gate",
+        event,
+        json!({ "repo": repo, "ref": branch, "commit": commit, "why": why }),
+    );
     forwarded.map(|_| ())
 }
 

@@ -26,7 +26,7 @@ const LAST_WORDS: u64 = 1000;
 /// A sidecar that is a command.
 struct Commanded {
     sidecar: Sidecar,
-        address: SocketAddr,
+    address: SocketAddr,
     log: PathBuf,
 }
 

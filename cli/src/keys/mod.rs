@@ -11,8 +11,8 @@ mod serve;
 
 pub use serve::main;
 
-use crate::starter::wire;
 use crate::starter::Said;
+use crate::starter::wire;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::io;

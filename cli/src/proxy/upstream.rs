@@ -79,7 +79,11 @@ impl hyper::rt::Read for Connection {
 }
 
 impl hyper::rt::Write for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 
@@ -133,9 +137,10 @@ pub async fn ask(proxy: &Arc<Proxy>, mut request: Request<Incoming>) -> Response
     if let Err(denial) = proxy.dialer.read(|rules| rules.check_closed(origin.host())) {
         return proxy.refuse(&what, &denial);
     }
-    let (Ok(uri), Ok(host)) =
-        (format!("http://{}{target}", origin.authority()).parse::<Uri>(), HeaderValue::from_str(&origin.authority()))
-    else {
+    let (Ok(uri), Ok(host)) = (
+        format!("http://{}{target}", origin.authority()).parse::<Uri>(),
+        HeaderValue::from_str(&origin.authority()),
+    ) else {
         return reply::text(StatusCode::BAD_REQUEST, "bottle: the path cannot be passed on");
     };
     *request.uri_mut() = uri;

@@ -139,8 +139,7 @@ impl Hands {
         };
         let [program, arguments @ ..] = command.as_slice() else { bail!("the command is empty") };
         // What listens there already would be taken for the sidecar.
-        TcpListener::bind(address)
-            .with_context(|| format!("the sidecar {sidecar} cannot have {address}"))?;
+        TcpListener::bind(address).with_context(|| format!("the sidecar {sidecar} cannot have {address}"))?;
         let path = self.folder.sidecar_log(sidecar);
         let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
         let log = log.with_context(|| path.display().to_string())?;
@@ -182,11 +181,7 @@ impl Hands {
             paths: Vec::new(),
             secrets: Vec::new(),
         };
-        ensure!(
-            repo.policy.decide(&update) == Ok(Verdict::Allow),
-            "{} waits for a person",
-            waiting.branch
-        );
+        ensure!(repo.policy.decide(&update) == Ok(Verdict::Allow), "{} waits for a person", waiting.branch);
         quarantine.forward(repo, &waiting)?;
         Ok(waiting.new)
     }
@@ -238,8 +233,7 @@ impl End {
 
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
     fn comes_before_hang_up(&self, _: &mut Child, reply: &OwnedFd) -> Option<bool> {
-        let mut both =
-            [PollFd::new(&self.process, PollFlags::IN), PollFd::new(reply, PollFlags::empty())];
+        let mut both = [PollFd::new(&self.process, PollFlags::IN), PollFd::new(reply, PollFlags::empty())];
         rustix::io::retry_on_intr(|| poll(&mut both, None)).ok()?;
         Some(both[1].revents().is_empty())
     }

@@ -1,6 +1,5 @@
 //! Messages between processes of one bottle: JSON, with descriptors.
 
-use bottle_guest::doors::MAX_DESCRIPTORS;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -15,6 +14,8 @@ use tokio::net::UnixStream;
 
 /// The longest message, in bytes.
 const MAX: usize = 64 << 10;
+/// The most descriptors with one message: doors, and the link.
+const MAX_DESCRIPTORS: usize = 16;
 
 /// A socket on which messages keep their ends apart, and its other end.
 ///
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn a_message_comes_whole_with_its_descriptors_and_the_end_is_told() {
         let (near, far) = pair().unwrap();
-        let (mut out, into) = std::io::pipe().unwrap();
+        let (mut out, into) = io::pipe().unwrap();
         send(&near, &["one", "two"], &[into.as_fd()]).unwrap();
         drop(into);
         let (words, fds): (Vec<String>, _) = receive(&far).unwrap().unwrap();

@@ -1,8 +1,8 @@
 //! The stack's end of the link: frames to it and from it, whole.
 
+use bottle_core::stack::Stack;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 use bottle_guest::link::tap::Tap;
-use bottle_core::stack::Stack;
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
