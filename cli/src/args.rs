@@ -303,6 +303,30 @@ pub enum Command {
         /// The guest's socket, which listens already.
         #[arg(long)]
         guest_fd: i32,
+        /// The socket to who starts programs for it: without one, it begins.
+        #[arg(long)]
+        starter_fd: Option<i32>,
+        /// The socket to who holds the keys of upstreams.
+        #[arg(long, requires = "starter_fd")]
+        keys_fd: Option<i32>,
+    },
+    /// Starts programs for a keeper, which may start none
+    #[command(hide = true)]
+    Starter {
+        /// The bottle's name.
+        slug: Slug,
+        /// The socket to the keeper.
+        #[arg(long)]
+        fd: i32,
+    },
+    /// Holds the keys of a bottle's upstreams, for a keeper that has none
+    #[command(hide = true)]
+    Keys {
+        /// The bottle's name.
+        slug: Slug,
+        /// The socket to the keeper.
+        #[arg(long)]
+        fd: i32,
     },
 }
 

@@ -1,13 +1,14 @@
 //! Children that do not outlive us.
 
 use rustix::process::Signal;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Sends a child this signal when the thread that starts it dies.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub fn die_with_parent(command: &mut Command, signal: Signal) {
     use rustix::process::{getpid, getppid, set_parent_process_death_signal};
-    use std::os::unix::process::CommandExt;
     let parent = getpid();
     // SAFETY: the closure only makes system calls, which is safe between fork and exec.
     #[expect(unsafe_code, reason = "only code that runs after fork can ask for this")]
@@ -24,3 +25,19 @@ pub fn die_with_parent(command: &mut Command, signal: Signal) {
 /// `bottle cleanup` finds one that does not.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub fn die_with_parent(_: &mut Command, _: Signal) {}
+
+/// Hands a descriptor down to a child, under the number that is returned. No other child gets it.
+/// It must be open until the child is started.
+pub fn inherit(command: &mut Command, fd: BorrowedFd<'_>) -> i32 {
+    let number = fd.as_raw_fd();
+    // SAFETY: the closure makes one system call, which is safe between fork and exec, on a number
+    // that the caller keeps open; where it is not, the call fails.
+    #[expect(unsafe_code, reason = "only code that runs after fork acts on the child's descriptors alone")]
+    unsafe {
+        command.pre_exec(move || {
+            let fd = BorrowedFd::borrow_raw(number);
+            Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
+        });
+    }
+    number
+}

@@ -196,19 +196,24 @@ impl Folder {
         self.state.join("jail")
     }
 
+    /// The one folder that the keeper writes to once it is confined.
+    pub fn logs(&self) -> PathBuf {
+        self.state.join("log")
+    }
+
     /// The decisions of the bottle's parts.
     pub fn audit(&self) -> PathBuf {
-        self.state.join("audit.jsonl")
+        self.logs().join("audit.jsonl")
     }
 
     /// What an operator decided.
     pub fn decisions(&self) -> PathBuf {
-        self.state.join("decisions.jsonl")
+        self.logs().join("decisions.jsonl")
     }
 
     /// The last number of what an agent asked for.
     pub fn inbox(&self) -> PathBuf {
-        self.state.join("inbox.json")
+        self.logs().join("inbox.json")
     }
 
     /// What the keeper and its children print.
@@ -239,7 +244,7 @@ impl Folder {
 
     /// What a sidecar prints that the keeper started.
     pub fn sidecar_log(&self, sidecar: Sidecar) -> PathBuf {
-        self.state.join(format!("{sidecar}.log"))
+        self.logs().join(format!("{sidecar}.log"))
     }
 
     /// The guest's own copy of the project. Beside the runtime folder, not in it: it outlives a stop.
@@ -281,6 +286,7 @@ impl Folder {
     pub fn create(&self) -> Result<()> {
         private_dir(&self.state)?;
         private_dir(&self.jail())?;
+        private_dir(&self.logs())?;
         // Passable and not readable: the virtual machine's process has to reach what is inside.
         for dir in [self.runtime.parent().unwrap_or(&self.runtime), &self.runtime, &self.helper_dir()] {
             DirBuilder::new()

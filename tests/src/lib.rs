@@ -79,6 +79,23 @@ impl World {
     }
 }
 
+/// The processes below a process.
+pub fn below(pid: u64) -> Vec<u64> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// The words that a process was started with.
+pub fn words(pid: u64) -> String {
+    String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).replace('\0', " ")
+}
+
+/// What a keeper has had started: the processes below its starter.
+pub fn started(keeper: u64) -> Vec<u64> {
+    let starter = below(keeper).into_iter().find(|pid| words(*pid).contains(" starter "));
+    starter.map(below).unwrap_or_default()
+}
+
 /// Waits for what has to come, for 20 s at most.
 pub fn eventually(what: &str, test: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);

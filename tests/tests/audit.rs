@@ -42,7 +42,7 @@ fn the_log_says_what_was_decided_and_shows_what_is_asked_for() {
     let raw = world.bottle(&["audit"]).output().unwrap().stdout;
     let raw = String::from_utf8(raw).unwrap();
     let file = |name: &str| fs::read_to_string(world.path(name)).unwrap();
-    let both = file("state/t/audit.jsonl") + &file("state/t/decisions.jsonl");
+    let both = file("state/t/log/audit.jsonl") + &file("state/t/log/decisions.jsonl");
     let (mut raw_lines, mut lines): (Vec<&str>, Vec<&str>) = (raw.lines().collect(), both.lines().collect());
     raw_lines.sort_unstable();
     lines.sort_unstable();

@@ -140,7 +140,7 @@ fn the_keeper_may_die_anywhere() {
             // The command sees it go, or has its own work done by then.
             die(&world, &["up"], step);
             eventually(&format!("{} was not reached", step.name()), || {
-                let log = fs::read_to_string(world.path("state/t/decisions.jsonl")).unwrap_or_default();
+                let log = fs::read_to_string(world.path("state/t/log/decisions.jsonl")).unwrap_or_default();
                 !processes(&world).iter().any(|words| words.contains(" keeper t "))
                     && !log.contains("\"stopped\"")
             });

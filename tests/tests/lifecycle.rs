@@ -1,7 +1,7 @@
 //! `bottle up`, `exec`, `stop`, `restart` and `rm`, with a stand-in guest.
 
 use bottle_harness::page::Page;
-use bottle_tests::{World, allowing, eventually};
+use bottle_tests::{World, allowing, eventually, started, words};
 use predicates::prelude::*;
 use serde_json::Value;
 
@@ -150,7 +150,7 @@ fn a_changed_line_of_the_log_is_found() {
     up.exec("curl -s http://a.test/ http://b.test/").success();
     up.0.bottle(&["-q", "stop"]).assert().success();
     up.0.bottle(&["audit", "--check"]).assert().success();
-    let path = up.0.path("state/t/audit.jsonl");
+    let path = up.0.path("state/t/log/audit.jsonl");
     let log = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, log.replace("a.test", "c.test")).unwrap();
     up.0.bottle(&["audit", "--check"]).assert().code(1);
@@ -160,7 +160,7 @@ fn a_changed_line_of_the_log_is_found() {
     std::fs::write(&path, &log).unwrap();
     up.0.bottle(&["audit", "--check"]).assert().success();
     // A decision cannot be cut off: the log knows that there was one.
-    let decisions = up.0.path("state/t/decisions.jsonl");
+    let decisions = up.0.path("state/t/log/decisions.jsonl");
     let decided = std::fs::read_to_string(&decisions).unwrap();
     let first = decided.lines().next().unwrap();
     std::fs::write(&decisions, format!("{first}\n")).unwrap();
@@ -197,10 +197,8 @@ fn gvproxy_is_started_again_and_the_doors_with_it() {
     let up = Up::with(&allowing(&page));
     let fetch = format!("curl -sS -m 5 http://page.test:{}/", page.port());
     up.exec(&fetch).success().stdout("the page");
-    let keeper = up.status()["pid"].as_i64().unwrap();
-    let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
-    let jail = rustix::process::Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap());
-    rustix::process::kill_process(jail.unwrap(), rustix::process::Signal::KILL).unwrap();
+    let started = started(up.status()["pid"].as_u64().unwrap());
+    kill(started[0]);
     eventually("gvproxy is started again", || up.status()["jail_restarts"] == 1);
     eventually("the door answers again", || {
         up.0.bottle(&["-q", "exec", "--", "sh", "-c", &fetch]).output().unwrap().stdout == b"the page"
@@ -255,14 +253,8 @@ fn a_sidecar_that_dies_comes_back_and_its_door_refuses_meanwhile() {
     );
     let code = "curl -sS -m 10 -o /dev/null -w '%{http_code}' $BOTTLE_SUPERVISE/; echo \" $?\"";
     up.exec(code).stdout("200 0\n");
-    let keeper = up.status()["pid"].as_i64().unwrap();
-    let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
-    let sidecar = children
-        .split_whitespace()
-        .find(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap().contains("http.server"))
-        .unwrap();
-    let sidecar = rustix::process::Pid::from_raw(sidecar.parse().unwrap()).unwrap();
-    rustix::process::kill_process(sidecar, rustix::process::Signal::KILL).unwrap();
+    let started = started(up.status()["pid"].as_u64().unwrap());
+    kill(started.into_iter().find(|pid| words(*pid).contains("http.server")).unwrap());
     // Refused at once: curl's 56 is a reset, 52 an answer that never came, 7 no connection.
     let refused = up.0.bottle(&["-q", "exec", "--", "sh", "-c", code]).output().unwrap();
     assert!([&b"000 56\n"[..], b"000 52\n", b"000 7\n"].contains(&refused.stdout.as_slice()), "{refused:?}");
@@ -285,11 +277,9 @@ fn a_pipelock_that_is_a_command_is_given_its_configuration() {
     assert!(text.ends_with(&format!("mode: strict\napi_allowlist:\n- a.test\nfetch_proxy:\n  listen: 127.0.0.1:{port}\nforward_proxy:\n  enabled: true\n")), "{text}");
 }
 
-/// The processes below a process, by name.
-fn below(pid: &Value) -> String {
-    let words = ["-o", "comm=", "--ppid", &pid.to_string()];
-    let children = std::process::Command::new("ps").args(words).output().unwrap();
-    String::from_utf8(children.stdout).unwrap()
+fn kill(pid: u64) {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 #[test]
@@ -302,7 +292,7 @@ fn the_kernel_can_be_the_stack_and_needs_no_gvproxy() {
     let fetch = format!("curl -sS http://page.test:{}/", page.port());
     up.exec(&fetch).success().stdout("the page");
     // Nobody is in its namespace, and no file is about gvproxy.
-    assert_eq!(below(&up.status()["pid"]), "");
+    assert_eq!(started(up.status()["pid"].as_u64().unwrap()), [0; 0]);
     assert!(!up.0.path("state/t/jail/gvproxy.yaml").exists());
     up.0.bottle(&["status"])
         .assert()
@@ -322,7 +312,7 @@ fn the_kernel_can_be_the_stack_and_needs_no_gvproxy() {
         up.0.write("bottle.toml", config);
         up.0.bottle(&["-q", "restart"]).assert().success();
         up.exec(&fetch).success().stdout("the page");
-        assert_eq!(below(&up.status()["pid"]).is_empty(), named == "kernel", "{named}");
+        assert_eq!(started(up.status()["pid"].as_u64().unwrap()).is_empty(), named == "kernel", "{named}");
     }
 
     // Changed while there was no keeper, the machine cannot just be given a new one.

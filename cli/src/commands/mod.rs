@@ -26,10 +26,10 @@ pub use logs::point_in_time;
 use crate::args::{Args, Command};
 use crate::failure::Outcome;
 use crate::git::hook;
-use crate::keeper;
 use crate::out;
 use crate::state::Home;
 use crate::trust::programs;
+use crate::{keeper, keys, starter};
 use clap::CommandFactory;
 use context::Context;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -87,12 +87,21 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             out::raw(&script)?;
         }
         Command::Man { dir } => manual::man(dir.as_deref())?,
-        Command::Keeper { slug, owner_fd, ready_fd, guest_fd } => {
-            let (owner, ready) = (inherited(owner_fd)?, inherited(ready_fd)?);
+        Command::Keeper { slug, owner_fd, ready_fd, guest_fd, starter_fd, keys_fd } => {
+            let (owner, ready, guest) = (inherited(owner_fd)?, inherited(ready_fd)?, inherited(guest_fd)?);
             let home = Home::find()?;
             programs::leave_ground(&home, &home.bottle(&slug))?;
-            keeper::main(&slug, owner, ready, inherited(guest_fd)?)?;
+            let helpers = match starter_fd {
+                Some(starter) => Some(keeper::Helpers {
+                    starter: inherited(starter)?,
+                    keys: keys_fd.map(inherited).transpose()?,
+                }),
+                None => None,
+            };
+            keeper::main(keeper::Given { slug, owner, ready, guest }, helpers)?;
         }
+        Command::Starter { slug, fd } => starter::main(&slug, &inherited(fd)?)?,
+        Command::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

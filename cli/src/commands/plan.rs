@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::stage;
 use crate::config::found::shown;
+use crate::confine;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::audit::Need;
 use crate::out::{self, outln};
@@ -41,6 +42,10 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     out::text(describe(plan, &resolved.services))?;
     for folder in pins::writable(&config) {
         outln!("writable  {folder}: what is in it is the guest's word from then on")?;
+    }
+    let offered = confine::offered();
+    if !offered.is_whole() {
+        outln!("weaker    the keeper is confined by less than it could be: {offered}; see `bottle doctor`")?;
     }
     if resolved.user == MachineUser::Root {
         outln!(

@@ -31,6 +31,10 @@ pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
         if status.guest { "connected" } else { "not connected" }
     )?;
     describe(&plan, &services).lines().try_for_each(|line| outln!("  {line}"))?;
+    outln!("  confined  {}", status.confined)?;
+    if !status.confined.is_whole() {
+        outln!("            this kernel lacks a part, and the keeper does without; see `bottle doctor`")?;
+    }
     if let Some(report) = &status.report {
         outln!("  reports   {}", Line(report))?;
     }

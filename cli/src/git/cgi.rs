@@ -1,29 +1,31 @@
 //! One request, handed to `git http-backend` (RFC 3875: what it is about in the environment, its body
 //! on standard input, the answer on standard output).
 
+use super::quarantine::Quarantine;
 use super::{Gate, Repo, hook};
 use crate::out;
-use crate::process::die_with_parent;
-use anyhow::{Context, Result, bail};
+use crate::starter::{Ask, GitCall, GitService};
+use crate::state::Folder;
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures_util::TryStreamExt;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Response, StatusCode};
-use rustix::process::Signal;
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
-use std::process::Stdio;
+use hyper::{Method, Request, Response, StatusCode};
+use std::os::fd::OwnedFd;
+use std::process::Command;
 use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStdin, Command};
+use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio_util::io::ReaderStream;
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
 /// The longest head of an answer, in bytes.
 const MAX_HEAD: u64 = 64 * 1024;
+/// The longest value of a request that git is told, in bytes.
+const MAX_VALUE: usize = 1024;
 /// What a smart client asks for, and the only things that are served.
 const SERVICES: [&str; 2] = ["git-upload-pack", "git-receive-pack"];
 const REFS: &str = "info/refs";
@@ -39,11 +41,27 @@ pub async fn answer(gate: &Arc<Gate>, request: Request<Incoming>) -> Response<Bo
             format!("bottle: this is git-gate; its repositories are:{}", names.concat()),
         );
     };
-    let smart = SERVICES.iter().any(|name| query == format!("service={name}"));
-    if service == REFS && !smart {
-        return text(StatusCode::FORBIDDEN, "bottle: git-gate speaks git's smart protocol only".to_owned());
+    let service = match (service, query.as_str()) {
+        (REFS, "service=git-upload-pack") => GitService::FetchRefs,
+        (REFS, "service=git-receive-pack") => GitService::PushRefs,
+        (REFS, _) => {
+            return text(
+                StatusCode::FORBIDDEN,
+                "bottle: git-gate speaks git's smart protocol only".to_owned(),
+            );
+        }
+        ("git-upload-pack", _) => GitService::Fetch,
+        _ => GitService::Push,
+    };
+    let wanted = if matches!(service, GitService::FetchRefs | GitService::PushRefs) {
+        Method::GET
+    } else {
+        Method::POST
+    };
+    if request.method() != wanted {
+        return text(StatusCode::METHOD_NOT_ALLOWED, format!("bottle: this is asked with {wanted}"));
     }
-    backend(gate, repo, &path, &query, request).await.unwrap_or_else(|error| {
+    backend(gate, repo, service, request).await.unwrap_or_else(|error| {
         out::note(format_args!("git-gate: {error:#}"));
         text(StatusCode::BAD_GATEWAY, "bottle: git-gate could not run git".to_owned())
     })
@@ -59,51 +77,34 @@ fn find<'g, 'p>(repos: &'g [Repo], path: &'p str) -> Option<(&'g Repo, &'p str)>
 async fn backend(
     gate: &Gate,
     repo: &Repo,
-    path: &str,
-    query: &str,
+    service: GitService,
     request: Request<Incoming>,
 ) -> Result<Response<Body>> {
     let seat = Arc::clone(&gate.processes).acquire_owned().await?;
-    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(gate.folder.git_log())?;
-    let mut command = Command::new("git");
-    command.arg("http-backend").env_clear();
-    for (name, value) in std::env::vars_os().filter(|(name, _)| name == "PATH") {
-        command.env(name, value);
-    }
-    command.envs(gate.folder.environment()).env(hook::EXE, std::env::current_exe()?);
-    command.env(hook::SLUG, gate.folder.slug().as_str()).env(hook::REPO, repo.name.as_str());
-    command.env("HOME", gate.folder.git()).env("LC_ALL", "C");
-    command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
-    command.env("GIT_PROJECT_ROOT", gate.folder.git()).env("GIT_HTTP_EXPORT_ALL", "1");
-    command
-        .env("REMOTE_USER", "agent")
-        .env("REMOTE_ADDR", "proxy.internal")
-        .env("SERVER_PROTOCOL", "HTTP/1.1");
-    command
-        .env("PATH_INFO", path)
-        .env("QUERY_STRING", query)
-        .env("REQUEST_METHOD", request.method().as_str());
-    for (header, variable) in [
-        (CONTENT_TYPE, "CONTENT_TYPE"),
-        (CONTENT_LENGTH, "CONTENT_LENGTH"),
-        (CONTENT_ENCODING, "HTTP_CONTENT_ENCODING"),
-        (HeaderName::from_static("git-protocol"), "GIT_PROTOCOL"),
-    ] {
-        if let Some(value) = request.headers().get(header).and_then(|value| value.to_str().ok()) {
-            command.env(variable, value);
-        }
-    }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
-    die_with_parent(command.as_std_mut(), Signal::KILL);
-    let mut child = command.spawn().context("git")?;
-    let stdin = child.stdin.take().context("standard input")?;
-    let mut said = BufReader::new(child.stdout.take().context("standard output")?);
+    let said = |name: &HeaderName| {
+        request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
+    let call = GitCall {
+        repo: repo.name.clone(),
+        service,
+        content_type: said(&CONTENT_TYPE),
+        content_length: said(&CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+        content_encoding: said(&CONTENT_ENCODING),
+        protocol: said(&HeaderName::from_static("git-protocol")),
+    };
+    let (running, descriptors) = gate.starter.start_meanwhile(&Ask::Git(call)).await?;
+    let [stdin, stdout, hooks] = <[OwnedFd; 3]>::try_from(descriptors)
+        .map_err(|descriptors| anyhow!("git came with {} descriptors", descriptors.len()))?;
+    let (stdin, stdout) = (Sender::from_owned_fd(stdin)?, Receiver::from_owned_fd(stdout)?);
+    // Where nobody listens to the hooks, they refuse.
+    let _ = gate.hooks.send((repo.name.clone(), hooks));
+    let mut said = BufReader::new(stdout);
     let fed = tokio::spawn(feed(request.into_body(), stdin));
     let (status, headers) = head(&mut said).await?;
     let rest = ReaderStream::new(said).map_ok(Frame::data);
     tokio::spawn(async move {
         // It ends when it has answered, or when nobody reads its answer.
-        let _ = (child.wait().await, fed.await);
+        let _ = (running.ended().await, fed.await);
         drop(seat);
     });
     let mut response = Response::new(BodyExt::boxed(StreamBody::new(rest)));
@@ -112,7 +113,48 @@ async fn backend(
     Ok(response)
 }
 
-async fn feed(mut body: Incoming, mut stdin: ChildStdin) {
+/// git itself, for one call: confined to its store, and with the hooks' socket as its only way out.
+///
+/// # Errors
+/// Where the call has what no request has, or git cannot be confined.
+pub fn command(folder: &Folder, repo: &Repo, call: &GitCall) -> Result<Command> {
+    let (path, query, method) = match call.service {
+        GitService::FetchRefs => (REFS, "service=git-upload-pack", "GET"),
+        GitService::PushRefs => (REFS, "service=git-receive-pack", "GET"),
+        GitService::Fetch => ("git-upload-pack", "", "POST"),
+        GitService::Push => ("git-receive-pack", "", "POST"),
+    };
+    let mut command = Command::new("git");
+    command.arg("http-backend").env_clear();
+    for name in ["PATH", crate::defence::WITHOUT, crate::confine::trial::TRY] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command.envs(folder.environment()).env(hook::EXE, std::env::current_exe()?);
+    command.env(hook::SLUG, folder.slug().as_str()).env(hook::REPO, repo.name.as_str());
+    command.env("HOME", folder.git()).env("LC_ALL", "C");
+    command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    command.env("GIT_PROJECT_ROOT", folder.git()).env("GIT_HTTP_EXPORT_ALL", "1");
+    command.env("REMOTE_USER", "agent").env("REMOTE_ADDR", "proxy.internal");
+    command.env("SERVER_PROTOCOL", "HTTP/1.1").env("REQUEST_METHOD", method);
+    command.env("PATH_INFO", format!("/{}.git/{path}", repo.name)).env("QUERY_STRING", query);
+    let length = call.content_length.map(|length| length.to_string());
+    for (variable, value) in [
+        ("CONTENT_TYPE", &call.content_type),
+        ("CONTENT_LENGTH", &length),
+        ("HTTP_CONTENT_ENCODING", &call.content_encoding),
+        ("GIT_PROTOCOL", &call.protocol),
+    ] {
+        let Some(value) = value else { continue };
+        ensure!(value.len() <= MAX_VALUE && !value.contains('\0'), "{variable} is no header's value");
+        command.env(variable, value);
+    }
+    super::confine(&mut command, &Quarantine::of(folder, repo).dir, &[folder.services()])?;
+    Ok(command)
+}
+
+async fn feed(mut body: Incoming, mut stdin: Sender) {
     while let Some(Ok(frame)) = body.frame().await {
         if let Some(data) = frame.data_ref()
             && stdin.write_all(data).await.is_err()

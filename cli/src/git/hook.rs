@@ -2,6 +2,7 @@
 
 use super::quarantine::Quarantine;
 use super::{Repo, scan};
+use crate::confine::trial;
 use crate::failure::{Kind, Outcome};
 use crate::keeper::control::{self, Answer, GitEvent, Request};
 use crate::out;
@@ -21,6 +22,9 @@ pub const REPO: &str = "BOTTLE_GIT_REPO";
 /// The program that a hook runs: this one.
 pub const EXE: &str = "BOTTLE_EXE";
 
+/// The descriptor of the socket on which hooks speak with the keeper.
+pub const CHANNEL: &str = "BOTTLE_GIT_CHANNEL";
+
 /// The most that is read of what git lists, in bytes. A push that is larger is refused.
 const MAX_LIST: u64 = 16 << 20;
 
@@ -38,6 +42,7 @@ pub enum Hook {
 /// # Errors
 /// Where it cannot look, log or decide: nothing is pushed then.
 pub fn run(hook: Hook) -> Outcome<ExitCode> {
+    trial::run("git");
     Ok(match hook {
         Hook::PreReceive => before(),
         Hook::PostReceive => after(),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const HEADS: &str = "refs/heads/";
@@ -42,6 +42,11 @@ pub struct Waiting {
     pub subject: String,
 }
 
+/// Where the hooks of a store are: beside it, where a confined git may run them and change nothing.
+pub fn hooks(store: &Path) -> PathBuf {
+    store.with_file_name(".hooks")
+}
+
 impl Quarantine {
     /// The one of a repository.
     pub fn of(folder: &Folder, repo: &Repo) -> Self {
@@ -57,7 +62,7 @@ impl Quarantine {
             private_dir(&self.dir)?;
             run(git(&self.dir).args(["init", "--quiet", "--bare"]))?;
         }
-        let hooks = self.dir.join("hooks");
+        let hooks = hooks(&self.dir);
         private_dir(&hooks)?;
         for hook in HOOKS {
             let path = hooks.join(hook);

@@ -225,7 +225,7 @@ mod tests {
             assert!(!is_open(&theirs));
         }
         admission.audit.flush();
-        let log = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
+        let log = std::fs::read_to_string(dir.path().join("state/t/log/audit.jsonl")).unwrap();
         assert_eq!(log.matches("turned-away").count(), 5, "{log}");
     }
 

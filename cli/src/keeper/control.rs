@@ -3,8 +3,10 @@
 use super::counters::Snapshot;
 use super::examine::{self, Examined};
 use super::peer::Named;
+use crate::confine::InForce;
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::git::hook;
 use crate::rules::Change;
 use crate::state::Folder;
 use crate::supervise::inbox::{Decision, Waiting};
@@ -14,6 +16,7 @@ use bottle_core::slug::Slug;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -115,6 +118,11 @@ impl GitEvent {
         matches!(self, Self::Approved | Self::Rejected)
     }
 
+    /// Whether a hook says so; the others are an operator's, and the keeper's own.
+    pub fn is_a_hooks(self) -> bool {
+        matches!(self, Self::Allowed | Self::Waiting | Self::Refused)
+    }
+
     /// As the log calls it.
     pub fn name(self) -> &'static str {
         match self {
@@ -167,6 +175,9 @@ pub struct Status {
     pub machine_filtered: Option<bool>,
     /// How often gvproxy had to be started again.
     pub jail_restarts: u32,
+    /// What the kernel holds the keeper to.
+    #[serde(default)]
+    pub confined: InForce,
     /// What the agent said last about what it does.
     #[serde(default)]
     pub report: Option<String>,
@@ -184,6 +195,9 @@ pub struct Status {
 /// # Errors
 /// [`Kind::NoBottle`] where there is no keeper to ask.
 pub fn ask(folder: &Folder, request: &Request) -> Outcome<Answer> {
+    if let Some(stream) = handed_down() {
+        return Ok(talk(stream?, request)?);
+    }
     let stream = UnixStream::connect(folder.control()).map_err(|_| {
         Failure::new(Kind::NoBottle, format!("bottle {} is not running", folder.slug()))
             .help(format!("start it with `bottle up {}`", folder.slug()))
@@ -200,6 +214,16 @@ pub fn demand(folder: &Folder, request: &Request, kind: Kind) -> Outcome {
         Answer::Failed { why } => Err(Failure::new(kind, why)),
         Answer::Done | Answer::Status(_) | Answer::Inbox { .. } | Answer::Examined(_) => Ok(()),
     }
+}
+
+/// The socket that a hook was given: confined with git, it has no other way to the keeper, which
+/// hears on it of one repository alone.
+fn handed_down() -> Option<Result<UnixStream>> {
+    let number: i32 = std::env::var(hook::CHANNEL).ok()?.parse().ok()?;
+    // SAFETY: whoever started git keeps it open for this process, and only a copy of it is used here.
+    #[expect(unsafe_code, reason = "an inherited descriptor has no owner")]
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    Some(rustix::io::fcntl_dupfd_cloexec(fd, 0).map(UnixStream::from).map_err(Into::into))
 }
 
 /// A keeper reads what a guest sends. One that was taken over is hostile, too, so neither its answer's

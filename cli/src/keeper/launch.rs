@@ -67,7 +67,7 @@ pub fn give_guest_socket(folder: &Folder, pid: i32) -> Result<()> {
 }
 
 /// From here on nobody but this user, and root, gets to a socket.
-pub(super) fn give(socket: &Path, user: Uid) -> Result<()> {
+pub fn give(socket: &Path, user: Uid) -> Result<()> {
     if !Defence::Peer.stands() {
         return Ok(());
     }

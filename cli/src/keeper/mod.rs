@@ -6,6 +6,7 @@
 
 mod admission;
 pub mod audit;
+mod begin;
 mod carry;
 pub mod control;
 pub mod counters;
@@ -19,19 +20,22 @@ mod requests;
 mod sidecars;
 pub mod stack;
 
-pub use launch::{Keeper, Reach, Starting, give_guest_socket, launch};
+pub use begin::Given;
+pub use launch::{Keeper, Reach, Starting, give, give_guest_socket, launch};
+pub use owner::when_ended;
 
+use crate::confine::{self, InForce, Policy, trial};
+use crate::defence::Defence;
 use crate::git::Gate;
-use crate::git::quarantine::Quarantine;
 use crate::http::{Answers, Room};
-use crate::preflight::Network;
+use crate::keys::Keys;
 use crate::proxy::Proxy;
 use crate::resolve::Services;
+use crate::starter::{Alive, Ask, Starter};
 use crate::state::{Folder, Home, Lock};
 use crate::step::{self, Step};
 use crate::supervise::Supervise;
 use crate::supervise::inbox::Numbers;
-use crate::workspace;
 use anyhow::{Context, Result, anyhow};
 use audit::Audit;
 use bottle_core::plan::Plan;
@@ -42,16 +46,19 @@ use owner::Owner;
 use rustix::fs::Uid;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
-use stack::Running;
-use std::fs::{self, File, OpenOptions, Permissions};
+use stack::End;
+use std::fs::{self, File, Permissions};
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot::Receiver;
 use tokio::task::AbortHandle;
 
 /// What launched the keeper reads to the end: this word, or why it did not start.
@@ -72,21 +79,48 @@ struct Shared {
     proxy: Arc<Proxy>,
     git: Arc<Gate>,
     supervise: Arc<Supervise>,
+    starter: Arc<Starter>,
+    confined: InForce,
     owner: Owner,
     started: Instant,
     jail_restarts: std::sync::atomic::AtomicU32,
 }
 
-/// Runs a keeper until its bottle ends.
+/// A keeper's helpers, at the other ends of these sockets.
+#[derive(Debug)]
+pub struct Helpers {
+    /// Who starts what the keeper may not.
+    pub starter: OwnedFd,
+    /// Who has the keys of upstreams, where there are any.
+    pub keys: Option<OwnedFd>,
+}
+
+/// Runs a keeper until its bottle ends. At first it has no helpers: it starts them, and itself anew.
 ///
 /// # Errors
 /// What kept it from starting, which it also tells whoever launched it.
-pub fn main(slug: &Slug, owner: OwnedFd, ready: OwnedFd, guest: OwnedFd) -> Result<()> {
-    let (mut ready, guest) = (File::from(ready), UnixListener::from(guest));
-    raise_descriptors();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+pub fn main(given: Given, helpers: Option<Helpers>) -> Result<()> {
+    let Some(helpers) = helpers else {
+        let Err(error) = begin::anew(&given);
+        writeln!(File::from(given.ready), "{error:#}")?;
+        return Err(error);
+    };
+    let Given { slug, owner, ready, guest } = given;
+    let mut ready = File::from(ready);
+    let result = Confined::begin(&slug).and_then(|confined| {
+        // Every thread comes from here on, and is confined, too.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok((confined, runtime))
+    });
+    let (confined, runtime) = match result {
+        Ok(begun) => begun,
+        Err(error) => {
+            writeln!(ready, "{error:#}")?;
+            return Err(error);
+        }
+    };
     let result = runtime.block_on(async {
-        match start(slug, owner, guest).await {
+        match start(confined, helpers, owner, guest.into()).await {
             Ok(started) => {
                 writeln!(ready, "{READY}")?;
                 drop(ready);
@@ -112,56 +146,74 @@ fn raise_descriptors() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
+/// A keeper that has opened what it needs and given up the rest. Nothing of a guest's was read yet.
+struct Confined {
+    folder: Folder,
+    plan: Plan,
+    services: Services,
+    control: UnixListener,
+    in_force: InForce,
+    lock: Lock,
+}
+
+impl Confined {
+    fn begin(slug: &Slug) -> Result<Self> {
+        raise_descriptors();
+        let folder = Home::find()?.bottle(slug);
+        let lock = folder.lock_keeper()?.ok_or_else(|| anyhow!("bottle {slug} has a keeper already"))?;
+        step::done(Step::KeeperLocked);
+        let (plan, services) = (folder.read_plan()?, Services::read(&folder)?);
+        let control = bind(&folder.control(), 0o600)?;
+        step::done(Step::KeeperControl);
+        control.set_nonblocking(true)?;
+        let is_root = rustix::process::geteuid().is_root();
+        let runtime = folder.control().parent().map(Path::to_owned).context("the runtime folder")?;
+        let in_force = if Defence::KeeperConfined.stands() {
+            confine::this_process(&Policy::keeper(&folder.logs(), &runtime, is_root))?
+        } else {
+            InForce::default()
+        };
+        Ok(Self { folder, plan, services, control, in_force, lock })
+    }
+}
+
 /// A keeper that is ready to serve.
 struct Started {
     shared: Arc<Shared>,
-    network: Network,
     jail: Open,
     control: tokio::net::UnixListener,
-    log: File,
+    hooks: UnboundedReceiver<(Slug, OwnedFd)>,
+    starter_ended: Receiver<()>,
     _lock: Lock,
 }
 
-async fn start(slug: &Slug, owner: OwnedFd, guest: UnixListener) -> Result<Started> {
-    let folder = Home::find()?.bottle(slug);
-    let lock = folder.lock_keeper()?.ok_or_else(|| anyhow!("bottle {slug} has a keeper already"))?;
-    step::done(Step::KeeperLocked);
-    let plan = folder.read_plan()?;
-    let network = Network::of(plan.stack)?;
-    let services = Services::read(&folder)?;
-    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.keeper_log())?;
+async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: UnixListener) -> Result<Started> {
+    let Confined { folder, plan, services, control, in_force, lock } = confined;
+    let starter = Arc::new(Starter::at(helpers.starter));
+    let starter_ended = owner::when_ready(starter.watched()?)?;
+    let keys = helpers.keys.map(Keys::at);
     let audit = Audit::open(&folder, services.audit)?;
     step::done(Step::KeeperLog);
     let counters = Arc::new(Counters::default());
-    let (copy, socket) = (folder.copy(), folder.guest_socket());
-    let welcome = move |uid: Uid| {
-        // The machine's user is known: nobody else has to get there. Who does is looked at anyway.
-        let _ = launch::give(&socket, uid);
-        if copy.exists() { workspace::give(&copy, uid) } else { Ok(()) }
-    };
+    let giver = Arc::clone(&starter);
+    let welcome = move |uid: Uid| giver.demand(&Ask::Give { uid: uid.as_raw() });
     let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone(), Box::new(welcome));
-    let proxy = Proxy::new(&plan, services.limits, audit.clone()).await?;
-    for repo in &services.git {
-        Quarantine::of(&folder, repo).refresh(repo)?;
+    let proxy = Proxy::new(&plan, services.limits, audit.clone(), keys.as_ref());
+    if !services.git.is_empty() {
+        starter.demand(&Ask::Refresh)?;
     }
-    let git = Gate::new(
-        folder.clone(),
-        services.git.clone(),
-        Room::new(services.limits, audit.clone(), "git-gate", Answers::Own),
-    );
+    let (to_hooks, hooks) = unbounded_channel();
+    let room = Room::new(services.limits, audit.clone(), "git-gate", Answers::Own);
+    let git = Gate::new(services.git.clone(), room, Arc::clone(&starter), to_hooks);
     let of_proxy = Arc::clone(&proxy);
     let supervise = Supervise::new(
-        slug.clone(),
+        plan.slug.clone(),
         Numbers::of(&folder)?,
         move || of_proxy.rules(),
         audit.clone(),
         services.limits,
     );
     let owner = Owner::new(owner)?;
-
-    let control = bind(&folder.control(), 0o600)?;
-    step::done(Step::KeeperControl);
-    control.set_nonblocking(true)?;
     let control = tokio::net::UnixListener::from_std(control)?;
     let shared = Arc::new(Shared {
         folder,
@@ -173,24 +225,32 @@ async fn start(slug: &Slug, owner: OwnedFd, guest: UnixListener) -> Result<Start
         proxy,
         git,
         supervise,
+        starter,
+        confined: in_force,
         owner,
         started: Instant::now(),
         jail_restarts: 0.into(),
     });
     sidecars::start(&shared).await?;
-    let jail = open(&shared, &network, &log)?;
+    let jail = open(&shared)?;
+    if let Some(keys) = keys {
+        keys.ready().await?;
+        let of_proxy = Arc::clone(&shared.proxy);
+        keys.tell(move |request| of_proxy.had_a_key(&request))?;
+    }
+    trial::run("keeper");
     shared.link.listen(guest)?;
     shared.audit.decided(
         "keeper",
         "started",
-        json!({ "doors": shared.plan.doors, "rules": shared.proxy.rules() }),
+        json!({ "doors": shared.plan.doors, "rules": shared.proxy.rules(), "confined": in_force }),
     )?;
-    Ok(Started { shared, network, jail, control, log, _lock: lock })
+    Ok(Started { shared, jail, control, hooks, starter_ended, _lock: lock })
 }
 
-/// A jail at work, with its doors. Both end with the value.
+/// A stack at work, with its doors. Both end with the value.
 struct Open {
-    jail: Running,
+    stack: Alive,
     doors: Vec<AbortHandle>,
 }
 
@@ -200,30 +260,39 @@ impl Drop for Open {
     }
 }
 
-/// Starts a jail and puts it to work.
-fn open(shared: &Arc<Shared>, network: &Network, log: &File) -> Result<Open> {
-    let jail = stack::start(network, &shared.folder, &shared.plan, log)?;
+/// Starts a stack and puts it to work.
+fn open(shared: &Arc<Shared>) -> Result<Open> {
+    let (stack, mut descriptors) = shared.starter.start(&Ask::Stack)?;
     step::done(Step::KeeperJail);
-    let mut open = Open { jail, doors: Vec::new() };
-    for ((sidecar, _), listener) in shared.plan.doors.iter().zip(std::mem::take(&mut open.jail.doors)) {
-        open.doors.push(doors::serve(shared, sidecar, listener)?);
+    let link = descriptors.pop().context("there is no link")?;
+    let mut open = Open { stack, doors: Vec::new() };
+    for ((sidecar, _), listener) in shared.plan.doors.iter().zip(descriptors) {
+        open.doors.push(doors::serve(shared, sidecar, TcpListener::from(listener))?);
     }
-    shared.link.attach(Arc::clone(&open.jail.link))?;
+    shared.link.attach(Arc::new(End::taken_over(link, shared.plan.stack)))?;
     Ok(open)
 }
 
 async fn serve(started: Started) -> Result<()> {
-    let Started { shared, network, jail, control, log, _lock } = started;
+    let Started { shared, jail, control, mut hooks, starter_ended, _lock } = started;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = Arc::new(tokio::sync::Notify::new());
     tokio::spawn(requests::serve(Arc::clone(&shared), control, Arc::clone(&stop)));
+    let for_hooks = Arc::clone(&shared);
+    tokio::spawn(async move {
+        while let Some((repo, socket)) = hooks.recv().await {
+            tokio::spawn(requests::serve_hooks(Arc::clone(&for_hooks), repo, socket));
+        }
+    });
     let why = tokio::select! {
         () = shared.owner.gone() => "its owner ended",
         _ = terminate.recv() => "it was terminated",
         _ = interrupt.recv() => "it was interrupted",
         () = stop.notified() => "it was asked to",
-        error = keep_jail(&shared, &network, jail, &log) => return error,
+        // What it started has ended with it: nothing is left to keep.
+        _ = starter_ended => "its starter ended",
+        error = keep_jail(&shared, jail) => return error,
     };
     shared.audit.flush();
     let stopped = json!({ "why": why, "counters": shared.counters.snapshot() });
@@ -237,14 +306,11 @@ async fn serve(started: Started) -> Result<()> {
 
 /// Watches gvproxy, where it is the stack, and starts it again when it ends. Meanwhile the guest
 /// reaches nothing.
-async fn keep_jail(shared: &Arc<Shared>, network: &Network, mut jail: Open, log: &File) -> Result<()> {
+async fn keep_jail(shared: &Arc<Shared>, mut jail: Open) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     loop {
         let since = Instant::now();
-        match jail.jail.pid() {
-            Some(pid) => _ = owner::when_ended(pid)?.await,
-            None => std::future::pending().await,
-        }
+        let _ = jail.stack.ended().await;
         shared.link.detach();
         drop(jail);
         shared.audit.write("keeper", "gvproxy-ended", json!({}));
@@ -254,7 +320,7 @@ async fn keep_jail(shared: &Arc<Shared>, network: &Network, mut jail: Open, log:
         jail = loop {
             tokio::time::sleep(pause).await;
             pause = LONGEST_PAUSE.min(pause * 2);
-            match open(shared, network, log) {
+            match open(shared) {
                 Ok(jail) => break jail,
                 Err(error) => {
                     shared.audit.write("keeper", "gvproxy-failed", json!({ "why": format!("{error:#}") }));

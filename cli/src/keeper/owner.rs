@@ -76,7 +76,7 @@ pub fn when_ended(pid: Pid) -> Result<Receiver<()>> {
 }
 
 /// Tells when a descriptor has something to read or is at its end. A thread waits for it, asleep.
-fn when_ready(fd: OwnedFd) -> Result<Receiver<()>> {
+pub fn when_ready(fd: OwnedFd) -> Result<Receiver<()>> {
     let (sender, receiver) = channel();
     thread::Builder::new().name("owner".to_owned()).spawn(move || {
         let mut waited = [PollFd::new(&fd, PollFlags::IN)];

@@ -6,13 +6,14 @@ use super::control::{Answer, MAX_LINE, Request, Status};
 use super::examine;
 use super::peer::{Extent, Machine, Named, Process};
 use crate::defence::Defence;
-use crate::git::quarantine::Quarantine;
-use crate::rules::{Change, Changes};
+use crate::rules::Change;
+use crate::starter::Ask;
 use crate::step::{self, Step};
 use crate::supervise::inbox::{Decision, Wish};
 use bottle_core::egress::HostPattern;
 use bottle_core::slug::Slug;
 use serde_json::json;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -52,6 +53,32 @@ async fn answer(shared: &Arc<Shared>, stream: UnixStream, stop: &Notify) -> anyh
     Ok(())
 }
 
+/// Answers the hooks of one push, which may speak of its repository and of nothing else.
+pub async fn serve_hooks(shared: Arc<Shared>, repo: Slug, socket: OwnedFd) -> anyhow::Result<()> {
+    let stream = std::os::unix::net::UnixStream::from(socket);
+    stream.set_nonblocking(true)?;
+    let (reader, mut writer) = UnixStream::from_std(stream)?.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = String::new();
+        (&mut reader).take(MAX_LINE).read_line(&mut line).await?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        let request: Request = serde_json::from_str(&line)?;
+        let answer = match &request {
+            Request::Git { repo: named, event, .. } if *named == repo && event.is_a_hooks() => {
+                decide(&shared, request).await
+            }
+            Request::GitForward { repo: named, .. } if *named == repo => decide(&shared, request).await,
+            _ => Answer::Failed { why: "this is not for a hook to ask".to_owned() },
+        };
+        let mut answer = serde_json::to_string(&answer)?;
+        answer.push('\n');
+        writer.write_all(answer.as_bytes()).await?;
+    }
+}
+
 async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
     let done = |result: anyhow::Result<()>| match result {
         Ok(()) => Answer::Done,
@@ -65,6 +92,7 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             guest_seen: shared.link.has_seen_guest(),
             machine_filtered: shared.link.greeted().and_then(Process::is_filtered),
             jail_restarts: shared.jail_restarts.load(Relaxed),
+            confined: shared.confined,
             report: shared.supervise.status(),
             log_failing: shared.audit.is_failing(),
             counters: shared.counters.snapshot(),
@@ -136,7 +164,7 @@ fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()
     anyhow::ensure!(shared.audit.may_allow(), UNRECORDED);
     let (event, details) = change.recorded(by);
     shared.audit.decided("rules", event, details)?;
-    Changes::add(&shared.folder, change)?;
+    shared.starter.demand(&Ask::Remember(change.clone()))?;
     shared.proxy.change(change);
     if let Change::Deny(pattern) = change {
         let covers = |rule: &HostPattern| matches!(rule, HostPattern::Exact(host) if pattern.matches(host));
@@ -145,19 +173,15 @@ fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()
     Ok(())
 }
 
-/// Sends a push on that a rule allows, with the environment that the keeper was started in.
+/// Sends a push on that a rule allows.
 fn forward(shared: &Shared, repo: &Slug, branch: &str) -> anyhow::Result<()> {
-    let known = shared.services.git.iter().find(|known| known.name == *repo);
-    let repo = known.ok_or_else(|| anyhow::anyhow!("there is no repository {repo}"))?;
-    let quarantine = Quarantine::of(&shared.folder, repo);
-    let waiting = quarantine.waiting_for(branch)?;
-    let forwarded = quarantine.forward(repo, &waiting);
-    let (event, why) = match &forwarded {
-        Ok(_) => ("forwarded", None),
-        Err(error) => ("failed", Some(format!("{error:#}"))),
+    let forwarded = shared.starter.forward(repo.clone(), branch.to_owned());
+    let (event, commit, why) = match &forwarded {
+        Ok(commit) => ("forwarded", commit.as_deref(), None),
+        Err(error) => ("failed", None, Some(format!("{error:#}"))),
     };
-    let details = json!({ "repo": repo.name, "ref": waiting.branch, "commit": waiting.new, "why": why });
-    shared.audit.caused("git-gate", event, "", repo.name.as_str(), details);
+    let details = json!({ "repo": repo, "ref": branch, "commit": commit, "why": why });
+    shared.audit.caused("git-gate", event, "", repo.as_str(), details);
     forwarded.map(|_| ())
 }
 

@@ -1,23 +1,19 @@
 //! Sidecars that are commands: started before the bottle is, and started again when they end.
 
 use super::Shared;
-use crate::process::die_with_parent;
 use crate::resolve::Form;
-use anyhow::{Context, Result, bail};
+use crate::starter::{Alive, Ask, Starter};
+use anyhow::{Result, bail};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::visible;
-use rustix::process::Signal;
 use serde_json::json;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
-use tokio::process::Child;
 
 /// How long a sidecar may take until it listens.
 const READY: Duration = Duration::from_secs(20);
@@ -31,7 +27,6 @@ const LAST_WORDS: u64 = 1000;
 /// A sidecar that is a command.
 struct Commanded {
     sidecar: Sidecar,
-    command: Vec<String>,
     address: SocketAddr,
     log: PathBuf,
 }
@@ -42,10 +37,10 @@ struct Commanded {
 /// With the last words of the first that does not come up.
 pub async fn start(shared: &Arc<Shared>) -> Result<()> {
     for (sidecar, _) in shared.plan.doors.iter() {
-        if let Form::Command { command, address } = shared.services.form(sidecar) {
+        if let Form::Command { address, .. } = shared.services.form(sidecar) {
             let log = shared.folder.sidecar_log(sidecar);
-            let commanded = Commanded { sidecar, command: command.clone(), address: *address, log };
-            let child = commanded.up().await?;
+            let commanded = Commanded { sidecar, address: *address, log };
+            let child = commanded.up(&shared.starter).await?;
             let shared = Arc::clone(shared);
             tokio::spawn(async move { commanded.keep(&shared, child).await });
         }
@@ -54,21 +49,19 @@ pub async fn start(shared: &Arc<Shared>) -> Result<()> {
 }
 
 impl Commanded {
-    async fn up(&self) -> Result<Child> {
-        let mut child = self.spawn()?;
+    async fn up(&self, starter: &Starter) -> Result<Alive> {
+        let (child, _) = starter.start_meanwhile(&Ask::Sidecar(self.sidecar)).await?;
         let end = Instant::now() + READY;
         loop {
             let listens = TcpStream::connect(self.address).await.is_ok();
-            let how = match child.try_wait()? {
-                Some(status) => format!("ended with {status}"),
-                None if listens => return Ok(child),
-                None if Instant::now() > end => {
+            // What it said before it ended counts, and whether it has ended does first.
+            let how = match tokio::time::timeout(GLANCE, child.ended()).await {
+                Ok(how) => format!("ended with {how}"),
+                Err(_) if listens => return Ok(child),
+                Err(_) if Instant::now() > end => {
                     format!("does not listen on {} after {} s", self.address, READY.as_secs())
                 }
-                None => {
-                    tokio::time::sleep(GLANCE).await;
-                    continue;
-                }
+                Err(_) => continue,
             };
             let said = last_words(&self.log).unwrap_or_default();
             let said =
@@ -77,11 +70,11 @@ impl Commanded {
         }
     }
 
-    async fn keep(&self, shared: &Shared, mut child: Child) {
+    async fn keep(&self, shared: &Shared, mut child: Alive) {
         let mut pause = FIRST_PAUSE;
         loop {
             let since = Instant::now();
-            let how = child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+            let how = child.ended().await;
             if since.elapsed() > LONGEST_PAUSE {
                 pause = FIRST_PAUSE;
             }
@@ -89,8 +82,8 @@ impl Commanded {
             child = loop {
                 tokio::time::sleep(pause).await;
                 pause = LONGEST_PAUSE.min(pause * 2);
-                match self.spawn() {
-                    Ok(child) => break child,
+                match shared.starter.start_meanwhile(&Ask::Sidecar(self.sidecar)).await {
+                    Ok((child, _)) => break child,
                     Err(error) => {
                         let how = format!("{error:#}");
                         shared.audit.write(
@@ -103,20 +96,6 @@ impl Commanded {
             };
             shared.audit.write("keeper", "sidecar-restarted", json!({ "sidecar": self.sidecar }));
         }
-    }
-
-    fn spawn(&self) -> Result<Child> {
-        let [program, arguments @ ..] = self.command.as_slice() else { bail!("the command is empty") };
-        // What listens there already would be taken for the sidecar.
-        TcpListener::bind(self.address)
-            .with_context(|| format!("the sidecar {} cannot have {}", self.sidecar, self.address))?;
-        let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.log);
-        let log = log.with_context(|| self.log.display().to_string())?;
-        let mut command = tokio::process::Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        command.kill_on_drop(true);
-        die_with_parent(command.as_std_mut(), Signal::KILL);
-        command.spawn().with_context(|| format!("the sidecar {}: cannot run {program}", self.sidecar))
     }
 }
 

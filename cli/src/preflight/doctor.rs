@@ -6,6 +6,7 @@ use super::{
     Missing, Offers, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
     may_make_namespaces,
 };
+use crate::confine;
 use crate::keeper::stack::{Here, Wall};
 use crate::smolvm::CONFINED;
 use bottle_core::gvproxy::Dialect;
@@ -90,6 +91,7 @@ impl Diagnosis {
             done_without(found("confinement", confinement())),
             found("helper", helper()),
             done_without(found("tun", tun())),
+            keeper_confinement(),
             wished(system, "git", Need::Git, "git-gate serves with it"),
             wished(
                 system,
@@ -176,6 +178,23 @@ fn confinement() -> Result<Good, Missing> {
         }
     }
     Ok(Good { version: None, place: None, detail })
+}
+
+/// Whether what reads a guest's bytes can be confined. An older kernel has less of it, and does.
+fn keeper_confinement() -> Finding {
+    let offered = confine::offered();
+    let (level, detail) = if offered.is_whole() {
+        (Level::Ok, format!("what reads a guest's bytes gives up what it does not need ({offered})"))
+    } else {
+        (
+            Level::Warning,
+            format!(
+                "what reads a guest's bytes keeps more than it needs ({offered}); Linux 6.12 or newer, \
+                 with `landlock` in its `lsm=` boot option, has all of it"
+            ),
+        )
+    };
+    Finding { name: "keeper", level, version: None, place: None, detail, mend: None }
 }
 
 fn helper() -> Result<Good, Missing> {

@@ -6,18 +6,16 @@
 
 mod dial;
 mod open;
-mod passed;
 mod plain;
 mod reply;
-mod secrets;
 mod tunnel;
 mod upstream;
 
 use crate::defence::Defence;
 use crate::http::{self, Answers, Limits, Room};
 use crate::keeper::audit::{Audit, UNRECORDED};
+use crate::keys::Keys;
 use crate::rules::Change;
-use anyhow::Result;
 use bottle_core::egress::{Denial, HostName, Rules};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
@@ -51,11 +49,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The proxy of a plan, with its upstreams' secrets found.
-    ///
-    /// # Errors
-    /// Where a secret is not to be had.
-    pub async fn new(plan: &Plan, limits: Limits, audit: Audit) -> Result<Arc<Self>> {
+    /// The proxy of a plan. What its upstreams are asked with, `keys` has.
+    pub fn new(plan: &Plan, limits: Limits, audit: Audit, keys: Option<&Keys>) -> Arc<Self> {
         let rules = Arc::new(RwLock::new(plan.egress.clone()));
         let open = Open::default();
         let dialer = Dialer::new(Arc::clone(&rules), Chooser::Agent, open.clone());
@@ -63,10 +58,10 @@ impl Proxy {
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(dialer.clone());
-        let upstreams = Upstreams::ready(plan.upstreams.clone(), Arc::clone(&rules), open.clone()).await?;
+        let upstreams = Upstreams::new(plan.upstreams.clone(), &rules, &open, keys);
         let room = Room::new(limits, audit.clone(), PART, Answers::Passed);
         let slug = plan.slug.clone();
-        Ok(Arc::new(Self { slug, rules, audit, client, dialer, open, upstreams, room }))
+        Arc::new(Self { slug, rules, audit, client, dialer, open, upstreams, room })
     }
 
     /// The rules now.
@@ -114,6 +109,12 @@ impl Proxy {
     }
 
     /// Writes down what came of a request. `destination` is a host, or a path of our own.
+    /// Writes down that an answer of an upstream's had its key in it, and ended there.
+    pub fn had_a_key(&self, request: &str) {
+        let why = "the answer had the upstream's key in it";
+        self.log("refused", "key", "", json!({ "request": request, "why": why }));
+    }
+
     fn log(&self, event: &'static str, reason: &'static str, destination: &str, details: Value) {
         self.audit.caused(PART, event, reason, destination, details);
     }

@@ -57,12 +57,12 @@ impl<C: Send + 'static> Open<C> {
         drop(list);
         let list = self.clone();
         let leave = Leave(Some(Box::new(move || drop(list.lock().all.remove(&number)))));
-        Dialled {
-            stream,
+        Listed {
             closing: Box::pin(closed.clone().cancelled_owned()),
             passed: Arc::new(Passed { up: 0.into(), down: 0.into(), closed }),
             _leave: leave,
         }
+        .on(stream)
     }
 
     /// Closes those of which this is so, and says how many they were.
@@ -113,23 +113,40 @@ impl Passed {
     }
 }
 
-/// A connection that was dialled.
-pub struct Dialled {
-    stream: TcpStream,
+/// A connection's place on the list. It leaves with the value.
+pub struct Listed {
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     passed: Arc<Passed>,
     _leave: Leave,
 }
 
-impl Dialled {
+impl Listed {
+    /// The stream that has this place from now on.
+    pub fn on<S>(self, stream: S) -> Dialled<S> {
+        Dialled { stream, listed: self }
+    }
+}
+
+/// A connection that was dialled, or a stream that leads over one.
+pub struct Dialled<S = TcpStream> {
+    stream: S,
+    listed: Listed,
+}
+
+impl<S> Dialled<S> {
+    /// The stream, and its place.
+    pub fn into_parts(self) -> (S, Listed) {
+        (self.stream, self.listed)
+    }
+
     /// What passes over it.
     pub fn passed(&self) -> Arc<Passed> {
-        Arc::clone(&self.passed)
+        Arc::clone(&self.listed.passed)
     }
 
     /// One task has both directions of a connection, so the waker of the last poll is the right one.
     fn poll_closed(&mut self, context: &mut Context<'_>) -> Result<()> {
-        match self.closing.as_mut().poll(context) {
+        match self.listed.closing.as_mut().poll(context) {
             Poll::Ready(()) => Err(Error::new(ErrorKind::ConnectionAborted, "a rule closed it")),
             Poll::Pending => Ok(()),
         }
@@ -137,13 +154,13 @@ impl Dialled {
 
     fn wrote(&self, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
-            self.passed.up.fetch_add(bytes as u64, Relaxed);
+            self.listed.passed.up.fetch_add(bytes as u64, Relaxed);
         }
         written
     }
 }
 
-impl AsyncRead for Dialled {
+impl<S: AsyncRead + Unpin> AsyncRead for Dialled<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -152,12 +169,12 @@ impl AsyncRead for Dialled {
         self.poll_closed(context)?;
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.passed.down.fetch_add((buffer.filled().len() - before) as u64, Relaxed);
+        self.listed.passed.down.fetch_add((buffer.filled().len() - before) as u64, Relaxed);
         read
     }
 }
 
-impl AsyncWrite for Dialled {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Dialled<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         self.poll_closed(context)?;
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
@@ -187,9 +204,9 @@ impl AsyncWrite for Dialled {
     }
 }
 
-impl Connection for Dialled {
+impl<S> Connection for Dialled<S> {
     fn connected(&self) -> Connected {
-        self.stream.connected()
+        Connected::new()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Plain HTTP in absolute form: `GET http://host/path`.
 
-use super::passed::Passed;
 use super::reply::Body;
 use super::{Proxy, tunnel};
 use crate::keeper::audit;
@@ -59,7 +58,7 @@ pub async fn forward(proxy: &Arc<Proxy>, mut request: Request<Incoming>) -> Resp
             let ms = audit::millis(since.elapsed());
             let status = response.status().as_u16();
             proxy.log("allowed", "", named.as_str(), json!({ "request": what, "status": status, "ms": ms }));
-            response.map(|body| Either::Left(Passed::plain(body)))
+            response.map(Either::Left)
         }
         Err(error) => proxy.no_answer(&what, &host, &error),
     }

@@ -1,16 +1,15 @@
 //! What the proxy says itself.
 
 use super::dial::DialError;
-use super::passed::Passed;
 use bottle_core::egress::Denial;
 use bottle_core::slug::Slug;
 use http_body_util::{Either, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
 /// An answer's body: the upstream's, passed through as it comes, or a short text of our own.
-pub type Body = Either<Passed, Full<Bytes>>;
+pub type Body = Either<Incoming, Full<Bytes>>;
 
 /// A short text.
 pub fn text(status: StatusCode, text: impl Into<String>) -> Response<Body> {

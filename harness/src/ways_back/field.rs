@@ -105,6 +105,7 @@ pub struct Field {
     canaries: Vec<PathBuf>,
     before: BTreeMap<PathBuf, String>,
     up: bool,
+    variables: Vec<(String, String)>,
 }
 
 impl Field {
@@ -123,6 +124,7 @@ impl Field {
             canaries: Vec::new(),
             before: BTreeMap::new(),
             up: false,
+            variables: Vec::new(),
         };
         for (name, text) in [
             ("home/.bashrc", "# mine\n"),
@@ -235,6 +237,7 @@ impl Field {
             // smolvm keeps its machines there, and an operator's home is watched.
             command.env("XDG_CACHE_HOME", self.path("cache")).env("XDG_DATA_HOME", self.path("data"));
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(defence) = self.without {
             command.env(WITHOUT, defence.name());
         }
@@ -327,6 +330,11 @@ impl Field {
             bail!("bottle up: {}", ended.text());
         }
         Ok(())
+    }
+
+    /// From now on the operator's commands have this variable.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.variables.push((name.to_owned(), value.into()));
     }
 
     /// Judges from outside, after what the attack itself found.

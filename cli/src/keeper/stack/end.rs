@@ -1,10 +1,11 @@
 //! The stack's end of the link: frames to it and from it, whole.
 
+use bottle_core::stack::Stack;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 use bottle_guest::link::tap::Tap;
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Where the guard's frames go, and where those to the guest come from.
 #[derive(Debug)]
@@ -16,7 +17,26 @@ pub enum End {
     Kernel(Tap),
 }
 
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Gvproxy(socket) => socket.as_fd(),
+            #[cfg(all(target_os = "linux", not(bottle_portable)))]
+            Self::Kernel(tap) => tap.as_fd(),
+        }
+    }
+}
+
 impl End {
+    /// The end that somebody else has made, for this stack.
+    pub fn taken_over(link: OwnedFd, stack: Stack) -> Self {
+        match stack {
+            #[cfg(all(target_os = "linux", not(bottle_portable)))]
+            Stack::Kernel => Self::Kernel(Tap::taken_over(link)),
+            _ => Self::Gvproxy(link),
+        }
+    }
+
     /// Hands the stack a frame.
     ///
     /// # Errors
@@ -55,12 +75,7 @@ impl End {
     /// Where it cannot be waited for.
     pub fn wait(&self) -> io::Result<()> {
         use rustix::event::{PollFd, PollFlags, poll};
-        let fd = match self {
-            Self::Gvproxy(socket) => socket.as_fd(),
-            #[cfg(all(target_os = "linux", not(bottle_portable)))]
-            Self::Kernel(tap) => tap.as_fd(),
-        };
-        rustix::io::retry_on_intr(|| poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], None))?;
+        rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(self, PollFlags::IN)], None))?;
         Ok(())
     }
 

@@ -92,6 +92,25 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Its process alone: its descriptors are somebody else's now.
+    pub fn into_process(mut self) -> Process {
+        Process(self.child.take())
+    }
+}
+
+/// gvproxy, where it is the stack. It ends with the value.
+#[derive(Debug)]
+pub struct Process(Option<Child>);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            end(child);
+        }
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {

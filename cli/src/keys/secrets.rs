@@ -1,15 +1,19 @@
 //! Finding the values that upstreams' headers carry, when a bottle starts.
 //!
-//! They are in the keeper's memory and nowhere else: marked as sensitive, so that no `Debug` shows
-//! them, and in no file, no log and no argument.
+//! They are in this one process's memory and nowhere else: marked as sensitive, so that no `Debug`
+//! shows them, in no file, no log and no argument; kept out of swap where that is allowed, and
+//! overwritten when they are dropped.
 
 use crate::process::die_with_parent;
 use anyhow::{Context, Result, bail};
 use bottle_core::upstream::{Secret, SecretSource, Upstream};
+use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use rustix::process::Signal;
+use secrecy::{ExposeSecret, SecretString};
 use std::process::Stdio;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// How long a command may take to print a secret: a person may have to unlock something.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,26 +34,39 @@ pub async fn headers(upstream: &Upstream) -> Result<HeaderMap> {
 }
 
 async fn value(secret: &Secret) -> Result<HeaderValue> {
-    let found = match &secret.source {
-        SecretSource::Env(name) => std::env::var(name.as_str()).ok().context("it is not set")?,
-        SecretSource::File(path) => std::fs::read_to_string(path)?,
+    let found: SecretString = match &secret.source {
+        SecretSource::Env(name) => std::env::var(name.as_str()).ok().context("it is not set")?.into(),
+        SecretSource::File(path) => std::fs::read_to_string(path)?.into(),
         SecretSource::Command(words) => {
             let words: Vec<&str> = words.iter().map(bottle_core::text::Word::as_str).collect();
             printed_by(&words).await?
         }
     };
-    let found = found.trim_end_matches(['\r', '\n']);
+    let found = found.expose_secret().trim_end_matches(['\r', '\n']);
     if found.is_empty() {
         bail!("it is empty");
     }
-    let Ok(mut value) = HeaderValue::from_str(&format!("{}{found}", secret.prefix)) else {
+    // As long as it will be from the start: what grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(secret.prefix.len() + found.len()));
+    bytes.extend_from_slice(secret.prefix.as_bytes());
+    bytes.extend_from_slice(found.as_bytes());
+    keep_from_swap(&bytes);
+    // The header's value is these very bytes, and every copy of it, too: no other is made.
+    let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from_owner(bytes)) else {
         bail!("it has a character that no header can carry");
     };
     value.set_sensitive(true);
     Ok(value)
 }
 
-async fn printed_by(words: &[&str]) -> Result<String> {
+/// Keeps bytes out of swap. A user may do that for a few, and what may not be done is done without.
+fn keep_from_swap(bytes: &[u8]) {
+    // SAFETY: locking pages changes nothing that is in them, and the kernel checks the range.
+    #[expect(unsafe_code, reason = "no crate in use locks memory without it")]
+    let _ = unsafe { rustix::mm::mlock(bytes.as_ptr().cast_mut().cast(), bytes.len()) };
+}
+
+async fn printed_by(words: &[&str]) -> Result<SecretString> {
     let [program, arguments @ ..] = words else { bail!("the command is empty") };
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -60,7 +77,8 @@ async fn printed_by(words: &[&str]) -> Result<String> {
     if !output.status.success() {
         bail!("it ended with {}", output.status);
     }
-    String::from_utf8(output.stdout).ok().context("it is not text")
+    let printed = Zeroizing::new(output.stdout);
+    Ok(std::str::from_utf8(&printed).ok().context("it is not text")?.into())
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use zeroize::Zeroizing;
 
-/// Keys that no answer may have in it.
-pub type Secrets = Arc<[Vec<u8>]>;
+/// Keys that no answer may have in it, overwritten when they are dropped.
+pub type Secrets = Arc<Zeroizing<Vec<Vec<u8>>>>;
 
 /// The body of an answer that comes from elsewhere.
 pub struct Passed<B = Incoming> {
@@ -117,7 +118,7 @@ mod tests {
             parts.iter().map(|part| Ok(Frame::data(Bytes::copy_from_slice(part.as_bytes())))).collect();
         let body = StreamBody::new(futures_util::stream::iter(frames));
         let found = Arc::new(AtomicBool::new(false));
-        let secrets: Secrets = Arc::new([KEY.as_bytes().to_vec(), b"short".to_vec()]);
+        let secrets = Arc::new(Zeroizing::new(vec![KEY.as_bytes().to_vec(), b"short".to_vec()]));
         let note = Arc::clone(&found);
         let body = Passed::guarded(body, secrets, move || note.store(true, Relaxed));
         let all = body.collect().await.ok().map(|all| String::from_utf8(all.to_bytes().into()).unwrap());

@@ -1,0 +1,49 @@
+//! What a confined process gives up besides files and system calls.
+
+use super::InForce;
+use super::policy::{Calls, Policy};
+use rustix::io::Result;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::{CapabilitySet, set_capabilities, set_no_new_privs};
+use std::fs::File;
+use std::io::Read;
+
+/// Gives up new privileges, core files, capabilities, and being looked into.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn give_up(policy: &Policy) -> Result<()> {
+    set_no_new_privs(true)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    // Started by root in somebody else's home, it still has to get to its own files; which ones it
+    // may open at all, Landlock says.
+    let kept = match policy.calls {
+        Calls::Keeper | Calls::Git if super::landlock::version().is_some() => CapabilitySet::DAC_OVERRIDE,
+        _ => CapabilitySet::empty(),
+    };
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.permitted &= kept;
+    sets.effective &= kept;
+    sets.inheritable = CapabilitySet::empty();
+    set_capabilities(None, sets)?;
+    // A program that is run becomes one that can be looked into again.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
+/// Opens what the kernel says of this process, before that cannot be opened any more.
+///
+/// # Errors
+/// Where there is no /proc.
+pub fn open_status() -> std::io::Result<File> {
+    File::open("/proc/self/status")
+}
+
+/// What the kernel says of this process: not what was asked for.
+pub fn in_force(mut file: File) -> InForce {
+    let mut status = String::new();
+    let _ = file.read_to_string(&mut status);
+    let says = |name: &str, value: &str| {
+        status.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.trim() == value))
+    };
+    InForce { landlock: None, seccomp: says("Seccomp:", "2"), no_new_privs: says("NoNewPrivs:", "1") }
+}

@@ -1,0 +1,350 @@
+//! Which system calls a process may make, held to by seccomp.
+//!
+//! The keeper and the process that holds keys have a list of what is allowed: any other call is
+//! answered as by a kernel that lacks it, which every library knows how to do without. git starts
+//! programs of many kinds, so it has a list of what is not. A call that nobody makes but an attacker
+//! ends the process.
+
+use super::policy::Calls;
+use anyhow::Result;
+use libc::{AF_INET, AF_INET6, AF_NETLINK, SOCK_DGRAM, SOCK_STREAM};
+use seccompiler::SeccompCmpArgLen::{Dword, Qword};
+use seccompiler::SeccompCmpOp::{Eq, MaskedEq};
+use seccompiler::{BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule, TargetArch};
+use std::collections::BTreeMap;
+
+/// A system call, and with which arguments. Without rules it is meant with any.
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// The depths of the kernel. Neither git nor anything that it starts goes there.
+const DEPTHS: &[i64] = &[
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_kcmp,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_fsmount,
+    libc::SYS_mount_setattr,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_sethostname,
+    libc::SYS_syslog,
+    libc::SYS_mknodat,
+    libc::SYS_fanotify_init,
+];
+#[cfg(target_arch = "x86_64")]
+const DEPTHS_OF_ARCH: &[i64] =
+    &[libc::SYS_kexec_file_load, libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_modify_ldt];
+#[cfg(not(target_arch = "x86_64"))]
+const DEPTHS_OF_ARCH: &[i64] = &[];
+
+/// What every program does: memory, clocks, and descriptors that it has.
+const ORDINARY: &[i64] = &[
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_lseek,
+    libc::SYS_close,
+    libc::SYS_close_range,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_fcntl,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_pipe2,
+    libc::SYS_ppoll,
+    libc::SYS_pselect6,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_eventfd2,
+    libc::SYS_futex,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_getrandom,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_gettimeofday,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_membarrier,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getppid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_uname,
+    libc::SYS_sysinfo,
+    libc::SYS_getrusage,
+    libc::SYS_socketpair,
+    libc::SYS_sendmsg,
+    libc::SYS_recvmsg,
+    libc::SYS_sendto,
+    libc::SYS_recvfrom,
+    libc::SYS_shutdown,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_flock,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    // The last two of this process's own filters come after the first.
+    libc::SYS_seccomp,
+];
+/// What the same things are called where this architecture has older calls.
+#[cfg(target_arch = "x86_64")]
+const ORDINARY_OF_ARCH: &[i64] = &[
+    libc::SYS_poll,
+    libc::SYS_select,
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_create,
+    libc::SYS_pipe,
+    libc::SYS_dup2,
+    libc::SYS_time,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const ORDINARY_OF_ARCH: &[i64] = &[];
+
+/// What a keeper does besides: files, connections, threads, bytes from one socket to another.
+const KEEPERS: &[i64] = &[
+    libc::SYS_openat,
+    libc::SYS_getdents64,
+    libc::SYS_readlinkat,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat2,
+    libc::SYS_ftruncate,
+    libc::SYS_getcwd,
+    libc::SYS_fadvise64,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_accept4,
+    libc::SYS_sendmmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_splice,
+    libc::SYS_pidfd_open,
+];
+#[cfg(target_arch = "x86_64")]
+const KEEPERS_OF_ARCH: &[i64] = &[
+    libc::SYS_open,
+    libc::SYS_readlink,
+    libc::SYS_access,
+    libc::SYS_unlink,
+    libc::SYS_rename,
+    libc::SYS_accept,
+    libc::SYS_renameat,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const KEEPERS_OF_ARCH: &[i64] = &[libc::SYS_renameat, libc::SYS_accept];
+
+/// The filters of a set of calls, in the order in which they are put in force.
+///
+/// # Errors
+/// Where there are none for this architecture.
+pub fn filters(calls: Calls) -> Result<Vec<BpfProgram>> {
+    Ok(match calls {
+        Calls::Git => vec![
+            denying(plain(&[DEPTHS, DEPTHS_OF_ARCH]), SeccompAction::KillProcess)?,
+            denying(strangers_to_git()?, SeccompAction::Errno(errno(libc::EPERM)))?,
+        ],
+        Calls::Keeper | Calls::Keys => {
+            let mut allowed = plain(&[ORDINARY, ORDINARY_OF_ARCH]);
+            allowed.extend(careful()?);
+            if calls == Calls::Keeper {
+                allowed.extend(plain(&[KEEPERS, KEEPERS_OF_ARCH]));
+                allowed.extend(sockets_and_threads()?);
+            }
+            let starts = [libc::SYS_execve, libc::SYS_execveat];
+            vec![
+                allowing(allowed)?,
+                denying(plain(&[DEPTHS, DEPTHS_OF_ARCH, &starts]), SeccompAction::KillProcess)?,
+            ]
+        }
+    })
+}
+
+/// Puts filters in force for this thread, and those that it makes. Where the kernel has no seccomp,
+/// [`super::InForce`] says so.
+pub fn apply(filters: &[BpfProgram]) {
+    for filter in filters {
+        let _ = seccompiler::apply_filter(filter);
+    }
+}
+
+/// Whether this kernel has it.
+pub fn offered() -> bool {
+    std::path::Path::new("/proc/sys/kernel/seccomp/actions_avail").exists()
+}
+
+/// Calls whose arguments decide.
+fn careful() -> Result<Rules> {
+    let (write, run) = (libc::PROT_WRITE as u64, libc::PROT_EXEC as u64);
+    let own = u64::from(std::process::id());
+    Ok(Rules::from([
+        // No memory that can be written and run: what an attacker wrote is not code.
+        (
+            libc::SYS_mmap,
+            vec![
+                SeccompRule::new(vec![has(2, run, 0)?])?,
+                SeccompRule::new(vec![has(2, run | write, run)?, has(3, libc::MAP_ANONYMOUS as u64, 0)?])?,
+            ],
+        ),
+        (libc::SYS_mprotect, vec![SeccompRule::new(vec![has(2, run, 0)?])?]),
+        // Signals to itself: how a program aborts.
+        (libc::SYS_kill, vec![SeccompRule::new(vec![is(0, own)?])?]),
+        (libc::SYS_tgkill, vec![SeccompRule::new(vec![is(0, own)?])?]),
+        // A limit is read, and not set.
+        (libc::SYS_prlimit64, vec![SeccompRule::new(vec![SeccompCondition::new(2, Qword, Eq, 0)?])?]),
+        (
+            libc::SYS_ioctl,
+            [libc::FIONBIO, libc::FIONREAD, libc::TCGETS, libc::FIOCLEX]
+                .iter()
+                .map(|request| Ok(SeccompRule::new(vec![is(1, *request)?])?))
+                .collect::<Result<_>>()?,
+        ),
+        (
+            libc::SYS_prctl,
+            [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA, libc::PR_SET_NO_NEW_PRIVS]
+                .iter()
+                .map(|option| Ok(SeccompRule::new(vec![is(0, option.unsigned_abs().into())?])?))
+                .collect::<Result<_>>()?,
+        ),
+    ]))
+}
+
+/// The network, and the routes to it that the resolver looks at; threads, and no processes. Not a
+/// local socket by its path, behind which another bottle's keeper may be; no raw one; none that
+/// listens.
+fn sockets_and_threads() -> Result<Rules> {
+    const TYPE: u64 = 0xf;
+    let mut sockets = Vec::new();
+    for family in [AF_INET, AF_INET6] {
+        for kind in [SOCK_STREAM, SOCK_DGRAM] {
+            let kind = u64::from(kind.unsigned_abs());
+            sockets.push(SeccompRule::new(vec![is(0, family.unsigned_abs().into())?, has(1, TYPE, kind)?])?);
+        }
+    }
+    let route = libc::NETLINK_ROUTE.unsigned_abs().into();
+    sockets.push(SeccompRule::new(vec![is(0, AF_NETLINK.unsigned_abs().into())?, is(2, route)?])?);
+    let thread = libc::CLONE_THREAD.unsigned_abs().into();
+    Ok(Rules::from([
+        (libc::SYS_socket, sockets),
+        // `clone3` has its flags where no filter sees them: without it the C library uses this one.
+        (libc::SYS_clone, vec![SeccompRule::new(vec![has(0, thread, thread)?])?]),
+    ]))
+}
+
+/// What git has no business with: sockets of any kind, and namespaces, in which it would be root.
+fn strangers_to_git() -> Result<Rules> {
+    let mut rules = plain(&[&[libc::SYS_socket, libc::SYS_connect, libc::SYS_listen, libc::SYS_bind]]);
+    let user = libc::CLONE_NEWUSER.unsigned_abs().into();
+    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![has(0, user, user)?])?]);
+    Ok(rules)
+}
+
+/// An argument that is this.
+fn is(argument: u8, value: u64) -> Result<SeccompCondition> {
+    Ok(SeccompCondition::new(argument, Dword, Eq, value)?)
+}
+
+/// An argument that has these bits, of those in the mask.
+fn has(argument: u8, mask: u64, bits: u64) -> Result<SeccompCondition> {
+    Ok(SeccompCondition::new(argument, Dword, MaskedEq(mask), bits)?)
+}
+
+fn plain(lists: &[&[i64]]) -> Rules {
+    lists.iter().flat_map(|list| list.iter()).map(|call| (*call, Vec::new())).collect()
+}
+
+fn errno(number: i32) -> u32 {
+    number.unsigned_abs()
+}
+
+fn allowing(rules: Rules) -> Result<BpfProgram> {
+    compiled(rules, SeccompAction::Errno(errno(libc::ENOSYS)), SeccompAction::Allow)
+}
+
+fn denying(rules: Rules, action: SeccompAction) -> Result<BpfProgram> {
+    compiled(rules, SeccompAction::Allow, action)
+}
+
+fn compiled(rules: Rules, otherwise: SeccompAction, then: SeccompAction) -> Result<BpfProgram> {
+    let arch: TargetArch = std::env::consts::ARCH.try_into()?;
+    Ok(SeccompFilter::new(rules, otherwise, then, arch)?.try_into()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_call_is_allowed_and_forbidden() {
+        let allowed = plain(&[ORDINARY, ORDINARY_OF_ARCH, KEEPERS, KEEPERS_OF_ARCH]);
+        for call in DEPTHS.iter().chain(DEPTHS_OF_ARCH).chain(&[libc::SYS_execve, libc::SYS_fork]) {
+            assert!(!allowed.contains_key(call), "{call}");
+        }
+        for call in careful().unwrap().keys().chain(sockets_and_threads().unwrap().keys()) {
+            assert!(!allowed.contains_key(call), "{call} is allowed with any arguments");
+        }
+    }
+
+    #[test]
+    fn every_set_has_its_filters() {
+        for calls in [Calls::Keeper, Calls::Keys, Calls::Git] {
+            assert_eq!(filters(calls).unwrap().len(), 2);
+        }
+    }
+}
