@@ -62,13 +62,14 @@ impl Machine {
 impl Smolvm {
     /// A call of smolvm, with its libraries where it finds them.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.path);
+        let program = std::path::absolute(&self.path);
+        let mut command = Command::new(program.as_ref().unwrap_or(&self.path));
         // Whatever smolvm looks for in its current folder, a guest may have put it there.
         if Defence::PinnedPaths.stands() {
             command.current_dir("/");
         }
         if let Some(dir) = &self.lib_dir {
-            command.env("SMOLVM_LIB_DIR", dir);
+            command.env("SMOLVM_LIB_DIR", std::path::absolute(dir).as_ref().unwrap_or(dir));
         }
         if Defence::MachineConfined.stands() {
             command.envs(CONFINED);

@@ -101,11 +101,8 @@ impl Tools {
             Speaker::Gvproxy(gvproxy) => Some(&gvproxy.program),
             Speaker::Kernel => None,
         };
-        [Some(&self.smolvm.path), Some(&self.network.bwrap), gvproxy]
-            .into_iter()
-            .flatten()
-            .filter(|path| path.is_absolute())
-            .cloned()
+        let all = [Some(&self.smolvm.path), Some(&self.network.bwrap), gvproxy];
+        all.into_iter().flatten().filter_map(|path| std::path::absolute(path).ok())
     }
 }
 

@@ -130,12 +130,13 @@ pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Out
         let what = format!("{} is gone since a guest could write to its folder", shown(&gone.path));
         let empty = seen::hex(b"");
         agreed(&Shown::of(&what, Some(&gone.text), "", &empty), answer, &empty, command)?;
+        let _lock = home.lock_trust()?;
         gone.forget(home)?;
     }
     let Some(found) = &config.file else { return Ok(()) };
     let digest = found.digest();
     match standing(home, found)? {
-        Standing::Untouched | Standing::Accepted => {
+        standing @ (Standing::Untouched | Standing::Accepted) => {
             if let Answer::Exactly(wanted) = answer
                 && wanted != digest
             {
@@ -144,6 +145,9 @@ pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Out
                     format!("{} is not what was accepted: its digest is {digest}", shown(&found.path)),
                 )
                 .help("look at it again"));
+            }
+            if standing == Standing::Accepted {
+                return Ok(());
             }
         }
         Standing::Unseen(before) => {
@@ -156,6 +160,7 @@ pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Out
             agreed(&Shown::of(&what, before, &found.text, &digest), answer, &digest, command)?;
         }
     }
+    let _lock = home.lock_trust()?;
     Ok(Seen::remember(home, found)?)
 }
 
