@@ -1,7 +1,7 @@
 //! What a command may ask a keeper, and what it answers: one JSON line each, on a private socket.
 
 use super::counters::Snapshot;
-use super::examine::{self, Examined};
+use super::examine::Examined;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::rules::Change;
 use crate::state::Folder;
@@ -168,11 +168,19 @@ pub struct Status {
 /// # Errors
 /// [`Kind::NoBottle`] where there is no keeper to ask.
 pub fn ask(folder: &Folder, request: &Request) -> Outcome<Answer> {
+    ask_within(PATIENCE, folder, request)
+}
+
+/// The same, for a keeper that may think about it this long.
+///
+/// # Errors
+/// As for [`ask`].
+pub fn ask_within(patience: Duration, folder: &Folder, request: &Request) -> Outcome<Answer> {
     let stream = UnixStream::connect(folder.control()).map_err(|_| {
         Failure::new(Kind::NoBottle, format!("bottle {} is not running", folder.slug()))
             .help(format!("start it with `bottle up {}`", folder.slug()))
     })?;
-    Ok(talk(stream, request)?)
+    Ok(talk(stream, request, patience)?)
 }
 
 /// Asks a keeper to do something.
@@ -186,22 +194,12 @@ pub fn demand(folder: &Folder, request: &Request, kind: Kind) -> Outcome {
     }
 }
 
-fn talk(mut stream: UnixStream, request: &Request) -> Result<Answer> {
-    stream.set_read_timeout(Some(request.patience()))?;
+fn talk(mut stream: UnixStream, request: &Request, patience: Duration) -> Result<Answer> {
+    stream.set_read_timeout(Some(patience))?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).context("the keeper does not answer")?;
     serde_json::from_str(&answer).context("the keeper's answer")
-}
-
-impl Request {
-    /// How long a keeper may think about it.
-    fn patience(&self) -> Duration {
-        match self {
-            Self::Examine { .. } => 2 * examine::LIMIT + Duration::from_secs(5),
-            _ => PATIENCE,
-        }
-    }
 }
