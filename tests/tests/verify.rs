@@ -178,9 +178,8 @@ fn without_the_second_wall_the_first_one_holds() {
 #[test]
 fn a_guest_that_is_not_connected_or_floods_is_in_nobodys_way() {
     let world = without("", "");
-    let plan: Value =
-        serde_json::from_slice(&world.bottle(&["plan", "--json"]).output().unwrap().stdout).unwrap();
-    let port = plan["plan"]["doors"]["pipelock"].as_u64().unwrap();
+    let plan = std::fs::read(world.path("state/t/plan.json")).unwrap();
+    let port = serde_json::from_slice::<Value>(&plan).unwrap()["doors"]["pipelock"].as_u64().unwrap();
     // Frames of the guest's with the ports that an examination has, and a download beside it.
     let connect = format!(
         "import socket\nwhile True:\n  for port in range(61440, 65536):\n    s = socket.socket()\n    s.setblocking(False)\n    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n    try:\n      s.bind((\"\", port))\n      s.connect_ex((\"proxy.internal\", {port}))\n    except OSError: pass\n    s.close()\n"
@@ -216,7 +215,17 @@ fn a_guest_that_is_not_connected_or_floods_is_in_nobodys_way() {
 fn without_guest() -> World {
     let world = World::with("slug = \"quiet\"\n");
     world.bottle(&["-q", "up"]).assert().success();
-    world.bottle(&["-q", "exec", "--", "sh", "-c", "for pid in $(pidof bottle-guest); do kill -9 $pid; done; :"]).assert().success();
+    world
+        .bottle(&[
+            "-q",
+            "exec",
+            "--",
+            "sh",
+            "-c",
+            "for pid in $(pidof bottle-guest); do kill -9 $pid; done; :",
+        ])
+        .assert()
+        .success();
     eventually("the helper is gone", || {
         let status = world.bottle(&["status", "--json"]).output().unwrap();
         serde_json::from_slice::<Value>(&status.stdout).unwrap()["guest"] == false
