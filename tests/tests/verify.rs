@@ -191,7 +191,7 @@ fn a_guest_that_is_not_connected_or_floods_is_in_nobodys_way() {
     // It can at most keep the doors from answering.
     assert_ne!(status, Some(1), "{report:#}");
     assert_eq!(report["host"]["leaks"], Value::Array(Vec::new()), "{report:#}");
-    world.bottle(&["-q", "exec", "--", "sh", "-c", "kill -9 $(pidof python3)"]).assert();
+    let _ = world.bottle(&["-q", "exec", "--", "sh", "-c", "kill -9 $(pidof python3)"]).output();
 
     // No guest at all: the walls are there, and the doors.
     let kill = "for exe in /proc/[0-9]*/exe; do case $(readlink $exe) in */bottle-guest) pid=${exe#/proc/}; kill -9 ${pid%/exe};; esac; done; :";
