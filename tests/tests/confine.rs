@@ -93,7 +93,7 @@ fn upstream(address: Ipv4Addr) -> String {
 #[test]
 fn every_thread_of_the_keeper_and_of_the_keys_is_confined_and_the_status_says_so() {
     let address = Ipv4Addr::new(127, 78, 1, 1);
-    let server = Secure::serve(address, &["api.test"]);
+    let server = Secure::serve(address, &["api.test"]).unwrap();
     let authority = server.authority().display().to_string();
     let up = Up::with(&upstream(address), &[("TEST_KEY", KEY), ("SSL_CERT_FILE", &authority)]);
     // A name is looked up on a thread that is made for it.
@@ -127,7 +127,7 @@ fn every_thread_of_the_keeper_and_of_the_keys_is_confined_and_the_status_says_so
 #[test]
 fn no_secret_of_the_operators_is_in_the_keepers_memory() {
     let address = Ipv4Addr::new(127, 78, 1, 2);
-    let server = Secure::serve(address, &["api.test"]);
+    let server = Secure::serve(address, &["api.test"]).unwrap();
     fs::write(server.folder().join("plain"), "plain").unwrap();
     let authority = server.authority().display().to_string();
     let environment = [("TEST_KEY", KEY), ("OTHER_SECRET", OTHER), ("SSL_CERT_FILE", authority.as_str())];
@@ -166,7 +166,7 @@ fn a_keeper_whose_starter_dies_ends_and_up_mends_it() {
 #[test]
 fn without_the_process_that_holds_keys_an_upstream_is_refused_at_once_and_the_rest_goes_on() {
     let address = Ipv4Addr::new(127, 78, 1, 3);
-    let server = Secure::serve(address, &["api.test"]);
+    let server = Secure::serve(address, &["api.test"]).unwrap();
     let page = Page::serve("the page").unwrap();
     let authority = server.authority().display().to_string();
     let config = upstream(address).replace(

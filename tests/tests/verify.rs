@@ -1,7 +1,7 @@
 //! `bottle verify`, with a stand-in guest in a network of the test's own: what is isolated is found
 //! so, and a hole that somebody made is found.
 
-use bottle_tests::{World, alone};
+use bottle_tests::{World, alone, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::process::Command;
@@ -173,4 +173,62 @@ fn without_the_second_wall_the_first_one_holds() {
     let (status, report) = from_host(&world);
     assert_eq!((status, &report["verdict"]), (Some(0), &Value::from("isolated")), "{report:#}");
     world.bottle(&["-q", "rm", "--force"]).assert().success();
+}
+
+#[test]
+fn a_guest_that_is_not_connected_or_floods_is_in_nobodys_way() {
+    let world = without("", "");
+    let plan = std::fs::read(world.path("state/t/plan.json")).unwrap();
+    let port = serde_json::from_slice::<Value>(&plan).unwrap()["doors"]["pipelock"].as_u64().unwrap();
+    // Frames of the guest's with the ports that an examination has, and a download beside it.
+    let connect = format!(
+        "import socket\nwhile True:\n  for port in range(61440, 65536):\n    s = socket.socket()\n    s.setblocking(False)\n    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n    try:\n      s.bind((\"\", port))\n      s.connect_ex((\"proxy.internal\", {port}))\n    except OSError: pass\n    s.close()\n"
+    );
+    world.write("flood.py", &connect);
+    let start = "setsid timeout 60 /usr/bin/python3 /workspace/flood.py > /dev/null 2>&1 < /dev/null &";
+    world.bottle(&["-q", "exec", "--", "sh", "-c", start]).assert().success();
+    let (status, report) = from_host(&world);
+    // It can at most keep the doors from answering.
+    assert_ne!(status, Some(1), "{report:#}");
+    assert_eq!(report["host"]["leaks"], Value::Array(Vec::new()), "{report:#}");
+    let _ = world.bottle(&["-q", "exec", "--", "sh", "-c", "kill -9 $(pidof python3)"]).output();
+
+    // No guest at all: the walls are there, and the doors.
+    let kill = "for exe in /proc/[0-9]*/exe; do case $(readlink $exe) in */bottle-guest) pid=${exe#/proc/}; kill -9 ${pid%/exe};; esac; done; :";
+    world.bottle(&["-q", "exec", "--", "sh", "-c", kill]).assert().success();
+    eventually("the helper is gone", || {
+        let status = world.bottle(&["status", "--json"]).output().unwrap();
+        serde_json::from_slice::<Value>(&status.stdout).unwrap()["guest"] == false
+    });
+    // Ports that the guest has just used may be dead for a minute with gvproxy, as they are for it.
+    let (status, report) = from_host(&world);
+    assert_ne!(status, Some(1), "{report:#}");
+    let quiet = without_guest();
+    let (status, report) = from_host(&quiet);
+    assert_eq!(status, Some(0), "{report:#}");
+    for world in [world, quiet] {
+        world.bottle(&["-q", "rm", "--force"]).assert().success();
+    }
+}
+
+/// A bottle whose guest has lost its helper, and was quiet before.
+fn without_guest() -> World {
+    let world = World::with("slug = \"quiet\"\n");
+    world.bottle(&["-q", "up"]).assert().success();
+    world
+        .bottle(&[
+            "-q",
+            "exec",
+            "--",
+            "sh",
+            "-c",
+            "for pid in $(pidof bottle-guest); do kill -9 $pid; done; :",
+        ])
+        .assert()
+        .success();
+    eventually("the helper is gone", || {
+        let status = world.bottle(&["status", "--json"]).output().unwrap();
+        serde_json::from_slice::<Value>(&status.stdout).unwrap()["guest"] == false
+    });
+    world
 }

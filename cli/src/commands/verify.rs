@@ -9,7 +9,7 @@ use super::context::Context;
 use crate::defence::Defence;
 use crate::failure::Outcome;
 use crate::keeper::control::{self, Answer, Request};
-use crate::keeper::examine::Examined;
+use crate::keeper::examine::{self, Examined};
 use crate::preflight::{self, Smolvm};
 use crate::smolvm::Terminal;
 use crate::state::Folder;
@@ -38,6 +38,8 @@ const WITNESSES: [&str; 2] = ["witness before", "witness after"];
 const SPOKE: &str = "HTTP/1.";
 /// How long what is under way has to arrive at a canary.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How long a keeper may take to say how it is.
+const GLANCE: Duration = Duration::from_secs(10);
 /// Ports that people have something on: proxies, databases, Docker, Kubernetes, mail, desktops.
 const WELL_KNOWN: [u16; 32] = [
     111, 139, 389, 443, 445, 631, 1433, 1883, 2049, 2375, 2376, 3000, 3128, 3306, 3389, 5000, 5432, 5900,
@@ -109,7 +111,9 @@ fn examine(folder: &Folder, placed: &[Canary], canaries: &Canaries) -> Result<Ex
         canaries: placed.iter().map(|canary| canary.address).collect(),
         nonce: canaries.nonce().to_owned(),
     };
-    match control::ask(folder, &request) {
+    // A keeper that does not even say how it is is not waited for.
+    control::ask_within(GLANCE, folder, &Request::Status).map_err(|failure| failure.to_string())?;
+    match control::ask_within(examine::LONGEST, folder, &request) {
         Ok(Answer::Examined(examined)) => Ok(*examined),
         Ok(Answer::Failed { why }) => Err(why),
         Ok(_) => Err("the keeper is of another version; `bottle restart` brings it up to date".to_owned()),

@@ -16,8 +16,15 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// What a keeper keeps of the environment: how names are resolved, and what tests say.
-const KEPT: [&str; 6] =
-    ["RES_OPTIONS", "LOCALDOMAIN", "RUST_BACKTRACE", "BOTTLE_DIE_AFTER", WITHOUT, trial::TRY];
+const KEPT: [&str; 7] = [
+    "RES_OPTIONS",
+    "LOCALDOMAIN",
+    "RUST_BACKTRACE",
+    "BOTTLE_DIE_AFTER",
+    "BOTTLE_LOG_SEGMENT",
+    WITHOUT,
+    trial::TRY,
+];
 
 /// What a keeper is given when it is started anew.
 #[derive(Debug)]

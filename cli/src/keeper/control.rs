@@ -1,7 +1,7 @@
 //! What a command may ask a keeper, and what it answers: one JSON line each, on a private socket.
 
 use super::counters::Snapshot;
-use super::examine::{self, Examined};
+use super::examine::Examined;
 use super::peer::Named;
 use crate::confine::InForce;
 use crate::defence::Defence;
@@ -195,14 +195,22 @@ pub struct Status {
 /// # Errors
 /// [`Kind::NoBottle`] where there is no keeper to ask.
 pub fn ask(folder: &Folder, request: &Request) -> Outcome<Answer> {
+    ask_within(PATIENCE, folder, request)
+}
+
+/// The same, for a keeper that may think about it this long.
+///
+/// # Errors
+/// As for [`ask`].
+pub fn ask_within(patience: Duration, folder: &Folder, request: &Request) -> Outcome<Answer> {
     if let Some(stream) = handed_down() {
-        return Ok(talk(stream?, request)?);
+        return Ok(talk(stream?, request, patience)?);
     }
     let stream = UnixStream::connect(folder.control()).map_err(|_| {
         Failure::new(Kind::NoBottle, format!("bottle {} is not running", folder.slug()))
             .help(format!("start it with `bottle up {}`", folder.slug()))
     })?;
-    Ok(talk(stream, request)?)
+    Ok(talk(stream, request, patience)?)
 }
 
 /// Asks a keeper to do something.
@@ -228,23 +236,13 @@ fn handed_down() -> Option<Result<UnixStream>> {
 
 /// A keeper reads what a guest sends. One that was taken over is hostile, too, so neither its answer's
 /// length nor the time that it takes is its to choose.
-fn talk(mut stream: UnixStream, request: &Request) -> Result<Answer> {
+fn talk(mut stream: UnixStream, request: &Request, patience: Duration) -> Result<Answer> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
-    let answer = read_line(&stream, MAX_LINE, request.patience())?;
+    let answer = read_line(&stream, MAX_LINE, patience)?;
     serde_json::from_str(&answer).context("the keeper's answer")
-}
-
-impl Request {
-    /// How long a keeper may think about it.
-    fn patience(&self) -> Duration {
-        match self {
-            Self::Examine { .. } => 2 * examine::LIMIT + Duration::from_secs(5),
-            _ => PATIENCE,
-        }
-    }
 }
 
 /// Reads a line of so many bytes at most, all of it within a time.

@@ -81,13 +81,13 @@ impl<'f> Arrived<'f> {
                 let udp = Udp::parse(ip.payload).ok()?;
                 (udp.destination, What::Udp { from: udp.source, payload: udp.payload })
             }
-            protocol::ICMP => match ip.payload.first()? {
-                &ICMP_UNREACHABLE => {
+            protocol::ICMP => match *ip.payload.first()? {
+                ICMP_UNREACHABLE => {
                     let header = usize::from(ip.payload.get(QUOTED)? & 0xf) * 4;
                     let ports = QUOTED + header;
                     (word(ports)?, What::Unreachable { of: word(ports + 2)? })
                 }
-                &ICMP_ECHO_REPLY => (word(4)?, What::Echo),
+                ICMP_ECHO_REPLY => (word(4)?, What::Echo),
                 _ => return None,
             },
             _ => return None,

@@ -69,7 +69,11 @@ pub fn bottle(stack: &str, ground: &Ground, world: &World) -> Result<Probed> {
     questions.ask(RAW, questions::raw(&plan));
     questions.ask(WITNESSES[1], questions::witness(&plan));
     let guest = ground.bottle(&project, &["run", "--", HELPER, "probe"])?;
-    Probed::by(Talk::begin(guest, questions)?, scope)
+    let mut talk = Talk::begin(guest, questions)?;
+    ensure!(talk.hear_next()?, "the first witness did not answer");
+    // While the guest tries everything, the host sees for itself: both have to come to the same.
+    ground.bottle_says(&project, &["verify", "--host-only", SLUG]).context("seen from the host")?;
+    Probed::by(talk, scope)
 }
 
 /// Root kills the helper, writes frames itself, makes a link with another guest's address, and at

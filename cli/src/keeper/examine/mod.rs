@@ -25,8 +25,11 @@ use std::time::{Duration, Instant};
 use sweep::Sweep;
 use watch::Returned;
 
-/// How long an examination may take. Behind a guard that refuses, it takes about a second.
-pub const LIMIT: Duration = Duration::from_secs(15);
+/// How long frames may be sent. Behind a guard that refuses, it takes about a second, and much longer
+/// on a machine that is emulated.
+const LIMIT: Duration = Duration::from_secs(40);
+/// How long an examination takes at most, its last look at the doors among it.
+pub const LONGEST: Duration = Duration::from_secs(70);
 /// How long what is under way has to arrive: a stack that dials for the guest answers late.
 const SETTLE: Duration = Duration::from_millis(500);
 /// The most sentences of a kind.

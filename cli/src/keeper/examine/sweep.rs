@@ -87,7 +87,7 @@ impl<'l> Sweep<'l> {
 
     /// Lets it send for a while longer.
     pub fn allow_more(&mut self) {
-        self.end = Instant::now() + super::LIMIT;
+        self.end = Instant::now() + super::LONGEST.saturating_sub(super::LIMIT);
     }
 
     /// Sends a frame: whether it passed the guard.
