@@ -88,9 +88,12 @@ fn sent_to(child: Child) -> Result<usize> {
     String::from_utf8_lossy(&said.stdout).trim().parse().context("a stranger's words")
 }
 
+/// What an emulated machine boots with in a bearable time.
+const SMALL: &str = "[guest]\ncpus = 1\nmemory = 512\n";
+
 /// A local user with a number from 2000000 up connects to a bottle that is up.
 fn user_of_a_machine(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
+    field.up(SMALL)?;
     let sent = sent_to(stranger(field, false)?)?;
     Ok(Verdict::succeeded_if(sent > 0, format!("user {STRANGER} was greeted with {sent} bytes")))
 }
@@ -169,7 +172,7 @@ fn leaves_descriptor(field: &mut Field) -> Result<Verdict> {
 }
 
 fn begin(field: &mut Field) -> Result<()> {
-    field.put("project/bottle.toml", format!("slug = \"{SLUG}\"\n"))?;
+    field.put("project/bottle.toml", format!("slug = \"{SLUG}\"\n{SMALL}"))?;
     field.begin()
 }
 
@@ -260,7 +263,7 @@ fn unconfined_run(field: &mut Field) -> Result<Verdict> {
 
 /// What the kernel says of a real machine's process: whether it is behind a filter.
 fn unfiltered(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
+    field.up(SMALL)?;
     let rows: serde_json::Value = serde_json::from_str(&field.operator(&["ls", "--json"])?.text())?;
     let status = fs::read_to_string(format!("/proc/{}/status", rows[0]["pid"]))?;
     let filter = status.lines().find(|line| line.starts_with("Seccomp:")).context("a kernel with seccomp")?;
