@@ -329,7 +329,7 @@ mod tests {
         // It is the first of no namespace of its own, as a virtual machine's process is not.
         assert!(!named(call.id(), Extent::Inside).has(strange));
         assert!(!named(call.id(), Extent::Inside).has(below));
-        let pid = rustix::process::Pid::from_raw(below.pid()).unwrap();
+        let pid = Pid::from_raw(below.pid()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         stranger.kill().unwrap();
         stranger.wait().unwrap();
