@@ -69,12 +69,14 @@ fn stranger(field: &Field, left: bool) -> Result<Child> {
     // Whoever made the folder above is not to be what stops it: `/var/lib` stops nobody.
     fs::set_permissions(field.path(""), PermissionsExt::from_mode(0o711))?;
     let script = r#"use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
-        for (1..60) { last if connect($s, sockaddr_un($ARGV[0])); select(undef, undef, undef, 0.05); }
+        for (1..$ARGV[2]) { last if connect($s, sockaddr_un($ARGV[0])); select(undef, undef, undef, 0.05); }
         if ($ARGV[1] eq "left" and fork) { exit 0 }
-        $SIG{ALRM} = sub { print "0\n"; exit 0 }; $| = 1; alarm 4;
+        $SIG{ALRM} = sub { print "0\n"; exit 0 }; $| = 1; alarm 20;
         my $n = sysread($s, my $b, 64); print defined $n ? $n : 0, "\n"; alarm 0; sleep 1;"#;
     let mut command = Command::new("perl");
     command.args(["-e", script]).arg(socket(field)).arg(if left { "left" } else { "" });
+    // Before a machine is there its socket is not; later nobody but the machine may get to it.
+    command.arg(if socket(field).exists() { "20" } else { "400" });
     if rustix::process::geteuid().is_root() {
         command.uid(STRANGER).gid(STRANGER);
     }
