@@ -84,6 +84,13 @@ fn stranger(field: &Field, left: bool) -> Result<Child> {
     command.spawn().context("perl")
 }
 
+/// Root in the guest ends the helper, so that a friend outside is the newest who connects, and stays it.
+const END_HELPER: &str = r#"for p in /proc/[0-9]*; do
+    case "$(tr '\0' ' ' < $p/cmdline 2> /dev/null)" in
+        */bottle-guest\ link*) [ ${p#/proc/} = $$ ] || kill -9 ${p#/proc/};;
+    esac
+done"#;
+
 /// How many bytes it was sent.
 fn sent_to(child: Child) -> Result<usize> {
     let said = child.wait_with_output()?;
@@ -112,7 +119,7 @@ fn takes_copy(field: &mut Field) -> Result<Verdict> {
     field.up("[workspace]\nmode = \"copy\"\n")?;
     let copy = field.path("run/.copies").join(SLUG);
     let before = fs::metadata(&copy)?.uid();
-    // The guest's helper comes back, and is given it back.
+    field.guest(END_HELPER)?;
     let (over, taken) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -199,7 +206,7 @@ fn through_doors(field: &mut Field) -> Result<Verdict> {
     }
     command.arg("--").arg(field.helper()).args(["link", "--subnet", &subnet, "--socket"]);
     command.arg(socket(field)).args(["--", "curl", "-sS", "-o", "/dev/null", "-w", "status %{http_code}"]);
-    // The guest's helper comes back, and pushes this one out in its turn.
+    field.guest(END_HELPER)?;
     command.args(["-m", "5", "--retry", "30", "--retry-all-errors", "--retry-delay", "0", &door]);
     let ended = field.run(command)?;
     let said = ended.text();
