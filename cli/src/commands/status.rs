@@ -39,8 +39,8 @@ pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
         outln!("  reports   {}", Line(report))?;
     }
     match status.machine_filtered {
-        Some(true) => outln!("  machine   its process runs behind a seccomp filter")?,
-        Some(false) => outln!("  machine   its process runs without a seccomp filter")?,
+        Some(true) => outln!("  confined  the machine's process is behind a seccomp filter")?,
+        Some(false) => outln!("  confined  the machine's process is behind no seccomp filter")?,
         None => {}
     }
     if status.log_failing {

@@ -263,7 +263,9 @@ impl Field {
                     thread::sleep(Duration::from_millis(20));
                 }
             });
-            let status = crate::processes::ended_within(&mut child, PATIENCE);
+            // An emulated guest takes its time.
+            let patience = if self.is_real() { 4 * PATIENCE } else { PATIENCE };
+            let status = crate::processes::ended_within(&mut child, patience);
             over.store(true, Relaxed);
             status
         })?;

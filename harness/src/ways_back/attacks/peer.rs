@@ -69,12 +69,14 @@ fn stranger(field: &Field, left: bool) -> Result<Child> {
     // Whoever made the folder above is not to be what stops it: `/var/lib` stops nobody.
     fs::set_permissions(field.path(""), PermissionsExt::from_mode(0o711))?;
     let script = r#"use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
-        for (1..60) { last if connect($s, sockaddr_un($ARGV[0])); select(undef, undef, undef, 0.05); }
+        for (1..$ARGV[2]) { last if connect($s, sockaddr_un($ARGV[0])); select(undef, undef, undef, 0.05); }
         if ($ARGV[1] eq "left" and fork) { exit 0 }
-        $SIG{ALRM} = sub { print "0\n"; exit 0 }; $| = 1; alarm 4;
+        $SIG{ALRM} = sub { print "0\n"; exit 0 }; $| = 1; alarm 20;
         my $n = sysread($s, my $b, 64); print defined $n ? $n : 0, "\n"; alarm 0; sleep 1;"#;
     let mut command = Command::new("perl");
     command.args(["-e", script]).arg(socket(field)).arg(if left { "left" } else { "" });
+    // Before a machine is there its socket is not; later nobody but the machine may get to it.
+    command.arg(if socket(field).exists() { "20" } else { "400" });
     if rustix::process::geteuid().is_root() {
         command.uid(STRANGER).gid(STRANGER);
     }
@@ -82,15 +84,25 @@ fn stranger(field: &Field, left: bool) -> Result<Child> {
     command.spawn().context("perl")
 }
 
+/// Root in the guest ends the helper, so that a friend outside is the newest who connects, and stays it.
+const END_HELPER: &str = r#"for p in /proc/[0-9]*; do
+    case "$(tr '\0' ' ' < $p/cmdline 2> /dev/null)" in
+        */bottle-guest\ link*) [ ${p#/proc/} = $$ ] || kill -9 ${p#/proc/};;
+    esac
+done"#;
+
 /// How many bytes it was sent.
 fn sent_to(child: Child) -> Result<usize> {
     let said = child.wait_with_output()?;
     String::from_utf8_lossy(&said.stdout).trim().parse().context("a stranger's words")
 }
 
+/// What an emulated machine boots with in a bearable time.
+const SMALL: &str = "[guest]\ncpus = 1\nmemory = 512\n";
+
 /// A local user with a number from 2000000 up connects to a bottle that is up.
 fn user_of_a_machine(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
+    field.up(SMALL)?;
     let sent = sent_to(stranger(field, false)?)?;
     Ok(Verdict::succeeded_if(sent > 0, format!("user {STRANGER} was greeted with {sent} bytes")))
 }
@@ -107,7 +119,7 @@ fn takes_copy(field: &mut Field) -> Result<Verdict> {
     field.up("[workspace]\nmode = \"copy\"\n")?;
     let copy = field.path("run/.copies").join(SLUG);
     let before = fs::metadata(&copy)?.uid();
-    // The guest's helper comes back, and is given it back.
+    field.guest(END_HELPER)?;
     let (over, taken) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -169,7 +181,7 @@ fn leaves_descriptor(field: &mut Field) -> Result<Verdict> {
 }
 
 fn begin(field: &mut Field) -> Result<()> {
-    field.put("project/bottle.toml", format!("slug = \"{SLUG}\"\n"))?;
+    field.put("project/bottle.toml", format!("slug = \"{SLUG}\"\n{SMALL}"))?;
     field.begin()
 }
 
@@ -194,7 +206,7 @@ fn through_doors(field: &mut Field) -> Result<Verdict> {
     }
     command.arg("--").arg(field.helper()).args(["link", "--subnet", &subnet, "--socket"]);
     command.arg(socket(field)).args(["--", "curl", "-sS", "-o", "/dev/null", "-w", "status %{http_code}"]);
-    // The guest's helper comes back, and pushes this one out in its turn.
+    field.guest(END_HELPER)?;
     command.args(["-m", "5", "--retry", "30", "--retry-all-errors", "--retry-delay", "0", &door]);
     let ended = field.run(command)?;
     let said = ended.text();
@@ -260,7 +272,7 @@ fn unconfined_run(field: &mut Field) -> Result<Verdict> {
 
 /// What the kernel says of a real machine's process: whether it is behind a filter.
 fn unfiltered(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
+    field.up(SMALL)?;
     let rows: serde_json::Value = serde_json::from_str(&field.operator(&["ls", "--json"])?.text())?;
     let status = fs::read_to_string(format!("/proc/{}/status", rows[0]["pid"]))?;
     let filter = status.lines().find(|line| line.starts_with("Seccomp:")).context("a kernel with seccomp")?;
