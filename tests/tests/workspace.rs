@@ -251,8 +251,8 @@ fn a_configuration_that_a_guest_could_have_changed_is_asked_about() {
         .assert()
         .success();
     for command in [&["up"][..], &["run", "--", "true"]] {
-        let said = contains("has changed since a guest could write to it")
-            .and(contains("+allow = [\\\"evil.test\\\"]"));
+        let said =
+            contains("has changed since a guest could write to it").and(contains("+allow = [\"evil.test\"]"));
         world.bottle(command).assert().code(2).stderr(said);
     }
     // A plan starts nothing, and says what would be.
