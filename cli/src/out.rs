@@ -130,7 +130,7 @@ pub fn quoted(text: &str) -> String {
                 .trim_start_matches([' ', '1', '2', '3', '4', '5', '6', '7', '8', '9', '0'])
                 .starts_with('|')
     };
-    let mut lines = text.split('\n');
+    let mut lines = text.trim_end_matches('\n').split('\n');
     let mut shown = lines.next().unwrap_or_default().to_owned();
     for line in lines {
         shown.push_str(if is_quoted(line) { "\n" } else { "\n  | " });

@@ -56,7 +56,7 @@ fn flood(field: &Field, hosts: u32, times: u32, length: u32) -> Result<()> {
 /// How many bytes the log has, and lines, what was put aside included.
 fn size(field: &Field) -> Result<(usize, usize)> {
     let mut all = (0, 0);
-    for entry in fs::read_dir(field.path("state").join(SLUG))? {
+    for entry in fs::read_dir(field.path("state").join(SLUG).join("log"))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "jsonl") {
             let text = fs::read(&path)?;
@@ -155,7 +155,7 @@ fn gap(field: &mut Field) -> Result<Verdict> {
     flood(field, 40, 30, 100)?;
     thread::sleep(Duration::from_millis(500));
     let check = field.operator(&["audit", SLUG, "--check"])?;
-    ensure!(!field.path("state").join(SLUG).join("audit.000001.jsonl").exists(), "nothing was rotated away");
+    ensure!(!field.path("state").join(SLUG).join("log/audit.000001.jsonl").exists(), "nothing was rotated away");
     let told =
         check.status.and_then(|status| status.code()) == Some(3) && check.text().contains("rotated away");
     Ok(Verdict::succeeded_if(!told, format!("lines are gone, and the check says: {}", check.text())))
