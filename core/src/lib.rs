@@ -17,6 +17,8 @@ extern crate alloc;
 pub mod egress;
 pub mod environment;
 pub mod git;
+pub mod git_names;
+pub mod gitmodules;
 pub mod guard;
 pub mod gvproxy;
 pub mod offload;
