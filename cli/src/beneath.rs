@@ -14,13 +14,15 @@ pub fn open(path: &Path) -> io::Result<Folder> {
     Folder::open(path, links())
 }
 
+/// What is done with links below a folder that is opened: they are refused.
 #[cfg(debug_assertions)]
-fn links() -> Links {
+pub fn links() -> Links {
     if Defence::Beneath.stands() { Links::Refused } else { Links::Followed }
 }
 
+/// What is done with links below a folder that is opened: they are refused.
 #[cfg(not(debug_assertions))]
-const fn links() -> Links {
+pub const fn links() -> Links {
     assert!(Defence::Beneath.stands());
     Links::Refused
 }

@@ -46,6 +46,17 @@ impl Parts {
         })
     }
 
+    /// The parts of both.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            head: self.head || other.head,
+            objects: self.objects || other.objects,
+            refs: self.refs || other.refs,
+            common: self.common || other.common,
+        }
+    }
+
     /// Whether git takes the folder for a repository by what it holds, without a `.git` in it: a
     /// bare one has `HEAD`, `objects` and `refs`; with `commondir`, the latter two are elsewhere.
     pub fn make_repository(self) -> bool {

@@ -34,7 +34,8 @@ impl Up {
 
     fn changes(&self) -> Vec<(String, String, Option<String>)> {
         let said = self.0.bottle(&["diff", "--json"]).output().unwrap();
-        let rows: Vec<Value> = serde_json::from_slice(&said.stdout).unwrap();
+        let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+        let rows = said["changes"].as_array().unwrap();
         let text = |value: &Value| value.as_str().map(str::to_owned);
         rows.iter()
             .map(|row| (text(&row["path"]).unwrap(), text(&row["what"]).unwrap(), text(&row["kept"])))

@@ -225,7 +225,7 @@ impl Folder {
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn names(&self) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
+    pub fn names(&self) -> io::Result<impl Iterator<Item = io::Result<OsString>> + use<>> {
         let entries = Dir::read_from(&self.fd)?;
         Ok(entries.filter_map(|entry| match entry {
             Ok(entry) => match entry.file_name().to_bytes() {
