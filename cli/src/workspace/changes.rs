@@ -35,7 +35,7 @@ pub enum Kept {
     Special,
     /// A name that is no text.
     NoText,
-    /// A folder with a path that is too long.
+    /// A folder below too many others.
     TooDeep,
     /// More than may be read.
     TooLarge,
@@ -94,7 +94,7 @@ impl fmt::Display for Kept {
             Self::LeadsOut => "a link that leads out of the project",
             Self::Special => "neither file, folder nor link",
             Self::NoText => "its name is no UTF-8",
-            Self::TooDeep => "its path is too long to look into it",
+            Self::TooDeep => "it is too deep to look into it",
             Self::TooLarge => "more than is read; --max-size reads more",
             Self::Unsteady => "it changed while it was read; look again",
             Self::Blocked => "what it is in is no folder in your project",

@@ -5,7 +5,7 @@ use super::changes::{Change, Kept, What};
 use super::tree::{Entry, Manifest};
 use bottle_core::git_names::{self, Parts};
 use bottle_guest::archive::stays_inside;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -47,10 +47,10 @@ pub struct Judged {
 /// `every_git` tells whether every name counts that git could take for `.git`, or only `.git`.
 pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every_git: bool) -> Vec<Judged> {
     let paths: BTreeSet<&PathBuf> = was.paths.keys().chain(now.paths.keys()).collect();
-    let repositories = if every_git { parts_of(now) } else { BTreeMap::new() };
+    let mut repositories = Repositories { copied: parts_of(now), known: HashMap::new() };
     let mut judged = Vec::new();
     // Folders that take the place of something else, if they are taken.
-    let mut coming = BTreeSet::new();
+    let mut coming = HashSet::new();
     for path in paths {
         let (before, after) = (was.paths.get(path), now.paths.get(path));
         if before.is_none() && after == Some(&Entry::Folder) && has_below(now, path) {
@@ -79,7 +79,7 @@ pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every
             continue;
         }
         let mut kept = kept(path, after.as_ref(), every_git);
-        if every_git && kept.is_none() && is_in_repository(path, &repositories, project) {
+        if every_git && kept.is_none() && repositories.hold(path, project) {
             kept = Some(Kept::Repository);
         }
         let kept = kept.or_else(|| match (&here, before) {
@@ -149,13 +149,13 @@ fn has_below(manifest: &Manifest, folder: &Path) -> bool {
     next.is_some_and(|(path, _)| path.starts_with(folder))
 }
 
-fn is_below_one_of(path: &Path, folders: &BTreeSet<PathBuf>) -> bool {
+fn is_below_one_of(path: &Path, folders: &HashSet<PathBuf>) -> bool {
     path.ancestors().skip(1).any(|above| folders.contains(above))
 }
 
-/// For each folder that holds parts of a repository, which.
-fn parts_of(now: &Manifest) -> BTreeMap<&Path, Parts> {
-    let mut folders: BTreeMap<&Path, Parts> = BTreeMap::new();
+/// For each folder of the copy that holds parts of a repository, which.
+fn parts_of(now: &Manifest) -> HashMap<&Path, Parts> {
+    let mut folders: HashMap<&Path, Parts> = HashMap::new();
     for path in now.paths.keys().chain(&now.odd) {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };
         let mut parts = folders.get(folder).copied().unwrap_or_default();
@@ -166,11 +166,26 @@ fn parts_of(now: &Manifest) -> BTreeMap<&Path, Parts> {
     folders
 }
 
-/// Whether a folder that the path is in would be taken for a repository, once all that the copy has
-/// is in the project; also where only a part of it is taken now.
-fn is_in_repository(path: &Path, copied: &BTreeMap<&Path, Parts>, project: &mut impl Project) -> bool {
-    path.ancestors().skip(1).any(|folder| {
-        let copied = copied.get(folder).copied().unwrap_or_default();
-        copied.union(project.parts(folder)).make_repository()
-    })
+/// Which folders would be taken for a repository, once all that the copy has is in the project; also
+/// where only a part of it is taken now.
+struct Repositories<'a> {
+    copied: HashMap<&'a Path, Parts>,
+    /// Whether a folder is one or is in one. Each is asked about once: a guest chooses how many there
+    /// are, and how deep.
+    known: HashMap<PathBuf, bool>,
+}
+
+impl Repositories<'_> {
+    /// Whether a path is in one of them.
+    fn hold(&mut self, path: &Path, project: &mut impl Project) -> bool {
+        let unknown: Vec<&Path> =
+            path.ancestors().skip(1).take_while(|folder| !self.known.contains_key(*folder)).collect();
+        for folder in unknown.into_iter().rev() {
+            let above = folder.parent().and_then(|above| self.known.get(above)).copied().unwrap_or(false);
+            let copied = self.copied.get(folder).copied().unwrap_or_default();
+            let is_one = above || copied.union(project.parts(folder)).make_repository();
+            self.known.insert(folder.to_owned(), is_one);
+        }
+        path.parent().and_then(|folder| self.known.get(folder)).copied().unwrap_or(false)
+    }
 }

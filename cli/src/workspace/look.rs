@@ -12,7 +12,6 @@ use bottle_core::git_names::{self, Parts};
 use bottle_core::gitmodules;
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -164,7 +163,7 @@ fn judge(copy: &Copy, ours: &Folder, theirs: &Folder) -> Result<Vec<Judged>> {
         let slug = copy.folder.slug();
         format!("the copy of {slug}'s guest (`bottle rm --force {slug}` throws it away)")
     })?;
-    let mut project = OnDisk { root: ours, parts: BTreeMap::new() };
+    let mut project = OnDisk(ours);
     Ok(decide::changes(&copy.record.manifest, &now, &mut project, Defence::GitNames.stands()))
 }
 
@@ -223,27 +222,20 @@ fn is_disk(error: &io::Error) -> bool {
 }
 
 /// The project, as it is.
-struct OnDisk<'a> {
-    root: &'a Folder,
-    parts: BTreeMap<PathBuf, Parts>,
-}
+struct OnDisk<'a>(&'a Folder);
 
 impl Project for OnDisk<'_> {
     fn here(&mut self, path: &Path) -> Here {
-        here(self.root, path)
+        here(self.0, path)
     }
 
     fn parts(&mut self, folder: &Path) -> Parts {
-        if let Some(known) = self.parts.get(folder) {
-            return *known;
-        }
         let mut parts = Parts::default();
-        if let Ok(names) = self.root.folder_at(folder).and_then(|folder| folder.names()) {
+        if let Ok(names) = self.0.folder_at(folder).and_then(|folder| folder.names()) {
             for name in names.flatten() {
                 parts.note(name.as_bytes());
             }
         }
-        self.parts.insert(folder.to_owned(), parts);
         parts
     }
 }

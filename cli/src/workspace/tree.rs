@@ -30,7 +30,7 @@ pub enum Entry {
     Link(PathBuf),
     /// A device, a socket, a pipe: of no use to anybody else.
     Special,
-    /// A folder whose path is too long to look into it.
+    /// A folder that is too deep to look into it.
     TooDeep,
 }
 
@@ -119,7 +119,7 @@ pub fn copy(from: &Folder, to: &Folder) -> Result<Manifest> {
     walk(from, &limits(), |seen| {
         let what = || seen.path.display().to_string();
         if seen.is_too_deep {
-            bail!("{} ...: its path is too long", what().chars().take(60).collect::<String>());
+            bail!("{} ...: it is too deep", what().chars().take(60).collect::<String>());
         }
         let mut entry = Entry::seen(seen).with_context(what)?;
         if entry == Entry::Special {
@@ -164,7 +164,7 @@ pub fn give_all(folder: &Folder, uid: Uid, gid: Gid) -> Result<()> {
         let is_theirs = meta.uid == own.uid && own.uid != 0;
         meta.device == own.device && (meta.kind == Kind::Folder || meta.has_one_name || is_theirs)
     };
-    let limits = Limits { path: Limits::default().path, ..Limits::NONE };
+    let limits = Limits { entries: u64::MAX, names: u64::MAX, ..Limits::default() };
     walk(folder, &limits, |seen| match seen.folder.give_one(seen.name, uid, gid, may) {
         Ok(meta) => Ok(meta.kind == Kind::Folder && meta.device == own.device),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),

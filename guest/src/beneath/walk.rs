@@ -2,7 +2,6 @@
 
 use super::{Folder, Kind, Meta};
 use anyhow::{Context, Result, bail};
-use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,19 +15,21 @@ pub struct Limits {
     pub names: u64,
     /// The longest path of a folder that is looked into, in bytes.
     pub path: usize,
+    /// The most names in the path of a folder that is looked into.
+    pub depth: usize,
 }
 
 impl Default for Limits {
     /// Ten times what the largest projects have; a path as long as system calls take one, with room
-    /// for one more name.
+    /// for one more name; and more levels than anything has that people work with.
     fn default() -> Self {
-        Self { entries: 1_000_000, names: 256 << 20, path: 4096 - 257 }
+        Self { entries: 500_000, names: 128 << 20, path: 4096 - 257, depth: 255 }
     }
 }
 
 impl Limits {
     /// No limit but what the system has by itself.
-    pub const NONE: Self = Self { entries: u64::MAX, names: u64::MAX, path: usize::MAX };
+    pub const NONE: Self = Self { entries: u64::MAX, names: u64::MAX, path: usize::MAX, depth: usize::MAX };
 }
 
 /// Something that was come to.
@@ -42,7 +43,7 @@ pub struct Seen<'a> {
     pub path: &'a Path,
     /// What it is.
     pub meta: Meta,
-    /// Whether its path is too long for it to be looked into.
+    /// Whether it is a folder that is too deep to be looked into.
     pub is_too_deep: bool,
 }
 
@@ -53,8 +54,8 @@ pub struct Seen<'a> {
 /// Where something cannot be read, there is more than the limits allow, or `visit` says so.
 pub fn walk(root: &Folder, limits: &Limits, mut visit: impl FnMut(&Seen) -> Result<bool>) -> Result<()> {
     let (mut entries, mut names) = (0_u64, 0_u64);
-    let mut folders = VecDeque::from([PathBuf::new()]);
-    while let Some(above) = folders.pop_back() {
+    let mut folders = vec![(PathBuf::new(), 0)];
+    while let Some((above, depth)) = folders.pop() {
         let what = || above.display().to_string();
         let Some(folder) = there(root.folder_at(&above)).with_context(what)? else { continue };
         for name in folder.names().with_context(what)? {
@@ -71,10 +72,11 @@ pub fn walk(root: &Folder, limits: &Limits, mut visit: impl FnMut(&Seen) -> Resu
             let Some(meta) = there(folder.meta(&name)).with_context(|| path.display().to_string())? else {
                 continue;
             };
-            let is_too_deep = meta.kind == Kind::Folder && path.as_os_str().len() > limits.path;
+            let is_long = path.as_os_str().len() > limits.path || depth >= limits.depth;
+            let is_too_deep = meta.kind == Kind::Folder && is_long;
             let seen = Seen { folder: &folder, name: &name, path: &path, meta, is_too_deep };
             if visit(&seen)? && meta.kind == Kind::Folder && !is_too_deep {
-                folders.push_back(path);
+                folders.push((path, depth + 1));
             }
         }
     }
