@@ -176,6 +176,8 @@ fn what_comes_is_bounded() {
         (EntryType::GNULongName, 1 << 40, "a name of"),
         (EntryType::GNULongLink, 1 << 62, "a name of"),
         (Regular, u64::MAX, "overflow"),
+        (Link, 1 << 50, "no content"),
+        (Directory, 1 << 50, "no content"),
         (EntryType::XHeader, 10, "PAX"),
         (EntryType::XGlobalHeader, 10, "PAX"),
         (EntryType::GNUSparse, 0, "sparse"),

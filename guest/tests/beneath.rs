@@ -117,7 +117,7 @@ fn removing_a_tree_removes_no_link_s_target() {
     fs::write(dir.path().join("out/file"), "mine").unwrap();
     symlink(dir.path().join("out"), dir.path().join("tree/a/link")).unwrap();
     fs::write(dir.path().join("tree/.bottle-gone-1"), "").unwrap();
-    fs::set_permissions(dir.path().join("tree/a/b"), PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(dir.path().join("tree/a/b"), PermissionsExt::from_mode(0o0)).unwrap();
     remove_all(&Folder::open(&dir.path().join("tree"), Links::Refused).unwrap()).unwrap();
     assert_eq!(fs::read_dir(dir.path().join("tree")).unwrap().count(), 0);
     assert_eq!(fs::read_to_string(dir.path().join("out/file")).unwrap(), "mine");

@@ -29,7 +29,7 @@ pub fn diff(context: &Context, slug: Option<Slug>, how: &Shown, paths: &[PathBuf
     if how.names {
         look.changes().try_for_each(out::line)?;
     } else {
-        copy.show(&look, |shown| out::text(shown))?;
+        copy.show(&look, out::text)?;
     }
     if look.changes().next().is_none() {
         context.say("the guest has changed nothing");
@@ -67,7 +67,7 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
     }
     let asks = !(how.yes || how.dry_run || how.digest.is_some());
     if asks && std::io::stdin().is_terminal() {
-        copy.show(&seen, |shown| out::text(shown))?;
+        copy.show(&seen, out::text)?;
     } else {
         seen.changes().try_for_each(out::line)?;
     }

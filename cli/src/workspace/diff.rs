@@ -55,6 +55,9 @@ fn shown(ours: &Folder, look: &Look, item: &Item, until: Instant) -> Result<Stri
     if change.kept.is_some_and(|why| why != Kept::Conflict) {
         return Ok(shown);
     }
+    if let Some(modes) = modes(item) {
+        writeln!(shown, "{modes}")?;
+    }
     let before = if change.what == What::Added && item.here == Here::Nothing {
         Side::Absent
     } else {
@@ -84,6 +87,18 @@ fn shown(ours: &Folder, look: &Look, item: &Item, until: Instant) -> Result<Stri
         }
     }
     Ok(shown)
+}
+
+/// What becomes of a file's permissions, where that is something to know.
+fn modes(item: &Item) -> Option<String> {
+    const EXECUTABLE: u32 = 0o111;
+    let Some(Entry::File { mode, .. }) = &item.after else { return None };
+    match &item.here {
+        Here::Is(Entry::File { mode: ours, .. }) => {
+            (ours != mode).then(|| format!("mode {ours:o} becomes {mode:o}"))
+        }
+        _ => (mode & EXECUTABLE != 0).then(|| format!("mode {mode:o}")),
+    }
 }
 
 impl Side {

@@ -28,7 +28,8 @@ pub enum Item {
 const LONGEST: u64 = 8192;
 
 /// Shows each entry of an archive in its turn: its path, its permission bits, what it is, and its
-/// content. `longest` is the longest name.
+/// content. `is_bounded` refuses names that are longer than any system takes, and whatever else has no
+/// end that a count of entries and of their bytes would see.
 ///
 /// # Errors
 /// Where it is no such archive, or ends in the middle, or `visit` says so.
@@ -46,6 +47,11 @@ pub fn each(
         let len = header.entry_size().context("what comes is no archive")?;
         let mode = header.mode().unwrap_or(0o644);
         let item = match header.entry_type() {
+            // One before each entry, so that what is read is bounded by what is counted.
+            EntryType::GNULongName if is_bounded && name.is_some() => bail!("two names for one entry come"),
+            EntryType::GNULongLink if is_bounded && target.is_some() => {
+                bail!("two targets for one link come")
+            }
             EntryType::GNULongName => {
                 name = Some(long(&mut entry, len, longest)?);
                 continue;
@@ -72,6 +78,9 @@ pub fn each(
             EntryType::Fifo => Item::Other("a pipe"),
             _ => Item::Other("neither file, folder nor link"),
         };
+        if is_bounded && len > 0 && !matches!(item, Item::File(_)) {
+            bail!("{len} bytes come where there is no content");
+        }
         let path = name.take().unwrap_or_else(|| header.path_bytes().into_owned());
         target = None;
         visit(OsString::from_vec(path).into(), mode, &item, &mut entry)?;

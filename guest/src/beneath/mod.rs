@@ -312,7 +312,9 @@ fn one(name: &OsStr) -> io::Result<&OsStr> {
 
 /// Permission bits, for a call.
 fn bits(mode: u32) -> Mode {
-    Mode::from_bits_truncate(mode.try_into().unwrap_or_default())
+    #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "not on every system"))]
+    let raw = mode.try_into().unwrap_or_default();
+    Mode::from_bits_truncate(raw)
 }
 
 /// Sets a file's permission bits, whatever the umask is.

@@ -152,6 +152,6 @@ fn helper(context: &Context, slug: &Slug, job: &str, path: &str) -> Outcome<Comm
     Ok(preflight::smolvm()?.exec(folder.slug(), Terminal::Pipe, &words))
 }
 
-fn in_the_guest(why: String) -> Failure {
+fn in_the_guest(why: impl std::fmt::Display) -> Failure {
     Failure::new(Kind::Usage, format!("in the guest: {why}"))
 }

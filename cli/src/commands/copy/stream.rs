@@ -146,7 +146,7 @@ impl Write for Outgoing {
             match self.pipe.write(bytes) {
                 // There is room, for less than this: the pipe is not told in which pieces.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    thread::sleep(Duration::from_millis(1))
+                    thread::sleep(Duration::from_millis(1));
                 }
                 written => {
                     let len = written?;
