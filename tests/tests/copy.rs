@@ -131,10 +131,21 @@ fn a_helper_that_ends_in_the_middle_leaves_nothing() {
     exec(
         "mkdir /tmp/tree; head -c 300000 /dev/zero > /tmp/tree/a; echo x > /tmp/tree/b; cd /tmp; tar cf /tmp/half tree; head -c 200000 /tmp/half > /tmp/cut",
     );
-    let helper = "#!/bin/sh\nprintf 'bottle-guest: \\033[2Jevil\\n' >&2; cat /tmp/cut; exit 1";
-    exec(&format!("printf '%s' \"$0\" > /tmp/helper; chmod 755 /tmp/helper; mount --bind /tmp/helper /opt/bottle/bottle-guest").replace("$0", &helper.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$")));
+    exec(
+        "cat > /tmp/helper <<'END'
+#!/bin/sh
+printf 'bottle-guest: \\033[2Jevil\\n' >&2; cat /tmp/cut; exit 1
+END
+         chmod 755 /tmp/helper; mount --bind /tmp/helper /opt/bottle/bottle-guest",
+    );
     let said = world.bottle(&["cp", "t:/tmp/tree", "."]).output().unwrap();
-    assert!(!said.status.success() && !said.stderr.contains(&0x1b), "{said:?}");
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success() && text.contains("what comes from the guest: tree/a"), "{text}");
+    // What it says is shown where it explains why nothing came, and steers no terminal.
+    exec(": > /tmp/cut");
+    let said = world.bottle(&["cp", "t:/tmp/tree", "."]).output().unwrap();
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(text.contains("in the guest: \\u{1b}[2Jevil"), "{text}");
     let left: Vec<_> =
         fs::read_dir(world.path("project")).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, ["bottle.toml"]);
