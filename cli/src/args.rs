@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::git::hook::Hook;
+use crate::workspace::Digest;
 use bottle_core::slug::Slug;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -110,6 +111,12 @@ pub enum Command {
         from: Place,
         /// Where to: PATH, or SLUG:PATH; into it where it is a folder
         to: Place,
+        /// Out of a bottle: also what git or bottle would act upon, like .git and bottle.toml
+        #[arg(long)]
+        all: bool,
+        /// Out of a bottle: the most to take, like 500M or 2T [default: 16G]
+        #[arg(long, value_name = "SIZE")]
+        max_size: Option<Size>,
     },
     /// Show what the guest changed in its copy of the project
     Diff {
@@ -121,6 +128,9 @@ pub enum Command {
         /// Print JSON
         #[arg(long, conflicts_with = "names")]
         json: bool,
+        /// The most to read, like 500M or 2T; what is beyond it stays in the guest [default: 4G]
+        #[arg(long, value_name = "SIZE")]
+        max_size: Option<Size>,
         /// Only these paths, and what is below them
         #[arg(last = true)]
         paths: Vec<PathBuf>,
@@ -135,6 +145,12 @@ pub enum Command {
         /// Only show what would be taken
         #[arg(long)]
         dry_run: bool,
+        /// Take exactly what `bottle diff` showed with this digest, and do not ask
+        #[arg(long, conflicts_with = "yes")]
+        digest: Option<Digest>,
+        /// The most to read, like 500M or 2T; what is beyond it stays in the guest [default: 4G]
+        #[arg(long, value_name = "SIZE")]
+        max_size: Option<Size>,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
@@ -374,6 +390,29 @@ impl std::str::FromStr for WishId {
             text.rsplit_once('.').and_then(|(slug, number)| Some((slug.parse().ok()?, number.parse().ok()?)));
         let (slug, number) = parts.ok_or("it has the form my-project.3; `bottle inbox` lists them")?;
         Ok(Self { slug, number })
+    }
+}
+
+/// A number of bytes: `500M`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl std::str::FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "it has the form 500M: a number, and K, M, G or T";
+        let number = text.trim_end_matches(['K', 'M', 'G', 'T']);
+        let shift = match &text[number.len()..] {
+            "" => 0,
+            "K" => 10,
+            "M" => 20,
+            "G" => 30,
+            "T" => 40,
+            _ => return Err(FORM),
+        };
+        let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+        bytes.map(Self).ok_or(FORM)
     }
 }
 

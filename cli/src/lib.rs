@@ -5,6 +5,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod args;
+pub mod beneath;
 pub mod commands;
 pub mod config;
 pub mod confine;

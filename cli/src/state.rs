@@ -310,7 +310,7 @@ impl Folder {
 
     /// Removes the guest's copy of the project, with what it changed in it.
     pub fn remove_copy(&self) -> Result<()> {
-        remove_dir(&self.copy())?;
+        crate::workspace::remove(&self.copy())?;
         remove_file(&self.copy_record())
     }
 

@@ -18,6 +18,8 @@ pub mod egress;
 pub mod environment;
 pub mod examine;
 pub mod git;
+pub mod git_names;
+pub mod gitmodules;
 pub mod guard;
 pub mod gvproxy;
 pub mod offload;

@@ -6,6 +6,7 @@
 //! host shares with them compiles elsewhere, too.
 
 pub mod archive;
+pub mod beneath;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod doors;
 pub mod flow;

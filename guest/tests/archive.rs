@@ -1,9 +1,15 @@
 //! What a guest packs is not trusted by whoever unpacks it.
 
-use bottle_guest::archive::{pack, unpack};
+use bottle_guest::archive::{
+    Leave, Limits, NOTHING, Names, Refused, Rules, Unpacked, pack, placed, stays_inside, unpack,
+};
+use bottle_guest::beneath::{Folder, Links};
+use proptest::prelude::*;
+use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 
 /// An archive of entries that no tar would make: kind, name, content or target.
@@ -15,8 +21,8 @@ fn archive(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
         header.set_mode(0o6777);
         // Past the builder's own checks.
         header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
-        let content = if *kind == EntryType::Regular { what.as_bytes() } else { b"" };
-        if matches!(kind, EntryType::Symlink | EntryType::Link) {
+        let content = if *kind == Regular { what.as_bytes() } else { b"" };
+        if matches!(kind, Symlink | Link) {
             header.as_gnu_mut().unwrap().linkname[..what.len()].copy_from_slice(what.as_bytes());
         }
         header.set_size(content.len() as u64);
@@ -26,62 +32,287 @@ fn archive(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
+/// Unpacks below a path, as for one thing of a guest's that is to be called `it`.
+fn take(bytes: &[u8], into: &Path) -> anyhow::Result<Unpacked> {
+    take_by(bytes, into, &Rules::of_a_guest("it".into()))
+}
+
+fn take_by(bytes: &[u8], into: &Path, rules: &Rules) -> anyhow::Result<Unpacked> {
+    unpack(bytes, &Folder::open(into, Links::Refused)?, rules)
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+use EntryType::{Directory, Link, Regular, Symlink};
+
 #[test]
 fn nothing_is_written_outside_of_the_target() {
-    use EntryType::{Directory, Link, Regular, Symlink};
     let dir = tempfile::tempdir().unwrap();
     let outside = dir.path().join("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("file"), "mine").unwrap();
     let outside_name = outside.to_str().unwrap();
     let absolute = format!("{outside_name}/file");
-    for (name, entries) in [
-        ("dots", vec![(Regular, "../outside/file", "evil")]),
-        ("dots inside", vec![(Directory, "a", ""), (Regular, "a/../../outside/file", "evil")]),
-        ("absolute", vec![(Regular, absolute.as_str(), "evil")]),
-        ("through a link", vec![(Symlink, "a", outside_name), (Regular, "a/file", "evil")]),
-        ("through a relative link", vec![(Symlink, "a", "../outside"), (Regular, "a/file", "evil")]),
-        ("a hard link", vec![(Link, "a", absolute.as_str()), (Regular, "a", "evil")]),
-        ("a device", vec![(EntryType::Char, "a", "")]),
-        ("nothing", vec![]),
-    ] {
-        let target = dir.path().join("target");
-        fs::create_dir_all(&target).unwrap();
-        assert!(unpack(archive(&entries).as_slice(), &target).is_err(), "{name}");
-        assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "mine", "{name}");
-        fs::remove_dir_all(&target).unwrap();
+    for rules in [Rules::of_a_guest("it".into()), Rules::of_a_person(None)] {
+        for (name, entries) in [
+            ("dots", vec![(Regular, "../outside/file", "evil")]),
+            ("dots inside", vec![(Directory, "a", ""), (Regular, "a/../../outside/file", "evil")]),
+            ("absolute", vec![(Regular, absolute.as_str(), "evil")]),
+            (
+                "through a link",
+                vec![(Directory, "a", ""), (Symlink, "a/b", outside_name), (Regular, "a/b/file", "evil")],
+            ),
+            (
+                "through a relative link",
+                vec![(Directory, "a", ""), (Symlink, "a/b", "../../outside"), (Regular, "a/b/file", "evil")],
+            ),
+            ("a link, then what it is", vec![(Symlink, "a", outside_name), (Regular, "a/file", "evil")]),
+            (
+                "a hard link",
+                vec![(Directory, "a", ""), (Link, "a/b", absolute.as_str()), (Regular, "a/b", "evil")],
+            ),
+        ] {
+            let target = dir.path().join("target");
+            fs::create_dir_all(&target).unwrap();
+            let _ = take_by(&archive(&entries), &target, &rules);
+            assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "mine", "{name}");
+            fs::remove_dir_all(&target).unwrap();
+        }
     }
-    assert!(unpack(&b"no archive at all, and long enough to be one: "[..], dir.path()).is_err());
+    assert!(take(b"no archive at all, and long enough to be one: ", dir.path()).is_err());
+    assert_eq!(take(&archive(&[]), dir.path()).unwrap_err().to_string(), NOTHING);
 }
 
 #[test]
-fn a_link_is_replaced_and_not_followed_and_no_rights_come_along() {
+fn one_thing_comes_under_the_name_that_was_given() {
+    let dir = tempfile::tempdir().unwrap();
+    take(&archive(&[(Regular, ".git/hooks/post-checkout", "text")]), dir.path()).map(drop).unwrap();
+    // A file of one entry is the one thing, whatever folders are before its name.
+    assert_eq!(names(dir.path()), ["it"]);
+    for entries in [
+        vec![(Regular, "hosts", "1"), (Regular, "bottle.toml", "2")],
+        vec![(Regular, "hosts", "1"), (Regular, "hosts", "2")],
+        vec![(Directory, "a", ""), (Regular, "b", "2")],
+        vec![(Directory, "a", ""), (Regular, "b/c", "2")],
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(take(&archive(&entries), dir.path()).is_err(), "{entries:?}");
+        assert!(names(dir.path()).len() <= 1);
+        // Where the archive's names count, the same comes: the witness.
+        let lenient = Rules { names: Names::Packed(None), ..Rules::of_a_person(None) };
+        let dir = tempfile::tempdir().unwrap();
+        take_by(&archive(&entries), dir.path(), &lenient).unwrap();
+    }
+}
+
+#[test]
+fn only_files_folders_and_links_that_stay_inside_are_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let came = take(
+        &archive(&[
+            (Directory, "a", ""),
+            (EntryType::Char, "a/char", ""),
+            (EntryType::Block, "a/block", ""),
+            (EntryType::Fifo, "a/pipe", ""),
+            (Link, "a/hard", "a/file"),
+            (Symlink, "a/absolute", "/etc/passwd"),
+            (Symlink, "a/up", "../x"),
+            (Symlink, "a/round", "b/../../../x"),
+            (Symlink, "a/fine", "file"),
+            (Symlink, "a/b/c/also", "../../file"),
+            (Regular, "a/file", "x"),
+            (Regular, "a/.GIT/config", "x"),
+            (Regular, "a/git~1", "x"),
+            (Regular, "a/Bottle.toml", "x"),
+        ]),
+        dir.path(),
+    )
+    .unwrap();
+    assert_eq!(names(&dir.path().join("it")), ["b", "file", "fine"]);
+    assert_eq!((came.written, came.left.count), (4, 10));
+    assert_eq!(fs::metadata(dir.path().join("it/file")).unwrap().permissions().mode() & 0o7000, 0);
+    let dir = tempfile::tempdir().unwrap();
+    let all = Rules { leave: Leave::default(), ..Rules::of_a_guest("it".into()) };
+    take_by(&archive(&[(Directory, "a", ""), (Regular, "a/.git/config", "x")]), dir.path(), &all).unwrap();
+    assert!(dir.path().join("it/.git/config").exists());
+}
+
+#[test]
+fn what_comes_is_bounded() {
+    let limits = Limits { entries: 3, bytes: 10, depth: 3 };
+    let rules = Rules { limits: Some(limits), ..Rules::of_a_guest("it".into()) };
+    for (entries, wanted) in [
+        (
+            vec![(Directory, "a", ""), (Regular, "a/1", ""), (Regular, "a/2", ""), (Regular, "a/3", "")],
+            "more than 3 entries",
+        ),
+        (vec![(Directory, "a", ""), (Regular, "a/b/c/d", "")], "3 folders deep"),
+        (
+            vec![(Directory, "a", ""), (Regular, "a/1", "123456"), (Regular, "a/2", "123456")],
+            "more than 10 bytes",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let error = take_by(&archive(&entries), dir.path(), &rules).unwrap_err();
+        assert!(format!("{error:#}").contains(wanted), "{error:#}");
+    }
+    // Sizes and names that only a header claims.
+    let claim = |kind: EntryType, size: u64| {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.as_gnu_mut().unwrap().name[..1].copy_from_slice(b"a");
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    };
+    for (kind, size, wanted) in [
+        (Regular, 1 << 60, "bytes come"),
+        (Regular, 1000, "ends in the middle"),
+        (EntryType::GNULongName, 1 << 40, "a name of"),
+        (EntryType::GNULongLink, 1 << 62, "a name of"),
+        (Regular, u64::MAX, "overflow"),
+        (Link, 1 << 50, "no content"),
+        (Directory, 1 << 50, "no content"),
+        (EntryType::XHeader, 10, "PAX"),
+        (EntryType::XGlobalHeader, 10, "PAX"),
+        (EntryType::GNUSparse, 0, "sparse"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let endless = claim(kind, size)
+            .into_iter()
+            .chain(std::iter::repeat_n(0, 100_000))
+            .take(600)
+            .collect::<Vec<_>>();
+        let error = format!("{:#}", take(&endless, dir.path()).unwrap_err());
+        assert!(error.contains(wanted), "{kind:?} {size}: {error}");
+    }
+}
+
+#[test]
+fn a_name_that_comes_twice_is_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let error =
+        take(&archive(&[(Directory, "a", ""), (Regular, "a/b", "1"), (Regular, "a/b", "2")]), dir.path());
+    assert!(format!("{:#}", error.unwrap_err()).contains("comes twice"));
+}
+
+#[test]
+fn a_link_that_is_there_is_replaced_and_not_followed() {
     let dir = tempfile::tempdir().unwrap();
     let (mine, target) = (dir.path().join("mine"), dir.path().join("target"));
     fs::write(&mine, "mine").unwrap();
     fs::create_dir(&target).unwrap();
     symlink(&mine, target.join("a")).unwrap();
-    unpack(archive(&[(EntryType::Regular, "a", "theirs")]).as_slice(), &target).unwrap();
+    take_by(&archive(&[(Regular, "a", "theirs")]), &target, &Rules::of_a_person(None)).unwrap();
     assert_eq!(
         (fs::read(&mine).unwrap(), fs::read(target.join("a")).unwrap()),
         (b"mine".to_vec(), b"theirs".to_vec())
     );
-    assert_eq!(fs::metadata(target.join("a")).unwrap().permissions().mode() & 0o7000, 0);
 }
 
 #[test]
 fn what_is_packed_is_what_is_unpacked() {
     let dir = tempfile::tempdir().unwrap();
     let tree = dir.path().join("tree");
+    let long = "n".repeat(255);
+    let deep: PathBuf = std::iter::repeat_n("deep", 60).collect();
     fs::create_dir_all(tree.join("empty")).unwrap();
+    fs::create_dir_all(tree.join(&deep)).unwrap();
     fs::write(tree.join("file"), "content").unwrap();
+    fs::write(tree.join(&deep).join(&long), "far").unwrap();
     symlink("nowhere", tree.join("link")).unwrap();
+    symlink(long.repeat(3), tree.join("long")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(tree.join("pipe")).status().unwrap().success());
     let mut packed = Vec::new();
-    pack(&tree, &mut packed).unwrap();
-    unpack(packed.as_slice(), &dir.path().join("copy")).unwrap();
-    let copy = dir.path().join("copy");
+    let left = pack(&tree, OsStr::new("it"), Links::Refused, &mut packed).unwrap();
+    assert_eq!(left, [Path::new("it/pipe")]);
+    take(&packed, dir.path()).unwrap();
+    let copy = dir.path().join("it");
     assert_eq!(fs::read_to_string(copy.join("file")).unwrap(), "content");
+    assert_eq!(fs::read_to_string(copy.join(&deep).join(&long)).unwrap(), "far");
     assert!(copy.join("empty").is_dir());
     assert_eq!(fs::read_link(copy.join("link")).unwrap(), Path::new("nowhere"));
-    assert!(pack(&dir.path().join("missing"), &mut packed).is_err());
+    assert_eq!(fs::read_link(copy.join("long")).unwrap(), Path::new(&long.repeat(3)));
+    assert!(pack(&dir.path().join("missing"), OsStr::new("it"), Links::Refused, &mut packed).is_err());
+}
+
+#[test]
+fn nothing_but_what_is_in_the_folder_is_packed() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("tree/sub")).unwrap();
+    fs::write(dir.path().join("secret"), "secret").unwrap();
+    symlink(dir.path().join("secret"), dir.path().join("tree/sub/link")).unwrap();
+    symlink(dir.path().join("tree/sub"), dir.path().join("named")).unwrap();
+    for name in ["tree", "named", "tree/sub/link"] {
+        let mut packed = Vec::new();
+        pack(&dir.path().join(name), OsStr::new("it"), Links::Refused, &mut packed).unwrap();
+        for entry in tar::Archive::new(packed.as_slice()).entries().unwrap() {
+            let mut text = String::new();
+            entry.unwrap().read_to_string(&mut text).unwrap();
+            assert_ne!(text, "secret", "{name}");
+        }
+    }
+}
+
+/// Where a path goes, stated a second time: letter by letter.
+fn second_placed(path: &str) -> Result<String, Refused> {
+    if path.starts_with('/') {
+        return Err(Refused::LeadsOut);
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    match parts.split_first() {
+        _ if parts.contains(&"..") => Err(Refused::LeadsOut),
+        None => Err(Refused::Nameless),
+        Some((_, rest)) => {
+            Ok(std::iter::once("it").chain(rest.iter().copied()).collect::<Vec<_>>().join("/"))
+        }
+    }
+}
+
+/// Where a link's target is, resolved step by step in a tree without other links.
+fn resolves_inside(path: &str, target: &str) -> bool {
+    let mut at: Vec<&str> = path.split('/').collect();
+    at.pop();
+    for part in target.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        if part == ".." {
+            at.pop();
+            if at.is_empty() {
+                return false;
+            }
+        } else {
+            at.push(part);
+        }
+    }
+    !target.starts_with('/') && !at.is_empty()
+}
+
+proptest! {
+    #[test]
+    fn a_path_has_its_place_or_none(path in "[./ab]{0,12}") {
+        let got = placed(Path::new(&path), Some(OsStr::new("it")), None);
+        prop_assert_eq!(got.clone().map(|path| path.to_str().unwrap().to_owned()), second_placed(&path));
+        if let Ok(path) = got {
+            prop_assert!(path.starts_with("it") && path.components().all(|part| matches!(part, Component::Normal(_))));
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_made_resolves_inside(path in "it(/[ab]){1,4}", target in "[./ab]{1,12}") {
+        if stays_inside(Path::new(&path), Path::new(&target), 1) {
+            prop_assert!(resolves_inside(&path, &target), "{path} -> {target}");
+        }
+    }
+
+    #[test]
+    fn no_bytes_leave_the_folder(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("in")).unwrap();
+        let _ = take(&bytes, &dir.path().join("in"));
+        prop_assert_eq!(names(dir.path()), ["in"]);
+    }
 }

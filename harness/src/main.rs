@@ -31,6 +31,14 @@ enum Job {
     Conformance(conformance::Options),
     /// Attack the host with what comes back from a guest, with each defence and without it
     WaysBack(ways_back::Options),
+    /// Give a guest's copy to a user, as the keeper does: a step of an attack
+    #[command(hide = true)]
+    Give {
+        /// The copy
+        place: std::path::PathBuf,
+        /// The user
+        uid: u32,
+    },
     /// Measure bottle beside what people use today, all in one run
     Compare(compare::Options),
     /// Keep bottles busy for long, and look for leaks and stalls
@@ -81,6 +89,10 @@ fn main() -> ExitCode {
             Job::Life => life::main(&place),
             Job::Conformance(options) => conformance::main(&place, &options),
             Job::WaysBack(options) => ways_back::main(&place, &options),
+            Job::Give { place, uid } => {
+                bottle::workspace::give(&place, rustix::fs::Uid::from_raw(uid))?;
+                Ok(ExitCode::SUCCESS)
+            }
             Job::Compare(options) => compare::main(&place, &options),
             Job::Soak(options) => soak::main(&place, &options),
             Job::CompareReal(options) => compare::real(&place, &options),

@@ -34,7 +34,8 @@ impl Up {
 
     fn changes(&self) -> Vec<(String, String, Option<String>)> {
         let said = self.0.bottle(&["diff", "--json"]).output().unwrap();
-        let rows: Vec<Value> = serde_json::from_slice(&said.stdout).unwrap();
+        let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+        let rows = said["changes"].as_array().unwrap();
         let text = |value: &Value| value.as_str().map(str::to_owned);
         rows.iter()
             .map(|row| (text(&row["path"]).unwrap(), text(&row["what"]).unwrap(), text(&row["kept"])))
@@ -279,47 +280,97 @@ fn a_configuration_that_a_guest_could_have_changed_is_asked_about() {
 }
 
 #[test]
-fn files_go_in_and_out_with_their_bytes_and_modes() {
-    let world = World::with("slug = \"t\"\n[workspace]\nmode = \"none\"\n");
-    world.bottle(&["-q", "up"]).assert().success();
-    let binary: Vec<u8> = (0..=255).cycle().take(300_000).collect();
-    let here = world.path("project");
-    fs::create_dir_all(here.join("tree/empty")).unwrap();
-    fs::write(here.join("tree/binary"), &binary).unwrap();
-    fs::write(here.join("tree/run.sh"), "#!/bin/sh\necho it runs\n").unwrap();
-    fs::set_permissions(here.join("tree/run.sh"), PermissionsExt::from_mode(0o755)).unwrap();
-    symlink("binary", here.join("tree/link")).unwrap();
-    world.bottle(&["-q", "cp", "tree", "t:/tmp"]).assert().success();
-    let exec = |script: &str| world.bottle(&["-q", "exec", "--", "sh", "-c", script]).output().unwrap();
-    let said = exec("cd /tmp/tree && ./run.sh && readlink link && ls -d empty && cksum < binary").stdout;
-    let sum = std::process::Command::new("cksum")
-        .stdin(fs::File::open(here.join("tree/binary")).unwrap())
-        .output()
-        .unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&said),
-        format!("it runs\nbinary\nempty\n{}", String::from_utf8_lossy(&sum.stdout))
-    );
-    // Into a folder, under another name, over a file.
-    world.bottle(&["-q", "cp", "t:/tmp/tree", "back"]).assert().success();
-    assert_eq!(fs::read(here.join("back/binary")).unwrap(), binary);
-    assert_eq!(fs::read_link(here.join("back/link")).unwrap(), PathBuf::from("binary"));
-    world.bottle(&["-q", "cp", "t:/tmp/tree/run.sh", "back/binary"]).assert().success();
-    assert_eq!(fs::read_to_string(here.join("back/binary")).unwrap(), "#!/bin/sh\necho it runs\n");
-    world.bottle(&["-q", "cp", "bottle.toml", "t:/tmp/other.toml"]).assert().success();
-    assert!(exec("cat /tmp/other.toml").stdout.starts_with(b"slug"));
-
-    for (words, code, wanted) in [
-        (["cp", "missing", "t:/tmp"], 2, "missing: No such file"),
-        (["cp", "t:/tmp/missing", "."], 2, "in the guest: /tmp/missing: No such file"),
-        (["cp", "tree", "t:/no/such/place"], 2, "in the guest: /no/such: No such file"),
-        (["cp", "tree", "back"], 2, "one of the two is in a bottle"),
-        (["cp", "t:/a", "t:/b"], 2, "one of the two is in a bottle"),
-        (["cp", "tree", "T!:/b"], 2, "names no bottle"),
-        (["cp", "tree", "t:"], 2, "a path belongs after the colon"),
-        (["cp", "tree", "other:/b"], 66, "bottle other is not running"),
-    ] {
-        world.bottle(&words).assert().code(code).stderr(contains(wanted));
+fn what_was_shown_is_what_is_taken() {
+    let up = Up::new();
+    let digest = || {
+        let said = up.0.bottle(&["diff", "--json"]).output().unwrap();
+        serde_json::from_slice::<Value>(&said.stdout).unwrap()["digest"].as_str().unwrap().to_owned()
+    };
+    up.exec("echo harmless > kept; mkdir -p .git; echo 1 > .git/config");
+    let shown = digest();
+    up.0.bottle(&["diff"]).assert().success().stderr(contains(format!("bottle apply --digest {shown}")));
+    up.exec("echo evil > kept");
+    let refused = contains("it changed since").and(contains("bottle diff"));
+    up.0.bottle(&["apply", "--digest", &shown]).assert().code(2).stderr(refused);
+    assert_eq!(up.read("kept"), "one\ntwo\nthree\n");
+    // A mode, another path, a link's target: each is another state.
+    let mut seen = std::collections::BTreeSet::from([shown.clone()]);
+    for script in ["chmod 755 kept", "echo > new", "ln -s kept new2", "ln -sfn folder new2", "rm gone"] {
+        up.exec(script);
+        assert!(seen.insert(digest()), "{script}");
     }
-    world.bottle(&["-q", "rm", "--force"]).assert().success();
+    // What stays in the guest in any case may go on changing, and touching a file changes nothing.
+    up.exec("rm new new2; echo bye > gone; chmod 644 kept; echo harmless > kept; echo 2 > .git/config");
+    assert_eq!(digest(), shown);
+    up.0.bottle(&["apply", "--digest", &shown]).assert().success();
+    assert_eq!(up.read("kept"), "harmless\n");
+    up.0.bottle(&["apply", "--digest", "abc"]).assert().code(2).stderr(contains("40 hexadecimal digits"));
+}
+
+/// More than is shown, read or kept: each is said, and nothing hangs.
+#[test]
+fn a_copy_without_measure_is_told_and_gone_in_the_end() {
+    let up = Up::new();
+    up.exec(
+        "truncate -s 1T sparse; echo x > \"$(printf 'bad\\377name')\"; echo x > \"$(printf '%0255d' 7)\"; echo 12345 > small
+         d=d; i=0; while [ $i -lt 9 ]; do d=$d/$d; i=$((i+1)); [ ${#d} -gt 900 ] && break; done; mkdir -p $d; cd $d; mkdir -p $d",
+    );
+    let kept: Vec<(String, Option<String>)> =
+        up.changes().into_iter().map(|(path, _, kept)| (path, kept)).collect();
+    let why = |name: &str| kept.iter().find(|(path, _)| path.starts_with(name)).unwrap().1.clone();
+    assert_eq!(why("sparse").as_deref(), Some("too-large"));
+    assert_eq!(why("bad\\xffname").as_deref(), Some("no-text"));
+    assert_eq!(why("d/").as_deref(), Some("too-deep"));
+    assert_eq!((why("000"), why("small")), (None, None));
+    up.0.bottle(&["diff", "--max-size", "3"])
+        .assert()
+        .success()
+        .stdout(contains("A small  (stays in the guest: more"));
+    up.0.bottle(&["apply", "--yes"]).assert().success().stderr(contains("2 taken, 3 left"));
+    assert!(up.project("small").exists() && !up.project("sparse").exists() && !up.project("d").exists());
+    up.0.bottle(&["-q", "rm", "--force"]).assert().success();
+    assert!(!up.0.path("run/.copies/t").exists());
+}
+
+/// A folder of the guest's takes the place of a link of the project's: the link is what changes.
+#[test]
+fn what_is_in_the_way_is_replaced_and_never_gone_through() {
+    let up = Up::new();
+    let outside = up.0.path("outside");
+    fs::create_dir(&outside).unwrap();
+    up.exec("rm link; mkdir link; echo theirs > link/file; rm -r folder; echo theirs > folder");
+    up.0.bottle(&["apply", "--yes"]).assert().success();
+    assert!(fs::symlink_metadata(up.project("link")).unwrap().is_dir());
+    assert_eq!((up.read("link/file"), up.read("folder")), ("theirs\n".to_owned(), "theirs\n".to_owned()));
+    // What the person has put in the way stays, with what is below it.
+    up.exec("echo more > link/file");
+    fs::remove_dir_all(up.project("link")).unwrap();
+    symlink(&outside, up.project("link")).unwrap();
+    let blocked = ("link/file".to_owned(), "changed".to_owned(), Some("blocked".to_owned()));
+    assert_eq!(up.changes(), [blocked]);
+    up.0.bottle(&["apply", "--yes", "--overwrite"]).assert().code(2);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
+fn nothing_that_git_takes_for_a_repository_comes_back() {
+    let up = Up::new();
+    fs::create_dir_all(up.project("half/objects")).unwrap();
+    fs::create_dir_all(up.project("half/refs")).unwrap();
+    up.exec(
+        "mkdir -p bare/objects bare/refs bare/sub half; echo x > bare/HEAD; echo x > bare/sub/file; echo x > half/HEAD
+         echo x > 'git~1'; mkdir alone; echo x > alone/HEAD; echo x > .gitattributes
+         printf '[submodule \"x\"]\\n\\tpath = x\\n\\tupdate = !evil\\n' > .gitmodules
+         mkdir ok; printf '[submodule \"x\"]\\n\\tpath = x\\n\\turl = ../x\\n' > ok/.gitmodules",
+    );
+    up.0.bottle(&["apply", "--yes", "--overwrite"]).assert().success();
+    for name in ["bare", "half/HEAD", "git~1", ".gitmodules"] {
+        assert!(!up.project(name).exists(), "{name}");
+    }
+    for name in ["alone/HEAD", ".gitattributes", "ok/.gitmodules"] {
+        assert!(up.project(name).exists(), "{name}");
+    }
+    let kept: Vec<_> = up.changes().into_iter().filter_map(|(_, _, kept)| kept).collect();
+    assert_eq!(kept.iter().filter(|why| *why == "repository").count(), 5, "{kept:?}");
+    assert!(kept.contains(&"gitmodules".to_owned()) && kept.contains(&"git".to_owned()));
 }

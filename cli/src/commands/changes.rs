@@ -1,30 +1,43 @@
 //! `bottle diff` and `bottle apply`: what the guest changed in its copy of the project.
 
 use super::context::Context;
+use crate::args::Size;
+use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::out;
 use crate::state::Home;
 use crate::trust;
-use crate::workspace::Copy;
-use crate::workspace::changes::Change;
+use crate::workspace::{Copy, Digest, Look, MOST};
 use bottle_core::slug::Slug;
+use serde_json::json;
+use std::io::IsTerminal;
 use std::path::{Component, Path, PathBuf};
 
-pub fn diff(context: &Context, slug: Option<Slug>, names: bool, json: bool, paths: &[PathBuf]) -> Outcome {
-    let (copy, changes) = changes(context, slug, paths)?;
-    if json {
-        out::json(&changes)?;
-        return Ok(());
+/// How changes are shown.
+pub struct Shown {
+    pub names: bool,
+    pub json: bool,
+    pub max_size: Option<Size>,
+}
+
+pub fn diff(context: &Context, slug: Option<Slug>, how: &Shown, paths: &[PathBuf]) -> Outcome {
+    let copy = find(context, slug)?;
+    let look = look(&copy, how.max_size, paths)?;
+    let digest = look.digest();
+    if how.json {
+        let changes: Vec<_> = look.changes().collect();
+        return out::json(&json!({ "digest": digest.to_string(), "changes": changes }));
     }
-    for change in &changes {
-        if names {
-            out::line(change)?;
-        } else {
-            out::text(copy.show(change)?)?;
-        }
+    if how.names {
+        look.changes().try_for_each(out::line)?;
+    } else {
+        copy.show(&look, out::text)?;
     }
-    if changes.is_empty() {
+    if look.changes().next().is_none() {
         context.say("the guest has changed nothing");
+    } else {
+        context
+            .say(&format!("`bottle apply --digest {digest}` takes what may be taken of this, as it is here"));
     }
     Ok(())
 }
@@ -33,26 +46,43 @@ pub fn diff(context: &Context, slug: Option<Slug>, names: bool, json: bool, path
 pub struct How {
     pub overwrite: bool,
     pub dry_run: bool,
+    pub digest: Option<Digest>,
+    pub max_size: Option<Size>,
     pub yes: bool,
 }
 
 pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]) -> Outcome {
     let _lock = context.folder(slug.clone())?.lock_operation("apply")?;
-    let (mut copy, changes) = changes(context, slug, paths)?;
-    if changes.is_empty() {
+    let mut copy = find(context, slug)?;
+    // What is read here is what is shown, asked about and written: the guest goes on working.
+    let mut seen = look(&copy, how.max_size, paths)?;
+    if let Some(wanted) = &how.digest
+        && Defence::ShownIsApplied.stands()
+        && *wanted != seen.digest()
+    {
+        return Err(Failure::new(Kind::Usage, "it changed since: this is not what was shown")
+            .help("`bottle diff` shows what is there now; with the same paths and options"));
+    }
+    if seen.changes().next().is_none() {
         context.say("there is nothing to take back");
         return Ok(());
     }
-    for change in &changes {
-        out::line(change)?;
+    let asks = !(how.yes || how.dry_run || how.digest.is_some());
+    if asks && std::io::stdin().is_terminal() {
+        copy.show(&seen, out::text)?;
+    } else {
+        seen.changes().try_for_each(out::line)?;
     }
     let question = format!("Take this into {}?", copy.of().display());
-    if how.dry_run || !(how.yes || out::confirmed(&question)) {
+    if how.dry_run || (asks && !out::confirmed(&question)) {
         return Ok(());
+    }
+    if !Defence::ShownIsApplied.stands() {
+        seen = look(&copy, how.max_size, paths)?;
     }
     // Before it: what is cut off has brought something, too.
     trust::touched(&Home::find()?, copy.of())?;
-    let applied = copy.apply(changes, how.overwrite)?;
+    let applied = copy.apply(seen, how.overwrite)?;
     context.say(&format!("{} taken, {} left in the guest", applied.taken.len(), applied.kept.len()));
     if applied.taken.is_empty() {
         return Err(Failure::new(Kind::Usage, "nothing could be taken back; the list says why"));
@@ -60,18 +90,17 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
     Ok(())
 }
 
-fn changes(context: &Context, slug: Option<Slug>, paths: &[PathBuf]) -> Outcome<(Copy, Vec<Change>)> {
+fn find(context: &Context, slug: Option<Slug>) -> Outcome<Copy> {
     let folder = context.folder(slug)?;
-    let copy = Copy::find(&folder)?.ok_or_else(|| {
+    Copy::find(&folder)?.ok_or_else(|| {
         Failure::new(Kind::NoBottle, format!("the guest of {} has no copy of a project", folder.slug()))
             .help("with `[workspace] mode = \"copy\"` in bottle.toml it works on one")
-    })?;
-    let mut changes = copy.changes()?;
-    if !paths.is_empty() {
-        let wanted: Vec<PathBuf> = paths.iter().map(|path| plain(path)).collect();
-        changes.retain(|change| wanted.iter().any(|wanted| change.path.starts_with(wanted)));
-    }
-    Ok((copy, changes))
+    })
+}
+
+fn look(copy: &Copy, max_size: Option<Size>, paths: &[PathBuf]) -> Outcome<Look> {
+    let wanted: Vec<PathBuf> = paths.iter().map(|path| plain(path)).collect();
+    Ok(copy.look(&wanted, max_size.map_or(MOST, |Size(bytes)| bytes))?)
 }
 
 /// A path as changes have it: `./a/` is `a`.

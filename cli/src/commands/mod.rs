@@ -69,10 +69,15 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Rm { slug, force } => lifecycle::rm(&context, slug, force)?,
         Command::Ls { all, json } => ls::ls(all, json)?,
         Command::Status { slug, json } => status::status(&context, slug, json)?,
-        Command::Cp { from, to } => copy::cp(&context, &from, &to)?,
-        Command::Diff { slug, names, json, paths } => changes::diff(&context, slug, names, json, &paths)?,
-        Command::Apply { slug, overwrite, dry_run, yes, paths } => {
-            changes::apply(&context, slug, &changes::How { overwrite, dry_run, yes }, &paths)?;
+        Command::Cp { from, to, all, max_size } => {
+            copy::cp(&context, &from, &to, copy::Options { all, max_size })?;
+        }
+        Command::Diff { slug, names, json, max_size, paths } => {
+            changes::diff(&context, slug, &changes::Shown { names, json, max_size }, &paths)?;
+        }
+        Command::Apply { slug, overwrite, dry_run, digest, max_size, yes, paths } => {
+            let how = changes::How { overwrite, dry_run, digest, max_size, yes };
+            changes::apply(&context, slug, &how, &paths)?;
         }
         Command::Plan { slug, diff, json } => return plan::plan(&context, slug, diff, json),
         Command::Allow { slug, host } => rules::allow(&context, &slug, &host)?,

@@ -1,12 +1,25 @@
-//! Taking changes back into the project.
+//! Taking changes back into the project: what was looked at, and nothing that is there only now.
+//!
+//! Every write goes through a descriptor of the folder that it is in, which was reached without
+//! following a link. What the project has at a path is looked at again right before: where that is
+//! not what was judged, the path stays as it is.
 
 use super::Copy;
-use super::changes::{Change, Kept, What, kept};
-use super::tree::{self, Entry};
-use anyhow::{Context, Result, bail};
-use cap_std::fs::{Dir, MetadataExt};
+use super::changes::{Change, Kept, What};
+use super::decide::Here;
+use super::look::{self, Item, Look};
+use super::snapshot::Snapshot;
+use super::tree::Entry;
+use crate::beneath::{Folder, MODE, moment, set_mode};
+use anyhow::{Context, Result};
+use bottle_core::visible::Bytes;
 use rustix::fs::{Gid, Uid};
-use std::io::ErrorKind;
+use rustix::io::Errno;
+use std::cmp::Reverse;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// What became of the changes that were to be taken back.
@@ -19,94 +32,158 @@ pub struct Applied {
 }
 
 impl Copy {
-    /// Takes these changes back. `overwrite` also takes those whose path the project has changed.
+    /// Takes back what was looked at. `overwrite` also takes those whose path the project has changed.
     /// What was taken is remembered at the end, also where something fails. A crash in between loses
     /// nothing: what is the same on both sides is no change.
     ///
     /// # Errors
     /// Where the project cannot be written. What was taken before that stays taken.
-    pub fn apply(&mut self, changes: Vec<Change>, overwrite: bool) -> Result<Applied> {
-        let (ours, theirs) = (self.ours()?, self.theirs()?);
-        let taken =
-            |change: &Change| change.kept.is_none() || (overwrite && change.kept == Some(Kept::Conflict));
-        let (mut take, kept): (Vec<_>, Vec<_>) = changes.into_iter().partition(taken);
+    pub fn apply(&mut self, look: Look, overwrite: bool) -> Result<Applied> {
+        let ours = self.ours()?;
+        let Look { items, snapshot } = look;
+        let may = |item: &Item| item.change.may_be_taken(overwrite);
+        let (mut take, kept): (Vec<_>, Vec<_>) = items.into_iter().partition(may);
+        let mut applied =
+            Applied { taken: Vec::new(), kept: kept.into_iter().map(|item| item.change).collect() };
         // Deletions first, the deepest before what it is in: a file may make room for a folder.
-        take.sort_by_key(|change| {
-            (change.what != What::Deleted, std::cmp::Reverse(change.path.components().count()))
+        take.sort_by_key(|item| {
+            let deleted = item.change.what == What::Deleted;
+            let depth = item.change.path.components().count();
+            (!deleted, if deleted { Reverse(depth) } else { Reverse(usize::MAX) })
         });
-        let done = take.iter().try_for_each(|change| {
-            take_back(&theirs, &ours, change).with_context(|| change.path.display().to_string())?;
-            match Entry::at(&ours, &change.path) {
-                Ok(entry) => self.record.manifest.0.insert(change.path.clone(), entry),
-                Err(_) => self.record.manifest.0.remove(&change.path),
+        let done = take.into_iter().try_for_each(|mut item| {
+            let what = || Bytes(item.change.path.as_os_str().as_bytes()).to_string();
+            if !is_as_judged(&ours, &item) {
+                item.change.kept = Some(Kept::Conflict);
+                applied.kept.push(item.change);
+                return Ok(());
+            }
+            let path = &item.change.path;
+            take_back(&snapshot, &ours, &item).with_context(what)?;
+            match look::here(&ours, path) {
+                Here::Is(entry) => self.record.manifest.paths.insert(path.clone(), entry),
+                _ => self.record.manifest.paths.remove(path),
             };
+            applied.taken.push(item.change);
             Ok(())
         });
         self.remember()?;
-        done.map(|()| Applied { taken: take, kept })
+        done.map(|()| applied)
     }
 }
 
-fn take_back(theirs: &Dir, ours: &Dir, change: &Change) -> Result<()> {
-    let path = &change.path;
-    if change.what == What::Deleted {
-        return clear(ours, path);
-    }
-    let entry = Entry::at(theirs, path)?;
-    // The guest may have made something else of it since it was looked at.
-    if let Some(why) = kept(path, Some(&entry)) {
-        bail!("it is now {why}");
-    }
-    let above = path.parent().unwrap_or(Path::new(""));
-    if !above.as_os_str().is_empty() {
-        ours.create_dir_all(above)?;
-    }
-    if entry == Entry::Folder {
-        if !ours.is_dir(path) {
-            clear(ours, path)?;
-            ours.create_dir(path)?;
-        }
-        return own(ours, path);
-    }
-    // Beside it first: what was there goes only once the new one is whole.
-    let draft = above.join(DRAFT);
-    clear(ours, &draft)?;
-    let put = tree::put(theirs, path, ours, &draft, &entry).and_then(|()| {
-        own(ours, &draft)?;
-        if ours.symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
-            ours.remove_dir(path)?;
-        }
-        Ok(ours.rename(&draft, ours, path)?)
-    });
-    if put.is_err() {
-        let _ = ours.remove_file(&draft);
-    }
-    put
+/// Whether the project still has what it had when it was looked at.
+fn is_as_judged(ours: &Folder, item: &Item) -> bool {
+    let now = look::here(ours, &item.change.path);
+    // Nothing was to be there because a folder comes in place of what is in the way.
+    now == item.here || (item.here == Here::Nothing && now == Here::Blocked)
 }
 
-/// Where a path is put together, in its own folder.
-const DRAFT: &str = ".bottle-apply.draft";
+fn take_back(snapshot: &Snapshot, ours: &Folder, item: &Item) -> Result<()> {
+    let path = &item.change.path;
+    if item.change.what == What::Deleted {
+        let (above, name) = ours.above(path)?;
+        return Ok(clear(&above, name)?);
+    }
+    let name = path.file_name().context("it has no name")?;
+    let above = make_above(ours, path.parent().unwrap_or(Path::new("")))?;
+    match &item.after {
+        Some(Entry::Folder) => {
+            if above.folder(name).is_err() {
+                clear(&above, name)?;
+                give(&above.make_folder(name, 0o777)?, ours)?;
+            }
+            Ok(())
+        }
+        Some(Entry::Link(target)) => in_place(&above, name, |draft| {
+            above.make_link(target, draft)?;
+            if let Some((uid, gid)) = owner(ours)? {
+                above.give_one(draft, uid, gid, |meta| meta.kind == crate::beneath::Kind::Link)?;
+            }
+            Ok(())
+        }),
+        Some(Entry::File { mode, changed, .. }) => {
+            let content = item.content.as_ref().context("it was not read")?;
+            in_place(&above, name, |draft| {
+                let file = above.create(draft, 0o600)?;
+                snapshot.put(content, &file)?;
+                if let Some((uid, gid)) = owner(ours)? {
+                    rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+                }
+                finish(&file, *mode, *changed)
+            })
+        }
+        _ => anyhow::bail!("it is nothing that can be taken"),
+    }
+}
 
-/// Root works for whoever the project belongs to.
-fn own(ours: &Dir, path: &Path) -> Result<()> {
-    if rustix::process::geteuid().is_root() {
-        let project = ours.dir_metadata()?;
-        tree::give(ours, path, Uid::from_raw(project.uid()), Gid::from_raw(project.gid()))?;
+/// Permissions and time of a file that is written.
+fn finish(file: &File, mode: u32, changed: i128) -> Result<()> {
+    set_mode(file, mode & MODE)?;
+    if let Some(time) = moment(changed) {
+        file.set_modified(time)?;
     }
     Ok(())
 }
 
+/// What a path is called while it is put together, in its own folder.
+const DRAFT: &str = ".bottle-apply.draft";
+
+/// Puts something together beside its place: what is there goes only once the new one is whole.
+fn in_place(above: &Folder, name: &OsStr, make: impl FnOnce(&OsStr) -> Result<()>) -> Result<()> {
+    let draft = OsStr::new(DRAFT);
+    clear(above, draft)?;
+    let put = make(draft).and_then(|()| {
+        if above.folder(name).is_ok() {
+            above.remove_folder(name)?;
+        }
+        Ok(above.rename(draft, above, name)?)
+    });
+    if put.is_err() {
+        let _ = above.remove_file(draft);
+    }
+    put
+}
+
+/// Opens the folder that something goes into, and makes what is missing of it.
+fn make_above(ours: &Folder, path: &Path) -> Result<Folder> {
+    let mut folder = ours.try_clone()?;
+    for name in path.components() {
+        let name = name.as_os_str();
+        folder = match folder.folder(name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let made = folder.make_folder(name, 0o777)?;
+                give(&made, ours)?;
+                made
+            }
+            opened => opened?,
+        };
+    }
+    Ok(folder)
+}
+
+/// Root works for whoever the project belongs to.
+fn owner(ours: &Folder) -> io::Result<Option<(Uid, Gid)>> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let meta = ours.own_meta()?;
+    Ok(Some((Uid::from_raw(meta.uid), Gid::from_raw(meta.gid))))
+}
+
+fn give(folder: &Folder, ours: &Folder) -> io::Result<()> {
+    owner(ours)?.map_or(Ok(()), |(uid, gid)| folder.give(uid, gid))
+}
+
 /// Removes what is there. A folder that is not empty stays: what is in it was not part of the change.
-fn clear(ours: &Dir, path: &Path) -> Result<()> {
-    let removed = match Entry::at(ours, path) {
-        Ok(Entry::Folder) => ours.remove_dir(path),
-        Ok(_) => ours.remove_file(path),
+fn clear(above: &Folder, name: &OsStr) -> io::Result<()> {
+    let removed = match Entry::at(above, name) {
+        Ok(Entry::Folder) => above.remove_folder(name),
+        Ok(_) => above.remove_file(name),
         Err(error) => Err(error),
     };
-    match removed {
-        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
-            Err(error.into())
-        }
-        _ => Ok(()),
-    }
+    removed.or_else(|error| match Errno::from_io_error(&error) {
+        Some(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        _ => Err(error),
+    })
 }

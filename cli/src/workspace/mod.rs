@@ -1,24 +1,28 @@
 //! The workspace of `mode = "copy"`: the guest works on its own copy of the project, and a person
 //! takes back what it changed, path by path.
 //!
-//! The guest is the adversary here, too. Its copy is read through a descriptor of its folder that
-//! nothing leads out of ([`tree`]), also while the guest changes it; what could run on the host by
-//! being there (anything below `.git`), or points out of the project, is not taken back
-//! ([`changes`]).
+//! The guest is the adversary here, too. Its copy is read through descriptors that nothing leads out
+//! of ([`tree`], [`crate::beneath`]), also while the guest changes it, and it is read once: what was
+//! read is put aside ([`snapshot`]), and that is what is shown, judged and written ([`look`],
+//! [`diff`], [`apply`]). What could run on the host by being there (anything that git could take for
+//! a repository), or points out of the project, is not taken back ([`decide`]).
 
 mod apply;
 pub mod changes;
+pub mod decide;
 mod diff;
-mod tree;
+mod look;
+mod snapshot;
+pub mod tree;
 
 pub use apply::Applied;
+pub use look::{Digest, Look, MOST};
+pub use tree::remove;
 
+use crate::beneath::{self, Folder as Beneath};
 use crate::state::{Folder, write_private};
 use crate::step::{self, Step};
 use anyhow::{Context, Result, ensure};
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
-use changes::Change;
 use rustix::fs::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder};
@@ -66,7 +70,7 @@ impl Copy {
                 return Ok(known);
             }
             let (slug, other) = (folder.slug(), known.of().display());
-            let changed = known.changes().map(|changes| changes.len());
+            let changed = look::count(&known);
             ensure!(
                 matches!(changed, Ok(0)),
                 "{slug} has a copy of {other}, with changes; `bottle apply {slug}` takes them back, `bottle rm --force {slug}` throws them away"
@@ -74,7 +78,7 @@ impl Copy {
         }
         let place = folder.copy();
         // A copy without a record was cut off, and holds nothing that anybody worked on.
-        crate::state::remove_dir(&place)?;
+        remove(&place)?;
         let above = place.parent().unwrap_or(&place);
         DirBuilder::new().recursive(true).mode(0o711).create(above)?;
         DirBuilder::new().mode(0o700).create(&place).with_context(|| place.display().to_string())?;
@@ -91,7 +95,7 @@ impl Copy {
     /// # Errors
     /// Where that cannot be found out.
     pub fn changed(folder: &Folder) -> Result<usize> {
-        Self::find(folder)?.map_or(Ok(0), |copy| copy.changes().map(|changes| changes.len()))
+        Self::find(folder)?.map_or(Ok(0), |copy| look::count(&copy))
     }
 
     /// Removes a bottle's copy unless the guest has changed something in it, and gives how many
@@ -112,19 +116,25 @@ impl Copy {
         &self.record.of
     }
 
-    /// What the guest changed, in the order of the paths.
+    /// Looks at what the guest changed, at and below these paths, or everywhere. At most `most` bytes
+    /// of files are read.
     ///
     /// # Errors
-    /// Where one of the two folders cannot be read.
-    pub fn changes(&self) -> Result<Vec<Change>> {
-        changes::between(&self.record.manifest, &self.theirs()?, &self.ours()?)
+    /// Where one of the two folders cannot be read, or there is no room for what is read.
+    pub fn look(&self, paths: &[PathBuf], most: u64) -> Result<Look> {
+        Look::at(self, paths, most)
     }
 
-    fn theirs(&self) -> Result<Dir> {
+    /// A folder that only its owner can look into.
+    fn private(&self) -> &Path {
+        self.folder.state()
+    }
+
+    fn theirs(&self) -> Result<Beneath> {
         open(&self.folder.copy())
     }
 
-    fn ours(&self) -> Result<Dir> {
+    fn ours(&self) -> Result<Beneath> {
         open(&self.record.of)
     }
 
@@ -146,6 +156,6 @@ pub fn give(place: &Path, uid: Uid) -> Result<()> {
     tree::give_all(&dir, uid, Gid::from_raw(uid.as_raw()))
 }
 
-fn open(path: &Path) -> Result<Dir> {
-    Dir::open_ambient_dir(path, ambient_authority()).with_context(|| path.display().to_string())
+fn open(path: &Path) -> Result<Beneath> {
+    beneath::open(path).with_context(|| path.display().to_string())
 }

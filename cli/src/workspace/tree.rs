@@ -1,17 +1,15 @@
 //! A folder's content: copied, listed, given away. Nothing here follows a link.
 
-use anyhow::{Context, Result};
-use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
-use cap_std::fs::{Permissions, PermissionsExt};
-use rustix::fs::{AtFlags, Gid, OFlags, Uid, chownat};
+use super::snapshot;
+use crate::beneath::{self, Folder, Kind, Limits, MODE, Meta, Seen, moment, set_mode, walk};
+use crate::defence::Defence;
+use anyhow::{Context, Result, bail};
+use rustix::fs::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io;
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-
-/// Permission bits that travel: none that give a program somebody else's rights.
-const MODE: u32 = 0o777;
 
 /// What a path is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,138 +30,161 @@ pub enum Entry {
     Link(PathBuf),
     /// A device, a socket, a pipe: of no use to anybody else.
     Special,
+    /// A folder that is too deep to look into it.
+    TooDeep,
 }
 
-/// Every path of a folder that is UTF-8. One that is not is copied, and cannot be taken back.
+/// Every path of a folder. One that is not UTF-8 is copied, and cannot be taken back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest(pub BTreeMap<PathBuf, Entry>);
+#[serde(transparent)]
+pub struct Manifest {
+    /// Those that are UTF-8.
+    pub paths: BTreeMap<PathBuf, Entry>,
+    /// Those that are not, where they were looked for.
+    #[serde(skip)]
+    pub odd: Vec<PathBuf>,
+}
+
+/// How much of a copy is listed.
+pub fn limits() -> Limits {
+    if Defence::TreeLimits.stands() { Limits::default() } else { Limits::NONE }
+}
 
 impl Entry {
-    /// What is at a path.
-    pub fn at(dir: &Dir, path: &Path) -> io::Result<Self> {
-        let meta = dir.symlink_metadata(path)?;
-        let kind = meta.file_type();
-        Ok(if kind.is_dir() {
-            Self::Folder
-        } else if kind.is_symlink() {
+    /// What has a name in a folder.
+    pub fn at(folder: &Folder, name: &OsStr) -> io::Result<Self> {
+        let meta = folder.meta(name)?;
+        Ok(match meta.kind {
+            Kind::Folder => Self::Folder,
             // Where a link points is only read, and may be anywhere.
-            Self::Link(dir.read_link_contents(path)?)
-        } else if kind.is_file() {
-            Self::File { mode: meta.mode() & MODE, len: meta.len(), changed: changed(&meta) }
-        } else {
-            Self::Special
+            Kind::Link => Self::Link(folder.read_link(name)?),
+            Kind::File => Self::file(&meta),
+            Kind::Special => Self::Special,
         })
     }
-}
 
-fn changed(meta: &Metadata) -> i128 {
-    i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec())
+    /// A file that this is said of.
+    pub fn file(meta: &Meta) -> Self {
+        Self::File { mode: meta.mode & MODE, len: meta.len, changed: meta.changed }
+    }
+
+    fn seen(seen: &Seen) -> io::Result<Self> {
+        match seen.meta.kind {
+            Kind::Folder if seen.is_too_deep => Ok(Self::TooDeep),
+            Kind::Folder => Ok(Self::Folder),
+            Kind::File => Ok(Self::file(&seen.meta)),
+            Kind::Special => Ok(Self::Special),
+            Kind::Link => Ok(Self::Link(seen.folder.read_link(seen.name)?)),
+        }
+    }
 }
 
 impl Manifest {
     /// Lists a folder. What goes away meanwhile is left out.
-    pub fn of(dir: &Dir) -> Result<Self> {
-        let mut found = BTreeMap::new();
-        walk(dir, |path| match Entry::at(dir, path) {
-            Ok(entry) => {
-                let below = entry == Entry::Folder;
-                if path.to_str().is_some() {
-                    found.insert(path.to_owned(), entry);
+    pub fn of(folder: &Folder) -> Result<Self> {
+        let mut found = Self::default();
+        let limits = limits();
+        let mut targets = 0_u64;
+        walk(folder, &limits, |seen| {
+            let entry = match Entry::seen(seen) {
+                Ok(entry) => entry,
+                // It was a link a moment ago.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
+                    return Ok(false);
                 }
-                Ok(below)
+                Err(error) => return Err(error).with_context(|| seen.path.display().to_string()),
+            };
+            if let Entry::Link(target) = &entry {
+                targets += target.as_os_str().len() as u64;
+                if targets > limits.names {
+                    bail!("its links point to more than can be kept in memory");
+                }
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error).with_context(|| path.display().to_string()),
+            let is_folder = entry == Entry::Folder;
+            if seen.path.to_str().is_some() {
+                found.paths.insert(seen.path.to_owned(), entry);
+            } else {
+                found.odd.push(seen.path.to_owned());
+            }
+            Ok(is_folder)
         })?;
-        Ok(Self(found))
+        found.odd.sort();
+        Ok(found)
     }
-}
-
-/// Shows every path, a folder before what is in it, and goes into those for which it is told so.
-fn walk(dir: &Dir, mut visit: impl FnMut(&Path) -> Result<bool>) -> Result<()> {
-    let mut folders = vec![PathBuf::from(".")];
-    while let Some(folder) = folders.pop() {
-        let entries = match dir.read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error).with_context(|| folder.display().to_string()),
-        };
-        for entry in entries {
-            let name = entry?.file_name();
-            let path = if folder == Path::new(".") { PathBuf::from(name) } else { folder.join(name) };
-            if visit(&path)? {
-                folders.push(path);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Copies a folder's content into an empty one, and lists what was copied.
-pub fn copy(from: &Dir, to: &Dir) -> Result<Manifest> {
-    let mut copied = BTreeMap::new();
-    walk(from, |path| {
-        let entry = Entry::at(from, path)?;
+pub fn copy(from: &Folder, to: &Folder) -> Result<Manifest> {
+    let mut copied = Manifest::default();
+    walk(from, &limits(), |seen| {
+        let what = || seen.path.display().to_string();
+        if seen.is_too_deep {
+            bail!("{} ...: it is too deep", what().chars().take(60).collect::<String>());
+        }
+        let mut entry = Entry::seen(seen).with_context(what)?;
         if entry == Entry::Special {
             return Ok(false);
         }
-        put(from, path, to, path, &entry).with_context(|| path.display().to_string())?;
-        let below = entry == Entry::Folder;
-        if path.to_str().is_some() {
-            copied.insert(path.to_owned(), entry);
+        let (above, name) = to.above(seen.path).with_context(what)?;
+        match &entry {
+            Entry::Folder => drop(above.make_folder(name, seen.meta.mode | 0o700).with_context(what)?),
+            Entry::Link(target) => above.make_link(target, name).with_context(what)?,
+            Entry::File { .. } => entry = copy_file(seen, &above, name).with_context(what)?,
+            Entry::Special | Entry::TooDeep => {}
         }
-        Ok(below)
+        let is_folder = entry == Entry::Folder;
+        if seen.path.to_str().is_some() {
+            copied.paths.insert(seen.path.to_owned(), entry);
+        }
+        Ok(is_folder)
     })?;
-    Ok(Manifest(copied))
+    Ok(copied)
 }
 
-/// Copies one path to another, whose folder is there and which is not.
-pub fn put(from: &Dir, path: &Path, to: &Dir, place: &Path, entry: &Entry) -> Result<()> {
-    match entry {
-        Entry::Folder => {
-            let mode = from.symlink_metadata(path)?.mode() & MODE;
-            to.create_dir_with(place, DirBuilder::new().mode(mode | 0o700))?;
-        }
-        Entry::Link(target) => to.symlink_contents(target, place)?,
-        Entry::File { mode, changed, .. } => {
-            let mut source = open(from, path)?.into_std();
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true).mode(mode & MODE);
-            let made = to.open_with(place, &options)?;
-            // What the umask took away.
-            made.set_permissions(Permissions::from_mode(mode & MODE))?;
-            let mut made = made.into_std();
-            io::copy(&mut source, &mut made)?;
-            if let Some(time) = moment(*changed) {
-                made.set_modified(time)?;
-            }
-        }
-        Entry::Special => {}
+fn copy_file(seen: &Seen, to: &Folder, name: &OsStr) -> io::Result<Entry> {
+    let (source, meta) = seen.folder.file(seen.name)?;
+    let made = to.create(name, 0o600)?;
+    snapshot::copy_with_holes(&source, meta.len, &made)?;
+    // What the umask took away.
+    set_mode(&made, meta.mode & MODE)?;
+    if let Some(time) = moment(meta.changed) {
+        made.set_modified(time)?;
     }
-    Ok(())
-}
-
-/// Opens a file, and never a pipe that nobody writes to.
-pub fn open(dir: &Dir, path: &Path) -> io::Result<cap_std::fs::File> {
-    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
-    dir.open_with(path, OpenOptions::new().read(true).custom_flags(flags))
-}
-
-fn moment(nanoseconds: i128) -> Option<SystemTime> {
-    let since = u64::try_from(nanoseconds).ok().map(Duration::from_nanos)?;
-    SystemTime::UNIX_EPOCH.checked_add(since)
+    Ok(Entry::file(&meta))
 }
 
 /// Gives everything in a folder, and at last the folder itself, to a user.
-pub fn give_all(dir: &Dir, uid: Uid, gid: Gid) -> Result<()> {
-    walk(dir, |path| {
-        give(dir, path, uid, gid).with_context(|| path.display().to_string())?;
-        Ok(dir.symlink_metadata(path)?.is_dir())
+///
+/// While that goes on a guest may change what is there. Each thing is opened, looked at and given by
+/// one descriptor. What is on another file system stays whose it is, and so does a file with a second
+/// name, which may be anywhere, unless it was the last machine's user's already.
+pub fn give_all(folder: &Folder, uid: Uid, gid: Gid) -> Result<()> {
+    let own = folder.own_meta()?;
+    let may = |meta: &Meta| {
+        let is_theirs = meta.uid == own.uid && own.uid != 0;
+        meta.device == own.device && (meta.kind == Kind::Folder || meta.has_one_name || is_theirs)
+    };
+    let limits = Limits { entries: u64::MAX, names: u64::MAX, ..Limits::default() };
+    walk(folder, &limits, |seen| match seen.folder.give_one(seen.name, uid, gid, may) {
+        Ok(meta) => Ok(meta.kind == Kind::Folder && meta.device == own.device),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| seen.path.display().to_string()),
     })?;
-    Ok(give(dir, Path::new("."), uid, gid)?)
+    Ok(folder.give(uid, gid)?)
 }
 
-/// Gives one path to a user.
-pub fn give(dir: &Dir, path: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
-    Ok(chownat(dir, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+/// Removes a folder with everything in it, if it is there.
+///
+/// # Errors
+/// Where something of it cannot be removed.
+pub fn remove(place: &Path) -> Result<()> {
+    let what = || format!("cannot remove {}", place.display());
+    if !Defence::TreeLimits.stands() {
+        return crate::state::remove_dir(place);
+    }
+    match beneath::open(place) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => beneath::remove_all(&opened.with_context(what)?).with_context(what)?,
+    }
+    std::fs::remove_dir(place).with_context(what)
 }

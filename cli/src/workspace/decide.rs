@@ -1,0 +1,191 @@
+//! Which paths of a copy changed, and which of those may be taken back. Pure: it is given two
+//! listings of the copy, and asks for the project's state.
+
+use super::changes::{Change, Kept, What};
+use super::tree::{Entry, Manifest};
+use bottle_core::git_names::{self, Parts};
+use bottle_guest::archive::stays_inside;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// What the project has at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Here {
+    /// Nothing.
+    Nothing,
+    /// This.
+    Is(Entry),
+    /// What the path is in is no folder, but a file or a link.
+    Blocked,
+}
+
+/// What is asked of the project.
+pub trait Project {
+    /// What it has at a path.
+    fn here(&mut self, path: &Path) -> Here;
+    /// Which parts of a repository it has in a folder.
+    fn parts(&mut self, folder: &Path) -> Parts;
+}
+
+/// A changed path, as it was judged without a look at any content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// What is shown of it.
+    pub change: Change,
+    /// What the copy has there, with the permissions that the project would get.
+    pub after: Option<Entry>,
+    /// What the project has there.
+    pub here: Here,
+}
+
+/// Compares the guest's copy as it is (`now`) with what was copied, and with the project. A folder
+/// counts where it is new and empty, or gone. What only looks as if it had changed is among it: the
+/// same content with another time.
+///
+/// `every_git` tells whether every name counts that git could take for `.git`, or only `.git`.
+pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every_git: bool) -> Vec<Judged> {
+    let paths: BTreeSet<&PathBuf> = was.paths.keys().chain(now.paths.keys()).collect();
+    let mut repositories = Repositories { copied: parts_of(now), known: HashMap::new() };
+    let mut judged = Vec::new();
+    // Folders that take the place of something else, if they are taken.
+    let mut coming = HashSet::new();
+    for path in paths {
+        let (before, after) = (was.paths.get(path), now.paths.get(path));
+        if before.is_none() && after == Some(&Entry::Folder) && has_below(now, path) {
+            let mut here = project.here(path);
+            if here == Here::Blocked && is_below_one_of(path, &coming) {
+                here = Here::Nothing;
+            }
+            if here == Here::Nothing {
+                coming.insert(path.clone());
+            }
+            continue;
+        }
+        let mut here = project.here(path);
+        if here == Here::Blocked && is_below_one_of(path, &coming) {
+            here = Here::Nothing;
+        }
+        let after = after.map(|after| tamed(after, &here));
+        let what = match (before, &after) {
+            (None, Some(_)) => What::Added,
+            (Some(_), None) if here == Here::Nothing => continue,
+            (Some(_), None) => What::Deleted,
+            (Some(before), Some(after)) if before != after => What::Changed,
+            _ => continue,
+        };
+        if is_the_same(after.as_ref(), &here) {
+            continue;
+        }
+        let mut kept = kept(path, after.as_ref(), every_git);
+        if every_git && kept.is_none() && repositories.hold(path, project) {
+            kept = Some(Kept::Repository);
+        }
+        let kept = kept.or_else(|| match (&here, before) {
+            (Here::Blocked, _) => Some(Kept::Blocked),
+            (Here::Nothing, None) => None,
+            (Here::Is(here), Some(before)) if here == before => None,
+            _ => Some(Kept::Conflict),
+        });
+        if after == Some(Entry::Folder) && kept.is_none() {
+            coming.insert(path.clone());
+        }
+        judged.push(Judged { change: Change { path: path.clone(), what, kept }, after, here });
+    }
+    judged.extend(now.odd.iter().map(|path| Judged {
+        change: Change { path: path.clone(), what: What::Added, kept: Some(Kept::NoText) },
+        after: None,
+        here: Here::Nothing,
+    }));
+    judged
+}
+
+/// Why a path is never taken back, whatever a person says.
+pub fn kept(path: &Path, after: Option<&Entry>, every_git: bool) -> Option<Kept> {
+    let is_git = |part: Component| match part {
+        Component::Normal(name) if every_git => git_names::is_git(name.as_bytes()),
+        Component::Normal(name) => name.eq_ignore_ascii_case(".git"),
+        _ => false,
+    };
+    if path.components().any(is_git) {
+        return Some(Kept::Git);
+    }
+    match after {
+        Some(Entry::Special) => Some(Kept::Special),
+        Some(Entry::TooDeep) => Some(Kept::TooDeep),
+        Some(Entry::Link(target)) if !stays_inside(path, target, 0) || target.components().any(is_git) => {
+            Some(Kept::LeadsOut)
+        }
+        _ => None,
+    }
+}
+
+/// What is taken of a guest's permissions: others may write only where the project lets them.
+fn tamed(after: &Entry, here: &Here) -> Entry {
+    let allowed = match here {
+        Here::Is(Entry::File { mode, .. }) => *mode,
+        _ => 0,
+    };
+    match after {
+        Entry::File { mode, len, changed } => {
+            Entry::File { mode: mode & (0o755 | allowed), len: *len, changed: *changed }
+        }
+        other => other.clone(),
+    }
+}
+
+/// Whether the project has the same already, as far as that is seen without a look at the content.
+fn is_the_same(after: Option<&Entry>, here: &Here) -> bool {
+    match (after, here) {
+        (Some(Entry::File { .. }), _) | (None, _) => false,
+        (Some(after), Here::Is(here)) => after == here,
+        _ => false,
+    }
+}
+
+fn has_below(manifest: &Manifest, folder: &Path) -> bool {
+    let next = manifest.paths.range::<Path, _>((Bound::Excluded(folder), Bound::Unbounded)).next();
+    next.is_some_and(|(path, _)| path.starts_with(folder))
+}
+
+fn is_below_one_of(path: &Path, folders: &HashSet<PathBuf>) -> bool {
+    path.ancestors().skip(1).any(|above| folders.contains(above))
+}
+
+/// For each folder of the copy that holds parts of a repository, which.
+fn parts_of(now: &Manifest) -> HashMap<&Path, Parts> {
+    let mut folders: HashMap<&Path, Parts> = HashMap::new();
+    for path in now.paths.keys().chain(&now.odd) {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        let mut parts = folders.get(folder).copied().unwrap_or_default();
+        if parts.note(name.as_bytes()) {
+            folders.insert(folder, parts);
+        }
+    }
+    folders
+}
+
+/// Which folders would be taken for a repository, once all that the copy has is in the project; also
+/// where only a part of it is taken now.
+struct Repositories<'a> {
+    copied: HashMap<&'a Path, Parts>,
+    /// Whether a folder is one or is in one. Each is asked about once: a guest chooses how many there
+    /// are, and how deep.
+    known: HashMap<PathBuf, bool>,
+}
+
+impl Repositories<'_> {
+    /// Whether a path is in one of them.
+    fn hold(&mut self, path: &Path, project: &mut impl Project) -> bool {
+        let unknown: Vec<&Path> =
+            path.ancestors().skip(1).take_while(|folder| !self.known.contains_key(*folder)).collect();
+        for folder in unknown.into_iter().rev() {
+            let above = folder.parent().and_then(|above| self.known.get(above)).copied().unwrap_or(false);
+            let copied = self.copied.get(folder).copied().unwrap_or_default();
+            let is_one = above || copied.union(project.parts(folder)).make_repository();
+            self.known.insert(folder.to_owned(), is_one);
+        }
+        path.parent().and_then(|folder| self.known.get(folder)).copied().unwrap_or(false)
+    }
+}

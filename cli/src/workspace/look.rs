@@ -1,0 +1,251 @@
+//! One look at a guest's copy: read once, and what was read is what is shown, judged and taken.
+
+use super::Copy;
+use super::changes::{Change, Kept};
+use super::decide::{self, Here, Judged, Project};
+use super::snapshot::{Content, Snapshot, Taken};
+use super::tree::{Entry, Manifest};
+use crate::beneath::Folder;
+use crate::defence::Defence;
+use anyhow::{Context, Result};
+use bottle_core::git_names::{self, Parts};
+use bottle_core::gitmodules;
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// How many bytes of changed files are read, if nobody says.
+pub const MOST: u64 = 4 << 30;
+
+/// What a guest changed, as it was at one moment.
+#[derive(Debug)]
+pub struct Look {
+    pub(super) items: Vec<Item>,
+    pub(super) snapshot: Snapshot,
+}
+
+/// One changed path, with what was read of it.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub change: Change,
+    pub after: Option<Entry>,
+    pub here: Here,
+    /// What a file holds, where it was read.
+    pub content: Option<Content>,
+}
+
+/// What a look saw, in 160 bits: whoever makes the guest's files can choose two states, and must not
+/// find two with one digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digest(String);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Digest {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_one = text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if is_one {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("it has 40 hexadecimal digits; `bottle diff` says it")
+        }
+    }
+}
+
+impl Look {
+    /// Looks at a copy. Only what is at or below one of the paths counts, where there are some. At most
+    /// `most` bytes of files are read.
+    pub(super) fn at(copy: &Copy, paths: &[PathBuf], most: u64) -> Result<Self> {
+        let (ours, theirs) = (copy.ours()?, copy.theirs()?);
+        let mut snapshot = Snapshot::new(copy.private())?;
+        let mut left = if Defence::TreeLimits.stands() { most } else { u64::MAX };
+        let mut items = Vec::new();
+        for judged in judge(copy, &ours, &theirs)? {
+            if !paths.is_empty() && !paths.iter().any(|wanted| judged.change.path.starts_with(wanted)) {
+                continue;
+            }
+            let mut item =
+                Item { change: judged.change, after: judged.after, here: judged.here, content: None };
+            if item.change.may_be_taken(true) && matches!(item.after, Some(Entry::File { .. })) {
+                match item.read(&ours, &theirs, &mut snapshot, left) {
+                    Ok(Read::Is(content)) => {
+                        left -= content.len;
+                        item.content = Some(content);
+                    }
+                    Ok(Read::Same) => continue,
+                    Ok(Read::TooMuch) => item.change.kept = Some(Kept::TooLarge),
+                    Err(error) if is_disk(&error) => {
+                        return Err(error).context("there is no room for what the guest changed");
+                    }
+                    Err(_) => item.change.kept = Some(Kept::Unsteady),
+                }
+                item.judge_content(&snapshot)?;
+            }
+            items.push(item);
+        }
+        Ok(Self { items, snapshot })
+    }
+
+    /// What changed, in the order of the paths.
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.items.iter().map(|item| &item.change)
+    }
+
+    /// Names what may be taken of this state, and would be overwritten by it. What stays in the guest
+    /// in any case may go on changing.
+    pub fn digest(&self) -> Digest {
+        let mut sum = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            sum.update((bytes.len() as u64).to_be_bytes());
+            sum.update(bytes);
+        };
+        for item in self.items.iter().filter(|item| item.change.may_be_taken(true)) {
+            part(item.change.path.as_os_str().as_bytes());
+            part(&[item.change.what.letter() as u8, u8::from(item.change.kept.is_some())]);
+            match (&item.after, &item.content) {
+                (None, _) => part(b"gone"),
+                (Some(Entry::Link(target)), _) => {
+                    part(b"link");
+                    part(target.as_os_str().as_bytes());
+                }
+                (Some(Entry::File { mode, .. }), Some(content)) => {
+                    part(b"file");
+                    part(&mode.to_be_bytes());
+                    part(&content.sum);
+                }
+                (Some(_), _) => part(b"folder"),
+            }
+        }
+        let sum: [u8; 32] = sum.finalize().into();
+        Digest(sum[..20].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// How many paths a look would show. Files are read only where nothing else tells a difference.
+pub(super) fn count(copy: &Copy) -> Result<usize> {
+    let (ours, theirs) = (copy.ours()?, copy.theirs()?);
+    let mut snapshot = Snapshot::new(copy.private())?;
+    let mut left = MOST;
+    let mut count = 0;
+    for judged in judge(copy, &ours, &theirs)? {
+        let lens = (&judged.after, &judged.here);
+        let might_be_same = matches!(
+            lens,
+            (Some(Entry::File { mode, len, .. }), Here::Is(Entry::File { mode: our_mode, len: our_len, .. }))
+                if mode == our_mode && len == our_len && *len <= left
+        );
+        let item = Item { change: judged.change, after: judged.after, here: judged.here, content: None };
+        if might_be_same {
+            let read = item.read(&ours, &theirs, &mut snapshot, left);
+            if let Ok(Read::Is(content)) = &read {
+                left -= content.len;
+            }
+            snapshot.forget()?;
+            count += usize::from(!matches!(read, Ok(Read::Same)));
+        } else {
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+fn judge(copy: &Copy, ours: &Folder, theirs: &Folder) -> Result<Vec<Judged>> {
+    let now = Manifest::of(theirs).with_context(|| {
+        let slug = copy.folder.slug();
+        format!("the copy of {slug}'s guest (`bottle rm --force {slug}` throws it away)")
+    })?;
+    let mut project = OnDisk(ours);
+    Ok(decide::changes(&copy.record.manifest, &now, &mut project, Defence::GitNames.stands()))
+}
+
+enum Read {
+    Is(Content),
+    Same,
+    TooMuch,
+}
+
+impl Item {
+    /// Reads the file, by one descriptor: what it says of itself is of what was read.
+    fn read(&self, ours: &Folder, theirs: &Folder, to: &mut Snapshot, most: u64) -> io::Result<Read> {
+        let Some(Entry::File { mode, len, .. }) = self.after else { return Err(Errno::INVAL.into()) };
+        if len > most {
+            return Ok(Read::TooMuch);
+        }
+        let (above, name) = theirs.above(&self.change.path)?;
+        let (file, _) = above.file(name)?;
+        let beside = match &self.here {
+            Here::Is(Entry::File { mode: our_mode, len: our_len, .. })
+                if mode == *our_mode && len == *our_len =>
+            {
+                let (above, name) = ours.above(&self.change.path)?;
+                Some(above.file(name)?.0)
+            }
+            _ => None,
+        };
+        Ok(match to.take(&file, beside.as_ref(), most)? {
+            Taken::Same => Read::Same,
+            Taken::TooMuch => Read::TooMuch,
+            Taken::Other(content) => Read::Is(content),
+        })
+    }
+
+    /// What only the content shows: a `.gitmodules` that could run something.
+    fn judge_content(&mut self, snapshot: &Snapshot) -> Result<()> {
+        const LONGEST: u64 = 1 << 20;
+        let name = self.change.path.file_name().unwrap_or_default();
+        let Some(content) = &self.content else { return Ok(()) };
+        if Defence::GitNames.stands() && git_names::is_gitmodules(name.as_bytes()) {
+            let text = String::from_utf8(snapshot.read(content, LONGEST)?);
+            if content.len > LONGEST || !text.is_ok_and(|text| gitmodules::is_plain(&text)) {
+                self.change.kept = Some(Kept::Gitmodules);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is this machine that has no room, and not the guest that plays.
+fn is_disk(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::FBIG | Errno::MFILE | Errno::NFILE)
+    )
+}
+
+/// The project, as it is.
+struct OnDisk<'a>(&'a Folder);
+
+impl Project for OnDisk<'_> {
+    fn here(&mut self, path: &Path) -> Here {
+        here(self.0, path)
+    }
+
+    fn parts(&mut self, folder: &Path) -> Parts {
+        let mut parts = Parts::default();
+        if let Ok(names) = self.0.folder_at(folder).and_then(|folder| folder.names()) {
+            for name in names.flatten() {
+                parts.note(name.as_bytes());
+            }
+        }
+        parts
+    }
+}
+
+/// What the project has at a path.
+pub(super) fn here(root: &Folder, path: &Path) -> Here {
+    let found = root.above(path).and_then(|(above, name)| Entry::at(&above, name));
+    match found {
+        Ok(entry) => Here::Is(entry),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Here::Nothing,
+        Err(_) => Here::Blocked,
+    }
+}

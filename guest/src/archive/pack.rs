@@ -1,0 +1,98 @@
+//! A file, a link or a folder, as an archive.
+
+use crate::beneath::{Folder, Kind, Limits, Links, Meta, walk};
+use anyhow::{Context, Result};
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use tar::{Builder, EntryType, Header};
+
+/// How many of the paths that are left out are named.
+const NAMED: usize = 20;
+
+/// Packs a file, a link or a folder under this name. No link is followed, the last name of the path
+/// among them. What is neither file, folder nor link is left out: the first of those are given.
+///
+/// # Errors
+/// Where it is not there or cannot be read.
+pub fn pack(path: &Path, name: &OsStr, links: Links, out: impl Write) -> Result<Vec<PathBuf>> {
+    let what = || path.display().to_string();
+    let mut archive = Builder::new(out);
+    let mut left = Vec::new();
+    // `.`, `..` and `/` have no name: they are folders, and opened as such.
+    let (above, last) = match path.file_name() {
+        Some(last) => {
+            let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+            (Folder::open(above.unwrap_or(Path::new(".")), links).with_context(what)?, Some(last))
+        }
+        None => (Folder::open(path, links).with_context(what)?, None),
+    };
+    let meta = last.map_or_else(|| above.own_meta(), |last| above.meta(last)).with_context(what)?;
+    match (last, meta.kind) {
+        (last, Kind::Folder) => {
+            let root =
+                last.map_or_else(|| above.try_clone(), |last| above.folder(last)).with_context(what)?;
+            put_folder(&mut archive, Path::new(name), &meta).with_context(what)?;
+            walk(&root, &Limits::NONE, |seen| {
+                let place = Path::new(name).join(seen.path);
+                let put = put(&mut archive, seen.folder, seen.name, &place, seen.meta);
+                match put.with_context(|| path.join(seen.path).display().to_string())? {
+                    Put::Done => {}
+                    Put::LeftOut if left.len() < NAMED => left.push(place),
+                    Put::LeftOut => {}
+                }
+                Ok(true)
+            })?;
+        }
+        (Some(last), _) => {
+            if let Put::LeftOut = put(&mut archive, &above, last, Path::new(name), meta).with_context(what)? {
+                anyhow::bail!("{}: neither file, folder nor link", path.display());
+            }
+        }
+        (None, _) => {}
+    }
+    archive.into_inner().and_then(|mut out| out.flush()).with_context(what)?;
+    Ok(left)
+}
+
+enum Put {
+    Done,
+    LeftOut,
+}
+
+fn put(
+    to: &mut Builder<impl Write>,
+    folder: &Folder,
+    name: &OsStr,
+    place: &Path,
+    meta: Meta,
+) -> io::Result<Put> {
+    match meta.kind {
+        Kind::Folder => put_folder(to, place, &meta)?,
+        Kind::Link => {
+            let target = folder.read_link(name)?;
+            to.append_link(&mut header(EntryType::Symlink, 0, &meta), place, target)?;
+        }
+        Kind::File => {
+            // It may grow or shrink meanwhile: what is sent is as long as what was said.
+            let (file, meta) = folder.file(name)?;
+            let content = file.take(meta.len).chain(io::repeat(0)).take(meta.len);
+            to.append_data(&mut header(EntryType::Regular, meta.len, &meta), place, content)?;
+        }
+        Kind::Special => return Ok(Put::LeftOut),
+    }
+    Ok(Put::Done)
+}
+
+fn put_folder(to: &mut Builder<impl Write>, place: &Path, meta: &Meta) -> io::Result<()> {
+    to.append_data(&mut header(EntryType::Directory, 0, meta), place, io::empty())
+}
+
+fn header(kind: EntryType, len: u64, meta: &Meta) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(meta.mode);
+    header.set_size(len);
+    header.set_mtime(u64::try_from(meta.changed / 1_000_000_000).unwrap_or_default());
+    header
+}

@@ -1,0 +1,260 @@
+//! An archive, written below a folder.
+
+use super::entries::{self, Item};
+use super::name::{placed, stays_inside};
+use crate::beneath::{Folder, Kind, MODE};
+use anyhow::{Context, Result, bail, ensure};
+use bottle_core::git_names;
+use bottle_core::visible::Bytes;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What is written, and what is not.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Who says how the one thing is called that comes.
+    pub names: Names,
+    /// Whether links that lead out are left out.
+    pub links_stay_inside: bool,
+    /// What is left out for its name.
+    pub leave: Leave,
+    /// How much is taken.
+    pub limits: Option<Limits>,
+    /// Whether what is there already makes room. Otherwise every name must be new, which on a file
+    /// system that folds case, or forms of Unicode, two spellings of one name are not.
+    pub replaces: bool,
+}
+
+/// Who chooses the first name of each entry's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Whoever asked. One thing comes, and it is called this.
+    Given(OsString),
+    /// Whoever packed, but for the first name, where another is given.
+    Packed(Option<OsString>),
+}
+
+/// Names that are left out, because something on the host would act on them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leave {
+    /// What git could take for a repository.
+    pub git: bool,
+    /// `bottle.toml`.
+    pub config: bool,
+}
+
+/// How much is taken before it is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most entries.
+    pub entries: u64,
+    /// The most bytes in all files together.
+    pub bytes: u64,
+    /// The most names above each other.
+    pub depth: usize,
+}
+
+impl Default for Limits {
+    /// As much as the largest projects have, and 16 GiB.
+    fn default() -> Self {
+        Self { entries: 1_000_000, bytes: 16 << 30, depth: 200 }
+    }
+}
+
+impl Rules {
+    /// For what a person sends into a guest: everything, and it takes the place of what is there.
+    pub fn of_a_person(rename: Option<OsString>) -> Self {
+        Self {
+            names: Names::Packed(rename),
+            links_stay_inside: false,
+            leave: Leave::default(),
+            limits: None,
+            replaces: true,
+        }
+    }
+
+    /// For what a guest sends: one thing, under the name that a person gave.
+    pub fn of_a_guest(name: OsString) -> Self {
+        Self {
+            names: Names::Given(name),
+            links_stay_inside: true,
+            leave: Leave { git: true, config: true },
+            limits: Some(Limits::default()),
+            replaces: false,
+        }
+    }
+}
+
+/// What came.
+#[derive(Debug, Default)]
+pub struct Unpacked {
+    /// How many entries were written.
+    pub written: u64,
+    /// What was not.
+    pub left: LeftOut,
+}
+
+/// What was left out: how much, and the first of it with the reasons.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    /// How many entries.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<(PathBuf, String)>,
+}
+
+impl LeftOut {
+    /// Adds one.
+    pub fn add(&mut self, path: PathBuf, why: impl Into<String>) {
+        const NAMED: usize = 20;
+        self.count += 1;
+        if self.first.len() < NAMED {
+            self.first.push((path, why.into()));
+        }
+    }
+}
+
+/// The whole error where an archive has no entry.
+pub const NOTHING: &str = "nothing came";
+
+/// Unpacks an archive below a folder, as the rules say.
+///
+/// # Errors
+/// Where it is no archive or ends in the middle, something cannot be written, more comes than the
+/// limits allow, or a name has no place below the folder. What was written until then is there.
+pub fn unpack(from: impl Read, into: &Folder, rules: &Rules) -> Result<Unpacked> {
+    let mut state =
+        State { rules, root: None, is_one_file: false, bytes: 0, seen: 0, came: Unpacked::default() };
+    entries::each(from, rules.limits.is_some(), |path, mode, item, content| {
+        let shown = || Bytes(path.as_os_str().as_bytes()).to_string();
+        state.take(into, &path, mode, item, content).with_context(shown)
+    })?;
+    if state.seen == 0 {
+        bail!(NOTHING);
+    }
+    Ok(state.came)
+}
+
+struct State<'a> {
+    rules: &'a Rules,
+    /// What the archive calls the one thing.
+    root: Option<OsString>,
+    is_one_file: bool,
+    bytes: u64,
+    seen: u64,
+    came: Unpacked,
+}
+
+impl State<'_> {
+    fn take(
+        &mut self,
+        into: &Folder,
+        path: &Path,
+        mode: u32,
+        item: &Item,
+        content: &mut dyn Read,
+    ) -> Result<()> {
+        self.seen += 1;
+        ensure!(!self.is_one_file, "more comes than the one file that was asked for");
+        let (first, is_given) = match &self.rules.names {
+            Names::Given(name) => (Some(name.as_os_str()), true),
+            Names::Packed(name) => (name.as_deref(), false),
+        };
+        let place = placed(path, first, self.root.as_deref()).map_err(|why| anyhow::anyhow!("{why}"))?;
+        if is_given && self.root.is_none() {
+            self.root = path.components().find_map(|part| match part {
+                std::path::Component::Normal(name) => Some(name.to_owned()),
+                _ => None,
+            });
+            self.is_one_file = *item != Item::Folder;
+        }
+        if let Some(limits) = self.rules.limits {
+            self.bound(&limits, &place, item)?;
+        }
+        if let Some(why) = self.left_out(&place, item) {
+            self.came.left.add(place, why);
+            return Ok(());
+        }
+        put(into, &place, mode & MODE, item, content, self.rules.replaces)?;
+        self.came.written += 1;
+        Ok(())
+    }
+
+    fn bound(&mut self, limits: &Limits, place: &Path, item: &Item) -> Result<()> {
+        ensure!(self.seen <= limits.entries, "more than {} entries come", limits.entries);
+        ensure!(place.components().count() <= limits.depth, "more than {} folders deep", limits.depth);
+        if let Item::File(len) = item {
+            self.bytes = self.bytes.saturating_add(*len);
+            ensure!(
+                self.bytes <= limits.bytes,
+                "more than {} bytes come; --max-size takes more",
+                limits.bytes
+            );
+        }
+        Ok(())
+    }
+
+    /// Why an entry is left out, where it is.
+    fn left_out(&self, place: &Path, item: &Item) -> Option<&'static str> {
+        let leave = self.rules.leave;
+        // The first name of the path is the one that a person gave.
+        let mut below = place.components().skip(1).map(|part| part.as_os_str().as_bytes());
+        if leave.git && below.clone().any(git_names::is_git) {
+            return Some("git would take it for a repository; --all copies it");
+        }
+        if leave.config && below.any(|name| name.eq_ignore_ascii_case(b"bottle.toml")) {
+            return Some("bottle would read it; --all copies it");
+        }
+        match item {
+            Item::Other(what) => Some(what),
+            Item::Link(target) if self.rules.links_stay_inside && !stays_inside(place, target, 1) => {
+                Some("a link that leads out")
+            }
+            _ => None,
+        }
+    }
+}
+
+fn put(
+    into: &Folder,
+    place: &Path,
+    mode: u32,
+    item: &Item,
+    content: &mut dyn Read,
+    replaces: bool,
+) -> Result<()> {
+    let name = place.file_name().context("it has no name")?;
+    let above = into.make_folders(place.parent().unwrap_or(Path::new("")))?;
+    match item {
+        Item::Folder => match above.make_folder(name, mode | 0o700) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && above.folder(name).is_ok() => {}
+            made => drop(made?),
+        },
+        Item::File(len) => {
+            clear(&above, name, replaces)?;
+            let mut file = above.create(name, mode | 0o600)?;
+            let written = io::copy(content, &mut file)?;
+            ensure!(written == *len, "it ends in the middle");
+        }
+        Item::Link(target) => {
+            clear(&above, name, replaces)?;
+            above.make_link(target, name)?;
+        }
+        Item::Other(what) => bail!("{what} is not copied"),
+    }
+    Ok(())
+}
+
+/// A file or a link of that name makes room; a folder does not.
+fn clear(folder: &Folder, name: &OsStr, replaces: bool) -> Result<()> {
+    match folder.meta(name) {
+        Ok(_) if !replaces => {
+            bail!("it comes twice, or this file system takes it for another name that came")
+        }
+        Ok(meta) if meta.kind == Kind::Folder => bail!("it is a folder here"),
+        Ok(_) => Ok(folder.remove_file(name)?),
+        Err(_) => Ok(()),
+    }
+}

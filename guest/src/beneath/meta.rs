@@ -1,0 +1,70 @@
+//! What something in a folder is, as the system says it of a descriptor.
+
+use rustix::fs::{Dev, FileType, Mode, Stat};
+use std::time::{Duration, SystemTime};
+
+/// Permission bits that travel: none that give a program somebody else's rights.
+pub const MODE: u32 = 0o777;
+
+/// What kind of thing it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A folder.
+    Folder,
+    /// A file.
+    File,
+    /// A symbolic link.
+    Link,
+    /// A device, a socket, a pipe.
+    Special,
+}
+
+/// What is known of it without looking into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its permission bits, without set-user-id and the like.
+    pub mode: u32,
+    /// Its length, in bytes.
+    pub len: u64,
+    /// When it was changed, in nanoseconds since 1970.
+    pub changed: i128,
+    /// Whose it is.
+    pub uid: u32,
+    /// Whose group's it is.
+    pub gid: u32,
+    /// The file system that it is on.
+    pub device: Dev,
+    /// Whether it has this name and no other.
+    pub has_one_name: bool,
+}
+
+impl From<&Stat> for Meta {
+    fn from(stat: &Stat) -> Self {
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Kind::Folder,
+            FileType::RegularFile => Kind::File,
+            FileType::Symlink => Kind::Link,
+            _ => Kind::Special,
+        };
+        #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "not on every system"))]
+        let mode = u32::from(Mode::from_raw_mode(stat.st_mode).bits());
+        Self {
+            kind,
+            mode: mode & MODE,
+            len: u64::try_from(stat.st_size).unwrap_or_default(),
+            changed: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            device: stat.st_dev,
+            has_one_name: stat.st_nlink == 1,
+        }
+    }
+}
+
+/// A moment, for a file that is to look as old as another. `None` before 1970.
+pub fn moment(nanoseconds: i128) -> Option<SystemTime> {
+    let since = u64::try_from(nanoseconds).ok().map(Duration::from_nanos)?;
+    SystemTime::UNIX_EPOCH.checked_add(since)
+}
