@@ -11,6 +11,7 @@ use crate::state::{Folder, Home};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use bottle_core::stack::Stack;
+use bottle_core::visible::Line;
 use similar::{ChangeTag, TextDiff};
 use std::process::ExitCode;
 
@@ -119,7 +120,9 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         fact("upstream", format!("{} -> {} ({})", upstream.path, upstream.origin, keys.join(", ")));
     }
     for repo in &services.git {
-        fact("git", format!("{}.git of {} -> {}", repo.name, repo.path.display(), repo.upstream));
+        let place = repo.url.as_deref().map_or_else(|| "no such remote".to_owned(), |url| Line(url).to_string());
+        let path = repo.path.display();
+        fact("git", format!("{}.git of {path} -> {} ({place})", repo.name, Line(&repo.upstream)));
         let policy = serde_json::to_string(&repo.policy).unwrap_or_default();
         fact("git", format!("{}.git policy {policy}", repo.name));
     }

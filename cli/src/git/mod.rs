@@ -1,14 +1,23 @@
 //! git-gate: where the agent clones and pushes.
 //!
-//! It serves quarantine repositories, never the user's own: [`quarantine`] keeps one for each that
-//! `bottle.toml` names. A request goes to git itself ([`cgi`]); what is pushed is looked at by git's
-//! own hooks ([`hook`], [`scan`]) before a ref changes, and decided by `bottle_core::git`. A person
-//! approves what waits, and it goes on with that person's own credentials.
+//! It serves quarantine repositories, never the operator's own: [`quarantine`] keeps one for each that
+//! `bottle.toml` names. The operator's is read by [`source`], without git, since a guest may have
+//! written it; where its upstream is and what that has is recorded by [`pin`]. A request goes to git
+//! itself ([`cgi`]); every git is started by [`child`], with limits. What is pushed is looked at by
+//! git's own hooks ([`hook`]) before a ref changes: [`objects`] lists what is new, [`judge`] finds the
+//! guarded paths it touches, [`scan`] secrets; `bottle_core::git` decides. A person sees what waits
+//! ([`show`]) and approves it, and it goes on with that person's own credentials.
 
 mod cgi;
+pub mod child;
 pub mod hook;
+mod judge;
+mod objects;
+pub mod pin;
 pub mod quarantine;
 mod scan;
+pub mod show;
+mod source;
 
 use crate::http::{self, Room};
 use crate::state::Folder;
@@ -16,13 +25,15 @@ use bottle_core::git::Policy;
 use bottle_core::slug::Slug;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-/// How many git processes run at a time.
-const MAX_PROCESSES: usize = 8;
+/// How many clones and fetches are served at a time, and how many pushes. What they have in memory
+/// at most is these many times [`child::Limits::serve`]'s.
+pub const MAX_FETCHES: usize = 4;
+/// See [`MAX_FETCHES`].
+pub const MAX_PUSHES: usize = 2;
 
 /// A repository that the agent clones and pushes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,8 +43,14 @@ pub struct Repo {
     pub name: Slug,
     /// The user's own repository: it is read, and never written.
     pub path: PathBuf,
-    /// Where what is approved goes: one of its remotes, or a URL.
+    /// Where what is approved goes, as it was configured: one of its remotes, or a URL.
     pub upstream: String,
+    /// Where that is, as it was found out at the start; `None` where there is no such remote.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Whether the guest can write to the repository.
+    #[serde(default)]
+    pub writable: bool,
     /// What may be pushed.
     #[serde(default)]
     pub policy: Policy,
@@ -45,13 +62,15 @@ pub struct Gate {
     folder: Folder,
     repos: Vec<Repo>,
     room: Room,
-    processes: Arc<Semaphore>,
+    fetches: Arc<Semaphore>,
+    pushes: Arc<Semaphore>,
 }
 
 impl Gate {
     /// One for these repositories.
     pub fn new(folder: Folder, repos: Vec<Repo>, room: Room) -> Arc<Self> {
-        Arc::new(Self { folder, repos, room, processes: Arc::new(Semaphore::new(MAX_PROCESSES)) })
+        let seats = |count| Arc::new(Semaphore::new(count));
+        Arc::new(Self { folder, repos, room, fetches: seats(MAX_FETCHES), pushes: seats(MAX_PUSHES) })
     }
 
     /// Serves a door until its listener fails.
@@ -63,12 +82,4 @@ impl Gate {
         })
         .await;
     }
-}
-
-/// git, on a repository of ours: no configuration but the repository's, and nobody to ask.
-fn git(repository: &std::path::Path) -> Command {
-    let mut git = Command::new("git");
-    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_TERMINAL_PROMPT", "0");
-    git.env("LC_ALL", "C").arg("--git-dir").arg(repository);
-    git
 }

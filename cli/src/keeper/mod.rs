@@ -134,7 +134,7 @@ async fn start(slug: &Slug, owner: OwnedFd, guest: UnixListener) -> Result<Start
     let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone(), Box::new(welcome));
     let proxy = Proxy::new(&plan, services.limits, audit.clone()).await?;
     for repo in &services.git {
-        Quarantine::of(&folder, repo).refresh(repo)?;
+        Quarantine::of(&folder, repo).refresh(&folder, repo)?;
     }
     let git = Gate::new(folder.clone(), services.git.clone(), Room::new(services.limits));
     let of_proxy = Arc::clone(&proxy);

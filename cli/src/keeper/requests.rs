@@ -3,6 +3,7 @@
 use super::Shared;
 use super::audit::UNRECORDED;
 use super::control::{Answer, MAX_LINE, Request, Status};
+use crate::git::hook::judged;
 use crate::git::quarantine::Quarantine;
 use crate::rules::{Change, Changes};
 use crate::step::{self, Step};
@@ -85,9 +86,10 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
         }
         Request::Inbox => Answer::Inbox { waiting: shared.supervise.inbox.waiting() },
         Request::Decide { number, decision, by } => done(decide_wish(shared, number, decision, &by)),
-        Request::GitForward { repo, branch } => {
+        Request::GitForward { repo, branch, commit } => {
             let shared = Arc::clone(shared);
-            let forwarded = tokio::task::spawn_blocking(move || forward(&shared, &repo, &branch));
+            let forwarded =
+                tokio::task::spawn_blocking(move || forward(&shared, &repo, &branch, commit.as_deref()));
             done(forwarded.await.unwrap_or_else(|error| Err(error.into())))
         }
         Request::Stop => Answer::Done,
@@ -103,12 +105,12 @@ fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()
 }
 
 /// Sends a push on that a rule allows, with the environment that the keeper was started in.
-fn forward(shared: &Shared, repo: &Slug, branch: &str) -> anyhow::Result<()> {
+fn forward(shared: &Shared, repo: &Slug, branch: &str, commit: Option<&str>) -> anyhow::Result<()> {
     let known = shared.services.git.iter().find(|known| known.name == *repo);
     let repo = known.ok_or_else(|| anyhow::anyhow!("there is no repository {repo}"))?;
     let quarantine = Quarantine::of(&shared.folder, repo);
-    let waiting = quarantine.waiting_for(branch)?;
-    let forwarded = quarantine.forward(repo, &waiting);
+    let waiting = judged(&quarantine, branch, commit)?;
+    let forwarded = quarantine.forward(&shared.folder, repo, &waiting);
     let (event, why) = match &forwarded {
         Ok(_) => ("forwarded", None),
         Err(error) => ("failed", Some(format!("{error:#}"))),
