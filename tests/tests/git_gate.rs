@@ -71,6 +71,14 @@ impl Gated {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// What waits on the only branch, as `approve` and `reject` take it: `BRANCH@COMMIT`.
+    fn seen(&self) -> String {
+        let waiting = self.waiting();
+        assert_eq!(waiting.len(), 1, "{waiting:?}");
+        let push = &waiting[0]["push"];
+        format!("{}@{}", push["branch"].as_str().unwrap(), push["new"].as_str().unwrap_or("deleted"))
+    }
+
     fn upstream(&self) -> PathBuf {
         self.0.path("upstream.git")
     }
@@ -116,7 +124,7 @@ fn a_push_waits_for_a_person_who_looks_and_approves() {
     );
     gated.0.bottle(&["git", "gated", "diff"]).assert().success().stdout(predicate::str::contains("+two"));
 
-    gated.0.bottle(&["-q", "git", "gated", "approve", "work"]).assert().success();
+    gated.0.bottle(&["-q", "git", "gated", "approve", &gated.seen()]).assert().success();
     assert!(gated.has("work") && gated.waiting().is_empty());
     gated
         .0
@@ -127,7 +135,7 @@ fn a_push_waits_for_a_person_who_looks_and_approves() {
 
     // The next one is taken back: the agent's branch is again what the upstream has.
     gated.guest("echo three >> file; git commit -qam third; git push -q origin work");
-    gated.0.bottle(&["-q", "git", "gated", "reject"]).assert().success();
+    gated.0.bottle(&["-q", "git", "gated", "reject", &gated.seen()]).assert().success();
     assert!(gated.waiting().is_empty());
     assert_eq!(gated.guest("git fetch -q && git log -1 --format=%an origin/work"), "agent\n");
     assert_eq!(git(&gated.upstream(), &["rev-list", "--count", "work"]), "2");
@@ -214,18 +222,16 @@ fn what_a_rule_allows_goes_on_at_once() {
     assert_eq!(gated.waiting().len(), 1);
 }
 
-#[test]
-fn a_restart_brings_what_is_new_and_keeps_what_waits() {
-    let gated = Gated::new("");
+/// Pushes a branch, changes the operator's repository, and starts again. Returns what waits then.
+fn restarted(gated: &Gated) -> Vec<Value> {
     gated.guest("git checkout -q -b mine; echo two >> file; git commit -qam second; git push -q origin mine");
     let project = gated.0.path("project");
     gated.0.write("file", "changed by the user\n");
     git(&project, &["commit", "-qam", "the user's"]);
     git(&project, &["branch", "theirs"]);
     gated.0.bottle(&["-q", "restart"]).assert().success();
-    assert_eq!(gated.waiting().len(), 1);
     let said = gated.guest(
-        "git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work && cd /tmp/work && cat file && git branch -r",
+        "rm -rf /tmp/work; git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work && cd /tmp/work && cat file && git branch -r",
     );
     assert!(
         said.starts_with("changed by the user\n")
@@ -233,6 +239,37 @@ fn a_restart_brings_what_is_new_and_keeps_what_waits() {
             && said.contains("origin/theirs"),
         "{said}"
     );
+    gated.waiting()
+}
+
+#[test]
+fn a_restart_brings_what_is_new_and_keeps_what_waits() {
+    let gated = Gated::new("[workspace]\nmode = \"copy\"\n");
+    let waiting = restarted(&gated);
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    assert_eq!(waiting[0]["push"]["branch"], "mine");
+}
+
+#[test]
+fn what_a_guest_could_have_committed_itself_waits_too() {
+    // The project is mounted writable: whose commits are in its `.git`, nobody can tell.
+    let gated = Gated::new("");
+    let waiting = restarted(&gated);
+    let named: Vec<_> = waiting.iter().map(|push| (push["push"]["branch"].as_str().unwrap(), &push["push"]["pushed"])).collect();
+    assert_eq!(named, [("main", &Value::from(false)), ("mine", &Value::from(true)), ("theirs", &Value::from(false))]);
+    let list = gated.0.bottle(&["git", "gated", "list"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&list.stdout).contains("(in your repository, which the guest can write)"));
+    // What builds on it is shown from where the upstream is for sure.
+    gated.guest("git checkout -q -b work origin/main; echo more > more; git add .; git commit -qm more; git push -q origin work");
+    let shown = gated.0.bottle(&["git", "gated", "diff", "work"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("+changed by the user") && shown.contains("A more"), "{shown}");
+    let main = waiting[0]["push"]["new"].as_str().unwrap();
+    gated.0.bottle(&["-q", "git", "gated", "approve", &format!("main@{main}")]).assert().success();
+    assert_eq!(git(&gated.upstream(), &["rev-parse", "main"]), main);
+    let shown = gated.0.bottle(&["git", "gated", "diff", "work"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(!shown.contains("+changed by the user") && shown.contains("A more"), "{shown}");
 }
 
 #[test]

@@ -77,7 +77,8 @@ fn list(folder: &Folder, repos: &[Repo], json: bool) -> Outcome {
         // What the agent wrote must not steer the terminal that shows it.
         let subject: String = waiting.subject.chars().take(120).collect();
         let name = format!("{}@{}", Line(&waiting.branch), waiting.state());
-        outln!("{:<20} {name} {:>3} commits  {}", repo.name, waiting.commits, Line(&subject))?;
+        let from = if waiting.pushed { "" } else { "  (in your repository, which the guest can write)" };
+        outln!("{:<20} {name} {:>3} commits  {}{from}", repo.name, waiting.commits, Line(&subject))?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// What holds the records, beside the bottles. It is no slug, so it is no bottle's folder.
 const RECORDS: &str = ".upstreams";
@@ -107,7 +107,7 @@ pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo
     url::check(&place).map_err(|why| usage(format!("the upstream of {} {why}: {}", repo.name, Line(&place))))?;
     // A relative path is relative to the repository.
     let absolute = match url::local(&place) {
-        Some(path) if !place.starts_with("file:") => repo.path.join(path).display().to_string(),
+        Some(path) if !place.starts_with("file:") => real(&repo.path.join(path)).display().to_string(),
         _ => place,
     };
     if Defence::GitUpstream.stands()
@@ -131,7 +131,7 @@ fn recorded(repo: &Repo, folder: &Folder, says: Option<String>) -> Result<Option
     };
     // The record is absolute, and what the repository says need not be.
     let same = says.as_ref().is_some_and(|says| {
-        says == was || url::local(says).is_some_and(|path| repo.path.join(path) == Path::new(was))
+        says == was || url::local(says).is_some_and(|path| real(&repo.path.join(path)) == Path::new(was))
     });
     if !same {
         out::note(format_args!(
@@ -176,8 +176,17 @@ pub fn is_guests(folder: &Folder, path: &Path) -> Result<bool> {
     }))
 }
 
+/// The path without links and dots, as far as something is there.
 fn real(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+    match (path.canonicalize(), path.parent(), path.components().next_back()) {
+        (Ok(real), _, _) => real,
+        (Err(_), Some(above), Some(Component::Normal(name))) => real(above).join(name),
+        (Err(_), Some(above), Some(Component::ParentDir)) => {
+            let above = real(above);
+            above.parent().map_or(above.clone(), Path::to_owned)
+        }
+        _ => path.to_owned(),
+    }
 }
 
 /// Whether one of two folders is in the other, or is it.

@@ -69,6 +69,9 @@ pub struct Waiting {
     pub commits: usize,
     /// The last one's subject.
     pub subject: String,
+    /// Whether the agent pushed it. Otherwise the operator's repository has it, and a guest could
+    /// have written it there.
+    pub pushed: bool,
 }
 
 impl Waiting {
@@ -77,7 +80,7 @@ impl Waiting {
         // A branch may be called `refs/tags/x`, too.
         let short = name.strip_prefix(HEADS).filter(|short| !short.starts_with(OURS));
         let branch = short.unwrap_or(name).to_owned();
-        Self { name: name.to_owned(), branch, old, new, commits: 0, subject: String::new() }
+        Self { name: name.to_owned(), branch, old, new, commits: 0, subject: String::new(), pushed: true }
     }
 
     /// What a person names to say that it was this that they saw: the commit, or that it is gone.
@@ -360,7 +363,7 @@ impl Quarantine {
         if !self.dir.join("HEAD").exists() {
             return Ok(Vec::new());
         }
-        let (upstream, ours) = (self.refs(UPSTREAM)?, self.refs(OURS)?);
+        let (upstream, ours, seen) = (self.refs(UPSTREAM)?, self.refs(OURS)?, self.refs(SEEN)?);
         let names: BTreeSet<&String> = upstream.keys().chain(ours.keys()).collect();
         let mut waiting = Vec::new();
         for name in names {
@@ -369,6 +372,7 @@ impl Quarantine {
                 continue;
             }
             let mut push = Waiting::of(&format!("{OURS}{name}"), old, new);
+            push.pushed = ours.get(name) != seen.get(name);
             "deleted".clone_into(&mut push.subject);
             if let Some(new) = push.new.as_ref().filter(|_| waiting.len() < MAX_COUNTED) {
                 let list = ["rev-list", "--count", new.as_str(), "--not", &format!("--glob={UPSTREAM}*"), "--"];
