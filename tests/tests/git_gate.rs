@@ -260,7 +260,7 @@ fn what_a_guest_could_have_committed_itself_waits_too() {
     let list = gated.0.bottle(&["git", "gated", "list"]).output().unwrap();
     assert!(String::from_utf8_lossy(&list.stdout).contains("(in your repository, which the guest can write)"));
     // What builds on it is shown from where the upstream is for sure.
-    gated.guest("git checkout -q -b work origin/main; echo more > more; git add .; git commit -qm more; git push -q origin work");
+    gated.guest("git config --global user.name a; git config --global user.email a@example.com; git checkout -q -b work origin/main; echo more > more; git add .; git commit -qm more; git push -q origin work");
     let shown = gated.0.bottle(&["git", "gated", "diff", "work"]).output().unwrap();
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("+changed by the user") && shown.contains("A more"), "{shown}");

@@ -153,7 +153,7 @@ fn decide(repo: &Repo, command: &Command) -> Result<Result<Verdict, Refused>> {
             let upstream = upstream_of(&command.name)?;
             judge::touched(&commit, upstream.as_ref(), &repo.policy.guarded())?
         } else {
-            named_in_log(new)?
+            named_in_log(new, &repo.policy.deny_paths)?
         };
         update.secrets = scan::new_objects(new, &objects)?;
         for secret in &update.secrets {
@@ -179,13 +179,13 @@ fn upstream_of(name: &str) -> Result<Option<ObjectId>> {
     Ok(String::from_utf8_lossy(&said.out).trim().parse().ok())
 }
 
-/// The paths that git's log names, a merge by what it has of neither side.
-fn named_in_log(new: &ObjectId) -> Result<Vec<Touched>> {
+/// The guarded paths that git's log names, a merge by what it has of neither side.
+fn named_in_log(new: &ObjectId, guarded: &[String]) -> Result<Vec<Touched>> {
     let list = ["log", "-z", "-c", "--name-only", "--no-renames", "--format=", new.as_str(), "--not", "--all"];
     let said = Git::pushed().args(list).said()?;
-    let paths = said.split(|byte| *byte == 0).filter(|path| !path.is_empty());
-    let path = |path: &[u8]| String::from_utf8_lossy(path).trim_start_matches('\n').to_owned();
-    Ok(paths.map(|bytes| Touched { path: path(bytes), leads: false }).collect())
+    let paths = said.split(|byte| *byte == 0).map(|path| String::from_utf8_lossy(path).trim_start().to_owned());
+    let named = |path: &String| guarded.iter().any(|guarded| path.to_lowercase().starts_with(guarded));
+    Ok(paths.filter(named).map(|path| Touched { path, leads: false }).collect())
 }
 
 /// A push that a rule allows, as it was judged.
