@@ -1,11 +1,13 @@
 //! What may be pushed through git-gate: a policy for each ref, decided from facts about the push.
 //!
 //! [`name`] says which names a guest may choose, [`path`] which paths it may not touch, whatever they
-//! look like, [`listed`] reads what git prints about a push, and [`url`] says where upstreams are.
+//! look like, [`listed`] reads what git prints about a push, [`tree`]
+//! weighs what it unfolds to, and [`url`] says where upstreams are.
 
 pub mod listed;
 pub mod name;
 pub mod path;
+pub mod tree;
 pub mod url;
 
 use alloc::borrow::ToOwned;

@@ -3,6 +3,7 @@
 use bottle_core::git::listed::{self, Command, Piece, piece};
 use bottle_core::git::name::{ObjectId, is_null_id, is_pushable, is_ref};
 use bottle_core::git::path::{Guarded, Touched};
+use bottle_core::git::tree::{Trees, Weight};
 use bottle_core::git::url;
 use bottle_core::git::{Policy, RefPattern, RefRule, Refused, Update, Verdict};
 use proptest::prelude::*;
@@ -314,6 +315,36 @@ fn an_upstream_is_a_place_or_the_name_of_a_remote() {
         ("ssh://h/x", None),
     ] {
         assert_eq!(url::local(place), path, "{place}");
+    }
+}
+
+#[test]
+fn a_tree_is_weighed_without_being_walked() {
+    let id = |n: usize| -> ObjectId { format!("{n:040x}").parse().unwrap() };
+    let entry = |mode: &str, name: &str, n: usize| {
+        let bytes: Vec<u8> = (0..20).map(|i| u8::from_str_radix(&id(n).as_str()[2 * i..2 * i + 2], 16).unwrap()).collect();
+        [format!("{mode} {name}\0").into_bytes(), bytes].concat()
+    };
+    let mut trees = Trees::default();
+    trees.add(id(1), &[entry("100644", "a", 9000), entry("100644", "b", 9000)].concat()).unwrap();
+    for n in 2..=100 {
+        trees.add(id(n), &[entry("40000", "a", n - 1), entry("40000", "b", n - 1)].concat()).unwrap();
+    }
+    assert_eq!(trees.heaviest(), Weight { files: u64::MAX, depth: 100 });
+    let mut trees = Trees::default();
+    // What was there before weighs nothing.
+    trees.add(id(1), &[entry("100644", "a", 9000), entry("40000", "b", 700_000)].concat()).unwrap();
+    assert_eq!(trees.heaviest(), Weight { files: 1, depth: 1 });
+    // As deep as there are trees, on a small stack.
+    for n in 2..=100_000 {
+        trees.add(id(n), &entry("40000", "a", n - 1)).unwrap();
+    }
+    assert_eq!(trees.heaviest(), Weight { files: 1, depth: 100_000 });
+    // No hash leads back to itself; if one did, that would end, too.
+    trees.add(id(1), &entry("40000", "a", 100_000)).unwrap();
+    assert!(trees.heaviest().depth <= 100_000);
+    for bytes in [&b"100644"[..], b"100644 a", b"100644 a\0short", b"40000 a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"] {
+        assert!(Trees::default().add(id(1), bytes).is_err(), "{bytes:?}");
     }
 }
 

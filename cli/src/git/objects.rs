@@ -3,9 +3,11 @@
 
 use super::child::{Git, until};
 use super::quarantine::UPSTREAM;
+use crate::defence::Defence;
 use anyhow::{Context, Result, ensure};
 use bottle_core::git::listed::{self, Object};
 use bottle_core::git::name::ObjectId;
+use bottle_core::git::tree::Trees;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -18,6 +20,9 @@ const MAX_TREE: u64 = 16 << 20;
 /// How much a push may unpack to, for each MiB that it may hold packed, and at least, in bytes.
 const UNPACKED: u64 = 16 << 20;
 const MIN_UNPACKED: u64 = 256 << 20;
+/// How many files one of its trees may unfold to, and how many folders may be in one another.
+const MAX_FILES: u64 = 500_000;
+const MAX_DEPTH: usize = 256;
 /// The longest line of a list.
 const MAX_LINE: usize = 8192;
 
@@ -69,7 +74,29 @@ impl New {
             }
             Ok(())
         })?;
-        Ok(Self { objects, paths })
+        let new = Self { objects, paths };
+        new.weigh()?;
+        Ok(new)
+    }
+
+    /// Sees that no tree unfolds to more than can be walked.
+    fn weigh(&self) -> Result<()> {
+        let trees: Vec<Object> = self.objects.iter().filter(|object| object.kind == "tree").cloned().collect();
+        let mut weighed = Trees::default();
+        contents(Git::pushed(), &trees, &mut |object, content| {
+            let mut bytes = Vec::new();
+            content.read_to_end(&mut bytes)?;
+            Ok(weighed.add(object.id.clone(), &bytes)?)
+        })?;
+        let heaviest = weighed.heaviest();
+        let light = heaviest.files <= MAX_FILES && heaviest.depth <= MAX_DEPTH;
+        ensure!(
+            light || !Defence::GitLimits.stands(),
+            "a commit has {} files in folders {} deep, and may have {MAX_FILES} and {MAX_DEPTH}",
+            heaviest.files,
+            heaviest.depth
+        );
+        Ok(())
     }
 
     /// Where an object is, or what it is.

@@ -104,12 +104,15 @@ fn first(bytes: &[u8]) -> Option<&[u8]> {
 
 /// The key that some bytes hold, as they are or as UTF-16.
 fn key(bytes: &[u8]) -> Option<&'static str> {
-    let Some(keys) = &*KEYS else { return Some("patterns that cannot be used, instead of a look") };
-    let matched = |bytes: &[u8]| keys.matches(bytes).iter().next().map(|key| PATTERNS[key].0);
     matched(bytes).or_else(|| {
         let narrow: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
         if narrow.len() == bytes.len() { None } else { matched(&narrow) }
     })
+}
+
+fn matched(bytes: &[u8]) -> Option<&'static str> {
+    let Some(keys) = &*KEYS else { return Some("patterns that cannot be used, instead of a look") };
+    keys.matches(bytes).iter().next().map(|key| PATTERNS[key].0)
 }
 
 #[derive(Deserialize)]
@@ -157,7 +160,7 @@ fn in_patch(commit: &ObjectId) -> Result<Vec<String>> {
     let added = patch.split(|byte| *byte == b'\n').filter(|line| {
         !line.starts_with(b"+++ ") && (line.starts_with(b"+") || line.starts_with(b" +"))
     });
-    Ok(added.filter_map(key).map(str::to_owned).take(MAX_FINDINGS).collect())
+    Ok(added.filter_map(matched).map(str::to_owned).take(MAX_FINDINGS).collect())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use bottle::defence::Defence;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// A git-gate for the project, whose folder is the workspace.
 const GATE: &str = "[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n";
@@ -14,6 +15,9 @@ const GATE: &str = "[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n";
 const PRIVATE: &str = "the operator's private words";
 /// What git and its hooks may have in memory together, with the keeper and the guest, in bytes.
 const MEMORY: u64 = 1200 << 20;
+
+/// How long a push of a few kilobytes may keep this machine at work, with a guest that makes it.
+const WORK: Duration = Duration::from_secs(45);
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
@@ -275,12 +279,12 @@ fn bomb(field: &mut Field) -> Result<Verdict> {
          done; \
          c=$(git commit-tree -p HEAD -m x $t); git push origin $c:refs/heads/x",
     )?;
-    if !ended.text().contains("remote: bottle:") {
-        bail!("the push did not come to the hook: {}", ended.text());
+    if ended.peak > MEMORY || ended.took > WORK {
+        let (mib, seconds) = (ended.peak >> 20, ended.took.as_secs());
+        return Ok(Verdict::Succeeded(format!("git took {mib} MiB and {seconds} s")));
     }
-    let mib = ended.peak >> 20;
-    if ended.peak > MEMORY {
-        return Ok(Verdict::Succeeded(format!("git took {mib} MiB")));
+    if !ended.text().contains("remote: bottle:") {
+        bail!("the push did not come to the hook: {} MiB, {}", ended.peak >> 20, ended.text());
     }
     // The gate is usable afterwards.
     in_clone(field, "echo x > y; git add y; git commit -qm y; git push -q origin HEAD:refs/heads/y")?;
