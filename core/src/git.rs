@@ -102,7 +102,9 @@ pub enum Refused {
     #[error("no rule lets this ref be pushed")]
     Ref,
     /// A name that nobody should have to look at, or to type.
-    #[error("a ref that is pushed has a name of ASCII letters, digits and -_.+/#@=,% (and at most 200 of them)")]
+    #[error(
+        "a ref that is pushed has a name of ASCII letters, digits and -_.+/#@=,% (and at most 200 of them)"
+    )]
     Name,
     /// A tag.
     #[error("tags are not pushed")]

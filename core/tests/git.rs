@@ -138,7 +138,12 @@ fn a_policy_survives_json() {
 
 #[test]
 fn a_guarded_path_is_one_in_every_form_that_a_file_system_takes_for_it() {
-    let guarded = Guarded::new(&[".github/".into(), ".gitlab-ci.yml".into(), "Makefile".into(), "dir/caf\u{e9}".into()]);
+    let guarded = Guarded::new(&[
+        ".github/".into(),
+        ".gitlab-ci.yml".into(),
+        "Makefile".into(),
+        "dir/caf\u{e9}".into(),
+    ]);
     for path in [
         ".github/workflows/x.yml",
         ".GITHUB/x",
@@ -203,7 +208,13 @@ fn a_guarded_path_is_one_in_every_form_that_a_file_system_takes_for_it() {
 
 #[test]
 fn a_pushed_ref_has_a_name_that_can_be_shown_copied_and_written_anywhere() {
-    for name in ["refs/heads/main", "refs/heads/agent/fix-1.2_3", "refs/tags/v1.0+x", "refs/heads/a@b", "refs/heads/x#1"] {
+    for name in [
+        "refs/heads/main",
+        "refs/heads/agent/fix-1.2_3",
+        "refs/tags/v1.0+x",
+        "refs/heads/a@b",
+        "refs/heads/x#1",
+    ] {
         assert!(is_pushable(name) && is_ref(name), "{name}");
     }
     for name in [
@@ -256,7 +267,16 @@ fn an_object_id_is_whole_and_of_either_hash() {
         assert_eq!((id.as_str(), id.null().len()), (text.as_str(), text.len()));
         assert!(is_null_id(id.null()) && id.empty_tree().len() == text.len());
     }
-    for text in ["", "abc", &"1".repeat(39), &"1".repeat(41), &"G".repeat(40), &"A".repeat(40), &"0".repeat(40), &"0".repeat(64)] {
+    for text in [
+        "",
+        "abc",
+        &"1".repeat(39),
+        &"1".repeat(41),
+        &"G".repeat(40),
+        &"A".repeat(40),
+        &"0".repeat(40),
+        &"0".repeat(64),
+    ] {
         assert!(text.parse::<ObjectId>().is_err(), "{text}");
     }
     assert!(is_null_id(&"0".repeat(64)) && !is_null_id("0") && !is_null_id(&short));
@@ -267,15 +287,22 @@ fn what_git_lists_is_read_strictly() {
     let (a, b, zero) = ("a".repeat(40), "b".repeat(40), "0".repeat(40));
     let command = Command::read(format!("{zero} {a} refs/heads/x y").as_bytes()).unwrap();
     assert_eq!((command.old, command.new, command.name.as_str()), (None, a.parse().ok(), "refs/heads/x y"));
-    let wide = Command::read(format!("{} {} refs/heads/x", "0".repeat(64), "c".repeat(64)).as_bytes()).unwrap();
+    let wide =
+        Command::read(format!("{} {} refs/heads/x", "0".repeat(64), "c".repeat(64)).as_bytes()).unwrap();
     assert!(wide.old.is_none() && wide.new.is_some());
     let odd = Command::read(&[format!("{a} {b} refs/heads/").as_bytes(), b"\xff"].concat()).unwrap();
     assert!(!is_pushable(&odd.name));
-    for line in [String::new(), a.clone(), format!("{a} {b}"), format!("{a}  x"), format!("abc {b} refs/heads/x")] {
+    for line in
+        [String::new(), a.clone(), format!("{a} {b}"), format!("{a}  x"), format!("abc {b} refs/heads/x")]
+    {
         assert!(Command::read(line.as_bytes()).is_err(), "{line:?}");
     }
-    assert_eq!(piece(format!("{a} {b}").as_bytes()).unwrap(), Piece::Trees(a.parse().unwrap(), b.parse().unwrap()));
-    let Piece::Entry(None, Some(new)) = piece(format!(":000000 120000 {zero} {b} A").as_bytes()).unwrap() else {
+    assert_eq!(
+        piece(format!("{a} {b}").as_bytes()).unwrap(),
+        Piece::Trees(a.parse().unwrap(), b.parse().unwrap())
+    );
+    let Piece::Entry(None, Some(new)) = piece(format!(":000000 120000 {zero} {b} A").as_bytes()).unwrap()
+    else {
         panic!("an entry that is new");
     };
     assert!(new.leads());
@@ -291,18 +318,28 @@ fn what_git_lists_is_read_strictly() {
         assert!(piece(text.as_bytes()).is_err(), "{text:?}");
     }
     assert_eq!(listed::object(format!("{a} blob 12").as_bytes()).unwrap().size, 12);
-    for text in [format!("{a} missing"), format!("{a} blob"), format!("{a} blob -1"), format!("{a} thing 1")] {
+    for text in [format!("{a} missing"), format!("{a} blob"), format!("{a} blob -1"), format!("{a} thing 1")]
+    {
         assert!(listed::object(text.as_bytes()).is_err(), "{text}");
     }
 }
 
 #[test]
 fn an_upstream_is_a_place_or_the_name_of_a_remote() {
-    for place in ["https://example.com/x.git", "git@example.com:x.git", "/srv/x.git", "../x.git", "./x", "file:///srv/x"] {
+    for place in [
+        "https://example.com/x.git",
+        "git@example.com:x.git",
+        "/srv/x.git",
+        "../x.git",
+        "./x",
+        "file:///srv/x",
+    ] {
         assert!(url::is_place(place) && url::check(place).is_ok(), "{place}");
     }
     assert!(!url::is_place("origin") && !url::is_place("team/origin"));
-    for bad in ["", "-x", "--upload-pack=x", "ext::sh -c id", "fd::3", "https://a\nb", "file:///a%2fb", "x\u{202e}y"] {
+    for bad in
+        ["", "-x", "--upload-pack=x", "ext::sh -c id", "fd::3", "https://a\nb", "file:///a%2fb", "x\u{202e}y"]
+    {
         assert!(url::check(bad).is_err(), "{bad:?}");
     }
     for (place, path) in [
@@ -322,7 +359,8 @@ fn an_upstream_is_a_place_or_the_name_of_a_remote() {
 fn a_tree_is_weighed_without_being_walked() {
     let id = |n: usize| -> ObjectId { format!("{n:040x}").parse().unwrap() };
     let entry = |mode: &str, name: &str, n: usize| {
-        let bytes: Vec<u8> = (0..20).map(|i| u8::from_str_radix(&id(n).as_str()[2 * i..2 * i + 2], 16).unwrap()).collect();
+        let bytes: Vec<u8> =
+            (0..20).map(|i| u8::from_str_radix(&id(n).as_str()[2 * i..2 * i + 2], 16).unwrap()).collect();
         [format!("{mode} {name}\0").into_bytes(), bytes].concat()
     };
     let mut trees = Trees::default();
@@ -343,7 +381,12 @@ fn a_tree_is_weighed_without_being_walked() {
     // No hash leads back to itself; if one did, that would end, too.
     trees.add(id(1), &entry("40000", "a", 100_000)).unwrap();
     assert!(trees.heaviest().depth <= 100_000);
-    for bytes in [&b"100644"[..], b"100644 a", b"100644 a\0short", b"40000 a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"] {
+    for bytes in [
+        &b"100644"[..],
+        b"100644 a",
+        b"100644 a\0short",
+        b"40000 a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    ] {
         assert!(Trees::default().add(id(1), bytes).is_err(), "{bytes:?}");
     }
 }

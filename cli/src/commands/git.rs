@@ -50,7 +50,11 @@ pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
             let (repo, waiting) = decided(&folder, &repos, seen, "reject")?;
             Quarantine::of(&folder, repo).reject(&waiting)?;
             record(&folder, repo, GitEvent::Rejected, &waiting)?;
-            context.say(&format!("{} of {} is again what its upstream has", Line(&waiting.branch), repo.name));
+            context.say(&format!(
+                "{} of {} is again what its upstream has",
+                Line(&waiting.branch),
+                repo.name
+            ));
             Ok(())
         }
     }
@@ -92,7 +96,9 @@ fn the_one<'r>(folder: &Folder, repos: &'r [Repo], push: &Push) -> Outcome<(&'r 
     for repo in repos.iter().filter(|repo| push.repo.as_ref().is_none_or(|name| repo.name == *name)) {
         for waiting in Quarantine::of(folder, repo).waiting()? {
             let named = |branch: &String| {
-                *branch == waiting.branch || *branch == waiting.name || format!("refs/heads/{branch}") == waiting.name
+                *branch == waiting.branch
+                    || *branch == waiting.name
+                    || format!("refs/heads/{branch}") == waiting.name
             };
             if push.branch.as_ref().is_none_or(named) {
                 found.push((repo, waiting));
@@ -104,12 +110,7 @@ fn the_one<'r>(folder: &Folder, repos: &'r [Repo], push: &Push) -> Outcome<(&'r 
 }
 
 /// The push that a person decides on, as it is now: the one that they saw, or that they see here.
-fn decided<'r>(
-    folder: &Folder,
-    repos: &'r [Repo],
-    seen: &Seen,
-    verb: &str,
-) -> Outcome<(&'r Repo, Waiting)> {
+fn decided<'r>(folder: &Folder, repos: &'r [Repo], seen: &Seen, verb: &str) -> Outcome<(&'r Repo, Waiting)> {
     let usage = |what: String| Failure::new(Kind::Usage, what);
     let (branch, commit) = split(seen);
     let (repo, waiting) = the_one(folder, repos, &Push { branch, repo: seen.repo.clone() })?;
@@ -119,7 +120,8 @@ fn decided<'r>(
                 .help("an abbreviated one can be forged: take the one that `list` and `diff` show"));
         }
         as_seen(&waiting, &commit).map_err(|error| {
-            usage(error.to_string()).help(format!("`bottle git {} diff` shows what is there now", folder.slug()))
+            usage(error.to_string())
+                .help(format!("`bottle git {} diff` shows what is there now", folder.slug()))
         })?;
     } else if Defence::ShownIsApproved.stands() {
         if !io::stdin().is_terminal() {

@@ -120,7 +120,8 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         fact("upstream", format!("{} -> {} ({})", upstream.path, upstream.origin, keys.join(", ")));
     }
     for repo in &services.git {
-        let place = repo.url.as_deref().map_or_else(|| "no such remote".to_owned(), |url| Line(url).to_string());
+        let place =
+            repo.url.as_deref().map_or_else(|| "no such remote".to_owned(), |url| Line(url).to_string());
         let path = repo.path.display();
         fact("git", format!("{}.git of {path} -> {} ({place})", repo.name, Line(&repo.upstream)));
         let policy = serde_json::to_string(&repo.policy).unwrap_or_default();

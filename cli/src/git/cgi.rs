@@ -28,6 +28,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::io::ReaderStream;
 
 type Body = BoxBody<Bytes, std::io::Error>;
+/// Whether a header's value is one that git may see.
+type Known = fn(&str) -> bool;
 
 /// The longest head of an answer, in bytes.
 const MAX_HEAD: u64 = 64 * 1024;
@@ -59,7 +61,10 @@ pub async fn answer(gate: &Arc<Gate>, request: Request<Incoming>) -> Response<Bo
         return text(StatusCode::FORBIDDEN, "bottle: git-gate speaks git's smart protocol only".to_owned());
     }
     if request.method() != if service == REFS { Method::GET } else { Method::POST } {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "bottle: git-gate speaks git's smart protocol only".to_owned());
+        return text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "bottle: git-gate speaks git's smart protocol only".to_owned(),
+        );
     }
     let most = MAX_WORDS + if service == PUSH { u64::from(repo.policy.max_mib) << 20 } else { 0 };
     if request.body().size_hint().lower() > most && Defence::GitLimits.stands() {
@@ -82,7 +87,13 @@ fn find<'g, 'p>(repos: &'g [Repo], path: &'p str) -> Option<(&'g Repo, &'p str)>
 }
 
 /// What git learns of a request: words that were chosen here, or that are one of a few.
-fn command(gate: &Gate, repo: &Repo, path: &str, query: &str, request: &Request<Incoming>) -> Result<(Command, Limits)> {
+fn command(
+    gate: &Gate,
+    repo: &Repo,
+    path: &str,
+    query: &str,
+    request: &Request<Incoming>,
+) -> Result<(Command, Limits)> {
     let folder = &gate.folder;
     let mut git = Git::backend(&folder.git(), Limits::serve(repo.policy.max_mib))
         .env(hook::EXE, std::env::current_exe()?)
@@ -98,7 +109,7 @@ fn command(gate: &Gate, repo: &Repo, path: &str, query: &str, request: &Request<
     for (name, value) in folder.environment() {
         git = git.env(name, value);
     }
-    let headers: [(_, _, fn(&str) -> bool); 4] = [
+    let headers: [(HeaderName, &str, Known); 4] = [
         (CONTENT_TYPE, "CONTENT_TYPE", |value| value.starts_with("application/x-git-")),
         (CONTENT_LENGTH, "CONTENT_LENGTH", |value| value.bytes().all(|byte| byte.is_ascii_digit())),
         (CONTENT_ENCODING, "HTTP_CONTENT_ENCODING", |value| value == "gzip" || value == "x-gzip"),

@@ -202,7 +202,9 @@ impl Git {
     fn in_hook(program: &str) -> Self {
         let mut git = Self::clean(program, Limits::LOOK);
         // Git's own words to its hook; a guest has no say in them.
-        for name in ["GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH"] {
+        for name in
+            ["GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH"]
+        {
             if let Some(value) = std::env::var_os(name) {
                 git.command.env(name, value);
             }
@@ -215,7 +217,11 @@ impl Git {
     fn clean(program: &str, limits: Limits) -> Self {
         let mut git = Self::new(program, limits, true);
         let handed_on = |name: &&str| std::env::var_os(name).is_some();
-        let names = ["PATH", #[cfg(debug_assertions)] crate::defence::WITHOUT];
+        let names = [
+            "PATH",
+            #[cfg(debug_assertions)]
+            crate::defence::WITHOUT,
+        ];
         let kept: Vec<_> = names.iter().filter(|name| handed_on(name)).collect();
         git.command.env_clear();
         for name in kept {
@@ -439,11 +445,7 @@ impl Running {
 fn kill(alive: &Mutex<Option<Pid>>, grouped: bool) {
     if let Some(pid) = *alive.lock().unwrap_or_else(PoisonError::into_inner) {
         // Who is gone already cannot be killed.
-        let _ = if grouped {
-            kill_process_group(pid, Signal::KILL)
-        } else {
-            kill_process(pid, Signal::KILL)
-        };
+        let _ = if grouped { kill_process_group(pid, Signal::KILL) } else { kill_process(pid, Signal::KILL) };
     }
 }
 

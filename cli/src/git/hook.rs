@@ -146,7 +146,8 @@ fn decide(repo: &Repo, command: &Command) -> Result<Result<Verdict, Refused>> {
     }
     if let Some(new) = &command.new {
         let commit = format!("{new}^{{commit}}");
-        let commit = Git::pushed().args(["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).text();
+        let commit =
+            Git::pushed().args(["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).text();
         let commit: ObjectId = commit.context("it is no commit")?.parse()?;
         let objects = New::of(new, repo.policy.max_mib)?;
         update.paths = if Defence::GitTrees.stands() {
@@ -181,9 +182,11 @@ fn upstream_of(name: &str) -> Result<Option<ObjectId>> {
 
 /// The guarded paths that git's log names, a merge by what it has of neither side.
 fn named_in_log(new: &ObjectId, guarded: &[String]) -> Result<Vec<Touched>> {
-    let list = ["log", "-z", "-c", "--name-only", "--no-renames", "--format=", new.as_str(), "--not", "--all"];
+    let list =
+        ["log", "-z", "-c", "--name-only", "--no-renames", "--format=", new.as_str(), "--not", "--all"];
     let said = Git::pushed().args(list).said()?;
-    let paths = said.split(|byte| *byte == 0).map(|path| String::from_utf8_lossy(path).trim_start().to_owned());
+    let paths =
+        said.split(|byte| *byte == 0).map(|path| String::from_utf8_lossy(path).trim_start().to_owned());
     let named = |path: &String| guarded.iter().any(|guarded| path.to_lowercase().starts_with(guarded));
     Ok(paths.filter(named).map(|path| Touched { path, leads: false }).collect())
 }

@@ -39,7 +39,8 @@ type Pair = (ObjectId, ObjectId);
 /// Where it is too much to be looked at.
 pub fn touched(new: &ObjectId, upstream: Option<&ObjectId>, guarded: &Guarded) -> Result<Vec<Touched>> {
     let lineage = lineage(new)?;
-    let mut ids: BTreeSet<&ObjectId> = lineage.iter().flat_map(|(commit, parents)| parents.iter().chain([commit])).collect();
+    let mut ids: BTreeSet<&ObjectId> =
+        lineage.iter().flat_map(|(commit, parents)| parents.iter().chain([commit])).collect();
     ids.insert(new);
     ids.extend(upstream);
     let trees = trees(&ids)?;
@@ -59,7 +60,7 @@ pub fn touched(new: &ObjectId, upstream: Option<&ObjectId>, guarded: &Guarded) -
     if let Some(upstream) = upstream {
         pairs.insert((tree(upstream)?, tree(new)?));
     }
-    let differ = differing(pairs, guarded)?;
+    let differ = differing(&pairs, guarded)?;
     let of = |pair: &Pair| differ.get(pair).map_or(&[][..], Vec::as_slice);
 
     let mut found = Vec::new();
@@ -115,7 +116,10 @@ fn lineage(new: &ObjectId) -> Result<Lineage> {
             let mut ids = ids.collect::<Result<Vec<ObjectId>, _>>()?;
             ensure!(ids.len() <= MAX_PARENTS, "a commit merges more than {MAX_PARENTS} others");
             commits.push((ids.remove(0), ids));
-            ensure!(commits.len() <= MAX_COMMITS, "the push brings more than {MAX_COMMITS} commits: push less at a time");
+            ensure!(
+                commits.len() <= MAX_COMMITS,
+                "the push brings more than {MAX_COMMITS} commits: push less at a time"
+            );
         }
         Ok(())
     })?;
@@ -125,13 +129,14 @@ fn lineage(new: &ObjectId) -> Result<Lineage> {
 fn trees(commits: &BTreeSet<&ObjectId>) -> Result<BTreeMap<ObjectId, ObjectId>> {
     let asked: String = commits.iter().map(|id| format!("{id}^{{tree}}\n")).collect();
     let said = Git::pushed().args(["cat-file", "--batch-check=%(objectname)"]).input(asked).text()?;
-    let trees: Vec<ObjectId> = said.lines().map(str::parse).collect::<Result<_, _>>().context("a commit's tree")?;
+    let trees: Vec<ObjectId> =
+        said.lines().map(str::parse).collect::<Result<_, _>>().context("a commit's tree")?;
     ensure!(trees.len() == commits.len(), "git named {} trees of {} commits", trees.len(), commits.len());
     Ok(commits.iter().map(|id| (*id).clone()).zip(trees).collect())
 }
 
 /// In which guarded entries the trees of each pair differ.
-fn differing(pairs: BTreeSet<Pair>, guarded: &Guarded) -> Result<BTreeMap<Pair, Vec<Differs>>> {
+fn differing(pairs: &BTreeSet<Pair>, guarded: &Guarded) -> Result<BTreeMap<Pair, Vec<Differs>>> {
     let mut found: BTreeMap<Pair, Vec<Differs>> = BTreeMap::new();
     if pairs.is_empty() {
         return Ok(found);
@@ -173,7 +178,10 @@ pub fn each_difference(
             };
             let path = until(out, 0, MAX_PATH)?.context("git ended early")?;
             count += 1;
-            ensure!(count <= MAX_ENTRIES, "the push changes more than {MAX_ENTRIES} files: push less at a time");
+            ensure!(
+                count <= MAX_ENTRIES,
+                "the push changes more than {MAX_ENTRIES} files: push less at a time"
+            );
             take(pair.as_ref().context("git named no trees")?, Differs { old, new, path })?;
         }
         Ok(())
@@ -221,7 +229,9 @@ fn entry(commit: &ObjectId, path: &[u8]) -> Result<Option<Entry>> {
     use std::os::unix::ffi::OsStrExt;
     let words = ["ls-tree", "-z", "--full-tree", commit.as_str(), "--"];
     let said = Git::pushed().args(words).args([std::ffi::OsStr::from_bytes(path)]).said()?;
-    let Some(said) = said.split(|byte| *byte == 0).next().filter(|said| !said.is_empty()) else { return Ok(None) };
+    let Some(said) = said.split(|byte| *byte == 0).next().filter(|said| !said.is_empty()) else {
+        return Ok(None);
+    };
     let text = String::from_utf8_lossy(said);
     let words: Vec<&str> = text.split(['\t', ' ']).take(3).collect();
     let [mode, _kind, id] = words.as_slice() else { bail!("git said {text:?}") };

@@ -46,12 +46,16 @@ impl New {
         let mut ids = String::new();
         Git::pushed().args(list).read(|out| {
             while let Some(line) = until(out, b'\n', MAX_LINE)? {
-                let (id, path) = line.split_at_checked(new.as_str().len()).context("git said a short line")?;
+                let (id, path) =
+                    line.split_at_checked(new.as_str().len()).context("git said a short line")?;
                 let id: ObjectId = std::str::from_utf8(id)?.parse()?;
                 ids.push_str(id.as_str());
                 ids.push('\n');
                 if paths.insert(id, path.strip_prefix(b" ").unwrap_or(path).to_vec()).is_none() {
-                    ensure!(paths.len() <= MAX_OBJECTS, "the push brings more than {MAX_OBJECTS} objects: push less at a time");
+                    ensure!(
+                        paths.len() <= MAX_OBJECTS,
+                        "the push brings more than {MAX_OBJECTS} objects: push less at a time"
+                    );
                 }
             }
             Ok(())
@@ -67,9 +71,18 @@ impl New {
                     "tree" => MAX_TREE,
                     _ => u64::MAX,
                 };
-                ensure!(object.size <= longest, "a {} of {} bytes is longer than any should be", object.kind, object.size);
+                ensure!(
+                    object.size <= longest,
+                    "a {} of {} bytes is longer than any should be",
+                    object.kind,
+                    object.size
+                );
                 unpacked += object.size;
-                ensure!(unpacked <= most, "the push unpacks to more than {} MiB: push less at a time", most >> 20);
+                ensure!(
+                    unpacked <= most,
+                    "the push unpacks to more than {} MiB: push less at a time",
+                    most >> 20
+                );
                 objects.push(object);
             }
             Ok(())
@@ -81,7 +94,8 @@ impl New {
 
     /// Sees that no tree unfolds to more than can be walked.
     fn weigh(&self) -> Result<()> {
-        let trees: Vec<Object> = self.objects.iter().filter(|object| object.kind == "tree").cloned().collect();
+        let trees: Vec<Object> =
+            self.objects.iter().filter(|object| object.kind == "tree").cloned().collect();
         let mut weighed = Trees::default();
         contents(Git::pushed(), &trees, &mut |object, content| {
             let mut bytes = Vec::new();
@@ -160,4 +174,3 @@ pub fn fill(from: &mut dyn Read, into: &mut [u8]) -> Result<usize> {
     }
     Ok(filled)
 }
-

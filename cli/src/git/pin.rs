@@ -74,8 +74,11 @@ impl Pin {
 }
 
 fn place(folder: &Folder, path: &Path) -> Result<PathBuf> {
-    let digest: String =
-        Sha256::digest(path.as_os_str().as_encoded_bytes()).iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let digest: String = Sha256::digest(path.as_os_str().as_encoded_bytes())
+        .iter()
+        .take(16)
+        .map(|b| format!("{b:02x}"))
+        .collect();
     let above = folder.state().parent().context("the state folder")?;
     Ok(above.join(RECORDS).join(format!("{digest}.json")))
 }
@@ -87,6 +90,15 @@ fn place(folder: &Folder, path: &Path) -> Result<PathBuf> {
 /// [`Kind::Usage`] where the upstream itself is in such a folder: git would run its hooks here.
 pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo> {
     let mut repo = repo.clone();
+    // Also where a person insists on sharing it: what was pushed would be judged in the guest's hands.
+    let store = real(&folder.git());
+    if let Some(volume) = volumes.iter().find(|volume| overlap(Path::new(volume.host.as_str()), &store)) {
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("{} holds git-gate's quarantine, which no guest may have", volume.host),
+        )
+        .help("share another folder, or set BOTTLE_STATE_DIR to one that is not shared"));
+    }
     let source = Source::open(&repo.path);
     let writable = |place: &Path| {
         let hosts = volumes.iter().filter(|volume| volume.writable);
@@ -104,7 +116,8 @@ pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo
     };
     let Some(place) = repo.url.take() else { return Ok(repo) };
     let usage = |what: String| Failure::new(Kind::Usage, what);
-    url::check(&place).map_err(|why| usage(format!("the upstream of {} {why}: {}", repo.name, Line(&place))))?;
+    url::check(&place)
+        .map_err(|why| usage(format!("the upstream of {} {why}: {}", repo.name, Line(&place))))?;
     // A relative path is relative to the repository.
     let absolute = match url::local(&place) {
         Some(path) if !place.starts_with("file:") => real(&repo.path.join(path)).display().to_string(),
@@ -115,8 +128,12 @@ pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo
         && let real = real(Path::new(path))
         && writable(&real)
     {
-        return Err(usage(format!("the upstream of {}, {}, is in a folder that the guest can write", repo.name, real.display()))
-            .help("git would run its hooks on this machine: keep it elsewhere, or share that folder read-only"));
+        return Err(usage(format!(
+            "the upstream of {}, {}, is in a folder that the guest can write",
+            repo.name,
+            real.display()
+        ))
+        .help("git would run its hooks on this machine: keep it elsewhere, or share that folder read-only"));
     }
     repo.url = Some(absolute);
     Ok(repo)

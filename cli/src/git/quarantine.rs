@@ -139,7 +139,8 @@ impl Quarantine {
             }
         }
         let packs = fs::read_dir(objects.join("pack"))?.flatten().map(|entry| entry.file_name());
-        let (left, packs): (Vec<_>, Vec<_>) = packs.partition(|name| name.to_string_lossy().starts_with("tmp_"));
+        let (left, packs): (Vec<_>, Vec<_>) =
+            packs.partition(|name| name.to_string_lossy().starts_with("tmp_"));
         for name in left {
             fs::remove_file(objects.join("pack").join(name))?;
         }
@@ -221,7 +222,10 @@ impl Quarantine {
     fn make(&self, format: &str, repo: &Repo) -> Result<()> {
         if self.dir.join("HEAD").exists() {
             let has = self.git().args(["rev-parse", "--show-object-format"]).text()?;
-            ensure!(has == format || self.refs(SEEN)?.is_empty(), "it is {format} now, and its quarantine is {has}: `bottle rm` removes that");
+            ensure!(
+                has == format || self.refs(SEEN)?.is_empty(),
+                "it is {format} now, and its quarantine is {has}: `bottle rm` removes that"
+            );
             return Ok(());
         }
         private_dir(&self.dir)?;
@@ -277,7 +281,8 @@ impl Quarantine {
         // Git clears its own settings for the one that it fetches from.
         for (key, value) in CONFIG.iter().chain(FRUGAL) {
             let (section, key) = key.rsplit_once('.').context("a key")?;
-            let section = section.split_once('.').map_or(section.to_owned(), |(name, of)| format!("{name} \"{of}\""));
+            let section =
+                section.split_once('.').map_or(section.to_owned(), |(name, of)| format!("{name} \"{of}\""));
             writeln!(config, "[{section}]\n{key} = {value}")?;
         }
         fs::write(into.join("config"), config)?;
@@ -288,7 +293,8 @@ impl Quarantine {
     }
 
     fn fetch(&self, from: &Path) -> Result<()> {
-        let words = ["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
+        let words =
+            ["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
         let git = self.git().limits(Limits::READ).args(words).args([from]);
         git.args(["heads", "tags"].map(|kind| format!("+{OURS}{kind}/*:{SEEN}{kind}/*"))).run()
     }
@@ -298,7 +304,11 @@ impl Quarantine {
         let ids: String = refs.values().map(|id| format!("{id}\n")).collect();
         let said = self.git().args(["cat-file", "--batch-check=%(objectname)"]).input(ids).text()?;
         let here: BTreeSet<&str> = said.lines().collect();
-        Ok(refs.iter().filter(|(_, id)| here.contains(id.as_str())).map(|(n, i)| (n.clone(), i.clone())).collect())
+        Ok(refs
+            .iter()
+            .filter(|(_, id)| here.contains(id.as_str()))
+            .map(|(n, i)| (n.clone(), i.clone()))
+            .collect())
     }
 
     /// Changes refs. One that git does not take (`a` beside `a/b`, or a name that differs by case only
@@ -326,8 +336,10 @@ impl Quarantine {
             )]),
             (Err(_), several) => {
                 // First what goes, so that what comes has room.
-                let (gone, come): (Vec<_>, Vec<_>) =
-                    several.iter().map(|Change(n, i)| Change(n.clone(), i.clone())).partition(|c| c.1.is_none());
+                let (gone, come): (Vec<_>, Vec<_>) = several
+                    .iter()
+                    .map(|Change(n, i)| Change(n.clone(), i.clone()))
+                    .partition(|c| c.1.is_none());
                 if !gone.is_empty() && !come.is_empty() {
                     return Ok([self.change(&gone)?, self.change(&come)?].concat());
                 }
@@ -339,7 +351,8 @@ impl Quarantine {
 
     fn refs(&self, below: &str) -> Result<Named> {
         let patterns = ["heads", "tags"].map(|kind| format!("{below}{kind}"));
-        let said = self.git().args(["for-each-ref", "--format=%(objectname) %(refname)"]).args(patterns).text()?;
+        let said =
+            self.git().args(["for-each-ref", "--format=%(objectname) %(refname)"]).args(patterns).text()?;
         let named = |line: &str| {
             let (id, name) = line.split_once(' ')?;
             Some((name.strip_prefix(below)?.to_owned(), id.parse().ok()?))
@@ -375,7 +388,8 @@ impl Quarantine {
             push.pushed = ours.get(name) != seen.get(name);
             "deleted".clone_into(&mut push.subject);
             if let Some(new) = push.new.as_ref().filter(|_| waiting.len() < MAX_COUNTED) {
-                let list = ["rev-list", "--count", new.as_str(), "--not", &format!("--glob={UPSTREAM}*"), "--"];
+                let list =
+                    ["rev-list", "--count", new.as_str(), "--not", &format!("--glob={UPSTREAM}*"), "--"];
                 push.commits = self.git().args(list).text()?.parse()?;
                 push.subject = self.git().args(["log", "-1", "--format=%s", new.as_str(), "--"]).text()?;
             }

@@ -139,8 +139,9 @@ fn by_gitleaks(commit: &ObjectId) -> Result<Vec<String>> {
         Some(0) => Ok(Vec::new()),
         Some(LEAKS) => {
             let findings: Vec<Finding> = serde_json::from_slice(&ended.out).context("gitleaks")?;
-            let word =
-                |finding: &Finding| format!("{} in {}:{}", finding.rule, Line(&finding.file), finding.start_line);
+            let word = |finding: &Finding| {
+                format!("{} in {}:{}", finding.rule, Line(&finding.file), finding.start_line)
+            };
             let found: Vec<String> = findings.iter().take(MAX_FINDINGS).map(word).collect();
             Ok(if found.is_empty() { vec!["gitleaks found one".to_owned()] } else { found })
         }
@@ -157,9 +158,9 @@ fn is_missing(error: &anyhow::Error) -> bool {
 fn in_patch(commit: &ObjectId) -> Result<Vec<String>> {
     let show = ["log", "-p", "-c", "--text", "--no-color", "--no-ext-diff", "--no-textconv", "--unified=0"];
     let patch = Git::pushed().args(show).args(["--format=", commit.as_str(), "--not", "--all"]).said()?;
-    let added = patch.split(|byte| *byte == b'\n').filter(|line| {
-        !line.starts_with(b"+++ ") && (line.starts_with(b"+") || line.starts_with(b" +"))
-    });
+    let added = patch
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.starts_with(b"+++ ") && (line.starts_with(b"+") || line.starts_with(b" +")));
     Ok(added.filter_map(matched).map(str::to_owned).take(MAX_FINDINGS).collect())
 }
 

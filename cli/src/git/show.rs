@@ -62,7 +62,7 @@ impl Quarantine {
         };
         out::text(self.commits(new)?)?;
         if !Defence::GitTrees.stands() {
-            return Ok(out::text(self.patches(waiting, new)?)?);
+            return out::text(self.patches(waiting, new)?);
         }
         let base = self.base(waiting, new)?;
         if waiting.old.is_none() {
@@ -77,8 +77,10 @@ impl Quarantine {
     /// The commits that the upstream does not have, the newest first.
     fn commits(&self, new: &ObjectId) -> Result<String> {
         let format = "--format=%H%x00%P%x00%an%x00%s%x00";
-        let words = ["log", format, "--topo-order", new.as_str(), "--not", &format!("--glob={UPSTREAM}*"), "--"];
-        let said = self.git().args([words[0], "--encoding=UTF-8", &format!("--max-count={}", MAX_COMMITS + 1)]);
+        let words =
+            ["log", format, "--topo-order", new.as_str(), "--not", &format!("--glob={UPSTREAM}*"), "--"];
+        let said =
+            self.git().args([words[0], "--encoding=UTF-8", &format!("--max-count={}", MAX_COMMITS + 1)]);
         let said = said.args(&words[1..]).said()?;
         let mut fields = said.split(|byte| *byte == 0);
         let mut text = String::new();
@@ -108,7 +110,8 @@ impl Quarantine {
         let head = self.git().args(["symbolic-ref", "--quiet", "HEAD"]).text().unwrap_or_default();
         let main = format!("{UPSTREAM}{}", head.trim_start_matches("refs/"));
         let count = format!("--count={MAX_BRANCHES}");
-        let all = self.git().args(["for-each-ref", &count, "--format=%(objectname)", &format!("{UPSTREAM}heads")]);
+        let all =
+            self.git().args(["for-each-ref", &count, "--format=%(objectname)", &format!("{UPSTREAM}heads")]);
         let all: Vec<String> = all.text()?.lines().map(str::to_owned).collect();
         for others in [vec![main], all] {
             if others.is_empty() {
@@ -130,7 +133,11 @@ impl Quarantine {
         let tree = self.git().args(["rev-parse", "--verify", &format!("{new}^{{tree}}")]).text()?;
         let (mut differ, mut more) = (Vec::new(), 0_usize);
         each_difference(self.git(), &format!("{old} {tree}\n"), &mut |_, differs| {
-            if differ.len() < extent.entries { differ.push(differs) } else { more += 1 }
+            if differ.len() < extent.entries {
+                differ.push(differs);
+            } else {
+                more += 1;
+            }
             Ok(())
         })?;
         let sizes = self.sizes(&differ)?;
@@ -161,8 +168,12 @@ impl Quarantine {
 
     /// The sizes of the blobs of some entries.
     fn sizes(&self, differ: &[Differs]) -> Result<Sizes> {
-        let ids: BTreeSet<&ObjectId> =
-            differ.iter().flat_map(sides).filter(|entry| !is_submodule(entry)).map(|entry| &entry.id).collect();
+        let ids: BTreeSet<&ObjectId> = differ
+            .iter()
+            .flat_map(sides)
+            .filter(|entry| !is_submodule(entry))
+            .map(|entry| &entry.id)
+            .collect();
         if ids.is_empty() {
             return Ok(Sizes::new());
         }
@@ -176,8 +187,12 @@ impl Quarantine {
     /// The content of what is compared line by line.
     fn contents(&self, differ: &[Differs], sizes: &Sizes, extent: Extent) -> Result<Contents> {
         let ids: BTreeSet<&ObjectId> = differ.iter().flat_map(sides).map(|entry| &entry.id).collect();
-        let objects: Vec<Object> =
-            ids.iter().filter_map(|id| sizes.get(*id)).filter(|object| object.size <= extent.file).cloned().collect();
+        let objects: Vec<Object> = ids
+            .iter()
+            .filter_map(|id| sizes.get(*id))
+            .filter(|object| object.size <= extent.file)
+            .cloned()
+            .collect();
         let mut held = Contents::new();
         contents(self.git(), &objects, &mut |object, content: &mut dyn Read| {
             let mut bytes = Vec::new();
@@ -216,7 +231,8 @@ impl Quarantine {
             let named = |entry: &Option<Entry>, letter: char| {
                 entry.as_ref().map_or_else(|| "/dev/null".to_owned(), |_| format!("{letter}/{name}"))
             };
-            let diff = TextDiff::configure().algorithm(Algorithm::Myers).timeout(COMPARISON).diff_lines(old, new);
+            let diff =
+                TextDiff::configure().algorithm(Algorithm::Myers).timeout(COMPARISON).diff_lines(old, new);
             let (old, new) = (named(&differs.old, 'a'), named(&differs.new, 'b'));
             write!(text, "{}", diff.unified_diff().context_radius(3).header(&old, &new))?;
         } else {
@@ -247,7 +263,9 @@ impl Quarantine {
                 self.dir.display(),
                 entry.id
             )),
-            Some(bytes) if bytes.contains(&0) => Side::Other(format!("{} bytes that are no text", bytes.len())),
+            Some(bytes) if bytes.contains(&0) => {
+                Side::Other(format!("{} bytes that are no text", bytes.len()))
+            }
             Some(bytes) => Side::Text(lines(bytes)),
         })
     }
@@ -256,7 +274,15 @@ impl Quarantine {
     fn patches(&self, waiting: &Waiting, new: &ObjectId) -> Result<String> {
         let git = match &waiting.old {
             Some(old) => self.git().args(["diff", "--stat", "--patch", &format!("{old}...{new}")]),
-            None => self.git().args(["log", "--stat", "--patch", "--reverse", new.as_str(), "--not", &format!("--glob={UPSTREAM}*")]),
+            None => self.git().args([
+                "log",
+                "--stat",
+                "--patch",
+                "--reverse",
+                new.as_str(),
+                "--not",
+                &format!("--glob={UPSTREAM}*"),
+            ]),
         };
         Ok(git.text()? + "\n")
     }

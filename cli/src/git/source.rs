@@ -74,7 +74,9 @@ impl Source {
                 let target = text.strip_prefix("gitdir: ").map(|target| path.join(target.trim()));
                 Self::worktree(path, &target.context("it is no git repository")?)
             }
-            Some(_) => bail!("{} is a link: name the repository that it leads to", path.join(".git").display()),
+            Some(_) => {
+                bail!("{} is a link: name the repository that it leads to", path.join(".git").display())
+            }
             None => Self::of(folder, path.to_owned()),
         }
     }
@@ -92,7 +94,11 @@ impl Source {
     fn worktree(path: &Path, admin: &Path) -> Result<Self> {
         let refused = || {
             let file = path.join(".git");
-            format!("{} leads to {}, which does not know it: name that repository itself", file.display(), admin.display())
+            format!(
+                "{} leads to {}, which does not know it: name that repository itself",
+                file.display(),
+                admin.display()
+            )
         };
         let admin = admin.canonicalize().with_context(refused)?;
         let own = plain(&admin)?;
@@ -199,7 +205,13 @@ struct Copied {
 }
 
 impl Copied {
-    fn folder(&mut self, objects: &Dir, name: &str, into: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    fn folder(
+        &mut self,
+        objects: &Dir,
+        name: &str,
+        into: &Path,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<()> {
         let Ok(dir) = objects.open_dir(name) else { return Ok(()) };
         let into = into.join(name);
         fs::create_dir_all(&into)?;
@@ -237,7 +249,10 @@ fn loose(dir: &Dir, above: &str, depth: usize, refs: &mut Refs) -> Result<()> {
         let entry = entry?;
         let file = entry.file_name();
         let name = format!("{above}/{}", file.to_string_lossy());
-        ensure!(depth < MAX_DEPTH && refs.odd.len() < MAX_REFS, "the repository's refs are too deep, or too many");
+        ensure!(
+            depth < MAX_DEPTH && refs.odd.len() < MAX_REFS,
+            "the repository's refs are too deep, or too many"
+        );
         let kind = dir.symlink_metadata(&file)?.file_type();
         if kind.is_dir() {
             if let Ok(dir) = dir.open_dir(&file) {

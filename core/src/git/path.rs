@@ -84,9 +84,9 @@ impl Part {
         // `GITHUB~1`; after four of a kind NTFS takes two letters and four digits of a hash.
         let hashed = || {
             let two: String = self.short.0.chars().take(2).collect();
-            start.strip_prefix(two.as_str()).is_some_and(|hash| {
-                hash.len() == 4 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
-            })
+            start
+                .strip_prefix(two.as_str())
+                .is_some_and(|hash| hash.len() == 4 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
         };
         !start.is_empty() && (self.short.0.starts_with(start) || hashed())
     }

@@ -138,7 +138,9 @@ fn linked(field: &mut Field) -> Result<Verdict> {
     let private = private.display();
     stolen(
         field,
-        &format!("rm -rf .git/objects .git/refs .git/packed-refs; ln -s {private}/objects {private}/refs .git/"),
+        &format!(
+            "rm -rf .git/objects .git/refs .git/packed-refs; ln -s {private}/objects {private}/refs .git/"
+        ),
     )
 }
 
@@ -196,7 +198,10 @@ fn swapped(field: &mut Field) -> Result<Verdict> {
     up(field, "")?;
     in_clone(field, "echo x > x; git add x; git commit -qm x; git push -q origin HEAD:refs/heads/x")?;
     let seen = waiting(field)?.pop().context("nothing waits")?;
-    in_clone(field, "git checkout -q x; echo evil > evil; git add evil; git commit -qm y; git push -q origin x")?;
+    in_clone(
+        field,
+        "git checkout -q x; echo evil > evil; git add evil; git commit -qm y; git push -q origin x",
+    )?;
     field.operator(&["git", "t", "approve", &seen])?;
     let has = git(&field.path("upstream.git"), &["ls-tree", "-r", "--name-only", "--full-tree", "x"]);
     Ok(Verdict::succeeded_if(has.is_ok_and(|has| has.contains("evil")), "the upstream has what nobody saw"))
