@@ -355,19 +355,41 @@ pub enum GitAction {
         #[arg(long)]
         json: bool,
     },
-    /// Show what a push changes
-    Diff(Push),
+    /// Show what a push changes at the upstream
+    Diff {
+        /// Which push
+        #[command(flatten)]
+        push: Push,
+        /// Show all of it, however much it is
+        #[arg(long)]
+        all: bool,
+    },
     /// Send a push on to the upstream, with your own credentials
-    Approve(Push),
+    Approve(Seen),
     /// Take a push back
-    Reject(Push),
+    Reject(Seen),
 }
 
 /// A push that waits.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Push {
-    /// The branch [default: the only one that waits]
+    /// The branch, or a tag by its whole name [default: the only one that waits]
     pub branch: Option<String>,
+    /// The repository, where branches of one name wait in several
+    #[arg(long, value_name = "NAME")]
+    pub repo: Option<Slug>,
+}
+
+/// A push that waits, as a person saw it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Seen {
+    /// Which push: BRANCH, or BRANCH@COMMIT as `list` and `diff` show it. At a terminal, one without
+    /// its commit is shown and asked about
+    #[arg(value_name = "BRANCH[@COMMIT]")]
+    pub branch: Option<String>,
+    /// The commit that you saw, whole; `deleted` where the push deletes the branch
+    #[arg(long, value_name = "ID")]
+    pub commit: Option<String>,
     /// The repository, where branches of one name wait in several
     #[arg(long, value_name = "NAME")]
     pub repo: Option<Slug>,

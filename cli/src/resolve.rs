@@ -2,7 +2,7 @@
 
 use crate::config::{Config, SidecarConfig, WORKSPACE, Workspace};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::git::Repo;
+use crate::git::{Repo, pin};
 use crate::http::Limits;
 use crate::keeper::audit::Need;
 use crate::rules::Changes;
@@ -131,15 +131,20 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
         };
         (sidecar, form)
     });
+    let guest = guest(config, folder)?;
     let services = Services {
         sidecars: forms.collect(),
         audit: config.audit,
         limits: config.limits,
-        git: config.git.clone(),
+        git: config
+            .git
+            .iter()
+            .map(|repo| pin::resolve(repo, folder, &guest.volumes))
+            .collect::<Outcome<_>>()?,
     };
     let mut rules = config.egress.clone();
     Changes::read(folder)?.apply(&mut rules);
-    let plan = Plan::new(slug.clone(), stack, doors, guest(config, folder)?, rules);
+    let plan = Plan::new(slug.clone(), stack, doors, guest, rules);
     let plan = plan.map_err(|error| usage(error.to_string()))?;
     let plan = plan.with_upstreams(config.upstreams.clone()).map_err(|error| usage(error.to_string()))?;
     let copied = match &config.workspace {

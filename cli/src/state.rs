@@ -233,7 +233,7 @@ impl Folder {
 
     /// What git prints for git-gate.
     pub fn git_log(&self) -> PathBuf {
-        self.state.join("git.log")
+        self.logs().join("git.log")
     }
 
     /// The variables with which [`Home::find`] finds this bottle's folders, whoever asks.

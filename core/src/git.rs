@@ -1,10 +1,21 @@
 //! What may be pushed through git-gate: a policy for each ref, decided from facts about the push.
+//!
+//! [`name`] says which names a guest may choose, [`path`] which paths it may not touch, whatever they
+//! look like, [`listed`] reads what git prints about a push, [`tree`]
+//! weighs what it unfolds to, and [`url`] says where upstreams are.
+
+pub mod listed;
+pub mod name;
+pub mod path;
+pub mod tree;
+pub mod url;
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
+use path::{Guarded, Touched};
 use serde::{Deserialize, Serialize};
 
 const TAGS: &str = "refs/tags/";
@@ -78,8 +89,8 @@ pub struct Update {
     pub new: Option<String>,
     /// Whether the old commit is among the new one's ancestors. A new ref is.
     pub fast_forward: bool,
-    /// Every path that a new commit touches.
-    pub paths: Vec<String>,
+    /// What the new commits touch.
+    pub paths: Vec<Touched>,
     /// Where secrets were found, in words.
     pub secrets: Vec<String>,
 }
@@ -90,6 +101,11 @@ pub enum Refused {
     /// A rule says so, or no rule is for it and it is no branch.
     #[error("no rule lets this ref be pushed")]
     Ref,
+    /// A name that nobody should have to look at, or to type.
+    #[error(
+        "a ref that is pushed has a name of ASCII letters, digits and -_.+/#@=,% (and at most 200 of them)"
+    )]
+    Name,
     /// A tag.
     #[error("tags are not pushed")]
     Tag,
@@ -176,8 +192,9 @@ impl Policy {
         if !update.fast_forward && !self.force {
             return Err(Refused::Force);
         }
-        if let Some(path) = update.paths.iter().find(|path| self.denies(path)) {
-            return Err(Refused::Path(path.clone()));
+        let guarded = self.guarded();
+        if let Some(touched) = update.paths.iter().find(|touched| guarded.covers(touched)) {
+            return Err(Refused::Path(touched.path.clone()));
         }
         match update.secrets.first() {
             Some(secret) => Err(Refused::Secret(secret.clone())),
@@ -185,17 +202,8 @@ impl Policy {
         }
     }
 
-    /// Whether a path must not be touched. Letters' case makes no difference: on some of the
-    /// machines that run such files it makes none either.
-    fn denies(&self, path: &str) -> bool {
-        let path = path.to_lowercase();
-        self.deny_paths.iter().any(|denied| {
-            let denied = denied.trim_start_matches('/').to_lowercase();
-            match denied.strip_suffix('/') {
-                // The folder itself, too: a link in its place would be another folder.
-                Some(folder) => path == folder || path.starts_with(&denied),
-                None => path == denied,
-            }
-        })
+    /// Returns the paths that must not be touched, ready to be compared.
+    pub fn guarded(&self) -> Guarded {
+        Guarded::new(&self.deny_paths)
     }
 }

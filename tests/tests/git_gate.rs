@@ -71,6 +71,14 @@ impl Gated {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// What waits on the only branch, as `approve` and `reject` take it: `BRANCH@COMMIT`.
+    fn seen(&self) -> String {
+        let waiting = self.waiting();
+        assert_eq!(waiting.len(), 1, "{waiting:?}");
+        let push = &waiting[0]["push"];
+        format!("{}@{}", push["branch"].as_str().unwrap(), push["new"].as_str().unwrap_or("deleted"))
+    }
+
     fn upstream(&self) -> PathBuf {
         self.0.path("upstream.git")
     }
@@ -116,7 +124,7 @@ fn a_push_waits_for_a_person_who_looks_and_approves() {
     );
     gated.0.bottle(&["git", "gated", "diff"]).assert().success().stdout(predicate::str::contains("+two"));
 
-    gated.0.bottle(&["-q", "git", "gated", "approve", "work"]).assert().success();
+    gated.0.bottle(&["-q", "git", "gated", "approve", &gated.seen()]).assert().success();
     assert!(gated.has("work") && gated.waiting().is_empty());
     gated
         .0
@@ -127,7 +135,7 @@ fn a_push_waits_for_a_person_who_looks_and_approves() {
 
     // The next one is taken back: the agent's branch is again what the upstream has.
     gated.guest("echo three >> file; git commit -qam third; git push -q origin work");
-    gated.0.bottle(&["-q", "git", "gated", "reject"]).assert().success();
+    gated.0.bottle(&["-q", "git", "gated", "reject", &gated.seen()]).assert().success();
     assert!(gated.waiting().is_empty());
     assert_eq!(gated.guest("git fetch -q && git log -1 --format=%an origin/work"), "agent\n");
     assert_eq!(git(&gated.upstream(), &["rev-list", "--count", "work"]), "2");
@@ -214,18 +222,16 @@ fn what_a_rule_allows_goes_on_at_once() {
     assert_eq!(gated.waiting().len(), 1);
 }
 
-#[test]
-fn a_restart_brings_what_is_new_and_keeps_what_waits() {
-    let gated = Gated::new("");
+/// Pushes a branch, changes the operator's repository, and starts again. Returns what waits then.
+fn restarted(gated: &Gated) -> Vec<Value> {
     gated.guest("git checkout -q -b mine; echo two >> file; git commit -qam second; git push -q origin mine");
     let project = gated.0.path("project");
     gated.0.write("file", "changed by the user\n");
     git(&project, &["commit", "-qam", "the user's"]);
     git(&project, &["branch", "theirs"]);
     gated.0.bottle(&["-q", "restart"]).assert().success();
-    assert_eq!(gated.waiting().len(), 1);
     let said = gated.guest(
-        "git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work && cd /tmp/work && cat file && git branch -r",
+        "rm -rf /tmp/work; git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work && cd /tmp/work && cat file && git branch -r",
     );
     assert!(
         said.starts_with("changed by the user\n")
@@ -233,6 +239,122 @@ fn a_restart_brings_what_is_new_and_keeps_what_waits() {
             && said.contains("origin/theirs"),
         "{said}"
     );
+    gated.waiting()
+}
+
+#[test]
+fn a_restart_brings_what_is_new_and_keeps_what_waits() {
+    let gated = Gated::new("[workspace]\nmode = \"copy\"\n");
+    let waiting = restarted(&gated);
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    assert_eq!(waiting[0]["push"]["branch"], "mine");
+}
+
+#[test]
+fn what_a_guest_could_have_committed_itself_waits_too() {
+    // The project is mounted writable: whose commits are in its `.git`, nobody can tell.
+    let gated = Gated::new("");
+    let waiting = restarted(&gated);
+    let named: Vec<_> = waiting
+        .iter()
+        .map(|push| (push["push"]["branch"].as_str().unwrap(), &push["push"]["pushed"]))
+        .collect();
+    assert_eq!(
+        named,
+        [("main", &Value::from(false)), ("mine", &Value::from(true)), ("theirs", &Value::from(false))]
+    );
+    let list = gated.0.bottle(&["git", "gated", "list"]).output().unwrap();
+    assert!(
+        String::from_utf8_lossy(&list.stdout).contains("(in your repository, which the guest can write)")
+    );
+    // What builds on it is shown from where the upstream is for sure.
+    gated.guest("git config --global user.name a; git config --global user.email a@example.com; git checkout -q -b work origin/main; echo more > more; git add .; git commit -qm more; git push -q origin work");
+    let shown = gated.0.bottle(&["git", "gated", "diff", "work"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("+changed by the user") && shown.contains("A more"), "{shown}");
+    let main = waiting[0]["push"]["new"].as_str().unwrap();
+    gated.0.bottle(&["-q", "git", "gated", "approve", &format!("main@{main}")]).assert().success();
+    assert_eq!(git(&gated.upstream(), &["rev-parse", "main"]), main);
+    let shown = gated.0.bottle(&["git", "gated", "diff", "work"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(!shown.contains("+changed by the user") && shown.contains("A more"), "{shown}");
+}
+
+#[test]
+fn a_decision_names_the_commit_that_was_seen() {
+    let gated = Gated::new("");
+    gated.guest("git checkout -q -b work; echo two >> file; git commit -qam second; git push -q origin work");
+    let seen = gated.seen();
+    let commit = seen.rsplit('@').next().unwrap();
+    for verb in ["approve", "reject"] {
+        // Nobody is there to be shown it: the hint is the command to run after a look.
+        for words in [vec![verb], vec![verb, "work"]] {
+            let words = [vec!["git", "gated"], words].concat();
+            let hint = format!("`bottle git gated {verb} {seen}`");
+            gated.0.bottle(&words).assert().code(2).stderr(predicate::str::contains(hint));
+        }
+        for (named, said) in [
+            (&commit[..12], "is no whole commit id"),
+            (&"1".repeat(40), "it changed since; look again"),
+            ("deleted", "it changed since; look again"),
+        ] {
+            let words = ["git", "gated", verb, "work", "--commit", named];
+            gated.0.bottle(&words).assert().code(2).stderr(predicate::str::contains(said));
+        }
+    }
+    gated.guest("echo three >> file; git commit -qam third; git push -q origin work");
+    let changed = predicate::str::contains("it changed since; look again");
+    gated.0.bottle(&["git", "gated", "approve", &seen]).assert().code(2).stderr(changed);
+    assert!(!gated.has("work"));
+    // The witness: what is there now is taken, and it is exactly that.
+    let seen = gated.seen();
+    gated.0.bottle(&["-q", "git", "gated", "approve", &seen]).assert().success();
+    assert_eq!(format!("work@{}", git(&gated.upstream(), &["rev-parse", "work"])), seen);
+}
+
+#[test]
+fn no_guest_gets_the_quarantine_or_an_upstream_with_hooks() {
+    let gated = Gated::new("");
+    let state = gated.0.path("state");
+    let volume = format!("[[guest.volumes]]\nhost = \"{}\"\nguest = \"/s\"\n", state.display());
+    let config = "slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n";
+    gated.0.write("bottle.toml", &format!("{config}{volume}"));
+    let refused = predicate::str::contains("holds git-gate's quarantine");
+    gated.0.bottle(&["--i-know", "plan"]).assert().code(2).stderr(refused);
+    git(&gated.0.path("project"), &["clone", "-q", "--bare", ".", "inner.git"]);
+    gated.0.write("bottle.toml", &format!("{config}upstream = \"./inner.git\"\n"));
+    let refused = predicate::str::contains("is in a folder that the guest can write");
+    gated.0.bottle(&["plan"]).assert().code(2).stderr(refused);
+    // The witness: outside of it, it is said where the upstream is.
+    gated.0.write("bottle.toml", config);
+    let shown = predicate::str::contains(format!("-> origin ({})", gated.upstream().display()));
+    gated.0.bottle(&["plan"]).assert().success().stdout(shown);
+}
+
+#[test]
+fn a_repository_with_sha_256_works_alike() {
+    let world = World::with("slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n");
+    let project = world.path("project");
+    git(&project, &["init", "-q", "-b", "main", "--object-format=sha256"]);
+    world.write("file", "one\n");
+    git(&project, &["add", "file"]);
+    git(&project, &["commit", "-q", "-m", "first"]);
+    git(&project, &["clone", "-q", "--bare", ".", "../upstream.git"]);
+    git(&project, &["remote", "add", "origin", "../upstream.git"]);
+    world.bottle(&["-q", "up"]).assert().success();
+    let gated = Gated(world);
+    gated.guest(
+        "git config --global user.name agent; git config --global user.email agent@example.com; \
+         git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work; cd /tmp/work; git checkout -q -b work; \
+         echo two >> file; git commit -qam second; git push -q origin work",
+    );
+    let seen = gated.seen();
+    assert_eq!(seen.len(), "work@".len() + 64, "{seen}");
+    gated.0.bottle(&["-q", "git", "gated", "reject", &seen]).assert().success();
+    assert!(gated.waiting().is_empty());
+    gated.guest("git push -q origin work");
+    gated.0.bottle(&["-q", "git", "gated", "approve", &seen]).assert().success();
+    assert!(gated.has("work") && gated.waiting().is_empty());
 }
 
 #[test]

@@ -2,18 +2,22 @@
 
 use super::context::Context;
 use super::rules::who;
-use crate::args::{GitAction, Push};
+use crate::args::{GitAction, Push, Seen};
+use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::git::Repo;
 use crate::git::quarantine::{Quarantine, Waiting};
+use crate::git::show::{Extent, as_seen};
 use crate::keeper::audit;
 use crate::keeper::control::{self, GitEvent, Request};
 use crate::out::{self, outln};
 use crate::resolve::Services;
 use crate::state::Folder;
+use bottle_core::git::name::ObjectId;
 use bottle_core::slug::Slug;
-use bottle_core::visible;
+use bottle_core::visible::Line;
 use serde_json::json;
+use std::io::{self, IsTerminal};
 
 pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
     let folder = context.folder(Some(slug.clone()))?;
@@ -27,25 +31,30 @@ pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
     }
     match action {
         GitAction::List { json } => list(&folder, &repos, *json),
-        GitAction::Diff(push) => {
+        GitAction::Diff { push, all } => {
             let (repo, waiting) = the_one(&folder, &repos, push)?;
-            Ok(Quarantine::of(&folder, repo).show(&waiting)?)
+            Quarantine::of(&folder, repo).show(&waiting, if *all { Extent::ALL } else { Extent::USUAL })?;
+            outln!("\nthis is {}", named(&folder, repo, &repos, "approve", &waiting))
         }
-        GitAction::Approve(push) => {
-            let (repo, waiting) = the_one(&folder, &repos, push)?;
-            let said = Quarantine::of(&folder, repo).forward(repo, &waiting)?;
+        GitAction::Approve(seen) => {
+            let (repo, waiting) = decided(&folder, &repos, seen, "approve")?;
+            let said = Quarantine::of(&folder, repo).forward(&folder, repo, &waiting)?;
             if !said.is_empty() {
                 out::note(said);
             }
             record(&folder, repo, GitEvent::Approved, &waiting)?;
-            context.say(&format!("{} of {} is at its upstream", waiting.branch, repo.name));
+            context.say(&format!("{} of {} is at its upstream", Line(&waiting.branch), repo.name));
             Ok(())
         }
-        GitAction::Reject(push) => {
-            let (repo, waiting) = the_one(&folder, &repos, push)?;
+        GitAction::Reject(seen) => {
+            let (repo, waiting) = decided(&folder, &repos, seen, "reject")?;
             Quarantine::of(&folder, repo).reject(&waiting)?;
             record(&folder, repo, GitEvent::Rejected, &waiting)?;
-            context.say(&format!("{} of {} is again what its upstream has", waiting.branch, repo.name));
+            context.say(&format!(
+                "{} of {} is again what its upstream has",
+                Line(&waiting.branch),
+                repo.name
+            ));
             Ok(())
         }
     }
@@ -54,7 +63,11 @@ pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
 fn list(folder: &Folder, repos: &[Repo], json: bool) -> Outcome {
     let mut rows = Vec::new();
     for repo in repos {
-        for waiting in Quarantine::of(folder, repo).waiting()? {
+        let quarantine = Quarantine::of(folder, repo);
+        for what in quarantine.unfollowed() {
+            out::note(format_args!("{}: {}", repo.name, Line(&what)));
+        }
+        for waiting in quarantine.waiting()? {
             rows.push((repo, waiting));
         }
     }
@@ -65,11 +78,11 @@ fn list(folder: &Folder, repos: &[Repo], json: bool) -> Outcome {
         return Ok(());
     }
     for (repo, waiting) in rows {
-        let commit = waiting.new.as_deref().map_or("-", |commit| commit.get(..10).unwrap_or(commit));
         // What the agent wrote must not steer the terminal that shows it.
-        let (branch, subject) = (visible::Line(&waiting.branch), visible::Line(&waiting.subject));
-        let branch = branch.to_string();
-        outln!("{:<20} {branch:<30} {commit:<10} {:>3} commits  {subject}", repo.name, waiting.commits)?;
+        let subject: String = waiting.subject.chars().take(120).collect();
+        let name = format!("{}@{}", Line(&waiting.branch), waiting.state());
+        let from = if waiting.pushed { "" } else { "  (in your repository, which the guest can write)" };
+        outln!("{:<20} {name} {:>3} commits  {}{from}", repo.name, waiting.commits, Line(&subject))?;
     }
     Ok(())
 }
@@ -83,7 +96,9 @@ fn the_one<'r>(folder: &Folder, repos: &'r [Repo], push: &Push) -> Outcome<(&'r 
     for repo in repos.iter().filter(|repo| push.repo.as_ref().is_none_or(|name| repo.name == *name)) {
         for waiting in Quarantine::of(folder, repo).waiting()? {
             let named = |branch: &String| {
-                *branch == waiting.branch || *branch == format!("refs/heads/{}", waiting.branch)
+                *branch == waiting.branch
+                    || *branch == waiting.name
+                    || format!("refs/heads/{branch}") == waiting.name
             };
             if push.branch.as_ref().is_none_or(named) {
                 found.push((repo, waiting));
@@ -94,9 +109,58 @@ fn the_one<'r>(folder: &Folder, repos: &'r [Repo], push: &Push) -> Outcome<(&'r 
     if found.is_empty() { Ok(only) } else { Err(usage("several pushes wait: name one".to_owned())) }
 }
 
+/// The push that a person decides on, as it is now: the one that they saw, or that they see here.
+fn decided<'r>(folder: &Folder, repos: &'r [Repo], seen: &Seen, verb: &str) -> Outcome<(&'r Repo, Waiting)> {
+    let usage = |what: String| Failure::new(Kind::Usage, what);
+    let (branch, commit) = split(seen);
+    let (repo, waiting) = the_one(folder, repos, &Push { branch, repo: seen.repo.clone() })?;
+    if let Some(commit) = commit {
+        if commit != "deleted" && commit.parse::<ObjectId>().is_err() {
+            return Err(usage(format!("{} is no whole commit id", Line(&commit)))
+                .help("an abbreviated one can be forged: take the one that `list` and `diff` show"));
+        }
+        as_seen(&waiting, &commit).map_err(|error| {
+            usage(error.to_string())
+                .help(format!("`bottle git {} diff` shows what is there now", folder.slug()))
+        })?;
+    } else if Defence::ShownIsApproved.stands() {
+        if !io::stdin().is_terminal() {
+            return Err(usage(format!("which commit of {} did you look at?", Line(&waiting.branch)))
+                .help(format!("what waits now is {}", named(folder, repo, repos, verb, &waiting))));
+        }
+        Quarantine::of(folder, repo).show(&waiting, Extent::USUAL)?;
+        if !out::confirmed(&format!("{verb} {} at {}?", Line(&waiting.branch), waiting.state())) {
+            return Err(usage("nothing was done".to_owned()));
+        }
+    }
+    Ok((repo, waiting))
+}
+
+/// `BRANCH@COMMIT`, or a branch, which may have such a name itself.
+fn split(seen: &Seen) -> (Option<String>, Option<String>) {
+    if let (Some(named), None) = (&seen.branch, &seen.commit)
+        && let Some((branch, commit)) = named.rsplit_once('@')
+        && (commit == "deleted" || commit.parse::<ObjectId>().is_ok())
+    {
+        return (Some(branch.to_owned()).filter(|branch| !branch.is_empty()), Some(commit.to_owned()));
+    }
+    (seen.branch.clone(), seen.commit.clone())
+}
+
+/// The command that decides on exactly this push.
+fn named(folder: &Folder, repo: &Repo, repos: &[Repo], verb: &str, waiting: &Waiting) -> String {
+    let of = if repos.len() > 1 { format!(" --repo {}", repo.name) } else { String::new() };
+    let branch = Line(&waiting.branch).to_string();
+    // A name that a shell would read differently is the operator's own: the agent cannot push one.
+    let plain = branch.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+/#@=,%".contains(c));
+    let quote = if plain { "" } else { "'" };
+    let branch = branch.replace('\'', "'\\''");
+    format!("`bottle git {} {verb} {quote}{branch}@{}{quote}{of}`", folder.slug(), waiting.state())
+}
+
 /// Into the log: by the keeper, whose it is while it lives.
 fn record(folder: &Folder, repo: &Repo, event: GitEvent, waiting: &Waiting) -> Outcome {
-    let (name, commit) = (waiting.branch.clone(), waiting.new.clone());
+    let (name, commit) = (waiting.branch.clone(), waiting.new.clone().map(String::from));
     if folder.has_keeper() {
         let request = Request::Git { repo: repo.name.clone(), event, name, commit, why: Some(who()) };
         return control::demand(folder, &request, Kind::Internal);

@@ -141,7 +141,10 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         fact("upstream", format!("{} -> {} ({})", upstream.path, upstream.origin, keys));
     }
     for repo in &services.git {
-        fact("git", format!("{}.git of {} -> {}", repo.name, repo.path.display(), repo.upstream));
+        let place =
+            repo.url.as_deref().map_or_else(|| "no such remote".to_owned(), |url| Line(url).to_string());
+        let path = repo.path.display();
+        fact("git", format!("{}.git of {path} -> {} ({place})", repo.name, Line(&repo.upstream)));
         let policy = serde_json::to_string(&repo.policy).unwrap_or_default();
         fact("git", format!("{}.git policy {policy}", repo.name));
     }

@@ -82,5 +82,7 @@ fn read(table: Spanned<RepoTable>, source: &Source, site: &Site) -> Outcome<(Rep
     let of_folder = || path.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name);
     let name = name.or_else(of_folder).ok_or_else(|| fail("the repository needs a name".to_owned()))?;
     let named = site.named(Use::Repository, &written, Some(&path));
-    Ok((Repo { name, path, upstream: upstream.unwrap_or_else(|| ORIGIN.to_owned()), policy }, named))
+    let upstream = upstream.unwrap_or_else(|| ORIGIN.to_owned());
+    // Where that is, is found out once it is known what the guest can write.
+    Ok((Repo { name, path, upstream, url: None, writable: false, policy }, named))
 }

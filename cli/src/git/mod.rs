@@ -1,21 +1,29 @@
 //! git-gate: where the agent clones and pushes.
 //!
-//! It serves quarantine repositories, never the user's own: [`quarantine`] keeps one for each that
-//! `bottle.toml` names. A request goes to git itself ([`cgi`]); what is pushed is looked at by git's
-//! own hooks ([`hook`], [`scan`]) before a ref changes, and decided by `bottle_core::git`. A person
-//! approves what waits, and it goes on with that person's own credentials.
+//! It serves quarantine repositories, never the operator's own: [`quarantine`] keeps one for each that
+//! `bottle.toml` names. The operator's is read by [`source`], without git, since a guest may have
+//! written it; where its upstream is and what that has is recorded by [`pin`]. A request goes to git
+//! itself ([`cgi`]); every git is started by [`child`], with limits. What is pushed is looked at by
+//! git's own hooks ([`hook`]) before a ref changes: [`objects`] lists what is new, [`judge`] finds the
+//! guarded paths it touches, [`scan`] secrets; `bottle_core::git` decides. A person sees what waits
+//! ([`show`]) and approves it, and it goes on with that person's own credentials.
 
 mod cgi;
+pub mod child;
 pub mod hook;
+mod judge;
+mod objects;
+pub mod pin;
 pub mod quarantine;
 mod scan;
+pub mod show;
+mod source;
 
 pub use cgi::command as backend;
 
 use crate::confine::{self, Policy};
 use crate::defence::Defence;
 use crate::http::{self, Room};
-use crate::out;
 use crate::starter::Starter;
 use anyhow::Result;
 use bottle_core::git::Policy as PushPolicy;
@@ -29,8 +37,11 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// How many git processes run at a time.
-const MAX_PROCESSES: usize = 8;
+/// How many clones and fetches are served at a time, and how many pushes. What they have in memory
+/// at most is these many times [`child::Limits::serve`]'s.
+pub const MAX_FETCHES: usize = 4;
+/// See [`MAX_FETCHES`].
+pub const MAX_PUSHES: usize = 2;
 
 /// A repository that the agent clones and pushes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,8 +51,14 @@ pub struct Repo {
     pub name: Slug,
     /// The user's own repository: it is read, and never written.
     pub path: PathBuf,
-    /// Where what is approved goes: one of its remotes, or a URL.
+    /// Where what is approved goes, as it was configured: one of its remotes, or a URL.
     pub upstream: String,
+    /// Where that is, as it was found out at the start; `None` where there is no such remote.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Whether the guest can write to the repository.
+    #[serde(default)]
+    pub writable: bool,
     /// What may be pushed.
     #[serde(default)]
     pub policy: PushPolicy,
@@ -54,7 +71,10 @@ pub struct Gate {
     room: Room,
     starter: Arc<Starter>,
     hooks: Hooks,
-    processes: Arc<Semaphore>,
+    /// Where git's complaints are written down.
+    log: PathBuf,
+    fetches: Arc<Semaphore>,
+    pushes: Arc<Semaphore>,
 }
 
 /// Takes the socket on which the hooks of one push speak, and the repository that they may speak of.
@@ -62,9 +82,10 @@ pub type Hooks = UnboundedSender<(Slug, OwnedFd)>;
 
 impl Gate {
     /// One for these repositories.
-    pub fn new(repos: Vec<Repo>, room: Room, starter: Arc<Starter>, hooks: Hooks) -> Arc<Self> {
-        let processes = Arc::new(Semaphore::new(MAX_PROCESSES));
-        Arc::new(Self { repos, room, starter, hooks, processes })
+    pub fn new(repos: Vec<Repo>, room: Room, starter: Arc<Starter>, hooks: Hooks, log: PathBuf) -> Arc<Self> {
+        let seats = |count| Arc::new(Semaphore::new(count));
+        let (fetches, pushes) = (seats(MAX_FETCHES), seats(MAX_PUSHES));
+        Arc::new(Self { repos, room, starter, hooks, log, fetches, pushes })
     }
 
     /// Serves a door until its listener fails.
@@ -100,16 +121,4 @@ pub fn confine(command: &mut Command, store: &Path, read: &[PathBuf]) -> Result<
 fn home_of(program: &Path) -> Option<PathBuf> {
     let bin = program.parent().filter(|bin| bin.ends_with("bin"))?;
     bin.parent().filter(|home| home.parent().is_some()).map(Path::to_owned)
-}
-
-/// git, on a repository of ours: no configuration but the repository's, and nobody to ask. It reads
-/// what a guest has pushed, so it is confined to that.
-fn git(repository: &Path) -> Command {
-    let mut git = Command::new("git");
-    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_TERMINAL_PROMPT", "0");
-    git.env("LC_ALL", "C").arg("--git-dir").arg(repository);
-    if let Err(error) = confine(&mut git, repository, &[]) {
-        out::note(format_args!("git runs unconfined: {error:#}"));
-    }
-    git
 }

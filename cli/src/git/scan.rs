@@ -1,17 +1,25 @@
-//! Looks for secrets in what was pushed: with gitleaks where it is installed, otherwise with a few
-//! patterns of keys that say what they are.
+//! Looks for secrets in what a push brings: in every new object, whatever it is (a file, a link's
+//! target, a name, a message, a tag), whole and byte by byte, not in the text of a patch. gitleaks,
+//! where it is installed, is asked beside.
 
-use super::hook::{git, listed};
+use super::child::Git;
+use super::objects::{New, fill};
+use crate::defence::Defence;
 use anyhow::{Context, Result, bail};
+use bottle_core::git::name::ObjectId;
+use bottle_core::visible::Line;
 use regex::bytes::RegexSet;
 use serde::Deserialize;
-use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 /// What is shown of what was found.
 const MAX_FINDINGS: usize = 10;
 /// gitleaks' exit status where it has found something: its own 1 would also be any other failure.
 const LEAKS: i32 = 42;
+/// How much is looked at at a time, and how much of it again with what follows. No pattern needs more
+/// to match, also where each letter takes two bytes.
+const WINDOW: usize = 256 << 10;
+const AGAIN: usize = 1 << 10;
 
 /// Keys that say what they are. Their forms are the issuers' own.
 const PATTERNS: [(&str, &str); 11] = [
@@ -28,22 +36,83 @@ const PATTERNS: [(&str, &str); 11] = [
     ("a PyPI token", r"\bpypi-[0-9A-Za-z_-]{50,}"),
 ];
 
-static KEYS: LazyLock<Option<RegexSet>> =
-    LazyLock::new(|| RegexSet::new(PATTERNS.iter().map(|(_, pattern)| pattern)).ok());
+static KEYS: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
+    // Bytes and not letters: what is beside a key need not be UTF-8, and is no part of a word then.
+    RegexSet::new(PATTERNS.iter().map(|(_, pattern)| format!("(?-u){pattern}"))).ok()
+});
 
-/// Where a commit and its ancestors that are new here hold secrets, in words that do not repeat them.
+/// Where what a push brings holds secrets, in words that do not repeat them.
 ///
 /// # Errors
-/// Where they cannot be looked at.
-pub fn new_commits(commit: &str) -> Result<Vec<String>> {
-    match by_gitleaks(commit)? {
-        Some(found) => Ok(found),
-        None => {
-            let show =
-                ["log", "-p", "-c", "--text", "--no-color", "--no-ext-diff", "--no-textconv", "--unified=0"];
-            Ok(in_patch(&listed(git().args(show).args(["--format=", commit, "--not", "--all"]))?))
-        }
+/// Where it cannot be looked at.
+pub fn new_objects(commit: &ObjectId, new: &New) -> Result<Vec<String>> {
+    let mut found = by_gitleaks(commit)?;
+    if !Defence::GitTrees.stands() {
+        found.extend(in_patch(commit)?);
+        return Ok(found);
     }
+    let mut window = vec![0; WINDOW];
+    new.read(Git::pushed(), |object, content| {
+        if found.len() >= MAX_FINDINGS {
+            return Ok(());
+        }
+        if let Some((what, line)) = search(content, &mut window)? {
+            let place = new.place(object);
+            let line = if object.kind == "blob" { format!(":{line}") } else { String::new() };
+            found.push(format!("{what} in {place}{line}"));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The first key in a stream of bytes, and its line.
+fn search(content: &mut dyn std::io::Read, window: &mut [u8]) -> Result<Option<(&'static str, usize)>> {
+    let (mut kept, mut lines) = (0, 1);
+    loop {
+        let read = fill(content, &mut window[kept..])?;
+        let seen = &window[..kept + read];
+        if let Some(what) = key(seen) {
+            let before = seen.len() - first(seen).map_or(0, <[u8]>::len);
+            return Ok(Some((what, lines + newlines(&seen[..before]))));
+        }
+        if kept + read < window.len() {
+            return Ok(None);
+        }
+        let start = window.len() - AGAIN;
+        lines += newlines(&window[..start]);
+        window.copy_within(start.., 0);
+        kept = AGAIN;
+    }
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// The rest from the line on that holds the first key. A key without a line of its own is on the first.
+fn first(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if key(line).is_some() {
+            return Some(rest);
+        }
+        rest = &rest[line.len()..];
+    }
+    None
+}
+
+/// The key that some bytes hold, as they are or as UTF-16.
+fn key(bytes: &[u8]) -> Option<&'static str> {
+    matched(bytes).or_else(|| {
+        let narrow: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+        if narrow.len() == bytes.len() { None } else { matched(&narrow) }
+    })
+}
+
+fn matched(bytes: &[u8]) -> Option<&'static str> {
+    let Some(keys) = &*KEYS else { return Some("patterns that cannot be used, instead of a look") };
+    keys.matches(bytes).iter().next().map(|key| PATTERNS[key].0)
 }
 
 #[derive(Deserialize)]
@@ -55,97 +124,45 @@ struct Finding {
     start_line: u64,
 }
 
-fn by_gitleaks(commit: &str) -> Result<Option<Vec<String>>> {
-    let mut gitleaks = Command::new("gitleaks");
-    gitleaks.args(["detect", "--source", ".", "--no-banner", "--redact"]);
-    gitleaks.args(["--report-format", "json", "--report-path", "/dev/stdout"]);
-    gitleaks.args(["--exit-code", &LEAKS.to_string()]).arg(format!("--log-opts={commit} --not --all"));
-    let output = match gitleaks.stdin(Stdio::null()).stderr(Stdio::null()).output() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        output => output.context("gitleaks")?,
+/// What gitleaks finds. Where it is not installed, nothing.
+fn by_gitleaks(commit: &ObjectId) -> Result<Vec<String>> {
+    let gitleaks = Git::scanner("gitleaks")
+        .args(["detect", "--source", ".", "--no-banner", "--redact"])
+        .args(["--report-format", "json", "--report-path", "/dev/stdout"])
+        .args(["--exit-code", &LEAKS.to_string()])
+        .args([format!("--log-opts={commit} --not --all")]);
+    let ended = match gitleaks.end() {
+        Err(error) if is_missing(&error) => return Ok(Vec::new()),
+        ended => ended.context("gitleaks")?,
     };
-    match output.status.code() {
-        Some(0) => Ok(Some(Vec::new())),
+    match ended.status.code() {
+        Some(0) => Ok(Vec::new()),
         Some(LEAKS) => {
-            let findings: Vec<Finding> = serde_json::from_slice(&output.stdout).context("gitleaks")?;
+            let findings: Vec<Finding> = serde_json::from_slice(&ended.out).context("gitleaks")?;
             let word = |finding: &Finding| {
-                format!("{} in {}:{}", finding.rule, finding.file.escape_debug(), finding.start_line)
+                format!("{} in {}:{}", finding.rule, Line(&finding.file), finding.start_line)
             };
             let found: Vec<String> = findings.iter().take(MAX_FINDINGS).map(word).collect();
-            Ok(Some(if found.is_empty() { vec!["gitleaks found one".to_owned()] } else { found }))
+            Ok(if found.is_empty() { vec!["gitleaks found one".to_owned()] } else { found })
         }
-        _ => bail!("gitleaks failed: {}", output.status),
+        _ => bail!("gitleaks failed: {}", ended.status),
     }
 }
 
-/// Looks at the lines that a patch adds.
-fn in_patch(patch: &[u8]) -> Vec<String> {
-    let Some(keys) = &*KEYS else { return vec!["the patterns cannot be used".to_owned()] };
-    let (mut file, mut number) = (String::new(), 0);
-    let mut found = Vec::new();
-    for line in patch.split(|byte| *byte == b'\n') {
-        if let Some(name) = line.strip_prefix(b"+++ ") {
-            file =
-                String::from_utf8_lossy(name.strip_prefix(b"b/").unwrap_or(name)).escape_debug().to_string();
-        } else if line.starts_with(b"@@") {
-            number = first_added(line).unwrap_or(0);
-        } else if line.starts_with(b"+") || line.starts_with(b" +") {
-            if let Some(key) = keys.matches(line).iter().next() {
-                found.push(format!("{} in {file}:{number}", PATTERNS[key].0));
-            }
-            number += 1;
-        }
-        if found.len() == MAX_FINDINGS {
-            break;
-        }
-    }
-    found
+fn is_missing(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// The first line of the new file that a hunk is about: `@@ -1,2 +3,4 @@`.
-fn first_added(hunk: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(hunk).ok()?;
-    let added = text
-        .split(' ')
-        .rfind(|word| word.starts_with('+') && word[1..].starts_with(|c: char| c.is_ascii_digit()))?;
-    added[1..].split(',').next()?.parse().ok()
+/// Keys in the lines that a patch adds, by their first letter.
+fn in_patch(commit: &ObjectId) -> Result<Vec<String>> {
+    let show = ["log", "-p", "-c", "--text", "--no-color", "--no-ext-diff", "--no-textconv", "--unified=0"];
+    let patch = Git::pushed().args(show).args(["--format=", commit.as_str(), "--not", "--all"]).said()?;
+    let added = patch
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.starts_with(b"+++ ") && (line.starts_with(b"+") || line.starts_with(b" +")));
+    Ok(added.filter_map(matched).map(str::to_owned).take(MAX_FINDINGS).collect())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_pattern_finds_its_key_and_ordinary_text_is_none() {
-        let a = |n: usize| "a1B2".repeat(n.div_ceil(4))[..n].to_owned();
-        let keys = [
-            "-----BEGIN OPENSSH PRIVATE KEY-----".to_owned(),
-            format!("AKIA{}", "A1B2".repeat(4)),
-            format!("ghp_{}", a(36)),
-            format!("glpat-{}", a(20)),
-            format!("sk-ant-{}", a(40)),
-            format!("sk-proj-{}", a(40)),
-            format!("AIza{}", a(35)),
-            format!("xoxb-{}", a(20)),
-            format!("sk_live_{}", a(24)),
-            format!("npm_{}", a(36)),
-            format!("pypi-{}", a(60)),
-        ];
-        for (key, (what, _)) in keys.iter().zip(PATTERNS) {
-            let patch = format!("+++ b/config.py\n@@ -0,0 +7,2 @@\n+x = 1\n+key = \"{key}\"\n");
-            assert_eq!(in_patch(patch.as_bytes()), [format!("{what} in config.py:8")], "{key}");
-            let taken_away = format!("+++ b/config.py\n@@ -7 +6,0 @@\n-key = \"{key}\"\n");
-            assert!(in_patch(taken_away.as_bytes()).is_empty());
-        }
-        for text in [
-            "sk-short",
-            "risk-management-and-so-on",
-            "BEGIN PUBLIC KEY",
-            "AKIA",
-            "github_pattern",
-            "npm_config_cache",
-        ] {
-            assert!(in_patch(format!("+{text}\n").as_bytes()).is_empty(), "{text}");
-        }
-    }
-}
+mod tests;

@@ -80,8 +80,10 @@ pub enum Request {
     GitForward {
         /// The repository.
         repo: Slug,
-        /// The branch.
+        /// The ref's whole name.
         branch: String,
+        /// What was judged: the commit, unless the push deleted the ref.
+        commit: Option<String>,
     },
     /// End.
     Stop,

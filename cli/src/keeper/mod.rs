@@ -204,7 +204,7 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
     }
     let (to_hooks, hooks) = unbounded_channel();
     let room = Room::new(services.limits, audit.clone(), "git-gate", Answers::Own);
-    let git = Gate::new(services.git.clone(), room, Arc::clone(&starter), to_hooks);
+    let git = Gate::new(services.git.clone(), room, Arc::clone(&starter), to_hooks, folder.git_log());
     let of_proxy = Arc::clone(&proxy);
     let supervise = Supervise::new(
         plan.slug.clone(),

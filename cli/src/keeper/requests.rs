@@ -129,9 +129,10 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
         }
         Request::Inbox => Answer::Inbox { waiting: shared.supervise.inbox.waiting() },
         Request::Decide { number, decision, by } => done(decide_wish(shared, number, decision, &by)),
-        Request::GitForward { repo, branch } => {
+        Request::GitForward { repo, branch, commit } => {
             let shared = Arc::clone(shared);
-            let forwarded = tokio::task::spawn_blocking(move || forward(&shared, &repo, &branch));
+            let forwarded =
+                tokio::task::spawn_blocking(move || forward(&shared, &repo, &branch, commit.as_deref()));
             done(forwarded.await.unwrap_or_else(|error| Err(error.into())))
         }
         Request::Stop => Answer::Done,
@@ -173,16 +174,16 @@ fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()
     Ok(())
 }
 
-/// Sends a push on that a rule allows.
-fn forward(shared: &Shared, repo: &Slug, branch: &str) -> anyhow::Result<()> {
-    let forwarded = shared.starter.forward(repo.clone(), branch.to_owned());
-    let (event, commit, why) = match &forwarded {
-        Ok(commit) => ("forwarded", commit.as_deref(), None),
-        Err(error) => ("failed", None, Some(format!("{error:#}"))),
+/// Sends a push on that a rule allows: the commit that was judged.
+fn forward(shared: &Shared, repo: &Slug, branch: &str, commit: Option<&str>) -> anyhow::Result<()> {
+    let forwarded = shared.starter.forward(repo.clone(), branch.to_owned(), commit.map(str::to_owned));
+    let (event, why) = match &forwarded {
+        Ok(()) => ("forwarded", None),
+        Err(error) => ("failed", Some(format!("{error:#}"))),
     };
     let details = json!({ "repo": repo, "ref": branch, "commit": commit, "why": why });
     shared.audit.caused("git-gate", event, "", repo.as_str(), details);
-    forwarded.map(|_| ())
+    forwarded
 }
 
 /// Decides what the agent asked for. An approved host is in the rules before the agent hears of it.

@@ -64,7 +64,7 @@ pub fn main(slug: &Slug, socket: OwnedFd) -> Result<()> {
         }
     };
     trial::run("keys");
-    wire::send(&socket, &Said::Done(None), &[])?;
+    wire::send(&socket, &Said::Done, &[])?;
     runtime.block_on(serve(Arc::new(held), socket))
 }
 

@@ -35,8 +35,10 @@ pub enum Ask {
     Forward {
         /// The repository.
         repo: Slug,
-        /// The branch.
-        branch: String,
+        /// The ref's whole name.
+        name: String,
+        /// The commit that was judged, unless it is deleted.
+        commit: Option<String>,
     },
     /// Gives the guest's copy of the project to the user of its machine.
     Give {
@@ -82,8 +84,8 @@ pub enum GitService {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Said {
-    /// It is done, or runs; a push, with its commit.
-    Done(Option<String>),
+    /// It is done, or runs.
+    Done,
     /// It is not, and why.
     Failed(String),
     /// What was started has ended, and how.
@@ -120,16 +122,12 @@ impl Starter {
         self.start(ask).map(|_| ())
     }
 
-    /// Sends a push on, and returns its commit.
+    /// Sends a push on.
     ///
     /// # Errors
     /// Why it is not sent on.
-    pub fn forward(&self, repo: Slug, branch: String) -> Result<Option<String>> {
-        let socket = self.ask(&Ask::Forward { repo, branch })?;
-        match wire::receive(&socket)?.context("the starter has ended")?.0 {
-            Said::Done(commit) => Ok(commit),
-            Said::Failed(why) | Said::Ended(why) => bail!(why),
-        }
+    pub fn forward(&self, repo: Slug, name: String, commit: Option<String>) -> Result<()> {
+        self.demand(&Ask::Forward { repo, name, commit })
     }
 
     /// Asks for something that runs on, and waits until it does.
@@ -172,7 +170,7 @@ impl Alive {
 
 fn started(said: Option<(Said, Vec<OwnedFd>)>) -> Result<Vec<OwnedFd>> {
     match said.context("the starter has ended")? {
-        (Said::Done(_), descriptors) => Ok(descriptors),
+        (Said::Done, descriptors) => Ok(descriptors),
         (Said::Failed(why) | Said::Ended(why), _) => bail!(why),
     }
 }

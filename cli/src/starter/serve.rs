@@ -1,6 +1,7 @@
 //! The starter's own process.
 
 use super::{Ask, GitCall, Said, wire};
+use crate::defence::Defence;
 use crate::git::hook;
 use crate::git::quarantine::Quarantine;
 use crate::git::{self, Repo};
@@ -15,13 +16,14 @@ use crate::rules::Changes;
 use crate::state::{Folder, Home};
 use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
+use bottle_core::git::name::ObjectId;
 use bottle_core::git::{Update, Verdict};
 use bottle_core::plan::Plan;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Uid;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,9 +31,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Started by root, smolvm gives each machine a user of its own, from this one up.
 const FIRST_MACHINE_USER: u32 = 2_000_000;
+
+/// How long what is ended may take to clean up, and how often it is looked at meanwhile.
+const GRACE: Duration = Duration::from_secs(2);
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// The stack's process, and the socket on which nobody is told of its end where there is none.
 type Stack = (Process, Option<OwnedFd>);
@@ -66,11 +73,11 @@ pub fn main(slug: &Slug, socket: &OwnedFd) -> Result<()> {
 
 impl Hands {
     fn carry_out(self: &Arc<Self>, ask: Ask, reply: &OwnedFd, stack: &mut Option<Stack>) -> Result<()> {
-        let done = || Ok(wire::send(reply, &Said::Done(None), &[])?);
+        let done = || Ok(wire::send(reply, &Said::Done, &[])?);
         match ask {
             Ask::Refresh => {
                 for repo in &self.services.git {
-                    Quarantine::of(&self.folder, repo).refresh(repo)?;
+                    Quarantine::of(&self.folder, repo).refresh(&self.folder, repo)?;
                 }
                 done()
             }
@@ -81,16 +88,16 @@ impl Hands {
             }
             Ask::Sidecar(sidecar) => {
                 let child = self.sidecar(sidecar)?;
-                wire::send(reply, &Said::Done(None), &[])?;
-                watch(child, reply)
+                wire::send(reply, &Said::Done, &[])?;
+                watch(child, reply, None, false)
             }
             Ask::Git(call) => self.git(&call, reply),
-            Ask::Forward { repo, branch } => {
+            Ask::Forward { repo, name, commit } => {
                 // A push takes its time, and holds up nobody.
                 let (hands, reply) = (Arc::clone(self), rustix::io::fcntl_dupfd_cloexec(reply, 0)?);
                 thread::Builder::new().name("forward".to_owned()).spawn(move || {
-                    let said = match hands.forward(&repo, &branch) {
-                        Ok(commit) => Said::Done(commit),
+                    let said = match hands.forward(&repo, &name, commit.as_deref()) {
+                        Ok(()) => Said::Done,
                         Err(error) => Said::Failed(format!("{error:#}")),
                     };
                     let _ = wire::send(&reply, &said, &[]);
@@ -121,7 +128,7 @@ impl Hands {
         let running = stack::start(&network, &self.folder, &self.plan, &self.log)?;
         let mut fds: Vec<_> = running.doors.iter().map(AsFd::as_fd).collect();
         fds.push(running.link.as_fd());
-        wire::send(reply, &Said::Done(None), &fds)?;
+        wire::send(reply, &Said::Done, &fds)?;
         let reply = rustix::io::fcntl_dupfd_cloexec(reply, 0)?;
         let mut held = None;
         if let Some(pid) = running.pid() {
@@ -157,39 +164,39 @@ impl Hands {
 
     fn git(&self, call: &GitCall, reply: &OwnedFd) -> Result<()> {
         let repo = self.repo(&call.repo)?;
-        let path = self.folder.git_log();
-        let log = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
         let (hooks, theirs) = std::os::unix::net::UnixStream::pair()?;
-        let mut command = git::backend(&self.folder, repo, call)?;
+        let (mut command, limits) = git::backend(&self.folder, repo, call)?;
         let channel = inherit(&mut command, theirs.as_fd());
         command.env(hook::CHANNEL, channel.to_string());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
-        die_with_parent(&mut command, Signal::KILL);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("git")?;
         drop(theirs);
         let stdin = child.stdin.take().context("standard input")?;
         let stdout = child.stdout.take().context("standard output")?;
-        wire::send(reply, &Said::Done(None), &[stdin.as_fd(), stdout.as_fd(), hooks.as_fd()])?;
-        watch(child, reply)
+        let stderr = child.stderr.take().context("standard error")?;
+        let handed = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), hooks.as_fd()];
+        wire::send(reply, &Said::Done, &handed)?;
+        let grouped = Defence::GitLimits.stands();
+        watch(child, reply, grouped.then_some(limits.wall), grouped)
     }
 
     /// Sends a push on, with the operator's own environment. The rule that allows it is asked again:
     /// whoever asks may be no hook.
-    fn forward(&self, repo: &Slug, branch: &str) -> Result<Option<String>> {
+    fn forward(&self, repo: &Slug, name: &str, commit: Option<&str>) -> Result<()> {
         let repo = self.repo(repo)?;
         let quarantine = Quarantine::of(&self.folder, repo);
-        let waiting = quarantine.waiting_for(branch)?;
+        let waiting = hook::judged(&quarantine, name, commit)?;
+        let text = |id: &Option<ObjectId>| id.clone().map(String::from);
         let update = Update {
-            name: format!("refs/heads/{}", waiting.branch),
-            old: waiting.old.clone(),
-            new: waiting.new.clone(),
+            name: waiting.name.clone(),
+            old: text(&waiting.old),
+            new: text(&waiting.new),
             fast_forward: true,
             paths: Vec::new(),
             secrets: Vec::new(),
         };
         ensure!(repo.policy.decide(&update) == Ok(Verdict::Allow), "{} waits for a person", waiting.branch);
-        quarantine.forward(repo, &waiting)?;
-        Ok(waiting.new)
+        quarantine.forward(&self.folder, repo, &waiting).map(|_| ())
     }
 
     fn repo(&self, name: &Slug) -> Result<&Repo> {
@@ -198,12 +205,16 @@ impl Hands {
     }
 }
 
-/// Says when a child has ended; ends it when nobody listens any more.
-fn watch(mut child: Child, reply: &OwnedFd) -> Result<()> {
+/// Says when a child has ended. It is ended where nobody listens any more, and where its time is over:
+/// with all that it started, if it has a process group of its own.
+fn watch(mut child: Child, reply: &OwnedFd, limit: Option<Duration>, grouped: bool) -> Result<()> {
     let reply = rustix::io::fcntl_dupfd_cloexec(reply, 0)?;
     let end = End::of(&child)?;
     thread::Builder::new().name("watch".to_owned()).spawn(move || {
-        if end.comes_before_hang_up(&mut child, &reply) == Some(false) {
+        if end.comes_before_hang_up(&mut child, &reply, limit) == Some(false) {
+            if grouped {
+                end_group(&mut child);
+            }
             let _ = child.kill();
         }
         let how = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -211,6 +222,23 @@ fn watch(mut child: Child, reply: &OwnedFd) -> Result<()> {
         let _ = wire::send(&reply, &Said::Ended(how), &[]);
     })?;
     Ok(())
+}
+
+/// Ends a process group. It is asked first: git takes what was pushed so far off the disk then.
+fn end_group(child: &mut Child) {
+    let group = Pid::from_child(child);
+    let _ = kill_process_group(group, Signal::TERM);
+    let end = Instant::now() + GRACE;
+    // Not waited for yet, it keeps its number, so that nobody else's group is killed.
+    while !has_ended(group) && Instant::now() < end {
+        thread::sleep(GLANCE);
+    }
+    let _ = kill_process_group(group, Signal::KILL);
+}
+
+fn has_ended(child: Pid) -> bool {
+    let glance = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    !matches!(waitid(WaitId::Pid(child), glance), Ok(None))
 }
 
 /// What tells that a child has ended.
@@ -222,15 +250,16 @@ struct End {
 impl End {
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
     fn of(child: &Child) -> Result<Self> {
-        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        use rustix::process::{PidfdFlags, pidfd_open};
         Ok(Self { process: pidfd_open(Pid::from_child(child), PidfdFlags::empty())? })
     }
 
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
-    fn comes_before_hang_up(&self, _: &mut Child, reply: &OwnedFd) -> Option<bool> {
+    fn comes_before_hang_up(&self, _: &mut Child, reply: &OwnedFd, limit: Option<Duration>) -> Option<bool> {
         let mut both = [PollFd::new(&self.process, PollFlags::IN), PollFd::new(reply, PollFlags::empty())];
-        rustix::io::retry_on_intr(|| poll(&mut both, None)).ok()?;
-        Some(both[1].revents().is_empty())
+        let limit = limit.and_then(|limit| rustix::event::Timespec::try_from(limit).ok());
+        rustix::io::retry_on_intr(|| poll(&mut both, limit.as_ref())).ok()?;
+        Some(!both[0].revents().is_empty() && both[1].revents().is_empty())
     }
 
     #[cfg(any(not(target_os = "linux"), bottle_portable))]
@@ -239,9 +268,17 @@ impl End {
     }
 
     #[cfg(any(not(target_os = "linux"), bottle_portable))]
-    fn comes_before_hang_up(&self, child: &mut Child, reply: &OwnedFd) -> Option<bool> {
-        let glance = rustix::time::Timespec::try_from(std::time::Duration::from_millis(50)).ok();
+    fn comes_before_hang_up(
+        &self,
+        child: &mut Child,
+        reply: &OwnedFd,
+        limit: Option<Duration>,
+    ) -> Option<bool> {
+        let (since, glance) = (Instant::now(), rustix::event::Timespec::try_from(GLANCE).ok());
         while child.try_wait().ok()?.is_none() {
+            if limit.is_some_and(|limit| since.elapsed() > limit) {
+                return Some(false);
+            }
             let mut listened = [PollFd::new(reply, PollFlags::empty())];
             if rustix::io::retry_on_intr(|| poll(&mut listened, glance.as_ref())).ok()? > 0 {
                 return Some(false);

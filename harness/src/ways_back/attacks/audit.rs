@@ -155,7 +155,10 @@ fn gap(field: &mut Field) -> Result<Verdict> {
     flood(field, 40, 30, 100)?;
     thread::sleep(Duration::from_millis(500));
     let check = field.operator(&["audit", SLUG, "--check"])?;
-    ensure!(!field.path("state").join(SLUG).join("log/audit.000001.jsonl").exists(), "nothing was rotated away");
+    ensure!(
+        !field.path("state").join(SLUG).join("log/audit.000001.jsonl").exists(),
+        "nothing was rotated away"
+    );
     let told =
         check.status.and_then(|status| status.code()) == Some(3) && check.text().contains("rotated away");
     Ok(Verdict::succeeded_if(!told, format!("lines are gone, and the check says: {}", check.text())))

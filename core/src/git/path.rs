@@ -1,0 +1,107 @@
+//! Paths that must not be touched, in every form in which a machine might take a name for one of them.
+//!
+//! A commit is looked at here, and its files are made elsewhere, on a file system that is not known:
+//! one that folds case, one that leaves out invisible characters (HFS+), one that drops a dot or a
+//! blank at the end, cuts at a colon, takes a backslash for a slash and has short names (NTFS). Git
+//! guards `.git` against the same forms (`verify_path`); here every guarded path is.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
+
+/// An entry of a tree that a push changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touched {
+    /// Where it is; what is not UTF-8 is replaced.
+    pub path: String,
+    /// Whether it leads elsewhere: a symbolic link or a submodule. Below it is what it leads to.
+    pub leads: bool,
+}
+
+/// The paths that a policy guards, ready to be compared.
+#[derive(Clone, Debug)]
+pub struct Guarded(Vec<Rule>);
+
+#[derive(Clone, Debug)]
+struct Rule {
+    parts: Vec<Part>,
+    folder: bool,
+}
+
+/// One part of a guarded path.
+#[derive(Clone, Debug)]
+struct Part {
+    folded: String,
+    /// The start and the extension of the short name that NTFS would give it.
+    short: (String, String),
+}
+
+impl Guarded {
+    /// Reads the paths of a policy: files, and folders by a final slash.
+    pub fn new(paths: &[String]) -> Self {
+        let rule = |path: &String| Rule {
+            folder: path.ends_with('/'),
+            parts: parts(path).map(|part| Part::new(&part)).collect(),
+        };
+        Self(paths.iter().map(rule).filter(|rule| !rule.parts.is_empty()).collect())
+    }
+
+    /// Whether an entry is one of them, in one of them, or leads to where one of them would be.
+    pub fn covers(&self, touched: &Touched) -> bool {
+        let path: Vec<String> = parts(&touched.path).collect();
+        self.0.iter().any(|rule| {
+            let same = rule.parts.iter().zip(&path).take_while(|(rule, part)| rule.is(part)).count();
+            if same == rule.parts.len() {
+                // A folder guarded as a file is no file of that name; what is below it is not guarded.
+                rule.folder || path.len() == same
+            } else {
+                touched.leads && same == path.len()
+            }
+        })
+    }
+}
+
+impl Part {
+    fn new(folded: &str) -> Self {
+        let bare = folded.trim_start_matches('.');
+        let (stem, extension) = bare.rsplit_once('.').unwrap_or((bare, ""));
+        let short = |text: &str, most: usize| {
+            text.chars().filter(|c| !matches!(c, '.' | ' ')).take(most).collect::<String>()
+        };
+        Self { folded: folded.into(), short: (short(stem, 6), short(extension, 3)) }
+    }
+
+    fn is(&self, part: &str) -> bool {
+        if part == self.folded {
+            return true;
+        }
+        let (stem, extension) = part.split_once('.').unwrap_or((part, ""));
+        let Some((start, number)) = stem.split_once('~') else { return false };
+        if extension != self.short.1 || number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+            return false;
+        }
+        // `GITHUB~1`; after four of a kind NTFS takes two letters and four digits of a hash.
+        let hashed = || {
+            let two: String = self.short.0.chars().take(2).collect();
+            start
+                .strip_prefix(two.as_str())
+                .is_some_and(|hash| hash.len() == 4 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        };
+        !start.is_empty() && (self.short.0.starts_with(start) || hashed())
+    }
+}
+
+/// The parts of a path as the least careful file system would compare them.
+fn parts(path: &str) -> impl Iterator<Item = String> {
+    path.split(['/', '\\']).map(fold).filter(|part| !part.is_empty())
+}
+
+fn fold(part: &str) -> String {
+    let part = part.split(':').next().unwrap_or_default();
+    let seen = part.nfd().filter(|c| !crate::visible::is_hidden(*c));
+    // Upper and then lower case: what differs by case only is the same afterwards, as U+017F and "s".
+    let mut folded: String = seen.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfd().collect();
+    folded.truncate(folded.trim_end_matches(['.', ' ']).len());
+    folded
+}
