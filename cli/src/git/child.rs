@@ -13,118 +13,29 @@
 //!   it works on a repository of ours, too, so no other repository's configuration, hook or attribute
 //!   has a say.
 
+mod limits;
+mod running;
+
+pub use limits::{CONFIG, FRUGAL, Limits};
+
 use crate::defence::Defence;
 use crate::process::die_with_parent;
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process, kill_process_group,
-    setrlimit, waitid,
-};
+use limits::bound;
+use running::Running;
+use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 
 const MIB: u64 = 1 << 20;
 /// What is read of git's complaints.
 const MAX_COMPLAINT: u64 = 16 << 10;
 /// The most that a command whose whole answer is taken may print.
 const MAX_ANSWER: u64 = 64 * MIB;
-/// Descriptors of one process.
-const DESCRIPTORS: u64 = 512;
-
-/// What git is told about every repository of ours, above what the repository itself says. `null` is
-/// what leads nowhere.
-pub const CONFIG: &[(&str, &str)] = &[
-    // Nothing that runs a program, reads another file or asks somebody.
-    ("core.attributesFile", "/dev/null"),
-    ("core.fsmonitor", "false"),
-    ("core.alternateRefsCommand", "true"),
-    ("submodule.recurse", "false"),
-    ("fetch.recurseSubmodules", "false"),
-    ("log.showSignature", "false"),
-    ("gc.auto", "0"),
-    ("maintenance.auto", "false"),
-    ("receive.autogc", "false"),
-    // What comes from a guest-writable repository is checked as a push is.
-    ("transfer.fsckObjects", "true"),
-    // Only between two folders of this machine.
-    ("protocol.allow", "never"),
-    ("protocol.file.allow", "always"),
-];
-
-/// What keeps git from taking all the memory there is. Each is a bound on what one process holds;
-/// the operating system's limit stands behind them.
-pub const FRUGAL: &[(&str, &str)] = &[
-    // Larger blobs are streamed, neither held whole nor compared.
-    ("core.bigFileThreshold", "8m"),
-    ("core.packedGitWindowSize", "16m"),
-    ("core.packedGitLimit", "256m"),
-    ("core.deltaBaseCacheLimit", "32m"),
-    // git 2.39 has no such limit, and ends with a full stack: an error, too.
-    ("core.maxTreeDepth", "256"),
-    ("pack.windowMemory", "64m"),
-    ("pack.deltaCacheSize", "32m"),
-    ("pack.threads", "1"),
-    ("index.threads", "1"),
-    // A push stays one file, however many objects it has.
-    ("transfer.unpackLimit", "1"),
-];
-
-/// How much a child may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Memory of its own of one process, in bytes.
-    pub memory: u64,
-    /// Processor time of one process.
-    pub cpu: Duration,
-    /// Time from start to end.
-    pub wall: Duration,
-    /// The largest file that it writes, in bytes.
-    pub file: u64,
-}
-
-impl Limits {
-    /// Looking at what was pushed.
-    pub const LOOK: Self = Self {
-        memory: 512 * MIB,
-        cpu: Duration::from_secs(60),
-        wall: Duration::from_secs(120),
-        file: 256 * MIB,
-    };
-    /// Reading the operator's repository, whose size the operator chose.
-    pub const READ: Self = Self {
-        memory: 2048 * MIB,
-        cpu: Duration::from_secs(900),
-        wall: Duration::from_secs(900),
-        file: 32 * 1024 * MIB,
-    };
-    /// Sending to an upstream, which may be slow and may ask a person for a passphrase.
-    pub const SEND: Self = Self {
-        memory: 2048 * MIB,
-        cpu: Duration::from_secs(300),
-        wall: Duration::from_secs(600),
-        file: 1024 * MIB,
-    };
-
-    /// Serving a guest whose push may be this large. At [`super::MAX_FETCHES`] and
-    /// [`super::MAX_PUSHES`] all of them together have bounded memory.
-    pub const fn serve(max_mib: u32) -> Self {
-        Self {
-            memory: 512 * MIB,
-            cpu: Duration::from_secs(300),
-            wall: Duration::from_secs(900),
-            // A thin pack is completed with what it builds on.
-            file: (2 * max_mib as u64 + 64) * MIB,
-        }
-    }
-}
 
 /// A git that has not been started.
 #[derive(Debug)]
@@ -439,61 +350,6 @@ impl Git {
     }
 }
 
-/// A child that runs. It is ended when its time is over.
-struct Running {
-    child: Child,
-    /// None once it has been waited for: its number may be another process' then.
-    alive: Arc<Mutex<Option<Pid>>>,
-    grouped: bool,
-    over: Sender<()>,
-    watch: JoinHandle<bool>,
-}
-
-impl Running {
-    fn new(child: Child, grouped: bool, wall: Duration) -> Self {
-        let alive = Arc::new(Mutex::new(Some(Pid::from_child(&child))));
-        let (over, end) = mpsc::channel();
-        let watched = Arc::clone(&alive);
-        let wall = if Defence::GitLimits.stands() { wall } else { Duration::from_secs(1 << 20) };
-        let watch = thread::spawn(move || {
-            let late = end.recv_timeout(wall) == Err(RecvTimeoutError::Timeout);
-            if late {
-                kill(&watched, grouped);
-            }
-            late
-        });
-        Self { child, alive, grouped, over, watch }
-    }
-
-    fn kill(&self) {
-        kill(&self.alive, self.grouped);
-    }
-
-    /// Waits for its end. Returns how it ended, and whether it took too long.
-    fn end(mut self) -> Result<(ExitStatus, bool)> {
-        let pid = Pid::from_child(&self.child);
-        // It stays a zombie, so that its number stays its own, until nobody can kill it any more.
-        while let Err(rustix::io::Errno::INTR) =
-            waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
-        {}
-        // What it left running ends with it.
-        if self.grouped {
-            self.kill();
-        }
-        *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let status = self.child.wait()?;
-        drop(self.over);
-        Ok((status, self.watch.join().unwrap_or(false)))
-    }
-}
-
-fn kill(alive: &Mutex<Option<Pid>>, grouped: bool) {
-    if let Some(pid) = *alive.lock().unwrap_or_else(PoisonError::into_inner) {
-        // Who is gone already cannot be killed.
-        let _ = if grouped { kill_process_group(pid, Signal::KILL) } else { kill_process(pid, Signal::KILL) };
-    }
-}
-
 /// The variables that say which repository git works on (`git rev-parse --local-env-vars`), but for
 /// those that only carry settings of the operator's.
 const REPOSITORY: [&str; 13] = [
@@ -515,40 +371,6 @@ const REPOSITORY: [&str; 13] = [
 fn configuration() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     let frugal: &[_] = if Defence::GitLimits.stands() { FRUGAL } else { &[] };
     CONFIG.iter().chain(frugal)
-}
-
-/// Bounds a child and whatever it starts. Memory is counted as data and not as address space: git
-/// maps its packs, and a map that it only reads costs nothing.
-fn bound(command: &mut Command, limits: &Limits) {
-    let mut wanted = vec![
-        (Resource::Cpu, limits.cpu.as_secs()),
-        (Resource::Fsize, limits.file),
-        (Resource::Nofile, DESCRIPTORS),
-        (Resource::Core, 0),
-        (Resource::Data, limits.memory),
-    ];
-    // The limit counts every process of the user's, so it stands above what runs anyway. The kernel
-    // does not apply it to root.
-    #[cfg(target_os = "linux")]
-    wanted.push((Resource::Nproc, u64::from(rustix::system::sysinfo().procs) + 512));
-    let wanted: Vec<(Resource, Rlimit)> = wanted
-        .into_iter()
-        .map(|(resource, most)| {
-            let most = getrlimit(resource).maximum.map_or(most, |has| has.min(most));
-            (resource, Rlimit { current: Some(most), maximum: Some(most) })
-        })
-        .collect();
-    // SAFETY: the closure only makes system calls on memory that is there, which is safe between fork
-    // and exec.
-    #[expect(unsafe_code, reason = "only code that runs after fork can bound the child alone")]
-    unsafe {
-        command.pre_exec(move || {
-            for (resource, limit) in &wanted {
-                setrlimit(*resource, *limit)?;
-            }
-            Ok(())
-        });
-    }
 }
 
 fn read_start(mut file: File, most: u64, into: &mut Vec<u8>) -> Result<()> {

@@ -37,7 +37,7 @@ pub fn attacks() -> Vec<Attack> {
         quick("git-denied-by-link", Defence::GitTrees, by_link),
         quick("git-denied-by-spelling", Defence::GitTrees, by_spelling),
         quick("git-diff-hides-merge", Defence::GitTrees, hidden_merge),
-        quick("git-tree-bomb", Defence::GitLimits, bomb),
+        Attack { name: "git-tree-bomb", defence: Defence::GitLimits, needs: Needs::Long, run: bomb },
         quick("git-many-refs", Defence::GitLimits, many_refs),
         quick("git-refs-collide", Defence::GitRefNames, collide),
         quick("git-ref-name-steers", Defence::GitRefNames, steering_name),
