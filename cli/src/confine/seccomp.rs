@@ -191,11 +191,15 @@ const KEEPERS_OF_ARCH: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const KEEPERS_OF_ARCH: &[i64] = &[38, libc::SYS_accept];
 
-/// The filters of a set of calls, in the order in which they are put in force.
+/// The filters of a set of calls, in the order in which they are put in force: none where the kernel
+/// has no seccomp.
 ///
 /// # Errors
 /// Where there are none for this architecture.
 pub fn filters(calls: Calls) -> Result<Vec<BpfProgram>> {
+    if !offered() {
+        return Ok(Vec::new());
+    }
     Ok(match calls {
         Calls::Git => vec![
             denying(plain(&[DEPTHS, DEPTHS_OF_ARCH]), SeccompAction::KillProcess)?,
@@ -217,12 +221,12 @@ pub fn filters(calls: Calls) -> Result<Vec<BpfProgram>> {
     })
 }
 
-/// Puts filters in force for this thread, and those that it makes. Where the kernel has no seccomp,
-/// [`super::InForce`] says so.
-pub fn apply(filters: &[BpfProgram]) {
-    for filter in filters {
-        let _ = seccompiler::apply_filter(filter);
-    }
+/// Puts filters in force for this thread, and those that it makes.
+///
+/// # Errors
+/// Where the kernel refuses one.
+pub fn apply(filters: &[BpfProgram]) -> Result<(), seccompiler::Error> {
+    filters.iter().try_for_each(|filter| seccompiler::apply_filter(filter))
 }
 
 /// Whether this kernel has it.
