@@ -68,7 +68,7 @@ pub fn this_process(policy: &Policy) -> anyhow::Result<InForce> {
         let said = ruleset.restrict_self().context("Landlock")?;
         version = landlock::version().filter(|_| landlock::holds(&said));
     }
-    seccomp::apply(&seccomp::filters(policy.calls)?);
+    seccomp::apply(&seccomp::filters(policy.calls)?).context("seccomp")?;
     Ok(InForce { landlock: version, ..limits::in_force(status) })
 }
 
@@ -100,8 +100,7 @@ pub fn child(command: &mut Command, policy: &Policy) -> anyhow::Result<()> {
             if let Some(ruleset) = ruleset.take() {
                 ruleset.restrict_self().map_err(|_| std::io::ErrorKind::PermissionDenied)?;
             }
-            seccomp::apply(&filters);
-            Ok(())
+            seccomp::apply(&filters).map_err(|_| std::io::ErrorKind::PermissionDenied.into())
         });
     }
     Ok(())

@@ -187,14 +187,19 @@ const KEEPERS_OF_ARCH: &[i64] = &[
     libc::SYS_accept,
     libc::SYS_renameat,
 ];
+/// `renameat` of `asm-generic/unistd.h`, with which the C library renames there.
 #[cfg(not(target_arch = "x86_64"))]
-const KEEPERS_OF_ARCH: &[i64] = &[libc::SYS_renameat, libc::SYS_accept];
+const KEEPERS_OF_ARCH: &[i64] = &[38, libc::SYS_accept];
 
-/// The filters of a set of calls, in the order in which they are put in force.
+/// The filters of a set of calls, in the order in which they are put in force: none where the kernel
+/// has no seccomp.
 ///
 /// # Errors
 /// Where there are none for this architecture.
 pub fn filters(calls: Calls) -> Result<Vec<BpfProgram>> {
+    if !offered() {
+        return Ok(Vec::new());
+    }
     Ok(match calls {
         Calls::Git => vec![
             denying(plain(&[DEPTHS, DEPTHS_OF_ARCH]), SeccompAction::KillProcess)?,
@@ -216,12 +221,12 @@ pub fn filters(calls: Calls) -> Result<Vec<BpfProgram>> {
     })
 }
 
-/// Puts filters in force for this thread, and those that it makes. Where the kernel has no seccomp,
-/// [`super::InForce`] says so.
-pub fn apply(filters: &[BpfProgram]) {
-    for filter in filters {
-        let _ = seccompiler::apply_filter(filter);
-    }
+/// Puts filters in force for this thread, and those that it makes.
+///
+/// # Errors
+/// Where the kernel refuses one.
+pub fn apply(filters: &[BpfProgram]) -> Result<(), seccompiler::Error> {
+    filters.iter().try_for_each(|filter| seccompiler::apply_filter(filter))
 }
 
 /// Whether this kernel has it.
@@ -333,7 +338,7 @@ mod tests {
     #[test]
     fn no_call_is_allowed_and_forbidden() {
         let allowed = plain(&[ORDINARY, ORDINARY_OF_ARCH, KEEPERS, KEEPERS_OF_ARCH]);
-        for call in DEPTHS.iter().chain(DEPTHS_OF_ARCH).chain(&[libc::SYS_execve, libc::SYS_fork]) {
+        for call in DEPTHS.iter().chain(DEPTHS_OF_ARCH).chain(&[libc::SYS_execve, libc::SYS_execveat]) {
             assert!(!allowed.contains_key(call), "{call}");
         }
         for call in careful().unwrap().keys().chain(sockets_and_threads().unwrap().keys()) {

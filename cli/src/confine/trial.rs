@@ -18,6 +18,7 @@ pub fn run(process: &str) {
 #[cfg(all(debug_assertions, target_os = "linux", not(bottle_portable)))]
 mod tries {
     use super::TRY;
+    use crate::keeper::control;
     use crate::out;
     use std::fs::{self, OpenOptions};
     use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -48,7 +49,11 @@ mod tries {
             "exec" => Command::new("/bin/touch").arg(at).status().map(|status| status.to_string()),
             "exec-other" => exec_memory(at),
             "kill" => signal(number(at)?),
-            "connect" => ask_keeper(at),
+            "connect" => ask_keeper(std::os::unix::net::UnixStream::connect(at)?),
+            "channel" => {
+                let channel = control::handed_down().ok_or(io::ErrorKind::NotFound)?;
+                ask_keeper(channel.map_err(io::Error::other)?)
+            }
             "trace" => trace(number(at)?),
             "memory" => memory(number(at)?, false),
             "memory-write" => memory(number(at)?, true),
@@ -102,8 +107,7 @@ mod tries {
     }
 
     /// Tells a keeper to let everything through that this attacker wants.
-    fn ask_keeper(at: &str) -> io::Result<String> {
-        let mut stream = std::os::unix::net::UnixStream::connect(at)?;
+    fn ask_keeper(mut stream: std::os::unix::net::UnixStream) -> io::Result<String> {
         let ask = r#"{"ask":"rules","change":{"allow":"tried.example.com"},"by":"attacker"}"#;
         writeln!(stream, "{ask}")?;
         let mut answer = [0; 256];

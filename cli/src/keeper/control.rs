@@ -228,7 +228,7 @@ pub fn demand(folder: &Folder, request: &Request, kind: Kind) -> Outcome {
 
 /// The socket that a hook was given: confined with git, it has no other way to the keeper, which
 /// hears on it of one repository alone.
-fn handed_down() -> Option<Result<UnixStream>> {
+pub fn handed_down() -> Option<Result<UnixStream>> {
     let number: i32 = std::env::var(hook::CHANNEL).ok()?.parse().ok()?;
     // SAFETY: whoever started git keeps it open for this process, and only a copy of it is used here.
     #[expect(unsafe_code, reason = "an inherited descriptor has no owner")]

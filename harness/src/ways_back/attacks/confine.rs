@@ -41,6 +41,7 @@ pub fn attacks() -> Vec<Attack> {
         git("git-changes-its-hooks", git_hooks),
         git("git-reaches-the-network", git_dials),
         git("git-asks-the-keeper", git_asks),
+        git("git-asks-for-more-than-a-push", git_asks_for_more),
         git("git-traces-a-stranger", git_traces),
     ]
 }
@@ -181,8 +182,18 @@ fn git_traces(field: &mut Field) -> Result<Verdict> {
 
 /// The keeper does what an operator's command asks on its socket: it would open any host.
 fn git_asks(field: &mut Field) -> Result<Verdict> {
-    let said = push(field, &format!("git:connect:{}", field.path("run/t/control.sock").display()))?;
-    anyhow::ensure!(said.contains("trying connect"), "it was not tried: {said}");
+    let attempt = format!("git:connect:{}", field.path("run/t/control.sock").display());
+    allows_a_host(field, &attempt)
+}
+
+/// The same on the socket that its hooks were given.
+fn git_asks_for_more(field: &mut Field) -> Result<Verdict> {
+    allows_a_host(field, "git:channel:")
+}
+
+fn allows_a_host(field: &mut Field, attempt: &str) -> Result<Verdict> {
+    let said = push(field, attempt)?;
+    anyhow::ensure!(said.contains("trying c"), "it was not tried: {said}");
     let status = field.operator(&["status", SLUG, "--json"])?.text();
     Ok(Verdict::succeeded_if(status.contains("tried.example.com"), "git allowed a host"))
 }
