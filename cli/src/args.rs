@@ -346,6 +346,13 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether no person asks for it: it is how one process of bottle's starts another.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::GitHook { .. } | Self::Keeper { .. } | Self::Starter { .. } | Self::Keys { .. })
+    }
+}
+
 /// What a person can do with what the agent pushed.
 #[derive(Clone, Debug, Subcommand)]
 pub enum GitAction {

@@ -11,7 +11,9 @@ fn main() -> ExitCode {
         visible::take_away();
     }
     let args = Args::try_parse().unwrap_or_else(|error| out::usage(&readable(error)));
-    programs::with_own_path().and_then(|()| commands::dispatch(args)).unwrap_or_else(|failure| {
+    // What a command starts has the PATH that the command had.
+    let path = if args.command.is_own() { Ok(()) } else { programs::with_own_path() };
+    path.and_then(|()| commands::dispatch(args)).unwrap_or_else(|failure| {
         out::failure(&failure);
         failure.code()
     })

@@ -245,6 +245,14 @@ impl Git {
         self
     }
 
+    /// Lets it read and write whatever this process may. For the operator's own repository alone, in a
+    /// debug build that has git read it.
+    #[must_use]
+    pub fn unconfined(mut self) -> Self {
+        self.confined = None;
+        self
+    }
+
     /// Says what it reads on its standard input.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {

@@ -186,7 +186,7 @@ impl Quarantine {
         match &source {
             Some(_) if before == refs.named => {}
             Some(source) => self.bring(source, &refs)?,
-            None => self.fetch(&repo.path)?,
+            None => Self::fetch(self.git().unconfined(), &repo.path)?,
         }
         if before.is_empty() {
             before.clone_from(&upstream);
@@ -270,7 +270,8 @@ impl Quarantine {
     fn bring(&self, source: &Source, refs: &Refs) -> Result<()> {
         let copy = self.dir.with_extension("source");
         remove_dir(&copy)?;
-        let brought = self.copy(source, refs, &copy).and_then(|()| self.fetch(&copy));
+        let brought =
+            self.copy(source, refs, &copy).and_then(|()| Self::fetch(self.git().reading(&copy), &copy));
         remove_dir(&copy)?;
         brought
     }
@@ -297,10 +298,10 @@ impl Quarantine {
         source.copy(&into.join("objects"))
     }
 
-    fn fetch(&self, from: &Path) -> Result<()> {
+    fn fetch(git: Git, from: &Path) -> Result<()> {
         let words =
             ["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
-        let git = self.git().reading(from).limits(Limits::READ).args(words).args([from]);
+        let git = git.limits(Limits::READ).args(words).args([from]);
         git.args(["heads", "tags"].map(|kind| format!("+{OURS}{kind}/*:{SEEN}{kind}/*"))).run()
     }
 

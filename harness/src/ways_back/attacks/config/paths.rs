@@ -97,7 +97,7 @@ fn gate_repository_exchanged(field: &mut Field) -> Result<Verdict> {
         fs::write(path.join("file"), if name == "private" { MINE } else { "shared\n" })?;
         for words in [
             &["init", "-q", "-b", "main"][..],
-            &["remote", "add", "origin", "../upstream.git"],
+            &["remote", "add", "origin", "https://git.example.com/x.git"],
             &["add", "file"],
             &["-c", "user.name=o", "-c", "user.email=o@example.com", "commit", "-q", "-m", "x"],
         ] {
