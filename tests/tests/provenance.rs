@@ -60,9 +60,23 @@ fn a_change_is_accepted_by_the_digest_that_was_shown_and_by_no_other() {
     let said = said.stderr(contains("it changed since").and(contains("+cpus = 3")));
     let second = format!("--trust={}", digest(&said));
     up.0.bottle(&["-q", "restart", &second]).assert().success();
+    // Who accepted it, and what, is in the log.
+    let log = up.0.bottle(&["logs", "t"]).output().unwrap().stdout;
+    assert!(String::from_utf8_lossy(&log).contains(&second["--trust=".len()..]), "{log:?}");
     // It is accepted now: nobody is asked again, and a digest that is none of it is refused.
     up.0.bottle(&["-q", "restart"]).assert().success();
     up.0.bottle(&["restart", &other]).assert().code(2);
+}
+
+#[test]
+fn a_file_that_was_copied_out_of_a_guest_is_asked_about() {
+    let up = Up::with(NONE);
+    up.guest("printf 'slug = \"t\"\n[guest]\ncpus = 2\n' > /tmp/bottle.toml");
+    up.0.bottle(&["-q", "cp", "t:/tmp/bottle.toml", "src"]).assert().success();
+    let said = contains("nobody has accepted it").and(contains("+cpus = 2"));
+    up.operator_in("project/src", &["restart"]).code(2).stderr(said);
+    // The project's own file is untouched by that.
+    up.0.bottle(&["-q", "restart"]).assert().success();
 }
 
 #[test]

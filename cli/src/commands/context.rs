@@ -1,15 +1,18 @@
 //! What every subcommand starts from.
 
+use super::rules::who;
 use crate::args::Args;
 use crate::config::found::shown;
 use crate::config::{Config, Found};
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::keeper::audit;
 use crate::out;
-use crate::state::{Folder, Home};
+use crate::state::{Folder, Home, private_dir};
 use crate::trust::walk::walk;
 use crate::trust::{self, Answer, Standing};
 use bottle_core::slug::Slug;
+use serde_json::json;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -97,13 +100,18 @@ impl Context {
     }
 
     /// Lets a configuration through that a guest cannot have changed, or that a person accepts.
-    /// `command` is what they would type to accept it.
-    pub fn trust(&self, home: &Home, config: &Config, option: Option<&str>, command: &str) -> Outcome {
+    /// `command` is what they would type to accept it. What they accept is in the log of the bottle.
+    pub fn trust(&self, folder: &Folder, config: &Config, option: Option<&str>, command: &str) -> Outcome {
         let ask = |shown: &str| {
             let terminal = std::io::stdin().is_terminal() && out::is_watched();
             terminal && out::confirmed(&format!("{shown}\nUse it?"))
         };
-        trust::check(home, config, Answer::of(option, &ask), command)
+        for accepted in trust::check(&Home::find()?, config, Answer::of(option, &ask), command)? {
+            private_dir(&folder.logs())?;
+            let details = json!({ "file": accepted.path, "digest": accepted.digest, "by": who() });
+            audit::decided(folder, "trust", "accepted", details)?;
+        }
+        Ok(())
     }
 
     /// Says so where a configuration would be asked about before it is used.

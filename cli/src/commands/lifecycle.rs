@@ -59,7 +59,7 @@ fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Options, v
     let before = Before::of(&folder, machine, &resolved, options.renew)?;
     step::done(Step::UpResolved);
     let trust = options.trust.as_deref();
-    context.trust(&home, config, trust, &context.again(verb))?;
+    context.trust(&folder, config, trust, &context.again(verb))?;
     let pins = Pins::admit(&home, &folder, config, &tools, trust.is_some())?;
     step::done(Step::UpTrusted);
     // A bottle that never was leaves nothing; what was there before stays, with its disk.
@@ -282,7 +282,7 @@ pub fn restart(context: &Context, slug: Option<Slug>, options: &Options) -> Outc
     let (slug, config) = context.configured(slug)?;
     // Before anything is stopped: what cannot be started again is better left running.
     let home = Home::find()?;
-    context.trust(&home, &config, options.trust.as_deref(), &context.again("restart"))?;
+    context.trust(&home.bottle(&slug), &config, options.trust.as_deref(), &context.again("restart"))?;
     Pins::check(&home, &slug, &config, &[])?;
     stop(context, Some(slug.clone()))?;
     if Defence::ConfigProvenance.stands() {

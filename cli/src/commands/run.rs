@@ -42,8 +42,8 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     extra.apply(&mut config)?;
     let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
-    context.trust(&home, &config, extra.trust.as_deref(), &context.again("run"))?;
     let folder = home.bottle(&slug);
+    context.trust(&folder, &config, extra.trust.as_deref(), &context.again("run"))?;
     // From here on a signal waits for the machine's loop, and everything is taken down.
     let events = Events::catch()?;
     let _lock = folder.lock_operation("run")?;

@@ -51,6 +51,15 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// What a person accepted: a configuration, or that there is none any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    /// Where it is, or was.
+    pub path: PathBuf,
+    /// The SHA-256 of its bytes; of none where it is gone.
+    pub digest: String,
+}
+
 /// How a configuration stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -118,22 +127,24 @@ pub fn gone(home: &Home, passed: &[PathBuf]) -> Result<Option<Seen>> {
 }
 
 /// Lets a configuration through that is trusted, or that a person accepts. What is let through is
-/// remembered.
+/// remembered. Returns what a person has just accepted, for the log.
 ///
 /// # Errors
 /// [`Kind::Usage`] where nobody accepts it, with what it would change.
-pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Outcome {
+pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Outcome<Vec<Acceptance>> {
     if !Defence::ConfigProvenance.stands() {
-        return by_its_own_word(home, config, answer, command);
+        return by_its_own_word(home, config, answer, command).map(|()| Vec::new());
     }
+    let mut accepted = Vec::new();
     if let Some(gone) = gone(home, &config.passed)? {
         let what = format!("{} is gone since a guest could write to its folder", shown(&gone.path));
         let empty = seen::hex(b"");
         agreed(&Shown::of(&what, Some(&gone.text), "", &empty), answer, &empty, command)?;
+        accepted.push(Acceptance { path: gone.path.clone(), digest: empty });
         let _lock = home.lock_trust()?;
         gone.forget(home)?;
     }
-    let Some(found) = &config.file else { return Ok(()) };
+    let Some(found) = &config.file else { return Ok(accepted) };
     let digest = found.digest();
     match standing(home, found)? {
         standing @ (Standing::Untouched | Standing::Accepted) => {
@@ -147,7 +158,7 @@ pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Out
                 .help("look at it again"));
             }
             if standing == Standing::Accepted {
-                return Ok(());
+                return Ok(accepted);
             }
         }
         Standing::Unseen(before) => {
@@ -158,10 +169,12 @@ pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Out
             let before = before.as_ref().map(|seen| seen.text.as_str());
             let what = format!("{} {why}", shown(&found.path));
             agreed(&Shown::of(&what, before, &found.text, &digest), answer, &digest, command)?;
+            accepted.push(Acceptance { path: found.path.clone(), digest });
         }
     }
     let _lock = home.lock_trust()?;
-    Ok(Seen::remember(home, found)?)
+    Seen::remember(home, found)?;
+    Ok(accepted)
 }
 
 /// Whether a person agrees to what is shown.

@@ -20,6 +20,8 @@ pub struct Arrival {
     into: Folder,
     /// The name that it gets there.
     name: OsString,
+    /// Both, as a path.
+    path: PathBuf,
     stage: Folder,
     stage_name: OsString,
 }
@@ -44,12 +46,17 @@ impl Arrival {
         remove_stale(&into);
         let stage_name = OsString::from(format!("{STAGE}{}", std::process::id()));
         let stage = into.make_folder(&stage_name, 0o700).with_context(what)?;
-        Ok(Self { into, name: name.to_owned(), stage, stage_name })
+        Ok(Self { into, name: name.to_owned(), path: folder.join(name), stage, stage_name })
     }
 
     /// The name that it gets.
     pub fn name(&self) -> &OsStr {
         &self.name
+    }
+
+    /// Where it goes.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The folder in which it is put together.

@@ -9,11 +9,15 @@ mod stream;
 use super::context::Context;
 use crate::args::{Place, Size};
 use crate::beneath::links;
+use crate::config::FILE;
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::out;
 use crate::preflight;
 use crate::smolvm::Terminal;
+use crate::state::Home;
+use crate::trust;
+use anyhow::Context as _;
 use arrival::Arrival;
 use bottle_core::git_names;
 use bottle_core::slug::Slug;
@@ -99,10 +103,19 @@ fn fetch(context: &Context, slug: &Slug, from: &str, to: &Path, options: Options
     let is_empty = arrival.is_empty()?;
     if !is_empty {
         arrival.land()?;
+        remember(arrival.path())?;
     }
     tell(&came.left);
     if is_empty {
         return Err(Failure::new(Kind::Usage, "nothing was copied: all of it was left out"));
+    }
+    Ok(())
+}
+
+/// A configuration that came out of a guest is asked about before it is used.
+fn remember(place: &Path) -> Outcome {
+    if place.is_dir() || place.file_name() == Some(OsStr::new(FILE)) {
+        trust::touched(&Home::find()?, &std::path::absolute(place).context("the current folder")?)?;
     }
     Ok(())
 }
