@@ -1,12 +1,13 @@
 //! The project's folder in the guest: the folder itself, or a copy whose changes are taken back
 //! path by path. The guest is up to no good here.
 
-use bottle_tests::World;
+use bottle_tests::{World, alone};
 use predicates::prelude::*;
 use predicates::str::contains;
+use rustix::fs::Uid;
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
 const COPY: &str = "slug = \"t\"\n[workspace]\nmode = \"copy\"\n";
@@ -373,4 +374,43 @@ fn nothing_that_git_takes_for_a_repository_comes_back() {
     let kept: Vec<_> = up.changes().into_iter().filter_map(|(_, _, kept)| kept).collect();
     assert_eq!(kept.iter().filter(|why| *why == "repository").count(), 5, "{kept:?}");
     assert!(kept.contains(&"gitmodules".to_owned()) && kept.contains(&"git".to_owned()));
+}
+
+/// On an overlay a file's device number is another one than its folder's.
+#[test]
+fn a_copy_on_an_overlay_is_given_whole_and_what_is_mounted_in_it_is_not() {
+    if !alone("a_copy_on_an_overlay_is_given_whole_and_what_is_mounted_in_it_is_not") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let mount = |words: &[&str]| {
+        let status = std::process::Command::new("mount").args(words).status().unwrap();
+        assert!(status.success(), "mount {words:?}");
+    };
+    fs::create_dir(path("disk")).unwrap();
+    mount(&["-t", "tmpfs", "disk", &path("disk")]);
+    for name in ["disk/lower", "disk/upper", "disk/work", "copy"] {
+        fs::create_dir(path(name)).unwrap();
+    }
+    fs::write(path("disk/lower/below"), "x").unwrap();
+    let layers = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        path("disk/lower"),
+        path("disk/upper"),
+        path("disk/work")
+    );
+    mount(&["-t", "overlay", "overlay", "-o", &layers, &path("copy")]);
+    fs::create_dir(path("copy/folder")).unwrap();
+    fs::write(path("copy/folder/file"), "x").unwrap();
+    fs::create_dir(path("copy/mounted")).unwrap();
+    mount(&["-t", "tmpfs", "other", &path("copy/mounted")]);
+    fs::write(path("copy/mounted/file"), "x").unwrap();
+
+    bottle::workspace::give(std::path::Path::new(&path("copy")), Uid::from_raw(2_000_000)).unwrap();
+    let owner = |name: &str| fs::symlink_metadata(path(name)).unwrap().uid();
+    for given in ["copy", "copy/below", "copy/folder", "copy/folder/file"] {
+        assert_eq!(owner(given), 2_000_000, "{given}");
+    }
+    assert_eq!((owner("copy/mounted"), owner("copy/mounted/file")), (0, 0));
 }

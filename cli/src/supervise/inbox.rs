@@ -342,7 +342,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let home = crate::state::Home::at(dir.path().join("state"), dir.path().join("run"));
             let folder = home.bottle(&"t".parse().unwrap());
-            fs::create_dir_all(folder.state()).unwrap();
+            fs::create_dir_all(folder.logs()).unwrap();
             for number in 1..4 {
                 let inbox = Inbox::new(Numbers::of(&folder).unwrap());
                 assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(None));

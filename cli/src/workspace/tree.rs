@@ -156,18 +156,18 @@ fn copy_file(seen: &Seen, to: &Folder, name: &OsStr) -> io::Result<Entry> {
 /// Gives everything in a folder, and at last the folder itself, to a user.
 ///
 /// While that goes on a guest may change what is there. Each thing is opened, looked at and given by
-/// one descriptor. What is on another file system stays whose it is, and so does a file with a second
-/// name, which may be anywhere, unless it was the last machine's user's already.
+/// one descriptor. What is mounted there stays whose it is, and so does a file with a second name, which
+/// may be anywhere, unless it was the last machine's user's already.
 pub fn give_all(folder: &Folder, uid: Uid, gid: Gid) -> Result<()> {
     let own = folder.own_meta()?;
     let may = |meta: &Meta| {
         let is_theirs = meta.uid == own.uid && own.uid != 0;
-        meta.device == own.device && (meta.kind == Kind::Folder || meta.has_one_name || is_theirs)
+        meta.kind == Kind::Folder || meta.has_one_name || is_theirs
     };
     let limits = Limits { entries: u64::MAX, names: u64::MAX, ..Limits::default() };
     walk(folder, &limits, |seen| match seen.folder.give_one(seen.name, uid, gid, may) {
-        Ok(meta) => Ok(meta.kind == Kind::Folder && meta.device == own.device),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Ok(meta) => Ok(meta.kind == Kind::Folder),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::CrossesDevices) => Ok(false),
         Err(error) => Err(error).with_context(|| seen.path.display().to_string()),
     })?;
     Ok(folder.give(uid, gid)?)

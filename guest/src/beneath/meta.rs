@@ -1,6 +1,6 @@
 //! What something in a folder is, as the system says it of a descriptor.
 
-use rustix::fs::{Dev, FileType, Mode, Stat};
+use rustix::fs::{FileType, Mode, Stat};
 use std::time::{Duration, SystemTime};
 
 /// Permission bits that travel: none that give a program somebody else's rights.
@@ -34,8 +34,6 @@ pub struct Meta {
     pub uid: u32,
     /// Whose group's it is.
     pub gid: u32,
-    /// The file system that it is on.
-    pub device: Dev,
     /// Whether it has this name and no other.
     pub has_one_name: bool,
 }
@@ -57,7 +55,6 @@ impl From<&Stat> for Meta {
             changed: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
             uid: stat.st_uid,
             gid: stat.st_gid,
-            device: stat.st_dev,
             has_one_name: stat.st_nlink == 1,
         }
     }

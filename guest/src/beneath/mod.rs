@@ -247,7 +247,8 @@ impl Folder {
     /// Gives what has a name in this folder to a user, if it may be given; and says what it is.
     ///
     /// # Errors
-    /// Where it is not there, or the system refuses it.
+    /// Where it is not there, or the system refuses it; [`io::ErrorKind::CrossesDevices`] where something
+    /// is mounted on it.
     pub fn give_one(
         &self,
         name: &OsStr,
@@ -259,7 +260,7 @@ impl Folder {
         {
             // The descriptor is of the thing itself, a link among them, and opens nothing.
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = rustix::fs::openat(&self.fd, one(name)?, flags, Mode::empty())?;
+            let fd = self.open_here(one(name)?, flags)?;
             let meta = Meta::from(&rustix::fs::fstat(&fd)?);
             if may(&meta) {
                 rustix::fs::chownat(&fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
@@ -273,6 +274,18 @@ impl Folder {
                 rustix::fs::chownat(&self.fd, one(name)?, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
             }
             Ok(meta)
+        }
+    }
+
+    /// Opens what has a name in this folder and is in the same mount. Device numbers would not tell: on
+    /// an overlay a file has another one than its folder. A kernel before 5.6 does not look.
+    #[cfg(all(target_os = "linux", not(bottle_portable)))]
+    fn open_here(&self, name: &OsStr, flags: OFlags) -> io::Result<OwnedFd> {
+        use rustix::fs::ResolveFlags;
+        let opened = rustix::fs::openat2(&self.fd, name, flags, Mode::empty(), ResolveFlags::NO_XDEV);
+        match opened {
+            Err(Errno::NOSYS | Errno::PERM) => Ok(rustix::fs::openat(&self.fd, name, flags, Mode::empty())?),
+            opened => Ok(opened?),
         }
     }
 
