@@ -73,7 +73,8 @@ impl<'p> Life<'p> {
     }
 
     fn start(&mut self) -> Result<()> {
-        let output = self.bottle(&["--quiet", "up"])?;
+        // The operator changes bottle.toml where a guest's changes were taken back, and says that it is theirs.
+        let output = self.bottle(&["--quiet", "up", "--trust"])?;
         self.up = true;
         anyhow::ensure!(output.status.success(), "up: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())

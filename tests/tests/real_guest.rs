@@ -55,3 +55,10 @@ fn in_a_real_guest_bottle_isolates_and_stock_networks_leak() {
         assert_eq!(row.split_whitespace().nth(1), Some(verdict), "{said}");
     }
 }
+
+/// `make ways-back` makes them all. Here is one that a virtual machine carries all the way.
+#[test]
+fn what_comes_back_from_a_real_guest_is_held_and_would_not_be_without_its_defence() {
+    let said = said(&["ways-back", "--guest", "real", "--only", "cp-file-becomes-hook"]);
+    assert!(said.contains("ways-back: 1 attacks, 1 held, 1 witnesses seen"), "{said}");
+}
