@@ -148,12 +148,12 @@ fn whatever_a_guest_writes_no_command_lets_it_steer_the_terminal_or_forge_a_line
         "cd /workspace; port=${HTTP_PROXY##*:}; for file in request url; do
            exec 3<>/dev/tcp/proxy.internal/$port; cat $file >&3; timeout 5 head -c 100 <&3 > /dev/null || :; done",
     );
-    // A push: the branch's name, the commit's subject and author, a file's name, content.
+    // A push: the commit's subject and author, a file's name, content.
     up.exec(
         "export HOME=/root; cd /tmp; git config --global user.email a@example.com
          git config --global user.name \"$(tr -d '\\n' < /workspace/text)\"
          git clone -q $BOTTLE_GIT_GATE/project.git work; cd work
-         git checkout -q -b $'w\\302\\23331m\\342\\200\\256'
+         git checkout -q -b w
          cat /workspace/text >> kept; name=$(tr -d / < /workspace/text); echo x > \"n$name\"
          git add .; git commit -q -m \"s$(cat /workspace/text)\"; git push -q origin HEAD 2>&1",
     );

@@ -93,7 +93,9 @@ fn the_origin_gets_the_key_and_the_guest_does_not() {
     }
     assert_eq!(status("$API_BASE/mirror-header"), "502");
     let mirror = up.exec("curl -sS $API_BASE/mirror 2>&1");
-    assert!(!mirror.contains(KEY) && mirror.contains("curl: ("), "{mirror}");
+    // It ends in the middle, or before its head was sent.
+    let ended = mirror.contains("curl: (") || mirror.contains("api.test broke off");
+    assert!(!mirror.contains(KEY) && ended, "{mirror}");
     let headers = up.exec("curl -sSi $API_URL/x");
     assert!(headers.contains("200 OK") && !headers.to_lowercase().contains("cookie"), "{headers}");
     let log = up.0.bottle(&["logs", "--denied"]).output().unwrap();

@@ -1,6 +1,7 @@
 //! Where in a file something is wrong.
 
 use super::found;
+use crate::defence::Defence;
 use crate::failure::{Failure, Kind};
 use bottle_core::visible;
 use std::ops::Range;
@@ -56,7 +57,7 @@ fn printable(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\t' => ' ',
-            c if visible::is_hidden(c) => char::REPLACEMENT_CHARACTER,
+            c if visible::is_hidden(c) && Defence::Visible.stands() => char::REPLACEMENT_CHARACTER,
             c => c,
         })
         .collect()
