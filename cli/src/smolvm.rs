@@ -3,10 +3,11 @@
 //! What it prints may hold what a guest wrote, to its console or on its standard error: it is read up
 //! to a limit, and shown as a guest's words.
 
+use crate::confine;
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::peer::{Extent, Named};
-use crate::preflight::{self, Smolvm};
+use crate::preflight::Smolvm;
 use crate::resolve::{MachineUser, Resolved};
 use anyhow::{Context, Result};
 use bottle_core::slug::Slug;
@@ -92,7 +93,7 @@ impl Smolvm {
 
     /// Whether the process of a machine has to run behind a filter. The stand-in has none to put there.
     fn confines(&self) -> bool {
-        !self.stand_in && Defence::MachineConfined.stands() && preflight::Offers::here().seccomp
+        !self.stand_in && Defence::MachineConfined.stands() && confine::offered().seccomp
     }
 
     /// The same, for a call that starts a machine's process.

@@ -35,6 +35,16 @@ pub struct InForce {
 pub const WHOLE_LANDLOCK: u32 = 6;
 
 impl InForce {
+    /// What is missing altogether, in words.
+    pub fn lacks(self) -> Option<&'static str> {
+        match (self.seccomp, self.landlock.is_some()) {
+            (true, true) => None,
+            (true, false) => Some("Landlock"),
+            (false, true) => Some("seccomp"),
+            (false, false) => Some("seccomp and Landlock"),
+        }
+    }
+
     /// Whether every part is.
     pub fn is_whole(self) -> bool {
         self.landlock.is_some_and(|version| version >= WHOLE_LANDLOCK) && self.seccomp && self.no_new_privs

@@ -9,7 +9,8 @@
 //! - [`Git::store`] works on a repository of ours and reads no configuration but that repository's;
 //! - [`Git::pushed`] is the same within a hook, where git says which repository and where the objects
 //!   are that were pushed and not taken yet;
-//! - [`Git::operators`] is the operator's own git, with the global configuration and the credentials;
+//! - [`Git::operators`] is the operator's own git, with the global configuration and the credentials
+//!   ([`super::outgoing`]);
 //!   it works on a repository of ours, too, so no other repository's configuration, hook or attribute
 //!   has a say.
 

@@ -13,6 +13,7 @@ pub mod child;
 pub mod hook;
 mod judge;
 mod objects;
+mod outgoing;
 pub mod pin;
 pub mod quarantine;
 mod scan;

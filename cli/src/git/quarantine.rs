@@ -10,6 +10,7 @@
 
 use super::Repo;
 use super::child::{CONFIG, FRUGAL, Git, Limits};
+use super::outgoing::Outgoing;
 use super::pin::{self, Pin};
 use super::source::{Refs, Source};
 use crate::defence::Defence;
@@ -437,7 +438,7 @@ impl Quarantine {
         }
         let mut ended = self.push(&url, waiting, waiting.old.as_ref())?;
         if !ended.status.success() && String::from_utf8_lossy(&ended.out).contains("(stale info)") {
-            let has = self.upstream_has(&url, &waiting.name)?;
+            let has = self.upstream_has(&url, waiting)?;
             // What you have not pushed yet yourself goes along with what builds on it.
             let yours = match (&has, &waiting.old) {
                 (None, Some(_)) => true,
@@ -478,11 +479,18 @@ impl Quarantine {
         let lease = format!("--force-with-lease={}:{lease}", waiting.name);
         let new = waiting.new.as_ref().map_or("", ObjectId::as_str);
         let words = ["push", "--porcelain", "--no-verify", "--no-follow-tags", &lease, "--", url];
-        Git::operators(&self.dir).asking().args(words).args([format!("{new}:{}", waiting.name)]).end()
+        let outgoing = self.outgoing(waiting)?;
+        outgoing.git().asking().args(words).args([format!("{new}:{}", waiting.name)]).end()
     }
 
-    fn upstream_has(&self, url: &str, name: &str) -> Result<Option<ObjectId>> {
-        let git = Git::operators(&self.dir).asking().args(["ls-remote", "--refs", "--", url, name]);
+    fn outgoing(&self, waiting: &Waiting) -> Result<Outgoing> {
+        let any = waiting.new.as_ref().or(waiting.old.as_ref());
+        Outgoing::of(&self.dir, any.map_or("sha1", ObjectId::format))
+    }
+
+    fn upstream_has(&self, url: &str, waiting: &Waiting) -> Result<Option<ObjectId>> {
+        let (name, outgoing) = (waiting.name.as_str(), self.outgoing(waiting)?);
+        let git = outgoing.git().asking().args(["ls-remote", "--refs", "--", url, name]);
         let said = git.text()?;
         let lines = said.lines().filter_map(|line| line.split_once('\t'));
         Ok(lines.filter(|(_, known)| *known == name).find_map(|(id, _)| id.parse().ok()))

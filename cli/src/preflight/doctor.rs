@@ -3,7 +3,7 @@
 use super::mend::{Need, System};
 use super::versions::Versions;
 use super::{
-    Missing, Offers, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
+    Missing, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
     may_make_namespaces,
 };
 use crate::confine;
@@ -165,7 +165,7 @@ fn kvm() -> Result<Good, Missing> {
 
 /// What smolvm is told to put around the process of a machine, beside the user that it gives it.
 fn confinement() -> Result<Good, Missing> {
-    if let Some(lacks) = Offers::here().lacks() {
+    if let Some(lacks) = confine::offered().lacks() {
         let what = format!("this kernel has no {lacks} to put around the machine's process");
         return Err(Missing::new(Need::Confinement, what));
     }

@@ -2,13 +2,12 @@
 
 mod doctor;
 mod mend;
-mod offers;
 mod versions;
 
 pub use doctor::{Diagnosis, Finding, Level, Walls};
-pub use offers::Offers;
 
 use crate::config::StackChoice;
+use crate::confine;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::keeper::stack::{Here, Wall};
 use crate::out;
@@ -84,7 +83,7 @@ impl Tools {
         } else {
             check_kvm()?;
             // smolvm says nothing of it, and does without.
-            if let Some(lacks) = Offers::here().lacks() {
+            if let Some(lacks) = confine::offered().lacks() {
                 out::note(format_args!(
                     "warning: this kernel has no {lacks}: the machine's process is confined less; see `bottle doctor`"
                 ));

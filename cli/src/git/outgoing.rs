@@ -1,0 +1,82 @@
+//! What git works on where it has the operator's credentials: a repository of ours, made for one call.
+//!
+//! A git that a push has taken over may write its store, and the store's configuration with it. So the
+//! operator's own git never opens the store. It opens this: a configuration of three lines, no refs, no
+//! hooks, and the way to the store's objects, which are named by their digests.
+
+use super::child::Git;
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A repository from which objects of a store are sent. It is gone with the value.
+#[derive(Debug)]
+pub struct Outgoing(TempDir);
+
+impl Outgoing {
+    /// One for the objects of a store, whose names have this format.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn of(store: &Path, format: &str) -> Result<Self> {
+        let above = store.parent().context("a store has a folder")?;
+        // Beside the store, where no git of the gate's may write.
+        let dir = tempfile::Builder::new().prefix(".outgoing-").tempdir_in(above)?;
+        let put = |name: &str, text: String| fs::write(dir.path().join(name), text);
+        fs::create_dir(dir.path().join("refs"))?;
+        fs::create_dir_all(dir.path().join("objects/info"))?;
+        put("HEAD", "ref: refs/heads/none\n".to_owned())?;
+        put(
+            "config",
+            format!(
+                "[core]\nrepositoryformatversion = 1\nbare = true\n[extensions]\nobjectformat = {format}\n"
+            ),
+        )?;
+        put("objects/info/alternates", format!("{}\n", store.join("objects").display()))?;
+        Ok(Self(dir))
+    }
+
+    /// The operator's own git, on it.
+    pub fn git(&self) -> Git {
+        Git::operators(self.0.path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn git(dir: &Path, words: &[&str]) -> String {
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
+        let output = Command::new("git").args(identity).args(words).current_dir(dir).output().unwrap();
+        assert!(output.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn nothing_of_the_stores_own_has_a_say_where_the_operators_git_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, upstream) = (dir.path().join("store.git"), dir.path().join("upstream.git"));
+        for repository in [&store, &upstream] {
+            git(dir.path(), &["init", "-q", "--bare", repository.to_str().unwrap()]);
+        }
+        let tree = git(&store, &["mktree"]);
+        let commit = git(&store, &["commit-tree", "-m", "x", &tree]);
+        // What a git that was taken over could leave.
+        let proof = dir.path().join("proof");
+        let url = format!("ext::touch {}", proof.display());
+        git(&store, &["config", &format!("url.{url}.insteadOf"), upstream.to_str().unwrap()]);
+        git(&store, &["config", "protocol.ext.allow", "always"]);
+        let send = |git: Git| {
+            let words = ["push", "--quiet", "--", upstream.to_str().unwrap()];
+            git.args(words).args([format!("{commit}:refs/heads/main")]).end().unwrap().status.success()
+        };
+        let outgoing = Outgoing::of(&store, "sha1").unwrap();
+        assert!(send(outgoing.git()) && !proof.exists());
+        assert_eq!(git(&upstream, &["rev-parse", "main"]), commit);
+        // The store itself would have had its say.
+        assert!(!send(Git::operators(&store)));
+    }
+}
