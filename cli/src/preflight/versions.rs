@@ -101,8 +101,14 @@ mod tests {
     /// A program that prints what it is asked with, and is no script.
     fn program(dir: &Path) -> std::path::PathBuf {
         let path = dir.join("echo");
-        fs::copy("/bin/echo", &path).unwrap();
+        put(Path::new("/bin/echo"), &path);
         path
+    }
+
+    /// Copies a program by another process. Here a child that another test starts meanwhile would have
+    /// the file open for writing, and it could not be run ("text file busy").
+    fn put(from: &Path, to: &Path) {
+        assert!(std::process::Command::new("cp").arg(from).arg(to).status().unwrap().success());
     }
 
     #[test]
@@ -125,8 +131,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (memory, script) = (dir.path().join("versions"), dir.path().join("script"));
         fs::write(&memory, "{").unwrap();
-        fs::write(&script, "#!/bin/sh\necho \"$1\"\n").unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let draft = dir.path().join("draft");
+        fs::write(&draft, "#!/bin/sh\necho \"$1\"\n").unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
+        put(&draft, &script);
         let versions = Versions(Some(memory));
         assert_eq!(versions.line(&script, "1.0", None).unwrap(), "1.0");
         assert_eq!(versions.line(&script, "2.0", None).unwrap(), "2.0");
