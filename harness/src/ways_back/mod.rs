@@ -180,8 +180,8 @@ impl Tried {
 }
 
 impl Attack {
-    /// Makes it with the defence and without, and again where nothing can be said: a guest under
-    /// emulation dies now and then.
+    /// Makes it with the defence and without, and again where that shows nothing: a guest under
+    /// emulation dies now and then, and some attacks are races.
     fn until_conclusive(&self, place: &Place, guest: Guest) -> Tried {
         const TRIES: u32 = 3;
         let mut tries = 1;
@@ -191,7 +191,10 @@ impl Attack {
             } else {
                 self.both_ways(place, guest)
             };
-            if tries == TRIES || !(tried.held.is_unclear() || tried.witness.is_unclear()) {
+            // An attack that succeeded is never tried again. One that failed without its defence, too, was
+            // a race that it lost, perhaps: it shows nothing yet.
+            let is_settled = tried.as_it_must() || matches!(tried.held, Verdict::Succeeded(_));
+            if tries == TRIES || is_settled {
                 return tried;
             }
             tries += 1;
