@@ -28,6 +28,12 @@ pub fn has(secrets: &[Vec<u8>], text: &[u8]) -> bool {
     long.clone().any(|secret| text.windows(secret.len()).any(|part| part == secret.as_slice()))
 }
 
+/// The same for a text whose case was lost, as that of a header's name is.
+pub fn has_in_any_case(secrets: &[Vec<u8>], text: &[u8]) -> bool {
+    let long = secrets.iter().filter(|secret| secret.len() >= SHORTEST);
+    long.clone().any(|secret| text.windows(secret.len()).any(|part| part.eq_ignore_ascii_case(secret)))
+}
+
 impl<'s> Echo<'s> {
     /// For these secrets.
     pub fn new(secrets: &'s [Vec<u8>]) -> Self {

@@ -87,7 +87,7 @@ fn is_pchar(byte: u8) -> bool {
 
 /// Whether some server reads dots into this character.
 fn is_dot(c: char) -> bool {
-    matches!(c, '.' | '\u{2024}'..='\u{2026}' | '\u{fe52}' | '\u{ff0e}')
+    matches!(c, '.' | '\u{2024}'..='\u{2026}' | '\u{fe19}' | '\u{fe30}' | '\u{fe52}' | '\u{ff0e}')
 }
 
 /// Whether some server reads another character, out of `/ \ ; %`, into this one.
@@ -98,5 +98,6 @@ fn is_look_alike(c: char) -> bool {
             | '\u{2216}' | '\u{29f5}' | '\u{fe68}' | '\u{ff3c}' | '\u{a5}' | '\u{20a9}' // backslashes
             | '\u{37e}' | '\u{fe54}' | '\u{ff1b}' // semicolons
             | '\u{fe6a}' | '\u{ff05}' // percent signs
+            | '\u{fe00}'..='\u{fe0f}' // variation selectors: a server may drop them
     )
 }

@@ -10,10 +10,15 @@ pub fn is_passed_on(method: &str) -> bool {
 
 /// Headers with which a client says where a request came from or goes to, for a server that believes
 /// it; which method or path is meant instead; or how it is carried.
-const STEERING: [&str; 19] = [
+const STEERING: [&str; 28] = [
+    "base-url",
     "expect",
     "forwarded",
+    "front-end-https",
+    "if-range",
     "max-forwards",
+    "range",
+    "request-uri",
     "te",
     "true-client-ip",
     "via",
@@ -28,11 +33,25 @@ const STEERING: [&str; 19] = [
     "x-http-method-override",
     "x-method-override",
     "x-original-host",
+    "x-prefix",
     "x-real-ip",
     "x-remote-user",
+    "x-request-uri",
+    "x-script-name",
+    "x-sendfile",
 ];
 /// The same, by how they begin.
-const STEERING_BEGINS: [&str; 4] = ["x-forwarded-", "x-original-", "x-rewrite-", "x-proxy-"];
+const STEERING_BEGINS: [&str; 9] = [
+    "x-accel-",
+    "x-appengine-",
+    "x-envoy-",
+    "x-forwarded-",
+    "x-middleware-",
+    "x-original-",
+    "x-proxy-",
+    "x-rewrite-",
+    "x-sendfile-",
+];
 
 /// Whether a guest's header of this name, in lower case, goes to an upstream. A name with an
 /// underscore does not: many servers hand it to the program as the same name with a hyphen, so
