@@ -13,7 +13,8 @@ use bottle_core::upstream::{CREDENTIALS, Upstream, echo, is_passed_on};
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::ext::ReasonPhrase;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -183,11 +184,16 @@ fn without_keys(
     }
     // A session that the key opened is as good as the key; and a guest's cookies do not travel.
     response.headers_mut().remove(header::SET_COOKIE);
+    // What an origin says beside the status is text of its choice, and nobody needs it.
+    response.extensions_mut().remove::<ReasonPhrase>();
     let found = move || {
         // A keeper that does not listen has ended, or has enough of these to write down.
         let _ = wire::send(&*keeper, &Echoed { request }, &[]);
     };
-    if response.headers().values().any(|value| echo::has(&held.keys, value.as_bytes())) {
+    let said = |name: &HeaderName, value: &HeaderValue| {
+        echo::has_in_any_case(&held.keys, name.as_str().as_bytes()) || echo::has(&held.keys, value.as_bytes())
+    };
+    if response.headers().iter().any(|(name, value)| said(name, value)) {
         found();
         return refusal(StatusCode::BAD_GATEWAY, "bottle: the answer had the upstream's key in it\n");
     }
@@ -213,6 +219,9 @@ fn prepare(held: &Held, index: usize, request: &mut Request<Incoming>) -> Result
     // In an answer that is packed nobody would see a key.
     if Defence::KeyEcho.stands() {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        // Nor where it comes in pieces, each asked for by itself.
+        headers.remove(header::RANGE);
+        headers.remove(header::IF_RANGE);
     }
     headers.insert(header::HOST, HeaderValue::from_str(&upstream.origin.authority())?);
     for (name, value) in held.headers.get(index).context("no such upstream")? {
