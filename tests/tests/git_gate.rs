@@ -332,6 +332,41 @@ fn no_guest_gets_the_quarantine_or_an_upstream_with_hooks() {
 }
 
 #[test]
+fn a_repository_that_was_a_guests_before_the_gate_has_the_upstream_that_a_person_names() {
+    let world = World::with("slug = \"gated\"\n");
+    let project = world.path("project");
+    git(&project, &["init", "-q", "-b", "main"]);
+    world.write("file", "one\n");
+    git(&project, &["add", "file"]);
+    git(&project, &["commit", "-q", "-m", "first"]);
+    git(&project, &["clone", "-q", "--bare", ".", "../upstream.git"]);
+    git(&project, &["remote", "add", "origin", "../upstream.git"]);
+    world.bottle(&["-q", "up"]).assert().success();
+    // What the guest commits is none of the upstream's.
+    git(&project, &["commit", "-q", "--allow-empty", "-m", "as if it were yours"]);
+    world.bottle(&["-q", "rm", "--force", "gated"]).assert().success();
+    let config = "slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n";
+    world.write("bottle.toml", config);
+    let noted = predicate::str::contains("a guest could have written that");
+    world.bottle(&["plan"]).assert().stderr(noted);
+    world.write("bottle.toml", &format!("{config}upstream = \"../upstream.git\"\n"));
+    world.bottle(&["-q", "up", "--trust"]).assert().success();
+    let gated = Gated(world);
+    gated.guest(
+        "git config --global user.name agent; git config --global user.email agent@example.com; \
+         git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work",
+    );
+    gated.guest("git checkout -qb work; echo two >> file; git commit -qam second; git push -q origin work");
+    let waiting = gated.waiting();
+    let work = waiting.iter().find(|push| push["push"]["branch"] == "work").unwrap();
+    assert_eq!(work["push"]["commits"], 2, "{work}");
+    let seen = format!("work@{}", work["push"]["new"].as_str().unwrap());
+    gated.0.bottle(&["git", "gated", "diff", &seen]).assert().success();
+    gated.0.bottle(&["-q", "git", "gated", "approve", &seen]).assert().success();
+    assert!(gated.has("work"));
+}
+
+#[test]
 fn a_repository_with_sha_256_works_alike() {
     let world = World::with("slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n");
     let project = world.path("project");

@@ -32,7 +32,11 @@ pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
     match action {
         GitAction::List { json } => list(&folder, &repos, *json),
         GitAction::Diff { push, all } => {
-            let (repo, waiting) = the_one(&folder, &repos, push)?;
+            let (branch, commit) = split(push.branch.as_deref(), None);
+            let (repo, waiting) = the_one(&folder, &repos, &Push { branch, repo: push.repo.clone() })?;
+            if let Some(commit) = commit {
+                is_still(&folder, &waiting, &commit)?;
+            }
             Quarantine::of(&folder, repo).show(&waiting, if *all { Extent::ALL } else { Extent::USUAL })?;
             outln!("\nthis is {}", named(&folder, repo, &repos, "approve", &waiting))
         }
@@ -112,17 +116,14 @@ fn the_one<'r>(folder: &Folder, repos: &'r [Repo], push: &Push) -> Outcome<(&'r 
 /// The push that a person decides on, as it is now: the one that they saw, or that they see here.
 fn decided<'r>(folder: &Folder, repos: &'r [Repo], seen: &Seen, verb: &str) -> Outcome<(&'r Repo, Waiting)> {
     let usage = |what: String| Failure::new(Kind::Usage, what);
-    let (branch, commit) = split(seen);
+    let (branch, commit) = split(seen.branch.as_deref(), seen.commit.as_deref());
     let (repo, waiting) = the_one(folder, repos, &Push { branch, repo: seen.repo.clone() })?;
     if let Some(commit) = commit {
         if commit != "deleted" && commit.parse::<ObjectId>().is_err() {
             return Err(usage(format!("{} is no whole commit id", Line(&commit)))
                 .help("an abbreviated one can be forged: take the one that `list` and `diff` show"));
         }
-        as_seen(&waiting, &commit).map_err(|error| {
-            usage(error.to_string())
-                .help(format!("`bottle git {} diff` shows what is there now", folder.slug()))
-        })?;
+        is_still(folder, &waiting, &commit)?;
     } else if Defence::ShownIsApproved.stands() {
         if !io::stdin().is_terminal() {
             return Err(usage(format!("which commit of {} did you look at?", Line(&waiting.branch)))
@@ -137,14 +138,22 @@ fn decided<'r>(folder: &Folder, repos: &'r [Repo], seen: &Seen, verb: &str) -> O
 }
 
 /// `BRANCH@COMMIT`, or a branch, which may have such a name itself.
-fn split(seen: &Seen) -> (Option<String>, Option<String>) {
-    if let (Some(named), None) = (&seen.branch, &seen.commit)
+fn split(branch: Option<&str>, commit: Option<&str>) -> (Option<String>, Option<String>) {
+    if let (Some(named), None) = (branch, commit)
         && let Some((branch, commit)) = named.rsplit_once('@')
         && (commit == "deleted" || commit.parse::<ObjectId>().is_ok())
     {
         return (Some(branch.to_owned()).filter(|branch| !branch.is_empty()), Some(commit.to_owned()));
     }
-    (seen.branch.clone(), seen.commit.clone())
+    (branch.map(str::to_owned), commit.map(str::to_owned))
+}
+
+/// Whether what waits is what a person saw.
+fn is_still(folder: &Folder, waiting: &Waiting, commit: &str) -> Outcome {
+    as_seen(waiting, commit).map_err(|error| {
+        Failure::new(Kind::Usage, error.to_string())
+            .help(format!("`bottle git {} diff` shows what is there now", folder.slug()))
+    })
 }
 
 /// The command that decides on exactly this push.

@@ -84,5 +84,5 @@ fn read(table: Spanned<RepoTable>, source: &Source, site: &Site) -> Outcome<(Rep
     let named = site.named(Use::Repository, &written, Some(&path));
     let upstream = upstream.unwrap_or_else(|| ORIGIN.to_owned());
     // Where that is, is found out once it is known what the guest can write.
-    Ok((Repo { name, path, upstream, url: None, writable: false, policy }, named))
+    Ok((Repo { name, path, upstream, url: None, writable: false, exposed: false, policy }, named))
 }

@@ -162,6 +162,9 @@ fn decide(repo: &Repo, command: &Command) -> Result<Result<Verdict, Refused>> {
             named_in_log(new, &repo.policy.deny_paths)?
         };
         update.secrets = scan::new_objects(new, &objects)?;
+        if let Some(what) = scan::matched(command.name.as_bytes()) {
+            update.secrets.push(format!("{what} in the branch's name"));
+        }
         for secret in &update.secrets {
             out::note(format_args!("{}: a secret: {}", Line(&command.name), Line(secret)));
         }

@@ -60,6 +60,9 @@ pub struct Repo {
     /// Whether the guest can write to the repository.
     #[serde(default)]
     pub writable: bool,
+    /// Whether a guest could write to it before this start.
+    #[serde(default)]
+    pub exposed: bool,
     /// What may be pushed.
     #[serde(default)]
     pub policy: PushPolicy,

@@ -13,6 +13,8 @@ use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::out;
 use crate::state::{Folder, Home, private_dir, write_private};
+use crate::trust::ground::Ground;
+use crate::trust::walk::walk;
 use anyhow::{Context, Result};
 use bottle_core::git::name::ObjectId;
 use bottle_core::git::url;
@@ -108,6 +110,10 @@ pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo
         Ok(source) => writable(source.place()) || writable(&repo.path.join(".git")),
         Err(_) => writable(&repo.path),
     };
+    repo.exposed = match &source {
+        Ok(source) => was_guests(folder, source.place())? || was_guests(folder, &repo.path.join(".git"))?,
+        Err(_) => was_guests(folder, &repo.path)?,
+    };
     repo.url = if url::is_place(&repo.upstream) {
         Some(repo.upstream.clone())
     } else {
@@ -126,12 +132,14 @@ pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo
     if Defence::GitUpstream.stands()
         && let Some(path) = url::local(&absolute)
         && let real = real(Path::new(path))
-        && writable(&real)
+        && let now = writable(&real)
+        && (now || was_guests(folder, &real)?)
     {
         return Err(usage(format!(
-            "the upstream of {}, {}, is in a folder that the guest can write",
+            "the upstream of {}, {}, is in a folder that {} write",
             repo.name,
-            real.display()
+            real.display(),
+            if now { "the guest can" } else { "a guest could" }
         ))
         .help("git would run its hooks on this machine: keep it elsewhere, or share that folder read-only"));
     }
@@ -142,9 +150,20 @@ pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo
 /// The record, where a guest could have changed what the repository says.
 fn recorded(repo: &Repo, folder: &Folder, says: Option<String>) -> Result<Option<String>> {
     let pin = Pin::read(folder, &repo.path)?;
-    let Some(was) = pin.remotes.get(&repo.upstream).filter(|_| pin.exposed && Defence::GitUpstream.stands())
-    else {
+    if !(pin.exposed || repo.exposed) || !Defence::GitUpstream.stands() {
         return Ok(says);
+    }
+    let Some(was) = pin.remotes.get(&repo.upstream) else {
+        if let Some(says) = says {
+            out::note(format_args!(
+                "{} of {} is {}, and a guest could have written that: nothing goes there; \
+                 `upstream = \"...\"` in bottle.toml names where it goes",
+                Line(&repo.upstream),
+                repo.path.display(),
+                Line(&says)
+            ));
+        }
+        return Ok(None);
     };
     // The record is absolute, and what the repository says need not be.
     let same = says.as_ref().is_some_and(|says| {
@@ -179,12 +198,26 @@ fn remote(source: &Source, name: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Whether a guest of any bottle can write to a folder now.
+/// Whether a guest could write to a folder before, or to something in it.
+fn was_guests(folder: &Folder, path: &Path) -> Result<bool> {
+    if !Defence::GitUpstream.stands() {
+        return Ok(false);
+    }
+    let [(_, state), (_, runtime)] = folder.environment();
+    let (ground, path) = (Ground::read(&Home::at(state, runtime))?, real(path));
+    let within = walk(&path).is_ok_and(|walk| ground.around(&walk).is_some());
+    Ok(within || ground.shared().any(|place| place.path.starts_with(&path)))
+}
+
+/// Whether a guest of any bottle can write to a folder now, or could.
 ///
 /// # Errors
 /// Where the bottles cannot be read.
 pub fn is_guests(folder: &Folder, path: &Path) -> Result<bool> {
     let [(_, state), (_, runtime)] = folder.environment();
+    if was_guests(folder, path)? {
+        return Ok(true);
+    }
     let path = real(path);
     let bottles = Home::at(state, runtime).bottles()?;
     Ok(bottles.iter().filter_map(|bottle| bottle.read_plan().ok()).any(|plan| {

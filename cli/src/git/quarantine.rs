@@ -194,7 +194,16 @@ impl Quarantine {
         }
         let after = self.refs(SEEN)?;
         let ours = self.refs(OURS)?;
-        let exposed = pin.exposed && Defence::GitUpstream.stands();
+        let exposed = (pin.exposed || repo.exposed) && Defence::GitUpstream.stands();
+        if exposed
+            && pin.refs.is_empty()
+            && let Some(url) = &repo.url
+        {
+            match self.those_of(url, refs.named.values().next().map_or("sha1", ObjectId::format)) {
+                Ok(there) => pin.refs = there,
+                Err(error) => refs.odd.push(format!("what its upstream has is not known: {error:#}")),
+            }
+        }
 
         let mut changes = Vec::new();
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -304,6 +313,17 @@ impl Quarantine {
             ["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
         let git = git.limits(Limits::READ).args(words).args([from]);
         git.args(["heads", "tags"].map(|kind| format!("+{OURS}{kind}/*:{SEEN}{kind}/*"))).run()
+    }
+
+    /// The branches and tags of an upstream, as it says itself.
+    fn those_of(&self, url: &str, format: &str) -> Result<Named> {
+        let outgoing = Outgoing::of(&self.dir, format)?;
+        let said = outgoing.git().args(["ls-remote", "--refs", "--heads", "--tags", "--", url]).text()?;
+        let named = |line: &str| {
+            let (id, name) = line.split_once('\t')?;
+            Some((name.strip_prefix("refs/")?.to_owned(), id.parse().ok()?))
+        };
+        Ok(said.lines().filter_map(named).collect())
     }
 
     /// Those of some refs whose objects are here.

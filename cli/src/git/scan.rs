@@ -110,7 +110,8 @@ fn key(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
-fn matched(bytes: &[u8]) -> Option<&'static str> {
+/// Which kind of secret is in a text.
+pub fn matched(bytes: &[u8]) -> Option<&'static str> {
     let Some(keys) = &*KEYS else { return Some("patterns that cannot be used, instead of a look") };
     keys.matches(bytes).iter().next().map(|key| PATTERNS[key].0)
 }

@@ -28,6 +28,7 @@ pub fn attacks() -> Vec<Attack> {
         quick("git-linked-objects", Defence::GitConfig, linked),
         quick("git-pushurl-hook", Defence::GitUpstream, pushurl),
         quick("git-url-outlives-rm", Defence::GitUpstream, outlives),
+        quick("git-url-before-the-gate", Defence::GitUpstream, before_the_gate),
         quick("git-commit-in-workspace", Defence::GitUpstream, committed),
         quick("git-approve-swapped", Defence::ShownIsApproved, swapped),
         quick("git-secret-plus-lines", Defence::GitTrees, plus_lines),
@@ -56,6 +57,11 @@ fn git(dir: &Path, words: &[&str]) -> Result<String> {
 /// Brings up a bottle with the project's repository behind git-gate, an upstream beside it, and
 /// another repository of the operator's that is nobody's business.
 fn up(field: &mut Field, policy: &str) -> Result<()> {
+    repositories(field)?;
+    field.up(&format!("{GATE}{policy}"))
+}
+
+fn repositories(field: &Field) -> Result<()> {
     let project = field.path("project");
     git(&project, &["init", "-q"])?;
     field.put("project/.gitignore", "bottle.toml\n")?;
@@ -71,7 +77,7 @@ fn up(field: &mut Field, policy: &str) -> Result<()> {
     git(&private, &["init", "-q"])?;
     git(&private, &["add", "."])?;
     git(&private, &["commit", "-qm", "private"])?;
-    field.up(&format!("{GATE}{policy}"))
+    Ok(())
 }
 
 /// A script in the guest's own clone. That it fails is no news.
@@ -175,6 +181,23 @@ fn outlives(field: &mut Field) -> Result<Verdict> {
     field.operator(&["rm", "--force", "t"])?;
     field.operator(&["up"])?;
     push_and_approve(field)
+}
+
+/// It is a guest's already when the operator puts the gate before it.
+fn before_the_gate(field: &mut Field) -> Result<Verdict> {
+    repositories(field)?;
+    field.up("")?;
+    field.guest(&format!("{} git -C /workspace config remote.origin.url ./trap.git", trap(field)))?;
+    field.operator(&["rm", "--force", "t"])?;
+    let config = field.config(GATE);
+    field.put("project/bottle.toml", config)?;
+    field.operator(&["up", "--trust"])?;
+    in_clone(field, "echo x > x; git add x; git commit -qm x; git push -q origin HEAD:refs/heads/x")?;
+    // Where nothing is known of an upstream, all of the history is the push's, and a rule may refuse it.
+    if let Some(seen) = waiting(field)?.pop() {
+        field.operator(&["git", "t", "approve", &seen])?;
+    }
+    Ok(Verdict::Held)
 }
 
 /// What the guest commits in the workspace passes for the upstream's, so that nobody is shown it.
