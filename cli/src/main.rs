@@ -1,7 +1,7 @@
 //! The `bottle` command: see the library.
 
 use bottle::trust::programs;
-use bottle::{args::Args, commands, defence::Defence, out};
+use bottle::{args::Args, commands, defence::Defence, out, process};
 use bottle_core::visible;
 use clap::Parser;
 use std::process::ExitCode;
@@ -11,6 +11,9 @@ fn main() -> ExitCode {
         visible::take_away();
     }
     let args = Args::try_parse().unwrap_or_else(|error| out::usage(&readable(error)));
+    if !args.command.is_own() {
+        process::keep_from_children();
+    }
     // What a command starts has the PATH that the command had.
     let path = if args.command.is_own() { Ok(()) } else { programs::with_own_path() };
     path.and_then(|()| commands::dispatch(args)).unwrap_or_else(|failure| {

@@ -41,3 +41,20 @@ pub fn inherit(command: &mut Command, fd: BorrowedFd<'_>) -> i32 {
     }
     number
 }
+
+/// Keeps every descriptor that this process was started with from what it starts, but for the three
+/// that every process has: a file that a caller left open is nothing for a keeper or a guest's VMM,
+/// and a caller's pipe would stay open for as long as they live.
+pub fn keep_from_children() {
+    let Ok(open) = std::fs::read_dir(OPEN) else { return };
+    let numbers = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for number in numbers.filter(|number| *number > 2).collect::<Vec<_>>() {
+        // SAFETY: the call changes a flag of the number, and fails where it is not open any more.
+        #[expect(unsafe_code, reason = "what a process was started with has no owner in it")]
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
+    }
+}
+
+/// The descriptors of this process, as Linux and macOS have them.
+const OPEN: &str = "/dev/fd";

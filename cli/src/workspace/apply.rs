@@ -16,11 +16,12 @@ use bottle_core::visible::Bytes;
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use std::cmp::Reverse;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What became of the changes that were to be taken back.
 #[derive(Debug, Default)]
@@ -126,13 +127,16 @@ fn finish(file: &File, mode: u32, changed: i128) -> Result<()> {
     Ok(())
 }
 
-/// What a path is called while it is put together, in its own folder.
-const DRAFT: &str = ".bottle-apply.draft";
+/// What a path is called while it is put together, in its own folder. A guest cannot know the name
+/// and put a folder there.
+fn draft_name() -> OsString {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!(".bottle-apply.{}.{now}", std::process::id()).into()
+}
 
 /// Puts something together beside its place: what is there goes only once the new one is whole.
 fn in_place(above: &Folder, name: &OsStr, make: impl FnOnce(&OsStr) -> Result<()>) -> Result<()> {
-    let draft = OsStr::new(DRAFT);
-    clear(above, draft)?;
+    let draft = &*draft_name();
     let put = make(draft).and_then(|()| {
         if above.folder(name).is_ok() {
             above.remove_folder(name)?;

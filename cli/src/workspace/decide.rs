@@ -6,6 +6,7 @@ use super::tree::{Entry, Manifest};
 use bottle_core::git_names::{self, Parts};
 use bottle_guest::archive::stays_inside;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -112,6 +113,8 @@ pub fn kept(path: &Path, after: Option<&Entry>, every_git: bool) -> Option<Kept>
         return Some(Kept::Git);
     }
     match after {
+        // git reads what it leads to, under any name.
+        Some(Entry::Link(_)) if every_git && path.file_name().is_some_and(is_modules) => Some(Kept::Git),
         Some(Entry::Special) => Some(Kept::Special),
         Some(Entry::TooDeep) => Some(Kept::TooDeep),
         Some(Entry::Link(target)) if !stays_inside(path, target, 0) || target.components().any(is_git) => {
@@ -119,6 +122,10 @@ pub fn kept(path: &Path, after: Option<&Entry>, every_git: bool) -> Option<Kept>
         }
         _ => None,
     }
+}
+
+fn is_modules(name: &OsStr) -> bool {
+    name.eq_ignore_ascii_case(".gitmodules")
 }
 
 /// What is taken of a guest's permissions: others may write only where the project lets them.

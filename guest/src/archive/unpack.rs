@@ -209,12 +209,19 @@ impl State<'_> {
         }
         match item {
             Item::Other(what) => Some(what),
+            Item::Link(target) if leave.git && leads_into_git(target) => {
+                Some("a link into what git would take for a repository; --all copies it")
+            }
             Item::Link(target) if self.rules.links_stay_inside && !stays_inside(place, target, 1) => {
                 Some("a link that leads out")
             }
             _ => None,
         }
     }
+}
+
+fn leads_into_git(target: &Path) -> bool {
+    target.components().any(|part| git_names::is_git(part.as_os_str().as_bytes()))
 }
 
 fn put(

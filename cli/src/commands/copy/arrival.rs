@@ -130,15 +130,16 @@ fn leave_one(
     left: &mut LeftOut,
 ) -> Result<()> {
     let folder = above.folder(name)?;
-    let (mut parts, mut comes) = (Parts::default(), false);
+    let mut parts = Parts::default();
     let mine = names(&folder)?;
     for name in &mine {
-        comes |= parts.note(name.as_bytes());
+        parts.note(name.as_bytes());
     }
     for name in there.map_or_else(|| Ok(Vec::new()), names)? {
         parts.note(name.as_bytes());
     }
-    if comes && parts.make_repository() {
+    // Whatever comes into a repository is its configuration, its hooks or its objects.
+    if parts.make_repository() {
         beneath::remove_all(&folder)?;
         above.remove_folder(name)?;
         left.add(path.to_owned(), "git would take it for a repository; --all copies it");

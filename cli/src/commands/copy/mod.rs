@@ -9,7 +9,6 @@ mod stream;
 use super::context::Context;
 use crate::args::{Place, Size};
 use crate::beneath::links;
-use crate::config::FILE;
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::out;
@@ -112,12 +111,9 @@ fn fetch(context: &Context, slug: &Slug, from: &str, to: &Path, options: Options
     Ok(())
 }
 
-/// A configuration that came out of a guest is asked about before it is used.
+/// What came out of a guest stays known as that: it may be called `bottle.toml`, or be run, later.
 fn remember(place: &Path) -> Outcome {
-    if place.is_dir() || place.file_name() == Some(OsStr::new(FILE)) {
-        trust::touched(&Home::find()?, &std::path::absolute(place).context("the current folder")?)?;
-    }
-    Ok(())
+    Ok(trust::touched(&Home::find()?, &std::path::absolute(place).context("the current folder")?)?)
 }
 
 /// What of an archive is written, and under which names.
