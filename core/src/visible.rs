@@ -74,8 +74,20 @@ impl fmt::Display for Line<'_> {
         if !stands() {
             return f.write_str(self.0);
         }
-        self.0.chars().try_for_each(|c| write_in_line(f, c))
+        write_line(f, self.0)
     }
+}
+
+/// How many spaces together are shown as they are. A longer run is a column of somebody else's table,
+/// or goes on until the terminal begins a new line, and what follows it looks like one of ours.
+const SPACES: usize = 4;
+
+fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    let mut spaces = 0;
+    text.chars().try_for_each(|c| {
+        spaces = if c == ' ' { spaces + 1 } else { 0 };
+        if spaces > SPACES { f.write_str("\\u{20}") } else { write_in_line(f, c) }
+    })
 }
 
 fn write_in_line(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
@@ -84,7 +96,10 @@ fn write_in_line(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
         '\n' => f.write_str("\\n"),
         '\r' => f.write_str("\\r"),
         '\t' => f.write_str("\\t"),
-        c if is_hidden(c) => write!(f, "{}", c.escape_unicode()),
+        // A blank that is no space: those of Unicode, and Braille's.
+        c if is_hidden(c) || (c != ' ' && c.is_whitespace()) || c == '\u{2800}' => {
+            write!(f, "{}", c.escape_unicode())
+        }
         c => f.write_char(c),
     }
 }
@@ -106,7 +121,7 @@ impl fmt::Display for Bytes<'_> {
                 f.write_str(chunk.valid())?;
                 continue;
             }
-            chunk.valid().chars().try_for_each(|c| write_in_line(f, c))?;
+            write_line(f, chunk.valid())?;
             chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
         }
         Ok(())

@@ -20,6 +20,10 @@ fn a_line_is_one_line_and_has_nothing_that_steers_a_terminal() {
     assert_eq!(Line("a\u{1b}[2Jb\n\u{202e}\\").to_string(), "a\\u{1b}[2Jb\\n\\u{202e}\\\\");
     assert_eq!(Block("a\tb\r\n\u{9b}").to_string(), "a\tb\\u{d}\n\\u{9b}");
     assert_eq!(Bytes(b"a\xff\xfe\nb").to_string(), "a\\xff\\xfe\\nb");
+    // A row of blanks that would end where the terminal begins a new line.
+    let forged = format!("a{}error: none", " ".repeat(79));
+    assert!(!Line(&forged).to_string().contains(&" ".repeat(5)));
+    assert_eq!(Line("a\u{2800}\u{2003}b    c").to_string(), "a\\u{2800}\\u{2003}b    c");
     // What people write is left alone.
     let plain = "grüße, 日本語, עברית, ❤\u{fe0f}, e\u{301}";
     assert_eq!(Line(plain).to_string(), plain);
