@@ -25,6 +25,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Uid;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -32,6 +33,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// How much a stack may say in the log, in bytes: a guest's frames make it complain.
+const MOST_SAID: u64 = 1 << 20;
 
 /// Started by root, smolvm gives each machine a user of its own, from this one up.
 const FIRST_MACHINE_USER: u32 = 2_000_000;
@@ -125,7 +129,7 @@ impl Hands {
 
     fn stack(&self, reply: &OwnedFd, stack: &mut Option<Stack>) -> Result<()> {
         let network = Network::of(self.plan.stack)?;
-        let running = stack::start(&network, &self.folder, &self.plan, &self.log)?;
+        let running = stack::start(&network, &self.folder, &self.plan, &bounded(&self.log)?)?;
         let mut fds: Vec<_> = running.doors.iter().map(AsFd::as_fd).collect();
         fds.push(running.link.as_fd());
         wire::send(reply, &Said::Done, &fds)?;
@@ -286,4 +290,19 @@ impl End {
         }
         Some(true)
     }
+}
+
+/// A file whose first bytes come into the log; the others are read and forgotten.
+fn bounded(log: &File) -> Result<File> {
+    let (mut said, say) = io::pipe()?;
+    let mut log = log.try_clone()?;
+    thread::Builder::new().name("what the stack says".to_owned()).spawn(move || {
+        let copied = io::copy(&mut (&mut said).take(MOST_SAID), &mut log);
+        if copied.is_ok_and(|copied| copied == MOST_SAID) {
+            let _ = log.write_all(b"\nthe stack says more, which is left out\n");
+        }
+        // A stack that nobody listens to would stop.
+        let _ = io::copy(&mut said, &mut io::sink());
+    })?;
+    Ok(OwnedFd::from(say).into())
 }
