@@ -2,7 +2,8 @@
 
 It serves the folder, and writes each request that it has not got a file for into seen.jsonl beside the
 folder, headers and all: whoever asked is told the rest of it. Below /mirror, and whoever asks with a
-method of another kind, is shown the headers too; below /mirror-header they are headers of the answer.
+method of another kind, is shown the headers too; below /mirror-header they are headers of the answer, and below
+/mirror-reason what stands beside its status.
 /events sends its second event only after somebody has asked for /go: a proxy that holds events back is
 found without a clock. /drip sends a byte now and then, for as long as somebody listens.
 """
@@ -21,6 +22,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.say(self.seen(), [("set-cookie", "session=as-good-as-the-key")])
         elif self.path.startswith("/mirror-header"):
             self.say(self.seen(), [("x-seen", self.shown())])
+        elif self.path.startswith("/mirror-reason"):
+            self.seen()
+            self.send_response(200, self.shown())
+            self.send_header("content-length", "0")
+            self.end_headers()
         elif self.path.startswith("/mirror"):
             self.seen()
             self.say(self.shown().encode())

@@ -17,8 +17,6 @@ const NAMED: usize = 20;
 /// Where it is not there or cannot be read.
 pub fn pack(path: &Path, name: &OsStr, links: Links, out: impl Write) -> Result<Vec<PathBuf>> {
     let what = || path.display().to_string();
-    let mut archive = Builder::new(out);
-    let mut left = Vec::new();
     // `.`, `..` and `/` have no name: they are folders, and opened as such.
     let (above, last) = match path.file_name() {
         Some(last) => {
@@ -27,6 +25,23 @@ pub fn pack(path: &Path, name: &OsStr, links: Links, out: impl Write) -> Result<
         }
         None => (Folder::open(path, links).with_context(what)?, None),
     };
+    pack_from(&above, last, path, name, out)
+}
+
+/// The same for what has this last name in a folder, or for the folder itself. The path is only shown.
+///
+/// # Errors
+/// As for [`pack`].
+pub fn pack_from(
+    above: &Folder,
+    last: Option<&OsStr>,
+    path: &Path,
+    name: &OsStr,
+    out: impl Write,
+) -> Result<Vec<PathBuf>> {
+    let what = || path.display().to_string();
+    let mut archive = Builder::new(out);
+    let mut left = Vec::new();
     let meta = last.map_or_else(|| above.own_meta(), |last| above.meta(last)).with_context(what)?;
     match (last, meta.kind) {
         (last, Kind::Folder) => {
@@ -45,7 +60,7 @@ pub fn pack(path: &Path, name: &OsStr, links: Links, out: impl Write) -> Result<
             })?;
         }
         (Some(last), _) => {
-            if let Put::LeftOut = put(&mut archive, &above, last, Path::new(name), meta).with_context(what)? {
+            if let Put::LeftOut = put(&mut archive, above, last, Path::new(name), meta).with_context(what)? {
                 anyhow::bail!("{}: neither file, folder nor link", path.display());
             }
         }

@@ -37,12 +37,10 @@ impl Arrival {
         let (folder, name) = if to.is_dir() {
             (to, Path::new(from).file_name().ok_or_else(unnamed)?)
         } else {
-            let above = to.parent().filter(|above| !above.as_os_str().is_empty());
-            (above.unwrap_or(Path::new(".")), to.file_name().ok_or_else(unnamed)?)
+            (super::parent(to), to.file_name().ok_or_else(unnamed)?)
         };
         let what = || folder.display().to_string();
-        let into = beneath::open(folder)
-            .map_err(|error| Failure::new(failure::Kind::Usage, format!("{}: {error}", what())))?;
+        let into = super::entered(folder)?;
         remove_stale(&into);
         let stage_name = OsString::from(format!("{STAGE}{}", std::process::id()));
         let stage = into.make_folder(&stage_name, 0o700).with_context(what)?;

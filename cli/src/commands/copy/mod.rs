@@ -8,14 +8,14 @@ mod stream;
 
 use super::context::Context;
 use crate::args::{Place, Size};
-use crate::beneath::links;
+use crate::beneath::{self, Folder};
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::out;
 use crate::preflight;
 use crate::smolvm::Terminal;
 use crate::state::Home;
-use crate::trust;
+use crate::trust::{self, walk::walk};
 use anyhow::Context as _;
 use arrival::Arrival;
 use bottle_core::git_names;
@@ -56,10 +56,15 @@ fn put(context: &Context, from: &Path, slug: &Slug, to: &str) -> Outcome {
         // `.`, `..` and `/` have a name of their own only once they are resolved.
         None => from.canonicalize().map_err(usage)?.file_name().unwrap_or("root".as_ref()).to_owned(),
     };
+    let (above, last) = match from.file_name() {
+        Some(last) => (parent(from), Some(last)),
+        None => (from, None),
+    };
+    let above = entered(above)?;
     let mut command = helper(context, slug, "unpack", to)?;
     let mut guest = Guest::start(command.stdin(Stdio::piped()).stdout(Stdio::null()))?;
     let packed = match guest.stdin() {
-        Some(stdin) => archive::pack(from, &name, links(), Outgoing::new(stdin)?),
+        Some(stdin) => archive::pack_from(&above, last, from, &name, Outgoing::new(stdin)?),
         None => Ok(Vec::new()),
     };
     // Where the guest gave up, its own words say more than a pipe that broke.
@@ -109,6 +114,21 @@ fn fetch(context: &Context, slug: &Slug, from: &str, to: &Path, options: Options
         return Err(Failure::new(Kind::Usage, "nothing was copied: all of it was left out"));
     }
     Ok(())
+}
+
+/// The folder that a path is in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Opens a folder that a person names, unless a link that a guest could have made leads there; also
+/// where one comes in between while it is opened.
+fn entered(folder: &Path) -> Outcome<Folder> {
+    let usage = |error| Failure::new(Kind::Usage, format!("{}: {error}", folder.display()));
+    let walked = std::path::absolute(folder).and_then(|path| walk(&path)).map_err(usage)?;
+    trust::entered(&Home::find()?, &walked)?;
+    let below = walked.real.strip_prefix("/").unwrap_or(&walked.real);
+    beneath::open(Path::new("/")).and_then(|root| root.folder_at(below)).map_err(usage)
 }
 
 /// What came out of a guest stays known as that: it may be called `bottle.toml`, or be run, later.

@@ -22,6 +22,8 @@ pub fn attacks() -> Vec<Attack> {
         attack("cp-folder-brings-its-neighbour", Defence::CopyNames, neighbour),
         attack("cp-folder-brings-a-configuration", Defence::CopyNames, configuration),
         attack("cp-link-leads-out", Defence::CopyKinds, link_out),
+        attack("cp-through-a-guests-link", Defence::ConfigProvenance, through_link),
+        attack("cp-out-through-a-guests-link", Defence::ConfigProvenance, out_through_link),
         attack("cp-repository-in-a-folder", Defence::GitNames, repository),
         attack("cp-completes-a-bare-repository", Defence::GitNames, bare),
         attack("cp-endless-name", Defence::TreeLimits, endless_name),
@@ -99,6 +101,23 @@ fn configuration(field: &mut Field) -> Result<Verdict> {
     field.operator(&["cp", "t:/tmp/folder", "."])?;
     let there = field.path("project/folder/bottle.toml").exists();
     Ok(Verdict::succeeded_if(there, "a bottle.toml was put into the project"))
+}
+
+/// The folder of the workspace that the operator copies into is a link to their keys.
+fn through_link(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    field.guest(&format!("ln -s {} /workspace/results", field.path("home/.ssh").display()))?;
+    field.operator(&["cp", "t:/etc/hosts", "results/authorized_keys"])?;
+    Ok(Verdict::Held)
+}
+
+/// The folder of the workspace that the operator copies from is a link to their keys.
+fn out_through_link(field: &mut Field) -> Result<Verdict> {
+    field.up("")?;
+    field.guest(&format!("ln -s {} /workspace/data", field.path("home/.ssh").display()))?;
+    field.operator(&["cp", "data/authorized_keys", "t:/tmp/keys"])?;
+    let said = field.guest("cat /tmp/keys 2>&1 || true")?;
+    Ok(Verdict::succeeded_if(said.contains("mine"), "the operator's keys are in the guest"))
 }
 
 /// A folder holds a link with a harmless name to the operator's keys: the next program that writes

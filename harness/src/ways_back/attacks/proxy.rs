@@ -25,6 +25,7 @@ pub fn attacks() -> Vec<Attack> {
         any("proxy-header-underscore-credential", Defence::UpstreamHeaders, underscore),
         any("proxy-answer-has-the-key", Defence::KeyEcho, mirror),
         any("proxy-answers-header-has-the-key", Defence::KeyEcho, mirror_header),
+        any("proxy-answers-reason-has-the-key", Defence::KeyEcho, mirror_reason),
         any("proxy-own-public-address", Defence::OwnAddresses, own_address),
         any("proxy-tunnel-outlives-deny", Defence::DenyCloses, tunnel),
         any("proxy-answer-outlives-deny", Defence::DenyCloses, answer),
@@ -164,6 +165,13 @@ fn mirror_header(field: &mut Field) -> Result<Verdict> {
     let _server = with_upstream(field, Ipv4Addr::new(127, 77, 8, 9), "")?;
     let said = asks(field, "$API/mirror-header")?;
     Ok(Verdict::succeeded_if(shows_the_key(&said), "a header of the answer showed the key to the guest"))
+}
+
+fn mirror_reason(field: &mut Field) -> Result<Verdict> {
+    let _server = with_upstream(field, Ipv4Addr::new(127, 77, 8, 12), "")?;
+    let said = asks(field, "$API/mirror-reason")?;
+    ensure!(said.contains("HTTP/1.1 200"), "no answer came: {said}");
+    Ok(Verdict::succeeded_if(shows_the_key(&said), "beside the status stood the key"))
 }
 
 /// A name that an agent's operator allowed comes to lead to an address that this machine has on its
