@@ -181,7 +181,8 @@ impl Quarantine {
         let mut pin = Pin::read(folder, &repo.path)?;
         let source = Defence::GitConfig.stands().then(|| Source::open(&repo.path)).transpose()?;
         let mut refs = source.as_ref().map(Source::refs).transpose()?.unwrap_or_default();
-        self.make(refs.named.values().next().map_or("sha1", ObjectId::format), repo)?;
+        let format = refs.named.values().next().map_or("sha1", ObjectId::format);
+        self.make(format, repo)?;
         let upstream = self.refs(UPSTREAM)?;
         let mut before = self.refs(SEEN)?;
         match &source {
@@ -199,7 +200,7 @@ impl Quarantine {
             && pin.refs.is_empty()
             && let Some(url) = &repo.url
         {
-            match self.those_of(url, refs.named.values().next().map_or("sha1", ObjectId::format)) {
+            match self.those_of(url, format) {
                 Ok(there) => pin.refs = there,
                 Err(error) => refs.odd.push(format!("what its upstream has is not known: {error:#}")),
             }

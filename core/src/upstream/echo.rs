@@ -24,14 +24,17 @@ pub struct Echo<'s> {
 
 /// Whether a whole text has one of the secrets in it.
 pub fn has(secrets: &[Vec<u8>], text: &[u8]) -> bool {
-    let long = secrets.iter().filter(|secret| secret.len() >= SHORTEST);
-    long.clone().any(|secret| text.windows(secret.len()).any(|part| part == secret.as_slice()))
+    finds(secrets, text, <[u8]>::eq)
 }
 
 /// The same for a text whose case was lost, as that of a header's name is.
 pub fn has_in_any_case(secrets: &[Vec<u8>], text: &[u8]) -> bool {
-    let long = secrets.iter().filter(|secret| secret.len() >= SHORTEST);
-    long.clone().any(|secret| text.windows(secret.len()).any(|part| part.eq_ignore_ascii_case(secret)))
+    finds(secrets, text, <[u8]>::eq_ignore_ascii_case)
+}
+
+fn finds(secrets: &[Vec<u8>], text: &[u8], same: fn(&[u8], &[u8]) -> bool) -> bool {
+    let mut long = secrets.iter().filter(|secret| secret.len() >= SHORTEST);
+    long.any(|secret| text.windows(secret.len()).any(|part| same(part, secret)))
 }
 
 impl<'s> Echo<'s> {

@@ -11,7 +11,7 @@ mod pack;
 mod unpack;
 
 pub use name::{Refused, placed, stays_inside};
-pub use pack::{pack, pack_from};
+pub use pack::{pack, pack_from, split};
 pub use unpack::{Leave, LeftOut, Limits, NOTHING, Names, Rules, Unpacked, unpack};
 
 use crate::beneath::{Folder, Links};

@@ -10,6 +10,17 @@ use tar::{Builder, EntryType, Header};
 /// How many of the paths that are left out are named.
 const NAMED: usize = 20;
 
+/// The folder that a path is in, and its last name. `.`, `..` and `/` have no name: they are folders.
+pub fn split(path: &Path) -> (&Path, Option<&OsStr>) {
+    match path.file_name() {
+        Some(last) => {
+            let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+            (above.unwrap_or(Path::new(".")), Some(last))
+        }
+        None => (path, None),
+    }
+}
+
 /// Packs a file, a link or a folder under this name. No link is followed, the last name of the path
 /// among them. What is neither file, folder nor link is left out: the first of those are given.
 ///
@@ -17,14 +28,8 @@ const NAMED: usize = 20;
 /// Where it is not there or cannot be read.
 pub fn pack(path: &Path, name: &OsStr, links: Links, out: impl Write) -> Result<Vec<PathBuf>> {
     let what = || path.display().to_string();
-    // `.`, `..` and `/` have no name: they are folders, and opened as such.
-    let (above, last) = match path.file_name() {
-        Some(last) => {
-            let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-            (Folder::open(above.unwrap_or(Path::new(".")), links).with_context(what)?, Some(last))
-        }
-        None => (Folder::open(path, links).with_context(what)?, None),
-    };
+    let (above, last) = split(path);
+    let above = Folder::open(above, links).with_context(what)?;
     pack_from(&above, last, path, name, out)
 }
 

@@ -4,7 +4,7 @@ use crate::beneath::{self, Folder, Kind};
 use crate::failure::{self, Failure, Outcome};
 use anyhow::{Context, Result, bail};
 use bottle_core::git_names::Parts;
-use bottle_guest::archive::LeftOut;
+use bottle_guest::archive::{LeftOut, split};
 use rustix::process::{Pid, test_kill_process};
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
@@ -37,7 +37,8 @@ impl Arrival {
         let (folder, name) = if to.is_dir() {
             (to, Path::new(from).file_name().ok_or_else(unnamed)?)
         } else {
-            (super::parent(to), to.file_name().ok_or_else(unnamed)?)
+            let (above, name) = split(to);
+            (above, name.ok_or_else(unnamed)?)
         };
         let what = || folder.display().to_string();
         let into = super::entered(folder)?;

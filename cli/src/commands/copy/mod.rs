@@ -56,10 +56,7 @@ fn put(context: &Context, from: &Path, slug: &Slug, to: &str) -> Outcome {
         // `.`, `..` and `/` have a name of their own only once they are resolved.
         None => from.canonicalize().map_err(usage)?.file_name().unwrap_or("root".as_ref()).to_owned(),
     };
-    let (above, last) = match from.file_name() {
-        Some(last) => (parent(from), Some(last)),
-        None => (from, None),
-    };
+    let (above, last) = archive::split(from);
     let above = entered(above)?;
     let mut command = helper(context, slug, "unpack", to)?;
     let mut guest = Guest::start(command.stdin(Stdio::piped()).stdout(Stdio::null()))?;
@@ -114,11 +111,6 @@ fn fetch(context: &Context, slug: &Slug, from: &str, to: &Path, options: Options
         return Err(Failure::new(Kind::Usage, "nothing was copied: all of it was left out"));
     }
     Ok(())
-}
-
-/// The folder that a path is in.
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Opens a folder that a person names, unless a link that a guest could have made leads there; also

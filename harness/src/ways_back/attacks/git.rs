@@ -200,6 +200,15 @@ fn before_the_gate(field: &mut Field) -> Result<Verdict> {
     Ok(Verdict::Held)
 }
 
+/// Whether the diff of the branch, which shows this, leaves out the evil that goes along.
+fn diff_hides_evil(field: &Field, shows: &str, why: &str) -> Result<Verdict> {
+    let shown = field.operator(&["git", "t", "diff", "x"])?;
+    if !shown.text().contains(shows) {
+        bail!("{}", shown.text());
+    }
+    Ok(Verdict::succeeded_if(!shown.text().contains("+evil"), why))
+}
+
 /// What the guest commits in the workspace passes for the upstream's, so that nobody is shown it.
 fn committed(field: &mut Field) -> Result<Verdict> {
     up(field, "")?;
@@ -209,11 +218,7 @@ fn committed(field: &mut Field) -> Result<Verdict> {
     )?;
     field.operator(&["restart"])?;
     in_clone(field, "echo x > x; git add x; git commit -qm x; git push -q origin HEAD:refs/heads/x")?;
-    let shown = field.operator(&["git", "t", "diff", "x"])?;
-    if !shown.text().contains("+x") {
-        bail!("{}", shown.text());
-    }
-    Ok(Verdict::succeeded_if(!shown.text().contains("+evil"), "the diff leaves out what goes along"))
+    diff_hides_evil(field, "+x", "the diff leaves out what goes along")
 }
 
 /// The operator looks at one commit, and the branch is another when they approve.
@@ -289,11 +294,7 @@ fn hidden_merge(field: &mut Field) -> Result<Verdict> {
          git merge -q --no-commit a; echo evil > evil; git add evil; git commit -qm merged; \
          git push -q origin x",
     )?;
-    let shown = field.operator(&["git", "t", "diff", "x"])?;
-    if !shown.text().contains("+b") {
-        bail!("{}", shown.text());
-    }
-    Ok(Verdict::succeeded_if(!shown.text().contains("+evil"), "the diff leaves out what the merge brings"))
+    diff_hides_evil(field, "+b", "the diff leaves out what the merge brings")
 }
 
 /// Twenty-two folders that hold the one below them twice: four million files in three kilobytes.
