@@ -38,6 +38,13 @@ pub struct Attack {
     pub run: fn(&mut Field) -> Result<Verdict>,
 }
 
+impl Attack {
+    /// One that any guest can make, quickly.
+    pub fn new(name: &'static str, defence: Defence, run: fn(&mut Field) -> Result<Verdict>) -> Self {
+        Self { name, defence, needs: Needs::Any, run }
+    }
+}
+
 /// What an attack needs of its guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {

@@ -12,27 +12,24 @@ use std::process::{Command, Stdio};
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
-    let attack = |name, defence, run: fn(&mut Field) -> Result<Verdict>| Attack {
-        name,
-        defence,
-        needs: Needs::Any,
-        run,
-    };
     vec![
-        attack("apply-through-the-project-s-link", Defence::Beneath, through_link),
-        attack("apply-through-a-link-made-since", Defence::Beneath, through_new_link),
-        attack("apply-git-by-another-spelling", Defence::GitNames, spelling),
-        attack("apply-bare-repository", Defence::GitNames, bare),
-        attack("apply-bare-repository-in-two-steps", Defence::GitNames, two_steps),
-        attack("apply-gitmodules-with-a-command", Defence::GitNames, gitmodules),
-        attack("apply-changed-since-the-diff", Defence::ShownIsApplied, since_diff),
-        attack("apply-changed-while-it-asks", Defence::ShownIsApplied, while_asked),
-        Attack { needs: Needs::Long, ..attack("copy-too-deep-to-remove", Defence::TreeLimits, too_deep) },
+        Attack::new("apply-through-the-project-s-link", Defence::Beneath, through_link),
+        Attack::new("apply-through-a-link-made-since", Defence::Beneath, through_new_link),
+        Attack::new("apply-git-by-another-spelling", Defence::GitNames, spelling),
+        Attack::new("apply-bare-repository", Defence::GitNames, bare),
+        Attack::new("apply-bare-repository-in-two-steps", Defence::GitNames, two_steps),
+        Attack::new("apply-gitmodules-with-a-command", Defence::GitNames, gitmodules),
+        Attack::new("apply-changed-since-the-diff", Defence::ShownIsApplied, since_diff),
+        Attack::new("apply-changed-while-it-asks", Defence::ShownIsApplied, while_asked),
         Attack {
             needs: Needs::Long,
-            ..attack("copy-with-a-file-of-a-terabyte", Defence::TreeLimits, terabyte)
+            ..Attack::new("copy-too-deep-to-remove", Defence::TreeLimits, too_deep)
         },
-        Attack { needs: Needs::Long, ..attack("give-follows-a-swapped-folder", Defence::Beneath, give) },
+        Attack {
+            needs: Needs::Long,
+            ..Attack::new("copy-with-a-file-of-a-terabyte", Defence::TreeLimits, terabyte)
+        },
+        Attack { needs: Needs::Long, ..Attack::new("give-follows-a-swapped-folder", Defence::Beneath, give) },
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Attacks on the log: a guest writes it full, writes around it, or makes it lie.
 
+use crate::ways_back::Attack;
 use crate::ways_back::field::{Field, SLUG, Verdict};
-use crate::ways_back::{Attack, Needs};
 use anyhow::{Result, ensure};
 use bottle::defence::Defence;
 use std::fs;
@@ -12,19 +12,18 @@ use std::time::{Duration, Instant};
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
-    let any = |name, defence, run| Attack { name, defence, needs: Needs::Any, run };
     vec![
-        any("log-flood-takes-decisions", Defence::DecisionsApart, decisions),
-        any("log-flood-of-long-requests", Defence::CountedRefusals, long_requests),
-        any("log-flood-of-names", Defence::CountedRefusals, names),
-        any("log-flood-of-frames", Defence::CountedRefusals, frames),
-        any("log-gap-is-called-whole", Defence::GapTold, gap),
-        any("log-unwritten-not-http", Defence::RefusalsLogged, not_http),
-        any("log-unwritten-https-by-get", Defence::RefusalsLogged, https_by_get),
-        any("log-unwritten-framing", Defence::RefusalsLogged, framing),
-        any("log-unwritten-sidecar-404", Defence::RefusalsLogged, nowhere),
-        any("log-unwritten-silent-tunnel", Defence::RefusalsLogged, silent_tunnel),
-        any("keeper-answers-without-end", Defence::BoundedReads, endless_answer),
+        Attack::new("log-flood-takes-decisions", Defence::DecisionsApart, decisions),
+        Attack::new("log-flood-of-long-requests", Defence::CountedRefusals, long_requests),
+        Attack::new("log-flood-of-names", Defence::CountedRefusals, names),
+        Attack::new("log-flood-of-frames", Defence::CountedRefusals, frames),
+        Attack::new("log-gap-is-called-whole", Defence::GapTold, gap),
+        Attack::new("log-unwritten-not-http", Defence::RefusalsLogged, not_http),
+        Attack::new("log-unwritten-https-by-get", Defence::RefusalsLogged, https_by_get),
+        Attack::new("log-unwritten-framing", Defence::RefusalsLogged, framing),
+        Attack::new("log-unwritten-sidecar-404", Defence::RefusalsLogged, nowhere),
+        Attack::new("log-unwritten-silent-tunnel", Defence::RefusalsLogged, silent_tunnel),
+        Attack::new("keeper-answers-without-end", Defence::BoundedReads, endless_answer),
     ]
 }
 

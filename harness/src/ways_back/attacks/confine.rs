@@ -2,8 +2,8 @@
 //! guest sends, and git, which reads what it pushes. What such a process would do it does by itself,
 //! where it would read the first of them ([`bottle::confine::trial`]).
 
+use crate::ways_back::Attack;
 use crate::ways_back::field::{Field, SLUG, Verdict};
-use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result};
 use bottle::confine::trial::TRY;
 use bottle::defence::Defence;
@@ -15,8 +15,8 @@ use std::process::{Command, Stdio};
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
-    let keeper = |name, run| Attack { name, defence: Defence::KeeperConfined, needs: Needs::Any, run };
-    let git = |name, run| Attack { name, defence: Defence::GitConfined, needs: Needs::Any, run };
+    let keeper = |name, run| Attack::new(name, Defence::KeeperConfined, run);
+    let git = |name, run| Attack::new(name, Defence::GitConfined, run);
     vec![
         keeper("keeper-writes-home", |field| keeper_tries(field, "write", "home/.bashrc")),
         keeper("keeper-plants-hook", |field| keeper_tries(field, "write", "project/.git/hooks/pre-commit")),

@@ -11,25 +11,22 @@ use tar::{Builder, EntryType, Header};
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
-    let attack = |name, defence, run: fn(&mut Field) -> Result<Verdict>| Attack {
-        name,
-        defence,
-        needs: Needs::Any,
-        run,
-    };
     vec![
-        attack("cp-file-becomes-hook", Defence::CopyNames, hook),
-        attack("cp-folder-brings-its-neighbour", Defence::CopyNames, neighbour),
-        attack("cp-folder-brings-a-configuration", Defence::CopyNames, configuration),
-        attack("cp-link-leads-out", Defence::CopyKinds, link_out),
-        attack("cp-through-a-guests-link", Defence::ConfigProvenance, through_link),
-        attack("cp-out-through-a-guests-link", Defence::ConfigProvenance, out_through_link),
-        attack("cp-repository-in-a-folder", Defence::GitNames, repository),
-        attack("cp-completes-a-bare-repository", Defence::GitNames, bare),
-        attack("cp-endless-name", Defence::TreeLimits, endless_name),
-        attack("cp-terabyte-claimed", Defence::TreeLimits, terabyte),
-        Attack { needs: Needs::Long, ..attack("cp-in-follows-a-swapped-folder", Defence::Beneath, leak) },
-        Attack { needs: Needs::Long, ..attack("cp-silent-helper", Defence::TreeLimits, silence) },
+        Attack::new("cp-file-becomes-hook", Defence::CopyNames, hook),
+        Attack::new("cp-folder-brings-its-neighbour", Defence::CopyNames, neighbour),
+        Attack::new("cp-folder-brings-a-configuration", Defence::CopyNames, configuration),
+        Attack::new("cp-link-leads-out", Defence::CopyKinds, link_out),
+        Attack::new("cp-through-a-guests-link", Defence::ConfigProvenance, through_link),
+        Attack::new("cp-out-through-a-guests-link", Defence::ConfigProvenance, out_through_link),
+        Attack::new("cp-repository-in-a-folder", Defence::GitNames, repository),
+        Attack::new("cp-completes-a-bare-repository", Defence::GitNames, bare),
+        Attack::new("cp-endless-name", Defence::TreeLimits, endless_name),
+        Attack::new("cp-terabyte-claimed", Defence::TreeLimits, terabyte),
+        Attack {
+            needs: Needs::Long,
+            ..Attack::new("cp-in-follows-a-swapped-folder", Defence::Beneath, leak)
+        },
+        Attack { needs: Needs::Long, ..Attack::new("cp-silent-helper", Defence::TreeLimits, silence) },
     ]
 }
 

@@ -21,27 +21,26 @@ const WORK: Duration = Duration::from_secs(45);
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
-    let quick = |name, defence, run| Attack { name, defence, needs: Needs::Any, run };
     vec![
-        quick("git-gitdir-elsewhere", Defence::GitConfig, gitdir),
-        quick("git-alternates", Defence::GitConfig, alternates),
-        quick("git-linked-objects", Defence::GitConfig, linked),
-        quick("git-pushurl-hook", Defence::GitUpstream, pushurl),
-        quick("git-url-outlives-rm", Defence::GitUpstream, outlives),
-        quick("git-url-before-the-gate", Defence::GitUpstream, before_the_gate),
-        quick("git-commit-in-workspace", Defence::GitUpstream, committed),
-        quick("git-approve-swapped", Defence::ShownIsApproved, swapped),
-        quick("git-secret-plus-lines", Defence::GitTrees, plus_lines),
-        quick("git-secret-in-message", Defence::GitTrees, message),
-        quick("git-secret-in-utf16", Defence::GitTrees, utf16),
-        quick("git-denied-by-merge", Defence::GitTrees, by_merge),
-        quick("git-denied-by-link", Defence::GitTrees, by_link),
-        quick("git-denied-by-spelling", Defence::GitTrees, by_spelling),
-        quick("git-diff-hides-merge", Defence::GitTrees, hidden_merge),
+        Attack::new("git-gitdir-elsewhere", Defence::GitConfig, gitdir),
+        Attack::new("git-alternates", Defence::GitConfig, alternates),
+        Attack::new("git-linked-objects", Defence::GitConfig, linked),
+        Attack::new("git-pushurl-hook", Defence::GitUpstream, pushurl),
+        Attack::new("git-url-outlives-rm", Defence::GitUpstream, outlives),
+        Attack::new("git-url-before-the-gate", Defence::GitUpstream, before_the_gate),
+        Attack::new("git-commit-in-workspace", Defence::GitUpstream, committed),
+        Attack::new("git-approve-swapped", Defence::ShownIsApproved, swapped),
+        Attack::new("git-secret-plus-lines", Defence::GitTrees, plus_lines),
+        Attack::new("git-secret-in-message", Defence::GitTrees, message),
+        Attack::new("git-secret-in-utf16", Defence::GitTrees, utf16),
+        Attack::new("git-denied-by-merge", Defence::GitTrees, by_merge),
+        Attack::new("git-denied-by-link", Defence::GitTrees, by_link),
+        Attack::new("git-denied-by-spelling", Defence::GitTrees, by_spelling),
+        Attack::new("git-diff-hides-merge", Defence::GitTrees, hidden_merge),
         Attack { name: "git-tree-bomb", defence: Defence::GitLimits, needs: Needs::Long, run: bomb },
-        quick("git-many-refs", Defence::GitLimits, many_refs),
-        quick("git-refs-collide", Defence::GitRefNames, collide),
-        quick("git-ref-name-steers", Defence::GitRefNames, steering_name),
+        Attack::new("git-many-refs", Defence::GitLimits, many_refs),
+        Attack::new("git-refs-collide", Defence::GitRefNames, collide),
+        Attack::new("git-ref-name-steers", Defence::GitRefNames, steering_name),
     ]
 }
 

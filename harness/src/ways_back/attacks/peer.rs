@@ -24,23 +24,22 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
-    let attack = |name, defence, run| Attack { name, defence, needs: Needs::Any, run };
     let real = |name, defence, run| Attack { name, defence, needs: Needs::Machine, run };
     vec![
-        attack("peer-user-of-a-machine", Defence::Peer, user_of_a_machine),
-        attack("peer-operators-own-process", Defence::Peer, own_process),
-        attack("peer-is-given-the-copy", Defence::Peer, takes_copy),
-        attack("peer-pushes-the-guest-out", Defence::Peer, pushes_out),
-        attack("peer-comes-first", Defence::Peer, comes_first),
-        attack("peer-leaves-its-descriptor", Defence::Peer, leaves_descriptor),
-        attack("peer-goes-through-the-doors", Defence::Peer, through_doors),
-        attack("peer-never-reads", Defence::Peer, never_reads),
-        attack("machine-unconfined-up", Defence::MachineConfined, unconfined_up),
-        attack("machine-unconfined-run", Defence::MachineConfined, unconfined_run),
-        attack("machine-unconfined-by-environment", Defence::MachineConfined, weakened),
-        attack("smolvm-error-steers-terminal", Defence::Visible, error_steers),
-        attack("smolvm-error-without-end", Defence::BoundedReads, error_without_end),
-        attack("smolvm-list-without-end", Defence::BoundedReads, list_without_end),
+        Attack::new("peer-user-of-a-machine", Defence::Peer, user_of_a_machine),
+        Attack::new("peer-operators-own-process", Defence::Peer, own_process),
+        Attack::new("peer-is-given-the-copy", Defence::Peer, takes_copy),
+        Attack::new("peer-pushes-the-guest-out", Defence::Peer, pushes_out),
+        Attack::new("peer-comes-first", Defence::Peer, comes_first),
+        Attack::new("peer-leaves-its-descriptor", Defence::Peer, leaves_descriptor),
+        Attack::new("peer-goes-through-the-doors", Defence::Peer, through_doors),
+        Attack::new("peer-never-reads", Defence::Peer, never_reads),
+        Attack::new("machine-unconfined-up", Defence::MachineConfined, unconfined_up),
+        Attack::new("machine-unconfined-run", Defence::MachineConfined, unconfined_run),
+        Attack::new("machine-unconfined-by-environment", Defence::MachineConfined, weakened),
+        Attack::new("smolvm-error-steers-terminal", Defence::Visible, error_steers),
+        Attack::new("smolvm-error-without-end", Defence::BoundedReads, error_without_end),
+        Attack::new("smolvm-list-without-end", Defence::BoundedReads, list_without_end),
         real("peer-beside-a-machine", Defence::Peer, user_of_a_machine),
         real("peer-before-a-machine", Defence::Peer, comes_first),
         real("machine-process-unfiltered", Defence::MachineConfined, unfiltered),

@@ -2,8 +2,8 @@
 //! closed stays open.
 
 use crate::secure::Secure;
+use crate::ways_back::Attack;
 use crate::ways_back::field::{Field, SLUG, Verdict};
-use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result, ensure};
 use bottle::defence::Defence;
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,21 +14,20 @@ use std::time::{Duration, Instant};
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
-    let any = |name, defence, run| Attack { name, defence, needs: Needs::Any, run };
     vec![
-        any("proxy-trace-shows-the-key", Defence::Methods, trace),
-        any("proxy-unknown-method-shows-the-key", Defence::Methods, track),
-        any("proxy-path-parameter-climbs", Defence::UpstreamPath, parameter),
-        any("proxy-path-encoded-climbs", Defence::UpstreamPath, encoded),
-        any("proxy-path-look-alikes-climb", Defence::UpstreamPath, look_alikes),
-        any("proxy-header-names-another-path", Defence::UpstreamHeaders, another_path),
-        any("proxy-header-underscore-credential", Defence::UpstreamHeaders, underscore),
-        any("proxy-answer-has-the-key", Defence::KeyEcho, mirror),
-        any("proxy-answers-header-has-the-key", Defence::KeyEcho, mirror_header),
-        any("proxy-answers-reason-has-the-key", Defence::KeyEcho, mirror_reason),
-        any("proxy-own-public-address", Defence::OwnAddresses, own_address),
-        any("proxy-tunnel-outlives-deny", Defence::DenyCloses, tunnel),
-        any("proxy-answer-outlives-deny", Defence::DenyCloses, answer),
+        Attack::new("proxy-trace-shows-the-key", Defence::Methods, trace),
+        Attack::new("proxy-unknown-method-shows-the-key", Defence::Methods, track),
+        Attack::new("proxy-path-parameter-climbs", Defence::UpstreamPath, parameter),
+        Attack::new("proxy-path-encoded-climbs", Defence::UpstreamPath, encoded),
+        Attack::new("proxy-path-look-alikes-climb", Defence::UpstreamPath, look_alikes),
+        Attack::new("proxy-header-names-another-path", Defence::UpstreamHeaders, another_path),
+        Attack::new("proxy-header-underscore-credential", Defence::UpstreamHeaders, underscore),
+        Attack::new("proxy-answer-has-the-key", Defence::KeyEcho, mirror),
+        Attack::new("proxy-answers-header-has-the-key", Defence::KeyEcho, mirror_header),
+        Attack::new("proxy-answers-reason-has-the-key", Defence::KeyEcho, mirror_reason),
+        Attack::new("proxy-own-public-address", Defence::OwnAddresses, own_address),
+        Attack::new("proxy-tunnel-outlives-deny", Defence::DenyCloses, tunnel),
+        Attack::new("proxy-answer-outlives-deny", Defence::DenyCloses, answer),
     ]
 }
 

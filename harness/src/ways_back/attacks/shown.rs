@@ -1,8 +1,8 @@
 //! Attacks on the operator's terminal: hostile text in what bottle shows. Each is judged by the raw
 //! bytes of both streams.
 
+use crate::ways_back::Attack;
 use crate::ways_back::field::{Ended, Field, Verdict};
-use crate::ways_back::{Attack, Needs};
 use anyhow::Result;
 use bottle::defence::Defence;
 use bottle_core::visible::is_hidden;
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
-    let attack = |name, run| Attack { name, defence: Defence::Visible, needs: Needs::Any, run };
+    let attack = |name, run| Attack::new(name, Defence::Visible, run);
     vec![
         attack("shown-name-clears-the-screen", name_clears),
         attack("shown-name-forges-a-row", name_forges),

@@ -1,18 +1,17 @@
 //! Attacks on supervise: an agent makes its operator decide what was not asked, or nothing at all.
 
+use crate::ways_back::Attack;
 use crate::ways_back::field::{Field, SLUG, Verdict};
-use crate::ways_back::{Attack, Needs};
 use anyhow::{Result, ensure};
 use bottle::defence::Defence;
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
-    let any = |name, defence, run| Attack { name, defence, needs: Needs::Any, run };
     vec![
-        any("supervise-yes-without-an-answer", Defence::AnswerNeeded, without_an_answer),
-        any("supervise-decision-is-lost", Defence::DecisionKept, lost),
-        any("supervise-number-means-another-wish", Defence::WishNumbers, another_wish),
-        any("supervise-flood-of-reports", Defence::CountedRefusals, reports),
+        Attack::new("supervise-yes-without-an-answer", Defence::AnswerNeeded, without_an_answer),
+        Attack::new("supervise-decision-is-lost", Defence::DecisionKept, lost),
+        Attack::new("supervise-number-means-another-wish", Defence::WishNumbers, another_wish),
+        Attack::new("supervise-flood-of-reports", Defence::CountedRefusals, reports),
     ]
 }
 

@@ -24,17 +24,16 @@ const LONG: usize = 200_000;
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {
     use Defence::{BoundedReads, VerifyFromHost};
-    let attack = |name, defence, run| Attack { name, defence, needs: Needs::Any, run };
     vec![
-        attack("verify-hides-a-gap-in-the-guard", VerifyFromHost, gap_in_the_guard),
-        attack("verify-hides-a-way-to-the-host", VerifyFromHost, way_to_the_host),
-        attack("verify-praises-a-dead-network", VerifyFromHost, dead_network),
-        attack("verify-drowned-in-feigned-frames", VerifyFromHost, feigned_frames),
-        attack("verify-endless-line", BoundedReads, endless_line),
-        attack("verify-endless-answers", BoundedReads, endless_answers),
-        attack("verify-endless-complaints", BoundedReads, endless_complaints),
-        attack("verify-impossible-numbers", BoundedReads, impossible_numbers),
-        attack("verify-floods-the-report", BoundedReads, flood_of_claims),
+        Attack::new("verify-hides-a-gap-in-the-guard", VerifyFromHost, gap_in_the_guard),
+        Attack::new("verify-hides-a-way-to-the-host", VerifyFromHost, way_to_the_host),
+        Attack::new("verify-praises-a-dead-network", VerifyFromHost, dead_network),
+        Attack::new("verify-drowned-in-feigned-frames", VerifyFromHost, feigned_frames),
+        Attack::new("verify-endless-line", BoundedReads, endless_line),
+        Attack::new("verify-endless-answers", BoundedReads, endless_answers),
+        Attack::new("verify-endless-complaints", BoundedReads, endless_complaints),
+        Attack::new("verify-impossible-numbers", BoundedReads, impossible_numbers),
+        Attack::new("verify-floods-the-report", BoundedReads, flood_of_claims),
         Attack { name: "verify-never-ends", defence: BoundedReads, needs: Needs::Long, run: never_ends },
     ]
 }

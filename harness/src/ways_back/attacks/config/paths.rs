@@ -1,15 +1,15 @@
 //! What stands at a host path that a configuration names.
 
 use super::operator_in;
+use crate::ways_back::Attack;
 use crate::ways_back::field::{Field, Verdict};
-use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result, ensure};
 use bottle::defence::Defence;
 use std::fs;
 use std::process::Command;
 
 pub fn attacks() -> Vec<Attack> {
-    let attack = |name, run| Attack { name, defence: Defence::PinnedPaths, needs: Needs::Any, run };
+    let attack = |name, run| Attack::new(name, Defence::PinnedPaths, run);
     vec![
         attack("volume-exchanged-for-a-link", volume_exchanged),
         attack("volume-through-a-link-left-behind", link_left_behind),

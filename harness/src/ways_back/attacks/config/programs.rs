@@ -1,14 +1,14 @@
 //! Programs that the host runs because a guest put them where it looks.
 
+use crate::ways_back::Attack;
 use crate::ways_back::field::{Field, Verdict};
-use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result};
 use bottle::defence::Defence;
 use std::env;
 use std::fmt::Write;
 
 pub fn attacks() -> Vec<Attack> {
-    let attack = |name, run| Attack { name, defence: Defence::PinnedPaths, needs: Needs::Any, run };
+    let attack = |name, run| Attack::new(name, Defence::PinnedPaths, run);
     vec![
         attack("program-found-on-path", found_on_path),
         attack("program-in-the-workspace", in_the_workspace),

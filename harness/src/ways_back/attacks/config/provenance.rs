@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use bottle::defence::Defence;
 
 pub fn attacks() -> Vec<Attack> {
-    let attack = |name, run| Attack { name, defence: Defence::ConfigProvenance, needs: Needs::Any, run };
+    let attack = |name, run| Attack::new(name, Defence::ConfigProvenance, run);
     vec![
         attack("config-says-it-is-safe", says_it_is_safe),
         attack("config-nearer-file", nearer_file),
