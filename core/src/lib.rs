@@ -29,6 +29,7 @@ pub mod ports;
 pub mod sidecar;
 pub mod slug;
 pub mod smolfile;
+pub mod spec;
 pub mod stack;
 pub mod subnet;
 pub mod text;

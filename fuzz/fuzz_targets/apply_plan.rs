@@ -4,8 +4,8 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use bottle::workspace::decide::{self, Here, Project};
-use bottle::workspace::tree::{Entry, Manifest};
+use bottle_host::workspace::decide::{self, Here, Project};
+use bottle_host::workspace::tree::{Entry, Manifest};
 use bottle_core::git_names::{self, Parts};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@
 use bottle::config::paths::{Disk, Site};
 use bottle::config::{Source, StackChoice, parse};
 use bottle::resolve::resolve;
-use bottle::state::Home;
+use bottle_host::state::Home;
 use bottle_core::gvproxy::{Config, Dialect};
 use bottle_core::plan::Plan;
 use bottle_core::smolfile::Smolfile;

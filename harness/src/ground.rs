@@ -3,12 +3,12 @@
 use crate::place::Place;
 use crate::stand_in::Room;
 use anyhow::{Context, Result, bail};
-use bottle::keeper::control::Status;
-use bottle::smolvm::CONFINED;
-use bottle::verify::questions::Questions;
-use bottle::verify::talk::Talk;
 use bottle_core::plan::Plan;
 use bottle_core::smolfile::HELPER;
+use bottle_host::control::Status;
+use bottle_host::smolvm::CONFINED;
+use bottle_verify::questions::Questions;
+use bottle_verify::talk::Talk;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fs;

@@ -90,7 +90,7 @@ fn main() -> ExitCode {
             Job::Conformance(options) => conformance::main(&place, &options),
             Job::WaysBack(options) => ways_back::main(&place, &options),
             Job::Give { place, uid } => {
-                bottle::workspace::give(&place, rustix::fs::Uid::from_raw(uid))?;
+                bottle_host::workspace::give(&place, rustix::fs::Uid::from_raw(uid))?;
                 Ok(ExitCode::SUCCESS)
             }
             Job::Compare(options) => compare::main(&place, &options),

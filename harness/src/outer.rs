@@ -6,9 +6,9 @@
 use crate::place::Place;
 use crate::processes::ended_or_killed;
 use anyhow::{Context, Result, bail};
-use bottle::failure::Kind;
-use bottle::preflight::virtualization_flag;
-use bottle::process::die_with_parent;
+use bottle_host::failure::Kind;
+use bottle_host::process::die_with_parent;
+use bottle_host::tools::virtualization_flag;
 use rustix::process::Signal;
 use std::ffi::OsString;
 use std::fs;

@@ -3,20 +3,21 @@
 
 use crate::ground::Ground;
 use anyhow::{Context, Result};
-use bottle::config::StackChoice;
-use bottle::keeper::audit::{Audit, Need};
-use bottle::keeper::counters::Counters;
-use bottle::keeper::link::Link;
-use bottle::keeper::peer::{Extent, Machine, Named};
-use bottle::keeper::stack::{Bare, End, Jail, Running, Wall, start};
-use bottle::preflight::{Network, Speaker};
-use bottle::state::{Folder, Home};
 use bottle_core::egress::Rules;
 use bottle_core::gvproxy::Config;
 use bottle_core::plan::{Doors, Guest, Plan};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::{GUEST_SOCKET, HELPER, Smolfile};
+use bottle_core::spec::Need;
+use bottle_core::spec::StackChoice;
 use bottle_core::wire::{self, Inbox, Outbox};
+use bottle_host::audit::Audit;
+use bottle_host::peer::{Extent, Machine, Named};
+use bottle_host::state::{Folder, Home};
+use bottle_host::tools::{Network, StackBackend};
+use bottle_keeper::counters::Counters;
+use bottle_keeper::link::Link;
+use bottle_keeper::stack::{Bare, Endpoint, Jail, Running, Wall, start};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -80,8 +81,10 @@ impl Built {
         fs::write(folder.gvproxy(), Config::for_plan(&plan, link).render()?)?;
         let guest = UnixListener::bind(folder.guest_socket())?;
         let log = File::create(folder.keeper_log())?;
-        let mut stack = match (parts.behind, &network.speaker) {
-            (Behind::Gvproxy, Speaker::Gvproxy(found)) => Bare::start(found, &network, &folder, &plan, &log)?,
+        let mut stack = match (parts.behind, &network.backend) {
+            (Behind::Gvproxy, StackBackend::Gvproxy(found)) => {
+                Bare::start(found, &network, &folder, &plan, &log)?
+            }
             _ => start(&network, &folder, &plan, &log)?,
         };
         let doors: Vec<TcpListener> = std::mem::take(&mut stack.doors);
@@ -137,7 +140,7 @@ fn plan(network: &Network) -> Result<Plan> {
 }
 
 /// The product's own link: each frame crosses the guard.
-fn guarded(guest: UnixListener, stack: Arc<End>, plan: &Plan, folder: &Folder) -> Result<()> {
+fn guarded(guest: UnixListener, stack: Arc<Endpoint>, plan: &Plan, folder: &Folder) -> Result<()> {
     let link = Link::new(
         plan.guard(),
         Arc::new(Counters::default()),
@@ -153,7 +156,7 @@ fn guarded(guest: UnixListener, stack: Arc<End>, plan: &Plan, folder: &Folder) -
 }
 
 /// No guard at all: each frame is handed on as it comes.
-fn unguarded(listener: UnixListener, stack: Arc<End>) {
+fn unguarded(listener: UnixListener, stack: Arc<Endpoint>) {
     let current: Arc<Mutex<Option<UnixStream>>> = Arc::default();
     let (inwards, out) = (Arc::clone(&current), Arc::clone(&stack));
     thread::spawn(move || {
@@ -185,7 +188,7 @@ fn unguarded(listener: UnixListener, stack: Arc<End>) {
     });
 }
 
-fn pump_out(mut guest: UnixStream, stack: &End) {
+fn pump_out(mut guest: UnixStream, stack: &Endpoint) {
     let mut inbox = Inbox::default();
     while let Ok(read) = guest.read(inbox.room())
         && read > 0

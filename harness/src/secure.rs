@@ -1,7 +1,7 @@
 //! An https server on an address of loopback, with a certificate that only its own authority signed.
 
 use anyhow::{Context, Result, ensure};
-use bottle::process::die_with_parent;
+use bottle_host::process::die_with_parent;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;

@@ -7,9 +7,9 @@
 
 use crate::place::Place;
 use anyhow::{Context, Result, bail};
-use bottle::process::die_with_parent;
-use bottle::smolvm::CONFINED;
 use bottle_guest::status::exit_code;
+use bottle_host::process::die_with_parent;
+use bottle_host::smolvm::CONFINED;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::env;

@@ -1,8 +1,8 @@
 //! A crash at every boundary between two steps: `ls` tells the truth, `cleanup` leaves nothing
 //! behind, and a fresh `up` works. And twenty bottles at once, none mixed up with another.
 
-use bottle::step::Step;
 use bottle_harness::page::Page;
+use bottle_host::fail_point::FailPoint;
 use bottle_tests::{World, allowing, eventually};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -17,16 +17,16 @@ const CONFIG: &str = "slug = \"t\"\n[workspace]\nmode = \"copy\"\n";
 const KILLED: i32 = 9;
 
 /// Who dies, as a boundary's name begins.
-fn steps(of: &[&str]) -> Vec<Step> {
-    let belongs = |step: &&Step| of.iter().any(|who| step.name().starts_with(who));
-    let steps: Vec<Step> = Step::ALL.iter().filter(belongs).copied().collect();
+fn steps(of: &[&str]) -> Vec<FailPoint> {
+    let belongs = |step: &&FailPoint| of.iter().any(|who| step.name().starts_with(who));
+    let steps: Vec<FailPoint> = FailPoint::ALL.iter().filter(belongs).copied().collect();
     assert!(!steps.is_empty());
     steps
 }
 
 /// Runs `bottle` with these words until somebody dies at this boundary. Whether it was the command
 /// itself.
-fn die(world: &World, words: &[&str], step: Step) -> bool {
+fn die(world: &World, words: &[&str], step: FailPoint) -> bool {
     let mut command = world.process(words);
     // No pipe: whoever is left behind holds up nobody.
     command
@@ -119,7 +119,7 @@ fn world() -> World {
 fn up_may_die_anywhere() {
     for step in steps(&["up-", "files-"]) {
         let world = world();
-        if step == Step::UpFollowed {
+        if step == FailPoint::UpFollowed {
             world.bottle(&["-q", "up"]).assert().success();
             world.bottle(&["-q", "stop"]).assert().success();
             world.write("bottle.toml", &format!("{CONFIG}[supervise]\n"));
@@ -133,7 +133,7 @@ fn up_may_die_anywhere() {
 fn the_keeper_may_die_anywhere() {
     for step in steps(&["keeper-"]) {
         let world = world();
-        if step == Step::KeeperStopped {
+        if step == FailPoint::KeeperStopped {
             world.bottle(&["-q", "up"]).env("BOTTLE_DIE_AFTER", step.name()).assert().success();
             world.bottle(&["-q", "stop"]).assert().success();
         } else {
@@ -172,8 +172,8 @@ fn stop_and_rm_may_die_anywhere() {
 
 #[test]
 fn there_are_boundaries_enough_and_each_has_a_name_of_its_own() {
-    let names: BTreeSet<&str> = Step::ALL.iter().map(|step| step.name()).collect();
-    assert!(names.len() == Step::ALL.len() && names.len() >= 30, "{}", names.len());
+    let names: BTreeSet<&str> = FailPoint::ALL.iter().map(|step| step.name()).collect();
+    assert!(names.len() == FailPoint::ALL.len() && names.len() >= 30, "{}", names.len());
 }
 
 #[test]

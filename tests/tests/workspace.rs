@@ -407,7 +407,7 @@ fn a_copy_on_an_overlay_is_given_whole_and_what_is_mounted_in_it_is_not() {
     mount(&["-t", "tmpfs", "other", &path("copy/mounted")]);
     fs::write(path("copy/mounted/file"), "x").unwrap();
 
-    bottle::workspace::give(std::path::Path::new(&path("copy")), Uid::from_raw(2_000_000)).unwrap();
+    bottle_host::workspace::give(std::path::Path::new(&path("copy")), Uid::from_raw(2_000_000)).unwrap();
     let owner = |name: &str| fs::symlink_metadata(path(name)).unwrap().uid();
     for given in ["copy", "copy/below", "copy/folder", "copy/folder/file"] {
         assert_eq!(owner(given), 2_000_000, "{given}");

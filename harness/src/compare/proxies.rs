@@ -7,7 +7,7 @@ use super::ways::{free_port, wait_for};
 use crate::place::Place;
 use crate::stand_in::Room;
 use anyhow::{Context, Result, bail};
-use bottle::process::die_with_parent;
+use bottle_host::process::die_with_parent;
 use rustix::process::Signal;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -3,8 +3,8 @@
 use crate::place::Place;
 use crate::stand_in::Room;
 use anyhow::{Context, Result, bail};
-use bottle::process::die_with_parent;
 use bottle_core::wire::MTU;
+use bottle_host::process::die_with_parent;
 use rustix::process::Signal;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};

@@ -6,9 +6,9 @@ use super::world::{World, answer_all, canaries};
 use crate::ground::Ground;
 use crate::parts::{Built, Parts};
 use anyhow::Result;
-use bottle::verify::questions::Questions;
-use bottle::verify::scope::Scope;
-use bottle::verify::talk::Talk;
+use bottle_verify::questions::Questions;
+use bottle_verify::scope::Scope;
+use bottle_verify::talk::Talk;
 use std::thread;
 
 /// Runs the probes in a guest of a network of these parts, with the witness right behind its door.

@@ -6,8 +6,8 @@ use crate::ground::Guest;
 use crate::ways_back::field::Verdict;
 use crate::ways_back::{self, Tried};
 use anyhow::Result;
-use bottle::verify::judge;
 use bottle_guest::probe::Answer;
+use bottle_verify::judge;
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("report.css");

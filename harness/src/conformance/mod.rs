@@ -3,7 +3,7 @@
 //! [`world`] puts canaries on everything that a guest might reach. [`subject`] lists the networks
 //! that are judged: bottle as a user runs it ([`kept`]), its walls one at a time ([`built`]), and
 //! others that must be found leaking ([`stock`]). [`crate::ground`] is where their guests run.
-//! [`verdict`] judges, [`report`] and [`html`] show. What a guest tries is in `bottle::verify`,
+//! [`verdict`] judges, [`report`] and [`html`] show. What a guest tries is in `bottle_verify`,
 //! which `bottle verify` shares, and [`questions`].
 //!
 //! Each subject is judged by a process of its own ([`judge`]), in a network namespace of its own
@@ -30,7 +30,7 @@ use crate::outer;
 use crate::place::Place;
 use crate::ways_back::{self, Tried};
 use anyhow::Result;
-use bottle::verify::judge::Verdict;
+use bottle_verify::judge::Verdict;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

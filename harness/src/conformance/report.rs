@@ -6,7 +6,7 @@ use super::html;
 use super::verdict::Judged;
 use crate::ways_back::Tried;
 use anyhow::Result;
-use bottle::verify::judge::Verdict;
+use bottle_verify::judge::Verdict;
 use serde_json::json;
 use std::fs;
 use std::path::Path;

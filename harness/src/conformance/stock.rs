@@ -4,10 +4,10 @@ use super::subject::Probed;
 use super::world::{World, canaries};
 use crate::ground::Ground;
 use anyhow::Result;
-use bottle::verify::questions::Questions;
-use bottle::verify::scope::Scope;
-use bottle::verify::talk::Talk;
 use bottle_core::smolfile::HELPER;
+use bottle_verify::questions::Questions;
+use bottle_verify::scope::Scope;
+use bottle_verify::talk::Talk;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 

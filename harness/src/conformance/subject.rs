@@ -5,9 +5,9 @@ use super::{built, kept, stock};
 use crate::ground::{Ground, Guest};
 use crate::parts::{Behind, Parts};
 use anyhow::Result;
-use bottle::verify::scope::Scope;
-use bottle::verify::talk::Talk;
 use bottle_guest::probe::Answer;
+use bottle_verify::scope::Scope;
+use bottle_verify::talk::Talk;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 

@@ -1,10 +1,10 @@
 //! The world: canaries on everything that a guest might reach.
 
 use anyhow::{Context, Result, bail};
-use bottle::verify::canaries::Canaries;
-use bottle::verify::questions::Questions;
-use bottle::verify::scope::{Breadth, Canary};
 use bottle_guest::probe::Attempt;
+use bottle_verify::canaries::Canaries;
+use bottle_verify::questions::Questions;
+use bottle_verify::scope::{Breadth, Canary};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};

@@ -5,7 +5,7 @@ use crate::ground::Guest;
 use crate::place::Place;
 use crate::stand_in::Room;
 use anyhow::{Context, Result, bail};
-use bottle::defence::{Defence, WITHOUT};
+use bottle_host::defence::{Defence, WITHOUT};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

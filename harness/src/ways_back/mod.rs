@@ -2,7 +2,7 @@
 //!
 //! A hostile guest attacks while an operator does an ordinary day's work. Each [`Attack`] is run
 //! twice: as bottle is, where it must be held, and with the one defence taken away that stands
-//! against it ([`bottle::defence`]), where it must be seen to succeed. The second run is the
+//! against it ([`bottle_host::defence`]), where it must be seen to succeed. The second run is the
 //! witness: without it a green first run means nothing. [`field`] is where an attack takes place,
 //! and judges it from outside.
 
@@ -13,7 +13,7 @@ use crate::ground::Guest;
 use crate::outer;
 use crate::place::Place;
 use anyhow::Result;
-use bottle::defence::Defence;
+use bottle_host::defence::Defence;
 use field::{Field, Verdict};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;

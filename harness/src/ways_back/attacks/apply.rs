@@ -4,7 +4,7 @@ use super::copy::git_status;
 use crate::ways_back::field::{Field, Verdict};
 use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result, bail};
-use bottle::defence::{Defence, WITHOUT};
+use bottle_host::defence::{Defence, WITHOUT};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, chown, symlink};

@@ -3,7 +3,7 @@
 use crate::ways_back::Attack;
 use crate::ways_back::field::{Field, SLUG, Verdict};
 use anyhow::{Result, ensure};
-use bottle::defence::Defence;
+use bottle_host::defence::Defence;
 use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixListener;

@@ -1,12 +1,12 @@
 //! Attacks by a process that hostile bytes have taken over: the keeper, which reads everything that a
 //! guest sends, and git, which reads what it pushes. What such a process would do it does by itself,
-//! where it would read the first of them ([`bottle::confine::trial`]).
+//! where it would read the first of them ([`bottle_host::trial`]).
 
 use crate::ways_back::Attack;
 use crate::ways_back::field::{Field, SLUG, Verdict};
 use anyhow::{Context, Result};
-use bottle::confine::trial::TRY;
-use bottle::defence::Defence;
+use bottle_host::defence::Defence;
+use bottle_host::trial::TRY;
 use std::fs;
 use std::io::Read;
 use std::net::TcpListener;

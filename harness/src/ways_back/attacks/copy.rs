@@ -4,7 +4,7 @@ use super::apply::{PAIRS, swap};
 use crate::ways_back::field::{Field, Verdict};
 use crate::ways_back::{Attack, Needs};
 use anyhow::{Result, bail};
-use bottle::defence::Defence;
+use bottle_host::defence::Defence;
 use std::fs;
 use std::os::unix::fs::symlink;
 use tar::{Builder, EntryType, Header};

@@ -4,7 +4,7 @@
 use crate::ways_back::field::{Ended, Field, Verdict};
 use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result, bail};
-use bottle::defence::Defence;
+use bottle_host::defence::Defence;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

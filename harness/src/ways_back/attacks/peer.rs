@@ -4,8 +4,8 @@
 use crate::ways_back::field::{Field, SLUG, Verdict};
 use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result};
-use bottle::defence::Defence;
 use bottle_core::wire;
+use bottle_host::defence::Defence;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

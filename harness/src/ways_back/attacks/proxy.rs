@@ -5,7 +5,7 @@ use crate::secure::Secure;
 use crate::ways_back::Attack;
 use crate::ways_back::field::{Field, SLUG, Verdict};
 use anyhow::{Context, Result, ensure};
-use bottle::defence::Defence;
+use bottle_host::defence::Defence;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::Ipv4Addr;

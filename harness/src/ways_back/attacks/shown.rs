@@ -4,8 +4,8 @@
 use crate::ways_back::Attack;
 use crate::ways_back::field::{Ended, Field, Verdict};
 use anyhow::Result;
-use bottle::defence::Defence;
 use bottle_core::visible::is_hidden;
+use bottle_host::defence::Defence;
 use std::process::{Command, Stdio};
 
 /// Every attack of this file.

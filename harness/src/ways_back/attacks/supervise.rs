@@ -3,7 +3,7 @@
 use crate::ways_back::Attack;
 use crate::ways_back::field::{Field, SLUG, Verdict};
 use anyhow::{Result, ensure};
-use bottle::defence::Defence;
+use bottle_host::defence::Defence;
 
 /// Every attack of this file.
 pub fn attacks() -> Vec<Attack> {

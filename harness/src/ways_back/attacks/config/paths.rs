@@ -4,7 +4,7 @@ use super::operator_in;
 use crate::ways_back::Attack;
 use crate::ways_back::field::{Field, Verdict};
 use anyhow::{Context, Result, ensure};
-use bottle::defence::Defence;
+use bottle_host::defence::Defence;
 use std::fs;
 use std::process::Command;
 

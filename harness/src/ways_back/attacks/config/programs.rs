@@ -3,7 +3,7 @@
 use crate::ways_back::Attack;
 use crate::ways_back::field::{Field, Verdict};
 use anyhow::{Context, Result};
-use bottle::defence::Defence;
+use bottle_host::defence::Defence;
 use std::env;
 use std::fmt::Write;
 

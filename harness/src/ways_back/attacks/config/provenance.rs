@@ -4,7 +4,7 @@ use super::{operator_in, operator_within, runs_a_program};
 use crate::ways_back::field::{Field, Verdict};
 use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result, ensure};
-use bottle::defence::Defence;
+use bottle_host::defence::Defence;
 
 pub fn attacks() -> Vec<Attack> {
     let attack = |name, run| Attack::new(name, Defence::ConfigProvenance, run);

@@ -1,0 +1,109 @@
+//! `bottle diff` and `bottle apply`: what the guest changed in its copy of the project.
+
+use super::context::Context;
+use crate::args::Size;
+use crate::trust;
+use bottle_core::slug::Slug;
+use bottle_host::defence::Defence;
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::out;
+use bottle_host::state::Home;
+use bottle_host::workspace::{Copy, Digest, Look, MOST};
+use serde_json::json;
+use std::io::IsTerminal;
+use std::path::{Component, Path, PathBuf};
+
+/// How changes are shown.
+pub struct Shown {
+    pub names: bool,
+    pub json: bool,
+    pub max_size: Option<Size>,
+}
+
+pub fn diff(context: &Context, slug: Option<Slug>, how: &Shown, paths: &[PathBuf]) -> Outcome {
+    let copy = find(context, slug)?;
+    let look = look(&copy, how.max_size, paths)?;
+    let digest = look.digest();
+    if how.json {
+        let changes: Vec<_> = look.changes().collect();
+        return out::json(&json!({ "digest": digest.to_string(), "changes": changes }));
+    }
+    if how.names {
+        look.changes().try_for_each(out::line)?;
+    } else {
+        copy.show(&look, out::text)?;
+    }
+    if look.changes().next().is_none() {
+        context.say("the guest has changed nothing");
+    } else {
+        context
+            .say(&format!("`bottle apply --digest {digest}` takes what may be taken of this, as it is here"));
+    }
+    Ok(())
+}
+
+/// How changes are taken back.
+pub struct How {
+    pub overwrite: bool,
+    pub dry_run: bool,
+    pub digest: Option<Digest>,
+    pub max_size: Option<Size>,
+    pub yes: bool,
+}
+
+pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]) -> Outcome {
+    let _lock = context.folder(slug.clone())?.lock_operation("apply")?;
+    let mut copy = find(context, slug)?;
+    // What is read here is what is shown, asked about and written: the guest goes on working.
+    let mut seen = look(&copy, how.max_size, paths)?;
+    if let Some(wanted) = &how.digest
+        && Defence::ShownIsApplied.stands()
+        && *wanted != seen.digest()
+    {
+        return Err(Failure::new(Kind::Usage, "it changed since: this is not what was shown")
+            .help("`bottle diff` shows what is there now; with the same paths and options"));
+    }
+    if seen.changes().next().is_none() {
+        context.say("there is nothing to take back");
+        return Ok(());
+    }
+    let asks = !(how.yes || how.dry_run || how.digest.is_some());
+    if asks && std::io::stdin().is_terminal() {
+        copy.show(&seen, out::text)?;
+    } else {
+        seen.changes().try_for_each(out::line)?;
+    }
+    let question = format!("Take this into {}?", copy.of().display());
+    if how.dry_run || (asks && !out::confirmed(&question)) {
+        return Ok(());
+    }
+    if !Defence::ShownIsApplied.stands() {
+        seen = look(&copy, how.max_size, paths)?;
+    }
+    // Before it: what is cut off has brought something, too.
+    trust::touched(&Home::find()?, copy.of())?;
+    let applied = copy.apply(seen, how.overwrite)?;
+    context.say(&format!("{} taken, {} left in the guest", applied.taken.len(), applied.kept.len()));
+    if applied.taken.is_empty() {
+        return Err(Failure::new(Kind::Usage, "nothing could be taken back; the list says why"));
+    }
+    Ok(())
+}
+
+fn find(context: &Context, slug: Option<Slug>) -> Outcome<Copy> {
+    let folder = context.folder(slug)?;
+    Copy::find(&folder)?.ok_or_else(|| {
+        Failure::new(Kind::NoBottle, format!("the guest of {} has no copy of a project", folder.slug()))
+            .help("with `[workspace] mode = \"copy\"` in bottle.toml it works on one")
+    })
+}
+
+fn look(copy: &Copy, max_size: Option<Size>, paths: &[PathBuf]) -> Outcome<Look> {
+    let wanted: Vec<PathBuf> = paths.iter().map(|path| plain(path)).collect();
+    Ok(copy.look(&wanted, max_size.map_or(MOST, |Size(bytes)| bytes))?)
+}
+
+/// A path as changes have it: `./a/` is `a`.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| !matches!(part, Component::CurDir)).collect()
+}

@@ -1,0 +1,77 @@
+//! `bottle check`: what the guard and the proxy would say of a destination, by asking them.
+
+use super::context::Context;
+use crate::resolve::resolve;
+use bottle_core::PROXY_NAME;
+use bottle_core::egress::{Rules, authority};
+use bottle_core::guard::knock::Knock;
+use bottle_core::guard::{Reply, Verdict};
+use bottle_core::plan::Plan;
+use bottle_core::slug::Slug;
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::outln;
+use bottle_host::rules;
+use bottle_host::state::Home;
+use bottle_host::tools;
+use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
+
+pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcome<ExitCode> {
+    let (slug, config) = context.configured(slug)?;
+    let home = Home::find()?;
+    let folder = home.bottle(&slug);
+    context.note_trust(&home, &config)?;
+    let plan = match folder.has_keeper().then(|| folder.read_plan()) {
+        Some(plan) => plan?,
+        None => resolve(&slug, &config, tools::stack(config.stack), &folder)?.plan,
+    };
+    let rules = rules::now(&folder, &plan)?;
+    let (scheme, rest) = destination.split_once("://").unwrap_or(("", destination));
+    let named = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let default_port = if scheme == "http" { 80 } else { 443 };
+    let open = match (named.parse::<SocketAddr>(), named.parse::<IpAddr>()) {
+        (Ok(SocketAddr::V4(address)), _) => direct(&plan, &Knock::Tcp(*address.ip(), address.port()))?,
+        (_, Ok(IpAddr::V4(address))) => direct(&plan, &Knock::Tcp(address, default_port))?,
+        (Ok(SocketAddr::V6(_)), _) | (_, Ok(IpAddr::V6(_))) => {
+            outln!("directly          refused: IPv6 does not pass")?;
+            false
+        }
+        _ => by_name(&plan, &rules, named, default_port)?,
+    };
+    Ok(if open { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16) -> Outcome<bool> {
+    let (host, port) = authority(named, default_port)
+        .map_err(|error| Failure::new(Kind::Usage, format!("DESTINATION: {error}")))?;
+    if host.as_str() == PROXY_NAME {
+        return direct(plan, &Knock::Tcp(plan.subnet.proxy(), port));
+    }
+    direct(plan, &Knock::Resolve(host.to_string()))?;
+    through_proxy(rules, &host, port)
+}
+
+fn direct(plan: &Plan, knock: &Knock) -> Outcome<bool> {
+    let mut reply = Reply::default();
+    let (open, verdict) = match plan.guard().knock(knock, &mut reply) {
+        Verdict::Forward => (true, "open".to_owned()),
+        Verdict::Answer(_) => (true, "answered".to_owned()),
+        Verdict::Refuse(refusal, Some(_)) => (false, format!("refused at once: {refusal}")),
+        Verdict::Refuse(refusal, None) => (false, format!("dropped: {refusal}")),
+    };
+    outln!("directly          {verdict}")?;
+    Ok(open)
+}
+
+fn through_proxy(rules: &Rules, host: &bottle_core::egress::HostName, port: u16) -> Outcome<bool> {
+    Ok(match rules.check(host, port) {
+        Ok(()) => {
+            outln!("through the proxy allowed, as long as {host} leads to public addresses")?;
+            true
+        }
+        Err(denial) => {
+            outln!("through the proxy refused: {denial}")?;
+            false
+        }
+    })
+}

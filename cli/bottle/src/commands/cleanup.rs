@@ -1,0 +1,119 @@
+//! `bottle cleanup`: what crashes left behind. The plan first, then exactly the plan.
+
+use super::context::Context;
+use super::lifecycle::end_keeper;
+use super::ls::{self, Break, Row, State};
+use bottle_core::slug::Slug;
+use bottle_host::failure::Outcome;
+use bottle_host::out::{self, confirmed};
+use bottle_host::state::{Folder, Home};
+use bottle_host::tools;
+use bottle_host::workspace::Copy;
+use std::fmt;
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// A machine that runs without a keeper. Its disk stays.
+    StopMachine(Slug),
+    /// A keeper without a machine.
+    EndKeeper(Slug),
+    /// Sockets and the helper's copy of a bottle that does not run.
+    RemoveRuntime(Slug),
+    /// A machine whose bottle's files are gone, with its disk.
+    DeleteMachine(Slug),
+    /// Everything of a run that has ended, its log included.
+    RemoveState(Slug),
+    /// A copy of a project in which a guest changed something, or may have: nothing is done.
+    Leave(Slug, Option<usize>),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StopMachine(slug) => {
+                write!(f, "safe        stop the machine of {slug}, which has no keeper; its disk stays")
+            }
+            Self::EndKeeper(slug) => write!(f, "safe        end the keeper of {slug}, which has no machine"),
+            Self::RemoveRuntime(slug) => write!(f, "safe        remove the sockets of {slug}"),
+            Self::DeleteMachine(slug) => {
+                write!(
+                    f,
+                    "holds data  delete the machine of {slug} with its disk: its bottle's files are gone"
+                )
+            }
+            Self::RemoveState(slug) => {
+                write!(f, "holds data  remove the files and the log of {slug}, whose run has ended")
+            }
+            Self::Leave(slug, changed) => {
+                let changed = changed.map_or_else(
+                    || "may have changed something".to_owned(),
+                    |changed| format!("changed {changed} paths"),
+                );
+                write!(
+                    f,
+                    "left        the copy of {slug}'s project: its guest {changed} (bottle diff {slug}, bottle rm --force {slug})"
+                )
+            }
+        }
+    }
+}
+
+/// What there is to do for one bottle.
+fn steps(folder: &Folder, row: &Row) -> Vec<Step> {
+    let slug = &row.slug;
+    let mut steps = Vec::new();
+    // What a command is changing is not left behind.
+    if row.busy.is_some() {
+        return steps;
+    }
+    match row.state {
+        State::Running | State::Ephemeral | State::Broken(Break::Unreachable) => return steps,
+        State::Broken(Break::Unkept) => steps.push(Step::StopMachine(slug.clone())),
+        State::Broken(Break::Homeless) => steps.push(Step::EndKeeper(slug.clone())),
+        State::Broken(Break::Unplanned) => steps.push(Step::DeleteMachine(slug.clone())),
+        State::Stopped | State::Ended => {}
+    }
+    if folder.guest_socket().exists() || folder.control().exists() || folder.helper_dir().exists() {
+        steps.push(Step::RemoveRuntime(slug.clone()));
+    }
+    if matches!(row.state, State::Ended | State::Broken(Break::Unplanned)) {
+        // What cannot be compared, because the project has gone, say, is not thrown away.
+        steps.push(match Copy::changed(folder).ok() {
+            Some(0) => Step::RemoveState(slug.clone()),
+            changed => Step::Leave(slug.clone(), changed),
+        });
+    }
+    steps
+}
+
+pub fn cleanup(context: &Context, dry_run: bool, yes: bool) -> Outcome {
+    let home = Home::find()?;
+    let mut plan = Vec::new();
+    for row in ls::rows()? {
+        plan.extend(steps(&home.bottle(&row.slug), &row));
+    }
+    if plan.is_empty() {
+        context.say("there is nothing to clean up");
+        return Ok(());
+    }
+    for step in &plan {
+        out::line(step)?;
+    }
+    if dry_run || plan.iter().all(|step| matches!(step, Step::Leave(..))) || !(yes || confirmed("Do this?")) {
+        return Ok(());
+    }
+    plan.into_iter().try_for_each(|step| carry_out(&home, step))
+}
+
+fn carry_out(home: &Home, step: Step) -> Outcome {
+    match step {
+        Step::StopMachine(slug) => tools::smolvm()?.stop(&slug)?,
+        Step::EndKeeper(slug) => end_keeper(&home.bottle(&slug))?,
+        Step::RemoveRuntime(slug) => home.bottle(&slug).remove_runtime()?,
+        Step::DeleteMachine(slug) => tools::smolvm()?.delete(&slug.machine_name())?,
+        Step::RemoveState(slug) => home.bottle(&slug).remove()?,
+        Step::Leave(..) => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! What every subcommand starts from.
+
+use super::rules::who;
+use crate::args::Args;
+use crate::config::found::shown;
+use crate::config::{self, Config, Found};
+use crate::trust::{self, Answer, Standing};
+use bottle_core::slug::Slug;
+use bottle_host::audit;
+use bottle_host::defence::Defence;
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::out;
+use bottle_host::provenance::walk::walk;
+use bottle_host::state::{Folder, Home, private_dir};
+use serde_json::json;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+/// The global options.
+pub struct Context {
+    config: Option<PathBuf>,
+    quiet: bool,
+    verbose: bool,
+    insisted: bool,
+}
+
+impl Context {
+    pub fn new(args: &Args) -> Self {
+        Self { config: args.config.clone(), quiet: args.quiet, verbose: args.verbose, insisted: args.i_know }
+    }
+
+    /// The folder in which the command is run.
+    pub fn here() -> Outcome<PathBuf> {
+        let here = std::env::current_dir()
+            .map_err(|error| Failure::new(Kind::Internal, format!("the current folder: {error}")))?;
+        // A shell shows its folder as it was named, and a guest may have made a link of that name.
+        let named = std::env::var_os("PWD").map(PathBuf::from).filter(|named| named.is_absolute());
+        if let Some(walked) = named.and_then(|named| walk(&named).ok())
+            && walked.real == here
+            && let Ok(home) = Home::find()
+        {
+            trust::entered(&home, &walked)?;
+        }
+        Ok(here)
+    }
+
+    /// The configuration that applies here.
+    pub fn config(&self) -> Outcome<Config> {
+        config::find(self.config.as_deref(), &Self::here()?, self.insisted)
+    }
+
+    /// The bottle that is meant, with its configuration, which need not be trusted.
+    pub fn configured(&self, named: Option<Slug>) -> Outcome<(Slug, Config)> {
+        let config = self.config()?;
+        Ok((config.slug(named, &Self::here()?)?, config))
+    }
+
+    /// The folder of the bottle that is meant, for a command that needs no configuration if it is
+    /// given a name. A configuration that nobody accepted names none: the one before it does.
+    pub fn folder(&self, named: Option<Slug>) -> Outcome<Folder> {
+        let home = Home::find()?;
+        let slug = match named {
+            Some(slug) => slug,
+            None if Defence::ConfigProvenance.stands() => self.meant(&home)?,
+            None => self.configured(None)?.0,
+        };
+        Ok(home.bottle(&slug))
+    }
+
+    /// The bottle that a trusted configuration names.
+    fn meant(&self, home: &Home) -> Outcome<Slug> {
+        let here = Self::here()?;
+        let search = Found::search(self.config.as_deref(), &here)?;
+        if let Some(seen) = trust::gone(home, &search.passed)? {
+            return seen.slug();
+        }
+        let Some(found) = search.found else { return Config::default().slug(None, &here) };
+        match trust::standing(home, &found)? {
+            Standing::Untouched | Standing::Accepted => {
+                config::parse_found(&found, self.config.as_deref(), self.insisted)?.slug(None, &here)
+            }
+            Standing::Unseen(Some(before)) => before.slug(),
+            Standing::Unseen(None) => Err(Failure::new(
+                Kind::Usage,
+                format!("{} is where a guest could write, and nobody has accepted it", shown(&found.path)),
+            )
+            .help("name the bottle: `bottle ls` lists them")),
+        }
+    }
+
+    /// The folder of the bottle that is meant, which has to be up.
+    pub fn running(&self, named: Option<Slug>) -> Outcome<Folder> {
+        let folder = self.folder(named)?;
+        if folder.has_keeper() {
+            return Ok(folder);
+        }
+        let slug = folder.slug();
+        Err(Failure::new(Kind::NoBottle, format!("bottle {slug} is not running"))
+            .help(format!("start it with `bottle up {slug}`")))
+    }
+
+    /// Lets a configuration through that a guest cannot have changed, or that a person accepts.
+    /// `command` is what they would type to accept it. What they accept is in the log of the bottle.
+    pub fn trust(&self, folder: &Folder, config: &Config, option: Option<&str>, command: &str) -> Outcome {
+        let ask = |shown: &str| {
+            let terminal = std::io::stdin().is_terminal() && out::is_watched();
+            terminal && out::confirmed(&format!("{shown}\nUse it?"))
+        };
+        for accepted in trust::check(&Home::find()?, config, Answer::of(option, &ask), command)? {
+            private_dir(&folder.logs())?;
+            let details = json!({ "file": accepted.path, "digest": accepted.digest, "by": who() });
+            audit::decided(folder, "trust", "accepted", details)?;
+        }
+        Ok(())
+    }
+
+    /// Says so where a configuration would be asked about before it is used.
+    pub fn note_trust(&self, home: &Home, config: &Config) -> Outcome {
+        if !Defence::ConfigProvenance.stands() {
+            return Ok(());
+        }
+        if let Some(seen) = trust::gone(home, &config.passed)? {
+            out::note(format_args!("{} is gone, which was accepted; `bottle up` asks", shown(&seen.path)));
+        }
+        if let Some(found) = &config.file
+            && let Standing::Unseen(_) = trust::standing(home, found)?
+        {
+            out::note(format_args!("{} is not trusted yet; `bottle up` asks", shown(&found.path)));
+        }
+        Ok(())
+    }
+
+    /// The command that is being carried out, as a person would type it again.
+    pub fn again(&self, verb: &str) -> String {
+        match &self.config {
+            Some(path) => format!("bottle --config {} {verb}", shown(path)),
+            None => format!("bottle {verb}"),
+        }
+    }
+
+    /// Says what was done, or why nothing was.
+    pub fn say(&self, what: &str) {
+        if !self.quiet {
+            out::note(what);
+        }
+    }
+
+    /// Says what is being done, where it takes a while and somebody watches.
+    pub fn progress(&self, what: &str) {
+        if self.verbose || (!self.quiet && out::is_watched()) {
+            out::note(format_args!("{what} ..."));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `bottle cp`: files in and out, by the helper that is in every guest.
+//!
+//! What comes out of a guest is put together beside its destination ([`arrival`]) and moved there
+//! once it is whole. Whoever sends or takes in the guest has a bounded time for it ([`stream`]).
+
+mod arrival;
+mod stream;
+
+use super::context::Context;
+use crate::args::{Place, Size};
+use crate::trust;
+use anyhow::Context as _;
+use arrival::Arrival;
+use bottle_core::git_names;
+use bottle_core::slug::Slug;
+use bottle_core::smolfile::HELPER;
+use bottle_core::visible::Bytes;
+use bottle_guest::archive::{self, Leave, LeftOut, Limits, Names, Rules};
+use bottle_host::beneath::{self, Folder};
+use bottle_host::defence::Defence;
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::out;
+use bottle_host::provenance::walk::walk;
+use bottle_host::smolvm::Terminal;
+use bottle_host::state::Home;
+use bottle_host::tools;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use stream::{Guest, Incoming, Outgoing};
+
+/// What is copied besides what is always.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What git or bottle would act upon, too.
+    pub all: bool,
+    /// The most bytes that are taken out of a guest.
+    pub max_size: Option<Size>,
+}
+
+pub fn cp(context: &Context, from: &Place, to: &Place, options: Options) -> Outcome {
+    match (from, to) {
+        (Place::Here(from), Place::Guest(slug, to)) => put(context, from, slug, to),
+        (Place::Guest(slug, from), Place::Here(to)) => fetch(context, slug, from, to, options),
+        _ => Err(Failure::new(Kind::Usage, "one of the two is in a bottle, and only one")
+            .help("a path in a bottle is SLUG:PATH")),
+    }
+}
+
+fn put(context: &Context, from: &Path, slug: &Slug, to: &str) -> Outcome {
+    let usage = |error| Failure::new(Kind::Usage, format!("{}: {error}", from.display()));
+    // What is not there is said before the guest has made anything of it.
+    std::fs::symlink_metadata(from).map_err(usage)?;
+    let name = match from.file_name() {
+        Some(name) => name.to_owned(),
+        // `.`, `..` and `/` have a name of their own only once they are resolved.
+        None => from.canonicalize().map_err(usage)?.file_name().unwrap_or("root".as_ref()).to_owned(),
+    };
+    let (above, last) = archive::split(from);
+    let above = entered(above)?;
+    let mut command = helper(context, slug, "unpack", to)?;
+    let mut guest = Guest::start(command.stdin(Stdio::piped()).stdout(Stdio::null()))?;
+    let packed = match guest.stdin() {
+        Some(stdin) => archive::pack_from(&above, last, from, &name, Outgoing::new(stdin)?),
+        None => Ok(Vec::new()),
+    };
+    // Where the guest gave up, its own words say more than a pipe that broke.
+    guest.finish()?.map_err(in_the_guest)?;
+    for path in packed? {
+        out::note(format_args!("left out, neither file, folder nor link: {}", shown(&path)));
+    }
+    Ok(())
+}
+
+fn fetch(context: &Context, slug: &Slug, from: &str, to: &Path, options: Options) -> Outcome {
+    let arrival = Arrival::at(from, to)?;
+    if !options.all && git_names::is_git(arrival.name().as_bytes()) {
+        return Err(Failure::new(
+            Kind::Usage,
+            "git would take what comes for a repository of yours, and run what it says",
+        )
+        .help("give it another name, or use --all"));
+    }
+    let mut command = helper(context, slug, "pack", from)?;
+    let mut guest = Guest::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let rules = rules(arrival.name(), options);
+    let unpacked = match guest.stdout() {
+        Some(stdout) => archive::unpack(Incoming::new(stdout)?, arrival.stage(), &rules),
+        None => Ok(archive::Unpacked::default()),
+    };
+    let mut came = match unpacked {
+        Ok(came) => came,
+        Err(error) => {
+            // Where the guest said why nothing came, that says more.
+            let said = guest.give_up();
+            let why = said.filter(|_| error.root_cause().to_string() == archive::NOTHING);
+            return Err(why.map_or_else(|| error.context("what comes from the guest").into(), in_the_guest));
+        }
+    };
+    guest.finish()?.map_err(in_the_guest)?;
+    if rules.leave.git {
+        arrival.leave_repositories(&mut came.left)?;
+    }
+    let is_empty = arrival.is_empty()?;
+    if !is_empty {
+        arrival.land()?;
+        remember(arrival.path())?;
+    }
+    tell(&came.left);
+    if is_empty {
+        return Err(Failure::new(Kind::Usage, "nothing was copied: all of it was left out"));
+    }
+    Ok(())
+}
+
+/// Opens a folder that a person names, unless a link that a guest could have made leads there; also
+/// where one comes in between while it is opened.
+fn entered(folder: &Path) -> Outcome<Folder> {
+    let usage = |error| Failure::new(Kind::Usage, format!("{}: {error}", folder.display()));
+    let walked = std::path::absolute(folder).and_then(|path| walk(&path)).map_err(usage)?;
+    trust::entered(&Home::find()?, &walked)?;
+    let below = walked.real.strip_prefix("/").unwrap_or(&walked.real);
+    beneath::open(Path::new("/")).and_then(|root| root.folder_at(below)).map_err(usage)
+}
+
+/// What came out of a guest stays known as that: it may be called `bottle.toml`, or be run, later.
+fn remember(place: &Path) -> Outcome {
+    Ok(trust::touched(&Home::find()?, &std::path::absolute(place).context("the current folder")?)?)
+}
+
+/// What of an archive is written, and under which names.
+fn rules(name: &OsStr, options: Options) -> Rules {
+    let mut limits = Limits::default();
+    if let Some(Size(bytes)) = options.max_size {
+        limits.bytes = bytes;
+    }
+    let mut rules = Rules { limits: Some(limits), ..Rules::of_a_guest(name.to_owned()) };
+    if options.all {
+        rules.leave = Leave::default();
+    }
+    if !Defence::CopyNames.stands() {
+        (rules.names, rules.leave) = (Names::Packed(None), Leave::default());
+    }
+    if !Defence::CopyKinds.stands() {
+        rules.links_stay_inside = false;
+    }
+    if !Defence::TreeLimits.stands() {
+        rules.limits = None;
+    }
+    if !Defence::GitNames.stands() {
+        rules.leave.git = false;
+    }
+    rules
+}
+
+fn tell(left: &LeftOut) {
+    for (path, why) in &left.first {
+        out::note(format_args!("left out: {}: {why}", shown(path)));
+    }
+    let more = left.count.saturating_sub(left.first.len() as u64);
+    if more > 0 {
+        out::note(format_args!("and {more} more"));
+    }
+}
+
+fn shown(path: &Path) -> String {
+    Bytes(path.as_os_str().as_bytes()).to_string()
+}
+
+fn helper(context: &Context, slug: &Slug, job: &str, path: &str) -> Outcome<Command> {
+    let folder = context.running(Some(slug.clone()))?;
+    let words = [HELPER, job, path].map(str::to_owned);
+    Ok(tools::smolvm()?.exec(folder.slug(), Terminal::Pipe, &words))
+}
+
+fn in_the_guest(why: impl std::fmt::Display) -> Failure {
+    Failure::new(Kind::Usage, format!("in the guest: {why}"))
+}

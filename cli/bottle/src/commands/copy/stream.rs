@@ -1,0 +1,195 @@
+//! The helper in the guest, and the two ends of its pipes: neither silence nor a drip holds anybody
+//! up, and what it says on the side is bounded.
+
+use anyhow::Context;
+use bottle_core::visible::Bytes;
+use bottle_host::defence::Defence;
+use bottle_host::failure::Outcome;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, ioctl_fionbio};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the guest may be silent, or take nothing.
+const SILENCE: Duration = Duration::from_secs(30);
+/// The fewest bytes a second that are worth waiting for, once the silence has been allowed.
+const FEWEST: u64 = 4096;
+/// How long the helper may take to end, once its work is done.
+const ENDING: Duration = Duration::from_secs(60);
+/// How much of what it says is kept: the end of it.
+const SAID: usize = 8192;
+
+/// The helper, at work in the guest.
+pub struct Guest {
+    child: Child,
+    said: Receiver<Vec<u8>>,
+}
+
+impl Guest {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> Outcome<Self> {
+        let mut child = command.stderr(Stdio::piped()).spawn().context("smolvm")?;
+        let (done, said) = mpsc::channel();
+        if let Some(stderr) = child.stderr.take() {
+            thread::spawn(move || done.send(last_of(stderr)));
+        }
+        Ok(Self { child, said })
+    }
+
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// Waits for its end, and gives why it failed, where it did.
+    pub fn finish(mut self) -> Outcome<Result<(), String>> {
+        let limit = if Defence::TreeLimits.stands() { ENDING } else { Duration::MAX };
+        let ended = ended_within(&mut self.child, limit).context("smolvm")?;
+        let Some(status) = ended else { return Ok(Err("the helper did not end".to_owned())) };
+        if status.success() {
+            return Ok(Ok(()));
+        }
+        Ok(Err(self.words().unwrap_or_else(|| status.to_string())))
+    }
+
+    /// Ends it, and gives what it said last, where it said something.
+    pub fn give_up(mut self) -> Option<String> {
+        // One that has failed by itself is about to say so.
+        let _ = ended_within(&mut self.child, Duration::from_secs(1));
+        self.words()
+    }
+
+    /// The helper's last line that is one of its own.
+    fn words(&self) -> Option<String> {
+        // A program that it left behind may hold the pipe open.
+        let said = self.said.recv_timeout(Duration::from_secs(2)).ok()?;
+        let mut lines = said.rsplit(|byte| *byte == b'\n');
+        lines.find_map(|line| Some(Bytes(line.strip_prefix(b"bottle-guest: ")?).to_string()))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ended_within(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let since = Instant::now();
+    loop {
+        match child.try_wait()? {
+            None if since.elapsed() < limit => thread::sleep(Duration::from_millis(5)),
+            ended => return Ok(ended),
+        }
+    }
+}
+
+/// The end of what comes, in bounded memory.
+fn last_of(mut from: ChildStderr) -> Vec<u8> {
+    let mut last = Vec::new();
+    let mut buffer = [0; SAID];
+    while let Ok(len @ 1..) = from.read(&mut buffer) {
+        last.extend_from_slice(&buffer[..len]);
+        let extra = last.len().saturating_sub(SAID);
+        last.drain(..extra);
+    }
+    last
+}
+
+/// What a guest sends.
+pub struct Incoming {
+    pipe: ChildStdout,
+    pace: Pace,
+}
+
+/// What a guest is sent.
+pub struct Outgoing {
+    pipe: ChildStdin,
+    pace: Pace,
+}
+
+impl Incoming {
+    pub fn new(pipe: ChildStdout) -> Outcome<Self> {
+        ioctl_fionbio(&pipe, true).context("a pipe")?;
+        Ok(Self { pipe, pace: Pace::new() })
+    }
+}
+
+impl Outgoing {
+    pub fn new(pipe: ChildStdin) -> Outcome<Self> {
+        ioctl_fionbio(&pipe, true).context("a pipe")?;
+        Ok(Self { pipe, pace: Pace::new() })
+    }
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.pace.wait(&self.pipe, PollFlags::IN)?;
+        let len = self.pipe.read(buffer)?;
+        self.pace.bytes += len as u64;
+        Ok(len)
+    }
+}
+
+impl Write for Outgoing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            self.pace.wait(&self.pipe, PollFlags::OUT)?;
+            match self.pipe.write(bytes) {
+                // There is room, for less than this: the pipe is not told in which pieces.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                written => {
+                    let len = written?;
+                    self.pace.bytes += len as u64;
+                    return Ok(len);
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How fast the other end is, and how long that is borne.
+struct Pace {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
+    }
+
+    /// Waits until something can be done.
+    fn wait(&self, pipe: &impl AsFd, what: PollFlags) -> io::Result<()> {
+        let due = SILENCE + Duration::from_secs(self.bytes / FEWEST);
+        let mut left = SILENCE.min(due.saturating_sub(self.since.elapsed()));
+        if !Defence::TreeLimits.stands() {
+            left = Duration::from_secs(3600);
+        }
+        let timeout = Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        loop {
+            match poll(&mut [PollFd::new(pipe, what)], Some(&timeout)) {
+                Ok(0) => return Err(io::Error::new(ErrorKind::TimedOut, "the guest does not go on")),
+                Err(Errno::INTR) => {}
+                other => return other.map(|_| ()).map_err(Into::into),
+            }
+        }
+    }
+}

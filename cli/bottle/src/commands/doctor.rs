@@ -1,0 +1,45 @@
+//! `bottle doctor`: does this machine have what it takes, and which walls does it give?
+
+use anstyle::{AnsiColor, Style};
+use bottle_host::failure::{Kind, Outcome};
+use bottle_host::tools::{Diagnosis, Level};
+use bottle_host::{out, outln};
+use std::process::ExitCode;
+
+pub fn doctor(json: bool) -> Outcome<ExitCode> {
+    let diagnosis = Diagnosis::here();
+    if json {
+        out::json(&diagnosis)?;
+    } else {
+        print(&diagnosis)?;
+    }
+    Ok(if diagnosis.is_well() { ExitCode::SUCCESS } else { ExitCode::from(Kind::Unavailable as u8) })
+}
+
+fn print(diagnosis: &Diagnosis) -> Outcome {
+    let plain = Style::new();
+    for finding in &diagnosis.findings {
+        let (word, style) = match finding.level {
+            Level::Ok => ("ok", AnsiColor::Green.on_default()),
+            Level::Warning => ("warning", AnsiColor::Yellow.on_default()),
+            Level::Missing => ("MISSING", AnsiColor::Red.on_default()),
+        };
+        let version = finding.version.as_deref().unwrap_or_default();
+        out::styled(&[
+            (style, format!("{word:<8}")),
+            (plain, format!(" {:<11} {version:<9} {}", finding.name, finding.detail)),
+        ])?;
+        let more = |what: String| outln!("{:<8} {:<11} {:<9} {what}", "", "", "");
+        if let Some(place) = &finding.place {
+            more(place.display().to_string())?;
+        }
+        if let Some(mend) = finding.mend {
+            more(format!("to mend it: {mend}"))?;
+        }
+    }
+    let walls = match (diagnosis.walls.guard, diagnosis.walls.jail) {
+        (_, true) => "two: the guard, which decides on every frame, and the jail around the network stack",
+        (_, false) => "one: the guard, which decides on every frame; the jail needs Linux and bubblewrap",
+    };
+    out::styled(&[(plain.bold(), "walls".to_owned()), (plain, format!("    {walls}"))])
+}

@@ -1,0 +1,179 @@
+//! `bottle git`: a person looks at what the agent pushed, and decides.
+
+use super::context::Context;
+use super::rules::who;
+use crate::args::{GitAction, Push, Seen};
+use bottle_core::git::name::ObjectId;
+use bottle_core::slug::Slug;
+use bottle_core::spec::Repo;
+use bottle_core::visible::Line;
+use bottle_host::audit;
+use bottle_host::control::{self, GitEvent, Request};
+use bottle_host::defence::Defence;
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::services;
+use bottle_host::state::Folder;
+use bottle_host::{out, outln};
+use bottle_sidecars::git::quarantine::{Quarantine, Waiting};
+use bottle_sidecars::git::show::{Extent, as_seen};
+use serde_json::json;
+use std::io::{self, IsTerminal};
+
+pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
+    let folder = context.folder(Some(slug.clone()))?;
+    if !folder.services().exists() {
+        return Err(Failure::new(Kind::NoBottle, format!("there is no bottle {slug}")));
+    }
+    let repos = services::read(&folder)?.git;
+    if repos.is_empty() {
+        return Err(Failure::new(Kind::NoBottle, format!("bottle {slug} has no built-in git-gate"))
+            .help("add [git-gate] to bottle.toml, and `bottle restart`"));
+    }
+    match action {
+        GitAction::List { json } => list(&folder, &repos, *json),
+        GitAction::Diff { push, all } => {
+            let (branch, commit) = split(push.branch.as_deref(), None);
+            let (repo, waiting) = the_one(&folder, &repos, &Push { branch, repo: push.repo.clone() })?;
+            if let Some(commit) = commit {
+                is_still(&folder, &waiting, &commit)?;
+            }
+            Quarantine::of(&folder, repo).show(&waiting, if *all { Extent::ALL } else { Extent::USUAL })?;
+            outln!("\nthis is {}", named(&folder, repo, &repos, "approve", &waiting))
+        }
+        GitAction::Approve(seen) => {
+            let (repo, waiting) = decided(&folder, &repos, seen, "approve")?;
+            let said = Quarantine::of(&folder, repo).forward(&folder, repo, &waiting)?;
+            if !said.is_empty() {
+                out::note(said);
+            }
+            record(&folder, repo, GitEvent::Approved, &waiting)?;
+            context.say(&format!("{} of {} is at its upstream", Line(&waiting.branch), repo.name));
+            Ok(())
+        }
+        GitAction::Reject(seen) => {
+            let (repo, waiting) = decided(&folder, &repos, seen, "reject")?;
+            Quarantine::of(&folder, repo).reject(&waiting)?;
+            record(&folder, repo, GitEvent::Rejected, &waiting)?;
+            context.say(&format!(
+                "{} of {} is again what its upstream has",
+                Line(&waiting.branch),
+                repo.name
+            ));
+            Ok(())
+        }
+    }
+}
+
+fn list(folder: &Folder, repos: &[Repo], json: bool) -> Outcome {
+    let mut rows = Vec::new();
+    for repo in repos {
+        let quarantine = Quarantine::of(folder, repo);
+        for what in quarantine.unfollowed() {
+            out::note(format_args!("{}: {}", repo.name, Line(&what)));
+        }
+        for waiting in quarantine.waiting()? {
+            rows.push((repo, waiting));
+        }
+    }
+    if json {
+        let rows: Vec<_> =
+            rows.iter().map(|(repo, push)| json!({ "repo": repo.name, "push": push })).collect();
+        out::json(&rows)?;
+        return Ok(());
+    }
+    for (repo, waiting) in rows {
+        // What the agent wrote must not steer the terminal that shows it.
+        let subject: String = waiting.subject.chars().take(120).collect();
+        let name = format!("{}@{}", Line(&waiting.branch), waiting.state());
+        let from = if waiting.pushed { "" } else { "  (in your repository, which the guest can write)" };
+        outln!("{:<20} {name} {:>3} commits  {}{from}", repo.name, waiting.commits, Line(&subject))?;
+    }
+    Ok(())
+}
+
+/// The push that is meant: it need not be named if it is the only one.
+fn the_one<'r>(folder: &Folder, repos: &'r [Repo], push: &Push) -> Outcome<(&'r Repo, Waiting)> {
+    let usage = |what: String| {
+        Failure::new(Kind::Usage, what).help(format!("`bottle git {} list` shows what waits", folder.slug()))
+    };
+    let mut found = Vec::new();
+    for repo in repos.iter().filter(|repo| push.repo.as_ref().is_none_or(|name| repo.name == *name)) {
+        for waiting in Quarantine::of(folder, repo).waiting()? {
+            let named = |branch: &String| {
+                *branch == waiting.branch
+                    || *branch == waiting.name
+                    || format!("refs/heads/{branch}") == waiting.name
+            };
+            if push.branch.as_ref().is_none_or(named) {
+                found.push((repo, waiting));
+            }
+        }
+    }
+    let only = found.pop().ok_or_else(|| usage("nothing of that name waits".to_owned()))?;
+    if found.is_empty() { Ok(only) } else { Err(usage("several pushes wait: name one".to_owned())) }
+}
+
+/// The push that a person decides on, as it is now: the one that they saw, or that they see here.
+fn decided<'r>(folder: &Folder, repos: &'r [Repo], seen: &Seen, verb: &str) -> Outcome<(&'r Repo, Waiting)> {
+    let usage = |what: String| Failure::new(Kind::Usage, what);
+    let (branch, commit) = split(seen.branch.as_deref(), seen.commit.as_deref());
+    let (repo, waiting) = the_one(folder, repos, &Push { branch, repo: seen.repo.clone() })?;
+    if let Some(commit) = commit {
+        if commit != "deleted" && commit.parse::<ObjectId>().is_err() {
+            return Err(usage(format!("{} is no whole commit id", Line(&commit)))
+                .help("an abbreviated one can be forged: take the one that `list` and `diff` show"));
+        }
+        is_still(folder, &waiting, &commit)?;
+    } else if Defence::ShownIsApproved.stands() {
+        if !io::stdin().is_terminal() {
+            return Err(usage(format!("which commit of {} did you look at?", Line(&waiting.branch)))
+                .help(format!("what waits now is {}", named(folder, repo, repos, verb, &waiting))));
+        }
+        Quarantine::of(folder, repo).show(&waiting, Extent::USUAL)?;
+        if !out::confirmed(&format!("{verb} {} at {}?", Line(&waiting.branch), waiting.state())) {
+            return Err(usage("nothing was done".to_owned()));
+        }
+    }
+    Ok((repo, waiting))
+}
+
+/// `BRANCH@COMMIT`, or a branch, which may have such a name itself.
+fn split(branch: Option<&str>, commit: Option<&str>) -> (Option<String>, Option<String>) {
+    if let (Some(named), None) = (branch, commit)
+        && let Some((branch, commit)) = named.rsplit_once('@')
+        && (commit == "deleted" || commit.parse::<ObjectId>().is_ok())
+    {
+        return (Some(branch.to_owned()).filter(|branch| !branch.is_empty()), Some(commit.to_owned()));
+    }
+    (branch.map(str::to_owned), commit.map(str::to_owned))
+}
+
+/// Whether what waits is what a person saw.
+fn is_still(folder: &Folder, waiting: &Waiting, commit: &str) -> Outcome {
+    as_seen(waiting, commit).map_err(|error| {
+        Failure::new(Kind::Usage, error.to_string())
+            .help(format!("`bottle git {} diff` shows what is there now", folder.slug()))
+    })
+}
+
+/// The command that decides on exactly this push.
+fn named(folder: &Folder, repo: &Repo, repos: &[Repo], verb: &str, waiting: &Waiting) -> String {
+    let of = if repos.len() > 1 { format!(" --repo {}", repo.name) } else { String::new() };
+    let branch = Line(&waiting.branch).to_string();
+    // A name that a shell would read differently is the operator's own: the agent cannot push one.
+    let plain = branch.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+/#@=,%".contains(c));
+    let quote = if plain { "" } else { "'" };
+    let branch = branch.replace('\'', "'\\''");
+    format!("`bottle git {} {verb} {quote}{branch}@{}{quote}{of}`", folder.slug(), waiting.state())
+}
+
+/// Into the log: by the keeper, whose it is while it lives.
+fn record(folder: &Folder, repo: &Repo, event: GitEvent, waiting: &Waiting) -> Outcome {
+    let (name, commit) = (waiting.branch.clone(), waiting.new.clone().map(String::from));
+    if folder.has_keeper() {
+        let request = Request::Git { repo: repo.name.clone(), event, name, commit, why: Some(who()) };
+        return control::demand(folder, &request, Kind::Internal);
+    }
+    let details = json!({ "repo": repo.name, "ref": name, "commit": commit, "why": who() });
+    Ok(audit::decided(folder, "git-gate", event.name(), details)?)
+}

@@ -1,0 +1,75 @@
+//! `bottle inbox`, `approve` and `refuse`: a person decides what agents ask for.
+
+use super::context::Context;
+use super::rules::who;
+use crate::args::WishId;
+use bottle_core::slug::Slug;
+use bottle_core::visible;
+use bottle_host::control::{self, Answer, Request};
+use bottle_host::control::{AgentRequest, Decision, Waiting};
+use bottle_host::defence::Defence;
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::state::{Folder, Home};
+use bottle_host::{out, outln};
+use serde_json::json;
+use std::time::{Duration, SystemTime};
+
+pub fn inbox(json: bool) -> Outcome {
+    let mut rows: Vec<(Slug, Waiting)> = Vec::new();
+    for folder in Home::find()?.bottles()?.into_iter().filter(Folder::has_keeper) {
+        // A keeper that ends just now has nothing that waits.
+        if let Ok(Answer::Inbox { waiting }) = control::ask(&folder, &Request::Inbox) {
+            rows.extend(waiting.into_iter().map(|waiting| (folder.slug().clone(), waiting)));
+        }
+    }
+    if json {
+        let row = |(slug, waiting): &(Slug, Waiting)| json!({ "id": id(slug, waiting), "bottle": slug, "request": waiting });
+        let rows: Vec<_> = rows.iter().map(row).collect();
+        out::json(&rows)?;
+        return Ok(());
+    }
+    for (slug, waiting) in &rows {
+        let ago = SystemTime::now().duration_since(waiting.since).unwrap_or_default();
+        let ago = humantime::format_duration(Duration::from_secs(ago.as_secs()));
+        let what = in_words(&waiting.request);
+        let gone = if waiting.callers == 0 { " (it does not wait any more)" } else { "" };
+        outln!("{:<16} {ago} ago{gone}\n  {what}", id(slug, waiting))?;
+    }
+    Ok(())
+}
+
+/// A wish on one line. What the agent wrote must not steer the terminal that shows it.
+fn in_words(wish: &AgentRequest) -> String {
+    match wish {
+        AgentRequest::Host { rule, reason } => format!("may it reach {rule}? {}", visible::Line(reason)),
+        AgentRequest::Question { question } => format!("it asks: {}", visible::Line(question)),
+    }
+}
+
+fn id(slug: &Slug, waiting: &Waiting) -> String {
+    format!("{slug}.{}", waiting.number)
+}
+
+fn id_of(id: &WishId) -> String {
+    format!("{}.{}", id.slug, id.number)
+}
+
+pub fn decide(context: &Context, id: &WishId, approved: bool, says: Option<String>) -> Outcome {
+    let folder = context.running(Some(id.slug.clone()))?;
+    let Answer::Inbox { waiting } = control::ask(&folder, &Request::Inbox)? else {
+        return Err(Failure::new(Kind::Internal, "the keeper does not say what waits"));
+    };
+    let Some(waiting) = waiting.into_iter().find(|waiting| waiting.number == id.number) else {
+        return Err(Failure::new(Kind::NoBottle, "nothing of that number waits").help("see `bottle inbox`"));
+    };
+    let wish = in_words(&waiting.request);
+    let says = says.filter(|says| !says.trim().is_empty());
+    if approved && waiting.request.needs_an_answer() && says.is_none() && Defence::AnswerNeeded.stands() {
+        return Err(Failure::new(Kind::Usage, format!("{} needs an answer; {wish}", id_of(id)))
+            .help(format!("bottle approve {} \"the answer\"", id_of(id))));
+    }
+    let decision = Decision { approved, says };
+    control::demand(&folder, &Request::Decide { number: id.number, decision, by: who() }, Kind::NoBottle)?;
+    context.say(&format!("{}: {wish}", if approved { "approved" } else { "refused" }));
+    Ok(())
+}

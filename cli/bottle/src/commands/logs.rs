@@ -1,0 +1,143 @@
+//! `bottle logs` and `bottle audit`: what a bottle's parts decided.
+
+use super::context::Context;
+use anstyle::{AnsiColor, Style};
+use bottle_core::slug::Slug;
+use bottle_core::visible;
+use bottle_host::audit::{self, Chain, Entry, Gone, Line, Merged};
+use bottle_host::defence::Defence;
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::state::Folder;
+use bottle_host::{out, outln};
+use serde_json::Value;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+/// How often a log that is followed is looked at.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// The status of `bottle audit --check` where nothing was changed, and older lines are gone.
+const GAP: u8 = 3;
+
+/// Which lines are shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    pub denied: bool,
+    pub follow: bool,
+    pub since: Option<SystemTime>,
+}
+
+pub fn logs(context: &Context, slug: Option<Slug>, shown: Shown) -> Outcome {
+    let folder = with_log(context, slug)?;
+    let mut lines = Merged::new(&folder.audit(), &folder.decisions())?;
+    loop {
+        while let Some(line) = lines.next_line()? {
+            if !shown.includes(&line) {
+                continue;
+            }
+            match line {
+                Ok(entry) => out::styled(&for_people(&entry))?,
+                Err(line) => outln!("(not a line of the log) {}", visible::Line(&line))?,
+            }
+        }
+        if !shown.follow {
+            return Ok(());
+        }
+        thread::sleep(GLANCE);
+    }
+}
+
+impl Shown {
+    fn includes(self, line: &Line) -> bool {
+        let Ok(entry) = line else { return true };
+        // Two logs are shown as one: that one refers to the other is for `audit`.
+        let refers = entry.part == "audit" && matches!(entry.event.as_str(), "decided" | "continued");
+        !refers
+            && (!self.denied || entry.event == "refused")
+            && self.since.is_none_or(|since| entry.time() >= since)
+    }
+}
+
+/// A point in time: `10m` ago, or `2026-11-24T09:30:00Z`.
+///
+/// # Errors
+/// In words, where it is neither.
+pub fn point_in_time(text: &str) -> Result<SystemTime, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        return SystemTime::now().checked_sub(ago).ok_or_else(|| "that is before all time".to_owned());
+    }
+    humantime::parse_rfc3339_weak(text)
+        .map_err(|_| "neither a while, like 10m or 2h, nor a time, like 2026-11-24T09:30:00Z".to_owned())
+}
+
+/// A line for people: its parts, the event in its colour.
+fn for_people(entry: &Entry) -> [(Style, String); 3] {
+    let details = entry.details.iter().map(|(key, value)| match value {
+        Value::String(text) => format!(" {key}={}", visible::Line(text)),
+        other => format!(" {key}={}", visible::Line(&other.to_string())),
+    });
+    let (time, plain) = (humantime::format_rfc3339_millis(entry.time()), Style::new());
+    let (part, event) = (visible::Line(&entry.part).to_string(), visible::Line(&entry.event).to_string());
+    [
+        (plain, format!("{time} {part:<9} ")),
+        (style(&entry.event), format!("{event:<10}")),
+        (plain, details.collect()),
+    ]
+}
+
+fn style(event: &str) -> Style {
+    match event {
+        "refused" | "denied" => AnsiColor::Red.on_default(),
+        "allowed" | "approved" => AnsiColor::Green.on_default(),
+        "failed" | "lost" | "torn" | "sidecar-ended" | "gvproxy-ended" => AnsiColor::Yellow.on_default(),
+        _ => Style::new(),
+    }
+}
+
+pub fn audit(context: &Context, slug: Option<Slug>, check: bool) -> Outcome<ExitCode> {
+    let folder = with_log(context, slug)?;
+    let (path, decisions) = (folder.audit(), folder.decisions());
+    if !check {
+        let mut lines = Merged::new(&path, &decisions)?;
+        while let Some(line) = lines.next_line()? {
+            match line {
+                Ok(entry) => out::json_line(&entry)?,
+                Err(line) => out::line(line)?,
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    match audit::check(&path, &decisions)? {
+        Chain::Whole(checked) => {
+            let follow = "each follows from the one before it";
+            outln!("{}: {} decisions, {follow}", decisions.display(), checked.decisions)?;
+            outln!("{}: {} lines, {follow}", path.display(), checked.lines)?;
+            match checked.gone.filter(|_| Defence::GapTold.stands()) {
+                Some(gone) => {
+                    outln!("{}: {}", path.display(), rotated(&gone))?;
+                    Ok(ExitCode::from(GAP))
+                }
+                None => Ok(ExitCode::SUCCESS),
+            }
+        }
+        Chain::Broken { file, line, why } => {
+            outln!("{}: line {line} {why}", file.display())?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn rotated(gone: &Gone) -> String {
+    let time = |ms| humantime::format_rfc3339_millis(audit::time(ms));
+    let (from, until) = (time(gone.from_ms), time(gone.until_ms));
+    format!("{} lines from {from} to {until} are gone: they were rotated away", gone.lines)
+}
+
+fn with_log(context: &Context, slug: Option<Slug>) -> Outcome<Folder> {
+    let folder = context.folder(slug)?;
+    if folder.audit().exists() || folder.decisions().exists() {
+        return Ok(folder);
+    }
+    Err(Failure::new(Kind::NoBottle, format!("bottle {} has no log", folder.slug())))
+}

@@ -1,0 +1,122 @@
+//! What each subcommand does.
+
+mod changes;
+mod check;
+mod cleanup;
+mod context;
+mod copy;
+mod doctor;
+mod enter;
+mod git;
+mod inbox;
+mod init;
+mod lifecycle;
+mod logs;
+mod ls;
+mod manual;
+mod plan;
+mod rules;
+mod run;
+mod stage;
+mod status;
+mod verify;
+
+pub use logs::point_in_time;
+
+use crate::args::{Args, Command};
+use crate::trust::programs;
+use bottle_host::failure::Outcome;
+use bottle_host::out;
+use bottle_host::state::Home;
+use bottle_keeper::{self as keeper, starter};
+use bottle_sidecars::git::hook;
+use bottle_sidecars::keys;
+use clap::CommandFactory;
+use context::Context;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::process::ExitCode;
+
+/// Carries out what the command line asks for.
+///
+/// # Errors
+/// What a person is told; its exit status comes with it.
+pub fn dispatch(args: Args) -> Outcome<ExitCode> {
+    let context = Context::new(&args);
+    match args.command {
+        Command::Init { force } => init::init(&context, force)?,
+        Command::Run { slug, allow, allow_private, trust, command } => {
+            return run::run(&context, slug, &run::Extra { allow, allow_private, trust }, &command);
+        }
+        Command::Exec { slug, command } => return enter::exec(&context, slug, &command),
+        Command::Shell { slug } => return enter::exec(&context, slug, &[enter::SHELL.to_owned()]),
+        Command::Verify { slug, every_port, host_only, json } => {
+            return verify::verify(&context, slug, verify::How { every_port, host_only, json });
+        }
+        Command::Doctor { json } => return doctor::doctor(json),
+        Command::Audit { slug, check } => return logs::audit(&context, slug, check),
+        Command::Check { destination, name } => return check::check(&context, name, &destination),
+        Command::GitHook { hook } => return hook::run(hook),
+        Command::Inbox { json } => inbox::inbox(json)?,
+        Command::Approve { id, answer } => inbox::decide(&context, &id, true, answer)?,
+        Command::Refuse { id, why } => inbox::decide(&context, &id, false, why)?,
+        Command::Git { slug, action } => git::git(&context, &slug, &action)?,
+        Command::Up { slug, trust, renew } => {
+            lifecycle::up(&context, slug, &lifecycle::Options { trust, renew })?;
+        }
+        Command::Stop { slug } => lifecycle::stop(&context, slug)?,
+        Command::Restart { slug, trust, renew } => {
+            lifecycle::restart(&context, slug, &lifecycle::Options { trust, renew })?;
+        }
+        Command::Rm { slug, force } => lifecycle::rm(&context, slug, force)?,
+        Command::Ls { all, json } => ls::ls(all, json)?,
+        Command::Status { slug, json } => status::status(&context, slug, json)?,
+        Command::Cp { from, to, all, max_size } => {
+            copy::cp(&context, &from, &to, copy::Options { all, max_size })?;
+        }
+        Command::Diff { slug, names, json, max_size, paths } => {
+            changes::diff(&context, slug, &changes::Shown { names, json, max_size }, &paths)?;
+        }
+        Command::Apply { slug, overwrite, dry_run, digest, max_size, yes, paths } => {
+            let how = changes::How { overwrite, dry_run, digest, max_size, yes };
+            changes::apply(&context, slug, &how, &paths)?;
+        }
+        Command::Plan { slug, diff, json } => return plan::plan(&context, slug, diff, json),
+        Command::Allow { slug, host } => rules::allow(&context, &slug, &host)?,
+        Command::Deny { slug, host } => rules::deny(&context, &slug, &host)?,
+        Command::Logs { slug, denied, follow, since } => {
+            logs::logs(&context, slug, logs::Shown { denied, follow, since })?;
+        }
+        Command::Cleanup { dry_run, yes } => cleanup::cleanup(&context, dry_run, yes)?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "bottle", &mut script);
+            out::raw(&script)?;
+        }
+        Command::Man { dir } => manual::man(dir.as_deref())?,
+        Command::Keeper { slug, owner_fd, ready_fd, guest_fd, starter_fd, keys_fd } => {
+            let (owner, ready, guest) = (inherited(owner_fd)?, inherited(ready_fd)?, inherited(guest_fd)?);
+            let home = Home::find()?;
+            programs::leave_ground(&home, &home.bottle(&slug))?;
+            let helpers = match starter_fd {
+                Some(starter) => Some(keeper::Helpers {
+                    starter: inherited(starter)?,
+                    keys: keys_fd.map(inherited).transpose()?,
+                }),
+                None => None,
+            };
+            keeper::main(keeper::Given { slug, owner, ready, guest }, helpers)?;
+        }
+        Command::Starter { slug, fd } => starter::main(&slug, &inherited(fd)?)?,
+        Command::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A descriptor that was handed down for this process alone: its own children do not get it.
+fn inherited(fd: i32) -> anyhow::Result<OwnedFd> {
+    // SAFETY: the launcher opened the descriptor for this process and nobody else here has it.
+    #[expect(unsafe_code, reason = "an inherited descriptor has no owner until it is given one")]
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
+}

@@ -1,0 +1,52 @@
+//! `bottle allow` and `bottle deny`: rules that change while a bottle runs, and stay changed.
+
+use super::context::Context;
+use bottle_core::egress::HostRule;
+use bottle_core::slug::Slug;
+use bottle_host::audit;
+use bottle_host::control::{self, Request};
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::rules::{Change, Changes};
+
+pub fn allow(context: &Context, slug: &Slug, host: &str) -> Outcome {
+    let rule = parse(host)?;
+    let said = format!("{slug} may reach {rule}");
+    change(context, slug, Change::Allow(rule))?;
+    context.say(&said);
+    Ok(())
+}
+
+pub fn deny(context: &Context, slug: &Slug, host: &str) -> Outcome {
+    let pattern = parse(host)?.pattern;
+    let said = format!("{slug} may not reach {pattern}");
+    change(context, slug, Change::Deny(pattern))?;
+    context.say(&said);
+    Ok(())
+}
+
+fn parse(host: &str) -> Outcome<HostRule> {
+    host.parse().map_err(|error| Failure::new(Kind::Usage, format!("HOST: {error}")))
+}
+
+fn change(context: &Context, slug: &Slug, change: Change) -> Outcome {
+    let folder = context.folder(Some(slug.clone()))?;
+    if !folder.exists() {
+        return Err(Failure::new(Kind::NoBottle, format!("there is no bottle {slug}"))
+            .help("rules for one that is yet to come are in bottle.toml"));
+    }
+    if folder.has_keeper() {
+        return control::demand(&folder, &Request::Rules { change, by: who() }, Kind::Internal);
+    }
+    // A bottle that is stopped finds them when it starts.
+    let _lock = folder.lock_operation("allow")?;
+    let (event, details) = change.recorded(&who());
+    audit::decided(&folder, "rules", event, details)?;
+    Ok(Changes::add(&folder, &change)?)
+}
+
+/// Who changes a rule, for the log.
+pub fn who() -> String {
+    let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+    let id = rustix::process::getuid().as_raw();
+    name.map_or_else(|_| format!("uid {id}"), |name| format!("{name} (uid {id})"))
+}

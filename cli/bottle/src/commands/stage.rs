@@ -1,0 +1,141 @@
+//! Laying out a bottle's files, before anything starts.
+
+use crate::resolve::Resolved;
+use anyhow::{Context, Result, anyhow};
+use bottle_core::gvproxy;
+use bottle_core::pipelock::Pipelock;
+use bottle_core::plan::Plan;
+use bottle_core::sidecar::Sidecar;
+use bottle_core::smolfile::Smolfile;
+use bottle_core::spec::SidecarForm;
+use bottle_core::stack::Stack;
+use bottle_core::text::MountPath;
+use bottle_host::fail_point::{self, FailPoint};
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::services;
+use bottle_host::state::{Folder, write_private};
+use bottle_host::tools::Network;
+use bottle_host::workspace::Copy;
+use bottle_keeper::stack::{Here, Wall};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// The files of a bottle as they will be rendered.
+pub struct Rendered {
+    pub smolfile: String,
+    /// Where gvproxy is the stack.
+    pub gvproxy: Option<String>,
+}
+
+/// What a bottle starts from, on disk. It is removed with the value, unless it is kept.
+pub struct Files<'f>(Option<&'f Folder>);
+
+impl<'f> Files<'f> {
+    /// Those of this bottle, written or not.
+    pub fn of(folder: &'f Folder) -> Self {
+        Self(Some(folder))
+    }
+
+    /// Leaves them where they are.
+    pub fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Files<'_> {
+    fn drop(&mut self) {
+        let Some(folder) = self.0 else { return };
+        // The log stays: it is what a person looks at afterwards.
+        let _ = folder.remove_runtime();
+        for file in
+            [folder.plan(), folder.pins(), folder.rules(), folder.smolfile(), folder.machine_smolfile()]
+        {
+            let _ = fs::remove_file(file);
+        }
+        // What the agent pushed may wait, and who looks at it has to know where it goes.
+        if !folder.git().exists() {
+            let _ = fs::remove_file(folder.services());
+        }
+        let _ = fs::remove_dir_all(folder.jail());
+    }
+}
+
+/// The Smolfile of a plan.
+pub fn smolfile(folder: &Folder, plan: &Plan) -> Result<Smolfile> {
+    let helper_dir: MountPath = folder
+        .helper_dir()
+        .to_str()
+        .ok_or_else(|| anyhow!("the runtime folder's path is not UTF-8"))?
+        .parse()
+        .context("the runtime folder's path")?;
+    Ok(Smolfile::for_plan(plan, &helper_dir))
+}
+
+/// Renders what smolvm and gvproxy read. Touches nothing.
+pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
+    let gvproxy = match plan.stack {
+        Stack::Gvproxy(_) => {
+            let link = Here::link(folder);
+            let link = link.to_str().context("the state folder's path is not UTF-8")?;
+            Some(gvproxy::Config::for_plan(plan, link).render()?)
+        }
+        Stack::Kernel => None,
+    };
+    Ok(Rendered { smolfile: smolfile(folder, plan)?.render()?, gvproxy })
+}
+
+/// Writes everything that a bottle starts from.
+pub fn write(folder: &Folder, resolved: &Resolved, network: &Network) -> Outcome {
+    // A Unix socket's path holds 107 bytes and a NUL.
+    const SOCKET_PATH: usize = 107;
+    let longest = folder.control().as_os_str().len();
+    if longest > SOCKET_PATH {
+        return Err(Failure::new(
+            Kind::Unavailable,
+            format!("{} is too long for a socket's path", folder.control().display()),
+        )
+        .help("set BOTTLE_RUNTIME_DIR to a folder with a shorter name"));
+    }
+    let write = || -> Result<()> {
+        let rendered = render(folder, &resolved.plan)?;
+        folder.create()?;
+        fail_point::reached(FailPoint::Folders);
+        folder.write_plan(&resolved.plan)?;
+        fail_point::reached(FailPoint::Plan);
+        services::write(&resolved.services, folder)?;
+        fail_point::reached(FailPoint::Services);
+        write_private(&folder.smolfile(), rendered.smolfile.as_bytes())?;
+        fail_point::reached(FailPoint::Smolfile);
+        match rendered.gvproxy {
+            Some(text) => write_private(&folder.gvproxy(), text.as_bytes())?,
+            None => _ = fs::remove_file(folder.gvproxy()),
+        }
+        fail_point::reached(FailPoint::Gvproxy);
+        if matches!(resolved.services.form(Sidecar::Pipelock), SidecarForm::Command { .. }) {
+            let (pipelock, left_out) =
+                Pipelock::for_rules(&resolved.plan.egress, resolved.plan.doors.pipelock());
+            write_private(&folder.pipelock(), pipelock.render(&left_out)?.as_bytes())?;
+        }
+        if let Some(project) = &resolved.copied {
+            Copy::make(folder, Path::new(project.as_str()))?;
+            fail_point::reached(FailPoint::Copied);
+        }
+        install_helper(folder, network)?;
+        fail_point::reached(FailPoint::Helper);
+        Ok(())
+    };
+    Ok(write()?)
+}
+
+/// Puts the helper where the machine's process can read it. A copy: the original may be in a folder
+/// that is closed to it.
+fn install_helper(folder: &Folder, network: &Network) -> Result<()> {
+    let place = folder.helper_dir().join("bottle-guest");
+    let draft = place.with_extension("draft");
+    fs::copy(&network.helper, &draft).with_context(|| draft.display().to_string())?;
+    fs::set_permissions(&draft, Permissions::from_mode(0o755))?;
+    fs::rename(&draft, &place)?;
+    // The folder is mounted into the guest, whose root lists it.
+    Ok(fs::set_permissions(folder.helper_dir(), Permissions::from_mode(0o755))?)
+}

@@ -1,0 +1,90 @@
+//! `[git-gate]`: another program's, or the built-in one with its repositories.
+
+use super::file::SidecarTable;
+use super::model::Config;
+use super::paths::Site;
+use super::source::Source;
+use crate::config::named::{Named, Use};
+use bottle_core::git::Policy;
+use bottle_core::slug::Slug;
+use bottle_core::spec::Repo;
+use bottle_host::failure::Outcome;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use toml::Spanned;
+
+/// The remote that most repositories have.
+const ORIGIN: &str = "origin";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GitGateTable {
+    address: Option<SocketAddr>,
+    command: Option<Vec<String>>,
+    #[serde(default, rename = "repo")]
+    repos: Vec<Spanned<RepoTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RepoTable {
+    name: Option<Slug>,
+    path: Option<PathBuf>,
+    upstream: Option<String>,
+    #[serde(default)]
+    policy: Policy,
+}
+
+/// Takes the repositories into the configuration; what is left is a sidecar like any other.
+pub fn from_git_gate(
+    table: Spanned<GitGateTable>,
+    config: &mut Config,
+    source: &Source,
+    site: &Site,
+) -> Outcome<Spanned<SidecarTable>> {
+    let span = table.span();
+    let GitGateTable { address, command, repos } = table.into_inner();
+    let foreign = address.is_some() || command.is_some();
+    if foreign && !repos.is_empty() {
+        return Err(source
+            .fail(Some(span), "repositories belong to the built-in git-gate, without address and command"));
+    }
+    for repo in repos {
+        let place = repo.span();
+        let (repo, path) = read(repo, source, site)?;
+        config.paths.push(path);
+        if config.git.iter().any(|known| known.name == repo.name) {
+            return Err(source.fail(Some(place), &format!("two repositories are called {}", repo.name)));
+        }
+        config.git.push(repo);
+    }
+    if !foreign && config.git.is_empty() {
+        let bare = Spanned::new(
+            span.clone(),
+            RepoTable { name: None, path: None, upstream: None, policy: Policy::default() },
+        );
+        let (repo, path) = read(bare, source, site)?;
+        config.paths.push(path);
+        config.git.push(repo);
+    }
+    Ok(Spanned::new(span, SidecarTable { address, command }))
+}
+
+fn read(table: Spanned<RepoTable>, source: &Source, site: &Site) -> Outcome<(Repo, Named)> {
+    let span = table.span();
+    let fail = |what: String| source.fail(Some(span.clone()), &what);
+    let RepoTable { name, path, upstream, policy } = table.into_inner();
+    let written = site.beside(&path.unwrap_or_else(|| PathBuf::from(".")));
+    let path = site.disk.real(&written).ok_or_else(|| fail(format!("{} is not there", written.display())))?;
+    if !site.disk.is_repository(&path) {
+        return Err(fail(format!("{} is no git repository", path.display())));
+    }
+    let of_folder = || path.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name);
+    let name = name.or_else(of_folder).ok_or_else(|| fail("the repository needs a name".to_owned()))?;
+    let named = site.named(Use::Repository, &written, Some(&path));
+    let path = path.into_os_string().into_string().map_err(|_| fail("its path is not UTF-8".to_owned()))?;
+    let upstream = upstream.unwrap_or_else(|| ORIGIN.to_owned());
+    // Where that is, is found out once it is known what the guest can write.
+    Ok((Repo { name, path, upstream, url: None, writable: false, exposed: false, policy }, named))
+}

@@ -1,0 +1,45 @@
+//! `bottle.toml`: what a person wants of a bottle. Every key has a default, and so has the file.
+
+mod file;
+pub mod found;
+mod git_gate;
+mod model;
+pub mod named;
+pub mod paths;
+mod source;
+mod upstream;
+
+pub use file::parse;
+pub use found::{FILE, Found};
+pub use model::Config;
+pub use source::Source;
+
+use bottle_host::failure::Outcome;
+use paths::{OnDisk, Site};
+use std::path::Path;
+
+/// Reads the file that was named, or the nearest one from `start` upwards, as git finds its
+/// folder. Without one, the defaults. `insisted`: share also what is better kept from a guest.
+///
+/// # Errors
+/// [`Kind::Usage`] with file, line and key.
+pub fn find(named: Option<&Path>, start: &Path, insisted: bool) -> Outcome<Config> {
+    let search = Found::search(named, start)?;
+    let Some(found) = search.found else {
+        return Ok(Config { passed: search.passed, ..Config::default() });
+    };
+    let mut config = parse_found(&found, named, insisted)?;
+    config.file = Some(found);
+    config.passed = search.passed;
+    Ok(config)
+}
+
+/// Parses a file that was found. `named` is how a person called it.
+///
+/// # Errors
+/// [`Kind::Usage`](bottle_host::failure::Kind::Usage) with file, line and key.
+pub fn parse_found(found: &Found, named: Option<&Path>, insisted: bool) -> Outcome<Config> {
+    let project = found.path.parent().map(Path::to_owned);
+    let source = Source::new(named.unwrap_or(&found.path), &found.text);
+    parse(&source, &Site { project, disk: &OnDisk, insisted })
+}

@@ -1,0 +1,111 @@
+//! What a person wants of a bottle, checked.
+
+use super::found::{Found, shown};
+use super::named::Named;
+use bottle_core::egress::Rules;
+use bottle_core::plan::Guest;
+use bottle_core::sidecar::Sidecar;
+use bottle_core::slug::Slug;
+use bottle_core::spec::{Limits, Need, Repo, SidecarSpec, StackChoice, Workspace};
+use bottle_core::upstream::Upstream;
+use bottle_host::failure::{Failure, Kind, Outcome};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What a person wants, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The bottle's name, where the file says one.
+    pub slug: Option<Slug>,
+    /// What a line of the log that cannot be written means.
+    pub audit: Need,
+    /// What the built-in proxy grants its clients.
+    pub limits: Limits,
+    /// Who speaks TCP with the guest.
+    pub stack: StackChoice,
+    /// The virtual machine.
+    pub guest: Guest,
+    /// The project's folder in it.
+    pub workspace: Workspace,
+    /// The active sidecars.
+    pub sidecars: BTreeMap<Sidecar, SidecarSpec>,
+    /// What the built-in egress proxy lets through.
+    pub egress: Rules,
+    /// Origins that it asks in the agent's name.
+    pub upstreams: Vec<Upstream>,
+    /// The repositories of the built-in git-gate.
+    pub git: Vec<Repo>,
+    /// The folder that the file is in: the project.
+    pub project: Option<PathBuf>,
+    /// Every path of this machine that the file names.
+    pub paths: Vec<Named>,
+    /// The file.
+    pub file: Option<Found>,
+    /// The nearer folders in which there is none.
+    pub passed: Vec<PathBuf>,
+}
+
+/// Processors and memory where nobody says otherwise: smolvm's own defaults. Only touched memory
+/// is taken from the host.
+const CPUS: u8 = 4;
+const MEMORY_MIB: u32 = 8192;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            slug: None,
+            audit: Need::default(),
+            limits: Limits::default(),
+            stack: StackChoice::default(),
+            guest: Guest {
+                image: None,
+                cpus: CPUS,
+                memory_mib: MEMORY_MIB,
+                workdir: None,
+                volumes: Vec::new(),
+                env: BTreeMap::new(),
+            },
+            workspace: Workspace::None,
+            sidecars: BTreeMap::from([(Sidecar::Pipelock, SidecarSpec::Builtin)]),
+            egress: Rules::default(),
+            upstreams: Vec::new(),
+            git: Vec::new(),
+            project: None,
+            paths: Vec::new(),
+            file: None,
+            passed: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Whether the guest can write to this file of the host.
+    pub fn guest_can_write(&self, file: &Path) -> bool {
+        self.writable().any(|host| file.starts_with(host))
+    }
+
+    /// The bottle's name: what the command line says, what the file says, or what its folder is called.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where none of them gives a name.
+    pub fn slug(&self, named: Option<Slug>, here: &Path) -> Outcome<Slug> {
+        let folder = self.project.as_deref().unwrap_or(here);
+        named
+            .or_else(|| self.slug.clone())
+            .or_else(|| folder.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name))
+            .ok_or_else(|| {
+                Failure::new(Kind::Usage, format!("the folder {} gives a bottle no name", shown(folder)))
+                    .help("name it on the command line, or with `slug = \"...\"` in bottle.toml")
+            })
+    }
+
+    /// The folders that a guest of this configuration can write, its copy of the project aside.
+    pub fn writable(&self) -> impl Iterator<Item = &str> {
+        let volumes = self.guest.volumes.iter().filter(|volume| volume.writable).map(|volume| &volume.host);
+        let workspace = match &self.workspace {
+            Workspace::Shared { host, writable: true } => Some(host),
+            _ => None,
+        };
+        volumes.chain(workspace).map(bottle_core::text::MountPath::as_str)
+    }
+}

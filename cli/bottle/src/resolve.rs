@@ -1,0 +1,155 @@
+//! From what a person wrote to a plan: one port for each active sidecar.
+
+use crate::config::Config;
+use anyhow::{Context, Result};
+use bottle_core::plan::{Doors, Guest, Plan, Volume};
+use bottle_core::ports;
+use bottle_core::sidecar::Sidecar;
+use bottle_core::slug::Slug;
+use bottle_core::spec::{MachineUser, Services, SidecarForm, SidecarSpec, WORKSPACE, Workspace};
+use bottle_core::stack::Stack;
+use bottle_core::text::MountPath;
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::rules::Changes;
+use bottle_host::smolvm::Launch;
+use bottle_host::state::Folder;
+use bottle_sidecars::git::pin;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+
+/// Everything that is decided before a bottle starts.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The plan.
+    pub plan: Plan,
+    /// What its keeper does.
+    pub services: Services,
+    /// The project, where the guest works on a copy of it.
+    pub copied: Option<MountPath>,
+    /// Who the machine's process runs as.
+    pub user: MachineUser,
+}
+
+impl Resolved {
+    /// Whether the guest shares a folder that somebody on this host may change meanwhile. Of a copy,
+    /// nobody does.
+    pub fn shares_what_others_change(&self) -> bool {
+        self.plan.guest.volumes.len() > usize::from(self.copied.is_some())
+    }
+
+    /// How its machine's process is started.
+    pub fn launch(&self) -> Launch {
+        Launch { user: self.user, watches: self.shares_what_others_change() }
+    }
+}
+
+/// Resolves a configuration.
+///
+/// # Errors
+/// Where no port is free or the configuration contradicts itself.
+pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> Outcome<Resolved> {
+    let active: BTreeSet<Sidecar> = config.sidecars.keys().copied().collect();
+    let hosted: BTreeSet<Sidecar> = active
+        .iter()
+        .copied()
+        .filter(|sidecar| matches!(config.sidecars[sidecar], SidecarSpec::Command(_)))
+        .collect();
+    // What this bottle's own sidecars hold now is theirs to have again.
+    let held = folder.has_keeper().then(|| folder.read_plan().ok()).flatten();
+    let held = held.map(|plan| plan.doors.ports()).unwrap_or_default();
+    let ports = allocate(slug, &active, &hosted, &held)?;
+    let usage = |error: String| Failure::new(Kind::Usage, error);
+    let doors = Doors::try_from(ports).map_err(|error| usage(error.to_string()))?;
+    let forms = doors.iter().map(|(sidecar, port)| {
+        let form = match &config.sidecars[&sidecar] {
+            SidecarSpec::Builtin => SidecarForm::Builtin,
+            SidecarSpec::Address(address) => SidecarForm::Address { address: *address },
+            SidecarSpec::Command(words) => SidecarForm::Command {
+                command: words.iter().map(|word| fill(word, port, slug, folder)).collect(),
+                address: (Ipv4Addr::LOCALHOST, port).into(),
+            },
+        };
+        (sidecar, form)
+    });
+    let guest = guest(config, folder)?;
+    let services = Services {
+        sidecars: forms.collect(),
+        audit: config.audit,
+        limits: config.limits,
+        git: config
+            .git
+            .iter()
+            .map(|repo| pin::resolve(repo, folder, &guest.volumes))
+            .collect::<Outcome<_>>()?,
+    };
+    let mut rules = config.egress.clone();
+    Changes::read(folder)?.apply(&mut rules);
+    let plan = Plan::new(slug.clone(), stack, doors, guest, rules);
+    let plan = plan.map_err(|error| usage(error.to_string()))?;
+    let plan = plan.with_upstreams(config.upstreams.clone()).map_err(|error| usage(error.to_string()))?;
+    let copied = match &config.workspace {
+        Workspace::Copy { of } => Some(of.clone()),
+        Workspace::None | Workspace::Shared { .. } => None,
+    };
+    let shares = plan
+        .guest
+        .volumes
+        .iter()
+        .any(|volume| volume.writable && Path::new(volume.host.as_str()) != folder.copy());
+    let root = rustix::process::geteuid().is_root();
+    let user = if root && shares { MachineUser::Root } else { MachineUser::Smolvms };
+    Ok(Resolved { plan, services, copied, user })
+}
+
+/// The virtual machine, with the project's folder in it.
+fn guest(config: &Config, folder: &Folder) -> Result<Guest> {
+    let mut guest = config.guest.clone();
+    let (host, writable) = match &config.workspace {
+        Workspace::None => return Ok(guest),
+        Workspace::Shared { host, writable } => (host.clone(), *writable),
+        Workspace::Copy { .. } => {
+            let copy = folder.copy();
+            let copy = copy.to_str().context("the runtime folder's path is not UTF-8")?;
+            (copy.parse().context("the runtime folder's path")?, true)
+        }
+    };
+    let inside: MountPath = WORKSPACE.parse().context("the workspace's path")?;
+    guest.workdir.get_or_insert_with(|| inside.clone());
+    guest.volumes.insert(0, Volume { host, guest: inside, writable });
+    Ok(guest)
+}
+
+/// Allocates ports. A sidecar that will listen on the host's loopback gets one that can be bound
+/// there now; inside the jail every port is free.
+fn allocate(
+    slug: &Slug,
+    active: &BTreeSet<Sidecar>,
+    hosted: &BTreeSet<Sidecar>,
+    held: &BTreeSet<u16>,
+) -> Outcome<BTreeMap<Sidecar, u16>> {
+    let mut taken = BTreeSet::new();
+    loop {
+        let ports = ports::allocate(slug, active, &taken)
+            .map_err(|error| Failure::new(Kind::Unavailable, error.to_string()))?;
+        let busy: BTreeSet<u16> = ports
+            .iter()
+            .filter(|(sidecar, port)| {
+                hosted.contains(sidecar)
+                    && !held.contains(port)
+                    && TcpListener::bind((Ipv4Addr::LOCALHOST, **port)).is_err()
+            })
+            .map(|(_, &port)| port)
+            .collect();
+        if busy.is_empty() {
+            return Ok(ports);
+        }
+        taken.extend(busy);
+    }
+}
+
+fn fill(word: &str, port: u16, slug: &Slug, folder: &Folder) -> String {
+    word.replace("{port}", &port.to_string())
+        .replace("{slug}", slug.as_str())
+        .replace("{stage}", &folder.state().display().to_string())
+}

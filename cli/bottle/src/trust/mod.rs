@@ -1,0 +1,224 @@
+//! `bottle.toml` can start programs on this machine and open doors, so who wrote it matters.
+//!
+//! It is trusted where no guest could ever write at its path, or where a person has accepted these
+//! very bytes for this very path. Every other one is shown and asked about. What a guest could write
+//! is not asked of the file: it is written down when a machine starts ([`ground`]), and so is what a
+//! person accepted ([`seen`]). Host paths that a configuration names are [`pins`].
+
+pub mod pins;
+pub mod programs;
+pub mod seen;
+mod show;
+
+use crate::config::found::shown;
+use crate::config::{Config, FILE, Found};
+use anyhow::Result;
+use bottle_host::defence::Defence;
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::provenance::walk::{Walk, walk};
+use bottle_host::provenance::writable::{Ground, How, Within};
+use bottle_host::state::Home;
+use seen::Seen;
+use show::Shown;
+use std::path::{Path, PathBuf};
+
+/// What a person says to a configuration that is not trusted.
+#[derive(Clone, Copy)]
+pub enum Answer<'a> {
+    /// Use it, whatever it is.
+    Anything,
+    /// Use it if this is its digest.
+    Exactly(&'a str),
+    /// Ask them.
+    Ask(&'a dyn Fn(&str) -> bool),
+}
+
+impl<'a> Answer<'a> {
+    /// What `--trust`, `--trust=DIGEST` or neither means.
+    pub fn of(option: Option<&'a str>, ask: &'a dyn Fn(&str) -> bool) -> Self {
+        match option {
+            None => Self::Ask(ask),
+            Some("") => Self::Anything,
+            Some(digest) => Self::Exactly(digest),
+        }
+    }
+
+    /// Whether a person said beforehand that they accept what there is.
+    pub fn accepts_changes(self) -> bool {
+        !matches!(self, Self::Ask(_))
+    }
+}
+
+/// What a person accepted: a configuration, or that there is none any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    /// Where it is, or was.
+    pub path: PathBuf,
+    /// The SHA-256 of its bytes; of none where it is gone.
+    pub digest: String,
+}
+
+/// How a configuration stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// No guest could ever write at its path.
+    Untouched,
+    /// A guest could, and a person accepted these very bytes.
+    Accepted,
+    /// A guest could, and nobody accepted it; with what was accepted before it, if anything.
+    Unseen(Option<Seen>),
+}
+
+/// How a configuration stands.
+///
+/// # Errors
+/// [`Kind::Usage`] where its folder was [`entered`] through a link of a guest's.
+pub fn standing(home: &Home, found: &Found) -> Outcome<Standing> {
+    entered(home, &found.entered)?;
+    if Ground::read(home)?.around(&found.walk).is_none() {
+        return Ok(Standing::Untouched);
+    }
+    Ok(match Seen::find(home, &found.path, found.folder)? {
+        Some(seen) if seen.is(found) => Standing::Accepted,
+        before => Standing::Unseen(before),
+    })
+}
+
+/// Refuses a folder that is named through a link that a guest could have made: another folder is
+/// meant, with a configuration that may well be accepted.
+///
+/// # Errors
+/// [`Kind::Usage`] where there is such a link.
+pub fn entered(home: &Home, folder: &Walk) -> Outcome {
+    if !Defence::ConfigProvenance.stands() {
+        return Ok(());
+    }
+    let ground = Ground::read(home)?;
+    if ground.shared().all(|ground| ground.holds(folder, true) != Within::Yes) {
+        return Ok(());
+    }
+    let links = folder.stations.iter().filter(|station| station.is_link);
+    let links: Vec<String> = links.map(|station| shown(&station.place)).collect();
+    let real = shown(&folder.real);
+    let what = format!("{} leads to {real}, and a guest could have made that link", links.join(", "));
+    Err(Failure::new(Kind::Usage, what).help(format!("if {real} is what you mean, go there")))
+}
+
+/// The nearest accepted configuration that is not there any more, in a folder that a guest could
+/// write: another one, or none, would apply in its place.
+///
+/// # Errors
+/// Where what is remembered cannot be read.
+pub fn gone(home: &Home, passed: &[PathBuf]) -> Result<Option<Seen>> {
+    if !Defence::ConfigProvenance.stands() {
+        return Ok(None);
+    }
+    let ground = Ground::read(home)?;
+    for folder in passed {
+        let Ok(walked) = walk(folder) else { continue };
+        let Some(end) = walked.end.filter(|_| ground.around(&walked).is_some()) else { continue };
+        if let Some(seen) = Seen::find(home, &walked.real.join(FILE), end.identity)? {
+            return Ok(Some(seen));
+        }
+    }
+    Ok(None)
+}
+
+/// Lets a configuration through that is trusted, or that a person accepts. What is let through is
+/// remembered. Returns what a person has just accepted, for the log.
+///
+/// # Errors
+/// [`Kind::Usage`] where nobody accepts it, with what it would change.
+pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Outcome<Vec<Acceptance>> {
+    if !Defence::ConfigProvenance.stands() {
+        return by_its_own_word(home, config, answer, command).map(|()| Vec::new());
+    }
+    let mut accepted = Vec::new();
+    if let Some(gone) = gone(home, &config.passed)? {
+        let what = format!("{} is gone since a guest could write to its folder", shown(&gone.path));
+        let empty = bottle_host::provenance::hex(b"");
+        agreed(&Shown::of(&what, Some(&gone.text), "", &empty), answer, &empty, command)?;
+        accepted.push(Acceptance { path: gone.path.clone(), digest: empty });
+        let _lock = home.lock_trust()?;
+        gone.forget(home)?;
+    }
+    let Some(found) = &config.file else { return Ok(accepted) };
+    let digest = found.digest();
+    match standing(home, found)? {
+        standing @ (Standing::Untouched | Standing::Accepted) => {
+            if let Answer::Exactly(wanted) = answer
+                && wanted != digest
+            {
+                return Err(Failure::new(
+                    Kind::Usage,
+                    format!("{} is not what was accepted: its digest is {digest}", shown(&found.path)),
+                )
+                .help("look at it again"));
+            }
+            if standing == Standing::Accepted {
+                return Ok(accepted);
+            }
+        }
+        Standing::Unseen(before) => {
+            let why = match before {
+                Some(_) => "has changed since a guest could write to it",
+                None => "is where a guest could write, and nobody has accepted it",
+            };
+            let before = before.as_ref().map(|seen| seen.text.as_str());
+            let what = format!("{} {why}", shown(&found.path));
+            agreed(&Shown::of(&what, before, &found.text, &digest), answer, &digest, command)?;
+            accepted.push(Acceptance { path: found.path.clone(), digest });
+        }
+    }
+    let _lock = home.lock_trust()?;
+    Seen::remember(home, found)?;
+    Ok(accepted)
+}
+
+/// Whether a person agrees to what is shown.
+fn agreed(shown: &Shown, answer: Answer, digest: &str, command: &str) -> Outcome {
+    let yes = match answer {
+        Answer::Anything => true,
+        Answer::Exactly(wanted) => wanted == digest,
+        // What did not fit on the screen was not seen.
+        Answer::Ask(ask) => shown.is_whole && ask(&shown.text),
+    };
+    if yes {
+        return Ok(());
+    }
+    let what = match answer {
+        Answer::Exactly(_) => format!("the digest is another one: it changed since\n{}", shown.text),
+        _ => shown.text.clone(),
+    };
+    Err(Failure::new(Kind::Usage, what).help(format!(
+        "look at it; `{command} --trust={digest}` uses exactly this. `[workspace] mode = \"copy\"` keeps it out of the guest's reach"
+    )))
+}
+
+/// What stood here before: the file itself is asked whether a guest can write to it.
+fn by_its_own_word(home: &Home, config: &Config, answer: Answer, command: &str) -> Outcome {
+    let Some(found) = config.file.as_ref().filter(|found| config.guest_can_write(&found.path)) else {
+        return Ok(());
+    };
+    let answer = if answer.accepts_changes() { Answer::Anything } else { answer };
+    let before = Seen::find(home, &found.path, found.folder)?;
+    if let Some(before) = before.filter(|before| !before.is(found)) {
+        let what = format!("{} has changed since a guest could write to it", shown(&found.path));
+        let digest = found.digest();
+        agreed(&Shown::of(&what, Some(&before.text), &found.text, &digest), answer, &digest, command)?;
+    }
+    Ok(Seen::remember(home, found)?)
+}
+
+/// Marks a file or a folder as one that holds what a guest wrote: a configuration found there is
+/// asked about from now on. Called before something is taken back from a guest to it.
+///
+/// # Errors
+/// Where it is not there, or that cannot be written down.
+pub fn touched(home: &Home, path: &Path) -> Result<()> {
+    if !Defence::ConfigProvenance.stands() {
+        return Ok(());
+    }
+    let _lock = home.lock_trust()?;
+    Ground::read(home)?.add(home, path, How::CameBack, None)
+}

@@ -1,0 +1,129 @@
+//! Asks a keeper, from a command or from a hook.
+
+use super::{Answer, Request};
+use crate::defence::Defence;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::state::Folder;
+use anyhow::{Context, Result, ensure};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// The longest request or answer, in bytes.
+pub const MAX_LINE: u64 = 1 << 20;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The variable that names the descriptor on which the hooks of a push talk to the keeper.
+pub const CHANNEL: &str = "BOTTLE_GIT_CHANNEL";
+
+/// Asks a keeper something.
+///
+/// # Errors
+/// [`Kind::NoBottle`] where there is no keeper to ask.
+pub fn ask(folder: &Folder, request: &Request) -> Outcome<Answer> {
+    ask_within(PATIENCE, folder, request)
+}
+
+/// The same, for a keeper that may think about it this long.
+///
+/// # Errors
+/// As for [`ask`].
+pub fn ask_within(patience: Duration, folder: &Folder, request: &Request) -> Outcome<Answer> {
+    if let Some(stream) = handed_down() {
+        return Ok(talk(stream?, request, patience)?);
+    }
+    let stream = UnixStream::connect(folder.control()).map_err(|_| {
+        Failure::new(Kind::NoBottle, format!("bottle {} is not running", folder.slug()))
+            .help(format!("start it with `bottle up {}`", folder.slug()))
+    })?;
+    Ok(talk(stream, request, patience)?)
+}
+
+/// Asks a keeper to do something.
+///
+/// # Errors
+/// Where it does not, in its own words; [`Kind::NoBottle`] where there is none.
+pub fn demand(folder: &Folder, request: &Request, kind: Kind) -> Outcome {
+    match ask(folder, request)? {
+        Answer::Failed { why } => Err(Failure::new(kind, why)),
+        Answer::Done | Answer::Status(_) | Answer::Inbox { .. } | Answer::Examined(_) => Ok(()),
+    }
+}
+
+/// The socket that a hook was given: confined with git, it has no other way to the keeper, which
+/// hears on it of one repository alone.
+pub fn handed_down() -> Option<Result<UnixStream>> {
+    let number: i32 = std::env::var(CHANNEL).ok()?.parse().ok()?;
+    // SAFETY: whoever started git keeps it open for this process, and only a copy of it is used here.
+    #[expect(unsafe_code, reason = "an inherited descriptor has no owner")]
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    Some(rustix::io::fcntl_dupfd_cloexec(fd, 0).map(UnixStream::from).map_err(Into::into))
+}
+
+/// A keeper reads what a guest sends. One that was taken over is hostile, too, so neither its answer's
+/// length nor the time that it takes is its to choose.
+fn talk(mut stream: UnixStream, request: &Request, patience: Duration) -> Result<Answer> {
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_string(request)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes())?;
+    let answer = read_line(&stream, MAX_LINE, patience)?;
+    serde_json::from_str(&answer).context("the keeper's answer")
+}
+
+/// Reads a line of so many bytes at most, all of it within a time.
+fn read_line(stream: &UnixStream, limit: u64, patience: Duration) -> Result<String> {
+    let end = Instant::now() + patience;
+    let limit = if Defence::BoundedReads.stands() { limit } else { u64::MAX };
+    let mut reader = BufReader::new(stream.take(limit));
+    let mut line = Vec::new();
+    loop {
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        stream.set_read_timeout(Some(left))?;
+        let bytes = reader.fill_buf().context("the keeper does not answer")?;
+        let newline = bytes.iter().position(|byte| *byte == b'\n');
+        line.extend_from_slice(newline.map_or(bytes, |at| &bytes[..at]));
+        let read = newline.map_or(bytes.len(), |at| at + 1);
+        reader.consume(read);
+        if newline.is_some() {
+            return String::from_utf8(line).context("the keeper's answer");
+        }
+        ensure!(read > 0 && (line.len() as u64) < limit, "the keeper's answer has no end");
+        ensure!(Instant::now() < end, "the keeper does not answer");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    fn answered(answer: impl FnOnce(UnixStream) + Send + 'static) -> (Result<String>, Duration) {
+        let (near, far) = UnixStream::pair().unwrap();
+        thread::spawn(move || answer(far));
+        let since = Instant::now();
+        (read_line(&near, 1000, Duration::from_millis(400)), since.elapsed())
+    }
+
+    #[test]
+    fn an_answer_is_read_up_to_a_length_and_a_time_and_no_further() {
+        let (whole, _) = answered(|mut far| {
+            far.write_all(b"{\"answer\":").unwrap();
+            far.write_all(b"\"done\"}\nmore").unwrap();
+        });
+        assert_eq!(whole.unwrap(), "{\"answer\":\"done\"}");
+        let (endless, _) = answered(|mut far| while far.write_all(&[b'x'; 4096]).is_ok() {});
+        assert!(endless.unwrap_err().to_string().contains("no end"));
+        let (cut_off, _) = answered(|mut far| far.write_all(b"{").unwrap());
+        assert!(cut_off.unwrap_err().to_string().contains("no end"));
+        // A byte now and then keeps nobody waiting for ever.
+        let (slow, took) = answered(|mut far| {
+            while far.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(30));
+            }
+        });
+        assert!(slow.unwrap_err().to_string().contains("does not answer"));
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+}

@@ -1,0 +1,28 @@
+//! The host of a bottle: what its commands and daemons need of the machine that they run on.
+//!
+//! [`state`] says where a bottle's files are, and locks them. [`tools`] finds the programs that a bottle
+//! needs, [`smolvm`] drives the virtual machine monitor, and [`confine`] takes rights away from a process.
+//! [`audit`] is the log; [`control`] is what a command may ask a keeper, and [`starter`] what a keeper may
+//! have started. [`workspace`] is a guest's copy of the project, and [`provenance`] records which folders
+//! guests could write. Whatever is printed goes through [`out`].
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod audit;
+pub mod beneath;
+pub mod confine;
+pub mod control;
+pub mod defence;
+pub mod fail_point;
+pub mod failure;
+pub mod out;
+pub mod peer;
+pub mod process;
+pub mod provenance;
+pub mod rules;
+pub mod services;
+pub mod smolvm;
+pub mod starter;
+pub mod state;
+pub mod tools;
+pub mod trial;
+pub mod workspace;

@@ -1,0 +1,11 @@
+//! Where host files come from: which folders a guest could write, and what a path passes on its way.
+
+pub mod walk;
+pub mod writable;
+
+use sha2::{Digest, Sha256};
+
+/// Returns the SHA-256 of bytes, in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

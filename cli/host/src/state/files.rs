@@ -1,0 +1,73 @@
+//! Files and folders that are written whole or not at all.
+
+use crate::beneath;
+use crate::defence::Defence;
+use anyhow::{Context, Result};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Makes a folder that only its owner can look into.
+pub fn private_dir(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| path.display().to_string())
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, bytes, 0o600)
+}
+
+/// Writes a file that anybody may read, whole or not at all. A link in its place is replaced, and
+/// never followed.
+pub fn write_public(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, bytes, 0o666)
+}
+
+fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let draft = path.with_extension("draft");
+    let write = || -> Result<()> {
+        let _ = fs::remove_file(&draft);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(fs::rename(&draft, path)?)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+pub(super) fn remove_file(path: &Path) -> Result<()> {
+    gone(fs::remove_file(path), path)
+}
+
+/// Removes a folder, if it is there.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    gone(fs::remove_dir_all(path), path)
+}
+
+/// What was not there is gone, too.
+fn gone(removed: std::io::Result<()>, path: &Path) -> Result<()> {
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with everything in it, if it is there.
+///
+/// # Errors
+/// Where something of it cannot be removed.
+pub fn remove_tree(place: &Path) -> Result<()> {
+    let what = || format!("cannot remove {}", place.display());
+    if !Defence::TreeLimits.stands() {
+        return remove_dir(place);
+    }
+    match beneath::open(place) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => beneath::remove_all(&opened.with_context(what)?).with_context(what)?,
+    }
+    fs::remove_dir(place).with_context(what)
+}

@@ -1,0 +1,94 @@
+//! The folders of all bottles.
+
+use super::folder::{COPIES, Folder};
+use crate::failure::{Failure, Kind, Outcome};
+use anyhow::{Context, Result};
+use bottle_core::slug::Slug;
+use std::env;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+const TRUSTED: &str = ".trusted";
+const VERSIONS: &str = ".versions";
+
+/// The folders of every bottle of this user.
+#[derive(Clone, Debug)]
+pub struct Home {
+    state: PathBuf,
+    runtime: PathBuf,
+}
+
+impl Home {
+    /// State is where `BOTTLE_STATE_DIR` says, or where the XDG base directory specification puts
+    /// it. The runtime folder is where `BOTTLE_RUNTIME_DIR` says, or beside the state; for root,
+    /// whose home is closed to the users that smolvm makes, `/var/lib/bottle`. Not `/run`: smolvm
+    /// mounts nothing from there.
+    ///
+    /// # Errors
+    /// Where there is no home folder to put state into.
+    pub fn find() -> Outcome<Self> {
+        let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = absolute("BOTTLE_STATE_DIR")
+            .or_else(|| absolute("XDG_STATE_HOME").map(|dir| dir.join("bottle")))
+            .or_else(|| absolute("HOME").map(|dir| dir.join(".local/state/bottle")))
+            .ok_or_else(|| {
+                Failure::new(Kind::Unavailable, "there is no home folder to keep state in")
+                    .help("set HOME, XDG_STATE_HOME or BOTTLE_STATE_DIR to an absolute path")
+            })?;
+        let runtime = absolute("BOTTLE_RUNTIME_DIR")
+            .or_else(|| rustix::process::geteuid().is_root().then(|| PathBuf::from("/var/lib/bottle")))
+            .unwrap_or_else(|| state.join(".run"));
+        Ok(Self { state, runtime })
+    }
+
+    /// Folders at these places.
+    pub fn at(state: PathBuf, runtime: PathBuf) -> Self {
+        Self { state, runtime }
+    }
+
+    /// Which folders guests could write, and which configurations a person has accepted.
+    pub fn trusted(&self) -> PathBuf {
+        self.state.join(TRUSTED)
+    }
+
+    /// What holds the copies of projects that guests work on.
+    pub fn copies(&self) -> PathBuf {
+        self.runtime.join(COPIES)
+    }
+
+    /// What programs said of their versions.
+    pub fn versions(&self) -> PathBuf {
+        self.state.join(VERSIONS)
+    }
+
+    /// What holds the folders of all bottles.
+    pub fn roots(&self) -> impl Iterator<Item = &Path> {
+        [&self.state, &self.runtime].into_iter().map(PathBuf::as_path)
+    }
+
+    /// The folders of one bottle, which need not exist.
+    pub fn bottle(&self, slug: &Slug) -> Folder {
+        Folder::at(slug, &self.state, &self.runtime)
+    }
+
+    /// Every bottle that has a folder, in the order of their names.
+    pub fn bottles(&self) -> Result<Vec<Folder>> {
+        let mut slugs: Vec<Slug> = Vec::new();
+        for root in [&self.state, &self.runtime] {
+            let entries = match fs::read_dir(root) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error).with_context(|| root.display().to_string()),
+            };
+            for entry in entries {
+                if let Some(slug) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+                    slugs.push(slug);
+                }
+            }
+        }
+        slugs.sort();
+        slugs.dedup();
+        Ok(slugs.iter().map(|slug| self.bottle(slug)).collect())
+    }
+}

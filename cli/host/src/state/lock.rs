@@ -1,0 +1,125 @@
+//! Locks, which end with the process that holds them.
+
+use super::{Folder, Home, private_dir};
+use crate::failure::{Failure, Kind, Outcome};
+use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, test_kill_process};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A lock that is held as long as the value lives, and by nobody after its process dies.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Home {
+    /// Takes the lock that keeps two commands from writing that at once.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] where somebody else has had it for long.
+    pub fn lock_trust(&self) -> Outcome<Lock> {
+        private_dir(&self.trusted())?;
+        let end = Instant::now() + LONGEST_TRUST;
+        loop {
+            if let Some(lock) = try_lock(&self.trusted().join("lock"))? {
+                return Ok(lock);
+            }
+            if Instant::now() > end {
+                return Err(Failure::new(
+                    Kind::Busy,
+                    "another command is starting a bottle, and does not end",
+                )
+                .help("`bottle ls` shows which"));
+            }
+            std::thread::sleep(GLANCE);
+        }
+    }
+}
+
+impl Folder {
+    /// Takes the lock that keeps two commands from changing one bottle at once. `what` is what the
+    /// command is called, for whoever comes second.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] where another command has it, with which.
+    pub fn lock_operation(&self, what: &str) -> Outcome<Lock> {
+        private_dir(self.state())?;
+        let Some(lock) = try_lock(&self.operation())? else {
+            let holder = self.busy_with().unwrap_or_else(|| "another command".to_owned());
+            return Err(Failure::new(Kind::Busy, format!("{holder} is changing {}", self.slug()))
+                .help("wait for it to end, and try again"));
+        };
+        lock.0
+            .set_len(0)
+            .and_then(|()| write!(&lock.0, "`bottle {what}` (process {})", std::process::id()))
+            .context("the lock")?;
+        Ok(lock)
+    }
+
+    /// The command that is changing this bottle now, if there is one.
+    pub fn busy_with(&self) -> Option<String> {
+        let path = self.operation();
+        // Who has just got the lock may not have said so yet, and whoever had it before did.
+        for _ in 0..GLANCES {
+            if !(path.exists() && matches!(try_lock(&path), Ok(None))) {
+                return None;
+            }
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            if is_alive(&holder) {
+                return Some(holder);
+            }
+            std::thread::sleep(GLANCE);
+        }
+        Some("another command".to_owned())
+    }
+
+    fn operation(&self) -> PathBuf {
+        self.state().join("operation.lock")
+    }
+
+    /// Takes the lock that a living keeper has. `None` means that there is one.
+    pub fn lock_keeper(&self) -> Result<Option<Lock>> {
+        try_lock(&self.state().join("keeper.lock"))
+    }
+
+    /// Whether a keeper is alive.
+    pub fn has_keeper(&self) -> bool {
+        let path = self.state().join("keeper.lock");
+        path.exists() && matches!(try_lock(&path), Ok(None))
+    }
+}
+
+/// How often, and how far apart, a lock's holder is asked for its name.
+const GLANCES: u32 = 10;
+const GLANCE: Duration = Duration::from_millis(10);
+/// How long another command may look at what is trusted. It takes milliseconds.
+const LONGEST_TRUST: Duration = Duration::from_secs(30);
+
+/// Whether a lock's holder, as it wrote itself down, is a process that lives.
+fn is_alive(holder: &str) -> bool {
+    let number = holder.rsplit("process ").next().and_then(|text| text.trim_end_matches(')').parse().ok());
+    number.and_then(Pid::from_raw).is_some_and(|pid| match test_kill_process(pid) {
+        // Somebody else's process is one, too.
+        Ok(()) | Err(rustix::io::Errno::PERM) => true,
+        Err(_) => false,
+    })
+}
+
+fn try_lock(path: &Path) -> Result<Option<Lock>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| path.display().to_string())?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(Lock(file))),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}

@@ -1,0 +1,18 @@
+//! Where a bottle's files are.
+//!
+//! Two folders per bottle. The state folder is private (0700, its files 0600): the plan, the
+//! rendered files, the log, the locks. The runtime folder holds what the virtual machine's process
+//! has to reach, which smolvm runs as a user of its own when it is started by root: the guest
+//! socket and the helper.
+//!
+//! [`Home`] holds the folders of all bottles, [`Folder`] those of one. [`Lock`] keeps two commands apart.
+
+mod files;
+mod folder;
+mod home;
+mod lock;
+
+pub use files::{private_dir, remove_dir, remove_tree, write_private, write_public};
+pub use folder::Folder;
+pub use home::Home;
+pub use lock::Lock;

@@ -1,0 +1,217 @@
+//! Everything that `bottle doctor` looks at, whether it will do or not.
+
+use super::remedy::{Need, System};
+use super::versions::Versions;
+use super::{
+    CAN_JAIL, Missing, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
+    may_make_namespaces,
+};
+use crate::confine;
+use crate::smolvm::CONFINED;
+use bottle_core::gvproxy::Dialect;
+use serde::Serialize;
+use std::env;
+use std::path::PathBuf;
+
+/// One requirement.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What it is.
+    pub name: &'static str,
+    /// Whether it will do.
+    pub level: Level,
+    /// Its version, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Where it was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<PathBuf>,
+    /// What it is for, or what is wrong with it.
+    pub detail: String,
+    /// What mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<&'static str>,
+}
+
+/// Whether a requirement is met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// It is.
+    Ok,
+    /// It is not, and bottle does without.
+    Warning,
+    /// It is not, and bottle does not start.
+    Missing,
+}
+
+/// What stands between a guest and this machine's network.
+#[derive(Clone, Debug, Serialize)]
+pub struct Walls {
+    /// The pure decision on every frame.
+    pub guard: bool,
+    /// The network stack in a namespace that holds nothing but the doors.
+    pub jail: bool,
+}
+
+/// A machine, looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Diagnosis {
+    /// Each requirement, in the order in which a start needs them.
+    pub findings: Vec<Finding>,
+    /// The walls that a bottle has here.
+    pub walls: Walls,
+}
+
+impl Diagnosis {
+    /// Looks at this machine.
+    pub fn here() -> Self {
+        let system = System::here();
+        let found = |name, found: Result<Good, Missing>| match found {
+            Ok(Good { version, place, detail }) => {
+                Finding { name, level: Level::Ok, version, place, detail, mend: None }
+            }
+            Err(Missing { what, need }) => Finding {
+                name,
+                level: Level::Missing,
+                version: None,
+                place: None,
+                detail: what,
+                mend: Some(system.remedy(need)),
+            },
+        };
+        let bwrap = found("bubblewrap", bwrap());
+        let walls = Walls { guard: true, jail: CAN_JAIL && bwrap.level == Level::Ok };
+        let findings = vec![
+            found("smolvm", smolvm()),
+            found("gvproxy", gvproxy()),
+            bwrap,
+            found("kvm", kvm()),
+            done_without(found("confinement", confinement())),
+            found("helper", helper()),
+            done_without(found("tun", tun())),
+            keeper_confinement(),
+            wished(system, "git", Need::Git, "git-gate serves with it"),
+            wished(
+                system,
+                "gitleaks",
+                Need::Gitleaks,
+                "git-gate looks for secrets with it, and with a few patterns of its own otherwise",
+            ),
+        ];
+        Self { findings, walls }
+    }
+
+    /// Whether a bottle can start here.
+    pub fn is_well(&self) -> bool {
+        self.findings.iter().all(|finding| finding.level < Level::Missing)
+    }
+}
+
+struct Good {
+    version: Option<String>,
+    place: Option<PathBuf>,
+    detail: String,
+}
+
+/// The word of a line that is a version.
+fn number(line: Option<String>) -> Option<String> {
+    let line = line?;
+    let word = line.split_whitespace().find(|word| word.contains(|c: char| c.is_ascii_digit()))?;
+    Some(word.trim_start_matches('v').to_owned())
+}
+
+fn smolvm() -> Result<Good, Missing> {
+    let smolvm = find_smolvm(&Versions::asked())?;
+    let version = number(Versions::asked().line(&smolvm.path, "--version", smolvm.lib_dir.as_deref()));
+    let detail = if smolvm.stand_in {
+        "a stand-in without a virtual machine, for tests only"
+    } else {
+        "the virtual machine"
+    };
+    Ok(Good { version, place: Some(smolvm.path), detail: detail.to_owned() })
+}
+
+fn gvproxy() -> Result<Good, Missing> {
+    let (path, version) = find_gvproxy(&Versions::asked())?;
+    let how = match Dialect::of(version) {
+        Dialect::File => "a configuration file",
+        Dialect::Flags => "flags",
+    };
+    Ok(Good {
+        version: Some(version.to_string()),
+        place: Some(path),
+        detail: format!("the network stack, told by {how}"),
+    })
+}
+
+fn bwrap() -> Result<Good, Missing> {
+    let path = find_bwrap()?;
+    may_make_namespaces(&path)?;
+    let version = number(Versions::asked().line(&path, "--version", None));
+    Ok(Good { version, place: Some(path), detail: "makes the jail, and may make namespaces here".to_owned() })
+}
+
+fn tun() -> Result<Good, Missing> {
+    let detail = "this kernel can be the network stack (`stack = \"kernel\"`)".to_owned();
+    Ok(Good { version: None, place: Some(find_tun()?), detail })
+}
+
+fn kvm() -> Result<Good, Missing> {
+    let detail = check_kvm()?;
+    Ok(Good { version: None, place: Some(PathBuf::from("/dev/kvm")), detail })
+}
+
+/// What smolvm is told to put around the process of a machine, beside the user that it gives it.
+fn confinement() -> Result<Good, Missing> {
+    if let Some(lacks) = confine::offered().lacks() {
+        let what = format!("this kernel has no {lacks} to put around the machine's process");
+        return Err(Missing::new(Need::Confinement, what));
+    }
+    let mut detail = "seccomp and Landlock around the machine's process".to_owned();
+    for (name, value) in CONFINED {
+        if env::var_os(name).is_some_and(|set| set != value) {
+            detail.push_str("; ");
+            detail.push_str(name);
+            detail.push_str(" in this environment is not followed");
+        }
+    }
+    Ok(Good { version: None, place: None, detail })
+}
+
+/// Whether what reads a guest's bytes can be confined. An older kernel has less of it, and does.
+fn keeper_confinement() -> Finding {
+    let offered = confine::offered();
+    let (level, detail) = if offered.is_whole() {
+        (Level::Ok, format!("what reads a guest's bytes gives up what it does not need ({offered})"))
+    } else {
+        (
+            Level::Warning,
+            format!(
+                "what reads a guest's bytes keeps more than it needs ({offered}); Linux 6.12 or newer, \
+                 with `landlock` in its `lsm=` boot option, has all of it"
+            ),
+        )
+    };
+    Finding { name: "keeper", level, version: None, place: None, detail, mend: None }
+}
+
+fn helper() -> Result<Good, Missing> {
+    let path = find_helper()?;
+    Ok(Good { version: None, place: Some(path), detail: "static: it runs in any guest".to_owned() })
+}
+
+/// What is missing, where bottle does without it.
+fn done_without(finding: Finding) -> Finding {
+    Finding { level: finding.level.min(Level::Warning), ..finding }
+}
+
+/// What bottle does without.
+fn wished(system: System, name: &'static str, need: Need, what_for: &str) -> Finding {
+    let place = in_path(name);
+    let option = if name == "gitleaks" { "version" } else { "--version" };
+    let version = place.as_deref().and_then(|path| number(Versions::asked().line(path, option, None)));
+    let (level, mend) =
+        if place.is_some() { (Level::Ok, None) } else { (Level::Warning, Some(system.remedy(need))) };
+    Finding { name, level, version, place, detail: what_for.to_owned(), mend }
+}

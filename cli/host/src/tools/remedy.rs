@@ -1,0 +1,154 @@
+//! The one command that mends what is missing, on this system.
+
+use std::fs;
+
+/// What bottle needs of a machine, or likes to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The virtual machine monitor.
+    Smolvm,
+    /// The network stack, where it is a program.
+    Gvproxy,
+    /// The device that taps are made with.
+    TunModule,
+    /// To be let at it.
+    TunAccess,
+    /// Another system.
+    Linux,
+    /// The jail's maker.
+    Bubblewrap,
+    /// That it may make namespaces.
+    Namespaces,
+    /// A kernel module for virtualization.
+    KvmModule,
+    /// A processor that virtualizes.
+    KvmProcessor,
+    /// To be let at it.
+    KvmAccess,
+    /// What a machine's process is confined with.
+    Confinement,
+    /// The static helper.
+    Helper,
+    /// What git-gate serves.
+    Git,
+    /// What git-gate looks for secrets with.
+    Gitleaks,
+}
+
+/// A family of systems whose packages have the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// Debian, and what is made of it.
+    Debian,
+    /// Ubuntu: Debian's packages, and a rule of AppArmor's.
+    Ubuntu,
+    /// Fedora and its relatives.
+    Fedora,
+    /// Arch and its relatives.
+    Arch,
+    /// macOS.
+    MacOs,
+    /// Another.
+    Other,
+}
+
+const SMOLVM: &str = "python3 -m pip install --target ~/.local/share/smolvm smolmachines==1.32.2 && \
+                      ln -sf ~/.local/share/smolvm/smol/smol-vmm ~/.local/bin/smolvm";
+
+impl System {
+    /// The one that this machine runs.
+    pub fn here() -> Self {
+        if cfg!(target_os = "macos") {
+            return Self::MacOs;
+        }
+        Self::of_release(&fs::read_to_string("/etc/os-release").unwrap_or_default())
+    }
+
+    /// The one that an `os-release` file (freedesktop.org's) is about.
+    pub fn of_release(text: &str) -> Self {
+        let value = |key: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            value.unwrap_or_default().trim_matches('"').to_owned()
+        };
+        let (id, like) = (value("ID"), value("ID_LIKE"));
+        let known = |name: &str| match name {
+            "debian" => Some(Self::Debian),
+            "ubuntu" => Some(Self::Ubuntu),
+            "fedora" | "rhel" | "centos" => Some(Self::Fedora),
+            "arch" => Some(Self::Arch),
+            _ => None,
+        };
+        known(&id).or_else(|| like.split_whitespace().find_map(known)).unwrap_or(Self::Other)
+    }
+
+    /// What mends it.
+    pub fn remedy(self, need: Need) -> &'static str {
+        match (need, self) {
+            (Need::Smolvm, _) => SMOLVM,
+            (Need::Gvproxy, Self::Debian) => {
+                "sudo apt-get install gvproxy (Debian 13 and later; on 12, `make setup` in bottle's sources)"
+            }
+            (Need::Gvproxy, Self::Ubuntu) => {
+                "sudo apt-get install gvproxy (25.04 and later; before, `make setup` in bottle's sources)"
+            }
+            (Need::Gvproxy, Self::Fedora) => "sudo dnf install gvisor-tap-vsock",
+            (Need::Gvproxy, Self::Arch) => "sudo pacman -S gvisor-tap-vsock",
+            (Need::Gvproxy, Self::MacOs) => "brew install podman",
+            (Need::Gvproxy, Self::Other) => "install gvproxy 0.8.1 or later; podman's packages carry it",
+            (Need::TunModule, _) => "sudo modprobe tun",
+            (Need::TunAccess, _) => "sudo chmod 666 /dev/net/tun, as most systems have it",
+            (Need::Linux, _) => "leave `stack = \"kernel\"` out of bottle.toml",
+            (Need::Bubblewrap, Self::Debian | Self::Ubuntu) => "sudo apt-get install bubblewrap",
+            (Need::Bubblewrap, Self::Fedora) => "sudo dnf install bubblewrap",
+            (Need::Bubblewrap, Self::Arch) => "sudo pacman -S bubblewrap",
+            (Need::Bubblewrap, Self::MacOs | Self::Other) => "install bubblewrap",
+            (Need::Namespaces, Self::Ubuntu) => {
+                "sudo apt-get install apparmor-profiles && sudo ln -s /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && sudo systemctl reload apparmor"
+            }
+            (Need::Namespaces, Self::Debian) => "sudo sysctl -w kernel.unprivileged_userns_clone=1",
+            (Need::Namespaces, _) => "sudo sysctl -w user.max_user_namespaces=10000",
+            (Need::KvmModule, Self::MacOs) => "macOS 11 or later has Hypervisor.framework",
+            (Need::KvmModule, _) => "sudo modprobe kvm-intel || sudo modprobe kvm-amd",
+            (Need::KvmProcessor, _) => {
+                "turn virtualization on in the firmware, or nested virtualization in the host of this machine; \
+                 `bottle-harness outer -- COMMAND` runs a command in an emulated machine that has it"
+            }
+            (Need::KvmAccess, _) => "sudo usermod -aG kvm $USER, then log in again",
+            (Need::Confinement, Self::MacOs) => "none here: seccomp and Landlock are Linux's",
+            (Need::Confinement, _) => {
+                "boot a kernel (5.13 or later) with CONFIG_SECCOMP_FILTER and CONFIG_SECURITY_LANDLOCK, and with landlock in its list lsm="
+            }
+            (Need::Helper, _) => "make install in bottle's sources; it belongs beside the bottle command",
+            (Need::Git, Self::Debian | Self::Ubuntu) => "sudo apt-get install git",
+            (Need::Git, Self::Fedora) => "sudo dnf install git",
+            (Need::Git, Self::Arch) => "sudo pacman -S git",
+            (Need::Git, Self::MacOs) => "xcode-select --install",
+            (Need::Git, Self::Other) => "install git",
+            (Need::Gitleaks, Self::Debian | Self::Ubuntu) => "sudo apt-get install gitleaks",
+            (Need::Gitleaks, Self::Fedora) => "sudo dnf install gitleaks",
+            (Need::Gitleaks, Self::Arch) => "sudo pacman -S gitleaks",
+            (Need::Gitleaks, Self::MacOs) => "brew install gitleaks",
+            (Need::Gitleaks, Self::Other) => "install gitleaks",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_file_names_a_family() {
+        for (text, system) in [
+            ("NAME=\"Debian GNU/Linux\"\nID=debian\nVERSION_ID=\"12\"\n", System::Debian),
+            ("ID=ubuntu\nID_LIKE=debian\n", System::Ubuntu),
+            ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", System::Ubuntu),
+            ("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", System::Fedora),
+            ("ID=manjaro\nID_LIKE=arch\n", System::Arch),
+            ("ID=alpine\n", System::Other),
+            ("", System::Other),
+        ] {
+            assert_eq!(System::of_release(text), system, "{text}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What stands behind each door: a built-in sidecar, or a relay to one that runs by itself.
+
+use crate::relay;
+use crate::shared::Shared;
+use anyhow::Result;
+use bottle_core::sidecar::Sidecar;
+use bottle_core::spec::SidecarForm;
+use bottle_host::audit::{self, UNRECORDED};
+use serde_json::json;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+/// The most connections through one door at a time.
+const MAX_CONNECTIONS: usize = 2048;
+const DIAL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Serves a door until it is told to stop. Its listener keeps the jail's network namespace alive,
+/// so with the jail it has to go too.
+pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, listener: TcpListener) -> Result<AbortHandle> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let shared = Arc::clone(shared);
+    let served = match *shared.services.form(sidecar) {
+        SidecarForm::Builtin => tokio::spawn(async move {
+            match sidecar {
+                Sidecar::Pipelock => shared.proxy.serve(listener).await,
+                Sidecar::GitGate => shared.git.serve(listener).await,
+                Sidecar::Supervise => shared.supervise.serve(listener).await,
+            }
+        }),
+        SidecarForm::Address { address } | SidecarForm::Command { address, .. } => {
+            tokio::spawn(async move { relay(&shared, sidecar, address, listener).await })
+        }
+    };
+    Ok(served.abort_handle())
+}
+
+async fn relay(
+    shared: &Arc<Shared>,
+    sidecar: Sidecar,
+    address: SocketAddr,
+    listener: tokio::net::TcpListener,
+) {
+    let room = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(seat) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok((door, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            let _seat = seat;
+            let since = Instant::now();
+            let outcome = if shared.audit.may_allow() {
+                connect(door, address).await
+            } else {
+                let _ = door.set_zero_linger();
+                Err(std::io::Error::other(UNRECORDED))
+            };
+            let mut details = json!({ "address": address, "ms": audit::millis(since.elapsed()) });
+            match outcome {
+                Ok((up, down)) => {
+                    details["bytes_up"] = up.into();
+                    details["bytes_down"] = down.into();
+                }
+                Err(error) => details["error"] = error.to_string().into(),
+            }
+            details["door"] = sidecar.name().into();
+            shared.audit.caused("door", "connection", "", sidecar.name(), details);
+        });
+    }
+}
+
+async fn connect(mut door: TcpStream, address: SocketAddr) -> std::io::Result<(u64, u64)> {
+    let dialled = tokio::time::timeout(DIAL_LIMIT, TcpStream::connect(address)).await;
+    let mut sidecar = match dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+        Ok(stream) => stream,
+        Err(error) => {
+            // With nothing left to send, zero lingering turns the close into a reset: a refusal.
+            let _ = door.set_zero_linger();
+            return Err(error);
+        }
+    };
+    let _ = (door.set_nodelay(true), sidecar.set_nodelay(true));
+    relay::both_ways(&mut door, &mut sidecar).await
+}

@@ -1,0 +1,31 @@
+//! The keeper: one host process per bottle, alive as long as the bottle.
+//!
+//! It owns the socket that smolvm mounts, the guard, the network stack in its jail, the doors, the
+//! built-in sidecars and the audit log. When it dies, its children die with it, and the guest
+//! reaches nothing.
+//!
+//! [`launch`] brings one up from a command. [`link`] is the guest's socket, with the guard on it;
+//! [`stack`] is the network stack behind it, and `doors` what listens there. `requests` answers
+//! commands. [`starter`] is the process that starts programs for a keeper, which may start none.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod admission;
+mod begin;
+pub mod counters;
+mod daemon;
+mod doors;
+pub mod examine;
+mod launch;
+pub mod link;
+mod owner;
+mod relay;
+mod requests;
+mod shared;
+mod sidecars;
+pub mod stack;
+pub mod starter;
+
+pub use begin::Given;
+pub use daemon::{Helpers, main};
+pub use launch::{Keeper, Reach, Starting, give, give_guest_socket, launch};
+pub use owner::when_ended;

@@ -1,0 +1,35 @@
+//! What the parts of a keeper share.
+
+use crate::counters::Counters;
+use crate::link::Link;
+use crate::owner::Owner;
+use bottle_core::plan::Plan;
+use bottle_core::spec::Services;
+use bottle_host::audit::Audit;
+use bottle_host::confine::InForce;
+use bottle_host::starter::Starter;
+use bottle_host::state::Folder;
+use bottle_sidecars::egress::Proxy;
+use bottle_sidecars::git::Gate;
+use bottle_sidecars::supervise::Supervise;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Instant;
+
+/// Everything that the parts of a keeper share.
+pub struct Shared {
+    pub folder: Folder,
+    pub plan: Plan,
+    pub services: Services,
+    pub counters: Arc<Counters>,
+    pub audit: Audit,
+    pub link: Arc<Link>,
+    pub proxy: Arc<Proxy>,
+    pub git: Arc<Gate>,
+    pub supervise: Arc<Supervise>,
+    pub starter: Arc<Starter>,
+    pub confined: InForce,
+    pub owner: Owner,
+    pub started: Instant,
+    pub jail_restarts: AtomicU32,
+}

@@ -1,0 +1,111 @@
+//! Sidecars that are commands: started before the bottle is, and started again when they end.
+
+use crate::shared::Shared;
+use anyhow::{Result, bail};
+use bottle_core::sidecar::Sidecar;
+use bottle_core::spec::SidecarForm;
+use bottle_core::visible;
+use bottle_host::starter::{Alive, Ask, Starter};
+use serde_json::json;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// How long a sidecar may take until it listens.
+const READY: Duration = Duration::from_secs(20);
+const GLANCE: Duration = Duration::from_millis(20);
+/// Pauses before one is started again: half a second at first, doubled up to half a minute.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How much of what a sidecar said last is shown when it does not come up, in bytes.
+const LAST_WORDS: u64 = 1000;
+
+/// A sidecar that is a command.
+struct Commanded {
+    sidecar: Sidecar,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+/// Starts each of them, waits until all listen, and keeps them running.
+///
+/// # Errors
+/// With the last words of the first that does not come up.
+pub async fn start(shared: &Arc<Shared>) -> Result<()> {
+    for (sidecar, _) in shared.plan.doors.iter() {
+        if let SidecarForm::Command { address, .. } = shared.services.form(sidecar) {
+            let log = shared.folder.sidecar_log(sidecar);
+            let commanded = Commanded { sidecar, address: *address, log };
+            let child = commanded.up(&shared.starter).await?;
+            let shared = Arc::clone(shared);
+            tokio::spawn(async move { commanded.keep(&shared, child).await });
+        }
+    }
+    Ok(())
+}
+
+impl Commanded {
+    async fn up(&self, starter: &Starter) -> Result<Alive> {
+        let (child, _) = starter.start_meanwhile(&Ask::Sidecar(self.sidecar)).await?;
+        let end = Instant::now() + READY;
+        loop {
+            let listens = TcpStream::connect(self.address).await.is_ok();
+            // What it said before it ended counts, and whether it has ended does first.
+            let how = match tokio::time::timeout(GLANCE, child.ended()).await {
+                Ok(how) => format!("ended with {how}"),
+                Err(_) if listens => return Ok(child),
+                Err(_) if Instant::now() > end => {
+                    format!("does not listen on {} after {} s", self.address, READY.as_secs())
+                }
+                Err(_) => continue,
+            };
+            let said = last_words(&self.log).unwrap_or_default();
+            let said =
+                if said.is_empty() { "it said nothing".to_owned() } else { format!("it said last:\n{said}") };
+            bail!("the sidecar {} {how}; {said}", self.sidecar);
+        }
+    }
+
+    async fn keep(&self, shared: &Shared, mut child: Alive) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let since = Instant::now();
+            let how = child.ended().await;
+            if since.elapsed() > LONGEST_PAUSE {
+                pause = FIRST_PAUSE;
+            }
+            shared.audit.write("keeper", "sidecar-ended", json!({ "sidecar": self.sidecar, "how": how }));
+            child = loop {
+                tokio::time::sleep(pause).await;
+                pause = LONGEST_PAUSE.min(pause * 2);
+                match shared.starter.start_meanwhile(&Ask::Sidecar(self.sidecar)).await {
+                    Ok((child, _)) => break child,
+                    Err(error) => {
+                        let how = format!("{error:#}");
+                        shared.audit.write(
+                            "keeper",
+                            "sidecar-failed",
+                            json!({ "sidecar": self.sidecar, "how": how }),
+                        );
+                    }
+                }
+            };
+            shared.audit.write("keeper", "sidecar-restarted", json!({ "sidecar": self.sidecar }));
+        }
+    }
+}
+
+fn last_words(log: &Path) -> Result<String> {
+    let mut file = File::open(log)?;
+    let from = file.metadata()?.len().saturating_sub(LAST_WORDS);
+    file.seek(SeekFrom::Start(from))?;
+    let mut said = Vec::new();
+    file.take(LAST_WORDS).read_to_end(&mut said)?;
+    let text = String::from_utf8_lossy(&said);
+    let lines: Vec<String> = text.lines().map(|line| format!("  | {}", visible::Line(line))).collect();
+    Ok(lines[lines.len().saturating_sub(8)..].join("\n"))
+}

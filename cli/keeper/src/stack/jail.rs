@@ -1,0 +1,78 @@
+//! The second wall: gvproxy in a network namespace that holds nothing but the doors.
+//!
+//! The helper makes the doors there, hands them out and becomes gvproxy.
+
+use super::{Endpoint, Running, Wall, connect, end, namespace};
+use anyhow::{Context, Result};
+use bottle_core::plan::Plan;
+use bottle_host::state::Folder;
+use bottle_host::tools::{Gvproxy, Network};
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+/// The jail's one folder from outside, as gvproxy sees it.
+const INSIDE: &str = "/run/bottle";
+const LINK: &str = "link.sock";
+/// gvproxy before 0.8.8 refuses to start without these two files and a resolver in them. The one
+/// that they name is the jail's own loopback, where nobody answers.
+const STUBS: [(&str, &[u8]); 2] = [("hosts", b""), ("resolv.conf", b"nameserver 127.0.0.1\n")];
+
+/// gvproxy in a network namespace of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Jail;
+
+impl Wall for Jail {
+    const JAILED: bool = true;
+
+    fn link(_: &Folder) -> PathBuf {
+        Path::new(INSIDE).join(LINK)
+    }
+
+    fn start(
+        found: &Gvproxy,
+        network: &Network,
+        folder: &Folder,
+        plan: &Plan,
+        log: &File,
+    ) -> Result<Running> {
+        let link_path = folder.jail().join(LINK);
+        let _ = std::fs::remove_file(&link_path);
+        for (stub, text) in STUBS {
+            bottle_host::state::write_private(&folder.jail().join(stub), text)?;
+        }
+        let (ours, theirs) = namespace::hand()?;
+        let mut command = namespace::command(network, log)?;
+        // Go's own resolver: no NSS module and no host resolver's socket is ever looked for.
+        command.args(["--setenv", "GODEBUG", "netdns=go"]);
+        command.arg("--ro-bind").arg(std::fs::canonicalize(&found.program)?).arg("/bin/gvproxy");
+        for (stub, _) in STUBS {
+            command.arg("--ro-bind").arg(folder.jail().join(stub)).arg(format!("/etc/{stub}"));
+        }
+        for library in ["/lib", "/lib64", "/usr/lib", "/usr/lib64"] {
+            // Debian links gvproxy against the C library.
+            command.args(["--ro-bind-try", library, library]);
+        }
+        command.arg("--bind").arg(folder.jail()).arg(INSIDE);
+        namespace::make_doors(&mut command, &theirs, plan);
+        let inside = |name: &str| format!("{INSIDE}/{name}");
+        command.args(["--", "/bin/gvproxy"]);
+        command.args(found.dialect.arguments(&inside("gvproxy.yaml"), &inside(LINK)));
+        let mut child =
+            command.spawn().with_context(|| format!("cannot start {}", network.bwrap.display()))?;
+        drop(theirs);
+        let ready = namespace::receive(&ours, &mut child, plan, 0).and_then(|doors| {
+            let doors = doors.into_iter().map(TcpListener::from).collect();
+            Ok((doors, connect(&link_path, &mut child)?))
+        });
+        match ready {
+            Ok((doors, link)) => {
+                Ok(Running { child: Some(child), doors, link: Endpoint::Gvproxy(link).into() })
+            }
+            Err(error) => {
+                end(&mut child);
+                Err(error.context("gvproxy did not come up in its jail"))
+            }
+        }
+    }
+}

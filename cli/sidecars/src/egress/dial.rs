@@ -1,0 +1,168 @@
+//! Dialling what was checked.
+
+use super::open::{Destination, Dialled, Open};
+use bottle_core::egress::{Denial, HostName, Rules, authority, reached};
+use bottle_host::defence::Defence;
+use hyper::Uri;
+use hyper::http::uri::Scheme;
+use hyper_util::rt::TokioIo;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
+const DIAL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Opens connections to hosts that the rules allow, at addresses that they allow.
+#[derive(Clone)]
+pub struct Dialer {
+    rules: Arc<RwLock<Rules>>,
+    chooser: Chooser,
+    open: Open<Chooser>,
+}
+
+/// Who chose the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chooser {
+    /// The agent: a rule has to allow it.
+    Agent,
+    /// The operator, in `bottle.toml`: no rule may be against it.
+    Operator,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DialError {
+    /// A rule is against it.
+    #[error("{0}")]
+    Denied(Denial),
+    /// The name does not resolve.
+    #[error("{0} does not resolve")]
+    Resolve(HostName),
+    /// Nobody answers.
+    #[error("{0} does not answer: {1}")]
+    Unreachable(HostName, String),
+}
+
+impl Dialer {
+    /// One by these rules, for hosts that this one chose. What it opens is on the list.
+    pub fn new(rules: Arc<RwLock<Rules>>, chooser: Chooser, open: Open<Chooser>) -> Self {
+        Self { rules, chooser, open }
+    }
+
+    /// Whether a request may leave at all, before its name is resolved.
+    pub fn check(&self, host: &HostName, port: u16) -> Result<(), Denial> {
+        self.read(|rules| self.chooser.check(rules, host, port))
+    }
+
+    pub fn read<T>(&self, look: impl FnOnce(&Rules) -> T) -> T {
+        look(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Resolves `host` and connects to one of its addresses. If any of them is forbidden, none is
+    /// tried: a name that mixes public and private addresses is up to no good.
+    pub async fn dial(&self, host: &HostName, port: u16) -> Result<Dialled, DialError> {
+        self.check(host, port).map_err(DialError::Denied)?;
+        let addresses = self.resolve(host, port).await?;
+        for &address in &addresses {
+            self.read(|rules| rules.check_address(host, address)).map_err(DialError::Denied)?;
+        }
+        if Defence::OwnAddresses.stands() {
+            let own = own_addresses().map_err(|error| {
+                DialError::Unreachable(
+                    host.clone(),
+                    format!("this machine's addresses are not known: {error}"),
+                )
+            })?;
+            for &address in addresses.iter().filter(|address| is_own(**address, &own)) {
+                self.read(|rules| rules.check_own(host, address)).map_err(DialError::Denied)?;
+            }
+        }
+        let mut last = DialError::Resolve(host.clone());
+        for address in addresses {
+            let dialled = TcpStream::connect(SocketAddr::new(address, port));
+            match tokio::time::timeout(DIAL_LIMIT, dialled).await {
+                Ok(Ok(stream)) => {
+                    let _ = stream.set_nodelay(true);
+                    let destination = Destination { host: host.clone(), port, chooser: self.chooser };
+                    let dialled = self.open.add(destination, stream);
+                    // A rule that came while it was dialled did not find it on the list.
+                    self.check(host, port).map_err(DialError::Denied)?;
+                    return Ok(dialled);
+                }
+                Ok(Err(error)) => last = DialError::Unreachable(host.clone(), error.to_string()),
+                Err(_) => last = DialError::Unreachable(host.clone(), "it takes too long".to_owned()),
+            }
+        }
+        Err(last)
+    }
+
+    async fn resolve(&self, host: &HostName, port: u16) -> Result<Vec<IpAddr>, DialError> {
+        if let Some(address) = self.read(|rules| rules.hosts.get(host).copied()) {
+            return Ok(vec![address]);
+        }
+        let looked_up = tokio::net::lookup_host((host.as_str(), port));
+        match tokio::time::timeout(RESOLVE_LIMIT, looked_up).await {
+            Ok(Ok(found)) => Ok(found.map(|address| address.ip()).collect()),
+            _ => Err(DialError::Resolve(host.clone())),
+        }
+    }
+}
+
+impl Chooser {
+    /// Whether rules let a request leave for a host that this one chose.
+    ///
+    /// # Errors
+    /// The [`Denial`] otherwise.
+    pub fn check(self, rules: &Rules, host: &HostName, port: u16) -> Result<(), Denial> {
+        match self {
+            Self::Agent => rules.check(host, port),
+            Self::Operator => rules.check_closed(host),
+        }
+    }
+}
+
+/// The addresses of this machine's interfaces, as they are now.
+fn own_addresses() -> std::io::Result<Vec<IpAddr>> {
+    Ok(if_addrs::get_if_addrs()?.iter().map(if_addrs::Interface::ip).collect())
+}
+
+/// Whether a packet to `address` stays on this machine: an interface has the address, or the kernel
+/// would send from the very address that it sends to, as it does for every one that it takes for its
+/// own (`ip route show table local`). No packet is sent to find out.
+fn is_own(address: IpAddr, own: &[IpAddr]) -> bool {
+    let address = reached(address);
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let from = || -> std::io::Result<IpAddr> {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((address, 9))?;
+        Ok(socket.local_addr()?.ip())
+    };
+    own.contains(&address) || from().is_ok_and(|from| from == address)
+}
+
+impl tower_service::Service<Uri> for Dialer {
+    type Response = TokioIo<Dialled>;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let dialer = self.clone();
+        Box::pin(async move {
+            let text = uri.authority().map_or("", |authority| authority.as_str());
+            let default_port = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+            let (host, port) =
+                authority(text, default_port).map_err(|_| DialError::Denied(Denial::Unreadable))?;
+            Ok(TokioIo::new(dialer.dial(&host, port).await?))
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! CONNECT: a tunnel to one host and port. To port 443, TLS for that very host and nothing else.
+
+use super::Proxy;
+use super::dial::DialError;
+use super::open::Dialled;
+use super::reply::{self, Body};
+use bottle_core::egress::{ClientHello, Denial, HostName, MAX_HELLO, authority, client_hello};
+use bottle_host::audit;
+use bottle_host::defence::Defence;
+use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const HTTPS: u16 = 443;
+/// How long a client may take to say which server it wants.
+const HELLO_LIMIT: Duration = Duration::from_secs(15);
+
+pub async fn open(proxy: &Arc<Proxy>, request: Request<Incoming>) -> Response<Body> {
+    let what = format!("CONNECT {}", request.uri());
+    let text = request.uri().authority().map_or("", |authority| authority.as_str());
+    let Ok((host, port)) = authority(text, HTTPS) else {
+        return proxy.refuse(&what, &unreadable(text));
+    };
+    let upstream = match proxy.dialer.dial(&host, port).await {
+        Ok(stream) => stream,
+        Err(DialError::Denied(denial)) => return proxy.refuse(&what, &denial),
+        Err(error) => {
+            proxy.log("failed", "", host.as_str(), json!({ "request": what, "why": error.to_string() }));
+            return reply::unreachable(&error);
+        }
+    };
+    let proxy = Arc::clone(proxy);
+    tokio::spawn(async move {
+        match hyper::upgrade::on(request).await {
+            Ok(client) => carry(&proxy, &what, &host, port, client, upstream).await,
+            Err(error) => {
+                proxy.log("failed", "", host.as_str(), json!({ "request": what, "why": error.to_string() }));
+            }
+        }
+    });
+    reply::text(StatusCode::OK, "")
+}
+
+/// What is wrong with an authority that names no host.
+pub fn unreadable(text: &str) -> Denial {
+    let host = text.rsplit_once(':').filter(|_| !text.ends_with(']')).map_or(text, |(host, _)| host);
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().map_or(Denial::Unreadable, Denial::AddressLiteral)
+}
+
+async fn carry(
+    proxy: &Arc<Proxy>,
+    what: &str,
+    host: &HostName,
+    port: u16,
+    client: Upgraded,
+    mut upstream: Dialled,
+) {
+    let since = Instant::now();
+    let mut client = TokioIo::new(client);
+    let mut first = Vec::new();
+    if port == HTTPS {
+        let limit = tokio::time::timeout(HELLO_LIMIT, read_hello(&mut client, &mut first));
+        let hello = limit.await.unwrap_or(ClientHello::Partial);
+        if first.is_empty() && !Defence::RefusalsLogged.stands() {
+            return;
+        }
+        if let Err(denial) = proxy.dialer.read(|rules| rules.check_server_name(host, &hello)) {
+            proxy.refuse(what, &denial);
+            return;
+        }
+    }
+    proxy.log("opened", "", host.as_str(), json!({ "request": what }));
+    let passed = upstream.passed();
+    let carried = async {
+        upstream.write_all(&first).await?;
+        tokio::io::copy_bidirectional(&mut client, &mut upstream).await
+    };
+    let ended = carried.await;
+    let ms = audit::millis(since.elapsed());
+    let mut details =
+        json!({ "request": what, "bytes_up": passed.up(), "bytes_down": passed.down(), "ms": ms });
+    if passed.is_closed() {
+        details["ended"] = "a rule closed it".into();
+    } else if let Err(error) = ended {
+        details["ended"] = error.to_string().into();
+    }
+    proxy.log("allowed", "", host.as_str(), details);
+}
+
+/// Reads until the first bytes say which server is wanted, or that they never will.
+async fn read_hello(client: &mut TokioIo<Upgraded>, first: &mut Vec<u8>) -> ClientHello {
+    let mut buffer = [0; 4096];
+    loop {
+        match client.read(&mut buffer).await {
+            Ok(read) if read > 0 => first.extend_from_slice(&buffer[..read]),
+            _ => return ClientHello::Partial,
+        }
+        match client_hello(first) {
+            ClientHello::Partial if first.len() < MAX_HELLO => {}
+            said => return said,
+        }
+    }
+}

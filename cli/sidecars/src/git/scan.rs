@@ -1,0 +1,169 @@
+//! Looks for secrets in what a push brings: in every new object, whatever it is (a file, a link's
+//! target, a name, a message, a tag), whole and byte by byte, not in the text of a patch. gitleaks,
+//! where it is installed, is asked beside.
+
+use super::child::Git;
+use super::objects::{New, fill};
+use anyhow::{Context, Result, bail};
+use bottle_core::git::name::ObjectId;
+use bottle_core::visible::Line;
+use bottle_host::defence::Defence;
+use regex::bytes::RegexSet;
+use serde::Deserialize;
+use std::sync::LazyLock;
+
+/// What is shown of what was found.
+const MAX_FINDINGS: usize = 10;
+/// gitleaks' exit status where it has found something: its own 1 would also be any other failure.
+const LEAKS: i32 = 42;
+/// How much is looked at at a time, and how much of it again with what follows. No pattern needs more
+/// to match, also where each letter takes two bytes.
+const WINDOW: usize = 256 << 10;
+const AGAIN: usize = 1 << 10;
+
+/// Keys that say what they are. Their forms are the issuers' own.
+const PATTERNS: [(&str, &str); 11] = [
+    ("a private key", r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----"),
+    ("an AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    ("a GitHub token", r"\b(?:gh[pousr]_[0-9A-Za-z]{36,}|github_pat_[0-9A-Za-z_]{60,})"),
+    ("a GitLab token", r"\bglpat-[0-9A-Za-z_-]{20,}"),
+    ("an Anthropic key", r"\bsk-ant-[0-9A-Za-z_-]{20,}"),
+    ("an OpenAI key", r"\bsk-(?:proj-|svcacct-)?[0-9A-Za-z_-]{32,}"),
+    ("a Google API key", r"\bAIza[0-9A-Za-z_-]{35}\b"),
+    ("a Slack token", r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}"),
+    ("a Stripe key", r"\b[rs]k_live_[0-9A-Za-z]{20,}"),
+    ("an npm token", r"\bnpm_[0-9A-Za-z]{36}\b"),
+    ("a PyPI token", r"\bpypi-[0-9A-Za-z_-]{50,}"),
+];
+
+static KEYS: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
+    // Bytes and not letters: what is beside a key need not be UTF-8, and is no part of a word then.
+    RegexSet::new(PATTERNS.iter().map(|(_, pattern)| format!("(?-u){pattern}"))).ok()
+});
+
+/// Where what a push brings holds secrets, in words that do not repeat them.
+///
+/// # Errors
+/// Where it cannot be looked at.
+pub fn new_objects(commit: &ObjectId, new: &New) -> Result<Vec<String>> {
+    let mut found = by_gitleaks(commit)?;
+    if !Defence::GitTrees.stands() {
+        found.extend(in_patch(commit)?);
+        return Ok(found);
+    }
+    let mut window = vec![0; WINDOW];
+    new.read(Git::pushed(), |object, content| {
+        if found.len() >= MAX_FINDINGS {
+            return Ok(());
+        }
+        if let Some((what, line)) = search(content, &mut window)? {
+            let place = new.place(object);
+            let line = if object.kind == "blob" { format!(":{line}") } else { String::new() };
+            found.push(format!("{what} in {place}{line}"));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The first key in a stream of bytes, and its line.
+fn search(content: &mut dyn std::io::Read, window: &mut [u8]) -> Result<Option<(&'static str, usize)>> {
+    let (mut kept, mut lines) = (0, 1);
+    loop {
+        let read = fill(content, &mut window[kept..])?;
+        let seen = &window[..kept + read];
+        if let Some(what) = key(seen) {
+            let before = seen.len() - first(seen).map_or(0, <[u8]>::len);
+            return Ok(Some((what, lines + newlines(&seen[..before]))));
+        }
+        if kept + read < window.len() {
+            return Ok(None);
+        }
+        let start = window.len() - AGAIN;
+        lines += newlines(&window[..start]);
+        window.copy_within(start.., 0);
+        kept = AGAIN;
+    }
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// The rest from the line on that holds the first key. A key without a line of its own is on the first.
+fn first(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if key(line).is_some() {
+            return Some(rest);
+        }
+        rest = &rest[line.len()..];
+    }
+    None
+}
+
+/// The key that some bytes hold, as they are or as UTF-16.
+fn key(bytes: &[u8]) -> Option<&'static str> {
+    matched(bytes).or_else(|| {
+        let narrow: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+        if narrow.len() == bytes.len() { None } else { matched(&narrow) }
+    })
+}
+
+/// Which kind of secret is in a text.
+pub fn matched(bytes: &[u8]) -> Option<&'static str> {
+    let Some(keys) = &*KEYS else { return Some("patterns that cannot be used, instead of a look") };
+    keys.matches(bytes).iter().next().map(|key| PATTERNS[key].0)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Finding {
+    #[serde(rename = "RuleID")]
+    rule: String,
+    file: String,
+    start_line: u64,
+}
+
+/// What gitleaks finds. Where it is not installed, nothing.
+fn by_gitleaks(commit: &ObjectId) -> Result<Vec<String>> {
+    let gitleaks = Git::scanner("gitleaks")
+        .args(["detect", "--source", ".", "--no-banner", "--redact"])
+        .args(["--report-format", "json", "--report-path", "/dev/stdout"])
+        .args(["--exit-code", &LEAKS.to_string()])
+        .args([format!("--log-opts={commit} --not --all")]);
+    let ended = match gitleaks.end() {
+        Err(error) if is_missing(&error) => return Ok(Vec::new()),
+        ended => ended.context("gitleaks")?,
+    };
+    match ended.status.code() {
+        Some(0) => Ok(Vec::new()),
+        Some(LEAKS) => {
+            let findings: Vec<Finding> = serde_json::from_slice(&ended.out).context("gitleaks")?;
+            let word = |finding: &Finding| {
+                format!("{} in {}:{}", finding.rule, Line(&finding.file), finding.start_line)
+            };
+            let found: Vec<String> = findings.iter().take(MAX_FINDINGS).map(word).collect();
+            Ok(if found.is_empty() { vec!["gitleaks found one".to_owned()] } else { found })
+        }
+        _ => bail!("gitleaks failed: {}", ended.status),
+    }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Keys in the lines that a patch adds, by their first letter.
+fn in_patch(commit: &ObjectId) -> Result<Vec<String>> {
+    let show = ["log", "-p", "-c", "--text", "--no-color", "--no-ext-diff", "--no-textconv", "--unified=0"];
+    let patch = Git::pushed().args(show).args(["--format=", commit.as_str(), "--not", "--all"]).said()?;
+    let added = patch
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.starts_with(b"+++ ") && (line.starts_with(b"+") || line.starts_with(b" +")));
+    Ok(added.filter_map(matched).map(str::to_owned).take(MAX_FINDINGS).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Finding the values that upstreams' headers carry, when a bottle starts.
+//!
+//! They are in this one process's memory and nowhere else: marked as sensitive, so that no `Debug`
+//! shows them, in no file, no log and no argument; kept out of swap where that is allowed, and
+//! overwritten when they are dropped.
+
+use anyhow::{Context, Result, bail};
+use bottle_core::upstream::{Secret, SecretSource, Upstream};
+use bottle_host::process::die_with_parent;
+use bytes::Bytes;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use rustix::process::Signal;
+use secrecy::{ExposeSecret, SecretString};
+use std::process::Stdio;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// How long a command may take to print a secret: a person may have to unlock something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The headers of an upstream, with their values.
+///
+/// # Errors
+/// Where one is not to be had. The error names where it was looked for, and never what was found.
+pub async fn headers(upstream: &Upstream) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, secret) in &upstream.headers {
+        let value = value(secret).await.with_context(|| {
+            format!("the header {name} of the upstream {}, from {}", upstream.path, secret.source)
+        })?;
+        headers.insert(HeaderName::from_bytes(name.as_str().as_bytes())?, value);
+    }
+    Ok(headers)
+}
+
+async fn value(secret: &Secret) -> Result<HeaderValue> {
+    let found: SecretString = match &secret.source {
+        SecretSource::Env(name) => std::env::var(name.as_str()).ok().context("it is not set")?.into(),
+        SecretSource::File(path) => std::fs::read_to_string(path)?.into(),
+        SecretSource::Command(words) => {
+            let words: Vec<&str> = words.iter().map(bottle_core::text::Word::as_str).collect();
+            printed_by(&words).await?
+        }
+    };
+    let found = found.expose_secret().trim_end_matches(['\r', '\n']);
+    if found.is_empty() {
+        bail!("it is empty");
+    }
+    // As long as it will be from the start: what grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(secret.prefix.len() + found.len()));
+    bytes.extend_from_slice(secret.prefix.as_bytes());
+    bytes.extend_from_slice(found.as_bytes());
+    keep_from_swap(&bytes);
+    // The header's value is these very bytes, and every copy of it, too: no other is made.
+    let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from_owner(bytes)) else {
+        bail!("it has a character that no header can carry");
+    };
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Keeps bytes out of swap. A user may do that for a few, and what may not be done is done without.
+fn keep_from_swap(bytes: &[u8]) {
+    // SAFETY: locking pages changes nothing that is in them, and the kernel checks the range.
+    #[expect(unsafe_code, reason = "no crate in use locks memory without it")]
+    let _ = unsafe { rustix::mm::mlock(bytes.as_ptr().cast_mut().cast(), bytes.len()) };
+}
+
+async fn printed_by(words: &[&str]) -> Result<SecretString> {
+    let [program, arguments @ ..] = words else { bail!("the command is empty") };
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.kill_on_drop(true);
+    die_with_parent(command.as_std_mut(), Signal::KILL);
+    let ended = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = ended.ok().with_context(|| format!("it takes more than {} s", PATIENCE.as_secs()))??;
+    if !output.status.success() {
+        bail!("it ended with {}", output.status);
+    }
+    let printed = Zeroizing::new(output.stdout);
+    Ok(std::str::from_utf8(&printed).ok().context("it is not text")?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_in_no_error_and_in_no_debug_output() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let secret = |words: &[&str]| Secret {
+            source: SecretSource::Command(words.iter().map(|word| word.parse().unwrap()).collect()),
+            prefix: "Bearer ".to_owned(),
+        };
+        let found = runtime.block_on(value(&secret(&["printf", "s3cret\\n"]))).unwrap();
+        assert_eq!(found.as_bytes(), b"Bearer s3cret");
+        assert!(!format!("{found:?}").contains("s3cret"), "{found:?}");
+        let error = runtime.block_on(value(&secret(&["printf", "s3c\\nret"]))).unwrap_err();
+        assert!(!format!("{error:?}").contains("s3c"), "{error:?}");
+    }
+}

@@ -1,0 +1,12 @@
+//! The built-in sidecars: what is behind a bottle's doors.
+//!
+//! [`http`] serves a door within limits. [`egress`] is the egress proxy, the sidecar that is called
+//! `pipelock`; [`keys`] is the process that holds the keys of its upstreams. [`git`] is git-gate, and
+//! [`supervise`] takes what the agent asks its operator.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod egress;
+pub mod git;
+pub mod http;
+pub mod keys;
+pub mod supervise;

@@ -1,0 +1,15 @@
+//! What a bottle's guest reaches, found out from the host and from inside.
+//!
+//! `bottle verify` asks a user's own running bottle; the conformance harness asks every network
+//! that it judges, and adds what would disturb an agent. Both mean the same by "reached". What the
+//! guest says is its word ([`talk`], [`judge`]); what the host sees is in [`host`].
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod canaries;
+mod fits;
+pub mod host;
+pub mod judge;
+pub mod questions;
+pub mod report;
+pub mod scope;
+pub mod talk;

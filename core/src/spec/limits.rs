@@ -1,0 +1,22 @@
+//! The limits of a bottle's egress proxy.
+
+use serde::{Deserialize, Serialize};
+
+/// What the egress proxy grants its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The most connections at a time. Further ones wait to be accepted.
+    pub connections: u16,
+    /// How long a connection may go without a byte in either direction, in seconds.
+    pub idle_seconds: u32,
+    /// How many bytes a second pass in both directions on all connections together; 0 means no limit.
+    pub bytes_per_second: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // Ten minutes: an agent's model may think for some of them before its first byte.
+        Self { connections: 2048, idle_seconds: 600, bytes_per_second: 0 }
+    }
+}
