@@ -29,7 +29,7 @@ pub mod ports;
 pub mod sidecar;
 pub mod slug;
 pub mod smolfile;
-pub mod spec;
+pub mod specification;
 pub mod stack;
 pub mod subnet;
 pub mod text;

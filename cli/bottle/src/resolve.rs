@@ -6,7 +6,7 @@ use bottle_core::plan::{Doors, Guest, Plan, Volume};
 use bottle_core::ports;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::spec::{MachineUser, Services, SidecarForm, SidecarSpec, WORKSPACE, Workspace};
+use bottle_core::specification::{MachineUser, Services, SidecarForm, SidecarSpec, WORKSPACE, Workspace};
 use bottle_core::stack::Stack;
 use bottle_core::text::MountPath;
 use bottle_host::failure::{Failure, Kind, Outcome};

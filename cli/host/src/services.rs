@@ -2,7 +2,7 @@
 
 use crate::state::{Folder, write_private};
 use anyhow::{Context, Result};
-use bottle_core::spec::Services;
+use bottle_core::specification::Services;
 
 /// Reads what [`write`] wrote.
 ///

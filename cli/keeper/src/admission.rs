@@ -175,7 +175,7 @@ fn is_possible(peer: &Peer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bottle_core::spec::Need;
+    use bottle_core::specification::Need;
     use bottle_host::peer::{Extent, Named};
     use bottle_host::state::Home;
     use std::io::Read;

@@ -11,7 +11,7 @@ use crate::{doors, requests, sidecars};
 use anyhow::{Context, Result, anyhow};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
-use bottle_core::spec::Services;
+use bottle_core::specification::Services;
 use bottle_host::audit::Audit;
 use bottle_host::confine::{self, InForce, Policy};
 use bottle_host::defence::Defence;

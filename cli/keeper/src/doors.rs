@@ -4,7 +4,7 @@ use crate::relay;
 use crate::shared::Shared;
 use anyhow::Result;
 use bottle_core::sidecar::Sidecar;
-use bottle_core::spec::SidecarForm;
+use bottle_core::specification::SidecarForm;
 use bottle_host::audit::{self, UNRECORDED};
 use serde_json::json;
 use std::net::{SocketAddr, TcpListener};

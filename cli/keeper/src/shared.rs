@@ -4,7 +4,7 @@ use crate::counters::Counters;
 use crate::link::Link;
 use crate::owner::Owner;
 use bottle_core::plan::Plan;
-use bottle_core::spec::Services;
+use bottle_core::specification::Services;
 use bottle_host::audit::Audit;
 use bottle_host::confine::InForce;
 use bottle_host::starter::Starter;

@@ -3,7 +3,7 @@
 use crate::shared::Shared;
 use anyhow::{Result, bail};
 use bottle_core::sidecar::Sidecar;
-use bottle_core::spec::SidecarForm;
+use bottle_core::specification::SidecarForm;
 use bottle_core::visible;
 use bottle_host::starter::{Alive, Ask, Starter};
 use serde_json::json;

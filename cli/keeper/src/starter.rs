@@ -10,7 +10,7 @@ use bottle_core::git::{Update, Verdict};
 use bottle_core::plan::Plan;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::spec::{Repo, Services, SidecarForm};
+use bottle_core::specification::{Repo, Services, SidecarForm};
 use bottle_host::defence::Defence;
 use bottle_host::process::{die_with_parent, inherit};
 use bottle_host::rules::Changes;

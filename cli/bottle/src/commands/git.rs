@@ -5,7 +5,7 @@ use super::rules::who;
 use crate::args::{GitAction, Push, Seen};
 use bottle_core::git::name::ObjectId;
 use bottle_core::slug::Slug;
-use bottle_core::spec::Repo;
+use bottle_core::specification::Repo;
 use bottle_core::visible::Line;
 use bottle_host::audit;
 use bottle_host::control::{self, GitEvent, Request};

@@ -7,7 +7,7 @@ use bottle_core::pipelock::Pipelock;
 use bottle_core::plan::Plan;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::Smolfile;
-use bottle_core::spec::SidecarForm;
+use bottle_core::specification::SidecarForm;
 use bottle_core::stack::Stack;
 use bottle_core::text::MountPath;
 use bottle_host::fail_point::{self, FailPoint};

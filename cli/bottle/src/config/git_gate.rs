@@ -7,7 +7,7 @@ use super::source::Source;
 use crate::config::named::{Named, Use};
 use bottle_core::git::Policy;
 use bottle_core::slug::Slug;
-use bottle_core::spec::Repo;
+use bottle_core::specification::Repo;
 use bottle_host::failure::Outcome;
 use serde::Deserialize;
 use std::net::SocketAddr;

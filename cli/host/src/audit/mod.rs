@@ -22,7 +22,7 @@ use crate::out;
 use crate::state::Folder;
 use anyhow::{Context, Result};
 use bottle_core::guard::{Refusal, about};
-use bottle_core::spec::Need;
+use bottle_core::specification::Need;
 use counted::{Counted, Kind};
 use decisions::{Decisions, End};
 use entry::{cut, now_ms};

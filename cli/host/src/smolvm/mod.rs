@@ -12,7 +12,7 @@ use crate::peer::{Extent, Named};
 use anyhow::{Context, Result};
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::{GUEST_SOCKET, Smolfile};
-use bottle_core::spec::MachineUser;
+use bottle_core::specification::MachineUser;
 use call::{MOST, PATIENCE, bounded, last_words};
 use rustix::process::Pid;
 use serde::Deserialize;

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::out;
 use crate::smolvm::Smolvm;
 use bottle_core::gvproxy::{Dialect, Version};
-use bottle_core::spec::StackChoice;
+use bottle_core::specification::StackChoice;
 use bottle_core::stack::Stack;
 use remedy::{Need, System};
 use std::path::{Path, PathBuf};

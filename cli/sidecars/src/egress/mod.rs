@@ -16,7 +16,7 @@ use crate::keys::Keys;
 use bottle_core::egress::{Denial, HostName, Rules};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
-use bottle_core::spec::Limits;
+use bottle_core::specification::Limits;
 use bottle_host::audit::{Audit, UNRECORDED};
 use bottle_host::defence::Defence;
 use bottle_host::rules::Change;

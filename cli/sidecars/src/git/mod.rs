@@ -25,7 +25,7 @@ pub use cgi::command as backend;
 use crate::http::{self, Room};
 use anyhow::Result;
 use bottle_core::slug::Slug;
-use bottle_core::spec::Repo;
+use bottle_core::specification::Repo;
 use bottle_host::confine::{self, Policy};
 use bottle_host::defence::Defence;
 use bottle_host::starter::Starter;

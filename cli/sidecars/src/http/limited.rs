@@ -1,7 +1,7 @@
 //! A client's connection within its limits: how long it may be idle, and how fast all clients of a
 //! bottle may be together.
 
-use bottle_core::spec::Limits;
+use bottle_core::specification::Limits;
 use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};

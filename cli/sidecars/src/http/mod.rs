@@ -2,7 +2,7 @@
 
 mod limited;
 
-use bottle_core::spec::Limits;
+use bottle_core::specification::Limits;
 use bottle_host::audit::Audit;
 use bottle_host::defence::Defence;
 use hyper::body::{Body, Incoming};

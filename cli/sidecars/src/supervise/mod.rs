@@ -11,7 +11,7 @@ mod plain;
 use crate::http::{self, Answers, Room};
 use bottle_core::egress::{HostRule, Rules};
 use bottle_core::slug::Slug;
-use bottle_core::spec::Limits;
+use bottle_core::specification::Limits;
 use bottle_host::audit::Audit;
 use bottle_host::control::{AgentRequest, Decision};
 use bottle_host::defence::Defence;
