@@ -1,11 +1,16 @@
 //! The name of a bottle.
 
+use crate::subnet::Subnet;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Separates this hash from every other use of SHA-256 over a slug, and pins its version.
+const SUBNET_DOMAIN: &[u8] = b"bottle/subnet/v1";
 
 /// A bottle's name: `[a-z0-9]`, then `[a-z0-9-]`, not ending in `-`, at most [`Slug::MAX_LEN`] bytes.
 ///
@@ -45,6 +50,28 @@ impl Slug {
     /// The name of this bottle's smolvm machine: `bottle-<slug>`.
     pub fn machine_name(&self) -> String {
         format!("bottle-{}", self.0)
+    }
+
+    /// Returns the subnet of this bottle, always the same one.
+    ///
+    /// It is the SHA-256 digest of the domain, an attempt byte and the slug: the digest's first eight
+    /// bytes, big-endian, modulo 254, plus one. If that gives 17, the next attempt counts.
+    pub fn subnet(&self) -> Subnet {
+        for attempt in 0..=u8::MAX {
+            let digest = Sha256::new()
+                .chain_update(SUBNET_DOMAIN)
+                .chain_update([attempt])
+                .chain_update(self.as_str())
+                .finalize();
+            let mut head = [0; 8];
+            head.copy_from_slice(&digest[..8]);
+            let octet = (u64::from_be_bytes(head) % 254 + 1).to_le_bytes()[0];
+            if let Ok(subnet) = Subnet::try_from(octet) {
+                return subnet;
+            }
+        }
+        // 256 digests in a row that all fall on 17: (1/254)^256. The value is still a valid one.
+        Subnet::FIXED
     }
 
     /// The slug that comes nearest to a free-form name such as a folder's, if any comes near.

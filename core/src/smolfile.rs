@@ -3,21 +3,13 @@
 //! The keys are those of smolvm 1.32.2, which refuses every other. `net` is always false: the
 //! guest's only network is the tap that the helper makes.
 
+pub use crate::helper::{GUEST_SOCKET, HELPER, HELPER_DIR};
 use crate::plan::Plan;
 use crate::text::MountPath;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
-
-/// Where the guest finds the helper.
-pub const HELPER_DIR: &str = "/opt/bottle";
-
-/// The helper's path in the guest.
-pub const HELPER: &str = "/opt/bottle/bottle-guest";
-
-/// Where the guest finds the socket that leads to the keeper.
-pub const GUEST_SOCKET: &str = "/run/bottle.sock";
 
 /// A Smolfile, as far as a bottle needs one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ impl Stack {
     pub fn subnet(self, slug: &Slug) -> Subnet {
         match self {
             Self::Gvproxy(dialect) => dialect.subnet(slug),
-            Self::Kernel => Subnet::for_slug(slug),
+            Self::Kernel => slug.subnet(),
         }
     }
 }

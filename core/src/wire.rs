@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use core::fmt;
 
 /// The bytes before each frame.
 pub const HEADER_LEN: usize = 4;
@@ -28,9 +29,17 @@ pub const MTU: u16 = 65_000;
 pub const IN_FLIGHT: usize = 1 << 20;
 
 /// A length that no frame has. The stream cannot be followed any further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a frame of {0} bytes was announced; frames have 1 to {MAX_FRAME}")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadLength(pub u32);
+
+impl fmt::Display for BadLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(announced) = self;
+        write!(f, "a frame of {announced} bytes was announced; frames have 1 to {MAX_FRAME}")
+    }
+}
+
+impl core::error::Error for BadLength {}
 
 /// The header of a frame of `len` bytes, or `None` where no such frame can be sent.
 pub fn header(len: usize) -> Option<[u8; HEADER_LEN]> {

@@ -3,7 +3,6 @@
 use bottle_core::ports::{self, RANGE};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::subnet::Subnet;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -21,9 +20,9 @@ proptest! {
     /// The third octet is 1..=254 and never 17, and the roles are fixed.
     #[test]
     fn a_subnet_never_looks_like_dockers(slug in slugs()) {
-        let subnet = Subnet::for_slug(&slug);
+        let subnet = slug.subnet();
         prop_assert!((1..=254).contains(&subnet.octet()) && subnet.octet() != 17);
-        prop_assert_eq!(subnet, Subnet::for_slug(&slug));
+        prop_assert_eq!(subnet, slug.subnet());
         let last = [subnet.gateway(), subnet.guest(), subnet.proxy()].map(|address| address.octets()[3]);
         prop_assert_eq!(last, [1, 2, 254]);
     }
@@ -93,7 +92,7 @@ fn golden_vectors() {
         let slug: Slug = fields[0].parse().unwrap();
         let all = Sidecar::ALL.into_iter().collect();
         let ports = ports::allocate(&slug, &all, &BTreeSet::new()).unwrap();
-        let mut now = vec![slug.to_string(), Subnet::for_slug(&slug).octet().to_string()];
+        let mut now = vec![slug.to_string(), slug.subnet().octet().to_string()];
         now.extend(Sidecar::ALL.map(|sidecar| ports[&sidecar].to_string()));
         assert_eq!(now, fields);
         count += 1;
@@ -108,7 +107,7 @@ fn subnets_are_spread_evenly() {
     let mut seen = [0u32; 256];
     for n in 0..100_000 {
         let slug: Slug = format!("bottle-{n}").parse().unwrap();
-        seen[usize::from(Subnet::for_slug(&slug).octet())] += 1;
+        seen[usize::from(slug.subnet().octet())] += 1;
     }
     assert_eq!((seen[0], seen[17], seen[255]), (0, 0, 0));
     let expected = 100_000.0 / 253.0;

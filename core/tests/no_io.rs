@@ -55,6 +55,38 @@ const ALLOWED: &[&str] = &[
     "libc",
 ];
 
+/// What the guest helper links, and nothing else: it is one small static program, and everything in it
+/// runs as root in the guest.
+const HELPER: &[&str] = &[
+    "anyhow",
+    "bitflags",
+    "bottle-core",
+    "bottle-guest",
+    "bytes",
+    "cfg-if",
+    "errno",
+    "filetime",
+    "itoa",
+    "lexopt",
+    "libc",
+    "linux-raw-sys",
+    "log",
+    "memchr",
+    "netlink-packet-core",
+    "netlink-packet-route",
+    "netlink-sys",
+    "rustix",
+    "serde",
+    "serde_core",
+    "serde_json",
+    "signal-hook",
+    "signal-hook-registry",
+    "socket2",
+    "tar",
+    "zerocopy",
+    "zmij",
+];
+
 /// Elsewhere the tree may differ; this is where it is checked.
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
@@ -83,15 +115,25 @@ const NOT_COMPILED: &[(&str, &str)] = &[
     ("winnow-", "/src/combinator/debug/internals.rs"), // feature "debug"
 ];
 
-/// The packages of the core's production tree, with their sources where cargo unpacked them.
-fn tree() -> Vec<(String, PathBuf)> {
+/// The names and versions of everything that a package of ours links, itself included.
+fn linked(package: &str) -> BTreeSet<(String, String)> {
     let output = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
-        .args(["tree", "--locked", "--offline", "--target", HOST])
+        .args(["tree", "--locked", "--offline", "--target", HOST, "-p", package])
         .args(["-e", "normal,no-proc-macro", "--prefix", "none", "-f", "{p}"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).expect("UTF-8");
+    let packages = lines.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.trim_start_matches('v').to_owned()))
+    });
+    packages.collect()
+}
+
+/// The packages of the core's production tree, with their sources where cargo unpacked them.
+fn tree() -> Vec<(String, PathBuf)> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).expect("a home");
     let registries: Vec<PathBuf> = fs::read_dir(home.join("registry/src"))
@@ -99,16 +141,12 @@ fn tree() -> Vec<(String, PathBuf)> {
         .flatten()
         .map(|e| e.path())
         .collect();
-    let packages: BTreeSet<String> =
-        String::from_utf8(output.stdout).expect("UTF-8").lines().map(str::to_owned).collect();
-    let found = packages.iter().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let (name, version) = (words.next()?, words.next()?.trim_start_matches('v'));
+    let found = linked("bottle-core").into_iter().map(|(name, version)| {
         let own = (name == "bottle-core").then(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
         let fetched =
             || registries.iter().map(|r| r.join(format!("{name}-{version}"))).find(|dir| dir.is_dir());
         let folder = own.or_else(fetched).unwrap_or_else(|| panic!("{name} {version} has no sources here"));
-        Some((name.to_owned(), folder))
+        (name, folder)
     });
     found.collect()
 }
@@ -148,6 +186,20 @@ fn the_core_is_built_from_nothing_that_does_io() {
     let outward = tree.iter().flat_map(|(_, folder)| ways_out(&folder.join("src"))).filter(compiled);
     let outward: Vec<String> = outward.collect();
     assert!(outward.is_empty(), "{outward:#?}");
+}
+
+#[test]
+fn the_helper_links_only_what_is_listed() {
+    let linked: BTreeSet<String> = linked("bottle-guest").into_iter().map(|(name, _)| name).collect();
+    for name in &linked {
+        assert!(
+            HELPER.contains(&name.as_str()),
+            "the guest helper links {name}, which is new: read it and list it in HELPER, or do without it"
+        );
+    }
+    for name in HELPER {
+        assert!(linked.contains(*name), "the guest helper no longer links {name}: take it off HELPER");
+    }
 }
 
 #[test]

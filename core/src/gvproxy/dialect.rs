@@ -73,7 +73,7 @@ impl Dialect {
     /// The subnet of a bottle whose gvproxy speaks this dialect.
     pub fn subnet(self, slug: &Slug) -> Subnet {
         match self {
-            Self::File => Subnet::for_slug(slug),
+            Self::File => slug.subnet(),
             Self::Flags => Subnet::FIXED,
         }
     }

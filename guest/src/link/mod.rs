@@ -8,7 +8,7 @@ pub mod tap;
 
 use crate::status::exit_code;
 use anyhow::{Context, Result};
-use bottle_core::smolfile::GUEST_SOCKET;
+use bottle_core::helper::GUEST_SOCKET;
 use bottle_core::subnet::Subnet;
 use bottle_core::wire;
 use ends::GuestEnd;
