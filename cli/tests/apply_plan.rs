@@ -4,7 +4,7 @@
 use bottle::workspace::changes::What;
 use bottle::workspace::decide::{Here, Project, changes};
 use bottle::workspace::tree::{Entry, Manifest};
-use bottle_core::git_names::{self, Parts};
+use bottle_core::git::repository::{self, Parts};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -98,7 +98,7 @@ proptest! {
         let mut then = Ours(ours.0.clone());
         for one in &taken {
             let path = &one.change.path;
-            prop_assert!(path.iter().all(|name| !git_names::is_git(name.as_bytes())), "{}", path.display());
+            prop_assert!(path.iter().all(|name| !repository::is_git(name.as_bytes())), "{}", path.display());
             if let Some(Entry::Link(target)) = &one.after {
                 let target = target.to_str().unwrap();
                 prop_assert!(!target.starts_with('/') && !target.contains(".git"));

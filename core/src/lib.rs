@@ -19,11 +19,7 @@ pub mod egress;
 #[cfg(feature = "host")]
 pub mod environment;
 pub mod examine;
-#[cfg(feature = "host")]
 pub mod git;
-pub mod git_names;
-#[cfg(feature = "host")]
-pub mod gitmodules;
 pub mod guard;
 #[cfg(feature = "host")]
 pub mod gvproxy;

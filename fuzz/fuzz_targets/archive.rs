@@ -4,7 +4,7 @@
 //! nothing is a name for git, and nothing panics.
 #![no_main]
 
-use bottle_core::git_names;
+use bottle_core::git::repository;
 use bottle_guest::archive::{Limits, Rules, unpack};
 use bottle_guest::beneath::{Folder, Kind, Links, walk};
 use libfuzzer_sys::fuzz_target;
@@ -28,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(seen.path.starts_with("it"));
         assert!(seen.meta.kind != Kind::Special);
         let below = seen.path != Path::new("it");
-        assert!(!(below && git_names::is_git(seen.name.as_bytes())));
+        assert!(!(below && repository::is_git(seen.name.as_bytes())));
         if seen.meta.kind == Kind::Link {
             let target = seen.folder.read_link(seen.name).unwrap();
             // What it points to is in `it`, as far as a path can say.

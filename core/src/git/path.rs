@@ -1,9 +1,7 @@
 //! Paths that must not be touched, in every form in which a machine might take a name for one of them.
 //!
-//! A commit is looked at here, and its files are made elsewhere, on a file system that is not known:
-//! one that folds case, one that leaves out invisible characters (HFS+), one that drops a dot or a
-//! blank at the end, cuts at a colon, takes a backslash for a slash and has short names (NTFS). Git
-//! guards `.git` against the same forms (`verify_path`); here every guarded path is.
+//! [`super::fold`] says what file systems take for the same name; NTFS has short names, too. Git guards
+//! `.git` against the same forms (`verify_path`); here every guarded path is.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -92,16 +90,10 @@ impl Part {
     }
 }
 
-/// The parts of a path as the least careful file system would compare them.
+/// The folded parts of a path, without empty ones. The same letter may be written in several ways
+/// (`é`, or `e` and an accent): canonical decomposition makes them one.
 fn parts(path: &str) -> impl Iterator<Item = String> {
-    path.split(['/', '\\']).map(fold).filter(|part| !part.is_empty())
-}
-
-fn fold(part: &str) -> String {
-    let part = part.split(':').next().unwrap_or_default();
-    let seen = part.nfd().filter(|c| !crate::visible::is_hidden(*c));
-    // Upper and then lower case: what differs by case only is the same afterwards, as U+017F and "s".
-    let mut folded: String = seen.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfd().collect();
-    folded.truncate(folded.trim_end_matches(['.', ' ']).len());
-    folded
+    let path: String = path.nfd().collect();
+    let parts: Vec<String> = super::fold::parts(&path).map(|part| part.nfd().collect()).collect();
+    parts.into_iter().filter(|part| !part.is_empty())
 }

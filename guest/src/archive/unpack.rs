@@ -4,7 +4,7 @@ use super::entries::{self, Item};
 use super::name::{placed, stays_inside};
 use crate::beneath::{Folder, Kind, MODE};
 use anyhow::{Context, Result, bail, ensure};
-use bottle_core::git_names;
+use bottle_core::git::repository;
 use bottle_core::visible::Bytes;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -201,7 +201,7 @@ impl State<'_> {
         let leave = self.rules.leave;
         // The first name of the path is the one that a person gave.
         let mut below = place.components().skip(1).map(|part| part.as_os_str().as_bytes());
-        if leave.git && below.clone().any(git_names::is_git) {
+        if leave.git && below.clone().any(repository::is_git) {
             return Some("git would take it for a repository; --all copies it");
         }
         if leave.config && below.any(|name| name.eq_ignore_ascii_case(b"bottle.toml")) {
@@ -221,7 +221,7 @@ impl State<'_> {
 }
 
 fn leads_into_git(target: &Path) -> bool {
-    target.components().any(|part| git_names::is_git(part.as_os_str().as_bytes()))
+    target.components().any(|part| repository::is_git(part.as_os_str().as_bytes()))
 }
 
 fn put(

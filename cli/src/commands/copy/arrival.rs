@@ -3,7 +3,7 @@
 use crate::beneath::{self, Folder, Kind};
 use crate::failure::{self, Failure, Outcome};
 use anyhow::{Context, Result, bail};
-use bottle_core::git_names::Parts;
+use bottle_core::git::repository::Parts;
 use bottle_guest::archive::{LeftOut, split};
 use rustix::process::{Pid, test_kill_process};
 use std::ffi::{OsStr, OsString};

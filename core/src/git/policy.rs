@@ -1,21 +1,11 @@
-//! What may be pushed through git-gate: a policy for each ref, decided from facts about the push.
-//!
-//! [`name`] says which names a guest may choose, [`path`] which paths it may not touch, whatever they
-//! look like, [`listed`] reads what git prints about a push, [`tree`]
-//! weighs what it unfolds to, and [`url`] says where upstreams are.
+//! What becomes of each ref of a push.
 
-pub mod listed;
-pub mod name;
-pub mod path;
-pub mod tree;
-pub mod url;
-
+use super::path::{Guarded, Touched};
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
-use path::{Guarded, Touched};
 use serde::{Deserialize, Serialize};
 
 const TAGS: &str = "refs/tags/";

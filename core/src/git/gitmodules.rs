@@ -5,7 +5,7 @@
 //! on the reader's machine. Newer versions of git refuse those; this refuses everything that is not
 //! plainly harmless, whatever git it is read by.
 
-use crate::git_names::is_git;
+use super::repository::is_git;
 
 /// Whether every line of the file is one of a known kind with a harmless value.
 pub fn is_plain(text: &str) -> bool {

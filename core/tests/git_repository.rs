@@ -1,7 +1,8 @@
 //! Which names git could take for a repository, stated a second time.
 
-use bottle_core::git_names::{Parts, is_git, is_gitmodules};
-use bottle_core::gitmodules::is_plain;
+use bottle_core::git::gitmodules::is_plain;
+use bottle_core::git::path::{Guarded, Touched};
+use bottle_core::git::repository::{Parts, is_git, is_gitmodules};
 use proptest::prelude::*;
 
 #[test]
@@ -166,6 +167,13 @@ proptest! {
     #[test]
     fn both_statements_agree(name in "[.gGiIİıtT~0-9 :/\\\\\u{200c}\u{feff}\u{202e}a\n]{0,9}") {
         prop_assert_eq!(is_git(name.as_bytes()), second_opinion(&name), "{:?}", name);
+    }
+
+    #[test]
+    fn a_guarded_path_and_a_repositorys_name_are_compared_alike(name in "[.gGiIİıtTſ0-9 :\u{200c}\u{307}\u{fe0f}a\n]{0,9}") {
+        let guarded = Guarded::new(&[".git/".to_owned()]);
+        let touched = Touched { path: name.clone(), leads: false };
+        prop_assert_eq!(is_git(name.as_bytes()), guarded.covers(&touched), "{:?}", name);
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! counts as one is what git's own checks count (`verify_path`, `is_hfs_dotgit`, `is_ntfs_dotgit`),
 //! on every system and not only on this one: a project may be shared with a Mac.
 
-use crate::visible::is_hidden;
 use alloc::string::String;
 
 /// Whether this one name could be taken for `.git`: in any case, with code points that HFS+ ignores,
@@ -64,23 +63,10 @@ impl Parts {
     }
 }
 
-/// Whether any of what file systems could make of this name is so.
+/// Whether any of what file systems could make of this name is so. Bytes that are no text are ignored.
 fn parts(name: &[u8], is_so: impl Fn(&str) -> bool) -> bool {
-    let folded = folded(name);
-    folded.split(['/', '\\']).any(|part| {
-        let stem = part.split(':').next().unwrap_or(part);
-        is_so(stem.trim_end_matches(['.', ' ']))
-    })
-}
-
-/// A name without what some file systems do not see: case, invisible code points, bytes that are no
-/// text.
-fn folded(name: &[u8]) -> String {
-    let valid = name.utf8_chunks().flat_map(|chunk| chunk.valid().chars());
-    let seen = valid.filter(|c| !is_hidden(*c) && !matches!(c, '\u{fe0e}' | '\u{fe0f}'));
-    // The combining dot is what is left of a Turkish capital I in lower case.
-    let lower = seen.flat_map(char::to_lowercase).filter(|c| *c != '\u{307}');
-    lower.map(|c| if c == 'ı' { 'i' } else { c }).collect()
+    let text: String = name.utf8_chunks().map(|chunk| chunk.valid()).collect();
+    super::fold::parts(&text).any(|part| is_so(&part))
 }
 
 /// Whether this is a short name with that stem: `git~1`.
