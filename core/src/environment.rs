@@ -1,7 +1,7 @@
 //! What the agent sees of the doors: environment variables that name them.
 
 use crate::PROXY_NAME;
-use crate::plan::Doors;
+use crate::doors::Doors;
 use crate::sidecar::Sidecar;
 use crate::slug::Slug;
 use alloc::collections::BTreeMap;

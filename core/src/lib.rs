@@ -15,6 +15,8 @@
 extern crate alloc;
 
 #[cfg(feature = "host")]
+pub mod doors;
+#[cfg(feature = "host")]
 pub mod egress;
 #[cfg(feature = "host")]
 pub mod environment;

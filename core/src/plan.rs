@@ -1,15 +1,15 @@
 //! Everything about a bottle that is decided before anything starts.
 
+pub use crate::doors::{Doors, InvalidDoors};
 use crate::egress::Rules;
 use crate::environment;
 use crate::guard::Guard;
-use crate::sidecar::Sidecar;
 use crate::slug::Slug;
 use crate::stack::Stack;
 use crate::subnet::Subnet;
 use crate::text::{EnvName, ImageRef, MountPath, Word};
 use crate::upstream::{self, Conflict, Upstream};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -65,83 +65,10 @@ pub struct Volume {
     pub writable: bool,
 }
 
-/// The doors of a bottle: each active sidecar's port. `pipelock` is always among them, and no two
-/// have the same port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<Sidecar, u16>", into = "BTreeMap<Sidecar, u16>")]
-pub struct Doors {
-    pipelock: u16,
-    others: BTreeMap<Sidecar, u16>,
-}
-
-/// A set of ports that no bottle can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidDoors {
-    /// A bottle without its egress proxy.
-    #[error("every bottle has pipelock")]
-    NoPipelock,
-    /// Two sidecars on one port.
-    #[error("two sidecars cannot share port {0}")]
-    Shared(u16),
-    /// Port 0, which means "any" and is no port.
-    #[error("{0} needs a port")]
-    Zero(Sidecar),
-}
-
 /// A variable that a bottle's own configuration may not set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is set by bottle and cannot be set by hand")]
 pub struct ReservedVariable(pub String);
-
-impl Doors {
-    /// The egress proxy's port.
-    pub fn pipelock(&self) -> u16 {
-        self.pipelock
-    }
-
-    /// The port of a sidecar, if it is active.
-    pub fn port(&self, sidecar: Sidecar) -> Option<u16> {
-        match sidecar {
-            Sidecar::Pipelock => Some(self.pipelock),
-            other => self.others.get(&other).copied(),
-        }
-    }
-
-    /// Every active sidecar with its port.
-    pub fn iter(&self) -> impl Iterator<Item = (Sidecar, u16)> + '_ {
-        let first = (Sidecar::Pipelock, self.pipelock);
-        core::iter::once(first).chain(self.others.iter().map(|(&s, &p)| (s, p)))
-    }
-
-    /// Every port.
-    pub fn ports(&self) -> BTreeSet<u16> {
-        self.iter().map(|(_, port)| port).collect()
-    }
-}
-
-impl TryFrom<BTreeMap<Sidecar, u16>> for Doors {
-    type Error = InvalidDoors;
-
-    fn try_from(mut ports: BTreeMap<Sidecar, u16>) -> Result<Self, InvalidDoors> {
-        let mut seen = BTreeSet::new();
-        for (&sidecar, &port) in &ports {
-            if port == 0 {
-                return Err(InvalidDoors::Zero(sidecar));
-            }
-            if !seen.insert(port) {
-                return Err(InvalidDoors::Shared(port));
-            }
-        }
-        let pipelock = ports.remove(&Sidecar::Pipelock).ok_or(InvalidDoors::NoPipelock)?;
-        Ok(Self { pipelock, others: ports })
-    }
-}
-
-impl From<Doors> for BTreeMap<Sidecar, u16> {
-    fn from(doors: Doors) -> Self {
-        doors.iter().collect()
-    }
-}
 
 impl Plan {
     /// Puts a plan together.

@@ -1,6 +1,6 @@
 //! The guard against the policy oracle, which reads frames with another parser.
 
-use bottle_core::guard::knock::Knock;
+use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{Refusal, Reply, Verdict};
 use bottle_core::subnet::Subnet;
 use bottle_oracle::compare;
@@ -114,16 +114,18 @@ fn the_guard_and_the_policy_agree_on_every_single_change() {
 fn what_the_policy_lets_through_passes() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let passing = [
-        Knock::Arp(bottle.gateway),
-        Knock::Arp(bottle.proxy),
-        Knock::Tcp(bottle.proxy, DOORS[0]),
-        Knock::Tcp(bottle.proxy, DOORS[1]),
+        FirstPacket::Arp(bottle.gateway),
+        FirstPacket::Arp(bottle.proxy),
+        FirstPacket::Tcp(bottle.proxy, DOORS[0]),
+        FirstPacket::Tcp(bottle.proxy, DOORS[1]),
     ];
-    for knock in passing {
-        assert_eq!(guard.knock(&knock, &mut Reply::default()), Verdict::Forward, "{knock:?}");
+    for packet in passing {
+        assert_eq!(guard.on_first_packet(&packet, &mut Reply::default()), Verdict::Forward, "{packet:?}");
     }
     let mut room = Reply::default();
-    let Verdict::Answer(reply) = guard.knock(&Knock::Resolve("proxy.internal".to_owned()), &mut room) else {
+    let Verdict::Answer(reply) =
+        guard.on_first_packet(&FirstPacket::Resolve("proxy.internal".to_owned()), &mut room)
+    else {
         panic!("proxy.internal resolves")
     };
     assert_eq!(reply[reply.len() - 4..], bottle.proxy.octets());
@@ -148,9 +150,9 @@ fn exactly_the_doors_are_open_of_all_ports() {
     for address in addresses {
         for port in 0..=u16::MAX {
             let open = address == bottle.proxy && DOORS.contains(&port);
-            let verdict = guard.knock(&Knock::Tcp(address, port), &mut room);
+            let verdict = guard.on_first_packet(&FirstPacket::Tcp(address, port), &mut room);
             assert_eq!(verdict == Verdict::Forward, open, "tcp {address}:{port}");
-            let verdict = guard.knock(&Knock::Udp(address, port), &mut room);
+            let verdict = guard.on_first_packet(&FirstPacket::Udp(address, port), &mut room);
             assert!(matches!(verdict, Verdict::Refuse(..)), "udp {address}:{port}");
         }
     }
@@ -161,7 +163,7 @@ fn exactly_the_doors_are_open_of_all_ports() {
 fn a_reply_has_its_checksum_whatever_the_sum() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     for port in 0..=u16::MAX {
-        compare::from_guest(&guard, &bottle, &guard.frame(&Knock::Tcp(bottle.proxy, port)));
+        compare::from_guest(&guard, &bottle, &guard.frame(&FirstPacket::Tcp(bottle.proxy, port)));
     }
 }
 
@@ -169,7 +171,7 @@ fn a_reply_has_its_checksum_whatever_the_sum() {
 #[test]
 fn only_arp_and_tcp_pass_of_all_ethertypes_and_protocols() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
-    let base = guard.frame(&Knock::Tcp(bottle.proxy, DOORS[0]));
+    let base = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOORS[0]));
     for kind in 0..=u16::MAX {
         let mut frame = base.clone();
         frame[12..14].copy_from_slice(&kind.to_be_bytes());
@@ -192,7 +194,7 @@ fn only_arp_and_tcp_pass_of_all_ethertypes_and_protocols() {
 #[ignore = "four billion addresses: run `make exhaustive`"]
 fn exactly_one_address_is_open_of_all_ipv4() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
-    let mut frame = guard.frame(&Knock::Tcp(bottle.proxy, DOORS[0]));
+    let mut frame = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOORS[0]));
     // The checksum is a sum: what the address adds, it takes away again.
     let rest = u32::from(bottle.proxy) / 0x1_0000 + u32::from(bottle.proxy) % 0x1_0000;
     let sum = u32::from(!u16::from_be_bytes([frame[24], frame[25]])) + 0xffff * 2 - rest;
@@ -219,9 +221,9 @@ fn exactly_one_address_is_open_of_all_ipv4() {
 #[test]
 fn each_refusal_has_its_reason() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
-    let door = guard.frame(&Knock::Tcp(bottle.proxy, DOORS[0]));
-    let dns = guard.frame(&Knock::Resolve("proxy.internal".to_owned()));
-    let arp = guard.frame(&Knock::Arp(bottle.gateway));
+    let door = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOORS[0]));
+    let dns = guard.frame(&FirstPacket::Resolve("proxy.internal".to_owned()));
+    let arp = guard.frame(&FirstPacket::Arp(bottle.gateway));
     let with = |frame: &[u8], changes: &[Change]| {
         let mut frame = frame.to_vec();
         changes.iter().for_each(|change| change.apply(&mut frame));
@@ -246,16 +248,16 @@ fn each_refusal_has_its_reason() {
         (Refusal::Ipv4Options, with(&door, &[Change::Byte(14, 0x46)])),
         (Refusal::Fragment, with(&door, &[Change::Word(20, 0x2000), sum.clone()])),
         (Refusal::SourceAddress, with(&door, &[Change::Byte(29, 9), sum.clone()])),
-        (Refusal::Icmp, guard.frame(&Knock::Ping(bottle.gateway))),
+        (Refusal::Icmp, guard.frame(&FirstPacket::Ping(bottle.gateway))),
         (Refusal::Protocol, with(&door, &[Change::Byte(23, 132), sum.clone()])),
         (Refusal::TcpMalformed, with(&door, &[Change::Byte(46, 0x40)])),
-        (Refusal::TcpAddress, guard.frame(&Knock::Tcp(bottle.gateway, DOORS[0]))),
-        (Refusal::TcpPort, guard.frame(&Knock::Tcp(bottle.proxy, 80))),
+        (Refusal::TcpAddress, guard.frame(&FirstPacket::Tcp(bottle.gateway, DOORS[0]))),
+        (Refusal::TcpPort, guard.frame(&FirstPacket::Tcp(bottle.proxy, 80))),
         (Refusal::UdpMalformed, with(&dns, &[Change::Word(38, 9)])),
-        (Refusal::Dhcp, guard.frame(&Knock::Udp(bottle.gateway, 67))),
-        (Refusal::Udp, guard.frame(&Knock::Udp(bottle.gateway, 123))),
+        (Refusal::Dhcp, guard.frame(&FirstPacket::Udp(bottle.gateway, 67))),
+        (Refusal::Udp, guard.frame(&FirstPacket::Udp(bottle.gateway, 123))),
         (Refusal::DnsMalformed, with(&dns, &[Change::Word(46, 2)])),
-        (Refusal::DnsName, guard.frame(&Knock::Resolve("example.com".to_owned()))),
+        (Refusal::DnsName, guard.frame(&FirstPacket::Resolve("example.com".to_owned()))),
         (Refusal::DnsType, with(&dns, &[Change::Word(dns.len() - 4, 16)])),
     ];
     for (reason, frame) in &cases {
@@ -272,7 +274,7 @@ fn each_refusal_has_its_reason() {
 #[test]
 fn a_question_with_edns_and_odd_case_is_answered_in_kind() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
-    let mut frame = guard.frame(&Knock::Resolve("PrOxY.iNtErNaL".to_owned()));
+    let mut frame = guard.frame(&FirstPacket::Resolve("PrOxY.iNtErNaL".to_owned()));
     let opt = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0];
     frame[53] = 1;
     frame.extend(opt);
@@ -293,7 +295,7 @@ fn a_question_with_edns_and_odd_case_is_answered_in_kind() {
 #[test]
 fn the_longest_frame_the_longest_name_and_the_longest_reply() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
-    let mut longest = guard.frame(&Knock::Tcp(bottle.proxy, DOORS[0]));
+    let mut longest = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOORS[0]));
     let len = longest.len();
     longest.resize(bottle_core::wire::MAX_FRAME, 0);
     let total = u16::try_from(bottle_core::wire::MAX_FRAME - 14).unwrap();
@@ -308,7 +310,7 @@ fn the_longest_frame_the_longest_name_and_the_longest_reply() {
     // 255 bytes on the wire: three labels of 63, one of 61, and the root.
     let label = "x".repeat(63);
     let name = |last: usize| format!("{label}.{label}.{label}.{}", "y".repeat(last));
-    let ask = |last: usize| guard.frame(&Knock::Resolve(name(last)));
+    let ask = |last: usize| guard.frame(&FirstPacket::Resolve(name(last)));
     let mut room = Reply::default();
     let Verdict::Refuse(Refusal::DnsName, Some(reply)) = guard.from_guest(&ask(61), &mut room) else {
         panic!("the longest name is a name")
@@ -323,7 +325,7 @@ fn the_longest_frame_the_longest_name_and_the_longest_reply() {
 #[test]
 fn an_answer_without_an_address_and_a_reply_that_is_not_kept() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
-    let mut aaaa = guard.frame(&Knock::Resolve("proxy.internal".to_owned()));
+    let mut aaaa = guard.frame(&FirstPacket::Resolve("proxy.internal".to_owned()));
     let at = aaaa.len() - 4;
     aaaa[at..at + 2].copy_from_slice(&28_u16.to_be_bytes());
     let mut room = Reply::default();
@@ -332,7 +334,7 @@ fn an_answer_without_an_address_and_a_reply_that_is_not_kept() {
 
     // One room for all frames: what was said to one is not said to the next.
     assert!(matches!(
-        guard.from_guest(&guard.frame(&Knock::Tcp(bottle.proxy, 80)), &mut room),
+        guard.from_guest(&guard.frame(&FirstPacket::Tcp(bottle.proxy, 80)), &mut room),
         Verdict::Refuse(Refusal::TcpPort, Some(_))
     ));
     assert!(matches!(guard.from_guest(&[0; 20], &mut room), Verdict::Refuse(_, None)));
@@ -342,7 +344,7 @@ fn an_answer_without_an_address_and_a_reply_that_is_not_kept() {
 fn what_is_sent_to_everybody_and_what_is_an_error_itself_has_no_answer() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let everybody = |port: u16| {
-        let mut frame = guard.frame(&Knock::Udp(Ipv4Addr::BROADCAST, port));
+        let mut frame = guard.frame(&FirstPacket::Udp(Ipv4Addr::BROADCAST, port));
         frame[0..6].copy_from_slice(&[0xff; 6]);
         frame
     };
@@ -351,7 +353,7 @@ fn what_is_sent_to_everybody_and_what_is_an_error_itself_has_no_answer() {
         let said = guard.from_guest(&everybody(port), &mut room);
         assert!(matches!(said, Verdict::Refuse(why, None) if why == reason), "{port}: {said:?}");
     }
-    let ping = guard.frame(&Knock::Ping(bottle.proxy));
+    let ping = guard.frame(&FirstPacket::Ping(bottle.proxy));
     assert!(matches!(guard.from_guest(&ping, &mut room), Verdict::Refuse(Refusal::Icmp, Some(_))));
     let mut unreachable = ping.clone();
     unreachable[34] = 3;

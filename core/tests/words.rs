@@ -3,8 +3,8 @@
 
 use bottle_core::egress::{AddressClass, Denial, HostName, HostRule, InvalidHost, authority};
 use bottle_core::environment::is_reserved;
-use bottle_core::guard::knock::Knock;
-use bottle_core::guard::{Guard, Refusal, about};
+use bottle_core::guard::FirstPacket;
+use bottle_core::guard::{Guard, Refusal, describe};
 use bottle_core::ports;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::{InvalidSlug, Slug};
@@ -69,25 +69,25 @@ fn a_refusal_says_what_it_is() {
 fn the_log_says_where_a_frame_wanted_to_go() {
     let guard = guard();
     let address = Ipv4Addr::new(192, 0, 2, 7);
-    for (knock, words) in [
-        (Knock::Tcp(address, 80), "tcp 192.0.2.7:80"),
-        (Knock::Udp(address, 123), "udp 192.0.2.7:123"),
+    for (packet, words) in [
+        (FirstPacket::Tcp(address, 80), "tcp 192.0.2.7:80"),
+        (FirstPacket::Udp(address, 123), "udp 192.0.2.7:123"),
         // Something on port 53 that is no question, and a question that is not on port 53.
-        (Knock::Udp(address, 53), "udp 192.0.2.7:53"),
-        (Knock::Ping(address), "icmp 192.0.2.7"),
-        (Knock::Arp(address), "arp"),
-        (Knock::Resolve("secret.example.com".to_owned()), "dns secret.example.com"),
-        (Knock::Resolve("a\u{7}b.example".to_owned()), "dns a?b.example"),
+        (FirstPacket::Udp(address, 53), "udp 192.0.2.7:53"),
+        (FirstPacket::Ping(address), "icmp 192.0.2.7"),
+        (FirstPacket::Arp(address), "arp"),
+        (FirstPacket::Resolve("secret.example.com".to_owned()), "dns secret.example.com"),
+        (FirstPacket::Resolve("a\u{7}b.example".to_owned()), "dns a?b.example"),
     ] {
-        assert_eq!(about(&guard.frame(&knock)), words);
+        assert_eq!(describe(&guard.frame(&packet)), words);
     }
-    let mut elsewhere = guard.frame(&Knock::Resolve("example.com".to_owned()));
+    let mut elsewhere = guard.frame(&FirstPacket::Resolve("example.com".to_owned()));
     elsewhere[36..38].copy_from_slice(&5353_u16.to_be_bytes());
-    assert_eq!(about(&elsewhere), "udp 192.168.7.1:5353");
-    assert_eq!(about(&[0; 5]), "a frame too short to read");
-    let mut other = guard.frame(&Knock::Arp(address));
+    assert_eq!(describe(&elsewhere), "udp 192.168.7.1:5353");
+    assert_eq!(describe(&[0; 5]), "a frame too short to read");
+    let mut other = guard.frame(&FirstPacket::Arp(address));
     other[12..14].copy_from_slice(&[0x86, 0xdd]);
-    assert_eq!(about(&other), "ethertype 0x86dd");
+    assert_eq!(describe(&other), "ethertype 0x86dd");
 }
 
 #[test]

@@ -4,8 +4,9 @@
 //! host's resolver about everything else (`pkg/services/dns/dns.go`). So no question is handed on:
 //! there is nothing that could recurse, and nothing that a question's bytes could reach.
 
-use super::ipv4::{Ipv4, Udp};
-use super::{Decision, Refusal, Reply};
+use super::ipv4::{Ipv4, Udp, unreachable};
+use super::refusal::Refusal;
+use super::reply::{MAX_DATAGRAM, Reply};
 use crate::PROXY_NAME;
 use alloc::string::String;
 use core::net::Ipv4Addr;
@@ -15,7 +16,8 @@ const HEADER_LEN: usize = 12;
 const MAX_QUESTION: usize = 255 + 4;
 const RECORD_LEN: usize = 16;
 /// The longest message that is ever sent.
-pub(super) const MAX_ANSWER: usize = HEADER_LEN + MAX_QUESTION + RECORD_LEN;
+const MAX_ANSWER: usize = HEADER_LEN + MAX_QUESTION + RECORD_LEN;
+const _: () = assert!(MAX_ANSWER == MAX_DATAGRAM);
 
 const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
@@ -43,9 +45,9 @@ pub(super) fn answer(
     udp: &Udp<'_>,
     proxy: Ipv4Addr,
     reply: &mut Reply,
-) -> Result<Decision, Refusal> {
+) -> Result<(), Refusal> {
     let Some((header, body)) = udp.payload.split_first_chunk::<HEADER_LEN>() else {
-        reply.unreachable(ip, super::ipv4::reply_code::PORT);
+        reply.unreachable(ip, unreachable::PORT);
         return Err(Refusal::DnsMalformed);
     };
     let [_, _, flags, _, q0, q1, ..] = *header;
@@ -78,7 +80,7 @@ pub(super) fn answer(
             return Err(Refusal::DnsType);
         }
     }
-    Ok(Decision::Answer)
+    Ok(())
 }
 
 struct Question<'q> {

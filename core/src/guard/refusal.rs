@@ -1,6 +1,5 @@
 //! Why a frame does not pass.
 
-use super::ethertype;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -84,16 +83,6 @@ refusals! {
     DnsName = "no name but proxy.internal resolves",
     /// A DNS question about `proxy.internal`, of a type other than A and AAAA.
     DnsType = "proxy.internal has only an address",
-}
-
-impl Refusal {
-    pub(super) const fn of_ethertype(kind: u16) -> Self {
-        match kind {
-            ethertype::IPV6 => Self::Ipv6,
-            ethertype::VLAN | ethertype::PROVIDER_VLAN => Self::Vlan,
-            _ => Self::EtherType,
-        }
-    }
 }
 
 impl fmt::Display for Refusal {

@@ -3,8 +3,8 @@
 //! Every one goes back to the guest that asked, in the name of the address that it asked. None is
 //! made for an address that no single host has, and none answers a reset or an ICMP error.
 
+use super::ethernet::{self, GATEWAY_MAC, GUEST_MAC, ethertype};
 use super::ipv4::{HEADER_LEN, Ipv4, TCP_LEN, Tcp, UDP_LEN, Udp, protocol};
-use super::{ETHERNET_LEN, GATEWAY_MAC, GUEST_MAC, ethertype};
 use core::net::Ipv4Addr;
 
 const TTL: u8 = 64;
@@ -12,6 +12,9 @@ const ICMP_LEN: usize = 8;
 /// How much of the refused packet's payload an ICMP error quotes (RFC 792).
 const QUOTED: usize = 8;
 const ICMP_UNREACHABLE: u8 = 3;
+
+/// The longest content of a datagram, in bytes: a DNS answer to the longest name there is (RFC 1035).
+pub(super) const MAX_DATAGRAM: usize = 287;
 
 /// Room for one reply, owned by the caller and used again for every frame.
 #[derive(Clone, Debug)]
@@ -28,7 +31,7 @@ impl Default for Reply {
 
 impl Reply {
     /// The longest reply, in bytes: a DNS answer to the longest name there is.
-    pub const MAX: usize = ETHERNET_LEN + HEADER_LEN + UDP_LEN + super::dns::MAX_ANSWER;
+    pub const MAX: usize = ethernet::HEADER_LEN + HEADER_LEN + UDP_LEN + MAX_DATAGRAM;
 
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
@@ -102,10 +105,10 @@ impl Reply {
         }
         let payload: usize = parts.iter().map(|part| part.len()).sum();
         let Ok(total) = u16::try_from(HEADER_LEN + payload) else { return };
-        let mut ethernet = [0; ETHERNET_LEN];
-        ethernet[0..6].copy_from_slice(&GUEST_MAC);
-        ethernet[6..12].copy_from_slice(&GATEWAY_MAC);
-        ethernet[12..14].copy_from_slice(&ethertype::IPV4.to_be_bytes());
+        let mut frame = [0; ethernet::HEADER_LEN];
+        frame[0..6].copy_from_slice(&GUEST_MAC);
+        frame[6..12].copy_from_slice(&GATEWAY_MAC);
+        frame[12..14].copy_from_slice(&ethertype::IPV4.to_be_bytes());
         let mut header = [0; HEADER_LEN];
         header[0] = 0x45;
         header[2..4].copy_from_slice(&total.to_be_bytes());
@@ -116,7 +119,7 @@ impl Reply {
         let sum = checksum(&header);
         header[10..12].copy_from_slice(&sum.to_be_bytes());
         self.clear();
-        for part in [&ethernet[..], &header].iter().chain(parts) {
+        for part in [&frame[..], &header].iter().chain(parts) {
             let end = self.len + part.len();
             let Some(room) = self.bytes.get_mut(self.len..end) else {
                 return self.clear();

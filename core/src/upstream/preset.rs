@@ -1,7 +1,7 @@
 //! Upstreams that many people have: what their origins are, and what programs call them.
 
-use super::Upstream;
 use super::names::InvalidUpstream;
+use super::route::Upstream;
 use super::secret::{Secret, SecretSource};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;

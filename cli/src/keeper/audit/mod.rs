@@ -21,7 +21,7 @@ use crate::defence::Defence;
 use crate::out;
 use crate::state::Folder;
 use anyhow::{Context, Result};
-use bottle_core::guard::{Refusal, about};
+use bottle_core::guard::{Refusal, describe};
 use counted::{Counted, Kind};
 use decisions::{Decisions, End};
 use entry::{cut, now_ms};
@@ -189,7 +189,7 @@ impl Audit {
             looks
         };
         let mut details = fields(serde_json::json!({ "reason": refusal }));
-        let destination = looks.then(|| about(frame));
+        let destination = looks.then(|| describe(frame));
         if let Some(destination) = &destination {
             details.insert("destination".to_owned(), destination.as_str().into());
         }

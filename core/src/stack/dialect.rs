@@ -99,6 +99,6 @@ impl Dialect {
     }
 }
 
-pub(super) fn link_url(path: &str) -> String {
+pub(crate) fn link_url(path: &str) -> String {
     format!("unixpacket://{path}")
 }

@@ -1,11 +1,13 @@
-//! `gvproxy.yaml`: the configuration file that gvproxy reads from 0.8.8 on.
+//! `gvproxy.yaml`: the configuration file that gvproxy reads since version 0.8.8.
 //!
 //! The keys are those of `GvproxyConfig` and `types.Configuration` in gvisor-tap-vsock. The file
-//! is written for older versions too, as the record of what the bottle's network is.
+//! is written for older versions, too, as a record of the bottle's network.
 
-use super::dialect::link_url;
+pub use crate::stack::dialect::{Dialect, InvalidVersion, Version};
+
 use crate::guard::{GATEWAY_MAC, GUEST_MAC, Mac};
 use crate::plan::Plan;
+use crate::stack::dialect::link_url;
 use crate::wire::MTU;
 use alloc::collections::BTreeMap;
 use alloc::format;

@@ -1,8 +1,10 @@
 //! Who speaks TCP with the guest, behind the guard.
 
-use crate::gvproxy::Dialect;
+pub mod dialect;
+
 use crate::slug::Slug;
 use crate::subnet::Subnet;
+use dialect::Dialect;
 use serde::{Deserialize, Serialize};
 
 /// The network stack at the host's end of the link. Both stand in a network namespace that leads
