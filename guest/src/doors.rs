@@ -6,7 +6,7 @@
 //! keeper's hands. A listener belongs to the namespace that it was made in, so what connects to it
 //! can only be the guest, by way of that stack.
 
-use crate::link::ends;
+use crate::link::endpoint;
 use anyhow::{Context, Result, bail};
 use bottle_core::subnet::Subnet;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -54,7 +54,7 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     let keeper = unsafe { OwnedFd::from_raw_fd(fd) };
     match (subnet, command.as_slice()) {
         (Some(subnet), []) => {
-            let tap = ends::make_host_end(subnet)?;
+            let tap = endpoint::make_host_endpoint(subnet)?;
             hand_over(&keeper, &bind(subnet.proxy(), &ports)?, Some(tap.as_fd()))?;
             Ok(ExitCode::SUCCESS)
         }

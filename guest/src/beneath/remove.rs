@@ -4,7 +4,7 @@
 //! more than a process may have: it would stay forever. Here a folder that is not empty is moved up,
 //! beside its ancestors, and emptied in its turn.
 
-use super::Folder;
+use super::folder::Folder;
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -1,6 +1,7 @@
 //! A tree, listed with a few descriptors, and up to a limit.
 
-use super::{Folder, Kind, Meta};
+use super::folder::Folder;
+use super::meta::{Kind, Meta};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::io;

@@ -1,6 +1,6 @@
 //! The guest's only network: a tap, bridged to the socket that leads to the keeper.
 
-pub mod ends;
+pub mod endpoint;
 mod interface;
 mod names;
 pub mod pump;
@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use bottle_core::helper::GUEST_SOCKET;
 use bottle_core::subnet::Subnet;
 use bottle_core::wire;
-use ends::GuestEnd;
+use endpoint::GuestEndpoint;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -45,15 +45,15 @@ struct Options {
 /// exit status.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     let options = parse(words)?;
-    let (tap, end) = GuestEnd::make(options.subnet, wire::MTU, Checksums::LeftOut)?;
+    let (tap, endpoint) = GuestEndpoint::make(options.subnet, wire::MTU, Checksums::LeftOut)?;
     let tap = Arc::new(tap);
     names::write(options.subnet);
     let first = connect(&options.socket);
-    end.up()?;
+    endpoint.up()?;
 
     let link = thread::spawn({
         let socket = options.socket;
-        move || carry(&tap, &end, &socket, first)
+        move || relay(&tap, &endpoint, &socket, first)
     });
     if options.command.is_empty() {
         return match link.join() {
@@ -87,13 +87,13 @@ enum Never {}
 
 /// Pumps frames, and starts over whenever the keeper goes away. While there is no keeper the
 /// interface is down, so that a program is told "network is unreachable" instead of waiting.
-fn carry(tap: &Arc<Tap>, end: &GuestEnd, socket: &Path, first: UnixStream) -> Result<Never> {
+fn relay(tap: &Arc<Tap>, endpoint: &GuestEndpoint, socket: &Path, first: UnixStream) -> Result<Never> {
     let mut stream = first;
     loop {
         pump::run(tap, &stream);
-        end.down()?;
+        endpoint.down()?;
         stream = connect(socket);
-        end.up()?;
+        endpoint.up()?;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Questions for resolvers.
 
-use super::Answer;
-use super::ask::PATIENCE;
+use super::outcome::PATIENCE;
+use super::protocol::Answer;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 

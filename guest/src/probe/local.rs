@@ -1,7 +1,7 @@
 //! What a guest might see of the host's files and Unix sockets.
 
-use super::Answer;
-use super::ask::{PATIENCE, shown};
+use super::outcome::{PATIENCE, shown};
+use super::protocol::Answer;
 use std::fs::File;
 use std::io::Read;
 use std::os::linux::net::SocketAddrExt;

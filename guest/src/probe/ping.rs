@@ -1,7 +1,7 @@
 //! ICMP echo, as `ping` does it.
 
-use super::Answer;
-use super::ask::{PATIENCE, shown};
+use super::outcome::{PATIENCE, shown};
+use super::protocol::Answer;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{Error, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};

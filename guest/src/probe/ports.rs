@@ -3,8 +3,8 @@
 //! 65,535 connections one by one are a hundred thousand exits of the virtual machine, which guests
 //! under emulation do not live through. The same frames in bulk are a few hundred.
 
-use super::Answer;
-use super::ask::{PATIENCE, shown};
+use super::outcome::{PATIENCE, shown};
+use super::protocol::Answer;
 use super::raw::{greeted, helpers, signal, unhex};
 use bottle_core::wire::{self, Inbox};
 use rustix::process::Signal;

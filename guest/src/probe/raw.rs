@@ -1,6 +1,6 @@
 //! The mounted socket, spoken to directly: what root in the guest can do without the helper.
 
-use super::Answer;
+use super::protocol::Answer;
 use bottle_core::wire::{self, Inbox};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use std::io::{Read, Write};

@@ -1,7 +1,8 @@
 //! vsock: the way that smolvm itself takes in and out of a guest.
 
-use super::ask::{PATIENCE, shown};
-use super::{Answer, sweep};
+use super::outcome::{PATIENCE, shown};
+use super::protocol::Answer;
+use super::sweep;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{ErrorKind, Read};
 use std::mem::MaybeUninit;
@@ -22,7 +23,7 @@ mod tsi {
 /// Connects to each port and reads what is said first.
 pub fn ports(cid: u32, ports: RangeInclusive<u32>) -> Answer {
     let mut answer = Answer::default();
-    for (port, tried) in sweep::many(ports, |port| knock(cid, port)) {
+    for (port, tried) in sweep::many(ports, |port| connect(cid, port)) {
         match tried {
             Ok(said) => {
                 answer.vsock.push(port);
@@ -40,7 +41,7 @@ pub fn ports(cid: u32, ports: RangeInclusive<u32>) -> Answer {
     answer
 }
 
-fn knock(cid: u32, port: u32) -> std::io::Result<String> {
+fn connect(cid: u32, port: u32) -> std::io::Result<String> {
     let mut socket = Socket::new(Domain::VSOCK, Type::STREAM, None)?;
     socket.connect_timeout(&SockAddr::vsock(cid, port), PATIENCE)?;
     socket.set_read_timeout(Some(PATIENCE / 4))?;

@@ -14,12 +14,12 @@ const NAME: &str = "eth0";
 const HOST_NAME: &str = "guest0";
 
 /// The guest's end.
-pub struct GuestEnd {
+pub struct GuestEndpoint {
     interface: Interface,
     subnet: Subnet,
 }
 
-impl GuestEnd {
+impl GuestEndpoint {
     /// Makes the tap, with an MTU in bytes.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl GuestEnd {
 ///
 /// # Errors
 /// Where the kernel refuses it.
-pub fn make_host_end(subnet: Subnet) -> Result<Tap> {
+pub fn make_host_endpoint(subnet: Subnet) -> Result<Tap> {
     let tap = Tap::create(HOST_NAME, Checksums::LeftOut).context("cannot make the tap")?;
     let interface = Interface::find(HOST_NAME)?;
     interface.have_no_ipv6();
