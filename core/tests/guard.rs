@@ -1,4 +1,4 @@
-//! The guard against the policy oracle, which reads frames with another parser.
+//! Compares the guard with the policy oracle, which reads frames with another parser.
 
 use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{Refusal, Reply, Verdict};
@@ -16,7 +16,7 @@ fn subnet() -> Subnet {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    // Headers are at the start; that is where a change tells.
+    // Headers are at the start, where a change matters.
     let place = || prop_oneof![8 => 0usize..80, 1 => 0usize..70_000];
     let telling =
         prop_oneof![Just(0u16), Just(1), Just(53), Just(80), Just(DOORS[0]), Just(0xffff), any::<u16>()];
@@ -40,7 +40,7 @@ fn change() -> impl Strategy<Value = Change> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever becomes of a valid frame, guard and policy agree on it.
+    /// However a valid frame is changed, the guard and the policy agree about it.
     #[test]
     fn the_guard_and_the_policy_agree_on_changed_frames(
         octet in (1u8..=254).prop_filter("docker's", |&n| n != 17),
@@ -61,7 +61,7 @@ proptest! {
         }
     }
 
-    /// They agree on noise, too.
+    /// They agree about noise, too.
     #[test]
     fn the_guard_and_the_policy_agree_on_noise(frame in proptest::collection::vec(any::<u8>(), 0..120)) {
         let (guard, bottle) = compare::both(subnet(), &DOORS);
@@ -70,7 +70,7 @@ proptest! {
     }
 }
 
-/// Every field of every valid frame, byte by byte, to the values that tell the most; and every length.
+/// Changes every byte of every valid frame to the most telling values, and tries every length.
 #[test]
 fn the_guard_and_the_policy_agree_on_every_single_change() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
@@ -109,9 +109,9 @@ fn the_guard_and_the_policy_agree_on_every_single_change() {
     }
 }
 
-/// The witness beside the refusals: what must pass does.
+/// Beside the refusals, this shows that what must pass does pass.
 #[test]
-fn what_the_policy_lets_through_passes() {
+fn everything_that_the_policy_allows_passes() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let passing = [
         FirstPacket::Arp(bottle.gateway),
@@ -132,9 +132,9 @@ fn what_the_policy_lets_through_passes() {
     assert!(frames::to_guest(&bottle).iter().any(|frame| guard.to_guest(frame).is_ok()));
 }
 
-/// Every port there is, over TCP and UDP, at every address that could matter.
+/// Tries every port, over TCP and UDP, at every address that could matter.
 #[test]
-fn exactly_the_doors_are_open_of_all_ports() {
+fn of_all_ports_exactly_the_doors_are_open() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let addresses = [
         bottle.proxy,
@@ -158,18 +158,18 @@ fn exactly_the_doors_are_open_of_all_ports() {
     }
 }
 
-/// Over all ports a checksum takes every value, those among them whose carry has a carry itself.
+/// Over all ports a checksum takes every value, including those whose carry causes another carry.
 #[test]
-fn a_reply_has_its_checksum_whatever_the_sum() {
+fn a_reply_has_a_valid_checksum_whatever_the_sum() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     for port in 0..=u16::MAX {
         compare::from_guest(&guard, &bottle, &guard.frame(&FirstPacket::Tcp(bottle.proxy, port)));
     }
 }
 
-/// Every EtherType, and every IP protocol.
+/// Tries every EtherType and every IP protocol.
 #[test]
-fn only_arp_and_tcp_pass_of_all_ethertypes_and_protocols() {
+fn of_all_ethertypes_and_protocols_only_arp_and_tcp_pass() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let base = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOORS[0]));
     for kind in 0..=u16::MAX {
@@ -189,13 +189,13 @@ fn only_arp_and_tcp_pass_of_all_ethertypes_and_protocols() {
     }
 }
 
-/// Every IPv4 destination address there is. In a debug build this takes hours: `make exhaustive`.
+/// Tries every IPv4 destination address. A debug build takes hours for this: use `make exhaustive`.
 #[test]
 #[ignore = "four billion addresses: run `make exhaustive`"]
 fn exactly_one_address_is_open_of_all_ipv4() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let mut frame = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOORS[0]));
-    // The checksum is a sum: what the address adds, it takes away again.
+    // The checksum is a sum, so what the address adds is subtracted from it.
     let rest = u32::from(bottle.proxy) / 0x1_0000 + u32::from(bottle.proxy) % 0x1_0000;
     let sum = u32::from(!u16::from_be_bytes([frame[24], frame[25]])) + 0xffff * 2 - rest;
     let mut room = Reply::default();
@@ -217,9 +217,9 @@ fn exactly_one_address_is_open_of_all_ipv4() {
     assert_eq!(open, 1);
 }
 
-/// Each reason has a frame that is refused for it: the log can say what it claims to say.
+/// For each reason there is a frame that is refused for it, so the log can say all that it claims to.
 #[test]
-fn each_refusal_has_its_reason() {
+fn every_refusal_has_a_frame_that_causes_it() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let door = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOORS[0]));
     let dns = guard.frame(&FirstPacket::Resolve("proxy.internal".to_owned()));
@@ -267,12 +267,12 @@ fn each_refusal_has_its_reason() {
         assert_ne!(bottle.from_guest(frame), Fate::Pass);
     }
     let named: Vec<Refusal> = cases.iter().map(|(reason, _)| *reason).collect();
-    assert_eq!(named, Refusal::ALL, "a reason has no frame");
+    assert_eq!(named, Refusal::ALL, "there is no frame for one of the reasons");
 }
 
-/// DNS beyond the question does not change the answer, and nothing leaks into it.
+/// What follows the question does not change the answer, and nothing leaks into it.
 #[test]
-fn a_question_with_edns_and_odd_case_is_answered_in_kind() {
+fn a_question_with_edns_and_mixed_case_is_answered() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let mut frame = guard.frame(&FirstPacket::Resolve("PrOxY.iNtErNaL".to_owned()));
     let opt = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0];
@@ -291,9 +291,9 @@ fn a_question_with_edns_and_odd_case_is_answered_in_kind() {
     assert_eq!(reply[reply.len() - 4..], bottle.proxy.octets());
 }
 
-/// Numbers that other parts rely on, and the ends of ranges.
+/// Checks numbers that other parts rely on, and the ends of ranges.
 #[test]
-fn the_longest_frame_the_longest_name_and_the_longest_reply() {
+fn the_longest_frame_name_and_reply_fit() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let mut longest = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOORS[0]));
     let len = longest.len();
@@ -323,7 +323,7 @@ fn the_longest_frame_the_longest_name_and_the_longest_reply() {
 }
 
 #[test]
-fn an_answer_without_an_address_and_a_reply_that_is_not_kept() {
+fn an_answer_without_an_address_leaves_nothing_for_the_next_frame() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let mut aaaa = guard.frame(&FirstPacket::Resolve("proxy.internal".to_owned()));
     let at = aaaa.len() - 4;
@@ -332,7 +332,7 @@ fn an_answer_without_an_address_and_a_reply_that_is_not_kept() {
     let Verdict::Answer(reply) = guard.from_guest(&aaaa, &mut room) else { panic!("AAAA is answered") };
     assert_eq!(reply[48..50], [0, 0], "with no address");
 
-    // One room for all frames: what was said to one is not said to the next.
+    // All frames share one room: the reply to one is not the reply to the next.
     assert!(matches!(
         guard.from_guest(&guard.frame(&FirstPacket::Tcp(bottle.proxy, 80)), &mut room),
         Verdict::Refuse(Refusal::TcpPort, Some(_))
@@ -341,7 +341,7 @@ fn an_answer_without_an_address_and_a_reply_that_is_not_kept() {
 }
 
 #[test]
-fn what_is_sent_to_everybody_and_what_is_an_error_itself_has_no_answer() {
+fn broadcasts_and_errors_get_no_answer() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let everybody = |port: u16| {
         let mut frame = guard.frame(&FirstPacket::Udp(Ipv4Addr::BROADCAST, port));
@@ -361,7 +361,7 @@ fn what_is_sent_to_everybody_and_what_is_an_error_itself_has_no_answer() {
 }
 
 #[test]
-fn every_reason_to_keep_a_frame_from_the_guest() {
+fn every_reason_to_drop_a_frame_to_the_guest_is_reported() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let frames = frames::to_guest(&bottle);
     let kind = |protocol: u8, port: u16| {
