@@ -1,4 +1,4 @@
-//! The core's costs, against a copy of the same frame in the same run.
+//! The core's costs, compared with a copy of the same frame in the same run.
 
 use bottle_benches::{allowed_frame, plan_and_render};
 use bottle_core::guard::FirstPacket;

@@ -4,8 +4,8 @@ use crate::sidecar::Sidecar;
 use alloc::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
-/// The doors of a bottle: each active sidecar's port. `pipelock` is always among them, and no two
-/// have the same port.
+/// The doors of a bottle: each active sidecar's port. `pipelock` always has one, and no two sidecars
+/// have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<Sidecar, u16>", into = "BTreeMap<Sidecar, u16>")]
 pub struct Doors {
@@ -13,27 +13,27 @@ pub struct Doors {
     others: BTreeMap<Sidecar, u16>,
 }
 
-/// A set of ports that no bottle can have.
+/// Why no bottle can have a set of ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDoors {
-    /// A bottle without its egress proxy.
+    /// The egress proxy has no port.
     #[error("every bottle has pipelock")]
     NoPipelock,
-    /// Two sidecars on one port.
+    /// Two sidecars have the same port.
     #[error("two sidecars cannot share port {0}")]
     Shared(u16),
-    /// Port 0, which means "any" and is no port.
+    /// The port is 0, which means "any".
     #[error("{0} needs a port")]
     Zero(Sidecar),
 }
 
 impl Doors {
-    /// The egress proxy's port.
+    /// Returns the egress proxy's port.
     pub fn pipelock(&self) -> u16 {
         self.pipelock
     }
 
-    /// The port of a sidecar, if it is active.
+    /// Returns the port of a sidecar, if it is active.
     pub fn port(&self, sidecar: Sidecar) -> Option<u16> {
         match sidecar {
             Sidecar::Pipelock => Some(self.pipelock),
@@ -41,13 +41,13 @@ impl Doors {
         }
     }
 
-    /// Every active sidecar with its port.
+    /// Returns every active sidecar with its port.
     pub fn iter(&self) -> impl Iterator<Item = (Sidecar, u16)> + '_ {
         let first = (Sidecar::Pipelock, self.pipelock);
         core::iter::once(first).chain(self.others.iter().map(|(&s, &p)| (s, p)))
     }
 
-    /// Every port.
+    /// Returns every port.
     pub fn ports(&self) -> BTreeSet<u16> {
         self.iter().map(|(_, port)| port).collect()
     }

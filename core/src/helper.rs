@@ -1,6 +1,6 @@
-//! Where the guest finds the helper and the socket that leads to the keeper.
+//! The paths in the guest of the helper and of the socket that leads to the keeper.
 
-/// The folder that holds the helper.
+/// The folder that contains the helper.
 pub const HELPER_DIR: &str = "/opt/bottle";
 
 /// The helper itself.

@@ -1,4 +1,4 @@
-//! Everything about a bottle that is decided before anything starts.
+//! Everything that is decided about a bottle before anything starts.
 
 pub use crate::doors::{Doors, InvalidDoors};
 use crate::egress::Rules;
@@ -14,23 +14,24 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// A bottle, fully decided: it can be printed, compared and rendered without starting anything.
+/// A bottle about which everything is decided. It can be printed, compared and rendered without starting
+/// anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// The bottle's name.
     pub slug: Slug,
-    /// Who speaks TCP with the guest.
+    /// The network stack that speaks TCP with the guest.
     pub stack: Stack,
     /// The guest link's addresses.
     pub subnet: Subnet,
     /// The active sidecars and their ports.
     pub doors: Doors,
-    /// What the virtual machine is made of.
+    /// The virtual machine.
     pub guest: Guest,
-    /// What the built-in egress proxy lets through.
+    /// What the egress proxy lets through.
     pub egress: Rules,
-    /// Origins that it asks in the agent's name.
+    /// The origins to which the egress proxy sends requests in the agent's name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<Upstream>,
 }
@@ -39,15 +40,15 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Guest {
-    /// What it boots from; without one, smolvm's bare Alpine.
+    /// What it boots from. Without an image it is smolvm's bare Alpine.
     pub image: Option<ImageRef>,
-    /// How many processors it has.
+    /// The number of its processors.
     pub cpus: u8,
     /// Its memory, in MiB.
     pub memory_mib: u32,
     /// The folder in which commands start.
     pub workdir: Option<MountPath>,
-    /// Host folders that it sees.
+    /// The host folders that it sees.
     pub volumes: Vec<Volume>,
     /// Its environment, without what [`environment::variables`] adds.
     pub env: BTreeMap<EnvName, Word>,
@@ -59,13 +60,13 @@ pub struct Guest {
 pub struct Volume {
     /// The folder on the host.
     pub host: MountPath,
-    /// Where the guest finds it.
+    /// Its path in the guest.
     pub guest: MountPath,
-    /// Whether the guest may change it.
+    /// Whether the guest may change what is in it.
     pub writable: bool,
 }
 
-/// A variable that a bottle's own configuration may not set.
+/// The guest's environment sets a variable that bottle sets itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is set by bottle and cannot be set by hand")]
 pub struct ReservedVariable(pub String);
@@ -74,7 +75,7 @@ impl Plan {
     /// Puts a plan together.
     ///
     /// # Errors
-    /// [`ReservedVariable`] when the guest's environment names a variable that bottle sets.
+    /// Returns [`ReservedVariable`] if the guest's environment names a variable that bottle sets.
     pub fn new(
         slug: Slug,
         stack: impl Into<Stack>,
@@ -90,16 +91,16 @@ impl Plan {
         Ok(Self { slug, stack, subnet, doors, guest, egress, upstreams: Vec::new() })
     }
 
-    /// The same with upstreams.
+    /// Adds upstreams to the plan.
     ///
     /// # Errors
-    /// [`Conflict`] where two of them, or one and the guest's environment, are in each other's way.
+    /// Returns [`Conflict`] if two of them, or one and the guest's environment, conflict.
     pub fn with_upstreams(self, upstreams: Vec<Upstream>) -> Result<Self, Conflict> {
         upstream::check(&upstreams, |name| self.guest.env.contains_key(name))?;
         Ok(Self { upstreams, ..self })
     }
 
-    /// The guest's whole environment.
+    /// Returns the guest's whole environment.
     pub fn environment(&self) -> BTreeMap<String, String> {
         let mut env = environment::variables(&self.slug, &self.doors);
         let door = environment::url(self.doors.pipelock());
@@ -109,7 +110,7 @@ impl Plan {
         env
     }
 
-    /// The guard that enforces this plan.
+    /// Returns the guard that enforces this plan.
     pub fn guard(&self) -> Guard {
         Guard::new(self.subnet, &self.doors.ports())
     }

@@ -4,7 +4,7 @@ use core::fmt;
 use core::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
-/// The third octet that docker's default bridge, 172.17.0.0/16, is known by. No bottle has it.
+/// The octet that people associate with docker's default bridge, 172.17.0.0/16. No bottle has it.
 const DOCKER_OCTET: u8 = 17;
 
 /// A `192.168.N.0/24` network with fixed roles: gateway .1, guest .2, proxy .254.
@@ -14,7 +14,7 @@ const DOCKER_OCTET: u8 = 17;
 #[serde(try_from = "u8", into = "u8")]
 pub struct Subnet(u8);
 
-/// A third octet that no bottle's subnet has.
+/// A third octet that no bottle's subnet can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidSubnet(pub u8);
 
@@ -28,25 +28,25 @@ impl fmt::Display for InvalidSubnet {
 impl core::error::Error for InvalidSubnet {}
 
 impl Subnet {
-    /// The only subnet that gvproxy before 0.8.8 knows.
+    /// The only subnet that gvproxy knows before version 0.8.8.
     pub const FIXED: Self = Self(127);
 
-    /// The third octet.
+    /// Returns the third octet.
     pub fn octet(self) -> u8 {
         self.0
     }
 
-    /// The virtual router and the guest's resolver: `.1`.
+    /// Returns the address of the virtual router, which is also the guest's resolver: `.1`.
     pub fn gateway(self) -> Ipv4Addr {
         self.host(1)
     }
 
-    /// The guest: `.2`.
+    /// Returns the guest's address: `.2`.
     pub fn guest(self) -> Ipv4Addr {
         self.host(2)
     }
 
-    /// What `proxy.internal` resolves to: `.254`.
+    /// Returns the address of `proxy.internal`: `.254`.
     pub fn proxy(self) -> Ipv4Addr {
         self.host(254)
     }

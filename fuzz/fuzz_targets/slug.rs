@@ -1,5 +1,5 @@
 //! Trust boundary: a name from a command line, a folder or a file.
-//! Property: what is accepted keeps the rule, survives text, and has a valid subnet.
+//! Property: an accepted slug follows the rule, reads back equal, and has a valid subnet.
 #![no_main]
 
 use bottle_core::slug::Slug;

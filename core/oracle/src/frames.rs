@@ -1,4 +1,4 @@
-//! Frames that are worth asking about: valid traffic, and what is left of it after a change.
+//! Frames that are worth asking about: valid traffic, and what a change makes of it.
 
 use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{GATEWAY_MAC, GUEST_MAC, Guard};
@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use crate::policy::Bottle;
 
-/// Valid frames from a guest, of every kind that the policy speaks of.
+/// Returns valid frames from a guest, of every kind that the policy mentions.
 pub fn from_guest(guard: &Guard, bottle: &Bottle) -> Vec<Vec<u8>> {
     let door = bottle.doors.first().copied().unwrap_or(1);
     let public = Ipv4Addr::new(192, 0, 2, 1);
@@ -44,7 +44,7 @@ pub fn from_guest(guard: &Guard, bottle: &Bottle) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Valid frames to a guest.
+/// Returns valid frames to a guest.
 pub fn to_guest(bottle: &Bottle) -> Vec<Vec<u8>> {
     let door = bottle.doors.first().copied().unwrap_or(1);
     let mut frames = Vec::new();
@@ -79,25 +79,25 @@ fn written<E: std::fmt::Debug>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>
     frame
 }
 
-/// One change of a frame.
+/// One change to a frame.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// This byte becomes that.
+    /// Replaces the byte at this place.
     Byte(usize, u8),
-    /// These two bytes become that number, as header fields are written.
+    /// Replaces two bytes by a number, as header fields are written.
     Word(usize, u16),
-    /// It ends here.
+    /// Cuts the frame off here.
     Cut(usize),
-    /// So many zeroes follow.
+    /// Appends this many zeroes.
     Pad(usize),
-    /// These bytes are put in here: a VLAN tag, IP options, another label.
+    /// Inserts these bytes here: a VLAN tag, IP options, another label.
     Insert(usize, Vec<u8>),
-    /// The IPv4 header's checksum is made right again, so that what lies behind it is looked at.
+    /// Corrects the IPv4 header's checksum, so that the guard looks at what is behind it.
     Checksum,
 }
 
 impl Change {
-    /// Carries the change out. Places are taken modulo the frame's length.
+    /// Makes the change. Places count modulo the frame's length.
     pub fn apply(&self, frame: &mut Vec<u8>) {
         let len = frame.len();
         match self {

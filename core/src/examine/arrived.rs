@@ -14,7 +14,7 @@ const QUOTED: usize = 8;
 /// A frame to the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrived<'f> {
-    /// The address that it comes from, as it says.
+    /// The source address.
     pub from: Ipv4Addr,
     /// The guest's port that it goes to. An echo has its identifier here.
     pub port: u16,
@@ -109,7 +109,7 @@ pub(super) fn source_port(frame: &[u8]) -> Option<u16> {
     }
 }
 
-/// Returns whether a DNS message gives records or an address, and not only the answer that there are none.
+/// Returns whether a DNS message contains records, and not only the answer that there are none.
 pub fn gives_records(message: &[u8]) -> bool {
     let count = |at: usize| message.get(at..at + 2).is_some_and(|count| count != [0, 0]);
     count(6) || count(8) || count(10)

@@ -1,5 +1,5 @@
 //! Frames that no guest's kernel would send. Each is wrong in one way and right in every other, and goes
-//! to a door, so that there is no reason to refuse it but its oddity.
+//! to a door, so that its oddity is the only reason to refuse it.
 
 use crate::guard::{FirstPacket, GATEWAY_MAC, GUEST_MAC, Guard, Mac, Segment, checksum, flag};
 use alloc::borrow::ToOwned;
@@ -126,7 +126,7 @@ impl Odd {
         for protocol in (0..=u8::MAX).filter(|protocol| *protocol != 6) {
             self.with(&format!("IP protocol {protocol}"), &[(at::PROTOCOL, &[protocol])]);
         }
-        // 60 bytes of IPv6: a router solicitation's header, and little behind it.
+        // 60 bytes of IPv6: the header of a router solicitation, and little after it.
         let mut solicitation = [&GATEWAY_MAC[..], &GUEST_MAC, &[0x86, 0xdd, 0x60]].concat();
         solicitation.resize(60, 0);
         self.add("IPv6", solicitation);
@@ -135,7 +135,7 @@ impl Odd {
     fn transport(&mut self, guard: &Guard, from: u16, to: SocketAddrV4) {
         self.with("a TCP header of four words", &[(at::OFFSET, &[4 << 4])]);
         self.with("a TCP header longer than its segment", &[(at::OFFSET, &[15 << 4])]);
-        // Neither a first segment nor one of a connection that there is.
+        // Neither a first segment nor one of an existing connection.
         let closed = SocketAddrV4::new(*to.ip(), to.port() ^ 0x8000);
         for flags in [0, flag::FIN, flag::ACK, flag::RST, flag::SYN | flag::FIN, 0x3f] {
             let segment = Segment { flags, ..Segment::syn(from, closed, 1) };

@@ -1,9 +1,8 @@
-//! How the least careful file system compares names.
+//! Compares names as the least careful file system would.
 //!
-//! A name is looked at here, and its file is made elsewhere, on a file system that nobody here knows: one
-//! that folds case, one that ignores invisible characters (HFS+), one that drops dots and blanks at the
-//! end, cuts at a colon and takes a backslash for a slash (NTFS). Two names that any of them takes for
-//! the same have the same form here.
+//! A name is checked here, but its file is made elsewhere, on an unknown file system. That one may fold case,
+//! ignore invisible characters (HFS+), or drop dots and spaces at the end, cut a name at a colon and take a
+//! backslash for a slash (NTFS). If any of them takes two names for the same, they have the same form here.
 
 use crate::visible::is_hidden;
 use alloc::string::String;
@@ -16,8 +15,8 @@ pub(super) fn parts(path: &str) -> impl Iterator<Item = String> {
 fn fold(part: &str) -> String {
     let part = part.split(':').next().unwrap_or_default();
     let seen = part.chars().filter(|c| !is_hidden(*c) && !matches!(c, '\u{fe0e}' | '\u{fe0f}'));
-    // Upper and then lower case: what differs by case alone is the same afterwards, as U+017F and "s"
-    // or the dotless i and "i". A Turkish capital I leaves its dot behind.
+    // Upper and then lower case makes equal what differs only by case, such as U+017F and "s", or the
+    // dotless i and "i". A Turkish capital I leaves its dot behind.
     let mut folded: String =
         seen.flat_map(char::to_uppercase).flat_map(char::to_lowercase).filter(|c| *c != '\u{307}').collect();
     folded.truncate(folded.trim_end_matches(['.', ' ']).len());

@@ -1,10 +1,10 @@
-//! What git is allowed to do: what may be pushed through git-gate, and what may come back from a guest.
+//! Decides what may be pushed through git-gate, and which files for git may come back from a guest.
 //!
-//! For a push, [`Policy`] decides about each ref from facts about the push: [`name`] says which names
-//! a guest may choose, [`path`] which paths it may not touch, whatever they look like, [`listed`] reads
-//! what git prints about a push, [`tree`] weighs what it unfolds to, and [`url`] says where upstreams
-//! are. For files, [`repository`] knows the names that git could take for a repository, and
-//! [`gitmodules`] the settings that it could run something for.
+//! For a push, [`Policy`] decides about each ref from facts about the push. [`name`] says which names a
+//! guest may choose, and [`path`] which paths it may not touch, however they are spelled. [`listed`]
+//! reads what git prints about a push, [`tree`] weighs what it unfolds to, and [`url`] checks the URLs
+//! of upstreams. For files, [`repository`] knows the names that git could take for a repository, and
+//! [`gitmodules`] the settings that are harmless.
 
 mod fold;
 pub mod gitmodules;

@@ -16,8 +16,8 @@ pub(super) const BROADCAST: Mac = [0xff; 6];
 
 pub(super) const HEADER_LEN: usize = 14;
 
-/// The shortest frame that a wire carries, without its checksum. Shorter content may be padded up
-/// to here, and no further.
+/// The shortest frame on a wire, without its checksum. Shorter content may be padded to this length, and no
+/// further.
 const PADDED_LEN: usize = 60;
 
 pub(crate) mod ethertype {
@@ -34,7 +34,7 @@ pub(crate) struct Ethernet<'f> {
     pub(super) source: Mac,
     pub(crate) kind: u16,
     pub(crate) payload: &'f [u8],
-    /// The most bytes that may follow what the payload itself accounts for.
+    /// How long the payload may be although its content is shorter.
     padding: usize,
 }
 

@@ -31,7 +31,7 @@ pub enum Verdict<'r> {
     Forward,
     /// Drop it and send this frame to the guest: it is the answer that the guest asked for.
     Answer(&'r [u8]),
-    /// Drop it. The second part, if any, is a frame that tells the guest.
+    /// Drop it. The second part, if any, is a frame that tells the guest so.
     Refuse(Refusal, Option<&'r [u8]>),
 }
 
@@ -178,7 +178,7 @@ impl Guard {
                 Err(if dhcp { Refusal::Dhcp } else { Refusal::Udp })
             }
             protocol::ICMP => {
-                // An error about an error would be a loop (RFC 1122, 3.2.2); about a question it is not.
+                // An error about an error could loop (RFC 1122, 3.2.2); one about a request cannot.
                 if ip.payload.first() == Some(&ICMP_ECHO_REQUEST) {
                     reply.unreachable(&ip, unreachable::PROHIBITED);
                 }

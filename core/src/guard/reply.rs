@@ -1,7 +1,7 @@
 //! The frames that the guard makes itself.
 //!
-//! Every one goes back to the guest that asked, in the name of the address that it asked. None is
-//! made for an address that no single host has, and none answers a reset or an ICMP error.
+//! Each goes back to the guest in the name of the address that the guest asked. The guard makes none for
+//! an address that no single host can have, and none in answer to a reset or an ICMP error.
 
 use super::ethernet::{self, GATEWAY_MAC, GUEST_MAC, ethertype};
 use super::ipv4::{HEADER_LEN, Ipv4, TCP_LEN, Tcp, UDP_LEN, Udp, protocol};
@@ -16,7 +16,7 @@ const ICMP_UNREACHABLE: u8 = 3;
 /// The longest content of a datagram, in bytes: a DNS answer to the longest name there is (RFC 1035).
 pub(super) const MAX_DATAGRAM: usize = 287;
 
-/// Room for one reply, owned by the caller and used again for every frame.
+/// Room for one reply. The caller owns it and uses it again for every frame.
 #[derive(Clone, Debug)]
 pub struct Reply {
     bytes: [u8; Self::MAX],
@@ -98,7 +98,7 @@ impl Reply {
         self.packet(ip, protocol::UDP, &[&header, payload]);
     }
 
-    /// Lays a packet down whose addresses are those of `ip` turned round.
+    /// Writes a packet from the destination of `ip` to its source.
     fn packet(&mut self, ip: &Ipv4<'_>, protocol: u8, parts: &[&[u8]]) {
         if !is_one_host(ip.destination) {
             return;
@@ -130,7 +130,7 @@ impl Reply {
     }
 }
 
-/// Whether one host can have this address, so that an answer in its name makes sense (RFC 1122).
+/// Returns whether one host can have this address, so that an answer in its name makes sense (RFC 1122).
 fn is_one_host(address: Ipv4Addr) -> bool {
     !matches!(address.octets()[0], 0 | 224..)
 }
@@ -154,12 +154,12 @@ pub(super) fn transport_checksum(
     finish(add(add(0, &pseudo_header(source, destination, protocol, len)), segment))
 }
 
-/// The Internet checksum (RFC 1071). Over bytes that hold their own checksum it is zero.
+/// Returns the Internet checksum (RFC 1071). Over bytes that hold their own checksum it is zero.
 pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     finish(add(0, bytes))
 }
 
-/// Adds `bytes` to a running sum. Every part but the last has an even length.
+/// Adds `bytes` to a running sum. Every part except the last has an even length.
 fn add(sum: u32, bytes: &[u8]) -> u32 {
     let (pairs, last) = bytes.as_chunks::<2>();
     let sum = pairs.iter().fold(sum, |sum, &pair| sum + u32::from(u16::from_be_bytes(pair)));

@@ -1,4 +1,4 @@
-//! Who speaks TCP with the guest, behind the guard.
+//! The network stack that speaks TCP with the guest, behind the guard.
 
 pub mod dialect;
 
@@ -7,19 +7,19 @@ use crate::subnet::Subnet;
 use dialect::Dialect;
 use serde::{Deserialize, Serialize};
 
-/// The network stack at the host's end of the link. Both stand in a network namespace that leads
-/// nowhere; only doors listen there.
+/// The network stack at the host's end of the link. Either one is in a network namespace that leads
+/// nowhere, and in which only doors listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stack {
-    /// gvproxy's, a program's: what the guest sends never meets the host kernel's TCP.
+    /// gvproxy, a program: what the guest sends never reaches the host kernel's TCP.
     Gvproxy(Dialect),
-    /// The host kernel's own, behind a tap: several times as fast, and one process less. Linux only.
+    /// The host kernel's own stack, behind a tap: several times as fast, and one process less. Linux only.
     Kernel,
 }
 
 impl Stack {
-    /// The subnet of a bottle with this stack.
+    /// Returns the subnet of a bottle with this stack.
     pub fn subnet(self, slug: &Slug) -> Subnet {
         match self {
             Self::Gvproxy(dialect) => dialect.subnet(slug),

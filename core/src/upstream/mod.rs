@@ -1,7 +1,8 @@
-//! Origins that the egress proxy asks in the agent's name, with keys that the agent never has.
+//! Upstreams: origins to which the egress proxy sends requests in the agent's name, with keys that the agent
+//! never sees.
 //!
-//! A request for a path below an [`Upstream`]'s own, on the pipelock door, goes to its origin. The
-//! guest chooses the path there and nothing else.
+//! A request to the egress proxy's door for a path below an [`Upstream`]'s own goes to its origin. The guest
+//! chooses the path there and nothing else.
 
 pub mod echo;
 mod names;

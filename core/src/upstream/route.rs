@@ -1,4 +1,4 @@
-//! Upstreams, and where a request goes.
+//! Upstreams, and the routes of requests to them.
 
 use super::names::{HeaderName, Origin, UpstreamPath};
 use super::path::{self, BadPath};
@@ -11,42 +11,42 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// Headers that carry a client's own credentials. A guest has none, so what it puts there is a
-/// placeholder or somebody else's, and does not travel.
+/// Headers for a client's own credentials. A guest has none, so what it puts there is a placeholder or
+/// somebody else's, and is not passed on.
 pub const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "cookie"];
 
 /// A path on the egress proxy's door that leads to one https origin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
-    /// Requests at this path and below it are meant.
+    /// The path on the door. Requests for it and for what is below it go to this upstream.
     pub path: UpstreamPath,
-    /// Where they go.
+    /// The origin that they go to.
     pub origin: Origin,
-    /// Headers that they are given there, in place of the guest's own.
+    /// Headers that replace the guest's own.
     #[serde(default)]
     pub headers: BTreeMap<HeaderName, Secret>,
-    /// Variables of the guest that name this upstream's URL, each with what follows it.
+    /// Variables of the guest that contain this upstream's URL, each with a suffix.
     #[serde(default)]
     pub variables: BTreeMap<EnvName, String>,
 }
 
-/// Where a request goes.
+/// The route of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route<'a> {
-    /// Its place among the upstreams.
+    /// The index of its upstream.
     pub index: usize,
-    /// What follows the upstream's path: nothing, or a path with its query.
+    /// The text after the upstream's path: nothing, or a path with its query.
     pub rest: &'a str,
 }
 
-/// Why a request goes nowhere.
+/// Why a request has no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoute {
     /// No upstream has this path.
     #[error("no upstream has this path")]
     Unknown,
-    /// A path that a server could read as another one.
+    /// A server could read the path as another one.
     #[error(transparent)]
     Path(#[from] BadPath),
 }
@@ -54,18 +54,18 @@ pub enum NoRoute {
 /// Finds the upstream of a request's path and query, and checks that the request stays below it.
 ///
 /// # Errors
-/// [`NoRoute`] where there is none, or the path could be read as another one.
+/// Returns [`NoRoute`] if there is none, or if a server could read the path as another one.
 pub fn route<'a>(upstreams: &[Upstream], target: &'a str) -> Result<Route<'a>, NoRoute> {
     let route = find(upstreams, target)?;
     route.check()?;
     Ok(route)
 }
 
-/// Finds the upstream of a request's path and query: the one with the longest path, at the
-/// boundary of a segment. What follows is not looked at.
+/// Finds the upstream of a request's path and query: the one with the longest path that ends at the
+/// boundary of a segment. It does not look at what follows.
 ///
 /// # Errors
-/// [`NoRoute::Unknown`] where there is none.
+/// Returns [`NoRoute::Unknown`] if there is none.
 pub fn find<'a>(upstreams: &[Upstream], target: &'a str) -> Result<Route<'a>, NoRoute> {
     upstreams
         .iter()
@@ -79,38 +79,38 @@ pub fn find<'a>(upstreams: &[Upstream], target: &'a str) -> Result<Route<'a>, No
 }
 
 impl Route<'_> {
-    /// Checks that every server reads the path as one below the upstream's.
+    /// Checks that every server reads the path as one below the upstream's own.
     ///
     /// # Errors
-    /// [`BadPath`] where one could not.
+    /// Returns [`BadPath`] if one could read it otherwise.
     pub fn check(&self) -> Result<(), BadPath> {
         path::check(self.rest.split('?').next().unwrap_or_default())
     }
 }
 
 impl Upstream {
-    /// The variables that a guest gets, with their values, where the door is at `url`.
+    /// Returns the variables that a guest gets, with their values, if the door is at `url`.
     pub fn environment(&self, url: &str) -> impl Iterator<Item = (&EnvName, String)> {
         let base = format!("{url}{}", self.path);
         self.variables.iter().map(move |(name, suffix)| (name, format!("{base}{suffix}")))
     }
 }
 
-/// Why upstreams do not go together.
+/// Why upstreams conflict.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    /// Two of them have one path.
+    /// Two of them have the same path.
     #[error("two upstreams have the path {0}")]
     Path(UpstreamPath),
-    /// Two of them, or one and bottle or the guest's own environment, set one variable.
-    #[error("{0} is set twice: by an upstream, and by another, by [guest.env] or by bottle itself")]
+    /// Two of them set the same variable, or bottle or the guest's own environment sets it, too.
+    #[error("{0} is set twice: by an upstream, and by another upstream, [guest.env] or bottle itself")]
     Variable(EnvName),
 }
 
-/// Checks that upstreams go together, and with these variables of the guest.
+/// Checks that upstreams conflict neither with each other nor with these variables of the guest.
 ///
 /// # Errors
-/// The first [`Conflict`].
+/// Returns the first [`Conflict`].
 pub fn check<'a>(upstreams: &'a [Upstream], guest: impl Fn(&EnvName) -> bool) -> Result<(), Conflict> {
     let mut paths: Vec<&'a UpstreamPath> = Vec::new();
     let mut names: Vec<&'a EnvName> = Vec::new();

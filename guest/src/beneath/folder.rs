@@ -10,13 +10,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-/// What is done with links on the way to something.
+/// What happens to links on the way to something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Links {
     /// They are refused.
     #[default]
     Refused,
-    /// They are followed. Only a debug build can, so that it can be shown what that leads to.
+    /// They are followed. Only a debug build can do this, to show what it leads to.
     #[cfg(debug_assertions)]
     Followed,
 }
@@ -29,19 +29,19 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder by a path that a person chose: links in it are followed.
+    /// Opens a folder by a path that a person chose. Links in the path are followed.
     ///
     /// # Errors
-    /// Where there is no such folder.
+    /// Returns an error if there is no such folder.
     pub fn open(path: &Path, links: Links) -> io::Result<Self> {
         let fd = rustix::fs::open(path, FOLDER, Mode::empty())?;
         Ok(Self { fd, links })
     }
 
-    /// Another descriptor of the same folder.
+    /// Makes another descriptor of the same folder.
     ///
     /// # Errors
-    /// Where there are no descriptors left.
+    /// Returns an error if no descriptors are left.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { fd: self.fd.try_clone()?, links: self.links })
     }
@@ -49,16 +49,16 @@ impl Folder {
     /// Opens a folder in this one.
     ///
     /// # Errors
-    /// Where there is none of that name, also where a link to one is.
+    /// Returns an error if there is no folder of that name. A link to one does not count.
     pub fn folder(&self, name: &OsStr) -> io::Result<Self> {
         let fd = rustix::fs::openat(&self.fd, one(name)?, FOLDER | self.no_link(), Mode::empty())?;
         Ok(Self { fd, links: self.links })
     }
 
-    /// Opens a folder below this one; an empty path, or `.`, is this one.
+    /// Opens a folder below this one. An empty path or `.` is this one.
     ///
     /// # Errors
-    /// Where it is not there, or a part of the path is a link, or leads out.
+    /// Returns an error if there is no such folder, or if a part of the path is a link or leads out.
     pub fn folder_at(&self, path: &Path) -> io::Result<Self> {
         if let Some(found) = self.in_one_call(path) {
             return found;
@@ -82,8 +82,8 @@ impl Folder {
         };
         match rustix::fs::openat2(&self.fd, path, FOLDER, Mode::empty(), resolve) {
             Ok(fd) => Some(Ok(Self { fd, links: self.links })),
-            // A kernel before 5.6, or a filter that does not know the call; a rename elsewhere in the
-            // way (AGAIN); a path that is longer than one call takes.
+            // The kernel is older than 5.6 or a filter does not know the call, a rename elsewhere interfered
+            // (AGAIN), or the path is longer than one call accepts.
             Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN | Errno::NAMETOOLONG) => None,
             Err(error) => Some(Err(error.into())),
         }
@@ -94,28 +94,28 @@ impl Folder {
         None
     }
 
-    /// Opens the folder that a path is in, and gives the path's last name.
+    /// Opens the folder that a path is in, and returns it with the path's last name.
     ///
     /// # Errors
-    /// As for [`Folder::folder_at`], and for a path without a name.
+    /// Returns an error as [`Folder::folder_at`] does, or if the path has no name.
     pub fn above<'a>(&self, path: &'a Path) -> io::Result<(Self, &'a OsStr)> {
         let name = path.file_name().ok_or(Errno::INVAL)?;
         Ok((self.folder_at(path.parent().unwrap_or(Path::new("")))?, name))
     }
 
-    /// Makes a folder in this one, and opens it.
+    /// Makes a folder in this one and opens it.
     ///
     /// # Errors
-    /// Where something of that name is there, or it cannot be made.
+    /// Returns an error if the name is taken or the folder cannot be made.
     pub fn make_folder(&self, name: &OsStr, mode: u32) -> io::Result<Self> {
         rustix::fs::mkdirat(&self.fd, one(name)?, bits(mode))?;
         self.folder(name)
     }
 
-    /// Opens a folder below this one, and makes what is missing of it.
+    /// Opens a folder below this one and makes what is missing on the way.
     ///
     /// # Errors
-    /// Where a part of the path is something else than a folder.
+    /// Returns an error if a part of the path is not a folder.
     pub fn make_folders(&self, path: &Path) -> io::Result<Self> {
         path.components().try_fold(self.try_clone()?, |folder, part| match part {
             Component::Normal(name) => match folder.folder(name) {
@@ -127,17 +127,17 @@ impl Folder {
         })
     }
 
-    /// Opens a file in this folder for reading: never through a link, and never a pipe that nobody
-    /// writes to. Its [`Meta`] is that of the very file that was opened.
+    /// Opens a file in this folder for reading. It never follows a link and never waits for somebody to
+    /// write to a pipe. The [`Meta`] is that of the very file that was opened.
     ///
     /// # Errors
-    /// Where it is not there, or is no file.
+    /// Returns an error if there is no such file, or if it is something else.
     pub fn file(&self, name: &OsStr) -> io::Result<(File, Meta)> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = rustix::fs::openat(&self.fd, one(name)?, flags, Mode::empty())?;
         let meta = Meta::from(&rustix::fs::fstat(&fd)?);
         if meta.kind != Kind::File {
-            return Err(io::Error::other("it is no file"));
+            return Err(io::Error::other("it is not a regular file"));
         }
         Ok((File::from(fd), meta))
     }
@@ -145,32 +145,32 @@ impl Folder {
     /// Makes a file in this folder, for writing.
     ///
     /// # Errors
-    /// Where something of that name is there, a link that leads nowhere among it.
+    /// Returns an error if the name is taken, even by a link that leads nowhere.
     pub fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::openat(&self.fd, one(name)?, flags, bits(mode))?))
     }
 
-    /// What a name in this folder is. A link is a link.
+    /// Returns what this name in the folder is. It does not follow a link.
     ///
     /// # Errors
-    /// Where it is not there.
+    /// Returns an error if the name does not exist.
     pub fn meta(&self, name: &OsStr) -> io::Result<Meta> {
         Ok(Meta::from(&rustix::fs::statat(&self.fd, one(name)?, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
-    /// What this folder itself is.
+    /// Returns what this folder itself is.
     ///
     /// # Errors
-    /// Where the system does not say.
+    /// Returns an error if the system gives one.
     pub fn own_meta(&self) -> io::Result<Meta> {
         Ok(Meta::from(&rustix::fs::fstat(&self.fd)?))
     }
 
-    /// Where a link in this folder points.
+    /// Returns the target of a link in this folder.
     ///
     /// # Errors
-    /// Where it is no link.
+    /// Returns an error if it is not a link.
     pub fn read_link(&self, name: &OsStr) -> io::Result<PathBuf> {
         let target = rustix::fs::readlinkat(&self.fd, one(name)?, Vec::new())?;
         Ok(OsString::from_vec(target.into_bytes()).into())
@@ -179,7 +179,7 @@ impl Folder {
     /// Makes a link in this folder.
     ///
     /// # Errors
-    /// Where something of that name is there.
+    /// Returns an error if the name is taken.
     pub fn make_link(&self, target: &Path, name: &OsStr) -> io::Result<()> {
         Ok(rustix::fs::symlinkat(target, &self.fd, one(name)?)?)
     }
@@ -187,7 +187,7 @@ impl Folder {
     /// Removes a file or a link.
     ///
     /// # Errors
-    /// Where it is not there, or is a folder.
+    /// Returns an error if the name does not exist or is a folder.
     pub fn remove_file(&self, name: &OsStr) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.fd, one(name)?, AtFlags::empty())?)
     }
@@ -195,23 +195,23 @@ impl Folder {
     /// Removes an empty folder.
     ///
     /// # Errors
-    /// Where it is not there, or not empty, or no folder.
+    /// Returns an error if there is no such folder or it is not empty.
     pub fn remove_folder(&self, name: &OsStr) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.fd, one(name)?, AtFlags::REMOVEDIR)?)
     }
 
-    /// Gives what has a name in this folder another one, in that folder. What has it there goes.
+    /// Moves a name in this folder to another name in the folder `to`. It replaces what has that name there.
     ///
     /// # Errors
-    /// Where the system refuses it.
+    /// Returns an error if the system refuses it.
     pub fn rename(&self, name: &OsStr, to: &Self, new: &OsStr) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.fd, one(name)?, &to.fd, one(new)?)?)
     }
 
-    /// The names in this folder, in no order.
+    /// Returns the names in this folder, in no particular order.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// Returns an error if the folder cannot be read.
     pub fn names(&self) -> io::Result<impl Iterator<Item = io::Result<OsString>> + use<>> {
         let entries = Dir::read_from(&self.fd)?;
         Ok(entries.filter_map(|entry| match entry {
@@ -223,19 +223,19 @@ impl Folder {
         }))
     }
 
-    /// Gives this folder to a user.
+    /// Makes a user the owner of this folder.
     ///
     /// # Errors
-    /// Where the system refuses it.
+    /// Returns an error if the system refuses it.
     pub fn give(&self, uid: Uid, gid: Gid) -> io::Result<()> {
         Ok(rustix::fs::fchown(&self.fd, Some(uid), Some(gid))?)
     }
 
-    /// Gives what has a name in this folder to a user, if it may be given; and says what it is.
+    /// Makes a user the owner of what has this name in the folder, if `may` allows it. Returns what it is.
     ///
     /// # Errors
-    /// Where it is not there, or the system refuses it; [`io::ErrorKind::CrossesDevices`] where something
-    /// is mounted on it.
+    /// Returns an error if the name does not exist or the system refuses it, and
+    /// [`io::ErrorKind::CrossesDevices`] if something is mounted on it.
     pub fn give_one(
         &self,
         name: &OsStr,
@@ -245,7 +245,7 @@ impl Folder {
     ) -> io::Result<Meta> {
         #[cfg(all(target_os = "linux", not(bottle_portable)))]
         {
-            // The descriptor is of the thing itself, a link among them, and opens nothing.
+            // The descriptor refers to the thing itself, even if that is a link, and opens nothing.
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = self.open_here(one(name)?, flags)?;
             let meta = Meta::from(&rustix::fs::fstat(&fd)?);
@@ -264,8 +264,9 @@ impl Folder {
         }
     }
 
-    /// Opens what has a name in this folder and is in the same mount. Device numbers would not tell: on
-    /// an overlay a file has another one than its folder. A kernel before 5.6 does not look.
+    /// Opens what has this name in the folder, if it is in the same mount. Device numbers do not answer
+    /// that: on an overlay a file has a different one than its folder. A kernel older than 5.6 does not
+    /// check.
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
     fn open_here(&self, name: &OsStr, flags: OFlags) -> io::Result<OwnedFd> {
         use rustix::fs::ResolveFlags;
@@ -283,7 +284,7 @@ impl Folder {
             use std::os::fd::AsRawFd;
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = rustix::fs::openat(&self.fd, one(name)?, flags, Mode::empty())?;
-            // The call that takes such a descriptor is younger than the kernels that are met.
+            // The call that takes such a descriptor is newer than some kernels that bottle runs on.
             Ok(rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), bits(0o700))?)
         }
         #[cfg(not(all(target_os = "linux", not(bottle_portable))))]
@@ -301,26 +302,26 @@ impl Folder {
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// A name and no path: nothing that a system call would take apart.
+/// Checks that this is one name and not a path that a system call would take apart.
 fn one(name: &OsStr) -> io::Result<&OsStr> {
     let mut parts = Path::new(name).components();
     match (parts.next(), parts.next()) {
         (Some(Component::Normal(only)), None) if only == name => Ok(name),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no name")),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a single name")),
     }
 }
 
-/// Permission bits, for a call.
+/// Converts permission bits for a system call.
 fn bits(mode: u32) -> Mode {
     #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "not on every system"))]
     let raw = mode.try_into().unwrap_or_default();
     Mode::from_bits_truncate(raw)
 }
 
-/// Sets a file's permission bits, whatever the umask is.
+/// Sets a file's permission bits, regardless of the umask.
 ///
 /// # Errors
-/// Where the system refuses it.
+/// Returns an error if the system refuses it.
 pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::fchmod(file, bits(mode))?)
 }

@@ -1,4 +1,4 @@
-//! Asking: what is tried, one question after the other or some beside each other.
+//! Asks questions, one after the other or several at a time.
 
 use super::protocol::{Answer, Attempt, Question};
 use super::{dns, local, ping, ports, raw, sweep, vsock};
@@ -8,15 +8,15 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Questions that mostly wait are asked so many at a time.
+/// How many questions that mostly wait are asked at a time.
 const AT_ONCE: usize = 16;
 
-/// `bottle-guest probe`: questions on standard input, a JSON array; answers on standard output,
-/// one JSON line each, in the same order.
+/// Runs `bottle-guest probe`, which reads questions from standard input as a JSON array and writes the
+/// answers to standard output in the same order, one JSON line each.
 pub fn main() -> Result<ExitCode> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
-    let questions: Vec<Question> = serde_json::from_str(&text).context("the questions")?;
+    let questions: Vec<Question> = serde_json::from_str(&text).context("cannot read the questions")?;
     let mut out = std::io::stdout();
     for group in questions.chunk_by(|a, b| a.waits() && b.waits()) {
         for some in group.chunks(AT_ONCE) {
@@ -34,7 +34,7 @@ pub fn main() -> Result<ExitCode> {
 }
 
 impl Question {
-    /// Whether it mostly waits, and so can be asked beside others.
+    /// Returns whether it mostly waits, and so can be asked together with others.
     fn waits(&self) -> bool {
         match self.attempt {
             Attempt::Dns { .. }

@@ -8,12 +8,12 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_millis(800);
 
 impl Answer {
-    /// An answer that says only why nothing could be tried.
+    /// Makes an answer that says only why nothing could be tried.
     pub fn failed(error: &impl ToString) -> Self {
         Self { failed: 1, error: error.to_string(), ..Self::default() }
     }
 
-    /// Counts an error for what it means: a refusal, silence, or something else.
+    /// Counts an error as what it means: a refusal, silence, or something else.
     pub fn count(&mut self, error: &io::Error) {
         use io::ErrorKind as Kind;
         match error.kind() {
@@ -28,7 +28,7 @@ impl Answer {
     }
 }
 
-/// Bytes as text that a report can show.
+/// Converts bytes to text that a report can show.
 pub fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

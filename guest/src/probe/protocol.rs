@@ -3,22 +3,22 @@
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
-/// One thing to try.
+/// One thing to try, with a name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Question {
-    /// What the answer will be called.
+    /// The name for the answer.
     pub id: String,
-    /// What to try.
+    /// The attempt to make.
     pub attempt: Attempt,
 }
 
-/// What can be tried.
+/// An attempt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attempt {
-    /// Connect to each of these ports and read what is said first.
+    /// Connect to each of these ports and read what the other side sends first.
     Tcp {
-        /// Where.
+        /// The address.
         address: IpAddr,
         /// The first port.
         first: u16,
@@ -27,52 +27,52 @@ pub enum Attempt {
     },
     /// Send a datagram to each of these ports.
     Udp {
-        /// Where.
+        /// The address.
         address: IpAddr,
-        /// Which ports.
+        /// The ports.
         ports: Vec<u16>,
     },
     /// Ask a resolver.
     Dns {
-        /// Whom.
+        /// The resolver's address.
         server: SocketAddr,
-        /// Over TCP instead of UDP.
+        /// Whether to ask over TCP instead of UDP.
         tcp: bool,
-        /// About which name.
+        /// The name to ask about.
         name: String,
-        /// Of which type.
+        /// The type of the question.
         kind: u16,
     },
-    /// Connect, say this, and read the answer.
+    /// Connect, send a text, and read the answer.
     Say {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// What.
+        /// The text.
         text: String,
     },
-    /// The same again and again, until the answer holds a word or the time is over.
+    /// Do the same again and again until the answer contains a word or the time is over.
     Until {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// What.
+        /// The text.
         text: String,
-        /// The word that is waited for.
+        /// The word to wait for.
         wanted: String,
-        /// How long, in seconds.
+        /// The time, in seconds.
         seconds: u64,
     },
-    /// Stop the helper, take its socket, and write these frames; or, where it is no frame, these bytes.
+    /// Stop the helper, take its socket, and write these frames and these bytes.
     Raw {
         /// The socket.
         socket: String,
-        /// Frames in hexadecimal, each to be sent with its length before it.
+        /// Frames in hexadecimal. Each is sent after its length.
         frames: Vec<String>,
-        /// How often the first of them is sent once more: a flood.
+        /// How many more times to send the first of them, as a flood.
         flood: u32,
-        /// Bytes in hexadecimal, sent as they are afterwards.
+        /// Bytes in hexadecimal, sent afterwards as they are.
         bytes: Vec<String>,
     },
-    /// The same with one frame, a TCP SYN or a UDP datagram, to each port from 1 to 65535.
+    /// Do the same with one frame, a TCP SYN or a UDP datagram, for each port from 1 to 65535.
     Ports {
         /// The socket.
         socket: String,
@@ -81,10 +81,10 @@ pub enum Attempt {
     },
     /// Send an ICMP echo request.
     Ping {
-        /// Whom.
+        /// The address.
         address: Ipv4Addr,
     },
-    /// Connect to each of these vsock ports and read what is said first.
+    /// Connect to each of these vsock ports and read what the other side sends first.
     Vsock {
         /// The context identifier: 2 is the host.
         cid: u32,
@@ -95,43 +95,43 @@ pub enum Attempt {
     },
     /// Ask libkrun's socket impersonation (TSI) for a connection, as its guest kernel would.
     Tsi {
-        /// Where to.
+        /// The destination.
         address: SocketAddrV4,
     },
-    /// Connect to a Unix socket and read what is said first.
+    /// Connect to a Unix socket and read what the other side sends first.
     Unix {
-        /// Its path, or its name among the abstract ones.
+        /// Its path, or the name of an abstract socket.
         name: String,
-        /// Whether it is an abstract one.
+        /// Whether it is an abstract socket.
         is_abstract: bool,
     },
     /// Read a file of the host.
     Read {
-        /// Its path there.
+        /// Its path on the host.
         path: String,
     },
 }
 
-/// What came of it.
+/// The result of an attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The question's name.
     pub id: String,
-    /// What was said, by port. For frames: what came back, in hexadecimal.
+    /// What the other side sent, by port. For frames it is what came back, in hexadecimal.
     pub said: Vec<(u16, String)>,
-    /// Ports that took a connection, whether or not they said something.
+    /// Ports that accepted a connection, whether or not anything was sent.
     pub accepted: Vec<u16>,
     /// The same for vsock, whose ports have 32 bits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vsock: Vec<u32>,
-    /// How many refused at once.
+    /// How many attempts were refused at once.
     pub refused: usize,
-    /// How many stayed silent until patience ended.
+    /// How many met silence until the time was over.
     pub silent: usize,
-    /// How many could not be tried, with the last error.
+    /// How many could not be made.
     pub failed: usize,
     /// The last error.
     pub error: String,
-    /// How long it all took, in milliseconds.
+    /// How long everything took, in milliseconds.
     pub ms: u64,
 }

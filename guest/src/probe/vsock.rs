@@ -1,4 +1,4 @@
-//! vsock: the way that smolvm itself takes in and out of a guest.
+//! vsock, which smolvm itself uses to get in and out of a guest.
 
 use super::outcome::{PATIENCE, shown};
 use super::protocol::Answer;
@@ -20,7 +20,7 @@ mod tsi {
     pub const CONNECT: u32 = 1025;
 }
 
-/// Connects to each port and reads what is said first.
+/// Connects to each port and reads what the other side sends first.
 pub fn ports(cid: u32, ports: RangeInclusive<u32>) -> Answer {
     let mut answer = Answer::default();
     for (port, tried) in sweep::many(ports, |port| connect(cid, port)) {
@@ -31,7 +31,7 @@ pub fn ports(cid: u32, ports: RangeInclusive<u32>) -> Answer {
                     answer.said.push((0, said));
                 }
             }
-            // A guest without vsock refuses every port of it.
+            // A guest without vsock refuses all of its ports.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::ENODEV)) => {
                 answer.refused += 1;
             }
@@ -50,8 +50,8 @@ fn connect(cid: u32, port: u32) -> std::io::Result<String> {
     Ok(shown(&buffer[..read]))
 }
 
-/// Speaks the protocol of libkrun's guest kernel by hand: make a proxy socket, have it connected,
-/// take the stream.
+/// Speaks the protocol of libkrun's guest kernel by hand: it makes a proxy socket, has it connected,
+/// and takes the stream.
 pub fn impersonate(address: SocketAddrV4) -> Answer {
     let mut answer = Answer::default();
     match impersonated(address) {
