@@ -2,7 +2,7 @@
 
 use super::entered::entered;
 use anyhow::{Context, Result, bail};
-use bottle_core::git_names::Parts;
+use bottle_core::git::repository::Parts;
 use bottle_guest::archive::{LeftOut, split};
 use bottle_host::beneath::{self, Folder, Kind};
 use bottle_host::failure::{self, Failure, Outcome};

@@ -12,7 +12,7 @@ use crate::args::{Place, Size};
 use crate::trust;
 use anyhow::Context as _;
 use arrival::Arrival;
-use bottle_core::git_names;
+use bottle_core::git::repository;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::HELPER;
 use bottle_core::visible::Bytes;
@@ -75,7 +75,7 @@ fn put(context: &Context, from: &Path, slug: &Slug, to: &str) -> Outcome {
 
 fn fetch(context: &Context, slug: &Slug, from: &str, to: &Path, options: Options) -> Outcome {
     let arrival = Arrival::at(from, to)?;
-    if !options.all && git_names::is_git(arrival.name().as_bytes()) {
+    if !options.all && repository::is_git(arrival.name().as_bytes()) {
         return Err(Failure::new(
             Kind::Usage,
             "git would take what comes for a repository of yours, and run what it says",
