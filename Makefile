@@ -10,7 +10,7 @@ export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 # What CI is made of. Each runs alone, and prints how long it took. Its work is in `do-NAME`.
 STEPS = setup lint unit e2e conformance ways-back fuzz
 
-.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo exhaustive bench compare soak mutants install clean
+.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo audit exhaustive bench compare soak mutants install clean
 .NOTPARALLEL:
 
 help:
@@ -18,7 +18,8 @@ help:
 	@echo 'make test         run every test: unit, then e2e'
 	@echo 'make unit         library and unit tests: no guest, under a minute once built'
 	@echo 'make e2e          the command as a user runs it, in stand-in guests and in a real one'
-	@echo 'make lint         formatting, clippy, commit subjects; warnings denied'
+	@echo 'make lint         formatting, clippy, licences and bans of dependencies, commit subjects'
+	@echo 'make audit        look for published vulnerabilities of dependencies'
 	@echo 'make conformance  what guests reach: bottle, each wall alone, and networks that must leak'
 	@echo 'make ways-back    what comes back from a guest: each attack with its defence, and without it'
 	@echo 'make exhaustive   ask the guard about every IPv4 address'
@@ -49,6 +50,11 @@ demo: do-setup build
 
 do-lint:
 	@CARGO='$(CARGO)' .ci/lint
+
+# Asks a database of advisories, which not every machine reaches.
+audit:
+	@harness/setup.sh tools
+	@CARGO='$(CARGO)' .ci/audit
 
 test: unit e2e
 
