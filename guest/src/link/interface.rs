@@ -1,6 +1,6 @@
 //! The settings of a tap, through netlink: hardware address, MTU, addresses, routes and neighbours.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bottle_core::guard::Mac;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
@@ -16,7 +16,8 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// An interface of this network namespace.
@@ -31,8 +32,7 @@ impl Interface {
     /// # Errors
     /// Returns an error if there is none.
     pub fn find(name: &'static str) -> Result<Self> {
-        let socket =
-            rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+        let socket = rustix::net::socket(rustix::net::AddressFamily::INET, SocketType::DGRAM, None)?;
         let index = rustix::net::netdevice::name_to_index(&socket, name)
             .with_context(|| format!("there is no interface {name}"))?;
         Ok(Self { index, name })
@@ -161,19 +161,22 @@ impl Interface {
 
 /// Sends one request and waits for the kernel's acknowledgment.
 fn request(message: RouteNetlinkMessage, flags: u16) -> Result<()> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
+    // Without a protocol it is number 0, `NETLINK_ROUTE`.
+    let socket =
+        socket_with(rustix::net::AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    connect(&socket, &SocketAddrNetlink::new(0, 0))?;
     let mut packet = NetlinkMessage::from(message);
     packet.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
     packet.finalize();
     let mut bytes = vec![0; packet.buffer_len()];
     packet.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-    let (answer, _) = socket.recv_from_full()?;
-    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)?.payload {
+    send(&socket, &bytes, SendFlags::empty())?;
+    // The acknowledgment repeats the request, after a header of 16 bytes and a code of 4.
+    let mut answer = vec![0; bytes.len() + 256];
+    let (len, _) = recv(&socket, &mut answer, RecvFlags::empty())?;
+    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer[..len])?.payload {
         NetlinkPayload::Error(error) if error.code.is_none() => Ok(()),
         NetlinkPayload::Error(error) => Err(error.to_io().into()),
-        other => bail!(anyhow!("the kernel answered {other:?}")),
+        other => bail!("the kernel answered {other:?}"),
     }
 }
