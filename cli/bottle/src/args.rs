@@ -67,6 +67,9 @@ pub enum Command {
         /// Make its machine anew; what is on its disk is lost
         #[arg(long)]
         renew: bool,
+        /// The project's folder was moved or made anew: it is the same project
+        #[arg(long)]
+        moved: bool,
     },
     /// Run a command in a bottle that is up
     Exec {

@@ -11,6 +11,7 @@ pub mod config;
 pub mod describe;
 pub mod lifecycle;
 pub mod operator;
+pub mod owner;
 pub mod resolve;
 pub mod time;
 pub mod trust;

@@ -60,7 +60,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Approve { id, answer } => inbox::decide(&context, &id, true, answer)?,
         Command::Refuse { id, why } => inbox::decide(&context, &id, false, why)?,
         Command::Git { slug, action } => git::git(&context, &slug, &action)?,
-        Command::Up { slug, trust, renew } => {
+        Command::Up { slug, trust, renew, moved: _ } => {
             up::up(&context, slug, &up::Options { trust, renew })?;
         }
         Command::Stop { slug } => stop::stop(&context, slug)?,

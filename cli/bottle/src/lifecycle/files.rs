@@ -87,7 +87,7 @@ pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
 }
 
 /// Writes everything that a bottle starts from.
-pub fn write(folder: &Folder, resolved: &Resolved, network: &Network) -> Outcome {
+pub fn write(folder: &Folder, project: &Path, resolved: &Resolved, network: &Network) -> Outcome {
     // A Unix socket's path holds 107 bytes and a NUL.
     const SOCKET_PATH: usize = 107;
     let longest = folder.control().as_os_str().len();
@@ -101,6 +101,7 @@ pub fn write(folder: &Folder, resolved: &Resolved, network: &Network) -> Outcome
     let write = || -> Result<()> {
         let rendered = render(folder, &resolved.plan)?;
         folder.create()?;
+        folder.belong_to(project)?;
         fail_point::reached(FailPoint::Folders);
         folder.write_plan(&resolved.plan)?;
         fail_point::reached(FailPoint::Plan);

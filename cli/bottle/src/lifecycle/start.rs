@@ -3,6 +3,7 @@
 use super::files::{self, Files};
 use super::machine::MachineChange;
 use crate::config::Config;
+use crate::owner;
 use crate::resolve::{Resolved, resolve};
 use crate::trust::pins::Pins;
 use bottle_core::slug::Slug;
@@ -16,6 +17,7 @@ use bottle_host::state::{Folder, Home, Lock};
 use bottle_host::tools::Tools;
 use bottle_host::workspace::Copy;
 use bottle_keeper::{self as keeper, Reach};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a started guest's helper may take to connect. Under emulation this takes seconds.
@@ -35,6 +37,7 @@ pub enum Found {
 pub struct Planned {
     home: Home,
     folder: Folder,
+    project: PathBuf,
     tools: Tools,
     resolved: Resolved,
     machine: MachineChange,
@@ -61,12 +64,14 @@ pub struct Staged {
 /// # Errors
 /// Where the configuration contradicts itself, the name is taken, or a tool is missing. Nothing has
 /// changed then.
-pub fn plan(slug: &Slug, config: &Config, renew: bool) -> Outcome<Found> {
+pub fn plan(slug: &Slug, config: &Config, project: PathBuf, renew: bool) -> Outcome<Found> {
     let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
     let folder = home.bottle(slug);
     let lock = folder.lock_operation("up")?;
     fail_point::reached(FailPoint::UpLocked);
+    // Whoever had the lock before may have made it another project's.
+    owner::check(&home, &folder, &project, &|_| false)?;
     let resolved = resolve(slug, config, tools.network.stack(), &folder)?;
     let machine = tools.smolvm.machine(slug)?;
     if folder.has_keeper() {
@@ -87,7 +92,7 @@ pub fn plan(slug: &Slug, config: &Config, renew: bool) -> Outcome<Found> {
     }
     let machine = MachineChange::of(&folder, machine, &resolved, renew)?;
     fail_point::reached(FailPoint::UpResolved);
-    Ok(Found::Planned(Box::new(Planned { home, folder, tools, resolved, machine, lock })))
+    Ok(Found::Planned(Box::new(Planned { home, folder, project, tools, resolved, machine, lock })))
 }
 
 impl Planned {
@@ -101,12 +106,12 @@ impl Planned {
     /// # Errors
     /// Where a host path is in a guest's reach, or a file cannot be written.
     pub fn stage(self, config: &Config, insisted: bool) -> Outcome<Staged> {
-        let Self { home, folder, tools, resolved, machine, lock } = self;
+        let Self { home, folder, project, tools, resolved, machine, lock } = self;
         let pins = Pins::admit(&home, &folder, config, &tools, insisted)?;
         fail_point::reached(FailPoint::UpTrusted);
         let new = matches!(machine, MachineChange::Create).then(|| Files::of(&folder));
         let same_link = folder.read_plan().is_ok_and(|was| was.subnet == resolved.plan.subnet);
-        files::write(&folder, &resolved, &tools.network)?;
+        files::write(&folder, &project, &resolved, &tools.network)?;
         Ok(Staged { folder, tools, resolved, machine, pins, new, same_link, _lock: lock })
     }
 }

@@ -37,6 +37,11 @@ impl Folder {
         self.state.join("plan.json")
     }
 
+    /// The project that the bottle was made for.
+    pub fn owner_record(&self) -> PathBuf {
+        self.state.join("owner.json")
+    }
+
     /// The host paths that the bottle was last started with, and which files and folders they were.
     pub fn pins(&self) -> PathBuf {
         self.state.join("pins.json")

@@ -11,8 +11,10 @@ mod files;
 mod folder;
 mod home;
 mod lock;
+mod owner;
 
 pub use files::{private_dir, remove_dir, remove_tree, write_private, write_public};
 pub use folder::Folder;
 pub use home::Home;
 pub use lock::Lock;
+pub use owner::{Owner, Relation};

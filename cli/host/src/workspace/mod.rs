@@ -110,6 +110,15 @@ impl Copy {
         Ok(changed)
     }
 
+    /// Follows a project that was moved.
+    ///
+    /// # Errors
+    /// Where that cannot be written down.
+    pub fn follow(mut self, to: &Path) -> Result<()> {
+        to.clone_into(&mut self.record.of);
+        self.remember()
+    }
+
     /// The project that it is a copy of.
     pub fn of(&self) -> &Path {
         &self.record.of
