@@ -1,11 +1,11 @@
 //! Everything that `bottle doctor` looks at, whether it will do or not.
 
-use super::remedy::{Need, System};
-use super::versions::Versions;
-use super::{
-    CAN_JAIL, Missing, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
+use super::find::{
+    CAN_JAIL, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
     may_make_namespaces,
 };
+use super::remedy::{Missing, Need, System};
+use super::versions::Versions;
 use crate::confine;
 use crate::smolvm::CONFINED;
 use bottle_core::gvproxy::Dialect;
