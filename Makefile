@@ -7,12 +7,19 @@ HARNESS = target/debug/bottle-harness
 export PATH := $(CURDIR)/tools/bin:$(PATH)
 export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 
-.PHONY: help setup build helper demo lint test exhaustive conformance ways-back fuzz bench compare soak mutants install clean
+# What CI is made of. Each runs alone, and prints how long it took. Its work is in `do-NAME`.
+STEPS = setup lint unit e2e conformance ways-back fuzz
+
+.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo audit exhaustive bench compare soak mutants install clean
+.NOTPARALLEL:
 
 help:
 	@echo 'make demo         show the main job in a real guest'
-	@echo 'make test         run every test, one in a real guest among them'
-	@echo 'make lint         formatting and clippy, warnings denied'
+	@echo 'make test         run every test: unit, then e2e'
+	@echo 'make unit         library and unit tests: no guest, under a minute once built'
+	@echo 'make e2e          the command as a user runs it, in stand-in guests and in a real one'
+	@echo 'make lint         formatting, clippy, licences and bans of dependencies, commit subjects'
+	@echo 'make audit        look for published vulnerabilities of dependencies'
 	@echo 'make conformance  what guests reach: bottle, each wall alone, and networks that must leak'
 	@echo 'make ways-back    what comes back from a guest: each attack with its defence, and without it'
 	@echo 'make exhaustive   ask the guard about every IPv4 address'
@@ -25,7 +32,10 @@ help:
 	@echo 'make setup        fetch what tests and demo need into tools/'
 	@echo 'make install      install bottle and its helper into PREFIX (default /usr/local)'
 
-setup:
+$(STEPS):
+	@.ci/step $@ $(MAKE) --no-print-directory do-$@
+
+do-setup:
 	@harness/setup.sh
 
 # The helper is static, so that it runs in any root filesystem.
@@ -35,29 +45,37 @@ helper:
 build: helper
 	@$(CARGO) build --quiet --locked --workspace
 
-demo: setup build
+demo: do-setup build
 	@$(HARNESS) demo
 
-lint:
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	RUSTFLAGS='--cfg bottle_portable' $(CARGO) check --quiet --locked -p bottle --target-dir target/portable
+do-lint:
+	@CARGO='$(CARGO)' .ci/lint
 
-test: setup build
-	$(CARGO) test --locked --workspace --no-fail-fast
+# Asks a database of advisories, which not every machine reaches.
+audit:
+	@harness/setup.sh tools
+	@CARGO='$(CARGO)' .ci/audit
+
+test: unit e2e
+
+do-unit: helper
+	$(CARGO) test --locked --workspace --exclude bottle-tests --no-fail-fast
+
+do-e2e: do-setup build
+	$(CARGO) test --locked -p bottle-tests --no-fail-fast
 
 # What a guest reaches, in a report. GUEST=namespace or GUEST=real for one kind of guest only.
-conformance: setup build
+do-conformance: do-setup build
 	@$(HARNESS) conformance $(if $(GUEST),--guest $(GUEST))
 
 # Attacks on the host by what comes back from a guest. A debug build: only there can a defence be taken away.
-ways-back: setup build
+do-ways-back: do-setup build
 	@$(HARNESS) ways-back $(if $(GUEST),--guest $(GUEST))
 
 exhaustive:
 	$(CARGO) test --locked --release -p bottle-core --test guard -- --ignored
 
-fuzz:
+do-fuzz:
 	@NIGHTLY=$(NIGHTLY) fuzz/run.sh $(SECONDS)
 
 bench:
@@ -65,13 +83,13 @@ bench:
 	@benches/ratios.py
 
 # Bottles and peers side by side, with optimized programs.
-compare: setup helper
+compare: do-setup helper
 	@harness/setup.sh peers
 	@$(CARGO) build --quiet --locked --release -p bottle -p bottle-harness
 	@target/release/bottle-harness compare $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # With optimized programs, as they are used.
-soak: setup helper
+soak: do-setup helper
 	@$(CARGO) build --quiet --locked --release -p bottle -p bottle-harness
 	@target/release/bottle-harness soak $(if $(MINUTES),--minutes $(MINUTES))
 	@target/release/bottle-harness soak --guest real $(if $(MIB),--mib $(MIB))

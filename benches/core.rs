@@ -1,7 +1,7 @@
-//! The core's costs, against a copy of the same frame in the same run.
+//! The core's costs, compared with a copy of the same frame in the same run.
 
 use bottle_benches::{allowed_frame, plan_and_render};
-use bottle_core::guard::knock::Knock;
+use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{Reply, Verdict};
 use bottle_core::subnet::Subnet;
 use bottle_core::wire;
@@ -15,7 +15,7 @@ const LENGTHS: [usize; 3] = [64, 1_500, 65_000];
 
 fn guard(c: &mut Criterion) {
     let (guard, bottle) = compare::both(Subnet::FIXED, &[DOOR, 23_456, 29_998]);
-    let template = guard.frame(&Knock::Tcp(bottle.proxy, DOOR));
+    let template = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOOR));
     let mut room = Reply::default();
     let mut group = c.benchmark_group("frame");
     for len in LENGTHS {
@@ -29,7 +29,7 @@ fn guard(c: &mut Criterion) {
             b.iter(|| black_box(guard.from_guest(black_box(frame), &mut room)) == Verdict::Forward);
         });
         let refused = {
-            let other = guard.frame(&Knock::Tcp(bottle.proxy, 80));
+            let other = guard.frame(&FirstPacket::Tcp(bottle.proxy, 80));
             allowed_frame(&other, len)
         };
         group.bench_with_input(BenchmarkId::new("reset", len), &refused, |b, frame| {
@@ -40,13 +40,13 @@ fn guard(c: &mut Criterion) {
             b.iter(|| wire::split_frame(black_box(&stream)).unwrap().unwrap().frame.len());
         });
     }
-    for (name, knock) in [
-        ("unreachable", Knock::Udp(Ipv4Addr::new(192, 0, 2, 1), 53)),
-        ("nxdomain", Knock::Resolve("secret-data.example.com".to_owned())),
-        ("resolved", Knock::Resolve("proxy.internal".to_owned())),
-        ("arp", Knock::Arp(bottle.gateway)),
+    for (name, packet) in [
+        ("unreachable", FirstPacket::Udp(Ipv4Addr::new(192, 0, 2, 1), 53)),
+        ("nxdomain", FirstPacket::Resolve("secret-data.example.com".to_owned())),
+        ("resolved", FirstPacket::Resolve("proxy.internal".to_owned())),
+        ("arp", FirstPacket::Arp(bottle.gateway)),
     ] {
-        let frame = guard.frame(&knock);
+        let frame = guard.frame(&packet);
         group.bench_function(name, |b| {
             b.iter(|| matches!(guard.from_guest(black_box(&frame), &mut room), Verdict::Forward));
         });

@@ -1,4 +1,4 @@
-//! What the benchmarks measure: one plan, and frames of several lengths.
+//! What the benchmarks measure: a plan, and frames of several lengths.
 
 use bottle_core::egress::Rules;
 use bottle_core::gvproxy::{Config, Dialect};
@@ -9,10 +9,10 @@ use bottle_core::slug::Slug;
 use bottle_core::smolfile::Smolfile;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Everything from a name to the two rendered files.
+/// Does everything from a name to the two rendered files, and returns their length.
 ///
 /// # Panics
-/// Where a plan of valid parts is refused.
+/// Panics if a plan of valid parts is refused.
 pub fn plan_and_render(slug: &Slug) -> usize {
     let sidecars: BTreeSet<Sidecar> = Sidecar::ALL.into_iter().collect();
     let ports = ports::allocate(slug, &sidecars, &BTreeSet::new()).expect("free ports");
@@ -32,10 +32,10 @@ pub fn plan_and_render(slug: &Slug) -> usize {
     smolfile.len() + gvproxy.len()
 }
 
-/// An allowed TCP segment in a frame of `len` bytes.
+/// Makes a frame of `len` bytes with an allowed TCP segment.
 ///
 /// # Panics
-/// Where `len` cannot hold the headers or is longer than a packet.
+/// Panics if `len` cannot hold the headers or is longer than a packet.
 pub fn allowed_frame(template: &[u8], len: usize) -> Vec<u8> {
     let mut frame = template.to_vec();
     frame.resize(len, 0x5a);

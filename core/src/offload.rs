@@ -1,16 +1,16 @@
-//! What stands before a frame on a tap: whose work its TCP checksum is.
+//! The header before each frame on a tap, which says who computes the frame's TCP checksum.
 //!
-//! The link is memory, not a wire, so nobody on it need compute a checksum over the bytes: a tap
-//! takes a segment whose checksum field holds the pseudo-header's sum alone, and a kernel that ever
-//! sends the segment on finishes it (`struct virtio_net_hdr`, `linux/virtio_net.h`).
+//! The link is memory, not a wire, so nobody on it has to compute a checksum over the bytes. A tap
+//! accepts a segment whose checksum field has only the sum of the pseudo-header, and a kernel that sends
+//! the segment on completes it (`struct virtio_net_hdr`, `linux/virtio_net.h`).
 
 use crate::guard::Mac;
 
-/// The bytes before each frame.
+/// The length of the header, in bytes.
 pub const HEADER_LEN: usize = 10;
 
-/// Where an IPv4 packet starts, where its TCP segment does when it has no options, and where in the
-/// frame the segment's checksum is.
+/// The places in a frame of an IPv4 packet, of its TCP segment if the packet has no options, and of the
+/// segment's checksum.
 const IPV4: usize = 2 * size_of::<Mac>() + 2;
 const TCP: usize = IPV4 + 20;
 const CHECKSUM: usize = TCP + 16;
@@ -23,23 +23,23 @@ const UNFINISHED: u8 = 1;
 pub struct Outgoing<'f> {
     header: [u8; HEADER_LEN],
     before: &'f [u8],
-    /// What stands in place of a checksum, and how many of its bytes do: both or none.
+    /// What replaces the checksum, and how many of its bytes are used: both or none.
     sum: ([u8; 2], usize),
     after: &'f [u8],
 }
 
 impl<'f> Outgoing<'f> {
-    /// Leaves a TCP segment's checksum to whoever needs it. Every other frame goes as it is.
+    /// Leaves a TCP segment's checksum to whoever needs it. Every other frame stays as it is.
     pub fn new(frame: &'f [u8]) -> Self {
         Self::unfinished(frame).unwrap_or_else(|| Self::whole(frame))
     }
 
-    /// A frame as it is.
+    /// Leaves a frame as it is.
     pub fn whole(frame: &'f [u8]) -> Self {
         Self { header: [0; HEADER_LEN], before: frame, sum: ([0; 2], 0), after: &[] }
     }
 
-    /// What is written, in one piece: the header, and then the frame.
+    /// Returns the parts that are written in one piece: the header, and then the frame.
     pub fn parts(&self) -> [&[u8]; 4] {
         let (sum, len) = &self.sum;
         [&self.header, self.before, &sum[..*len], self.after]
@@ -55,7 +55,7 @@ impl<'f> Outgoing<'f> {
             return None;
         }
         let segment = u16::from_be_bytes([*l0, *l1]).checked_sub(20)?;
-        // The whole header of the segment is there, and with it the checksum's place.
+        // The segment has its whole header, and so a place for the checksum.
         if segment < 20 || packet.len() < 40 {
             return None;
         }

@@ -1,7 +1,7 @@
-//! `pipelock.yaml`: what another program that serves the pipelock door is told.
+//! `pipelock.yaml`: the configuration for another program that serves the egress proxy's door.
 //!
-//! The keys are those that pipelock documents for a forward proxy; its parser refuses every other,
-//! so no more are written.
+//! The keys are those that pipelock documents for a forward proxy. Its parser refuses every other key,
+//! so bottle writes no more.
 
 use crate::egress::{HostPattern, HostRule, Rules};
 use alloc::format;
@@ -16,13 +16,13 @@ const HTTPS: u16 = 443;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pipelock {
-    /// What is not allowed is refused.
+    /// How strict it is.
     pub mode: Mode,
-    /// The hosts that may be reached: `example.com`, `*.example.com`.
+    /// The hosts that a guest may reach: `example.com`, `*.example.com`.
     pub api_allowlist: Vec<String>,
-    /// Where it listens.
+    /// The address that it listens on.
     pub fetch_proxy: FetchProxy,
-    /// That it is a proxy for CONNECT and absolute-form requests.
+    /// Whether it is a proxy for CONNECT and absolute-form requests.
     pub forward_proxy: ForwardProxy,
 }
 
@@ -30,35 +30,35 @@ pub struct Pipelock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Only the allow list.
+    /// It allows only what is on the list.
     Strict,
 }
 
-/// Where it listens.
+/// The address that it listens on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FetchProxy {
-    /// `127.0.0.1:PORT`.
+    /// The address, `127.0.0.1:PORT`.
     pub listen: String,
 }
 
-/// That it is a forward proxy.
+/// Whether it is a forward proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForwardProxy {
-    /// Whether it is one.
+    /// Whether forwarding is on.
     pub enabled: bool,
 }
 
-/// The format's own refusal.
+/// A configuration that cannot be written, or text that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("pipelock.yaml: {0}")]
 pub struct PipelockError(String);
 
 impl Pipelock {
-    /// The rules as far as the file can carry them, for a sidecar on this port; and the rules that
-    /// it cannot carry, which stay closed: those with other ports than 443, and those of which a part
-    /// is closed again.
+    /// Puts the rules into a file for a sidecar on this port, as far as the format can express them. The
+    /// rules that it cannot express are returned beside it, and what they allow stays closed: rules for
+    /// ports other than 443, and rules that another one closes in part.
     pub fn for_rules(rules: &Rules, port: u16) -> (Self, Vec<&HostRule>) {
         let (carried, left_out): (Vec<_>, Vec<_>) = rules.allow.iter().partition(|rule| {
             rule.ports.iter().eq([&HTTPS]) && !rules.deny.iter().any(|denied| meet(&rule.pattern, denied))
@@ -72,10 +72,10 @@ impl Pipelock {
         (pipelock, left_out)
     }
 
-    /// The file's text, with the rules that it cannot carry in a comment.
+    /// Returns the file's text, with a comment for each rule that it cannot express.
     ///
     /// # Errors
-    /// The format's own refusal.
+    /// Returns an error if the format cannot hold a value.
     pub fn render(&self, left_out: &[&HostRule]) -> Result<String, PipelockError> {
         let body = serde_saphyr::to_string(self).map_err(|error| PipelockError(error.to_string()))?;
         let left_out: String =
@@ -86,13 +86,13 @@ impl Pipelock {
     /// Reads a file that bottle wrote.
     ///
     /// # Errors
-    /// [`PipelockError`] where it is no YAML or has a key that is none of these.
+    /// Returns [`PipelockError`] if it is not YAML or has an unknown key.
     pub fn parse(text: &str) -> Result<Self, PipelockError> {
         serde_saphyr::from_str(text).map_err(|error| PipelockError(error.to_string()))
     }
 }
 
-/// Whether there is a host that both patterns cover.
+/// Returns whether some host matches both patterns.
 fn meet(one: &HostPattern, other: &HostPattern) -> bool {
     match (one, other) {
         (HostPattern::Exact(host), pattern) | (pattern, HostPattern::Exact(host)) => pattern.matches(host),

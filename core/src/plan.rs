@@ -1,36 +1,37 @@
-//! Everything about a bottle that is decided before anything starts.
+//! Everything that is decided about a bottle before anything starts.
 
+pub use crate::doors::{Doors, InvalidDoors};
 use crate::egress::Rules;
 use crate::environment;
 use crate::guard::Guard;
-use crate::sidecar::Sidecar;
 use crate::slug::Slug;
 use crate::stack::Stack;
 use crate::subnet::Subnet;
 use crate::text::{EnvName, ImageRef, MountPath, Word};
 use crate::upstream::{self, Conflict, Upstream};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// A bottle, fully decided: it can be printed, compared and rendered without starting anything.
+/// A bottle about which everything is decided. It can be printed, compared and rendered without starting
+/// anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// The bottle's name.
     pub slug: Slug,
-    /// Who speaks TCP with the guest.
+    /// The network stack that speaks TCP with the guest.
     pub stack: Stack,
     /// The guest link's addresses.
     pub subnet: Subnet,
     /// The active sidecars and their ports.
     pub doors: Doors,
-    /// What the virtual machine is made of.
+    /// The virtual machine.
     pub guest: Guest,
-    /// What the built-in egress proxy lets through.
+    /// What the egress proxy lets through.
     pub egress: Rules,
-    /// Origins that it asks in the agent's name.
+    /// The origins to which the egress proxy sends requests in the agent's name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<Upstream>,
 }
@@ -39,15 +40,15 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Guest {
-    /// What it boots from; without one, smolvm's bare Alpine.
+    /// What it boots from. Without an image it is smolvm's bare Alpine.
     pub image: Option<ImageRef>,
-    /// How many processors it has.
+    /// The number of its processors.
     pub cpus: u8,
     /// Its memory, in MiB.
     pub memory_mib: u32,
     /// The folder in which commands start.
     pub workdir: Option<MountPath>,
-    /// Host folders that it sees.
+    /// The host folders that it sees.
     pub volumes: Vec<Volume>,
     /// Its environment, without what [`environment::variables`] adds.
     pub env: BTreeMap<EnvName, Word>,
@@ -59,95 +60,22 @@ pub struct Guest {
 pub struct Volume {
     /// The folder on the host.
     pub host: MountPath,
-    /// Where the guest finds it.
+    /// Its path in the guest.
     pub guest: MountPath,
-    /// Whether the guest may change it.
+    /// Whether the guest may change what is in it.
     pub writable: bool,
 }
 
-/// The doors of a bottle: each active sidecar's port. `pipelock` is always among them, and no two
-/// have the same port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<Sidecar, u16>", into = "BTreeMap<Sidecar, u16>")]
-pub struct Doors {
-    pipelock: u16,
-    others: BTreeMap<Sidecar, u16>,
-}
-
-/// A set of ports that no bottle can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidDoors {
-    /// A bottle without its egress proxy.
-    #[error("every bottle has pipelock")]
-    NoPipelock,
-    /// Two sidecars on one port.
-    #[error("two sidecars cannot share port {0}")]
-    Shared(u16),
-    /// Port 0, which means "any" and is no port.
-    #[error("{0} needs a port")]
-    Zero(Sidecar),
-}
-
-/// A variable that a bottle's own configuration may not set.
+/// The guest's environment sets a variable that bottle sets itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is set by bottle and cannot be set by hand")]
 pub struct ReservedVariable(pub String);
-
-impl Doors {
-    /// The egress proxy's port.
-    pub fn pipelock(&self) -> u16 {
-        self.pipelock
-    }
-
-    /// The port of a sidecar, if it is active.
-    pub fn port(&self, sidecar: Sidecar) -> Option<u16> {
-        match sidecar {
-            Sidecar::Pipelock => Some(self.pipelock),
-            other => self.others.get(&other).copied(),
-        }
-    }
-
-    /// Every active sidecar with its port.
-    pub fn iter(&self) -> impl Iterator<Item = (Sidecar, u16)> + '_ {
-        let first = (Sidecar::Pipelock, self.pipelock);
-        core::iter::once(first).chain(self.others.iter().map(|(&s, &p)| (s, p)))
-    }
-
-    /// Every port.
-    pub fn ports(&self) -> BTreeSet<u16> {
-        self.iter().map(|(_, port)| port).collect()
-    }
-}
-
-impl TryFrom<BTreeMap<Sidecar, u16>> for Doors {
-    type Error = InvalidDoors;
-
-    fn try_from(mut ports: BTreeMap<Sidecar, u16>) -> Result<Self, InvalidDoors> {
-        let mut seen = BTreeSet::new();
-        for (&sidecar, &port) in &ports {
-            if port == 0 {
-                return Err(InvalidDoors::Zero(sidecar));
-            }
-            if !seen.insert(port) {
-                return Err(InvalidDoors::Shared(port));
-            }
-        }
-        let pipelock = ports.remove(&Sidecar::Pipelock).ok_or(InvalidDoors::NoPipelock)?;
-        Ok(Self { pipelock, others: ports })
-    }
-}
-
-impl From<Doors> for BTreeMap<Sidecar, u16> {
-    fn from(doors: Doors) -> Self {
-        doors.iter().collect()
-    }
-}
 
 impl Plan {
     /// Puts a plan together.
     ///
     /// # Errors
-    /// [`ReservedVariable`] when the guest's environment names a variable that bottle sets.
+    /// Returns [`ReservedVariable`] if the guest's environment names a variable that bottle sets.
     pub fn new(
         slug: Slug,
         stack: impl Into<Stack>,
@@ -163,16 +91,16 @@ impl Plan {
         Ok(Self { slug, stack, subnet, doors, guest, egress, upstreams: Vec::new() })
     }
 
-    /// The same with upstreams.
+    /// Adds upstreams to the plan.
     ///
     /// # Errors
-    /// [`Conflict`] where two of them, or one and the guest's environment, are in each other's way.
+    /// Returns [`Conflict`] if two of them, or one and the guest's environment, conflict.
     pub fn with_upstreams(self, upstreams: Vec<Upstream>) -> Result<Self, Conflict> {
         upstream::check(&upstreams, |name| self.guest.env.contains_key(name))?;
         Ok(Self { upstreams, ..self })
     }
 
-    /// The guest's whole environment.
+    /// Returns the guest's whole environment.
     pub fn environment(&self) -> BTreeMap<String, String> {
         let mut env = environment::variables(&self.slug, &self.doors);
         let door = environment::url(self.doors.pipelock());
@@ -182,7 +110,7 @@ impl Plan {
         env
     }
 
-    /// The guard that enforces this plan.
+    /// Returns the guard that enforces this plan.
     pub fn guard(&self) -> Guard {
         Guard::new(self.subnet, &self.doors.ports())
     }

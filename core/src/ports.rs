@@ -8,16 +8,16 @@ use sha2::{Digest, Sha256};
 
 const DOMAIN: &[u8] = b"bottle/port/v1";
 
-/// Where sidecar ports come from: above the services that people run by hand, below the range
-/// (32768 and up) from which Linux takes a client's own port.
+/// The ports of sidecars. They are above those of services that people run by hand, and below those
+/// (32768 and up) that Linux picks for clients.
 pub const RANGE: RangeInclusive<u16> = 20_000..=29_999;
 
-/// Every sidecar has a lane of its own, each third port of [`RANGE`]. So two sidecars never want
-/// the same port, and one that has to move moves nobody else.
+/// Every sidecar has a lane of its own: every third port of [`RANGE`]. So two sidecars never want
+/// the same port, and one that has to move displaces nobody else.
 const LANES: u16 = 3;
 const LANE_LEN: u16 = (*RANGE.end() - *RANGE.start() + 1) / LANES;
 
-/// No port that a sidecar may have is free.
+/// No port in a sidecar's lane is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no free port for {0} between {start} and {end}; stop something that listens there",
@@ -26,8 +26,9 @@ const LANE_LEN: u16 = (*RANGE.end() - *RANGE.start() + 1) / LANES;
 )]
 pub struct RangeFull(pub Sidecar);
 
-/// The ports that a sidecar of a bottle may have, most wanted first: a stable preference, then
-/// the ones after it, round its lane. The same for ever for the same slug and sidecar.
+/// Returns the ports that a sidecar of a bottle may have, in order of preference: one that the slug
+/// decides, and then those after it, all the way round its lane. The order for a slug and a sidecar never
+/// changes.
 pub fn candidates(slug: &Slug, sidecar: Sidecar) -> impl Iterator<Item = u16> + use<> {
     let digest = Sha256::new()
         .chain_update(DOMAIN)
@@ -54,11 +55,11 @@ pub fn candidates(slug: &Slug, sidecar: Sidecar) -> impl Iterator<Item = u16> + 
 
 /// Gives each of `sidecars` the first of its [`candidates`] that is not in `taken`.
 ///
-/// The result is distinct, inside [`RANGE`], never in `taken`, and a function of its arguments
-/// alone. A port that becomes taken moves only the sidecar that had it.
+/// The ports are distinct, inside [`RANGE`], never in `taken`, and depend on nothing but the arguments.
+/// A port that becomes taken moves only the sidecar that had it.
 ///
 /// # Errors
-/// [`RangeFull`] when a sidecar finds no port.
+/// Returns [`RangeFull`] if a sidecar finds no port.
 pub fn allocate(
     slug: &Slug,
     sidecars: &BTreeSet<Sidecar>,

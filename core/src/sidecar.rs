@@ -1,31 +1,32 @@
-//! The host-side programs that a guest may talk to.
+//! The programs on the host that a guest may talk to.
 
 use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
-/// A sidecar: one program on the host, behind one door, on one port of `proxy.internal`.
+/// A sidecar: one program on the host behind one door, on one port of `proxy.internal`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sidecar {
-    /// The egress proxy that `HTTPS_PROXY` names. Every bottle has it.
+    /// The egress proxy, to which `HTTPS_PROXY` points. Every bottle has it. Files, logs and ports call it
+    /// `pipelock`, after a program that can take its place.
     Pipelock,
-    /// Where the agent pushes; a person's policy decides what goes upstream.
+    /// The git server that the agent pushes to. A person's policy decides what goes upstream.
     GitGate,
-    /// Where the agent asks its operator for something.
+    /// The server through which the agent asks its operator for something.
     Supervise,
 }
 
-/// A word that names no sidecar.
+/// The name of a sidecar that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such sidecar; there are pipelock, git-gate and supervise")]
+#[error("no such sidecar; the sidecars are pipelock, git-gate and supervise")]
 pub struct UnknownSidecar;
 
 impl Sidecar {
-    /// Every sidecar there is, in the order in which ports are handed out.
+    /// Every sidecar, in the order in which ports are assigned.
     pub const ALL: [Self; 3] = [Self::Pipelock, Self::GitGate, Self::Supervise];
 
-    /// The name that configuration, plans and logs use.
+    /// Returns the name that configuration, plans and logs use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pipelock => "pipelock",

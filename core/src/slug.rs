@@ -1,21 +1,26 @@
 //! The name of a bottle.
 
+use crate::subnet::Subnet;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Separates this hash from every other use of SHA-256 over a slug, and pins its version.
+const SUBNET_DOMAIN: &[u8] = b"bottle/subnet/v1";
 
 /// A bottle's name: `[a-z0-9]`, then `[a-z0-9-]`, not ending in `-`, at most [`Slug::MAX_LEN`] bytes.
 ///
-/// It becomes part of paths, of a machine's name and of a subnet, so a value that breaks the rule
+/// It becomes part of paths, of a machine's name and of a subnet, so a value that breaks this rule
 /// cannot exist.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Slug(String);
 
-/// Why a string is no [`Slug`].
+/// Why a string is not a [`Slug`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSlug {
     /// The string is empty.
@@ -24,32 +29,54 @@ pub enum InvalidSlug {
     /// The string is longer than [`Slug::MAX_LEN`].
     #[error("a slug has at most {max} characters, this one has {0}", max = Slug::MAX_LEN)]
     TooLong(usize),
-    /// A character outside `[a-z0-9-]`.
-    #[error("a slug holds only a-z, 0-9 and '-', not {0:?}")]
+    /// The string has a character outside `[a-z0-9-]`.
+    #[error("a slug may contain only a-z, 0-9 and '-', not {0:?}")]
     Character(char),
-    /// A `-` at the start or the end.
-    #[error("a slug neither starts nor ends with '-'")]
+    /// The string starts or ends with `-`.
+    #[error("a slug must not start or end with '-'")]
     Hyphen,
 }
 
 impl Slug {
-    /// The longest slug, in bytes: a Unix socket's path holds 108 bytes, and the longest path that
-    /// bottle puts a slug into has to fit.
+    /// The length of the longest slug, in bytes. A Unix socket's path has room for 108, and the longest
+    /// path that bottle puts a slug into has to fit.
     pub const MAX_LEN: usize = 40;
 
-    /// The slug as text.
+    /// Returns the slug as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name of this bottle's smolvm machine: `bottle-<slug>`.
+    /// Returns the name of this bottle's smolvm machine: `bottle-<slug>`.
     pub fn machine_name(&self) -> String {
         format!("bottle-{}", self.0)
     }
 
-    /// The slug that comes nearest to a free-form name such as a folder's, if any comes near.
+    /// Returns the subnet of this bottle, always the same one.
     ///
-    /// Letters are lowered, every run of other characters becomes one `-`, and the result is cut
+    /// It is the SHA-256 digest of the domain, an attempt byte and the slug: the digest's first eight
+    /// bytes, big-endian, modulo 254, plus one. If that gives 17, the next attempt counts.
+    pub fn subnet(&self) -> Subnet {
+        for attempt in 0..=u8::MAX {
+            let digest = Sha256::new()
+                .chain_update(SUBNET_DOMAIN)
+                .chain_update([attempt])
+                .chain_update(self.as_str())
+                .finalize();
+            let mut head = [0; 8];
+            head.copy_from_slice(&digest[..8]);
+            let octet = (u64::from_be_bytes(head) % 254 + 1).to_le_bytes()[0];
+            if let Ok(subnet) = Subnet::try_from(octet) {
+                return subnet;
+            }
+        }
+        // 256 digests in a row that all fall on 17: (1/254)^256. The value is still a valid one.
+        Subnet::FIXED
+    }
+
+    /// Returns the slug that comes closest to a free-form name such as a folder's, if there is one.
+    ///
+    /// Letters become lower case, every run of other characters becomes one `-`, and the result is cut
     /// to [`Slug::MAX_LEN`].
     pub fn from_name(name: &str) -> Option<Self> {
         let mut text = String::new();

@@ -1,8 +1,9 @@
-//! `smolfile.toml`: what smolvm is told about the machine.
+//! `smolfile.toml`: the description of the machine that smolvm reads.
 //!
-//! The keys are those of smolvm 1.32.2, which refuses every other. `net` is always false: the
+//! The keys are those of smolvm 1.32.2, which refuses every other key. `net` is always false: the
 //! guest's only network is the tap that the helper makes.
 
+pub use crate::helper::{GUEST_SOCKET, HELPER, HELPER_DIR};
 use crate::plan::Plan;
 use crate::text::MountPath;
 use alloc::format;
@@ -10,44 +11,35 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// Where the guest finds the helper.
-pub const HELPER_DIR: &str = "/opt/bottle";
-
-/// The helper's path in the guest.
-pub const HELPER: &str = "/opt/bottle/bottle-guest";
-
-/// Where the guest finds the socket that leads to the keeper.
-pub const GUEST_SOCKET: &str = "/run/bottle.sock";
-
-/// A Smolfile, as far as a bottle needs one.
+/// The parts of a Smolfile that a bottle needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Smolfile {
-    /// What the machine boots from.
+    /// The image that the machine boots from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Processors.
+    /// The number of processors.
     pub cpus: u8,
-    /// Memory, in MiB.
+    /// The memory, in MiB.
     pub memory: u32,
-    /// smolvm's own network: off.
+    /// Whether smolvm gives the machine a network of its own.
     pub net: bool,
     /// The folder in which commands start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
-    /// `HOST:GUEST[:ro]`.
+    /// The host folders that the guest sees, each as `HOST:GUEST[:ro]`.
     pub volumes: Vec<String>,
-    /// `NAME=VALUE`.
+    /// The environment, each variable as `NAME=VALUE`.
     pub env: Vec<String>,
 }
 
-/// A plan that cannot be written down, or text that is no Smolfile of ours.
+/// A Smolfile that cannot be written, or text that cannot be read as one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("smolfile.toml: {0}")]
 pub struct SmolfileError(String);
 
 impl Smolfile {
-    /// The machine of `plan`, with the helper from the host folder `helper_dir`.
+    /// Describes the machine of `plan`, with the helper from the host folder `helper_dir`.
     pub fn for_plan(plan: &Plan, helper_dir: &MountPath) -> Self {
         let volumes = plan.guest.volumes.iter().map(|volume| {
             let mode = if volume.writable { "" } else { ":ro" };
@@ -65,10 +57,11 @@ impl Smolfile {
         }
     }
 
-    /// The file's text, the same for the same Smolfile, byte for byte.
+    /// Returns the file's text. Equal Smolfiles give the same text, byte for byte.
     ///
     /// # Errors
-    /// Never for a Smolfile that [`Smolfile::for_plan`] made; the format's own refusal otherwise.
+    /// Returns an error if the format cannot hold a value. It can hold all that [`Smolfile::for_plan`]
+    /// makes.
     pub fn render(&self) -> Result<String, SmolfileError> {
         let body = toml::to_string_pretty(self).map_err(|e| SmolfileError(e.to_string()))?;
         Ok(format!("# Written by bottle. Changes are lost at the next start.\n{body}"))
@@ -77,7 +70,7 @@ impl Smolfile {
     /// Reads a Smolfile that bottle wrote.
     ///
     /// # Errors
-    /// [`SmolfileError`] where the text is no TOML or has a key that is none of ours.
+    /// Returns [`SmolfileError`] if the text is not TOML or has an unknown key.
     pub fn parse(text: &str) -> Result<Self, SmolfileError> {
         toml::from_str(text).map_err(|e| SmolfileError(e.to_string()))
     }

@@ -1,7 +1,7 @@
-//! Strings that reach a file, a command line or a guest: checked where they enter.
+//! Strings that reach a file, a command line or a guest, checked where they enter.
 //!
-//! Each type refuses what the place it goes to cannot carry, so that a renderer never has to
-//! mangle or reject a value.
+//! Each type refuses what its destination cannot hold, so that a renderer never has to change or reject
+//! a value.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -9,25 +9,25 @@ use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
-/// Why a string was refused.
+/// Why a string is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
-    /// The value is empty and must not be.
+    /// The value is empty.
     #[error("must not be empty")]
     Empty,
-    /// A NUL byte: no argument and no environment variable of a process can hold one.
+    /// The value contains a NUL byte, which no argument and no environment variable can.
     #[error("must not contain a NUL character")]
     Nul,
-    /// An environment variable's name that a shell could not set.
+    /// A shell could not set an environment variable of this name.
     #[error("must be a letter or '_', then letters, digits or '_'")]
     EnvName,
-    /// A path that is not absolute.
+    /// The path is not absolute.
     #[error("must be an absolute path")]
     NotAbsolute,
-    /// A character that smolvm's `HOST:GUEST` form or a terminal would misread.
+    /// The value contains a character that smolvm's `HOST:GUEST` form or a terminal would misread.
     #[error("must not contain {0:?}")]
     Character(char),
-    /// An image reference that would be read as an option.
+    /// The image reference would be read as an option.
     #[error("must not start with '-'")]
     LeadingHyphen,
 }
@@ -40,7 +40,7 @@ macro_rules! checked_text {
         pub struct $name(String);
 
         impl $name {
-            /// The value as text.
+            /// Returns the value as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -79,13 +79,13 @@ macro_rules! checked_text {
 }
 
 checked_text!(
-    /// A command's argument or an environment variable's value: anything but NUL.
+    /// A command's argument or an environment variable's value: anything without NUL.
     Word,
     |text| if text.contains('\0') { Err(InvalidText::Nul) } else { Ok(()) }
 );
 
 checked_text!(
-    /// An environment variable's name, as POSIX shells accept it.
+    /// An environment variable's name that POSIX shells accept.
     EnvName,
     |text| {
         let mut chars = text.chars();
@@ -99,7 +99,7 @@ checked_text!(
 );
 
 checked_text!(
-    /// One side of a `HOST:GUEST` pair: an absolute path without `:` and control characters.
+    /// One side of a `HOST:GUEST` pair: an absolute path without `:` or control characters.
     MountPath,
     |text| {
         if !text.starts_with('/') {
@@ -114,7 +114,7 @@ checked_text!(
 );
 
 checked_text!(
-    /// What a guest boots from: a registry reference, a `docker save` archive or a root folder.
+    /// The image that a guest boots from: a registry reference, a `docker save` archive or a root folder.
     ImageRef,
     |text| {
         if text.is_empty() {

@@ -1,20 +1,20 @@
-//! Hostile text made visible: what steers a terminal or hides from a reader is shown as an escape.
+//! Makes hostile text visible: what controls a terminal or hides from a reader is shown as an escape.
 //!
-//! Which characters: every control character (C0, DEL, C1: ECMA-48), and Unicode's
-//! `Default_Ignorable_Code_Point` and `Bidi_Control` properties, which are invisible or reorder what
-//! stands around them (UAX #9, UTR #36, "Trojan Source"). Two are left alone because real text is
-//! full of them: the emoji presentation selector U+FE0F and the text one U+FE0E.
+//! The characters are every control character (C0, DEL, C1: ECMA-48) and those with Unicode's
+//! `Default_Ignorable_Code_Point` and `Bidi_Control` properties, which are invisible or reorder the text
+//! around them (UAX #9, UTR #36, "Trojan Source"). Two stay as they are because real text is full of
+//! them: the emoji presentation selector U+FE0F and the text one U+FE0E.
 
 use core::fmt::{self, Write};
 #[cfg(debug_assertions)]
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// Whether hostile text is shown as it is, in this process.
+/// Whether this process shows hostile text as it is.
 #[cfg(debug_assertions)]
 static TAKEN_AWAY: AtomicBool = AtomicBool::new(false);
 
-/// Shows hostile text as it is from now on, so that a test can see what happens without this
-/// defence. In a release build it does nothing.
+/// Makes this process show hostile text as it is from now on, so that a test can see what happens
+/// without this defence. In a release build it does nothing.
 pub fn take_away() {
     #[cfg(debug_assertions)]
     TAKEN_AWAY.store(true, Relaxed);
@@ -27,24 +27,24 @@ fn stands() -> bool {
     true
 }
 
-/// Text that shows on one line: newlines and tabs are escaped, too, and so is the backslash, so that
-/// an escape cannot be forged.
+/// Text on one line. Newlines and tabs are escaped, too, and so is the backslash, so that nobody can
+/// forge an escape.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a>(pub &'a str);
 
-/// Text of several lines: newlines and tabs pass, everything else that is invisible is escaped.
+/// Text on several lines. Newlines and tabs stay; everything else that is invisible is escaped.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a>(pub &'a str);
 
-/// Bytes that should be text, on one line. What is not UTF-8 is shown as `\xNN`.
+/// Bytes that should be text, on one line. A byte that is not UTF-8 is shown as `\xNN`.
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes<'a>(pub &'a [u8]);
 
-/// JSON text: what a terminal must not see is escaped as JSON escapes it, so that its meaning stays.
+/// JSON text. What a terminal must not see is escaped in JSON's own way, so that its meaning stays.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<'a>(pub &'a str);
 
-/// Whether a character steers a terminal, reorders a line, or cannot be seen.
+/// Returns whether a character controls a terminal, reorders a line, or is invisible.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -78,8 +78,8 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// How many spaces together are shown as they are. A longer run is a column of somebody else's table,
-/// or goes on until the terminal begins a new line, and what follows it looks like one of ours.
+/// How many spaces in a row are shown as they are. A longer run could imitate a column of a table, or
+/// continue until the terminal begins a new line, so that what follows looks like a line of ours.
 const SPACES: usize = 4;
 
 fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
@@ -96,7 +96,7 @@ fn write_in_line(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
         '\n' => f.write_str("\\n"),
         '\r' => f.write_str("\\r"),
         '\t' => f.write_str("\\t"),
-        // A blank that is no space: those of Unicode, and Braille's.
+        // Blanks other than the space: Unicode has several, and Braille one.
         c if is_hidden(c) || (c != ' ' && c.is_whitespace()) || c == '\u{2800}' => {
             write!(f, "{}", c.escape_unicode())
         }

@@ -1,9 +1,8 @@
-//! Subnets and ports: the promises, one test each.
+//! What subnets and ports promise, with one test for each promise.
 
 use bottle_core::ports::{self, RANGE};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::subnet::Subnet;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -20,10 +19,10 @@ proptest! {
 
     /// The third octet is 1..=254 and never 17, and the roles are fixed.
     #[test]
-    fn a_subnet_never_looks_like_dockers(slug in slugs()) {
-        let subnet = Subnet::for_slug(&slug);
+    fn a_subnet_is_never_dockers(slug in slugs()) {
+        let subnet = slug.subnet();
         prop_assert!((1..=254).contains(&subnet.octet()) && subnet.octet() != 17);
-        prop_assert_eq!(subnet, Subnet::for_slug(&slug));
+        prop_assert_eq!(subnet, slug.subnet());
         let last = [subnet.gateway(), subnet.guest(), subnet.proxy()].map(|address| address.octets()[3]);
         prop_assert_eq!(last, [1, 2, 254]);
     }
@@ -35,7 +34,7 @@ proptest! {
         sidecars in sets(),
         seed in prop::collection::btree_set(RANGE, 0..200),
     ) {
-        // What is taken is most often what is wanted.
+        // Most of the taken ports are ones that a sidecar wants.
         let wanted = sidecars.iter().flat_map(|&s| ports::candidates(&slug, s).take(3));
         let taken: BTreeSet<u16> = wanted.filter(|port| port % 2 == 0).chain(seed).collect();
         let got = ports::allocate(&slug, &sidecars, &taken).unwrap();
@@ -46,7 +45,7 @@ proptest! {
         prop_assert_eq!(ports::allocate(&slug, &sidecars, &taken).unwrap(), got);
     }
 
-    /// A port that becomes taken moves its own sidecar and nobody else.
+    /// If a port becomes taken, only its own sidecar moves.
     #[test]
     fn a_taken_port_moves_only_its_own_sidecar(
         slug in slugs(),
@@ -63,17 +62,17 @@ proptest! {
         }
     }
 
-    /// Any folder's name gives a valid slug or none.
+    /// Every folder's name gives a valid slug or none.
     #[test]
-    fn a_name_gives_a_slug_or_nothing(name in "\\PC{0,60}") {
+    fn a_folder_name_gives_a_valid_slug_or_none(name in "\\PC{0,60}") {
         if let Some(slug) = Slug::from_name(&name) {
             prop_assert_eq!(slug.as_str().parse::<Slug>().unwrap(), slug);
         }
     }
 
-    /// A slug is exactly what the rule says.
+    /// Text is a slug exactly if it follows the rule.
     #[test]
-    fn a_slug_is_what_the_rule_says(text in "[a-zA-Z0-9_.-]{0,45}") {
+    fn a_slug_follows_the_rule(text in "[a-zA-Z0-9_.-]{0,45}") {
         let rule = !text.is_empty()
             && text.len() <= 40
             && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
@@ -83,9 +82,9 @@ proptest! {
     }
 }
 
-/// What these slugs got, they get for ever: a bottle's addresses survive an upgrade.
+/// These slugs keep their addresses for ever: a bottle's addresses survive an upgrade.
 #[test]
-fn golden_vectors() {
+fn the_addresses_of_a_slug_never_change() {
     let golden = include_str!("golden.tsv");
     let mut count = 0;
     for line in golden.lines().filter(|line| !line.starts_with('#')) {
@@ -93,7 +92,7 @@ fn golden_vectors() {
         let slug: Slug = fields[0].parse().unwrap();
         let all = Sidecar::ALL.into_iter().collect();
         let ports = ports::allocate(&slug, &all, &BTreeSet::new()).unwrap();
-        let mut now = vec![slug.to_string(), Subnet::for_slug(&slug).octet().to_string()];
+        let mut now = vec![slug.to_string(), slug.subnet().octet().to_string()];
         now.extend(Sidecar::ALL.map(|sidecar| ports[&sidecar].to_string()));
         assert_eq!(now, fields);
         count += 1;
@@ -101,14 +100,14 @@ fn golden_vectors() {
     assert!(count >= 20, "{count} vectors");
 }
 
-/// 100,000 slugs spread over the 253 subnets as chance would: chi-squared within what 252 degrees
-/// of freedom exceed once in 10,000 draws (mean 252, deviation 22.4; 340 is four deviations).
+/// 100,000 slugs spread over the 253 subnets as if by chance: chi-squared stays within what 252 degrees of
+/// freedom exceed once in 10,000 draws (mean 252, deviation 22.4; 340 is four deviations).
 #[test]
 fn subnets_are_spread_evenly() {
     let mut seen = [0u32; 256];
     for n in 0..100_000 {
         let slug: Slug = format!("bottle-{n}").parse().unwrap();
-        seen[usize::from(Subnet::for_slug(&slug).octet())] += 1;
+        seen[usize::from(slug.subnet().octet())] += 1;
     }
     assert_eq!((seen[0], seen[17], seen[255]), (0, 0, 0));
     let expected = 100_000.0 / 253.0;
@@ -117,7 +116,7 @@ fn subnets_are_spread_evenly() {
     assert!(chi < 340.0, "{chi}");
 }
 
-/// A full range is an error that says so, not a panic and not a port out of range.
+/// A full range is an error that says so, not a panic or a port out of range.
 #[test]
 fn a_full_range_is_an_error() {
     let slug: Slug = "s".parse().unwrap();

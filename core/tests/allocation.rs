@@ -11,17 +11,17 @@ struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is the system allocator's, and counted.
+// SAFETY: everything goes to the system allocator and is counted.
 #[expect(unsafe_code, reason = "an allocator cannot be counted from outside")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller keeps the contract.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -52,7 +52,7 @@ fn no_decision_allocates() {
     }
     assert_eq!(ALLOCATIONS.load(Relaxed) - before, 0);
     assert_eq!(count, out.len());
-    // The witness: the counter counts.
+    // The counter works: this allocation is counted.
     drop(std::hint::black_box(vec![0u8; 64]));
     assert!(ALLOCATIONS.load(Relaxed) > before);
 }

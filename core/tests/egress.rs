@@ -1,4 +1,4 @@
-//! What may leave through the proxy: hosts, addresses, server names.
+//! What may leave through the egress proxy: hosts, addresses, server names.
 
 use bottle_core::egress::{
     AddressClass, ClientHello, Denial, HostName, HostPattern, HostRule, Rules, authority, classify,
@@ -46,7 +46,7 @@ fn a_rule_opens_its_host_and_ports_and_nothing_else() {
 }
 
 #[test]
-fn a_closed_host_stays_closed_below_an_open_pattern() {
+fn a_closed_host_stays_closed_under_an_open_pattern() {
     let mut rules = rules(&["*.example.com"]);
     rules.deny.push("bad.example.com".parse().unwrap());
     assert_eq!(rules.check(&host("good.example.com"), 443), Ok(()));
@@ -54,7 +54,7 @@ fn a_closed_host_stays_closed_below_an_open_pattern() {
 }
 
 #[test]
-fn an_address_is_no_host_however_it_is_written() {
+fn an_address_is_never_a_host_however_it_is_written() {
     for text in [
         "127.0.0.1",
         "1.2.3.4",
@@ -82,7 +82,7 @@ fn an_address_is_no_host_however_it_is_written() {
 }
 
 #[test]
-fn an_address_in_another_is_where_a_packet_comes_to() {
+fn an_embedded_address_is_where_a_packet_arrives() {
     for (text, reached_at) in [
         ("1.2.3.4", "1.2.3.4"),
         ("::ffff:1.2.3.4", "1.2.3.4"),
@@ -99,7 +99,7 @@ fn an_address_in_another_is_where_a_packet_comes_to() {
 }
 
 #[test]
-fn this_machines_own_address_is_dialled_only_where_the_operator_means_it() {
+fn this_machines_own_addresses_are_closed_unless_the_operator_names_them() {
     let own: IpAddr = "51.15.77.1".parse().unwrap();
     let mut rules = rules(&["a.test", "b.test", "c.test"]);
     assert_eq!(rules.check_own(&host("a.test"), own), Err(Denial::Own(host("a.test"), own)));
@@ -112,7 +112,7 @@ fn this_machines_own_address_is_dialled_only_where_the_operator_means_it() {
 
 /// The edges of every special-purpose block, on both sides.
 #[test]
-fn addresses_are_what_the_registries_say() {
+fn addresses_are_classified_as_in_the_registries() {
     use AddressClass as C;
     for (text, class) in [
         ("0.0.0.0", C::Unspecified),
@@ -185,7 +185,7 @@ fn addresses_are_what_the_registries_say() {
 }
 
 #[test]
-fn a_name_may_lead_only_to_public_addresses_unless_a_rule_says_so() {
+fn a_name_leads_only_to_public_addresses_unless_a_rule_allows_more() {
     let mut rules = rules(&["a.test"]);
     let (private, public): (IpAddr, IpAddr) = ("10.1.2.3".parse().unwrap(), "8.8.8.8".parse().unwrap());
     assert_eq!(rules.check_address(&host("a.test"), public), Ok(()));
@@ -201,7 +201,7 @@ fn a_name_may_lead_only_to_public_addresses_unless_a_rule_says_so() {
     assert!(rules.check_address(&host("c.test"), private).is_err());
 }
 
-/// A ClientHello as `openssl s_client` sends it, cut down: with these extensions.
+/// Makes a shortened ClientHello of `openssl s_client` with these extensions.
 fn hello(extensions: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend([7; 32]);
@@ -233,7 +233,7 @@ fn names(names: &[(u8, &str)]) -> (u16, Vec<u8>) {
 }
 
 #[test]
-fn the_server_name_is_found_and_only_one_is_believed() {
+fn the_server_name_is_read_and_a_second_one_is_refused() {
     let alpn = (16, vec![0, 3, 2, b'h', b'2']);
     let one = hello(&[alpn.clone(), names(&[(0, "API.example.com")])]);
     assert_eq!(client_hello(&one), ClientHello::ServerName(host("api.example.com")));
@@ -260,8 +260,8 @@ fn a_hello_ends_where_its_length_says() {
     let header = |len: u16| [&[22, 3, 1][..], &len.to_be_bytes()].concat();
     assert_eq!(client_hello(&[]), ClientHello::Partial);
     assert_eq!(client_hello(&[22]), ClientHello::Partial);
-    assert_eq!(client_hello(&[23]), ClientHello::NotTls, "one byte tells that it is no handshake");
-    // Four bytes are the shortest handshake, 16 KiB the longest record.
+    assert_eq!(client_hello(&[23]), ClientHello::NotTls, "one byte shows that it is not a handshake");
+    // The shortest handshake has four bytes, the longest record 16 KiB.
     for (len, said) in [
         (0, ClientHello::NotTls),
         (3, ClientHello::NotTls),
@@ -271,13 +271,13 @@ fn a_hello_ends_where_its_length_says() {
     ] {
         assert_eq!(client_hello(&header(len)), said, "{len}");
     }
-    // Lengths have more than one byte.
+    // A length has more than one byte.
     let padded = hello(&[(21, vec![0; 700]), names(&[(0, "long.test")])]);
     assert_eq!(client_hello(&padded), ClientHello::ServerName(host("long.test")));
 }
 
 #[test]
-fn no_fronting_by_another_name() {
+fn a_connection_cannot_name_another_server() {
     let mut rules = rules(&["a.test"]);
     let asked = host("a.test");
     assert_eq!(rules.check_server_name(&asked, &ClientHello::ServerName(host("a.test"))), Ok(()));
@@ -296,27 +296,27 @@ fn no_fronting_by_another_name() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A pattern below a suffix covers exactly the names that end in it behind a dot.
+    /// A wildcard covers exactly the names that end in a dot and its domain.
     #[test]
-    fn a_suffix_covers_what_is_below_it(name in "[a-c.]{1,9}", suffix in "[a-c]{1,2}\\.[a-c]{1,2}") {
+    fn a_wildcard_covers_the_names_below_it(name in "[a-c.]{1,9}", suffix in "[a-c]{1,2}\\.[a-c]{1,2}") {
         if let (Ok(name), Ok(pattern)) = (name.parse::<HostName>(), format!("*.{suffix}").parse::<HostPattern>()) {
             let below = name.as_str().ends_with(&format!(".{suffix}"));
             prop_assert_eq!(pattern.matches(&name), below);
         }
     }
 
-    /// A rule is itself after a trip through text.
+    /// A rule that is written as text reads back equal.
     #[test]
-    fn a_rule_survives_text(star in any::<bool>(), name in "[a-z]{1,5}\\.[a-z]{1,5}", ports in prop::collection::btree_set(1u16.., 1..4)) {
+    fn a_rule_reads_back_equal(star in any::<bool>(), name in "[a-z]{1,5}\\.[a-z]{1,5}", ports in prop::collection::btree_set(1u16.., 1..4)) {
         let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
         let text = format!("{}{name}:{}", if star { "*." } else { "" }, ports.join(","));
         let rule: HostRule = text.parse().unwrap();
         prop_assert_eq!(rule.to_string().parse::<HostRule>().unwrap(), rule);
     }
 
-    /// Whatever comes, a name that is accepted is no address to anybody.
+    /// Whatever the text is, nobody reads an accepted name as an address.
     #[test]
-    fn no_name_is_an_address(text in "[0-9a-fxX.:\\[\\]]{1,20}") {
+    fn a_host_name_is_never_an_address(text in "[0-9a-fxX.:\\[\\]]{1,20}") {
         if let Ok(name) = text.parse::<HostName>() {
             prop_assert!(name.as_str().parse::<IpAddr>().is_err());
             let last = name.as_str().rsplit('.').next().unwrap();
@@ -324,18 +324,18 @@ proptest! {
         }
     }
 
-    /// An IPv4 address inside an IPv6 one is what it is outside.
+    /// An IPv4 address inside an IPv6 one has the same class as outside it.
     #[test]
-    fn a_mapped_address_is_itself(bits in any::<u32>()) {
+    fn a_mapped_address_counts_as_the_ipv4_address(bits in any::<u32>()) {
         let v4 = Ipv4Addr::from(bits);
         prop_assert_eq!(classify(v4.to_ipv6_mapped().into()), classify(v4.into()));
         let nat64 = Ipv6Addr::from(0x0064_ff9b_0000_0000_0000_0000_0000_0000 | u128::from(bits));
         prop_assert_eq!(classify(nat64.into()), classify(v4.into()));
     }
 
-    /// Reading a hello never panics and never believes noise.
+    /// Reading a hello never panics, and noise never has a server name.
     #[test]
-    fn noise_is_no_hello(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn noise_is_never_a_hello(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = client_hello(&bytes);
     }
 }

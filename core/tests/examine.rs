@@ -1,5 +1,5 @@
-//! The frames that examine a bottle: each odd one is refused, the whole one passes, and the client
-//! of a few lines speaks TCP.
+//! The frames that examine a bottle. Each odd one is refused, the whole one passes, and the small client
+//! speaks TCP.
 
 use bottle_core::examine::{Arrived, Block, Client, Segment, What, flag, gives_records, odd, ranges};
 use bottle_core::guard::{GATEWAY_MAC, GUEST_MAC, Guard, Reply, Verdict};
@@ -19,7 +19,7 @@ fn door(guard: &Guard) -> SocketAddrV4 {
 }
 
 #[test]
-fn what_an_odd_frame_is_refused_for_is_its_oddity_alone() {
+fn an_odd_frame_is_refused_only_for_its_oddity() {
     let (guard, mut reply) = (guard(), Reply::default());
     let whole = guard.tcp_frame(&Segment::syn(61_500, door(&guard), 1));
     assert_eq!(guard.from_guest(&whole, &mut reply), Verdict::Forward);
@@ -33,7 +33,7 @@ fn what_an_odd_frame_is_refused_for_is_its_oddity_alone() {
 }
 
 #[test]
-fn what_is_made_is_what_another_parser_reads() {
+fn another_parser_reads_the_frames_that_are_made() {
     let guard = guard();
     let segment = Segment {
         acknowledgment: 7,
@@ -53,7 +53,7 @@ fn what_is_made_is_what_another_parser_reads() {
     assert_eq!(tcp.checksum(), sum.unwrap());
 }
 
-/// A frame to the guest, from a door.
+/// Makes a frame from a door to the guest.
 fn back(guard: &Guard, port: u16, sequence: u32, acknowledgment: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     let mut build = PacketBuilder::ethernet2(GATEWAY_MAC, GUEST_MAC)
         .ipv4(guard.proxy().octets(), guard.guest().octets(), 64)
@@ -74,7 +74,7 @@ fn back(guard: &Guard, port: u16, sequence: u32, acknowledgment: u32, flags: u8,
 }
 
 #[test]
-fn a_client_connects_asks_and_hears() {
+fn a_client_connects_asks_and_reads_the_answer() {
     let guard = guard();
     let mut client = Client::new(61_500, door(&guard), 99, b"GET");
     let hear = |client: &mut Client, frame: &[u8]| {
@@ -83,14 +83,14 @@ fn a_client_connects_asks_and_hears() {
     };
     assert_eq!(client.segment(), Segment::syn(61_500, door(&guard), 99));
     assert_eq!(client.segment().flags, flag::SYN, "the same again");
-    // Who did not see the first segment does not know its number.
+    // Somebody who did not see the first segment does not know its number.
     assert!(!hear(&mut client, &back(&guard, 61_500, 500, 98, flag::SYN, b"")));
     assert!(!client.is_connected());
     assert!(hear(&mut client, &back(&guard, 61_500, 500, 100, flag::SYN, b"")));
     assert!(client.is_connected());
     let asking = client.segment();
     assert_eq!((asking.sequence, asking.acknowledgment, &asking.payload[..]), (100, 501, &b"GET"[..]));
-    // Out of order: it waits for what is missing.
+    // A segment is out of order: the client waits for what is missing.
     hear(&mut client, &back(&guard, 61_500, 506, 103, 0, b"later"));
     assert_eq!(client.heard(), b"");
     hear(&mut client, &back(&guard, 61_500, 501, 103, 0, b"HTTP/"));
@@ -103,7 +103,7 @@ fn a_client_connects_asks_and_hears() {
     let mut refused = Client::new(61_501, door(&guard), 1, b"");
     hear(&mut refused, &back(&guard, 61_501, 0, 2, flag::RST, b""));
     assert!(refused.is_refused() && !refused.is_connected());
-    // However much a door says, little of it is kept.
+    // However much a door sends, little of it is kept.
     let mut flooded = Client::new(61_502, door(&guard), 1, b"");
     hear(&mut flooded, &back(&guard, 61_502, 0, 2, flag::SYN, b""));
     hear(&mut flooded, &back(&guard, 61_502, 1, 2, 0, &[7; 60_000]));
@@ -111,7 +111,7 @@ fn a_client_connects_asks_and_hears() {
 }
 
 #[test]
-fn an_answer_is_known_by_the_port_that_asked() {
+fn an_answer_is_recognized_by_the_port_that_asked() {
     let (guard, mut reply) = (guard(), Reply::default());
     let block = Block::by(3);
     let from = block.port(9);
@@ -145,7 +145,7 @@ fn an_answer_is_known_by_the_port_that_asked() {
 }
 
 #[test]
-fn neighbouring_ports_are_one_range() {
+fn neighbouring_ports_are_shown_as_one_range() {
     assert_eq!(ranges(&[]), "");
     assert_eq!(ranges(&[1, 2, 3, 9, 65_534, 65_535]), "1-3, 9, 65534-65535");
 }

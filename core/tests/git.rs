@@ -28,7 +28,7 @@ fn rule(pattern: &str, verdict: Verdict) -> RefRule {
 }
 
 #[test]
-fn by_itself_a_branch_waits_and_all_else_is_refused() {
+fn by_default_a_branch_waits_and_everything_else_is_refused() {
     let policy = Policy::default();
     assert_eq!(policy.decide(&update("refs/heads/main")), Ok(Verdict::Ask));
     assert_eq!(policy.decide(&update("refs/heads/a/b")), Ok(Verdict::Ask));
@@ -63,7 +63,7 @@ fn the_first_rule_that_fits_decides() {
 }
 
 #[test]
-fn no_branch_is_rewritten_or_deleted_unless_that_is_allowed() {
+fn a_branch_is_not_rewritten_or_deleted_unless_the_policy_allows_it() {
     let mut policy = Policy::default();
     let rewritten = Update { fast_forward: false, ..update("refs/heads/x") };
     let deleted = Update { new: None, ..update("refs/heads/x") };
@@ -75,7 +75,7 @@ fn no_branch_is_rewritten_or_deleted_unless_that_is_allowed() {
 }
 
 #[test]
-fn paths_that_others_run_by_themselves_are_not_touched() {
+fn a_push_cannot_touch_paths_that_others_run_by_themselves() {
     let policy = Policy { deny_paths: vec![".github/".into(), "/Makefile".into()], ..Policy::default() };
     for path in [".github/workflows/x.yml", ".github", ".GitHub/x", "Makefile", "makefile"] {
         let push = Update { paths: vec![touched("ok"), touched(path)], ..update("refs/heads/x") };
@@ -97,7 +97,7 @@ fn what_looks_like_a_secret_is_refused() {
 }
 
 #[test]
-fn a_pattern_is_a_ref_or_all_below_one() {
+fn a_pattern_is_a_ref_or_everything_below_one() {
     for text in ["refs/heads/main", "refs/heads/*", "refs/heads/a-b/c.d/*"] {
         let pattern: RefPattern = text.parse().unwrap();
         assert_eq!((pattern.to_string(), String::from(pattern)), (text.to_owned(), text.to_owned()));
@@ -127,7 +127,7 @@ fn a_pattern_is_a_ref_or_all_below_one() {
 }
 
 #[test]
-fn a_policy_survives_json() {
+fn a_policy_reads_back_equal_from_json() {
     let policy =
         Policy { rules: vec![rule("refs/heads/*", Verdict::Allow)], force: true, ..Policy::default() };
     let text = serde_json::to_string(&policy).unwrap();
@@ -137,7 +137,7 @@ fn a_policy_survives_json() {
 }
 
 #[test]
-fn a_guarded_path_is_one_in_every_form_that_a_file_system_takes_for_it() {
+fn a_path_is_guarded_in_every_form_that_a_file_system_takes_for_it() {
     let guarded = Guarded::new(&[
         ".github/".into(),
         ".gitlab-ci.yml".into(),
@@ -190,7 +190,7 @@ fn a_guarded_path_is_one_in_every_form_that_a_file_system_takes_for_it() {
     ] {
         assert!(!guarded.covers(&touched(path)), "{path:?}");
     }
-    // What is above a guarded path may not lead elsewhere: below it would be something else.
+    // A path above a guarded one must not lead elsewhere, because something else would be below it.
     let inner = Guarded::new(&["ci/run/".into()]);
     for (path, leads, covered) in [
         ("ci", true, true),
@@ -207,7 +207,7 @@ fn a_guarded_path_is_one_in_every_form_that_a_file_system_takes_for_it() {
 }
 
 #[test]
-fn a_pushed_ref_has_a_name_that_can_be_shown_copied_and_written_anywhere() {
+fn the_name_of_a_pushed_ref_can_be_shown_copied_and_written_anywhere() {
     for name in [
         "refs/heads/main",
         "refs/heads/agent/fix-1.2_3",
@@ -250,7 +250,7 @@ fn a_pushed_ref_has_a_name_that_can_be_shown_copied_and_written_anywhere() {
         assert!(!is_pushable(name), "{name:?}");
     }
     assert!(!is_pushable(&format!("refs/heads/{}", "a".repeat(250))));
-    // What an operator's own branch may be called, and a pushed one not.
+    // Names that an operator's own branch may have, but not a pushed one.
     for name in ["refs/heads/gr\u{f6}\u{df}e", "refs/heads/a'b", "refs/heads/-x"] {
         assert!(is_ref(name) && !is_pushable(name), "{name}");
     }
@@ -260,7 +260,7 @@ fn a_pushed_ref_has_a_name_that_can_be_shown_copied_and_written_anywhere() {
 }
 
 #[test]
-fn an_object_id_is_whole_and_of_either_hash() {
+fn an_object_id_is_complete_and_of_either_hash() {
     let (short, long) = ("1".repeat(40), "f".repeat(64));
     for text in [&short, &long] {
         let id: ObjectId = text.parse().unwrap();
@@ -283,7 +283,7 @@ fn an_object_id_is_whole_and_of_either_hash() {
 }
 
 #[test]
-fn what_git_lists_is_read_strictly() {
+fn output_of_git_is_read_strictly() {
     let (a, b, zero) = ("a".repeat(40), "b".repeat(40), "0".repeat(40));
     let command = Command::read(format!("{zero} {a} refs/heads/x y").as_bytes()).unwrap();
     assert_eq!((command.old, command.new, command.name.as_str()), (None, a.parse().ok(), "refs/heads/x y"));
@@ -325,7 +325,7 @@ fn what_git_lists_is_read_strictly() {
 }
 
 #[test]
-fn an_upstream_is_a_place_or_the_name_of_a_remote() {
+fn an_upstream_is_a_url_or_the_name_of_a_remote() {
     for place in [
         "https://example.com/x.git",
         "git@example.com:x.git",
@@ -370,15 +370,15 @@ fn a_tree_is_weighed_without_being_walked() {
     }
     assert_eq!(trees.heaviest(), Weight { files: u64::MAX, depth: 100 });
     let mut trees = Trees::default();
-    // What was there before weighs nothing.
+    // A folder that was there before weighs nothing.
     trees.add(id(1), &[entry("100644", "a", 9000), entry("40000", "b", 700_000)].concat()).unwrap();
     assert_eq!(trees.heaviest(), Weight { files: 1, depth: 1 });
-    // As deep as there are trees, on a small stack.
+    // Trees that are nested as deep as there are trees, on a small stack.
     for n in 2..=100_000 {
         trees.add(id(n), &entry("40000", "a", n - 1)).unwrap();
     }
     assert_eq!(trees.heaviest(), Weight { files: 1, depth: 100_000 });
-    // No hash leads back to itself; if one did, that would end, too.
+    // No hash leads back to itself. If one did, weighing would still end.
     trees.add(id(1), &entry("40000", "a", 100_000)).unwrap();
     assert!(trees.heaviest().depth <= 100_000);
     for bytes in [
@@ -392,9 +392,9 @@ fn a_tree_is_weighed_without_being_walked() {
 }
 
 proptest! {
-    /// What is pushable is harmless wherever it is printed or typed.
+    /// A pushable name is harmless wherever it is printed or typed.
     #[test]
-    fn no_pushable_name_needs_quoting(text in "\\PC{0,40}") {
+    fn a_pushable_name_never_needs_quoting(text in "\\PC{0,40}") {
         let name = format!("refs/heads/{text}");
         if is_pushable(&name) {
             prop_assert!(is_ref(&name) && name.is_ascii());
@@ -404,7 +404,7 @@ proptest! {
         }
     }
 
-    /// No spelling of a guarded path by case, invisible characters, dots or blanks gets past.
+    /// No spelling of a guarded path with other case, invisible characters, dots or spaces gets past.
     #[test]
     fn no_spelling_of_a_guarded_path_gets_past(
         upper in proptest::collection::vec(any::<bool>(), 7),

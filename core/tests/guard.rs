@@ -1,6 +1,6 @@
-//! The guard against the policy oracle, which reads frames with another parser.
+//! Compares the guard with the policy oracle, which reads frames with another parser.
 
-use bottle_core::guard::knock::Knock;
+use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{Refusal, Reply, Verdict};
 use bottle_core::subnet::Subnet;
 use bottle_oracle::compare;
@@ -16,7 +16,7 @@ fn subnet() -> Subnet {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    // Headers are at the start; that is where a change tells.
+    // Headers are at the start, where a change matters.
     let place = || prop_oneof![8 => 0usize..80, 1 => 0usize..70_000];
     let telling =
         prop_oneof![Just(0u16), Just(1), Just(53), Just(80), Just(DOORS[0]), Just(0xffff), any::<u16>()];
@@ -40,7 +40,7 @@ fn change() -> impl Strategy<Value = Change> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever becomes of a valid frame, guard and policy agree on it.
+    /// However a valid frame is changed, the guard and the policy agree about it.
     #[test]
     fn the_guard_and_the_policy_agree_on_changed_frames(
         octet in (1u8..=254).prop_filter("docker's", |&n| n != 17),
@@ -61,7 +61,7 @@ proptest! {
         }
     }
 
-    /// They agree on noise, too.
+    /// They agree about noise, too.
     #[test]
     fn the_guard_and_the_policy_agree_on_noise(frame in proptest::collection::vec(any::<u8>(), 0..120)) {
         let (guard, bottle) = compare::both(subnet(), &DOORS);
@@ -70,7 +70,7 @@ proptest! {
     }
 }
 
-/// Every field of every valid frame, byte by byte, to the values that tell the most; and every length.
+/// Changes every byte of every valid frame to the most telling values, and tries every length.
 #[test]
 fn the_guard_and_the_policy_agree_on_every_single_change() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
@@ -109,30 +109,32 @@ fn the_guard_and_the_policy_agree_on_every_single_change() {
     }
 }
 
-/// The witness beside the refusals: what must pass does.
+/// Beside the refusals, this shows that what must pass does pass.
 #[test]
-fn what_the_policy_lets_through_passes() {
+fn everything_that_the_policy_allows_passes() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let passing = [
-        Knock::Arp(bottle.gateway),
-        Knock::Arp(bottle.proxy),
-        Knock::Tcp(bottle.proxy, DOORS[0]),
-        Knock::Tcp(bottle.proxy, DOORS[1]),
+        FirstPacket::Arp(bottle.gateway),
+        FirstPacket::Arp(bottle.proxy),
+        FirstPacket::Tcp(bottle.proxy, DOORS[0]),
+        FirstPacket::Tcp(bottle.proxy, DOORS[1]),
     ];
-    for knock in passing {
-        assert_eq!(guard.knock(&knock, &mut Reply::default()), Verdict::Forward, "{knock:?}");
+    for packet in passing {
+        assert_eq!(guard.on_first_packet(&packet, &mut Reply::default()), Verdict::Forward, "{packet:?}");
     }
     let mut room = Reply::default();
-    let Verdict::Answer(reply) = guard.knock(&Knock::Resolve("proxy.internal".to_owned()), &mut room) else {
+    let Verdict::Answer(reply) =
+        guard.on_first_packet(&FirstPacket::Resolve("proxy.internal".to_owned()), &mut room)
+    else {
         panic!("proxy.internal resolves")
     };
     assert_eq!(reply[reply.len() - 4..], bottle.proxy.octets());
     assert!(frames::to_guest(&bottle).iter().any(|frame| guard.to_guest(frame).is_ok()));
 }
 
-/// Every port there is, over TCP and UDP, at every address that could matter.
+/// Tries every port, over TCP and UDP, at every address that could matter.
 #[test]
-fn exactly_the_doors_are_open_of_all_ports() {
+fn of_all_ports_exactly_the_doors_are_open() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let addresses = [
         bottle.proxy,
@@ -148,28 +150,28 @@ fn exactly_the_doors_are_open_of_all_ports() {
     for address in addresses {
         for port in 0..=u16::MAX {
             let open = address == bottle.proxy && DOORS.contains(&port);
-            let verdict = guard.knock(&Knock::Tcp(address, port), &mut room);
+            let verdict = guard.on_first_packet(&FirstPacket::Tcp(address, port), &mut room);
             assert_eq!(verdict == Verdict::Forward, open, "tcp {address}:{port}");
-            let verdict = guard.knock(&Knock::Udp(address, port), &mut room);
+            let verdict = guard.on_first_packet(&FirstPacket::Udp(address, port), &mut room);
             assert!(matches!(verdict, Verdict::Refuse(..)), "udp {address}:{port}");
         }
     }
 }
 
-/// Over all ports a checksum takes every value, those among them whose carry has a carry itself.
+/// Over all ports a checksum takes every value, including those whose carry causes another carry.
 #[test]
-fn a_reply_has_its_checksum_whatever_the_sum() {
+fn a_reply_has_a_valid_checksum_whatever_the_sum() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     for port in 0..=u16::MAX {
-        compare::from_guest(&guard, &bottle, &guard.frame(&Knock::Tcp(bottle.proxy, port)));
+        compare::from_guest(&guard, &bottle, &guard.frame(&FirstPacket::Tcp(bottle.proxy, port)));
     }
 }
 
-/// Every EtherType, and every IP protocol.
+/// Tries every EtherType and every IP protocol.
 #[test]
-fn only_arp_and_tcp_pass_of_all_ethertypes_and_protocols() {
+fn of_all_ethertypes_and_protocols_only_arp_and_tcp_pass() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
-    let base = guard.frame(&Knock::Tcp(bottle.proxy, DOORS[0]));
+    let base = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOORS[0]));
     for kind in 0..=u16::MAX {
         let mut frame = base.clone();
         frame[12..14].copy_from_slice(&kind.to_be_bytes());
@@ -187,13 +189,13 @@ fn only_arp_and_tcp_pass_of_all_ethertypes_and_protocols() {
     }
 }
 
-/// Every IPv4 destination address there is. In a debug build this takes hours: `make exhaustive`.
+/// Tries every IPv4 destination address. A debug build takes hours for this: use `make exhaustive`.
 #[test]
 #[ignore = "four billion addresses: run `make exhaustive`"]
 fn exactly_one_address_is_open_of_all_ipv4() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
-    let mut frame = guard.frame(&Knock::Tcp(bottle.proxy, DOORS[0]));
-    // The checksum is a sum: what the address adds, it takes away again.
+    let mut frame = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOORS[0]));
+    // The checksum is a sum, so what the address adds is subtracted from it.
     let rest = u32::from(bottle.proxy) / 0x1_0000 + u32::from(bottle.proxy) % 0x1_0000;
     let sum = u32::from(!u16::from_be_bytes([frame[24], frame[25]])) + 0xffff * 2 - rest;
     let mut room = Reply::default();
@@ -215,13 +217,13 @@ fn exactly_one_address_is_open_of_all_ipv4() {
     assert_eq!(open, 1);
 }
 
-/// Each reason has a frame that is refused for it: the log can say what it claims to say.
+/// For each reason there is a frame that is refused for it, so the log can say all that it claims to.
 #[test]
-fn each_refusal_has_its_reason() {
+fn every_refusal_has_a_frame_that_causes_it() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
-    let door = guard.frame(&Knock::Tcp(bottle.proxy, DOORS[0]));
-    let dns = guard.frame(&Knock::Resolve("proxy.internal".to_owned()));
-    let arp = guard.frame(&Knock::Arp(bottle.gateway));
+    let door = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOORS[0]));
+    let dns = guard.frame(&FirstPacket::Resolve("proxy.internal".to_owned()));
+    let arp = guard.frame(&FirstPacket::Arp(bottle.gateway));
     let with = |frame: &[u8], changes: &[Change]| {
         let mut frame = frame.to_vec();
         changes.iter().for_each(|change| change.apply(&mut frame));
@@ -246,16 +248,16 @@ fn each_refusal_has_its_reason() {
         (Refusal::Ipv4Options, with(&door, &[Change::Byte(14, 0x46)])),
         (Refusal::Fragment, with(&door, &[Change::Word(20, 0x2000), sum.clone()])),
         (Refusal::SourceAddress, with(&door, &[Change::Byte(29, 9), sum.clone()])),
-        (Refusal::Icmp, guard.frame(&Knock::Ping(bottle.gateway))),
+        (Refusal::Icmp, guard.frame(&FirstPacket::Ping(bottle.gateway))),
         (Refusal::Protocol, with(&door, &[Change::Byte(23, 132), sum.clone()])),
         (Refusal::TcpMalformed, with(&door, &[Change::Byte(46, 0x40)])),
-        (Refusal::TcpAddress, guard.frame(&Knock::Tcp(bottle.gateway, DOORS[0]))),
-        (Refusal::TcpPort, guard.frame(&Knock::Tcp(bottle.proxy, 80))),
+        (Refusal::TcpAddress, guard.frame(&FirstPacket::Tcp(bottle.gateway, DOORS[0]))),
+        (Refusal::TcpPort, guard.frame(&FirstPacket::Tcp(bottle.proxy, 80))),
         (Refusal::UdpMalformed, with(&dns, &[Change::Word(38, 9)])),
-        (Refusal::Dhcp, guard.frame(&Knock::Udp(bottle.gateway, 67))),
-        (Refusal::Udp, guard.frame(&Knock::Udp(bottle.gateway, 123))),
+        (Refusal::Dhcp, guard.frame(&FirstPacket::Udp(bottle.gateway, 67))),
+        (Refusal::Udp, guard.frame(&FirstPacket::Udp(bottle.gateway, 123))),
         (Refusal::DnsMalformed, with(&dns, &[Change::Word(46, 2)])),
-        (Refusal::DnsName, guard.frame(&Knock::Resolve("example.com".to_owned()))),
+        (Refusal::DnsName, guard.frame(&FirstPacket::Resolve("example.com".to_owned()))),
         (Refusal::DnsType, with(&dns, &[Change::Word(dns.len() - 4, 16)])),
     ];
     for (reason, frame) in &cases {
@@ -265,14 +267,14 @@ fn each_refusal_has_its_reason() {
         assert_ne!(bottle.from_guest(frame), Fate::Pass);
     }
     let named: Vec<Refusal> = cases.iter().map(|(reason, _)| *reason).collect();
-    assert_eq!(named, Refusal::ALL, "a reason has no frame");
+    assert_eq!(named, Refusal::ALL, "there is no frame for one of the reasons");
 }
 
-/// DNS beyond the question does not change the answer, and nothing leaks into it.
+/// What follows the question does not change the answer, and nothing leaks into it.
 #[test]
-fn a_question_with_edns_and_odd_case_is_answered_in_kind() {
+fn a_question_with_edns_and_mixed_case_is_answered() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
-    let mut frame = guard.frame(&Knock::Resolve("PrOxY.iNtErNaL".to_owned()));
+    let mut frame = guard.frame(&FirstPacket::Resolve("PrOxY.iNtErNaL".to_owned()));
     let opt = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0];
     frame[53] = 1;
     frame.extend(opt);
@@ -289,11 +291,11 @@ fn a_question_with_edns_and_odd_case_is_answered_in_kind() {
     assert_eq!(reply[reply.len() - 4..], bottle.proxy.octets());
 }
 
-/// Numbers that other parts rely on, and the ends of ranges.
+/// Checks numbers that other parts rely on, and the ends of ranges.
 #[test]
-fn the_longest_frame_the_longest_name_and_the_longest_reply() {
+fn the_longest_frame_name_and_reply_fit() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
-    let mut longest = guard.frame(&Knock::Tcp(bottle.proxy, DOORS[0]));
+    let mut longest = guard.frame(&FirstPacket::Tcp(bottle.proxy, DOORS[0]));
     let len = longest.len();
     longest.resize(bottle_core::wire::MAX_FRAME, 0);
     let total = u16::try_from(bottle_core::wire::MAX_FRAME - 14).unwrap();
@@ -308,7 +310,7 @@ fn the_longest_frame_the_longest_name_and_the_longest_reply() {
     // 255 bytes on the wire: three labels of 63, one of 61, and the root.
     let label = "x".repeat(63);
     let name = |last: usize| format!("{label}.{label}.{label}.{}", "y".repeat(last));
-    let ask = |last: usize| guard.frame(&Knock::Resolve(name(last)));
+    let ask = |last: usize| guard.frame(&FirstPacket::Resolve(name(last)));
     let mut room = Reply::default();
     let Verdict::Refuse(Refusal::DnsName, Some(reply)) = guard.from_guest(&ask(61), &mut room) else {
         panic!("the longest name is a name")
@@ -321,28 +323,28 @@ fn the_longest_frame_the_longest_name_and_the_longest_reply() {
 }
 
 #[test]
-fn an_answer_without_an_address_and_a_reply_that_is_not_kept() {
+fn an_answer_without_an_address_leaves_nothing_for_the_next_frame() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
-    let mut aaaa = guard.frame(&Knock::Resolve("proxy.internal".to_owned()));
+    let mut aaaa = guard.frame(&FirstPacket::Resolve("proxy.internal".to_owned()));
     let at = aaaa.len() - 4;
     aaaa[at..at + 2].copy_from_slice(&28_u16.to_be_bytes());
     let mut room = Reply::default();
     let Verdict::Answer(reply) = guard.from_guest(&aaaa, &mut room) else { panic!("AAAA is answered") };
     assert_eq!(reply[48..50], [0, 0], "with no address");
 
-    // One room for all frames: what was said to one is not said to the next.
+    // All frames share one room: the reply to one is not the reply to the next.
     assert!(matches!(
-        guard.from_guest(&guard.frame(&Knock::Tcp(bottle.proxy, 80)), &mut room),
+        guard.from_guest(&guard.frame(&FirstPacket::Tcp(bottle.proxy, 80)), &mut room),
         Verdict::Refuse(Refusal::TcpPort, Some(_))
     ));
     assert!(matches!(guard.from_guest(&[0; 20], &mut room), Verdict::Refuse(_, None)));
 }
 
 #[test]
-fn what_is_sent_to_everybody_and_what_is_an_error_itself_has_no_answer() {
+fn broadcasts_and_errors_get_no_answer() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let everybody = |port: u16| {
-        let mut frame = guard.frame(&Knock::Udp(Ipv4Addr::BROADCAST, port));
+        let mut frame = guard.frame(&FirstPacket::Udp(Ipv4Addr::BROADCAST, port));
         frame[0..6].copy_from_slice(&[0xff; 6]);
         frame
     };
@@ -351,7 +353,7 @@ fn what_is_sent_to_everybody_and_what_is_an_error_itself_has_no_answer() {
         let said = guard.from_guest(&everybody(port), &mut room);
         assert!(matches!(said, Verdict::Refuse(why, None) if why == reason), "{port}: {said:?}");
     }
-    let ping = guard.frame(&Knock::Ping(bottle.proxy));
+    let ping = guard.frame(&FirstPacket::Ping(bottle.proxy));
     assert!(matches!(guard.from_guest(&ping, &mut room), Verdict::Refuse(Refusal::Icmp, Some(_))));
     let mut unreachable = ping.clone();
     unreachable[34] = 3;
@@ -359,7 +361,7 @@ fn what_is_sent_to_everybody_and_what_is_an_error_itself_has_no_answer() {
 }
 
 #[test]
-fn every_reason_to_keep_a_frame_from_the_guest() {
+fn every_reason_to_drop_a_frame_to_the_guest_is_reported() {
     let (guard, bottle) = compare::both(subnet(), &DOORS);
     let frames = frames::to_guest(&bottle);
     let kind = |protocol: u8, port: u16| {

@@ -1,4 +1,4 @@
-//! What is written to a tap: the same frame, but for a checksum that a kernel may finish.
+//! What is written to a tap: the same frame, except for a checksum that a kernel may complete.
 
 use bottle_core::offload::{HEADER_LEN, Outgoing};
 use etherparse::PacketBuilder;
@@ -11,9 +11,8 @@ fn written(frame: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (all[..HEADER_LEN].to_vec(), all[HEADER_LEN..].to_vec())
 }
 
-/// What Linux does with a packet whose checksum is left open, before it sends it on
-/// (`skb_checksum_help`): the sum from `csum_start` to the end, the field's content among it,
-/// inverted, at `csum_offset` from there.
+/// Completes an open checksum as Linux does before it sends a packet on (`skb_checksum_help`): it writes the
+/// inverted sum from `csum_start` to the end, including the field itself, at `csum_offset` from there.
 fn finished(header: &[u8], mut frame: Vec<u8>) -> Vec<u8> {
     let word = |at: usize| usize::from(u16::from_ne_bytes([header[at], header[at + 1]]));
     let (start, at) = (word(6), word(6) + word(8));
@@ -47,9 +46,9 @@ fn tcp(source: [u8; 4], destination: [u8; 4], ports: (u16, u16), options: bool, 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever stood in the checksum's place, a kernel makes the right one of what is written.
+    /// Whatever was in the checksum's place, a kernel computes the right checksum from what is written.
     #[test]
-    fn a_kernel_can_finish_what_is_left_open(
+    fn a_kernel_can_complete_an_open_checksum(
         source: [u8; 4],
         destination: [u8; 4],
         ports: (u16, u16),
@@ -65,9 +64,9 @@ proptest! {
         prop_assert_eq!(finished(&header, written), right);
     }
 
-    /// Only a whole TCP segment over plain IPv4 is touched, and of it only the checksum.
+    /// Only a whole TCP segment over plain IPv4 changes, and only its checksum.
     #[test]
-    fn nothing_else_is_touched(mut frame in prop::collection::vec(any::<u8>(), 0..120), kind: bool) {
+    fn nothing_but_the_checksum_changes(mut frame in prop::collection::vec(any::<u8>(), 0..120), kind: bool) {
         if kind && frame.len() > 24 {
             frame[12..15].copy_from_slice(&[8, 0, 0x45]);
             frame[23] = 6;
@@ -84,10 +83,10 @@ proptest! {
 }
 
 #[test]
-fn only_a_whole_segment_is_left_open() {
+fn only_a_whole_segments_checksum_is_left_open() {
     let frame = tcp([10, 0, 0, 1], [10, 0, 0, 2], (1, 2), false, b"payload");
     assert_eq!(written(&frame).0, [1, 0, 0, 0, 0, 0, 34, 0, 16, 0].map(|byte: u8| byte).to_vec());
-    // A field, what is written there, and what that makes of the frame.
+    // A field, what is written there, and what the frame becomes by that.
     for (at, byte, what) in [
         (12, 0x86, "another protocol"),
         (14, 0x46, "options"),
@@ -106,7 +105,7 @@ fn only_a_whole_segment_is_left_open() {
     }
     let cut = &frame[..53];
     assert_eq!(written(cut), (vec![0; HEADER_LEN], cut.to_vec()));
-    // "Do not fragment" is no fragment.
+    // "Do not fragment" does not make a fragment.
     let mut whole = frame;
     whole[20] = 0x40;
     assert_eq!(written(&whole).0[0], 1);

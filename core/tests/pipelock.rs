@@ -1,4 +1,4 @@
-//! `pipelock.yaml`, for those who bring their own egress proxy.
+//! `pipelock.yaml`, for people who bring their own egress proxy.
 
 use bottle_core::egress::{HostRule, Rules};
 use bottle_core::pipelock::{Mode, Pipelock};
@@ -13,7 +13,7 @@ fn rules(allow: &[&str], deny: &[&str]) -> Rules {
 }
 
 #[test]
-fn the_rendered_file_is_as_it_was() {
+fn the_rendered_file_has_not_changed() {
     let rules = rules(&["api.example.com", "*.cdn.example", "b.example:8443"], &[]);
     let (pipelock, left_out) = Pipelock::for_rules(&rules, 20_001);
     assert_eq!(pipelock.render(&left_out).unwrap(), include_str!("rendered/pipelock.yaml"));
@@ -22,7 +22,7 @@ fn the_rendered_file_is_as_it_was() {
 }
 
 #[test]
-fn what_the_file_cannot_carry_stays_closed() {
+fn rules_that_the_file_cannot_express_stay_closed() {
     for (allow, deny, carried) in [
         (&["a.example"][..], &[][..], &["a.example"][..]),
         (&["a.example:443,8443"], &[], &[]),
@@ -49,9 +49,9 @@ fn what_the_file_cannot_carry_stays_closed() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Two parsers read it back equal, and no host is in it that the rules do not allow.
+    /// Two parsers read it back equal, and it contains no host that the rules do not allow.
     #[test]
-    fn it_reads_back_equal_and_opens_nothing_more(
+    fn the_file_reads_back_equal_and_opens_nothing_more(
         allow in prop::collection::vec("(\\*\\.)?[a-c]{1,2}\\.[a-c]{1,2}\\.(test|yes|null)", 0..6),
         deny in prop::collection::vec("(\\*\\.)?[a-c]{1,2}\\.[a-c]{1,2}\\.(test|yes|null)", 0..3),
         port in 1..=u16::MAX,

@@ -1,4 +1,4 @@
-//! What is rendered, read back by the parser that ships and by one that shares no code with it.
+//! Reads back what is rendered, with the parser that ships and with one that shares no code with it.
 
 use bottle_core::egress::Rules;
 use bottle_core::gvproxy::{Config, Dialect, Version};
@@ -68,7 +68,7 @@ const HOSTILE: &[&str] = &[
     "${x}",
 ];
 
-/// The known ones, and whatever else there is.
+/// Returns the known hostile text, or any other.
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![prop::sample::select(HOSTILE).prop_map(str::to_owned), "\\PC{0,30}", any::<String>()]
 }
@@ -123,7 +123,7 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Any plan becomes a Smolfile that reads back equal, the same byte for byte each time.
+    /// Every plan becomes a Smolfile that reads back equal and is the same each time, byte for byte.
     #[test]
     fn a_smolfile_reads_back_equal(plan in plans()) {
         let helper: MountPath = "/var/lib/bottle/x/guest".parse().unwrap();
@@ -138,9 +138,9 @@ proptest! {
         }
     }
 
-    /// Any plan becomes a gvproxy.yaml that two parsers read back equal.
+    /// Every plan becomes a gvproxy.yaml that two parsers read back equal.
     #[test]
-    fn a_gvproxy_configuration_reads_back_equal_twice(plan in plans(), link in "/[a-z/]{1,30}") {
+    fn two_parsers_read_a_gvproxy_configuration_back_equal(plan in plans(), link in "/[a-z/]{1,30}") {
         let config = Config::for_plan(&plan, &link);
         let text = config.render().unwrap();
         prop_assert_eq!(Config::parse(&text).unwrap(), config.clone());
@@ -149,7 +149,7 @@ proptest! {
         prop_assert_eq!(config.stack.nat.values().collect::<Vec<_>>(), [&std::net::Ipv4Addr::LOCALHOST]);
     }
 
-    /// Any text that a zone's name could be made of survives both parsers too.
+    /// Any text in a zone's name survives both parsers, too.
     #[test]
     fn hostile_text_survives_yaml(name in hostile()) {
         let mut config = Config::for_plan(&example(), "/run/link.sock");
@@ -160,15 +160,15 @@ proptest! {
         prop_assert_eq!(serde_yaml::from_str::<Config>(&text).unwrap(), config, "{}", text);
     }
 
-    /// A plan is itself after a trip to disk.
+    /// A plan that is written to disk reads back equal.
     #[test]
-    fn a_plan_survives_json(plan in plans()) {
+    fn a_plan_reads_back_equal_from_json(plan in plans()) {
         let text = serde_json::to_string(&plan).unwrap();
         prop_assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
     }
 
-    /// pipelock always, the others only when asked; the environment names the active ones alone,
-    /// and every URL in it is on proxy.internal and on an active port.
+    /// The environment always names pipelock and the other sidecars only if they are active, and every URL in
+    /// it is on proxy.internal and an active port.
     #[test]
     fn the_environment_names_only_active_sidecars(plan in plans()) {
         let env = plan.environment();
@@ -210,9 +210,9 @@ fn example() -> Plan {
     Plan::new("demo".parse().unwrap(), Dialect::File, doors, guest, Rules::default()).unwrap()
 }
 
-/// The rendered files are for people, too: a change of theirs is seen in review.
+/// People read the rendered files, too, so a change to them shows up in review.
 #[test]
-fn the_rendered_files_are_as_they_were() {
+fn the_rendered_files_have_not_changed() {
     let plan = example();
     let smolfile = Smolfile::for_plan(&plan, &"/var/lib/bottle/demo/guest".parse().unwrap());
     assert_eq!(smolfile.render().unwrap(), include_str!("rendered/smolfile.toml"));
@@ -221,7 +221,7 @@ fn the_rendered_files_are_as_they_were() {
 }
 
 #[test]
-fn keys_that_are_not_ours_are_refused() {
+fn unknown_keys_are_refused() {
     assert!(
         Smolfile::parse("cpus = 1\nmemory = 1\nnet = false\nvolumes = []\nenv = []\nports = []\n").is_err()
     );
@@ -251,7 +251,7 @@ fn the_dialect_follows_the_version() {
 }
 
 #[test]
-fn what_a_format_cannot_carry_is_refused_where_it_enters() {
+fn a_value_that_a_format_cannot_hold_is_refused_where_it_enters() {
     assert!("a\0b".parse::<Word>().is_err() && "".parse::<Word>().is_ok());
     for name in ["", "1A", "A-B", "A B", "Ä", "A="] {
         assert!(name.parse::<EnvName>().is_err(), "{name}");
@@ -264,9 +264,9 @@ fn what_a_format_cannot_carry_is_refused_where_it_enters() {
     }
 }
 
-/// Found by the fuzzer: as a block scalar, its indentation could not be told from the text.
+/// The fuzzer found this text. In a block scalar, its indentation could not be told from the text.
 #[test]
-fn a_text_that_no_block_scalar_can_carry_survives() {
+fn text_that_no_block_scalar_can_hold_survives() {
     for text in ["\n\t ", "\n ", " \n\t", "\t\n", "a\n  b\n c\n"] {
         let mut config = Config::for_plan(&example(), "/run/link.sock");
         config.stack.dns[0].name = text.to_owned();

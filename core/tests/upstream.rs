@@ -1,4 +1,4 @@
-//! Upstreams: the guest chooses a path, and never an origin.
+//! Upstreams: the guest chooses a path, but never an origin.
 
 use bottle_core::egress::Rules;
 use bottle_core::gvproxy::Dialect;
@@ -29,7 +29,7 @@ fn some() -> Vec<Upstream> {
 }
 
 #[test]
-fn the_longest_path_at_a_segments_boundary_is_meant() {
+fn the_longest_path_up_to_a_segments_end_wins() {
     for (target, index, rest) in [
         ("/api", 0, ""),
         ("/api/", 0, "/"),
@@ -119,7 +119,7 @@ fn a_path_is_made_of_plain_segments() {
 }
 
 #[test]
-fn a_header_is_a_token_and_none_of_the_proxys_own() {
+fn a_header_is_a_token_that_the_proxy_does_not_set() {
     for (text, name) in [
         ("x-api-key", "x-api-key"),
         ("Authorization", "authorization"),
@@ -151,7 +151,7 @@ fn a_header_is_a_token_and_none_of_the_proxys_own() {
 }
 
 #[test]
-fn a_secret_has_one_source() {
+fn a_secret_has_exactly_one_source() {
     let secret = |text: &str| serde_json::from_str::<Secret>(text);
     let from_env = secret(r#"{"from_env":"KEY","prefix":"Bearer "}"#).unwrap();
     assert_eq!((from_env.source.to_string().as_str(), from_env.prefix.as_str()), ("$KEY", "Bearer "));
@@ -177,7 +177,7 @@ fn a_secret_has_one_source() {
 }
 
 #[test]
-fn presets_are_what_programs_expect() {
+fn presets_match_what_programs_expect() {
     for (name, path, origin, header, key, variable, url) in [
         (
             "anthropic",
@@ -235,7 +235,7 @@ fn plan() -> Plan {
 }
 
 #[test]
-fn a_guest_gets_an_upstreams_url_and_never_its_secret() {
+fn a_guest_gets_the_url_of_an_upstream_but_never_its_secret() {
     let upstreams = Preset::ALL.map(|preset| preset.upstream().unwrap()).to_vec();
     let plan = plan().with_upstreams(upstreams.clone()).unwrap();
     assert_eq!(plan.upstreams, upstreams);
@@ -250,7 +250,7 @@ fn a_guest_gets_an_upstreams_url_and_never_its_secret() {
 }
 
 #[test]
-fn upstreams_in_each_others_way_are_refused() {
+fn conflicting_upstreams_are_refused() {
     let named = |path: &str, name: &str| {
         let mut upstream = upstream(path, "https://x.example");
         upstream.variables.insert(name.parse().unwrap(), String::new());
@@ -271,8 +271,8 @@ fn upstreams_in_each_others_way_are_refused() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever a guest asks for: what follows the origin starts a path or a query, so that it can
-    /// never be read as a part of the host, and no segment of it climbs.
+    /// Whatever a guest asks for, what follows the origin starts a path or a query, so nobody can read
+    /// it as a part of the host, and no segment of it climbs.
     #[test]
     fn a_guest_never_chooses_the_origin(
         target in prop_oneof!["[/a-z.%25e@:\\\\?#]{0,40}", "/api[/a-z.%2e@:\\\\?#]{0,30}", any::<String>()]
@@ -288,9 +288,9 @@ proptest! {
         }
     }
 
-    /// A secret's source is itself after a trip to disk.
+    /// A secret's source that is written to disk reads back equal.
     #[test]
-    fn a_source_survives_json(name in "[A-Z_]{1,10}", prefix in any::<String>()) {
+    fn a_source_reads_back_equal_from_json(name in "[A-Z_]{1,10}", prefix in any::<String>()) {
         let secret = Secret { source: SecretSource::Env(name.parse().unwrap()), prefix };
         let text = serde_json::to_string(&secret).unwrap();
         prop_assert_eq!(serde_json::from_str::<Secret>(&text).unwrap(), secret);

@@ -1,7 +1,7 @@
-//! What goes to an upstream: paths that no server reads as another one, and of the rest of a request
-//! what cannot steer.
+//! What goes to an upstream: paths that no server reads as another one, and the parts of a request that
+//! cannot redirect it.
 //!
-//! The servers here are written from what servers do, and share nothing with the check.
+//! The servers here imitate what real servers do, and share nothing with the check.
 
 use bottle_core::upstream::echo::{self, Echo};
 use bottle_core::upstream::{BadPath, NoRoute, Upstream, is_passed_on, route, travels};
@@ -25,7 +25,7 @@ fn accepted(rest: &str) -> Result<(), BadPath> {
     }
 }
 
-/// How a server makes one text of a path's bytes, before it takes it apart.
+/// Decodes a path's bytes as a server does before it splits the path.
 fn decode(path: &[u8]) -> Vec<u8> {
     let (mut out, mut at) = (Vec::new(), 0);
     while at < path.len() {
@@ -54,7 +54,7 @@ fn decode(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// How one that does not check UTF-8 reads it: an overlong form is the character that it encodes.
+/// Reads a path like a server that does not check UTF-8: an overlong form is the character that it encodes.
 fn lax_utf8(bytes: &[u8]) -> Vec<u8> {
     let (mut out, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
@@ -70,7 +70,7 @@ fn lax_utf8(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Windows' best fit, and NFKC, for what matters here.
+/// Applies Windows' best fit and NFKC, as far as it matters here.
 fn best_fit(bytes: &[u8]) -> Vec<u8> {
     let mut text = String::from_utf8_lossy(bytes).into_owned();
     for (from, to) in [
@@ -94,7 +94,7 @@ fn best_fit(bytes: &[u8]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Whether a path of one server's climbs out of where it begins, at any point.
+/// Returns whether one server's path climbs out of its beginning at any point.
 fn climbs(path: &[u8], same: impl Fn(&[u8]) -> Vec<u8>) -> bool {
     let mut depth = 0_i64;
     path.split(|b| *b == b'/').map(same).any(|segment| {
@@ -111,7 +111,7 @@ fn without_parameters(segment: &[u8]) -> Vec<u8> {
     segment.split(|b| *b == b';').next().unwrap_or_default().to_vec()
 }
 
-/// As Windows names a file: what is after a NUL, and dots and spaces at the end of all but `..`, are cut.
+/// Cuts a name as Windows does: everything after a NUL, and dots and spaces at the end of all names but `..`.
 fn windows(segment: &[u8]) -> Vec<u8> {
     let segment = segment.split(|b| *b == 0 || *b == b'?' || *b == b'#').next().unwrap_or_default();
     let text = String::from_utf8_lossy(segment);
@@ -120,7 +120,7 @@ fn windows(segment: &[u8]) -> Vec<u8> {
     if all_dots { b"..".to_vec() } else { bare.trim_end_matches(['.', ' ']).as_bytes().to_vec() }
 }
 
-/// Every reading of a path that some server has, by name.
+/// Returns which server, if any, reads a path as one that climbs.
 fn some_server_climbs(path: &str) -> Option<&'static str> {
     let raw = path.as_bytes().to_vec();
     let once = decode(&raw);
@@ -129,7 +129,7 @@ fn some_server_climbs(path: &str) -> Option<&'static str> {
     let same = |segment: &[u8]| segment.to_vec();
     for (level, bytes) in [("raw", raw), ("once", once.clone()), ("twice", decode(&once))] {
         for (_, bytes) in [("", bytes.clone()), ("lax", lax_utf8(&bytes)), ("fit", best_fit(&bytes))] {
-            // Decoded again after a look-alike became a percent sign.
+            // The server decodes again after a look-alike became a percent sign.
             for bytes in [bytes.clone(), decode(&bytes)] {
                 let bytes = turned(&bytes);
                 if climbs(&bytes, same) || climbs(&bytes, without_parameters) || climbs(&bytes, windows) {
@@ -252,7 +252,7 @@ fn a_path_that_all_servers_read_alike_passes() {
         let path = rest.split('?').next().unwrap();
         assert_eq!(some_server_climbs(path), None, "{rest}");
     }
-    // The servers of this test are worth something: they are led astray by what is refused.
+    // The servers of this test can be led astray, by what is refused.
     for path in [
         "/..;/x",
         "/%252e%252e/x",
@@ -267,7 +267,7 @@ fn a_path_that_all_servers_read_alike_passes() {
 }
 
 #[test]
-fn methods_that_show_a_request_and_headers_that_steer_it_do_not_travel() {
+fn methods_that_echo_a_request_and_headers_that_redirect_it_are_not_passed_on() {
     for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
         assert!(is_passed_on(method), "{method}");
     }
@@ -299,7 +299,7 @@ fn methods_that_show_a_request_and_headers_that_steer_it_do_not_travel() {
     }
 }
 
-/// What a path is made of that could mean something to somebody.
+/// Returns paths made of pieces that mean something to some server.
 fn path() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => prop::sample::select(vec![
@@ -317,18 +317,18 @@ fn path() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// No path that is passed on leaves the upstream's, whoever reads it.
+    /// No path that is passed on leaves the upstream's own, whoever reads it.
     #[test]
-    fn no_server_climbs_where_a_path_passes(path in path()) {
+    fn no_server_reads_an_accepted_path_as_climbing_out(path in path()) {
         let before_query = path.split('?').next().unwrap();
         if accepted(&path).is_ok() {
             prop_assert_eq!(some_server_climbs(before_query), None, "{}", path);
         }
     }
 
-    /// A key is found however an answer is cut, and what is no key arrives as it was sent.
+    /// A key is found however an answer is cut, and everything else arrives as it was sent.
     #[test]
-    fn a_key_in_an_answer_is_found(
+    fn a_key_in_an_answer_is_found_however_the_answer_is_cut(
         text in "[a-c]{0,60}",
         key in "[a-c]{8,9}",
         cuts in prop::collection::vec(0_usize..61, 0..8),

@@ -3,7 +3,7 @@
 use bottle_core::visible::{Block, Bytes, Json, Line, is_hidden};
 use proptest::prelude::*;
 
-/// Written without the module's own list: what must never be seen raw.
+/// Returns what must never be shown raw, without the module's own list.
 fn steers(c: char) -> bool {
     let bidi =
         "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
@@ -12,7 +12,7 @@ fn steers(c: char) -> bool {
 }
 
 #[test]
-fn a_line_is_one_line_and_has_nothing_that_steers_a_terminal() {
+fn a_line_stays_one_line_and_cannot_control_a_terminal() {
     let text: String = (0..0x11_0000).filter_map(char::from_u32).collect();
     assert!(!Line(&text).to_string().contains(steers));
     assert!(!Block(&text).to_string().contains(|c| steers(c) && !"\n\t".contains(c)));
@@ -20,11 +20,11 @@ fn a_line_is_one_line_and_has_nothing_that_steers_a_terminal() {
     assert_eq!(Line("a\u{1b}[2Jb\n\u{202e}\\").to_string(), "a\\u{1b}[2Jb\\n\\u{202e}\\\\");
     assert_eq!(Block("a\tb\r\n\u{9b}").to_string(), "a\tb\\u{d}\n\\u{9b}");
     assert_eq!(Bytes(b"a\xff\xfe\nb").to_string(), "a\\xff\\xfe\\nb");
-    // A row of blanks that would end where the terminal begins a new line.
+    // A row of spaces could go on until the terminal begins a new line.
     let forged = format!("a{}error: none", " ".repeat(79));
     assert!(!Line(&forged).to_string().contains(&" ".repeat(5)));
     assert_eq!(Line("a\u{2800}\u{2003}b    c").to_string(), "a\\u{2800}\\u{2003}b    c");
-    // What people write is left alone.
+    // What people write stays as it is.
     let plain = "grüße, 日本語, עברית, ❤\u{fe0f}, e\u{301}";
     assert_eq!(Line(plain).to_string(), plain);
 }
@@ -36,7 +36,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_that_are_text_look_like_that_text(text in any::<String>()) {
+    fn bytes_that_are_text_look_like_the_text(text in any::<String>()) {
         prop_assert_eq!(Bytes(text.as_bytes()).to_string(), Line(&text).to_string());
     }
 

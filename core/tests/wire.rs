@@ -1,4 +1,4 @@
-//! Framing: any split of the stream gives the same frames.
+//! Framing: every split of the stream gives the same frames.
 
 use bottle_core::wire::{self, BadLength, Inbox, MAX_FRAME, Outbox};
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ fn decode(stream: &[u8], cuts: &[usize]) -> Result<Vec<Vec<u8>>, BadLength> {
     Ok(frames)
 }
 
-/// The same through an inbox, as the pumps read.
+/// Does the same with an inbox, as the pumps read.
 fn receive(stream: &[u8], step: usize) -> Result<Vec<Vec<u8>>, BadLength> {
     let (mut inbox, mut frames, mut rest) = (Inbox::default(), Vec::new(), stream);
     while !rest.is_empty() {
@@ -40,9 +40,9 @@ fn receive(stream: &[u8], step: usize) -> Result<Vec<Vec<u8>>, BadLength> {
     Ok(frames)
 }
 
-/// Frames of every length fit, the longest among them, in whatever steps they come.
+/// Frames of every length fit, even the longest, however the bytes arrive.
 #[test]
-fn an_inbox_has_room_for_the_longest_frames() {
+fn an_inbox_fits_the_longest_frames() {
     let frames: Vec<Vec<u8>> = [MAX_FRAME, 1, MAX_FRAME, MAX_FRAME - 1, 60].map(|len| vec![7; len]).to_vec();
     let mut stream = Vec::new();
     for frame in &frames {
@@ -74,7 +74,7 @@ proptest! {
     }
 
     #[test]
-    fn a_lying_length_is_an_error_at_once(len in any::<u32>()) {
+    fn a_false_length_is_an_error_at_once(len in any::<u32>()) {
         let header = len.to_be_bytes();
         let said = wire::split_frame(&header);
         let possible = (1..=MAX_FRAME).contains(&(len as usize));
@@ -83,15 +83,15 @@ proptest! {
 }
 
 #[test]
-fn only_frames_that_can_be_are_announced() {
+fn only_possible_frames_are_announced() {
     assert_eq!(wire::header(0), None);
     assert_eq!(wire::header(MAX_FRAME + 1), None);
     assert_eq!(wire::header(MAX_FRAME), Some([0, 0, 0xfd, 0xf6]));
 }
 
-/// What an outbox gives is what an inbox takes, whatever is put in and however often it is emptied.
+/// An inbox reads what an outbox wrote, whatever was put in and however often it was emptied.
 #[test]
-fn an_outbox_gives_frames_as_a_stream() {
+fn an_inbox_reads_what_an_outbox_writes() {
     let (mut outbox, mut stream, mut sent) = (Outbox::default(), Vec::new(), Vec::new());
     for round in 0..40_usize {
         let len = [0, 1, 60, 1_514, MAX_FRAME - 1, MAX_FRAME][round % 6];

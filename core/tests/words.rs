@@ -1,10 +1,10 @@
-//! What people and programs read: names, words in logs, reasons. Each is part of a format that
-//! somebody depends on, and so pinned.
+//! Names, words in logs and reasons that people and programs read. Each is part of a format that somebody
+//! depends on, so tests pin it.
 
 use bottle_core::egress::{AddressClass, Denial, HostName, HostRule, InvalidHost, authority};
 use bottle_core::environment::is_reserved;
-use bottle_core::guard::knock::Knock;
-use bottle_core::guard::{Guard, Refusal, about};
+use bottle_core::guard::FirstPacket;
+use bottle_core::guard::{Guard, Refusal, describe};
 use bottle_core::ports;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::{InvalidSlug, Slug};
@@ -22,7 +22,7 @@ fn guard() -> Guard {
 }
 
 #[test]
-fn a_denial_has_a_word_a_sentence_and_what_would_help() {
+fn a_denial_has_a_word_a_sentence_and_a_remedy() {
     let (a, b) = (host("a.test"), host("b.test"));
     let address: IpAddr = Ipv4Addr::new(10, 0, 0, 1).into();
     let private = AddressClass::Private;
@@ -59,39 +59,39 @@ fn a_denial_has_a_word_a_sentence_and_what_would_help() {
 }
 
 #[test]
-fn a_refusal_says_what_it_is() {
+fn every_refusal_reads_differently() {
     let said: BTreeSet<String> = Refusal::ALL.iter().map(ToString::to_string).collect();
     assert_eq!(said.len(), Refusal::ALL.len(), "two reasons read the same");
     assert!(said.iter().all(|words| !words.is_empty()));
 }
 
 #[test]
-fn the_log_says_where_a_frame_wanted_to_go() {
+fn a_frame_is_described_by_its_destination() {
     let guard = guard();
     let address = Ipv4Addr::new(192, 0, 2, 7);
-    for (knock, words) in [
-        (Knock::Tcp(address, 80), "tcp 192.0.2.7:80"),
-        (Knock::Udp(address, 123), "udp 192.0.2.7:123"),
-        // Something on port 53 that is no question, and a question that is not on port 53.
-        (Knock::Udp(address, 53), "udp 192.0.2.7:53"),
-        (Knock::Ping(address), "icmp 192.0.2.7"),
-        (Knock::Arp(address), "arp"),
-        (Knock::Resolve("secret.example.com".to_owned()), "dns secret.example.com"),
-        (Knock::Resolve("a\u{7}b.example".to_owned()), "dns a?b.example"),
+    for (packet, words) in [
+        (FirstPacket::Tcp(address, 80), "tcp 192.0.2.7:80"),
+        (FirstPacket::Udp(address, 123), "udp 192.0.2.7:123"),
+        // Something on port 53 that is not a question. Below is a question that is not on port 53.
+        (FirstPacket::Udp(address, 53), "udp 192.0.2.7:53"),
+        (FirstPacket::Ping(address), "icmp 192.0.2.7"),
+        (FirstPacket::Arp(address), "arp"),
+        (FirstPacket::Resolve("secret.example.com".to_owned()), "dns secret.example.com"),
+        (FirstPacket::Resolve("a\u{7}b.example".to_owned()), "dns a?b.example"),
     ] {
-        assert_eq!(about(&guard.frame(&knock)), words);
+        assert_eq!(describe(&guard.frame(&packet)), words);
     }
-    let mut elsewhere = guard.frame(&Knock::Resolve("example.com".to_owned()));
+    let mut elsewhere = guard.frame(&FirstPacket::Resolve("example.com".to_owned()));
     elsewhere[36..38].copy_from_slice(&5353_u16.to_be_bytes());
-    assert_eq!(about(&elsewhere), "udp 192.168.7.1:5353");
-    assert_eq!(about(&[0; 5]), "a frame too short to read");
-    let mut other = guard.frame(&Knock::Arp(address));
+    assert_eq!(describe(&elsewhere), "udp 192.168.7.1:5353");
+    assert_eq!(describe(&[0; 5]), "a frame too short to read");
+    let mut other = guard.frame(&FirstPacket::Arp(address));
     other[12..14].copy_from_slice(&[0x86, 0xdd]);
-    assert_eq!(about(&other), "ethertype 0x86dd");
+    assert_eq!(describe(&other), "ethertype 0x86dd");
 }
 
 #[test]
-fn variables_that_bottle_sets_are_its_own() {
+fn variables_that_bottle_sets_are_reserved() {
     let own = [
         "HTTPS_PROXY",
         "HTTP_PROXY",
@@ -107,23 +107,23 @@ fn variables_that_bottle_sets_are_its_own() {
     assert!(["PATH", "HTTPS_PROX", "BOTTLE", "Https_Proxy"].iter().all(|name| !is_reserved(name)));
 }
 
-/// Golden: a bottle keeps its ports from one version of bottle to the next.
+/// A bottle keeps its ports from one version of bottle to the next.
 #[test]
-fn ports_are_the_same_for_ever() {
+fn the_ports_of_a_slug_never_change() {
     let slug: Slug = "demo".parse().unwrap();
     let ports: Vec<u16> =
         Sidecar::ALL.iter().map(|sidecar| ports::candidates(&slug, *sidecar).next().unwrap()).collect();
     assert_eq!(ports, GOLDEN_PORTS);
     for sidecar in Sidecar::ALL {
         let lane: Vec<u16> = ports::candidates(&slug, sidecar).collect();
-        // A third of the ten thousand, each once.
+        // A third of the ten thousand ports, each once.
         assert_eq!((lane.len(), lane.iter().collect::<BTreeSet<_>>().len()), (3333, 3333));
         assert!(lane.iter().all(|port| ports::RANGE.contains(port)));
     }
 }
 
 #[test]
-fn a_sidecar_is_known_by_its_name() {
+fn a_sidecar_is_found_by_its_name() {
     for sidecar in Sidecar::ALL {
         assert_eq!(sidecar.name().parse::<Sidecar>().unwrap(), sidecar);
     }
@@ -136,7 +136,7 @@ fn a_machine_is_named_after_its_bottle() {
 }
 
 #[test]
-fn a_slug_comes_near_to_a_name() {
+fn a_name_becomes_the_closest_slug() {
     for (name, slug) in [
         ("My Project", Some("my-project")),
         ("  --a__b!!c  ", Some("a-b-c")),
@@ -156,7 +156,7 @@ fn a_slug_comes_near_to_a_name() {
 }
 
 #[test]
-fn every_class_of_addresses_has_words() {
+fn every_class_of_addresses_has_a_description() {
     use AddressClass as C;
     let classes = [
         C::Public,
@@ -186,17 +186,17 @@ fn a_host_name_has_253_characters_at_most() {
 }
 
 #[test]
-fn a_rule_says_its_ports() {
+fn a_rule_shows_its_ports() {
     for text in ["a.test", "*.a.test", "a.test:80", "a.test:80,443", "a.test:8443"] {
         assert_eq!(text.parse::<HostRule>().unwrap().to_string(), text);
     }
-    // 443 is what is meant where nothing is said.
+    // Without a port, 443 is meant.
     assert_eq!("a.test:443".parse::<HostRule>().unwrap().to_string(), "a.test");
     for (text, what) in [("a.test:0", "0"), ("a.test:x", "x"), ("a.test:80,", ""), ("a.test:65536", "65536")]
     {
         assert_eq!(text.parse::<HostRule>(), Err(InvalidHost::Port(what.to_owned())), "{text}");
     }
-    // The whole of a literal is shown, not what is left of it before a colon.
+    // The message shows the whole literal, not only the part before a colon.
     for literal in ["::1", "[::1]:443", "[::1]", "2001:db8::2"] {
         let said = literal.parse::<HostRule>().unwrap_err();
         assert!(said.to_string().contains(literal), "{literal}: {said}");
@@ -217,5 +217,5 @@ fn an_authority_is_a_host_and_a_port() {
         assert_eq!(authority(text, 443), Err(InvalidHost::Port(port.to_owned())));
     }
 }
-/// Computed apart from the code: 20000 + lane + 3 * (the first 8 bytes of the hash mod 3333).
+/// Computed separately from the code: 20000 + lane + 3 * (the first 8 bytes of the hash mod 3333).
 const GOLDEN_PORTS: [u16; 3] = [21_605, 28_692, 26_797];

@@ -6,7 +6,7 @@
 use arbitrary::Arbitrary;
 use bottle_host::workspace::decide::{self, Here, Project};
 use bottle_host::workspace::tree::{Entry, Manifest};
-use bottle_core::git_names::{self, Parts};
+use bottle_core::git::repository::{self, Parts};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -88,7 +88,7 @@ fuzz_target!(|copy: Copy| {
     let mut then = ours.0.clone();
     for one in judged.iter().filter(|one| one.change.may_be_taken(true)) {
         let path = &one.change.path;
-        assert!(path.iter().all(|name| !git_names::is_git(name.as_bytes())), "{}", path.display());
+        assert!(path.iter().all(|name| !repository::is_git(name.as_bytes())), "{}", path.display());
         assert!(!matches!(one.after, Some(Entry::Special | Entry::TooDeep)));
         if let Some(Entry::Link(target)) = &one.after {
             assert!(target.is_relative() && bottle_guest::archive::stays_inside(path, target, 0));

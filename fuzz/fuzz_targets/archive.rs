@@ -1,10 +1,10 @@
 //! Trust boundary: an archive that a guest sends to `bottle cp`.
-//! Property: whatever the bytes are, nothing is written outside of the folder, there is one name in
-//! it at most and it is the one that was given, nothing in it is a device or a link that leads out,
-//! nothing is a name for git, and nothing panics.
+//! Property: whatever the bytes are, nothing is written outside the folder, the folder has at most the
+//! one name that was given, nothing in it is a device or a link that leads out, git takes no name in it
+//! for a repository, and nothing panics.
 #![no_main]
 
-use bottle_core::git_names;
+use bottle_core::git::repository;
 use bottle_guest::archive::{Limits, Rules, unpack};
 use bottle_guest::beneath::{Folder, Kind, Links, walk};
 use libfuzzer_sys::fuzz_target;
@@ -28,10 +28,10 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(seen.path.starts_with("it"));
         assert!(seen.meta.kind != Kind::Special);
         let below = seen.path != Path::new("it");
-        assert!(!(below && git_names::is_git(seen.name.as_bytes())));
+        assert!(!(below && repository::is_git(seen.name.as_bytes())));
         if seen.meta.kind == Kind::Link {
             let target = seen.folder.read_link(seen.name).unwrap();
-            // What it points to is in `it`, as far as a path can say.
+            // Its target is inside `it`, as far as the path alone can tell.
             let above = Path::new("/x").join(seen.path.parent().unwrap());
             let mut at: Vec<_> = above.components().collect();
             for part in target.components() {

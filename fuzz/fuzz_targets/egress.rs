@@ -1,5 +1,5 @@
 //! Trust boundary: a request's authority and a connection's first bytes, both from the guest.
-//! Property: no address is ever a host; what a rule allows, it names; reading a hello never panics.
+//! Property: an address is never a host, a rule allows only what it names, and reading a hello never panics.
 #![no_main]
 
 use bottle_core::egress::{ClientHello, HostPattern, HostRule, Rules, authority, client_hello};
@@ -11,7 +11,7 @@ fuzz_target!(|data: (&str, &str, &[u8])| {
     let said = client_hello(hello);
     let Ok((host, port)) = authority(asked, 443) else { return };
     assert!(host.as_str().parse::<IpAddr>().is_err());
-    // What the C library would read as an address without asking anybody.
+    // The C library would read such text as an address without asking a resolver.
     if host.as_str().bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b'x')) && host.as_str().contains(|c: char| c.is_ascii_digit()) {
         let last = host.as_str().rsplit('.').next().unwrap();
         assert!(!last.starts_with(|c: char| c.is_ascii_digit()), "{:?}", (host.as_str(), port).to_socket_addrs());

@@ -1,5 +1,5 @@
-//! Trust boundary: what a push brings, as git lists it to the hook, and its trees.
-//! Property: reading never panics; what was read is what was written; a tree is weighed, not walked.
+//! Trust boundary: the contents of a push, as git lists them to the hook, and its trees.
+//! Property: reading never panics, gives what was written, and weighs a tree without walking it.
 #![no_main]
 
 use bottle_core::git::listed::{Command, Piece, object, piece};

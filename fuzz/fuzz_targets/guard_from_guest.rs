@@ -1,4 +1,4 @@
-//! Trust boundary: root in the guest writes any bytes it likes to the mounted socket.
+//! Trust boundary: root in the guest can write any bytes to the mounted socket.
 //! Property: the guard and the policy oracle agree on every frame, and every reply is right.
 #![no_main]
 
@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let (guard, bottle) = compare::both(Subnet::FIXED, &[20_123, 29_999]);
     compare::from_guest(&guard, &bottle, data);
-    // The same bytes once more, as changes of a valid frame: so the fuzzer starts behind the checksum.
+    // The same bytes again as changes to a valid frame, so that the fuzzer gets past the checksum.
     let [which, changes @ ..] = data else { return };
     let all = frames::from_guest(&guard, &bottle);
     let mut frame = all[usize::from(*which) % all.len()].clone();

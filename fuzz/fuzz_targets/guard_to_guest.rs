@@ -1,4 +1,4 @@
-//! Trust boundary: gvproxy, which could be taken over, writes frames for the guest.
+//! Trust boundary: gvproxy, which an attacker could take over, writes frames for the guest.
 //! Property: the guard and the policy oracle agree on every frame.
 #![no_main]
 

@@ -1,5 +1,5 @@
 //! Trust boundary: strings that reach gvproxy.yaml.
-//! Property: a configuration reads back equal by two parsers that share no code.
+//! Property: two parsers that share no code read a configuration back equal.
 #![no_main]
 
 use bottle_core::egress::Rules;

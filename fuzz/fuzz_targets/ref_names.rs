@@ -1,6 +1,6 @@
 //! Trust boundary: the names of refs and paths that a guest pushes.
-//! Property: a name that may be pushed is harmless in a line, a command line and a file system, and git
-//! takes it; a guarded path stays guarded whatever is done to its letters' case.
+//! Property: a pushable name is harmless in a line, a command line and a file system, and git accepts it.
+//! A guarded path stays guarded in upper and lower case.
 #![no_main]
 
 use bottle_core::git::Policy;
@@ -26,7 +26,7 @@ fuzz_target!(|data: (&str, &str, &str)| {
             assert!(rules.covers(&touched(&path.to_ascii_uppercase())));
             assert!(rules.covers(&touched(&path.replace('/', "\\"))));
         }
-        // Whatever stands below it, `.github` is guarded.
+        // `.github` is guarded, whatever is below it.
         assert!(Policy::default().guarded().covers(&touched(&format!(".GitHub/{path}"))));
     }
 });

@@ -1,5 +1,5 @@
 //! Trust boundary: strings of bottle.toml that reach smolfile.toml.
-//! Property: a Smolfile reads back equal, whatever is in its strings; reading noise never panics.
+//! Property: a Smolfile reads back equal, whatever its strings contain, and reading noise never panics.
 #![no_main]
 
 use bottle_core::smolfile::Smolfile;

@@ -1,5 +1,5 @@
 //! Trust boundary: the byte stream from the guest.
-//! Property: any split of the stream gives the same frames, and a length over the limit is an error.
+//! Property: every split of the stream gives the same frames, and a length over the limit is an error.
 #![no_main]
 
 use bottle_core::wire::{self, MAX_FRAME};

@@ -1,12 +1,12 @@
-//! The doors: one listener per active sidecar, in a network namespace where nothing else listens.
+//! The doors: one listener for each active sidecar, in a network namespace where nothing else listens.
 //!
-//! This runs on the host, in the jail: it binds the listeners, hands them to the keeper through a
-//! socket that it was started with, and becomes gvproxy. Where the kernel is the network stack it
-//! makes the tap instead, hands that over, too, and ends: the namespace lives on by what is in the
-//! keeper's hands. A listener belongs to the namespace that it was made in, so what connects to it
-//! can only be the guest, by way of that stack.
+//! This runs on the host, in the jail. It binds the listeners, passes them to the keeper through a socket
+//! that it was started with, and becomes gvproxy. If the kernel is the network stack, it makes the tap
+//! instead, passes that to the keeper, too, and ends: the keeper's descriptors keep the namespace alive. A
+//! listener belongs to the namespace that it was made in, so only the guest can connect to it, through that
+//! stack.
 
-use crate::link::ends;
+use crate::link::endpoint;
 use anyhow::{Context, Result, bail};
 use bottle_core::subnet::Subnet;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -17,14 +17,14 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-/// How many doors one message can carry: more than there are sidecars.
+/// How many doors one message can carry, which is more than there are sidecars.
 pub const MAX_DOORS: usize = 8;
 
-/// How many descriptors it can carry: the doors, and a tap.
+/// How many descriptors one message can carry: the doors and a tap.
 pub const MAX_DESCRIPTORS: usize = MAX_DOORS + 1;
 
-/// `bottle-guest doors`: makes the listeners and hands them over. With a command it becomes that;
-/// with a subnet it makes the host's end of the link, which is handed over last.
+/// Runs `bottle-guest doors`, which makes the listeners and passes them to the keeper. With a command it then
+/// becomes that command. With a subnet it also makes the host's end of the link and passes that last.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_args(words);
@@ -47,14 +47,14 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     }
     let fd = fd.context("--fd is missing")?;
     if ports.is_empty() || ports.len() > MAX_DOORS {
-        bail!("1 to {MAX_DOORS} ports are wanted");
+        bail!("expected 1 to {MAX_DOORS} ports");
     }
-    // SAFETY: the keeper started this process with the descriptor open and nobody else has it.
-    #[expect(unsafe_code, reason = "an inherited descriptor has no owner until it is given one")]
+    // SAFETY: the keeper started this process with the descriptor open, and nothing else owns it.
+    #[expect(unsafe_code, reason = "an inherited descriptor has no owner yet")]
     let keeper = unsafe { OwnedFd::from_raw_fd(fd) };
     match (subnet, command.as_slice()) {
         (Some(subnet), []) => {
-            let tap = ends::make_host_end(subnet)?;
+            let tap = endpoint::make_host_endpoint(subnet)?;
             hand_over(&keeper, &bind(subnet.proxy(), &ports)?, Some(tap.as_fd()))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -63,7 +63,7 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
             drop(keeper);
             Err(Command::new(program).args(arguments).exec()).context("cannot start gvproxy")
         }
-        _ => bail!("either --subnet or a command is wanted"),
+        _ => bail!("expected either --subnet or a command"),
     }
 }
 
@@ -80,6 +80,6 @@ fn hand_over(keeper: &OwnedFd, doors: &[TcpListener], tap: Option<BorrowedFd<'_>
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(keeper, &[IoSlice::new(b"d")], &mut control, SendFlags::empty())
-        .context("cannot hand the doors to the keeper")?;
+        .context("cannot pass the doors to the keeper")?;
     Ok(())
 }

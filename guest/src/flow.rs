@@ -1,8 +1,8 @@
-//! Bytes in bulk through a door, each of them looked at: what the soak sends, and what throughput
-//! in a guest without other programs is measured with.
+//! Sends bytes in bulk through a door and checks each of them. The soak sends its traffic with it, and it
+//! measures throughput in a guest that has no other programs.
 //!
-//! The client says which way and how many MiB in one line; then they come, the same bytes for every
-//! flow, in blocks of a length that no buffer has, so that one lost, doubled or misplaced is seen.
+//! The client asks for a direction and a number of MiB in one line. Then the bytes flow, the same for every
+//! flow, in blocks of a length that no buffer has, so that a lost, doubled or misplaced block is noticed.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -14,26 +14,26 @@ use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long either side waits for the other before it calls it a stall.
+/// How long either side waits for the other before it reports a stall.
 const STALL: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(10);
-/// A prime.
+/// The length of a block, in bytes: a prime.
 const BLOCK: usize = 65_521;
 const MIB: u64 = 1 << 20;
-/// What a receiver says when it has everything.
+/// What a receiver sends when it has everything.
 const DONE: &[u8] = b"k";
 
-/// Which way the bytes go, seen from the guest.
+/// The direction of the bytes, as the guest sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// To the door.
     To,
-    /// From it.
+    /// From the door.
     From,
 }
 
 impl Direction {
-    /// Both ways.
+    /// Both directions.
     pub const BOTH: [Self; 2] = [Self::To, Self::From];
 }
 
@@ -53,21 +53,21 @@ impl FromStr for Direction {
         match word {
             "to" => Ok(Self::To),
             "from" => Ok(Self::From),
-            other => bail!("{other:?} is no direction: to or from"),
+            other => bail!("{other:?} is not a direction; expected to or from"),
         }
     }
 }
 
-/// `bottle-guest flow ADDRESS to|from MIB`: prints the seconds that it took.
+/// Runs `bottle-guest flow ADDRESS to|from MIB`, which prints the seconds that it took.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     let words: Vec<String> = words.into_iter().filter_map(|word| word.into_string().ok()).collect();
-    let [address, direction, mib] = words.as_slice() else { bail!("address, direction and MiB are wanted") };
+    let [address, direction, mib] = words.as_slice() else { bail!("expected ADDRESS to|from MIB") };
     let took = run(address.parse()?, direction.parse()?, mib.parse()?)?;
     println!("{:.6}", took.as_secs_f64());
     Ok(ExitCode::SUCCESS)
 }
 
-/// MB/s of so many MiB, by what the client printed.
+/// Returns the rate in MB/s for this many MiB, from what the client printed.
 pub fn rate(mib: u64, printed: &[u8]) -> Option<f64> {
     let seconds: f64 = std::str::from_utf8(printed).ok()?.trim().parse().ok()?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
@@ -90,12 +90,12 @@ fn run(address: SocketAddr, direction: Direction, mib: u64) -> Result<Duration> 
     Ok(since.elapsed())
 }
 
-/// Serves whoever connects, for ever.
+/// Serves everybody who connects, for ever.
 pub fn serve(listener: TcpListener) {
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || {
-                // The client sees that it ended early, and says so.
+                // The client notices that it ended early and reports that.
                 let _ = answer(stream);
             });
         }
@@ -111,7 +111,7 @@ fn answer(mut stream: TcpStream) -> Result<()> {
         line.extend(byte);
     }
     let line = String::from_utf8(line)?;
-    let (direction, mib) = line.trim().split_once(' ').context("a direction and MiB")?;
+    let (direction, mib) = line.trim().split_once(' ').context("expected a direction and MiB")?;
     let bytes = mib.parse::<u64>()? * MIB;
     match direction.parse()? {
         Direction::To => {
@@ -128,7 +128,7 @@ fn patient(stream: &TcpStream) -> io::Result<()> {
     stream.set_write_timeout(Some(STALL))
 }
 
-/// The bytes of every flow, over and over.
+/// Returns the block that every flow repeats.
 fn block() -> Vec<u8> {
     // Numerical Recipes' linear congruential generator: its upper bytes repeat no sooner than 2^24.
     let mut state = 1_u32;
@@ -151,7 +151,7 @@ fn send(stream: &mut impl Write, bytes: u64) -> io::Result<()> {
 }
 
 fn receive(stream: &mut impl Read, bytes: u64) -> Result<()> {
-    // Twice the block: any stretch of it, from any place in it, is one slice.
+    // Twice the block, so that a read from any place in it is one slice.
     let wanted = block().repeat(2);
     let mut buffer = vec![0; BLOCK];
     let mut done = 0;
@@ -163,7 +163,7 @@ fn receive(stream: &mut impl Read, bytes: u64) -> Result<()> {
         }
         let place = usize::try_from(done % BLOCK as u64)?;
         if buffer[..read] != wanted[place..place + read] {
-            bail!("other bytes than were sent, in the {read} after {done}");
+            bail!("the {read} bytes after {done} are not those that were sent");
         }
         done += read as u64;
     }
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ways_arrive() {
+    fn bytes_arrive_in_both_directions() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         serve(listener);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_that_is_lost_doubled_changed_or_missing_is_seen() {
+    fn a_lost_doubled_changed_or_missing_byte_is_noticed() {
         let mut sent = Vec::new();
         send(&mut sent, 200_000).unwrap();
         receive(&mut sent.as_slice(), 200_000).unwrap();
@@ -196,7 +196,7 @@ mod tests {
             doubled.insert(at, sent[at]);
             changed[at] ^= 1;
             for (how, bytes) in [("lost", lost), ("doubled", doubled), ("changed", changed)] {
-                // The last byte doubled is one more than was asked for, and nobody reads it.
+                // If the last byte is doubled there is one too many, and nobody reads it.
                 let unseen = how == "doubled" && sent[at..].iter().all(|&byte| byte == sent[at]);
                 assert_eq!(receive(&mut bytes.as_slice(), 200_000).is_err(), !unseen, "{how} at {at}");
             }

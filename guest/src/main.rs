@@ -1,4 +1,4 @@
-//! `bottle-guest`: see the library for what it does.
+//! The program `bottle-guest`. The library says what it does.
 
 use bottle_guest::{archive, doors, flow, link, probe};
 use std::ffi::OsString;

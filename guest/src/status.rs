@@ -1,9 +1,9 @@
-//! How a program ended, as a shell would show it.
+//! Exit codes as a shell gives them.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
-/// A program's own status, or 128 and the signal that ended it.
+/// Returns a program's own exit status, or 128 plus the signal that ended it.
 pub fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     ExitCode::from(u8::try_from(code).unwrap_or(1))

@@ -1,4 +1,4 @@
-//! What a guest packs is not trusted by whoever unpacks it.
+//! Whoever unpacks what a guest packed does not trust it.
 
 use bottle_guest::archive::{
     Leave, Limits, NOTHING, Names, Refused, Rules, Unpacked, pack, placed, stays_inside, unpack,
@@ -12,14 +12,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 
-/// An archive of entries that no tar would make: kind, name, content or target.
+/// Makes an archive of entries that no tar would make, each with a kind, a name, and content or a target.
 fn archive(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     for (kind, name, what) in entries {
         let mut header = Header::new_gnu();
         header.set_entry_type(*kind);
         header.set_mode(0o6777);
-        // Past the builder's own checks.
+        // This bypasses the builder's own checks.
         header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
         let content = if *kind == Regular { what.as_bytes() } else { b"" };
         if matches!(kind, Symlink | Link) {
@@ -32,7 +32,7 @@ fn archive(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-/// Unpacks below a path, as for one thing of a guest's that is to be called `it`.
+/// Unpacks one thing from a guest below a path, under the name `it`.
 fn take(bytes: &[u8], into: &Path) -> anyhow::Result<Unpacked> {
     take_by(bytes, into, &Rules::of_a_guest("it".into()))
 }
@@ -51,7 +51,7 @@ fn names(dir: &Path) -> Vec<String> {
 use EntryType::{Directory, Link, Regular, Symlink};
 
 #[test]
-fn nothing_is_written_outside_of_the_target() {
+fn nothing_is_written_outside_the_target() {
     let dir = tempfile::tempdir().unwrap();
     let outside = dir.path().join("outside");
     fs::create_dir(&outside).unwrap();
@@ -89,10 +89,10 @@ fn nothing_is_written_outside_of_the_target() {
 }
 
 #[test]
-fn one_thing_comes_under_the_name_that_was_given() {
+fn one_thing_arrives_under_the_name_that_was_given() {
     let dir = tempfile::tempdir().unwrap();
     take(&archive(&[(Regular, ".git/hooks/post-checkout", "text")]), dir.path()).map(drop).unwrap();
-    // A file of one entry is the one thing, whatever folders are before its name.
+    // A single file is the one thing, whatever folders precede its name.
     assert_eq!(names(dir.path()), ["it"]);
     for entries in [
         vec![(Regular, "hosts", "1"), (Regular, "bottle.toml", "2")],
@@ -103,7 +103,7 @@ fn one_thing_comes_under_the_name_that_was_given() {
         let dir = tempfile::tempdir().unwrap();
         assert!(take(&archive(&entries), dir.path()).is_err(), "{entries:?}");
         assert!(names(dir.path()).len() <= 1);
-        // Where the archive's names count, the same comes: the witness.
+        // Where the archive's own names count, the same entries are unpacked.
         let lenient = Rules { names: Names::Packed(None), ..Rules::of_a_person(None) };
         let dir = tempfile::tempdir().unwrap();
         take_by(&archive(&entries), dir.path(), &lenient).unwrap();
@@ -111,7 +111,7 @@ fn one_thing_comes_under_the_name_that_was_given() {
 }
 
 #[test]
-fn only_files_folders_and_links_that_stay_inside_are_made() {
+fn only_files_folders_and_links_that_stay_inside_are_unpacked() {
     let dir = tempfile::tempdir().unwrap();
     let came = take(
         &archive(&[
@@ -143,7 +143,7 @@ fn only_files_folders_and_links_that_stay_inside_are_made() {
 }
 
 #[test]
-fn what_comes_is_bounded() {
+fn an_archive_is_bounded() {
     let limits = Limits { entries: 3, bytes: 10, depth: 3 };
     let rules = Rules { limits: Some(limits), ..Rules::of_a_guest("it".into()) };
     for (entries, wanted) in [
@@ -161,7 +161,7 @@ fn what_comes_is_bounded() {
         let error = take_by(&archive(&entries), dir.path(), &rules).unwrap_err();
         assert!(format!("{error:#}").contains(wanted), "{error:#}");
     }
-    // Sizes and names that only a header claims.
+    // Sizes and names that a header only claims.
     let claim = |kind: EntryType, size: u64| {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
@@ -171,13 +171,13 @@ fn what_comes_is_bounded() {
         header.as_bytes().to_vec()
     };
     for (kind, size, wanted) in [
-        (Regular, 1 << 60, "bytes come"),
+        (Regular, 1 << 60, "bytes; --max-size"),
         (Regular, 1000, "ends in the middle"),
-        (EntryType::GNULongName, 1 << 40, "a name of"),
-        (EntryType::GNULongLink, 1 << 62, "a name of"),
+        (EntryType::GNULongName, 1 << 40, "a name has"),
+        (EntryType::GNULongLink, 1 << 62, "a name has"),
         (Regular, u64::MAX, "overflow"),
-        (Link, 1 << 50, "no content"),
-        (Directory, 1 << 50, "no content"),
+        (Link, 1 << 50, "cannot have content"),
+        (Directory, 1 << 50, "cannot have content"),
         (EntryType::XHeader, 10, "PAX"),
         (EntryType::XGlobalHeader, 10, "PAX"),
         (EntryType::GNUSparse, 0, "sparse"),
@@ -194,15 +194,15 @@ fn what_comes_is_bounded() {
 }
 
 #[test]
-fn a_name_that_comes_twice_is_no_name() {
+fn a_name_that_occurs_twice_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let error =
         take(&archive(&[(Directory, "a", ""), (Regular, "a/b", "1"), (Regular, "a/b", "2")]), dir.path());
-    assert!(format!("{:#}", error.unwrap_err()).contains("comes twice"));
+    assert!(format!("{:#}", error.unwrap_err()).contains("has it twice"));
 }
 
 #[test]
-fn a_link_that_is_there_is_replaced_and_not_followed() {
+fn an_existing_link_is_replaced_not_followed() {
     let dir = tempfile::tempdir().unwrap();
     let (mine, target) = (dir.path().join("mine"), dir.path().join("target"));
     fs::write(&mine, "mine").unwrap();
@@ -216,7 +216,7 @@ fn a_link_that_is_there_is_replaced_and_not_followed() {
 }
 
 #[test]
-fn what_is_packed_is_what_is_unpacked() {
+fn a_packed_tree_unpacks_equal() {
     let dir = tempfile::tempdir().unwrap();
     let tree = dir.path().join("tree");
     let long = "n".repeat(255);
@@ -242,7 +242,7 @@ fn what_is_packed_is_what_is_unpacked() {
 }
 
 #[test]
-fn nothing_but_what_is_in_the_folder_is_packed() {
+fn only_what_is_in_the_folder_is_packed() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("tree/sub")).unwrap();
     fs::write(dir.path().join("secret"), "secret").unwrap();
@@ -259,7 +259,7 @@ fn nothing_but_what_is_in_the_folder_is_packed() {
     }
 }
 
-/// Where a path goes, stated a second time: letter by letter.
+/// Decides where a path goes a second time, letter by letter.
 fn second_placed(path: &str) -> Result<String, Refused> {
     if path.starts_with('/') {
         return Err(Refused::LeadsOut);
@@ -274,7 +274,7 @@ fn second_placed(path: &str) -> Result<String, Refused> {
     }
 }
 
-/// Where a link's target is, resolved step by step in a tree without other links.
+/// Resolves a link's target step by step in a tree without other links.
 fn resolves_inside(path: &str, target: &str) -> bool {
     let mut at: Vec<&str> = path.split('/').collect();
     at.pop();
@@ -293,7 +293,7 @@ fn resolves_inside(path: &str, target: &str) -> bool {
 
 proptest! {
     #[test]
-    fn a_path_has_its_place_or_none(path in "[./ab]{0,12}") {
+    fn a_path_is_placed_as_a_second_opinion_says(path in "[./ab]{0,12}") {
         let got = placed(Path::new(&path), Some(OsStr::new("it")), None);
         prop_assert_eq!(got.clone().map(|path| path.to_str().unwrap().to_owned()), second_placed(&path));
         if let Ok(path) = got {
@@ -302,14 +302,14 @@ proptest! {
     }
 
     #[test]
-    fn a_link_that_is_made_resolves_inside(path in "it(/[ab]){1,4}", target in "[./ab]{1,12}") {
+    fn an_unpacked_link_resolves_inside(path in "it(/[ab]){1,4}", target in "[./ab]{1,12}") {
         if stays_inside(Path::new(&path), Path::new(&target), 1) {
             prop_assert!(resolves_inside(&path, &target), "{path} -> {target}");
         }
     }
 
     #[test]
-    fn no_bytes_leave_the_folder(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+    fn noise_is_never_unpacked_outside_the_folder(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("in")).unwrap();
         let _ = take(&bytes, &dir.path().join("in"));

@@ -32,7 +32,7 @@ fn no_link_on_the_way_is_followed() {
     }
     let a = root.folder(name("a")).unwrap();
     assert!(a.file(name("file")).is_err() && a.create(name("file"), 0o600).is_err());
-    // The same with the link followed: the witness.
+    // If links are followed, the same calls do lead out.
     #[cfg(debug_assertions)]
     {
         let weak = Folder::open(&dir.path().join("in"), Links::Followed).unwrap();
@@ -41,16 +41,16 @@ fn no_link_on_the_way_is_followed() {
 }
 
 #[test]
-fn a_pipe_that_nobody_writes_to_is_no_file_and_holds_nobody_up() {
+fn a_pipe_without_a_writer_is_refused_at_once() {
     let dir = tempfile::tempdir().unwrap();
     assert!(std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap().success());
     let root = Folder::open(dir.path(), Links::Refused).unwrap();
     assert!(root.file(name("pipe")).is_err());
 }
 
-/// A folder and a link that change places all the time, and a file outside that must not be touched.
+/// A folder and a link swap places all the time, and a file outside must not be touched.
 #[test]
-fn what_changes_places_with_a_link_leads_nobody_out() {
+fn a_folder_that_is_swapped_for_a_link_leads_nowhere() {
     let dir = tempfile::tempdir().unwrap();
     let (at, outside) = (dir.path().join("in"), dir.path().join("out"));
     fs::create_dir_all(at.join("a")).unwrap();
@@ -110,7 +110,7 @@ fn a_tree_of_three_thousand_levels_is_walked_to_a_limit_and_removed() {
 }
 
 #[test]
-fn removing_a_tree_removes_no_link_s_target() {
+fn removing_a_tree_leaves_the_targets_of_links() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("tree/a/b/c")).unwrap();
     fs::create_dir(dir.path().join("out")).unwrap();
@@ -124,7 +124,7 @@ fn removing_a_tree_removes_no_link_s_target() {
 }
 
 #[test]
-fn what_is_given_away_is_the_thing_itself() {
+fn giving_a_link_away_gives_the_link_itself() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("mine"), "").unwrap();
     symlink("mine", dir.path().join("link")).unwrap();

@@ -98,7 +98,7 @@ fn what_is_copied_out_is_what_was_named_and_harms_nobody() {
     assert_eq!(fs::read_to_string(here.join("tree/sub/file")).unwrap(), "x\n");
     assert!(here.join("tree/mine").exists());
     for (words, wanted) in [
-        (&["cp", "--max-size", "10", "t:/etc/passwd", "."][..], "more than 10 bytes come"),
+        (&["cp", "--max-size", "10", "t:/etc/passwd", "."][..], "more than 10 bytes"),
         (&["cp", "t:/tmp/tree", "named"], "named is no folder here"),
         (&["cp", "t:/etc/passwd", "tree/sub"], ""),
         (&["cp", "t:/etc/..", "."], "ends in no name"),

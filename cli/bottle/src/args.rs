@@ -248,7 +248,7 @@ pub enum Command {
         #[arg(long, short)]
         follow: bool,
         /// Only what is newer: a while, like 10m, or a time, like 2026-11-24T09:30:00Z
-        #[arg(long, value_name = "TIME", value_parser = crate::commands::point_in_time)]
+        #[arg(long, value_name = "TIME", value_parser = crate::time::point_in_time)]
         since: Option<std::time::SystemTime>,
     },
     /// Print a bottle's log as it is, one JSON object a line, or prove that it is whole

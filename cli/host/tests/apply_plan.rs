@@ -1,7 +1,7 @@
 //! What of a guest's copy may be taken back, stated a second time: not by how it is decided, but by
 //! what the project would look like afterwards.
 
-use bottle_core::git_names::{self, Parts};
+use bottle_core::git::repository::{self, Parts};
 use bottle_host::workspace::changes::What;
 use bottle_host::workspace::decide::{Here, Project, changes};
 use bottle_host::workspace::tree::{Entry, Manifest};
@@ -98,7 +98,7 @@ proptest! {
         let mut then = Ours(ours.0.clone());
         for one in &taken {
             let path = &one.change.path;
-            prop_assert!(path.iter().all(|name| !git_names::is_git(name.as_bytes())), "{}", path.display());
+            prop_assert!(path.iter().all(|name| !repository::is_git(name.as_bytes())), "{}", path.display());
             if let Some(Entry::Link(target)) = &one.after {
                 let target = target.to_str().unwrap();
                 prop_assert!(!target.starts_with('/') && !target.contains(".git"));

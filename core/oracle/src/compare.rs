@@ -1,14 +1,14 @@
-//! The guard against the policy.
+//! Compares the guard with the policy.
 
 use crate::policy::{Bottle, Fate};
 use bottle_core::guard::{Guard, Reply, Verdict};
 use bottle_core::subnet::Subnet;
 use etherparse::{LaxNetSlice, LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice};
 
-/// The longest reply that the guard may make, in bytes: a small constant.
+/// The longest reply that the guard may make, in bytes.
 pub const LONGEST_REPLY: usize = 342;
 
-/// The same bottle for both sides.
+/// Makes the same bottle for both sides.
 pub fn both(subnet: Subnet, doors: &[u16]) -> (Guard, Bottle) {
     let guard = Guard::new(subnet, &doors.iter().copied().collect());
     let (gateway, guest, proxy) = (subnet.gateway(), subnet.guest(), subnet.proxy());
@@ -18,7 +18,7 @@ pub fn both(subnet: Subnet, doors: &[u16]) -> (Guard, Bottle) {
 /// Asks the guard and the policy about a frame from the guest.
 ///
 /// # Panics
-/// Where they disagree, or a reply is wrong.
+/// Panics if they disagree, or a reply is wrong.
 pub fn from_guest(guard: &Guard, bottle: &Bottle, frame: &[u8]) {
     let mut room = Reply::default();
     let (fate, verdict) = (bottle.from_guest(frame), guard.from_guest(frame, &mut room));
@@ -38,7 +38,7 @@ pub fn from_guest(guard: &Guard, bottle: &Bottle, frame: &[u8]) {
 /// Asks the guard and the policy about a frame to the guest.
 ///
 /// # Panics
-/// Where they disagree.
+/// Panics if they disagree.
 pub fn to_guest(guard: &Guard, bottle: &Bottle, frame: &[u8]) {
     let (may, verdict) = (bottle.to_guest(frame), guard.to_guest(frame));
     assert_eq!(may, verdict.is_ok(), "the guard says {verdict:?} of {frame:02x?}");
@@ -48,11 +48,11 @@ fn is_door_reset(bottle: &Bottle, reply: &[u8]) -> bool {
     bottle.to_guest(reply)
 }
 
-/// A reply is a valid packet, goes back to the guest that asked, comes from whom it asked, is
-/// small, and answers no reply.
+/// Checks that a reply is a valid packet, goes back to the guest that asked, comes from the address that it
+/// asked, is small, and does not answer a reply.
 fn judge_reply(bottle: &Bottle, frame: &[u8], reply: &[u8]) {
     assert!(reply.len() <= LONGEST_REPLY, "{} bytes", reply.len());
-    // What an unknown protocol carries need not make sense to be refused.
+    // The content of an unknown protocol does not have to make sense to be refused.
     let asked = LaxSlicedPacket::from_ethernet(frame).expect("the guard answers only what can be read");
     let said = SlicedPacket::from_ethernet(reply).expect("a reply is a valid packet");
     let (Some(LaxNetSlice::Ipv4(asked_ip)), Some(NetSlice::Ipv4(ip))) = (&asked.net, &said.net) else {
@@ -71,7 +71,7 @@ fn judge_reply(bottle: &Bottle, frame: &[u8], reply: &[u8]) {
     let pseudo = header.to_header();
     match (asked.transport, said.transport) {
         (Some(TransportSlice::Tcp(question)), Some(TransportSlice::Tcp(answer))) => {
-            assert!(answer.rst() && !question.rst(), "only a reset, and never of a reset");
+            assert!(answer.rst() && !question.rst(), "only a reset answers, and never another reset");
             assert_eq!(answer.source_port(), question.destination_port());
             assert_eq!(answer.destination_port(), question.source_port());
             if question.ack() {
@@ -113,7 +113,7 @@ fn judge_dns(question: &[u8], answer: &[u8]) {
     assert_eq!(question[2] & 0x80, 0, "to a question");
     let answers = u16::from_be_bytes([answer[6], answer[7]]);
     let code = answer[3] & 0x0f;
-    // RFC 1035, 4.1.1: an authoritative answer, with the question's opcode and its wish for recursion.
+    // RFC 1035, 4.1.1: an authoritative answer, with the question's opcode and its recursion bit.
     assert_eq!(answer[2], 0x84 | (question[2] & 0x79));
     assert_eq!(answer[3] & 0xf0, 0x80, "recursion is available, and nothing else is set");
     assert_eq!(

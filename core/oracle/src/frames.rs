@@ -1,39 +1,39 @@
-//! Frames that are worth asking about: valid traffic, and what is left of it after a change.
+//! Frames that are worth asking about: valid traffic, and what a change makes of it.
 
-use bottle_core::guard::knock::Knock;
+use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{GATEWAY_MAC, GUEST_MAC, Guard};
 use etherparse::PacketBuilder;
 use std::net::Ipv4Addr;
 
 use crate::policy::Bottle;
 
-/// Valid frames from a guest, of every kind that the policy speaks of.
+/// Returns valid frames from a guest, of every kind that the policy mentions.
 pub fn from_guest(guard: &Guard, bottle: &Bottle) -> Vec<Vec<u8>> {
     let door = bottle.doors.first().copied().unwrap_or(1);
     let public = Ipv4Addr::new(192, 0, 2, 1);
-    let mut knocks = vec![
-        Knock::Arp(bottle.gateway),
-        Knock::Arp(bottle.proxy),
-        Knock::Arp(bottle.guest),
-        Knock::Arp(public),
-        Knock::Ping(bottle.gateway),
-        Knock::Ping(public),
-        Knock::Udp(bottle.gateway, 53),
-        Knock::Udp(bottle.gateway, 67),
-        Knock::Udp(Ipv4Addr::BROADCAST, 67),
-        Knock::Udp(public, 53),
-        Knock::Udp(bottle.proxy, door),
+    let mut packets = vec![
+        FirstPacket::Arp(bottle.gateway),
+        FirstPacket::Arp(bottle.proxy),
+        FirstPacket::Arp(bottle.guest),
+        FirstPacket::Arp(public),
+        FirstPacket::Ping(bottle.gateway),
+        FirstPacket::Ping(public),
+        FirstPacket::Udp(bottle.gateway, 53),
+        FirstPacket::Udp(bottle.gateway, 67),
+        FirstPacket::Udp(Ipv4Addr::BROADCAST, 67),
+        FirstPacket::Udp(public, 53),
+        FirstPacket::Udp(bottle.proxy, door),
     ];
     for address in [bottle.proxy, bottle.gateway, bottle.guest, public, Ipv4Addr::LOCALHOST] {
-        knocks.extend([door, 80, 53, 1, 65_535].map(|port| Knock::Tcp(address, port)));
+        packets.extend([door, 80, 53, 1, 65_535].map(|port| FirstPacket::Tcp(address, port)));
     }
     for name in
         ["proxy.internal", "PrOxY.InTeRnAl", "internal", "proxy", "a.proxy.internal", "example.com", ""]
     {
-        knocks.push(Knock::Resolve(name.to_owned()));
+        packets.push(FirstPacket::Resolve(name.to_owned()));
     }
-    knocks.push(Knock::Resolve(format!("{0}.{0}.{0}.{1}.com", "x".repeat(63), "y".repeat(50))));
-    let mut frames: Vec<Vec<u8>> = knocks.iter().map(|knock| guard.frame(knock)).collect();
+    packets.push(FirstPacket::Resolve(format!("{0}.{0}.{0}.{1}.com", "x".repeat(63), "y".repeat(50))));
+    let mut frames: Vec<Vec<u8>> = packets.iter().map(|packet| guard.frame(packet)).collect();
     for len in [0, 1, 1_400, 60_000] {
         let build = ethernet(GUEST_MAC, GATEWAY_MAC)
             .ipv4(bottle.guest.octets(), bottle.proxy.octets(), 64)
@@ -44,7 +44,7 @@ pub fn from_guest(guard: &Guard, bottle: &Bottle) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Valid frames to a guest.
+/// Returns valid frames to a guest.
 pub fn to_guest(bottle: &Bottle) -> Vec<Vec<u8>> {
     let door = bottle.doors.first().copied().unwrap_or(1);
     let mut frames = Vec::new();
@@ -79,25 +79,25 @@ fn written<E: std::fmt::Debug>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>
     frame
 }
 
-/// One change of a frame.
+/// One change to a frame.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// This byte becomes that.
+    /// Replaces the byte at this place.
     Byte(usize, u8),
-    /// These two bytes become that number, as header fields are written.
+    /// Replaces two bytes by a number, as header fields are written.
     Word(usize, u16),
-    /// It ends here.
+    /// Cuts the frame off here.
     Cut(usize),
-    /// So many zeroes follow.
+    /// Appends this many zeroes.
     Pad(usize),
-    /// These bytes are put in here: a VLAN tag, IP options, another label.
+    /// Inserts these bytes here: a VLAN tag, IP options, another label.
     Insert(usize, Vec<u8>),
-    /// The IPv4 header's checksum is made right again, so that what lies behind it is looked at.
+    /// Corrects the IPv4 header's checksum, so that the guard looks at what is behind it.
     Checksum,
 }
 
 impl Change {
-    /// Carries the change out. Places are taken modulo the frame's length.
+    /// Makes the change. Places count modulo the frame's length.
     pub fn apply(&self, frame: &mut Vec<u8>) {
         let len = frame.len();
         match self {

@@ -1,16 +1,16 @@
-//! The policy, as `DESIGN` states it.
+//! The policy, in the plainest form.
 
 use etherparse::{ArpPacketSlice, Ethernet2HeaderSlice, Ipv4HeaderSlice, TcpHeaderSlice, UdpHeaderSlice};
 use std::net::Ipv4Addr;
 
-/// A bottle, as far as the policy is concerned.
+/// What the policy has to know about a bottle.
 #[derive(Clone, Debug)]
 pub struct Bottle {
     /// The virtual router's address.
     pub gateway: Ipv4Addr,
     /// The guest's address.
     pub guest: Ipv4Addr,
-    /// What `proxy.internal` resolves to.
+    /// The address of `proxy.internal`.
     pub proxy: Ipv4Addr,
     /// The ports of the active sidecars.
     pub doors: Vec<u16>,
@@ -21,11 +21,11 @@ pub struct Bottle {
 pub enum Fate {
     /// It passes.
     Pass,
-    /// It is a question that gets its answer.
+    /// It is a question and gets an answer.
     Answer,
-    /// It does not pass, and its sender is told.
+    /// It does not pass, and its sender is told so.
     RefuseAloud,
-    /// It does not pass. Whether its sender is told does not matter.
+    /// It does not pass. Whether its sender is told so does not matter.
     Refuse,
 }
 
@@ -35,7 +35,7 @@ const EVERYBODY: [u8; 6] = [0xff; 6];
 const LONGEST: usize = 65_014;
 const SHORTEST_ON_A_WIRE: usize = 60;
 
-/// A packet of IPv4 without options, not a fragment, whose header is right.
+/// An IPv4 packet with a valid header that has no options and is not a fragment.
 struct Packet<'f> {
     header: Ipv4HeaderSlice<'f>,
     payload: &'f [u8],
@@ -55,13 +55,13 @@ fn packet<'f>(frame: &'f [u8]) -> Option<Packet<'f>> {
         .then(|| Packet { payload: &frame[34..end], header })
 }
 
-/// Source port, destination port and flags of a TCP segment.
+/// Returns the source port and the destination port of a TCP segment, and whether it is a reset.
 fn tcp(payload: &[u8]) -> Option<(u16, u16, bool)> {
     let header = TcpHeaderSlice::from_slice(payload).ok()?;
     Some((header.source_port(), header.destination_port(), header.rst()))
 }
 
-/// Destination port and content of a UDP datagram.
+/// Returns the destination port and the content of a UDP datagram.
 fn udp(payload: &[u8]) -> Option<(u16, &[u8])> {
     let header = UdpHeaderSlice::from_slice(payload).ok()?;
     (usize::from(header.length()) == payload.len()).then(|| (header.destination_port(), &payload[8..]))
@@ -73,7 +73,7 @@ struct Question {
     class: u16,
 }
 
-/// The one question of a query, spelled out in lower case.
+/// Returns the only question of a query, with the name in lower case.
 fn question(message: &[u8]) -> Option<Question> {
     let word = |at: usize| Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]));
     let (flags, questions) = (word(2)?, word(4)?);
@@ -92,13 +92,13 @@ fn question(message: &[u8]) -> Option<Question> {
         at += 1 + len;
     }
     let name = labels.join(".");
-    // A label may hold a dot of its own; then the name is not what it seems.
+    // A label may contain a dot of its own. Then the name is not what it seems.
     let honest = labels.iter().all(|label| !label.contains('.'));
     (at + 1 - 12 <= 255 && honest).then_some(Question { name, kind: word(at + 1)?, class: word(at + 3)? })
 }
 
 impl Bottle {
-    /// What has to happen to a frame that the guest sends.
+    /// Decides about a frame that the guest sends.
     pub fn from_guest(&self, frame: &[u8]) -> Fate {
         let Ok(ethernet) = Ethernet2HeaderSlice::from_slice(frame) else { return Fate::Refuse };
         if frame.len() > LONGEST || ethernet.source() != GUEST {
@@ -148,7 +148,7 @@ impl Bottle {
         }
     }
 
-    /// Whether a frame that the network stack sends may reach the guest.
+    /// Returns whether a frame that the network stack sends may reach the guest.
     pub fn to_guest(&self, frame: &[u8]) -> bool {
         let Ok(ethernet) = Ethernet2HeaderSlice::from_slice(frame) else { return false };
         if frame.len() > LONGEST || ethernet.source() != GATEWAY {
@@ -170,7 +170,8 @@ impl Bottle {
         }
     }
 
-    /// ARP about IPv4 over Ethernet, a question or an answer, from one of these about one of those.
+    /// Returns whether this is ARP for IPv4 over Ethernet, a question or an answer, from one of the addresses
+    /// in `from` about one of those in `about`.
     fn arp(&self, frame: &[u8], mac: [u8; 6], from: &[Ipv4Addr], about: &[Ipv4Addr]) -> bool {
         let Ok(arp) = ArpPacketSlice::from_slice(&frame[14..]) else { return false };
         let is = |bytes: &[u8], addresses: &[Ipv4Addr]| addresses.iter().any(|a| a.octets() == bytes);

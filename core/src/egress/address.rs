@@ -1,35 +1,35 @@
-//! Which addresses a name may lead to.
+//! What IP addresses are for.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What an address is for, after IANA's special-purpose registries (RFC 6890 and its updates).
+/// What an address is for, according to IANA's special-purpose registries (RFC 6890 and its updates).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressClass {
-    /// Somebody on the public internet.
+    /// An address on the public internet.
     Public,
-    /// No address at all: 0.0.0.0/8, `::`.
+    /// Not an address at all: 0.0.0.0/8, `::`.
     Unspecified,
     /// This machine.
     Loopback,
     /// A private network: 10/8, 172.16/12, 192.168/16, fc00::/7.
     Private,
-    /// The same link, cloud metadata services among them: 169.254/16, fe80::/10.
+    /// The same link, including cloud metadata services: 169.254/16, fe80::/10.
     LinkLocal,
     /// A provider's shared space: 100.64/10.
     SharedSpace,
-    /// Many machines at once.
+    /// A group of machines.
     Multicast,
-    /// All machines of a link.
+    /// All machines on a link.
     Broadcast,
-    /// For books and examples only.
+    /// An address for books and examples only.
     Documentation,
-    /// Benchmarks, protocol assignments, reserved blocks, and IPv6 transition schemes that hide
-    /// another address.
+    /// An address for benchmarks or protocol assignments, in a reserved block, or of an IPv6 transition
+    /// scheme that hides another address.
     Reserved,
 }
 
-/// Says what `address` is for. An IPv4 address inside an IPv6 one counts as itself.
+/// Returns what `address` is for. An IPv4 address inside an IPv6 one counts as itself.
 pub fn classify(address: IpAddr) -> AddressClass {
     match address {
         IpAddr::V4(v4) => classify_v4(v4),
@@ -37,8 +37,8 @@ pub fn classify(address: IpAddr) -> AddressClass {
     }
 }
 
-/// The address that a packet to `address` comes to: an IPv4 address inside an IPv6 one where there is
-/// one (mapped, compatible, NAT64, 6to4), else itself.
+/// Returns the address that a packet to `address` reaches: the IPv4 address inside an IPv6 one if there is
+/// one (mapped, compatible, NAT64, 6to4), or `address` itself.
 pub fn reached(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let [a, b, c, d, e, f, g, h] = v6.segments();
@@ -50,7 +50,7 @@ pub fn reached(address: IpAddr) -> IpAddr {
         _ if v6.is_loopback() || v6.is_unspecified() => address,
         // Mapped (::ffff:0:0/96), compatible (::/96) and NAT64 (64:ff9b::/96).
         (0, 0, 0, 0, 0, 0 | 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => embedded(g, h),
-        // 6to4 holds its IPv4 address in the next two segments.
+        // 6to4 has its IPv4 address in the next two segments.
         (0x2002, ..) => embedded(b, c),
         _ => address,
     }
@@ -68,7 +68,7 @@ fn classify_v4(address: Ipv4Addr) -> AddressClass {
         [224..=239, ..] => AddressClass::Multicast,
         [255, 255, 255, 255] => AddressClass::Broadcast,
         [240..=255, ..] => AddressClass::Reserved,
-        // Azure's metadata and DHCP service, on a public address that never leaves its hosts.
+        // Azure's metadata and DHCP service, on a public address that never leaves Azure's hosts.
         [168, 63, 129, 16] => AddressClass::LinkLocal,
         _ => AddressClass::Public,
     }
@@ -84,7 +84,7 @@ fn classify_v6(address: Ipv6Addr) -> AddressClass {
     let [a, b, ..] = address.segments();
     if let IpAddr::V4(embedded) = reached(address.into()) {
         return match classify_v4(embedded) {
-            // A 6to4 relay, if there is one, is nobody's that a rule could mean.
+            // Nobody who writes a rule means a 6to4 relay.
             AddressClass::Public if a == 0x2002 => AddressClass::Reserved,
             class => class,
         };

@@ -10,18 +10,18 @@ use serde::{Deserialize, Serialize};
 
 const HTTPS: u16 = 443;
 
-/// A host's name in lower case, without a final dot. Never an address.
+/// A host's name in lower case, without a final dot. It is never an address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostName(String);
 
-/// One host, or every host below a suffix.
+/// One host, or every host below a domain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum HostPattern {
-    /// `example.com`: this host alone.
+    /// Only this host: `example.com`.
     Exact(HostName),
-    /// `*.example.com`: every host below, not `example.com` itself.
+    /// Every host below this one, but not this one itself: `*.example.com`.
     Below(HostName),
 }
 
@@ -29,34 +29,34 @@ pub enum HostPattern {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostRule {
-    /// Which hosts.
+    /// The hosts.
     pub pattern: HostPattern,
-    /// Which ports; 443 alone where none is named.
+    /// The ports. Without any in the text it is 443 alone.
     pub ports: BTreeSet<u16>,
 }
 
-/// Why a text is no host, pattern or rule.
+/// Why text is not a host, a pattern or a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHost {
-    /// Nothing there, or an empty label.
+    /// The text is not a host name.
     #[error("{0:?} is not a host name")]
     Name(String),
-    /// An address. Rules are about names; an address could be anybody's tomorrow.
+    /// The text is an address. Rules are about names; an address could belong to anybody tomorrow.
     #[error("{0:?} is an address; rules name hosts")]
     Address(String),
-    /// A `*` that is not the whole first label.
-    #[error("{0:?}: '*' stands only at the start, as in \"*.example.com\"")]
+    /// A `*` is not the whole first label.
+    #[error("{0:?}: '*' is allowed only at the start, as in \"*.example.com\"")]
     Wildcard(String),
-    /// A pattern that would open a whole top-level domain.
+    /// The pattern would open a whole top-level domain.
     #[error("{0:?} would open a whole top-level domain")]
     TooWide(String),
-    /// A port that is no number from 1 to 65535.
+    /// A port is not a number from 1 to 65535.
     #[error("{0:?} is not a port")]
     Port(String),
 }
 
 impl HostName {
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -85,20 +85,21 @@ impl FromStr for HostName {
     }
 }
 
-/// Whether a resolver's `inet_aton` would read `text` as an IPv4 address: `127.1`, `0x7f000001`,
-/// `2130706433`, `0177.0.0.1`. Its last label then starts with a digit; no top-level domain does.
+/// Returns whether a resolver's `inet_aton` would read `text` as an IPv4 address: `127.1`, `0x7f000001`,
+/// `2130706433`, `0177.0.0.1`. The last label of such text starts with a digit, and no top-level domain
+/// does.
 fn is_legacy_address(text: &str) -> bool {
     let last = text.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     last.starts_with(|c: char| c.is_ascii_digit())
 }
 
 impl HostPattern {
-    /// Whether the pattern covers `host`.
+    /// Returns whether the pattern covers `host`.
     pub fn matches(&self, host: &HostName) -> bool {
         match self {
             Self::Exact(name) => name == host,
             Self::Below(suffix) => {
-                // A host's name begins with no dot, so there is a label before this one.
+                // A host's name does not begin with a dot, so there is a label before this one.
                 host.0.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.'))
             }
         }
@@ -130,7 +131,7 @@ impl FromStr for HostRule {
     type Err = InvalidHost;
 
     fn from_str(text: &str) -> Result<Self, InvalidHost> {
-        // An IPv6 literal has colons of its own; let the name's parser say what is wrong with it.
+        // An IPv6 literal has colons of its own. The name's parser says what is wrong with it.
         let (pattern, ports) = match text.rsplit_once(':') {
             Some(_) if text.parse::<Ipv6Addr>().is_ok() || text.starts_with('[') => (text, None),
             Some((pattern, ports)) => (pattern, Some(ports)),
@@ -199,10 +200,10 @@ macro_rules! through_text {
 
 through_text!(HostName, HostPattern, HostRule);
 
-/// A request's authority, `HOST:PORT` or `HOST`, taken apart.
+/// Splits a request's authority, `HOST:PORT` or `HOST`.
 ///
 /// # Errors
-/// [`InvalidHost`] where it names no host, or an address.
+/// Returns [`InvalidHost`] if it names no host or is an address.
 pub fn authority(text: &str, default_port: u16) -> Result<(HostName, u16), InvalidHost> {
     if text.starts_with('[') || text.parse::<Ipv4Addr>().is_ok() {
         return Err(InvalidHost::Address(text.to_owned()));

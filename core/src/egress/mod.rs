@@ -1,4 +1,4 @@
-//! What may leave through the built-in egress proxy. Default: nothing.
+//! What may leave through the egress proxy. By default nothing may.
 
 mod address;
 mod host;
@@ -14,24 +14,24 @@ use core::fmt;
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
-/// What a bottle's egress proxy lets through.
+/// The rules of a bottle's egress proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
-    /// The hosts that may be reached, each with its ports.
+    /// The hosts that a guest may reach, each with its ports.
     #[serde(default)]
     pub allow: Vec<HostRule>,
-    /// Hosts that stay closed although a pattern of `allow` covers them.
+    /// Hosts that stay closed although `allow` covers them.
     #[serde(default)]
     pub deny: Vec<HostPattern>,
     /// Hosts that may resolve to an address that is not public.
     #[serde(default)]
     pub allow_private: Vec<HostPattern>,
-    /// Hosts to which a TLS connection may be opened that names no server.
+    /// Hosts to which a guest may open a TLS connection that names no server.
     #[serde(default)]
     pub allow_no_sni: Vec<HostPattern>,
-    /// Names that only the proxy knows, each with the one address that it leads to. Whoever writes
-    /// an address down here means it, so it need not be public.
+    /// Names that only the proxy knows, each with the one address that it leads to. An operator who writes
+    /// an address here means it, so it does not have to be public.
     #[serde(default)]
     pub hosts: BTreeMap<HostName, IpAddr>,
 }
@@ -49,23 +49,23 @@ pub enum Denial {
     AddressLiteral(IpAddr),
     /// The name leads to an address that is not public.
     Address(HostName, IpAddr, AddressClass),
-    /// The name leads to this machine itself, at an address that anybody may dial.
+    /// The name leads to this machine itself, at an address that others can reach, too.
     Own(HostName, IpAddr),
-    /// The TLS connection names another server than the request did.
+    /// The TLS connection names a different server than the request did.
     ServerName(HostName, HostName),
     /// The TLS connection names no server.
     NoServerName(HostName),
-    /// What should have been TLS is not.
+    /// The connection should be TLS and is not.
     NotTls(HostName),
-    /// Nothing that can be read as a host.
+    /// The request contains nothing that can be read as a host.
     Unreadable,
 }
 
 impl Rules {
-    /// Whether a request for `host` and `port` may leave, before its name is resolved.
+    /// Checks whether a request for `host` and `port` may leave, before the name is resolved.
     ///
     /// # Errors
-    /// The [`Denial`] otherwise.
+    /// Returns the [`Denial`] if it may not.
     pub fn check(&self, host: &HostName, port: u16) -> Result<(), Denial> {
         self.check_closed(host)?;
         let mut known = false;
@@ -80,26 +80,26 @@ impl Rules {
         Err(if known { Denial::Port(host.clone(), port) } else { Denial::Host(host.clone()) })
     }
 
-    /// Whether no rule closes `host`: what an upstream's own host has to pass.
+    /// Checks that no rule closes `host`. An upstream's own host has to pass this, too.
     ///
     /// # Errors
-    /// [`Denial::Closed`] otherwise.
+    /// Returns [`Denial::Closed`] if one does.
     pub fn check_closed(&self, host: &HostName) -> Result<(), Denial> {
         let closed = self.deny.iter().any(|pattern| pattern.matches(host));
         if closed { Err(Denial::Closed(host.clone())) } else { Ok(()) }
     }
 
-    /// Whether `host`, which resolved to `address`, may be dialled there.
+    /// Checks whether the proxy may connect to `host` at `address`, to which its name resolved.
     ///
     /// # Errors
-    /// The [`Denial`] otherwise.
+    /// Returns the [`Denial`] if it may not.
     pub fn check_address(&self, host: &HostName, address: IpAddr) -> Result<(), Denial> {
         if self.hosts.get(host) == Some(&address) {
             return Ok(());
         }
         match classify(address) {
             AddressClass::Public => Ok(()),
-            // Nobody is ever meant by these, so no rule opens them.
+            // Nobody ever means these, so no rule opens them.
             class @ (AddressClass::Unspecified | AddressClass::Multicast | AddressClass::Broadcast) => {
                 Err(Denial::Address(host.clone(), address, class))
             }
@@ -108,22 +108,21 @@ impl Rules {
         }
     }
 
-    /// Whether `host` may be dialled at one of this machine's own addresses. What listens there and
-    /// not on loopback was never meant for a guest. An operator who names the host, or the address,
-    /// means it.
+    /// Checks whether the proxy may connect to `host` at one of this machine's own addresses. What listens
+    /// there was never meant for a guest, unless the operator names the host or the address.
     ///
     /// # Errors
-    /// [`Denial::Own`] otherwise.
+    /// Returns [`Denial::Own`] if it may not.
     pub fn check_own(&self, host: &HostName, address: IpAddr) -> Result<(), Denial> {
         let meant = self.hosts.get(host) == Some(&address)
             || self.allow_private.iter().any(|pattern| pattern.matches(host));
         if meant { Ok(()) } else { Err(Denial::Own(host.clone(), address)) }
     }
 
-    /// Whether a TLS connection that was asked for as `host` may go on.
+    /// Checks whether a TLS connection that was requested for `host` may continue.
     ///
     /// # Errors
-    /// The [`Denial`] otherwise: no TLS, another server's name, or none where one is required.
+    /// Returns the [`Denial`] if it is not TLS, names another server, or names none where one is required.
     pub fn check_server_name(&self, host: &HostName, hello: &ClientHello) -> Result<(), Denial> {
         match hello {
             ClientHello::ServerName(name) if name == host => Ok(()),
@@ -136,7 +135,7 @@ impl Rules {
 }
 
 impl Denial {
-    /// A stable word for logs and counters.
+    /// Returns a stable word for logs and counters.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Host(_) => "host",
@@ -152,7 +151,7 @@ impl Denial {
         }
     }
 
-    /// The host that was asked for, where one was.
+    /// Returns the host that the request named, if it named one.
     pub fn host(&self) -> Option<&HostName> {
         match self {
             Self::Host(host)
@@ -167,7 +166,7 @@ impl Denial {
         }
     }
 
-    /// The host that a person could allow to make this request pass, if that would help.
+    /// Returns the host, and the port if one is missing, that a person could allow to let this request pass.
     pub fn could_allow(&self) -> Option<(&HostName, Option<u16>)> {
         match self {
             Self::Host(host) | Self::Closed(host) => Some((host, None)),

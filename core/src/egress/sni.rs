@@ -1,14 +1,14 @@
-//! The server name in a TLS ClientHello, read without TLS.
+//! Reads the server name from a TLS ClientHello, without TLS.
 
-use super::HostName;
+use super::host::HostName;
 use core::str::from_utf8;
 
 /// What the first bytes of a connection say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientHello {
-    /// Not all there yet.
+    /// The ClientHello is not complete yet.
     Partial,
-    /// Anything but a ClientHello, or one that contradicts itself.
+    /// It is not a ClientHello, or one that contradicts itself.
     NotTls,
     /// A ClientHello without a server name.
     NoServerName,
@@ -16,8 +16,8 @@ pub enum ClientHello {
     ServerName(HostName),
 }
 
-/// The most bytes of a connection that are read in search of a ClientHello. A record holds 16 KiB;
-/// real hellos, post-quantum key shares included, have less than two.
+/// How many bytes of a connection are read in search of a ClientHello. A record has room for 16 KiB; real
+/// hellos, even those with post-quantum key shares, have less than two.
 pub const MAX_HELLO: usize = 16 * 1024 + 5;
 
 const RECORD_HANDSHAKE: u8 = 22;
@@ -28,8 +28,8 @@ const NAME_HOST: u8 = 0;
 /// Reads the ClientHello (RFC 8446, 4.1.2) in the first record of `bytes`, and in it the server
 /// name (RFC 6066, 3).
 ///
-/// A hello that is split over several records is [`ClientHello::NotTls`]: no client does that
-/// but to hide its name from a reader like this one.
+/// A hello that is split over several records is [`ClientHello::NotTls`]: the only reason to split it
+/// is to hide the name from a reader like this one.
 pub fn client_hello(bytes: &[u8]) -> ClientHello {
     if bytes.first().is_some_and(|kind| *kind != RECORD_HANDSHAKE) {
         return ClientHello::NotTls;
@@ -46,12 +46,12 @@ pub fn client_hello(bytes: &[u8]) -> ClientHello {
     match name.map(|name| from_utf8(name).ok().and_then(|name| name.parse().ok())) {
         None => ClientHello::NoServerName,
         Some(Some(name)) => ClientHello::ServerName(name),
-        // A name that is an address or no name at all names no server that a rule could mean.
+        // No rule can allow a name that is an address, or that is not a name.
         Some(None) => ClientHello::NotTls,
     }
 }
 
-/// The server name's bytes, `Some(None)` where there is none, `None` where the hello is broken.
+/// Returns the server name's bytes, `Some(None)` if there is no name, or `None` if the hello is malformed.
 fn parse(record: &[u8]) -> Option<Option<&[u8]>> {
     let mut hello = Reader(record);
     if hello.u8()? != CLIENT_HELLO {
@@ -74,7 +74,7 @@ fn parse(record: &[u8]) -> Option<Option<&[u8]>> {
             continue;
         }
         let mut names = Reader(Reader(body).sized::<2>()?);
-        // Exactly one name: with two, a reader and a server could each choose their own.
+        // There must be exactly one name. With two, this reader and a server could choose different ones.
         if found.is_some() || names.u8()? != NAME_HOST {
             return None;
         }
@@ -103,7 +103,7 @@ impl<'b> Reader<'b> {
         self.take(2)?.first_chunk().map(|&b| u16::from_be_bytes(b))
     }
 
-    /// A vector behind its length of `N` bytes.
+    /// Reads a vector that follows its length of `N` bytes.
     fn sized<const N: usize>(&mut self) -> Option<&'b [u8]> {
         let len = self.take(N)?.iter().fold(0, |len, &byte| (len << 8) | usize::from(byte));
         self.take(len)

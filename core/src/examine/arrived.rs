@@ -1,26 +1,28 @@
-//! What a frame that came back is about.
+//! Frames that came back, read as far as it takes to know what asked for them.
 
-use crate::guard::Guard;
-use crate::guard::view::{Ethernet, Ipv4, Tcp, Udp, ethertype, protocol};
+use crate::guard::ethernet::{Ethernet, ethertype};
+use crate::guard::ipv4::{Ipv4, Tcp, Udp, protocol};
+use crate::guard::{FirstPacket, Guard};
+use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 const ICMP_ECHO_REPLY: u8 = 0;
 const ICMP_UNREACHABLE: u8 = 3;
-/// Where an ICMP error quotes the packet that it is about.
+/// Where an ICMP error quotes the packet that caused it.
 const QUOTED: usize = 8;
 
-/// A frame to the guest, read as far as it takes to know what asked for it.
+/// A frame to the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrived<'f> {
-    /// Who sent it, or seems to have.
+    /// The source address.
     pub from: Ipv4Addr,
-    /// The guest's port that it goes to; of an echo, its identifier.
+    /// The guest's port that it goes to. An echo has its identifier here.
     pub port: u16,
-    /// What it is.
+    /// What it carries.
     pub what: What<'f>,
 }
 
-/// What came.
+/// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What<'f> {
     /// A TCP segment.
@@ -43,9 +45,9 @@ pub enum What<'f> {
         /// What it carries.
         payload: &'f [u8],
     },
-    /// An ICMP error: this port cannot be reached.
+    /// An ICMP error that says that a port cannot be reached.
     Unreachable {
-        /// The port that was asked.
+        /// That port.
         of: u16,
     },
     /// An answer to an ICMP echo request.
@@ -53,7 +55,7 @@ pub enum What<'f> {
 }
 
 impl<'f> Arrived<'f> {
-    /// Reads a frame; `None` where it can be no answer to a packet of the guest's.
+    /// Reads a frame. Returns `None` if it cannot be an answer to a packet of the guest's.
     pub fn parse(frame: &'f [u8]) -> Option<Self> {
         let ethernet = Ethernet::parse(frame).ok()?;
         if ethernet.kind != ethertype::IPV4 {
@@ -96,7 +98,7 @@ impl<'f> Arrived<'f> {
     }
 }
 
-/// The source port of a TCP segment or a UDP datagram of the guest's.
+/// Returns the source port of a TCP segment or a UDP datagram of the guest's.
 pub(super) fn source_port(frame: &[u8]) -> Option<u16> {
     let ethernet = Ethernet::parse(frame).ok()?;
     let ip = Ipv4::parse(&ethernet).ok()?;
@@ -107,20 +109,19 @@ pub(super) fn source_port(frame: &[u8]) -> Option<u16> {
     }
 }
 
-impl super::Block {
-    /// Whether a frame of the guest's has a source port of the block.
-    pub fn sent(self, frame: &[u8]) -> bool {
-        source_port(frame).is_some_and(|port| self.has(port))
-    }
+/// Returns whether a DNS message contains records, and not only the answer that there are none.
+pub fn gives_records(message: &[u8]) -> bool {
+    let count = |at: usize| message.get(at..at + 2).is_some_and(|count| count != [0, 0]);
+    count(6) || count(8) || count(10)
 }
 
 impl Guard {
-    /// An ARP question for the gateway: whoever hears it knows the guest.
-    pub fn hello_frame(&self) -> alloc::vec::Vec<u8> {
-        self.frame(&crate::guard::knock::Knock::Arp(self.gateway()))
+    /// Returns an ARP question for the gateway. Whoever hears it knows the guest.
+    pub fn hello_frame(&self) -> Vec<u8> {
+        self.frame(&FirstPacket::Arp(self.gateway()))
     }
 
-    /// Whether a frame is the gateway's answer to [`Guard::hello_frame`].
+    /// Returns whether a frame is the gateway's answer to [`Guard::hello_frame`].
     pub fn is_hello_back(&self, frame: &[u8]) -> bool {
         const REPLY: [u8; 2] = [0, 2];
         Ethernet::parse(frame).is_ok_and(|ethernet| {

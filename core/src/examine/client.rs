@@ -1,16 +1,17 @@
-//! A TCP client of a few lines: one request, and the beginning of one answer.
+//! A TCP client of a few lines, for one request and the beginning of one answer.
 //!
-//! It does no I/O: it is asked for the segment to send, told what arrived, and sends a segment again
-//! where it is asked twice. It reads what comes in order and asks for the rest again.
+//! It does no I/O: the caller asks it for the segment to send and tells it what arrived. Asked twice, it
+//! gives the same segment again. It reads what comes in order and asks for the rest once more.
 
-use super::{Segment, What, flag};
+use super::arrived::What;
+use crate::guard::{Segment, flag};
 use alloc::vec::Vec;
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
 
-/// The most of an answer that is kept.
+/// How much of an answer is kept, in bytes.
 const KEPT: usize = 4096;
 
-/// A connection of one request.
+/// A connection for one request.
 #[derive(Clone, Debug)]
 pub struct Client {
     from: u16,
@@ -33,7 +34,7 @@ enum State {
 }
 
 impl Client {
-    /// Will connect from this port, with this first sequence number, and send the request.
+    /// Makes a client that connects from this port, with this first sequence number, and sends the request.
     pub fn new(from: u16, to: SocketAddrV4, sequence: u32, request: &[u8]) -> Self {
         Self {
             from,
@@ -46,11 +47,11 @@ impl Client {
         }
     }
 
-    /// The segment to send now. Asked again, it is the same one until something arrives.
+    /// Returns the segment to send now. It stays the same until something arrives.
     pub fn segment(&self) -> Segment {
         match self.state {
             State::Connecting => Segment::syn(self.from, self.to, self.first.wrapping_sub(1)),
-            // As long as nothing was said, the request may not have arrived.
+            // Until an answer begins, the request may not have arrived.
             State::Asking if self.heard.is_empty() => {
                 self.build(self.first, flag::ACK | flag::PSH, self.request.clone())
             }
@@ -59,19 +60,19 @@ impl Client {
         }
     }
 
-    /// The segment that ends the connection at once, whatever its state.
+    /// Returns the segment that ends the connection at once, whatever its state.
     pub fn reset(&self) -> Segment {
         self.build(self.end(), flag::RST | flag::ACK, Vec::new())
     }
 
-    /// Takes what arrived for its port: whether it is of this connection.
-    pub fn handle(&mut self, from: core::net::Ipv4Addr, what: &What<'_>) -> bool {
+    /// Takes what arrived for its port. Returns whether it belongs to this connection.
+    pub fn handle(&mut self, from: Ipv4Addr, what: &What<'_>) -> bool {
         let What::Tcp { from: port, sequence, acknowledgment, flags, payload } = *what else { return false };
         if SocketAddrV4::new(from, port) != self.to {
             return false;
         }
         match self.state {
-            // Only who saw the first segment knows its number.
+            // Only somebody who saw the first segment knows its number.
             State::Connecting if acknowledgment != self.first => return false,
             State::Connecting if flags & flag::RST != 0 => self.state = State::Refused,
             State::Connecting if flags & flag::SYN != 0 => {
@@ -91,27 +92,27 @@ impl Client {
         true
     }
 
-    /// Whether the other side took the connection.
+    /// Returns whether the other side took the connection.
     pub fn is_connected(&self) -> bool {
         matches!(self.state, State::Asking | State::Over)
     }
 
-    /// Whether the other side refused it.
+    /// Returns whether the other side refused it.
     pub fn is_refused(&self) -> bool {
         self.state == State::Refused
     }
 
-    /// Whether there is nothing more to hear.
+    /// Returns whether the answer is complete, or as much of it as is kept.
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Over | State::Refused)
     }
 
-    /// What the other side said so far.
+    /// Returns the answer so far.
     pub fn heard(&self) -> &[u8] {
         &self.heard
     }
 
-    /// The number after the request's last byte, once it is sent.
+    /// Returns the sequence number after the request's last byte, once the request is sent.
     fn end(&self) -> u32 {
         let sent = if self.is_connected() { self.request.len() } else { 0 };
         self.first.wrapping_add(u32::try_from(sent).unwrap_or(0))

@@ -1,9 +1,7 @@
-//! Frames that no guest's kernel would send, each wrong in one way and right in every other: what
-//! they try to reach is a door, so that nothing but the oddity is there to refuse them for.
+//! Frames that no guest's kernel would send. Each is wrong in one way and right in every other, and goes
+//! to a door, so that its oddity is the only reason to refuse it.
 
-use super::{Segment, flag};
-use crate::guard::knock::Knock;
-use crate::guard::{GATEWAY_MAC, GUEST_MAC, Guard, Mac, checksum};
+use crate::guard::{FirstPacket, GATEWAY_MAC, GUEST_MAC, Guard, Mac, Segment, checksum, flag};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -28,7 +26,7 @@ mod at {
     pub const ARP_SENDER: usize = 28;
 }
 
-/// Every odd frame, with its name, from this port of the guest's to this door.
+/// Returns every odd frame with its name, from this port of the guest's to this door.
 pub fn odd(guard: &Guard, from: u16, door: u16) -> Vec<(String, Vec<u8>)> {
     let to = SocketAddrV4::new(guard.proxy(), door);
     let whole = guard.tcp_frame(&Segment::syn(from, to, 1));
@@ -41,7 +39,7 @@ pub fn odd(guard: &Guard, from: u16, door: u16) -> Vec<(String, Vec<u8>)> {
 }
 
 struct Odd {
-    /// A first segment to a door: as it is, it passes.
+    /// A first segment to a door. As it is, it passes.
     whole: Vec<u8>,
     frames: Vec<(String, Vec<u8>)>,
 }
@@ -51,7 +49,7 @@ impl Odd {
         self.frames.push((name.into(), frame));
     }
 
-    /// Adds the whole frame with bytes put over others, its header's checksum made right.
+    /// Adds the whole frame with some bytes replaced and its header's checksum corrected.
     fn with(&mut self, name: &str, changes: &[(usize, &[u8])]) {
         let mut frame = self.whole.clone();
         for (at, bytes) in changes {
@@ -128,7 +126,7 @@ impl Odd {
         for protocol in (0..=u8::MAX).filter(|protocol| *protocol != 6) {
             self.with(&format!("IP protocol {protocol}"), &[(at::PROTOCOL, &[protocol])]);
         }
-        // 60 bytes of IPv6: a router solicitation's header, and little behind it.
+        // 60 bytes of IPv6: the header of a router solicitation, and little after it.
         let mut solicitation = [&GATEWAY_MAC[..], &GUEST_MAC, &[0x86, 0xdd, 0x60]].concat();
         solicitation.resize(60, 0);
         self.add("IPv6", solicitation);
@@ -137,7 +135,7 @@ impl Odd {
     fn transport(&mut self, guard: &Guard, from: u16, to: SocketAddrV4) {
         self.with("a TCP header of four words", &[(at::OFFSET, &[4 << 4])]);
         self.with("a TCP header longer than its segment", &[(at::OFFSET, &[15 << 4])]);
-        // Neither a first segment nor one of a connection that there is.
+        // Neither a first segment nor one of an existing connection.
         let closed = SocketAddrV4::new(*to.ip(), to.port() ^ 0x8000);
         for flags in [0, flag::FIN, flag::ACK, flag::RST, flag::SYN | flag::FIN, 0x3f] {
             let segment = Segment { flags, ..Segment::syn(from, closed, 1) };
@@ -145,7 +143,7 @@ impl Odd {
         }
         self.add("UDP to a door's port", guard.udp_frame(from, to, b"verify"));
         for (name, address) in [("gateway", guard.gateway()), ("proxy", guard.proxy())] {
-            self.add(format!("an echo request to the {name}"), guard.frame(&Knock::Ping(address)));
+            self.add(format!("an echo request to the {name}"), guard.frame(&FirstPacket::Ping(address)));
             self.add(
                 format!("DHCP to the {name}"),
                 guard.udp_frame(68, SocketAddrV4::new(address, 67), b"verify"),
@@ -162,22 +160,22 @@ impl Odd {
             ("ARP for a neighbour", Ipv4Addr::new(a, b, c, 3)),
             ("ARP for another net", Ipv4Addr::new(192, 0, 2, 1)),
         ] {
-            self.add(name.to_owned(), guard.frame(&Knock::Arp(target)));
+            self.add(name.to_owned(), guard.frame(&FirstPacket::Arp(target)));
         }
-        let asked = guard.frame(&Knock::Arp(guard.gateway()));
-        let mut in_a_name = |name: &str, at: usize, bytes: &[u8]| {
+        let asked = guard.frame(&FirstPacket::Arp(guard.gateway()));
+        let mut in_name = |name: &str, at: usize, bytes: &[u8]| {
             let mut frame = asked.clone();
             frame[at..at + bytes.len()].copy_from_slice(bytes);
             self.add(name, frame);
         };
-        in_a_name("ARP in the gateway's name", at::ARP_SENDER, &guard.gateway().octets());
-        in_a_name("ARP in the proxy's name", at::ARP_SENDER, &guard.proxy().octets());
-        in_a_name("ARP with the gateway's MAC", at::ARP_SENDER_MAC, &GATEWAY_MAC);
-        in_a_name("ARP of another kind", at::IP, &[0, 6]);
+        in_name("ARP in the gateway's name", at::ARP_SENDER, &guard.gateway().octets());
+        in_name("ARP in the proxy's name", at::ARP_SENDER, &guard.proxy().octets());
+        in_name("ARP with the gateway's MAC", at::ARP_SENDER_MAC, &GATEWAY_MAC);
+        in_name("ARP of another kind", at::IP, &[0, 6]);
     }
 }
 
-/// The frame with its IPv4 header's checksum made right.
+/// Returns the frame with its IPv4 header's checksum corrected.
 fn summed(mut frame: Vec<u8>) -> Vec<u8> {
     let end = at::IP + usize::from(frame[at::IP] & 0xf) * 4;
     frame[at::SUM..at::SUM + 2].copy_from_slice(&[0, 0]);

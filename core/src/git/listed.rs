@@ -1,27 +1,27 @@
-//! What git prints about a push, read strictly: a line or a record that is not as it should be is
+//! Reads what git prints about a push, strictly: a line or a record that is not as it should be is
 //! refused, never skipped.
 
 use super::name::{ObjectId, is_null_id};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// What git printed is not what it should print.
+/// Output of git that is not in the expected form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("git said something that was not expected of it: {0}")]
+#[error("unexpected output from git: {0}")]
 pub struct Unexpected(String);
 
 fn unexpected(what: &[u8]) -> Unexpected {
     Unexpected(crate::visible::Bytes(what.get(..200).unwrap_or(what)).to_string())
 }
 
-/// One ref of a push, as a hook is told it.
+/// One ref of a push, as git reports it to a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// What the ref had, unless it is new.
+    /// The object that the ref pointed to, unless it is new.
     pub old: Option<ObjectId>,
-    /// What it gets, unless it is deleted.
+    /// The object that it will point to, unless it is deleted.
     pub new: Option<ObjectId>,
-    /// Its whole name. What is not UTF-8 in it is replaced, so that no rule knows it.
+    /// Its full name. Bytes that are not UTF-8 are replaced, so that no rule fits such a name.
     pub name: String,
 }
 
@@ -29,7 +29,7 @@ impl Command {
     /// Reads a line of a hook's standard input: `OLD NEW NAME`.
     ///
     /// # Errors
-    /// Where it is none.
+    /// Returns an error if the line has another form.
     pub fn read(line: &[u8]) -> Result<Self, Unexpected> {
         let mut words = line.splitn(3, |byte| *byte == b' ');
         let (Some(old), Some(new), Some(name)) = (words.next(), words.next(), words.next()) else {
@@ -46,17 +46,17 @@ impl Command {
     }
 }
 
-/// What an entry of a tree is.
+/// An entry of a tree.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// Its mode, as git writes it: `100644`, `120000` for a symbolic link, `160000` for a submodule.
     pub mode: u32,
-    /// Its object.
+    /// The id of its object.
     pub id: ObjectId,
 }
 
 impl Entry {
-    /// Whether it leads elsewhere.
+    /// Returns whether it is a symbolic link or a submodule, which lead elsewhere.
     pub fn leads(&self) -> bool {
         matches!(self.mode, 0o120_000 | 0o160_000)
     }
@@ -65,27 +65,27 @@ impl Entry {
 /// One entry in which two trees differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Differs {
-    /// What the one has there.
+    /// The entry in the old tree.
     pub old: Option<Entry>,
-    /// What the other has there.
+    /// The entry in the new tree.
     pub new: Option<Entry>,
-    /// Where.
+    /// Its path.
     pub path: Vec<u8>,
 }
 
-/// What `git diff-tree --stdin --raw -z` prints, piece by piece.
+/// One piece of what `git diff-tree --stdin --raw -z` prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// The two trees that are compared from here on.
+    /// The two trees that the entries after this piece are from.
     Trees(ObjectId, ObjectId),
-    /// An entry in which they differ, but for its path, which is the next piece.
+    /// An entry in which they differ. Its path is the next piece.
     Entry(Option<Entry>, Option<Entry>),
 }
 
 /// Reads a piece: the line `TREE TREE`, or `:MODE MODE ID ID STATUS`.
 ///
 /// # Errors
-/// Where it is neither.
+/// Returns an error if the text is neither.
 pub fn piece(text: &[u8]) -> Result<Piece, Unexpected> {
     let wrong = || unexpected(text);
     let line = core::str::from_utf8(text).map_err(|_| wrong())?;
@@ -107,7 +107,7 @@ pub fn piece(text: &[u8]) -> Result<Piece, Unexpected> {
     Ok(Piece::Entry(side(old_mode, old)?, side(new_mode, new)?))
 }
 
-/// What `git cat-file --batch-check` says of an object.
+/// An object, as `git cat-file --batch-check` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// Its id.
@@ -121,7 +121,7 @@ pub struct Object {
 /// Reads `ID KIND SIZE`.
 ///
 /// # Errors
-/// Where it is something else; that an object is missing is something else.
+/// Returns an error if the line has another form, as it does if the object is missing.
 pub fn object(line: &[u8]) -> Result<Object, Unexpected> {
     let wrong = || unexpected(line);
     let text = core::str::from_utf8(line).map_err(|_| wrong())?;

@@ -6,23 +6,23 @@ use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
-/// The name of an object: SHA-1's 40 digits or SHA-256's 64, in lower case. Never git's null id.
+/// The id of an object: SHA-1's 40 digits or SHA-256's 64, in lower case. It is never git's null id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ObjectId(String);
 
-/// Text that names no object.
+/// Text that is not an object id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is no whole object id (40 or 64 digits 0-9a-f)")]
+#[error("this is not a complete object id (40 or 64 digits 0-9a-f)")]
 pub struct InvalidObjectId;
 
-/// Whether this is git's null id, of either length: "there is none".
+/// Returns whether this is git's null id, of either length. It stands for no object.
 pub fn is_null_id(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte == b'0')
 }
 
 impl ObjectId {
-    /// Returns it as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -33,8 +33,8 @@ impl ObjectId {
         &NULL[..self.0.len()]
     }
 
-    /// Returns the id of the empty tree in a repository of the same kind. Git knows that object
-    /// without having it.
+    /// Returns the id of the empty tree in a repository with the same hash. Git knows that object
+    /// without storing it.
     pub fn empty_tree(&self) -> &'static str {
         if self.0.len() == 40 {
             "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -43,7 +43,7 @@ impl ObjectId {
         }
     }
 
-    /// Returns the name of the hash, as git's configuration calls it.
+    /// Returns the name of the hash in git's configuration.
     pub fn format(&self) -> &'static str {
         if self.0.len() == 40 { "sha1" } else { "sha256" }
     }
@@ -82,13 +82,13 @@ impl fmt::Display for ObjectId {
     }
 }
 
-/// The longest name of a ref that is followed, in bytes.
+/// The longest ref name that git-gate follows, in bytes.
 const LONGEST: usize = 1024;
-/// The longest name of a ref that a guest may push, and the longest part of one. A file system has
-/// 255 bytes for a part, and git adds `.lock`.
+/// The longest ref name that a guest may push, in bytes, and the longest part of one. A file system has
+/// room for 255 bytes in a part, and git adds `.lock`.
 const LONGEST_PUSHED: usize = 200;
 
-/// Whether git itself would take this for the whole name of a ref (`git check-ref-format`).
+/// Returns whether git itself would accept this as the full name of a ref (`git check-ref-format`).
 pub fn is_ref(name: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty() && part.len() <= 240 && !part.starts_with('.') && !part.ends_with(".lock")
@@ -103,10 +103,10 @@ pub fn is_ref(name: &str) -> bool {
         && !name.chars().any(char::is_control)
 }
 
-/// Whether a guest may choose this name for a ref. It is stricter than git: the name is shown to a
-/// person, stands in command lines that the person copies, and may become a file on a system that
-/// folds case. So: ASCII letters and digits and `-_.+/#@=,%`, no part that starts with a dash, none
-/// that ends with a dot or, in any case, with `.lock`.
+/// Returns whether a guest may choose this name for a ref. This is stricter than git, because a person
+/// reads the name and copies it into command lines, and it may become a file on a system that folds case.
+/// A name may have ASCII letters, digits and `-_.+/#@=,%`. No part may start with `-`, `#`, `@` or `%`, or
+/// end with a dot or, in upper or lower case, with `.lock`.
 pub fn is_pushable(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+/#@=,%".contains(c);
     let part = |part: &str| {

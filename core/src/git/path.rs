@@ -1,9 +1,7 @@
-//! Paths that must not be touched, in every form in which a machine might take a name for one of them.
+//! Paths that a push must not touch, in every form that some file system takes for one of them.
 //!
-//! A commit is looked at here, and its files are made elsewhere, on a file system that is not known:
-//! one that folds case, one that leaves out invisible characters (HFS+), one that drops a dot or a
-//! blank at the end, cuts at a colon, takes a backslash for a slash and has short names (NTFS). Git
-//! guards `.git` against the same forms (`verify_path`); here every guarded path is.
+//! [`super::fold`] knows which names file systems take for the same one; here NTFS's short names are added.
+//! Git guards `.git` against the same forms (`verify_path`); this guards every path of a policy.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,9 +11,9 @@ use unicode_normalization::UnicodeNormalization;
 /// An entry of a tree that a push changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Touched {
-    /// Where it is; what is not UTF-8 is replaced.
+    /// Its path. Bytes that are not UTF-8 are replaced.
     pub path: String,
-    /// Whether it leads elsewhere: a symbolic link or a submodule. Below it is what it leads to.
+    /// Whether it is a symbolic link or a submodule. What is below it is then elsewhere.
     pub leads: bool,
 }
 
@@ -33,12 +31,12 @@ struct Rule {
 #[derive(Clone, Debug)]
 struct Part {
     folded: String,
-    /// The start and the extension of the short name that NTFS would give it.
+    /// The beginning and the extension of the short name that NTFS would give it.
     short: (String, String),
 }
 
 impl Guarded {
-    /// Reads the paths of a policy: files, and folders by a final slash.
+    /// Reads the paths of a policy. A final slash makes one a folder.
     pub fn new(paths: &[String]) -> Self {
         let rule = |path: &String| Rule {
             folder: path.ends_with('/'),
@@ -47,13 +45,13 @@ impl Guarded {
         Self(paths.iter().map(rule).filter(|rule| !rule.parts.is_empty()).collect())
     }
 
-    /// Whether an entry is one of them, in one of them, or leads to where one of them would be.
+    /// Returns whether an entry is a guarded path, is inside one, or leads to where one would be.
     pub fn covers(&self, touched: &Touched) -> bool {
         let path: Vec<String> = parts(&touched.path).collect();
         self.0.iter().any(|rule| {
             let same = rule.parts.iter().zip(&path).take_while(|(rule, part)| rule.is(part)).count();
             if same == rule.parts.len() {
-                // A folder guarded as a file is no file of that name; what is below it is not guarded.
+                // A path guarded as a file says nothing about what is below a folder of that name.
                 rule.folder || path.len() == same
             } else {
                 touched.leads && same == path.len()
@@ -81,7 +79,7 @@ impl Part {
         if extension != self.short.1 || number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
             return false;
         }
-        // `GITHUB~1`; after four of a kind NTFS takes two letters and four digits of a hash.
+        // `GITHUB~1`. After four of a kind NTFS takes two letters and four digits of a hash.
         let hashed = || {
             let two: String = self.short.0.chars().take(2).collect();
             start
@@ -92,16 +90,10 @@ impl Part {
     }
 }
 
-/// The parts of a path as the least careful file system would compare them.
+/// Returns the folded parts of a path, without empty ones. The same letter may be written in several ways
+/// (`é`, or `e` and an accent): canonical decomposition makes them one.
 fn parts(path: &str) -> impl Iterator<Item = String> {
-    path.split(['/', '\\']).map(fold).filter(|part| !part.is_empty())
-}
-
-fn fold(part: &str) -> String {
-    let part = part.split(':').next().unwrap_or_default();
-    let seen = part.nfd().filter(|c| !crate::visible::is_hidden(*c));
-    // Upper and then lower case: what differs by case only is the same afterwards, as U+017F and "s".
-    let mut folded: String = seen.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfd().collect();
-    folded.truncate(folded.trim_end_matches(['.', ' ']).len());
-    folded
+    let path: String = path.nfd().collect();
+    let parts: Vec<String> = super::fold::parts(&path).map(|part| part.nfd().collect()).collect();
+    parts.into_iter().filter(|part| !part.is_empty())
 }

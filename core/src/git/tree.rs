@@ -1,5 +1,5 @@
-//! How much a tree unfolds to. A tree that holds the same folder twice, which holds another twice,
-//! and so on, is a few kilobytes and has millions of files: it is weighed before anybody walks it.
+//! How much a tree unfolds to. A tree can contain the same folder twice, which contains another one twice,
+//! and so on: a few kilobytes, and millions of files. So it is weighed before anybody walks it.
 
 use super::name::ObjectId;
 use alloc::collections::BTreeMap;
@@ -8,36 +8,36 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// What is no tree.
+/// Bytes that are not a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a tree is not what a tree should be")]
+#[error("git gave a malformed tree")]
 pub struct InvalidTree;
 
-/// What one tree holds.
+/// What one tree contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Held {
     files: u64,
     folders: Vec<ObjectId>,
 }
 
-/// Trees that are weighed together.
+/// Trees to weigh together.
 #[derive(Clone, Debug, Default)]
 pub struct Trees(BTreeMap<ObjectId, Held>);
 
 /// What a tree unfolds to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weight {
-    /// How many files.
+    /// The number of files.
     pub files: u64,
-    /// How many folders are in one another.
+    /// How deep folders are nested.
     pub depth: usize,
 }
 
 impl Trees {
-    /// Adds a tree, as git stores it: `MODE NAME`, a NUL and the bytes of an id, again and again.
+    /// Adds a tree as git stores it: `MODE NAME`, a NUL and the bytes of an id for each entry.
     ///
     /// # Errors
-    /// Where it is not that.
+    /// Returns an error if the bytes are not a tree.
     pub fn add(&mut self, id: ObjectId, mut bytes: &[u8]) -> Result<(), InvalidTree> {
         let len = id.as_str().len() / 2;
         let mut held = Held::default();
@@ -57,18 +57,18 @@ impl Trees {
         Ok(())
     }
 
-    /// Weighs the heaviest of them. A folder that is not among them weighs nothing: it was there
-    /// before.
+    /// Weighs the trees and returns the most files and the greatest depth among them. A folder that is not
+    /// among them was there before and weighs nothing.
     pub fn heaviest(&self) -> Weight {
         let mut weighed: BTreeMap<&ObjectId, Weight> = BTreeMap::new();
         let mut heaviest = Weight::default();
         for id in self.0.keys() {
-            // No recursion: they may be as deep as there are trees.
+            // No recursion: they may be nested as deep as there are trees.
             let mut stack = vec![(id, false)];
             while let Some((id, below_is_done)) = stack.pop() {
                 let Some(held) = self.0.get(id) else { continue };
                 if !below_is_done {
-                    // No hash leads back to itself; should one, it weighs nothing the second time.
+                    // No hash leads back to itself. If one ever does, it weighs nothing the second time.
                     if weighed.contains_key(id) {
                         continue;
                     }

@@ -1,33 +1,33 @@
-//! Where an upstream is, as git reads it.
+//! The URLs of upstreams, as git reads them.
 
-/// Whether this is a place by itself, and not the name of a remote.
+/// Returns whether this is a path or a URL, and not the name of a remote.
 pub fn is_place(text: &str) -> bool {
     text.starts_with(['/', '.']) || text.contains("://") || is_scp(text)
 }
 
-/// Whether git may be given this to push to: no option, nothing that runs a command of the URL's own
-/// choice (`ext::`, `fd::`), no line that looks like another.
+/// Checks that git may push to this URL. It must not be an option, run a command of its own choice (`ext::`,
+/// `fd::`), or look like something else.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Returns what is wrong with it.
 pub fn check(url: &str) -> Result<(), &'static str> {
     if url.is_empty() || url.starts_with('-') {
-        return Err("is no URL");
+        return Err("is not a URL");
     }
     if url.chars().any(|c| c.is_control() || crate::visible::is_hidden(c)) {
-        return Err("holds characters that cannot be seen");
+        return Err("contains invisible characters");
     }
     let helper = url.split_once("::").map(|(helper, _)| helper);
     if matches!(helper, Some("ext" | "fd")) {
-        return Err("would run a command of its own");
+        return Err("would run a command of its own choice");
     }
     if url.starts_with("file://") && url.contains('%') {
-        return Err("is a path in another form than its own");
+        return Err("is a path with percent-encoded characters; write it without them");
     }
     Ok(())
 }
 
-/// The path that it is, where it is one of this machine's: there git runs with that repository's own
+/// Returns the path if the URL is one on this machine. There git runs with that repository's own
 /// configuration and hooks.
 pub fn local(url: &str) -> Option<&str> {
     if let Some(path) = url.strip_prefix("file://") {
@@ -36,7 +36,7 @@ pub fn local(url: &str) -> Option<&str> {
     (!url.contains("://") && !is_scp(url)).then_some(url)
 }
 
-/// `host:path`: a colon before the first slash.
+/// Returns whether this is `host:path`, which has a colon before the first slash.
 fn is_scp(text: &str) -> bool {
     text.split_once(':').is_some_and(|(host, _)| !host.is_empty() && !host.contains('/'))
 }

@@ -1,6 +1,7 @@
-//! ARP: the guest and the gateway may find each other, and nobody else.
+//! ARP packets for IPv4 over Ethernet.
 
-use super::{BROADCAST, Ethernet, GATEWAY_MAC, GUEST_MAC, Guard, Mac, Refusal};
+use super::ethernet::{Ethernet, Mac};
+use super::refusal::Refusal;
 use core::net::Ipv4Addr;
 
 /// Ethernet, IPv4, six-byte and four-byte addresses: the only form there is on this link.
@@ -9,15 +10,15 @@ const LEN: usize = 28;
 const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
 
-/// A checked view of an ARP packet for IPv4 over Ethernet (RFC 826).
-struct Arp {
-    sender_mac: Mac,
-    sender: Ipv4Addr,
-    target: Ipv4Addr,
+/// A checked view of an ARP packet (RFC 826).
+pub(super) struct Arp {
+    pub sender_mac: Mac,
+    pub sender: Ipv4Addr,
+    pub target: Ipv4Addr,
 }
 
 impl Arp {
-    fn parse(ethernet: &Ethernet<'_>) -> Result<Self, Refusal> {
+    pub fn parse(ethernet: &Ethernet<'_>) -> Result<Self, Refusal> {
         ethernet.holds(LEN)?;
         let field = |at: usize| -> Result<Ipv4Addr, Refusal> {
             let octets: [u8; 4] =
@@ -31,35 +32,5 @@ impl Arp {
             return Err(Refusal::ArpMalformed);
         }
         Ok(Self { sender_mac, sender: field(14)?, target: field(24)? })
-    }
-}
-
-impl Guard {
-    pub(super) fn arp_from_guest(&self, ethernet: &Ethernet<'_>) -> Result<(), Refusal> {
-        if ethernet.destination != BROADCAST && ethernet.destination != GATEWAY_MAC {
-            return Err(Refusal::DestinationMac);
-        }
-        let arp = Arp::parse(ethernet)?;
-        if arp.sender_mac != GUEST_MAC || arp.sender != self.guest {
-            return Err(Refusal::ArpSender);
-        }
-        if arp.target != self.gateway && arp.target != self.proxy {
-            return Err(Refusal::ArpTarget);
-        }
-        Ok(())
-    }
-
-    pub(super) fn arp_to_guest(&self, ethernet: &Ethernet<'_>) -> Result<(), Refusal> {
-        if ethernet.destination != BROADCAST && ethernet.destination != GUEST_MAC {
-            return Err(Refusal::DestinationMac);
-        }
-        let arp = Arp::parse(ethernet)?;
-        if arp.sender_mac != GATEWAY_MAC || (arp.sender != self.gateway && arp.sender != self.proxy) {
-            return Err(Refusal::ArpSender);
-        }
-        if arp.target != self.guest {
-            return Err(Refusal::ArpTarget);
-        }
-        Ok(())
     }
 }

@@ -1,21 +1,23 @@
-//! DNS for the one name that there is, answered by the guard itself.
+//! DNS for the only name there is, which the guard answers itself.
 //!
-//! gvproxy answers only type A from its own zones, compares names case by case, and asks the
-//! host's resolver about everything else (`pkg/services/dns/dns.go`). So no question is handed on:
-//! there is nothing that could recurse, and nothing that a question's bytes could reach.
+//! gvproxy answers only type A from its own zones, compares names with their case, and asks the
+//! host's resolver about everything else (`pkg/services/dns/dns.go`). So the guard passes no question
+//! on: nothing can recurse, and a question's bytes reach nobody.
 
-use super::ipv4::{Ipv4, Udp};
-use super::{Decision, Refusal, Reply};
+use super::ipv4::{Ipv4, Udp, unreachable};
+use super::refusal::Refusal;
+use super::reply::{MAX_DATAGRAM, Reply};
 use crate::PROXY_NAME;
 use alloc::string::String;
 use core::net::Ipv4Addr;
 
 const HEADER_LEN: usize = 12;
-/// A name's wire form has at most 255 bytes (RFC 1035, 2.3.4); type and class follow.
+/// A name on the wire has at most 255 bytes (RFC 1035, 2.3.4); type and class follow.
 const MAX_QUESTION: usize = 255 + 4;
 const RECORD_LEN: usize = 16;
 /// The longest message that is ever sent.
-pub(super) const MAX_ANSWER: usize = HEADER_LEN + MAX_QUESTION + RECORD_LEN;
+const MAX_ANSWER: usize = HEADER_LEN + MAX_QUESTION + RECORD_LEN;
+const _: () = assert!(MAX_ANSWER == MAX_DATAGRAM);
 
 const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
@@ -37,15 +39,15 @@ enum Rcode {
     NotImp = 4,
 }
 
-/// Answers one question, or refuses it with an answer that says so.
+/// Answers one question, or refuses it with a reply that says so.
 pub(super) fn answer(
     ip: &Ipv4<'_>,
     udp: &Udp<'_>,
     proxy: Ipv4Addr,
     reply: &mut Reply,
-) -> Result<Decision, Refusal> {
+) -> Result<(), Refusal> {
     let Some((header, body)) = udp.payload.split_first_chunk::<HEADER_LEN>() else {
-        reply.unreachable(ip, super::ipv4::reply_code::PORT);
+        reply.unreachable(ip, unreachable::PORT);
         return Err(Refusal::DnsMalformed);
     };
     let [_, _, flags, _, q0, q1, ..] = *header;
@@ -73,25 +75,26 @@ pub(super) fn answer(
         TYPE_A => say(Rcode::NoError, question.bytes, Some(proxy)),
         TYPE_AAAA => say(Rcode::NoError, question.bytes, None),
         _ => {
-            // "No such name" would take the address away too (RFC 8020), so: the name, without this type.
+            // "No such name" would take the address away, too (RFC 8020). So the name exists, without
+            // this type.
             say(Rcode::NoError, question.bytes, None);
             return Err(Refusal::DnsType);
         }
     }
-    Ok(Decision::Answer)
+    Ok(())
 }
 
 struct Question<'q> {
-    /// The name's labels, each behind its length, without the root.
+    /// The name's labels, each after its length, without the root.
     name: &'q [u8],
     kind: u16,
     class: u16,
-    /// The whole question, as it is repeated in the answer.
+    /// The whole question, as the answer repeats it.
     bytes: &'q [u8],
 }
 
 impl<'q> Question<'q> {
-    /// Reads a question whose name has no compression pointer: there is nothing before it to point at.
+    /// Reads a question. Its name has no compression pointer, as there is nothing before it to point at.
     fn parse(body: &'q [u8]) -> Option<Self> {
         let mut at = 0;
         loop {
@@ -116,8 +119,8 @@ impl<'q> Question<'q> {
     }
 }
 
-/// The name that a message asks about, for a log: its labels with dots between them, anything but
-/// printable ASCII replaced.
+/// Returns the name that a message asks about, for a log: its labels with dots between them, and a `?` for
+/// anything but printable ASCII.
 pub(super) fn question_name(payload: &[u8]) -> Option<String> {
     let question = Question::parse(payload.get(HEADER_LEN..)?)?;
     let mut rest = question.name;
@@ -133,7 +136,7 @@ pub(super) fn question_name(payload: &[u8]) -> Option<String> {
     Some(name)
 }
 
-/// Whether the labels spell `proxy.internal`, in any case (RFC 4343).
+/// Returns whether the labels spell `proxy.internal`, in any case (RFC 4343).
 fn is_proxy_name(labels: &[u8]) -> bool {
     let mut rest = labels;
     PROXY_NAME.split('.').all(|wanted| {
@@ -160,7 +163,7 @@ fn message(
     bytes[HEADER_LEN..end].copy_from_slice(question);
     let Some(address) = address else { return (bytes, end) };
     let record = &mut bytes[end..end + RECORD_LEN];
-    // The record's name: a pointer to the question's.
+    // The record's name is a pointer to the question's.
     record[0..2].copy_from_slice(&[0xc0, 12]);
     record[2..4].copy_from_slice(&TYPE_A.to_be_bytes());
     record[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());

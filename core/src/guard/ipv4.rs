@@ -1,6 +1,7 @@
-//! IPv4, and inside it TCP to the doors and DNS to the gateway.
+//! IPv4 packets, and the TCP segments and UDP datagrams in them.
 
-use super::{Decision, Ethernet, GATEWAY_MAC, GUEST_MAC, Guard, Refusal, Reply, dns};
+use super::ethernet::Ethernet;
+use super::refusal::Refusal;
 use core::net::Ipv4Addr;
 
 pub(super) const HEADER_LEN: usize = 20;
@@ -13,13 +14,17 @@ pub(crate) mod protocol {
     pub const UDP: u8 = 17;
 }
 
+/// Codes of ICMP "destination unreachable" (RFC 792, RFC 1812).
+pub(super) mod unreachable {
+    pub const PROTOCOL: u8 = 2;
+    pub const PORT: u8 = 3;
+    pub const PROHIBITED: u8 = 13;
+}
+
 /// The one flag of the fragment field that may be set.
 const DONT_FRAGMENT: u16 = 0x4000;
-const DNS_PORT: u16 = 53;
-const DHCP_PORTS: [u16; 2] = [67, 68];
-const ICMP_ECHO_REQUEST: u8 = 8;
 
-/// A checked view of an IPv4 packet without options that is no fragment.
+/// A checked view of an IPv4 packet that has no options and is not a fragment.
 pub(crate) struct Ipv4<'f> {
     pub protocol: u8,
     pub source: Ipv4Addr,
@@ -58,8 +63,8 @@ impl<'f> Ipv4<'f> {
     }
 }
 
-/// Whether a header's checksum is right: all its words add up to "minus zero" (RFC 1071). The sum
-/// is the same in any byte order and any word size, so it is taken in five words of four bytes.
+/// Returns whether a header's checksum is right: all its words add up to "minus zero" (RFC 1071). The
+/// sum is the same in any byte order and any word size, so it is taken in five words of four bytes.
 fn is_whole(header: &[u8; HEADER_LEN]) -> bool {
     let (words, _) = header.as_chunks::<4>();
     let sum: u64 = words.iter().map(|&word| u64::from(u32::from_ne_bytes(word))).sum();
@@ -74,7 +79,7 @@ pub(crate) struct Tcp {
     pub sequence: u32,
     pub acknowledgment: u32,
     pub flags: u8,
-    /// How much of the sequence space the segment takes.
+    /// How much of the sequence space the segment takes up.
     pub length: u32,
 }
 
@@ -121,92 +126,4 @@ impl<'f> Udp<'f> {
         }
         Ok(Self { source: u16::from_be_bytes([s0, s1]), destination: u16::from_be_bytes([d0, d1]), payload })
     }
-}
-
-impl Guard {
-    pub(super) fn ipv4_from_guest(
-        &self,
-        ethernet: &Ethernet<'_>,
-        reply: &mut Reply,
-    ) -> Result<Decision, Refusal> {
-        if ethernet.is_group() {
-            return Err(
-                match Ipv4::parse(ethernet).as_ref().map(|ip| (ip.protocol, Udp::parse(ip.payload))) {
-                    Ok((protocol::UDP, Ok(udp))) if DHCP_PORTS.contains(&udp.destination) => Refusal::Dhcp,
-                    _ => Refusal::Broadcast,
-                },
-            );
-        }
-        if ethernet.destination != GATEWAY_MAC {
-            return Err(Refusal::DestinationMac);
-        }
-        let ip = Ipv4::parse(ethernet)?;
-        if ip.source != self.guest {
-            return Err(Refusal::SourceAddress);
-        }
-        match ip.protocol {
-            protocol::TCP => {
-                let tcp = Tcp::parse(ip.payload)?;
-                let refusal = if ip.destination != self.proxy {
-                    Refusal::TcpAddress
-                } else if !self.is_door(tcp.destination) {
-                    Refusal::TcpPort
-                } else {
-                    return Ok(Decision::Forward);
-                };
-                reply.reset(&ip, &tcp);
-                Err(refusal)
-            }
-            protocol::UDP => {
-                let udp = Udp::parse(ip.payload)?;
-                if ip.destination == self.gateway && udp.destination == DNS_PORT {
-                    return dns::answer(&ip, &udp, self.proxy, reply);
-                }
-                reply.unreachable(&ip, reply_code::PORT);
-                let dhcp = DHCP_PORTS.contains(&udp.destination);
-                Err(if dhcp { Refusal::Dhcp } else { Refusal::Udp })
-            }
-            protocol::ICMP => {
-                // An error about an error would be a loop (RFC 1122, 3.2.2); about a question it is not.
-                if ip.payload.first() == Some(&ICMP_ECHO_REQUEST) {
-                    reply.unreachable(&ip, reply_code::PROHIBITED);
-                }
-                Err(Refusal::Icmp)
-            }
-            _ => {
-                reply.unreachable(&ip, reply_code::PROTOCOL);
-                Err(Refusal::Protocol)
-            }
-        }
-    }
-
-    pub(super) fn ipv4_to_guest(&self, ethernet: &Ethernet<'_>) -> Result<(), Refusal> {
-        if ethernet.is_group() {
-            return Err(Refusal::Broadcast);
-        }
-        if ethernet.destination != GUEST_MAC {
-            return Err(Refusal::DestinationMac);
-        }
-        let ip = Ipv4::parse(ethernet)?;
-        if ip.source != self.proxy && ip.source != self.gateway {
-            return Err(Refusal::SourceAddress);
-        }
-        match ip.protocol {
-            protocol::TCP if ip.destination != self.guest || ip.source != self.proxy => {
-                Err(Refusal::TcpAddress)
-            }
-            protocol::TCP if self.is_door(Tcp::parse(ip.payload)?.source) => Ok(()),
-            protocol::TCP => Err(Refusal::TcpPort),
-            protocol::UDP => Err(Refusal::Udp),
-            protocol::ICMP => Err(Refusal::Icmp),
-            _ => Err(Refusal::Protocol),
-        }
-    }
-}
-
-/// Codes of ICMP "destination unreachable" (RFC 792, RFC 1812).
-pub(super) mod reply_code {
-    pub const PROTOCOL: u8 = 2;
-    pub const PORT: u8 = 3;
-    pub const PROHIBITED: u8 = 13;
 }

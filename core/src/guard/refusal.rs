@@ -1,6 +1,5 @@
 //! Why a frame does not pass.
 
-use super::ethertype;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +13,10 @@ macro_rules! refusals {
         }
 
         impl Refusal {
-            /// Every reason there is, in the order of the declaration.
+            /// Every reason, in the order of the declaration.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The reason in words, for a person.
+            /// Returns the reason in words, for a person.
             pub const fn explanation(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -28,15 +27,15 @@ macro_rules! refusals {
 }
 
 refusals! {
-    /// The frame ends before its own headers say so.
+    /// The frame ends before its own headers say that it does.
     Truncated = "the frame is shorter than its headers say",
-    /// Longer than the link's MTU allows.
+    /// The frame is longer than the link's MTU allows.
     TooLong = "the frame is longer than the link's MTU",
-    /// Bytes after the packet that are no padding.
+    /// Bytes follow the packet that are not padding.
     Trailer = "bytes follow the packet",
-    /// The sender's hardware address is not its own.
+    /// The source hardware address is not the sender's own.
     SourceMac = "the source MAC is not the sender's own",
-    /// A hardware address that nobody on the link has.
+    /// Nobody on the link has the destination hardware address.
     DestinationMac = "nobody on the link has the destination MAC",
     /// A broadcast or multicast frame that is not ARP.
     Broadcast = "broadcast and multicast do not leave the guest",
@@ -56,7 +55,7 @@ refusals! {
     Ipv4Malformed = "the IPv4 header is malformed",
     /// An IPv4 header whose checksum is wrong.
     Ipv4Checksum = "the IPv4 header's checksum is wrong",
-    /// IPv4 options, source routing among them.
+    /// IPv4 options, such as source routing.
     Ipv4Options = "IPv4 options do not pass",
     /// A fragment.
     Fragment = "IPv4 fragments do not pass",
@@ -77,23 +76,13 @@ refusals! {
     /// DHCP: the guest's address is fixed.
     Dhcp = "DHCP does not pass; the guest's address is fixed",
     /// Any other UDP.
-    Udp = "UDP does not pass, but for DNS questions to the gateway",
-    /// A DNS message that is no single plain question.
+    Udp = "UDP does not pass, except for DNS questions to the gateway",
+    /// A DNS message that is not a single plain question.
     DnsMalformed = "the DNS message is not one plain question",
     /// A DNS question about any other name.
     DnsName = "no name but proxy.internal resolves",
     /// A DNS question about `proxy.internal`, of a type other than A and AAAA.
     DnsType = "proxy.internal has only an address",
-}
-
-impl Refusal {
-    pub(super) const fn of_ethertype(kind: u16) -> Self {
-        match kind {
-            ethertype::IPV6 => Self::Ipv6,
-            ethertype::VLAN | ethertype::PROVIDER_VLAN => Self::Vlan,
-            _ => Self::EtherType,
-        }
-    }
 }
 
 impl fmt::Display for Refusal {

@@ -1,10 +1,10 @@
 //! The frames that the guard makes itself.
 //!
-//! Every one goes back to the guest that asked, in the name of the address that it asked. None is
-//! made for an address that no single host has, and none answers a reset or an ICMP error.
+//! Each goes back to the guest in the name of the address that the guest asked. The guard makes none for
+//! an address that no single host can have, and none in answer to a reset or an ICMP error.
 
+use super::ethernet::{self, GATEWAY_MAC, GUEST_MAC, ethertype};
 use super::ipv4::{HEADER_LEN, Ipv4, TCP_LEN, Tcp, UDP_LEN, Udp, protocol};
-use super::{ETHERNET_LEN, GATEWAY_MAC, GUEST_MAC, ethertype};
 use core::net::Ipv4Addr;
 
 const TTL: u8 = 64;
@@ -13,7 +13,10 @@ const ICMP_LEN: usize = 8;
 const QUOTED: usize = 8;
 const ICMP_UNREACHABLE: u8 = 3;
 
-/// Room for one reply, owned by the caller and used again for every frame.
+/// The longest content of a datagram, in bytes: a DNS answer to the longest name there is (RFC 1035).
+pub(super) const MAX_DATAGRAM: usize = 287;
+
+/// Room for one reply. The caller owns it and uses it again for every frame.
 #[derive(Clone, Debug)]
 pub struct Reply {
     bytes: [u8; Self::MAX],
@@ -28,7 +31,7 @@ impl Default for Reply {
 
 impl Reply {
     /// The longest reply, in bytes: a DNS answer to the longest name there is.
-    pub const MAX: usize = ETHERNET_LEN + HEADER_LEN + UDP_LEN + super::dns::MAX_ANSWER;
+    pub const MAX: usize = ethernet::HEADER_LEN + HEADER_LEN + UDP_LEN + MAX_DATAGRAM;
 
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
@@ -95,17 +98,17 @@ impl Reply {
         self.packet(ip, protocol::UDP, &[&header, payload]);
     }
 
-    /// Lays a packet down whose addresses are those of `ip` turned round.
+    /// Writes a packet from the destination of `ip` to its source.
     fn packet(&mut self, ip: &Ipv4<'_>, protocol: u8, parts: &[&[u8]]) {
         if !is_one_host(ip.destination) {
             return;
         }
         let payload: usize = parts.iter().map(|part| part.len()).sum();
         let Ok(total) = u16::try_from(HEADER_LEN + payload) else { return };
-        let mut ethernet = [0; ETHERNET_LEN];
-        ethernet[0..6].copy_from_slice(&GUEST_MAC);
-        ethernet[6..12].copy_from_slice(&GATEWAY_MAC);
-        ethernet[12..14].copy_from_slice(&ethertype::IPV4.to_be_bytes());
+        let mut frame = [0; ethernet::HEADER_LEN];
+        frame[0..6].copy_from_slice(&GUEST_MAC);
+        frame[6..12].copy_from_slice(&GATEWAY_MAC);
+        frame[12..14].copy_from_slice(&ethertype::IPV4.to_be_bytes());
         let mut header = [0; HEADER_LEN];
         header[0] = 0x45;
         header[2..4].copy_from_slice(&total.to_be_bytes());
@@ -116,7 +119,7 @@ impl Reply {
         let sum = checksum(&header);
         header[10..12].copy_from_slice(&sum.to_be_bytes());
         self.clear();
-        for part in [&ethernet[..], &header].iter().chain(parts) {
+        for part in [&frame[..], &header].iter().chain(parts) {
             let end = self.len + part.len();
             let Some(room) = self.bytes.get_mut(self.len..end) else {
                 return self.clear();
@@ -127,7 +130,7 @@ impl Reply {
     }
 }
 
-/// Whether one host can have this address, so that an answer in its name makes sense (RFC 1122).
+/// Returns whether one host can have this address, so that an answer in its name makes sense (RFC 1122).
 fn is_one_host(address: Ipv4Addr) -> bool {
     !matches!(address.octets()[0], 0 | 224..)
 }
@@ -151,12 +154,12 @@ pub(super) fn transport_checksum(
     finish(add(add(0, &pseudo_header(source, destination, protocol, len)), segment))
 }
 
-/// The Internet checksum (RFC 1071). Over bytes that hold their own checksum it is zero.
+/// Returns the Internet checksum (RFC 1071). Over bytes that hold their own checksum it is zero.
 pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     finish(add(0, bytes))
 }
 
-/// Adds `bytes` to a running sum. Every part but the last has an even length.
+/// Adds `bytes` to a running sum. Every part except the last has an even length.
 fn add(sum: u32, bytes: &[u8]) -> u32 {
     let (pairs, last) = bytes.as_chunks::<2>();
     let sum = pairs.iter().fold(sum, |sum, &pair| sum + u32::from(u16::from_be_bytes(pair)));

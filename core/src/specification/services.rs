@@ -1,6 +1,9 @@
 //! What a keeper serves.
 
-use super::{Limits, Need, Repo, SidecarForm};
+use super::audit::Need;
+use super::gate::Repo;
+use super::limits::Limits;
+use super::sidecar::SidecarForm;
 use crate::sidecar::Sidecar;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

@@ -1,33 +1,33 @@
-//! Finds a key in an answer that should not have it.
+//! Finds an upstream's key in an answer.
 //!
-//! An origin that shows a request to whoever made it would show its key to the guest. This looks for
-//! the key's bytes as they are; an origin that answers them encoded is not found out, so this is a net
-//! below the rules for methods, paths and headers, and no wall.
+//! An origin that repeats a request to whoever made it would show the key to the guest. This looks for the
+//! key's bytes as they are and misses a key that the origin encodes. So it is a net below the rules for
+//! methods, paths and headers, not a wall.
 
 use alloc::vec::Vec;
 
-/// The shortest secret that is looked for, in bytes: shorter ones are in any text by chance.
+/// The shortest secret to look for, in bytes. A shorter one can be in any text by chance.
 pub const SHORTEST: usize = 8;
 
-/// An answer has a key in it.
+/// The answer contains a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the answer has the upstream's key in it")]
+#[error("the answer contains the upstream's key")]
 pub struct Echoed;
 
-/// Looks through an answer as it comes. What could be the beginning of a key is held until it is known
-/// to be none; all else goes on at once.
+/// Searches an answer as it arrives. Bytes that could begin a key are held back until it is clear that they
+/// do not; everything else goes on at once.
 #[derive(Clone, Debug)]
 pub struct Echo<'s> {
     secrets: &'s [Vec<u8>],
     held: Vec<u8>,
 }
 
-/// Whether a whole text has one of the secrets in it.
+/// Returns whether a whole text contains one of the secrets.
 pub fn has(secrets: &[Vec<u8>], text: &[u8]) -> bool {
     finds(secrets, text, <[u8]>::eq)
 }
 
-/// The same for a text whose case was lost, as that of a header's name is.
+/// Returns the same for text that has lost its case, as a header's name has.
 pub fn has_in_any_case(secrets: &[Vec<u8>], text: &[u8]) -> bool {
     finds(secrets, text, <[u8]>::eq_ignore_ascii_case)
 }
@@ -38,20 +38,20 @@ fn finds(secrets: &[Vec<u8>], text: &[u8], same: fn(&[u8], &[u8]) -> bool) -> bo
 }
 
 impl<'s> Echo<'s> {
-    /// For these secrets.
+    /// Starts a search for these secrets.
     pub fn new(secrets: &'s [Vec<u8>]) -> Self {
         Self { secrets, held: Vec::new() }
     }
 
-    /// For these secrets, with what another one held.
+    /// Continues a search for these secrets with what another one held back.
     pub fn resume(secrets: &'s [Vec<u8>], held: Vec<u8>) -> Self {
         Self { secrets, held }
     }
 
-    /// Takes a part of the answer, and gives what may go on.
+    /// Takes a part of the answer and returns the bytes that may go on.
     ///
     /// # Errors
-    /// [`Echoed`] where a key is in it. Nothing more may go on then.
+    /// Returns [`Echoed`] if it contains a key. Nothing more may go on then.
     pub fn next(&mut self, part: &[u8]) -> Result<Vec<u8>, Echoed> {
         let mut all = core::mem::take(&mut self.held);
         all.extend_from_slice(part);
@@ -64,13 +64,13 @@ impl<'s> Echo<'s> {
         Ok(all)
     }
 
-    /// Gives what is held: nothing comes after it.
+    /// Ends the search and returns what is held back.
     pub fn end(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.held)
     }
 }
 
-/// How many of a secret's first bytes are the last ones of a text.
+/// Returns how many of a secret's first bytes are at the end of the text.
 fn begins_at_the_end(secret: &[u8], text: &[u8]) -> usize {
     let longest = text.len().min(secret.len().saturating_sub(1));
     (1..=longest).rev().find(|&len| text.ends_with(&secret[..len])).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! What an upstream is made of, checked where it enters.
+//! The parts of an upstream, checked where they enter.
 
 use crate::egress::{HostName, InvalidHost, authority};
 use alloc::borrow::ToOwned;
@@ -13,7 +13,7 @@ const SCHEME: &str = "https://";
 /// The longest path of an upstream, in bytes.
 const MAX_PATH: usize = 128;
 
-/// Headers that are about the connection or the message's form: the proxy's own business.
+/// Headers about the connection or the form of the message, which only the proxy sets.
 const FRAMING: [&str; 10] = [
     "connection",
     "content-length",
@@ -27,41 +27,41 @@ const FRAMING: [&str; 10] = [
     "upgrade",
 ];
 
-/// Why a text is no part of an upstream.
+/// Why text is not a part of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUpstream {
-    /// A path that is not one or more plain segments.
-    #[error("{0:?} is no path like \"/anthropic\": segments of letters, digits, '.', '_' and '-'")]
+    /// The path is not one or more plain segments.
+    #[error("{0:?} is not a path such as \"/anthropic\": segments of letters, digits, '.', '_' and '-'")]
     Path(String),
-    /// An origin that is not https. What carries a key is encrypted.
-    #[error("{0:?} is no https origin, like \"https://api.example.com\"")]
+    /// The origin is not https. A request with a key has to be encrypted.
+    #[error("{0:?} is not an https origin such as \"https://api.example.com\"")]
     NotHttps(String),
-    /// An origin with something after its path.
-    #[error("{0:?} has a query, a fragment or a user in it")]
+    /// The origin is more than a host, a port and a path.
+    #[error("{0:?} contains a query, a fragment or a user")]
     NotBare(String),
-    /// An origin whose host is none.
+    /// The origin's host is not a host name.
     #[error(transparent)]
     Host(#[from] InvalidHost),
-    /// A header's name that HTTP does not know as one.
-    #[error("{0:?} is no header's name")]
+    /// The header's name is not one in HTTP.
+    #[error("{0:?} is not the name of a header")]
     Header(String),
-    /// A header that is the proxy's own business.
+    /// Only the proxy sets this header.
     #[error("{0:?} is set by the proxy itself")]
     Framing(String),
-    /// A secret with no source, or with several.
-    #[error("a secret has one of from_env, from_file and from_command")]
+    /// The secret has no source, or several.
+    #[error("a secret needs exactly one of from_env, from_file and from_command")]
     Source,
-    /// A preset that there is not.
-    #[error("{0:?} is no preset; there are anthropic, openai and github")]
+    /// There is no such preset.
+    #[error("{0:?} is not a preset; the presets are anthropic, openai and github")]
     Preset(String),
 }
 
-/// Where an upstream is on the door: `/anthropic`.
+/// The path of an upstream on the door: `/anthropic`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UpstreamPath(String);
 
-/// Where an upstream leads: `https://HOST[:PORT][/BASE]`.
+/// The origin that an upstream leads to: `https://HOST[:PORT][/BASE]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Origin {
@@ -84,7 +84,7 @@ fn is_plain(path: &str) -> bool {
 }
 
 impl UpstreamPath {
-    /// The path as text.
+    /// Returns the path as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -99,22 +99,22 @@ impl FromStr for UpstreamPath {
 }
 
 impl Origin {
-    /// The origin as text, without a final slash.
+    /// Returns the origin as text, without a final slash.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Its host.
+    /// Returns its host.
     pub fn host(&self) -> &HostName {
         &self.host
     }
 
-    /// Its port; 443 where none is named.
+    /// Returns its port, 443 if the text names none.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Host and port as a `Host` header has them.
+    /// Returns host and port in the form of a `Host` header.
     pub fn authority(&self) -> String {
         if self.port == HTTPS {
             self.host.as_str().to_owned()
@@ -143,7 +143,7 @@ impl FromStr for Origin {
 }
 
 impl HeaderName {
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,10 +1,10 @@
-//! Which paths go to an upstream: those that every server reads alike.
+//! The paths that go to an upstream: those that every server reads alike.
 //!
-//! Servers differ in what they do with a path before they look at it: they decode it once or twice,
-//! drop `;parameters` (Java's servlets), merge slashes (nginx), turn backslashes around and cut dots
-//! and spaces off the end of a name (IIS), or take a look-alike for the character that it looks like
-//! (Windows' best fit, NFKC). A path that any of these could lead out of the upstream's own is not
-//! passed on; what is left means the same to all of them.
+//! Servers differ in what they do with a path before they look at it. They decode it once or twice, drop
+//! `;parameters` (Java's servlets), merge slashes (nginx), turn backslashes into slashes and cut dots and
+//! spaces off the end of a name (IIS), or replace a character by one that it looks like (Windows' best fit,
+//! NFKC). If any of this could lead a path out of the upstream's own, it is not passed on. What is left
+//! means the same to all servers.
 
 use crate::visible::is_hidden;
 use alloc::string::String;
@@ -13,24 +13,25 @@ use alloc::vec::Vec;
 /// Why a path is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
-    /// A character that a path has only encoded, or never.
+    /// It has a character that must be encoded in a path, or that no path has.
     #[error("a path with a character that has to be percent-encoded is not passed on")]
     Character,
-    /// A percent sign that begins no encoding, or an encoding of what need not or must not be encoded.
+    /// It has a percent sign that does not begin an encoding, or it encodes what does not need to be encoded
+    /// or must not be.
     #[error("a path that encodes a dot, a slash, a semicolon, a percent sign or no text is not passed on")]
     Encoding,
-    /// A segment that a server could read as `.` or `..`.
+    /// It has a segment that a server could read as `.` or `..`.
     #[error("a path with a segment of dots is not passed on")]
     Dots,
-    /// An empty segment before the last.
+    /// It has an empty segment before the last.
     #[error("a path with an empty segment ('//') is not passed on")]
     Empty,
 }
 
-/// Checks a path that follows an upstream's: it is empty or begins with a slash.
+/// Checks the path after an upstream's own. It is empty or begins with a slash.
 ///
 /// # Errors
-/// The first [`BadPath`].
+/// Returns the first [`BadPath`].
 pub fn check(path: &str) -> Result<(), BadPath> {
     let Some(path) = path.strip_prefix('/') else {
         return if path.is_empty() { Ok(()) } else { Err(BadPath::Character) };
@@ -67,7 +68,7 @@ fn check_segment(segment: &str) -> Result<(), BadPath> {
     if plain.chars().any(|c| is_hidden(c) || is_look_alike(c)) {
         return Err(BadPath::Encoding);
     }
-    // What a server may take for the whole name: without parameters, query, fragment, and without the
+    // A server may take this for the whole name: without parameters, query and fragment, and without the
     // dots and spaces at its end.
     let name = plain.split([';', '?', '#']).next().unwrap_or_default();
     if !plain.is_empty() && name.chars().all(|c| is_dot(c) || c.is_whitespace()) {
@@ -80,17 +81,18 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Whether a segment may have this byte as it is: `pchar` of RFC 3986, 3.3, without the percent sign.
+/// Returns whether a segment may have this byte unencoded: `pchar` of RFC 3986, 3.3, without the
+/// percent sign.
 fn is_pchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
 }
 
-/// Whether some server reads dots into this character.
+/// Returns whether some server reads this character as dots.
 fn is_dot(c: char) -> bool {
     matches!(c, '.' | '\u{2024}'..='\u{2026}' | '\u{fe19}' | '\u{fe30}' | '\u{fe52}' | '\u{ff0e}')
 }
 
-/// Whether some server reads another character, out of `/ \ ; %`, into this one.
+/// Returns whether some server reads this character as one of `/ \ ; %`.
 fn is_look_alike(c: char) -> bool {
     matches!(
         c,

@@ -1,7 +1,7 @@
-//! Upstreams that many people have: what their origins are, and what programs call them.
+//! Upstreams that many people use, with their origins and the variables that programs read.
 
-use super::Upstream;
 use super::names::InvalidUpstream;
+use super::route::Upstream;
 use super::secret::{Secret, SecretSource};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
@@ -9,7 +9,7 @@ use alloc::string::String;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
-/// An upstream by its name: `preset = "anthropic"`.
+/// A well-known upstream: `preset = "anthropic"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Preset {
@@ -17,11 +17,11 @@ pub enum Preset {
     Anthropic,
     /// OpenAI's API, as its SDKs read `OPENAI_BASE_URL`.
     OpenAi,
-    /// GitHub's REST API. Actions call its address `GITHUB_API_URL`.
+    /// GitHub's REST API. GitHub Actions call its address `GITHUB_API_URL`.
     GitHub,
 }
 
-/// What a preset is made of.
+/// The parts of a preset.
 struct Parts {
     name: &'static str,
     path: &'static str,
@@ -34,7 +34,7 @@ struct Parts {
 }
 
 impl Preset {
-    /// Every preset there is.
+    /// Every preset.
     pub const ALL: [Self; 3] = [Self::Anthropic, Self::OpenAi, Self::GitHub];
 
     const fn parts(self) -> Parts {
@@ -72,15 +72,15 @@ impl Preset {
         }
     }
 
-    /// The name that configuration uses.
+    /// Returns the name that configuration uses.
     pub const fn name(self) -> &'static str {
         self.parts().name
     }
 
-    /// The upstream.
+    /// Returns the upstream.
     ///
     /// # Errors
-    /// Never: a test makes each of them.
+    /// Never returns an error: a test makes each of them.
     pub fn upstream(self) -> Result<Upstream, InvalidUpstream> {
         let parts = self.parts();
         let name = |text: &str| text.parse().map_err(|_| InvalidUpstream::Preset(parts.name.to_owned()));

@@ -1,15 +1,15 @@
-//! What of a guest's request goes to an upstream beside its path.
+//! The parts of a guest's request that go to an upstream besides its path.
 
-/// Methods that are passed on. `TRACE` and its relatives answer with the request, key and all.
+/// The methods that are passed on. `TRACE` and its relatives would answer with the request, key and all.
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// Whether a request of this method is passed on. Methods differ by case.
+/// Returns whether a request with this method is passed on. Methods are case-sensitive.
 pub fn is_passed_on(method: &str) -> bool {
     METHODS.contains(&method)
 }
 
-/// Headers with which a client says where a request came from or goes to, for a server that believes
-/// it; which method or path is meant instead; or how it is carried.
+/// Headers with which a client tells a server that believes it where a request came from or goes to, which
+/// method or path it really means, or how to transfer it.
 const STEERING: [&str; 28] = [
     "base-url",
     "expect",
@@ -40,7 +40,7 @@ const STEERING: [&str; 28] = [
     "x-script-name",
     "x-sendfile",
 ];
-/// The same, by how they begin.
+/// The beginnings of more such headers.
 const STEERING_BEGINS: [&str; 9] = [
     "x-accel-",
     "x-appengine-",
@@ -53,9 +53,9 @@ const STEERING_BEGINS: [&str; 9] = [
     "x-sendfile-",
 ];
 
-/// Whether a guest's header of this name, in lower case, goes to an upstream. A name with an
-/// underscore does not: many servers hand it to the program as the same name with a hyphen, so
-/// `x_api_key` would be the key's header; nginx drops such names, too.
+/// Returns whether a guest's header with this name, in lower case, goes to an upstream. A name with an
+/// underscore does not: many servers pass it to the program as the same name with a hyphen, so `x_api_key`
+/// would become the key's header. nginx drops such names, too.
 pub fn travels(name: &str) -> bool {
     let steers = STEERING.contains(&name) || STEERING_BEGINS.iter().any(|begin| name.starts_with(begin));
     !steers && !name.contains('_')

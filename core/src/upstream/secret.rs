@@ -1,4 +1,4 @@
-//! Where a secret is found. The secret itself is never here.
+//! The sources of secrets. The secrets themselves are never here.
 
 use super::names::InvalidUpstream;
 use crate::text::{EnvName, Word};
@@ -7,28 +7,28 @@ use alloc::vec::Vec;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// A header's value that only the host knows.
+/// The value of a header that only the host knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Table", into = "Table")]
 pub struct Secret {
-    /// Where it is found.
+    /// Its source.
     pub source: SecretSource,
-    /// What stands before it in the header: `Bearer `.
+    /// The text before it in the header: `Bearer `.
     pub prefix: String,
 }
 
-/// Where a secret is found, on the host, when a bottle starts.
+/// Where the host finds a secret when a bottle starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
-    /// In a variable of the environment in which `bottle` is run.
+    /// In a variable of the environment in which `bottle` runs.
     Env(EnvName),
     /// In a file.
     File(String),
-    /// In what a command prints.
+    /// In the output of a command.
     Command(Vec<Word>),
 }
 
-/// As `bottle.toml` has it: `{ from_env = "KEY", prefix = "Bearer " }`.
+/// A secret as `bottle.toml` writes it: `{ from_env = "KEY", prefix = "Bearer " }`.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {

@@ -1,8 +1,7 @@
-//! An archive, read entry by entry, with a bounded share of memory.
+//! Reads an archive entry by entry, in bounded memory.
 //!
-//! The grammar is the one that [`super::pack`] writes and no more: GNU headers with long names. What
-//! a tar could say besides (PAX records, sparse maps) is refused, because each is one more way to
-//! give a name or a size.
+//! The grammar is what [`super::pack`] writes and no more: GNU headers with long names. Whatever else a tar
+//! can contain (PAX records, sparse maps) is refused, because each is one more way to give a name or a size.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -11,28 +10,28 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use tar::{Archive, EntryType};
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// A folder.
     Folder,
     /// A file of this many bytes.
     File(u64),
-    /// A symbolic link, and where it points.
+    /// A symbolic link with its target.
     Link(PathBuf),
-    /// Something else, in a word.
+    /// Something else, in words.
     Other(&'static str),
 }
 
-/// The longest name, or target of a link, in bytes: more than any system takes.
+/// The longest name or target of a link, in bytes: longer than any system accepts.
 const LONGEST: u64 = 8192;
 
-/// Shows each entry of an archive in its turn: its path, its permission bits, what it is, and its
-/// content. `is_bounded` refuses names that are longer than any system takes, and whatever else has no
-/// end that a count of entries and of their bytes would see.
+/// Calls `visit` for each entry of an archive in turn, with its path, its permission bits, what it is, and
+/// its content. With `is_bounded`, names longer than any system accepts are refused, and so is everything
+/// else that could go on without end and that counting entries and their bytes would not notice.
 ///
 /// # Errors
-/// Where it is no such archive, or ends in the middle, or `visit` says so.
+/// Returns an error if this is not such an archive, if it ends in the middle, or if `visit` returns one.
 pub fn each(
     from: impl Read,
     is_bounded: bool,
@@ -42,15 +41,15 @@ pub fn each(
     let mut archive = Archive::new(from);
     let (mut name, mut target) = (None, None);
     for entry in archive.entries()?.raw(true) {
-        let mut entry = entry.context("what comes is no archive")?;
+        let mut entry = entry.context("the stream is not an archive")?;
         let header = entry.header();
-        let len = header.entry_size().context("what comes is no archive")?;
+        let len = header.entry_size().context("the stream is not an archive")?;
         let mode = header.mode().unwrap_or(0o644);
         let item = match header.entry_type() {
-            // One before each entry, so that what is read is bounded by what is counted.
-            EntryType::GNULongName if is_bounded && name.is_some() => bail!("two names for one entry come"),
+            // Only one may precede each entry, so that the count of entries bounds what is read.
+            EntryType::GNULongName if is_bounded && name.is_some() => bail!("an entry has two names"),
             EntryType::GNULongLink if is_bounded && target.is_some() => {
-                bail!("two targets for one link come")
+                bail!("a link has two targets")
             }
             EntryType::GNULongName => {
                 name = Some(long(&mut entry, len, longest)?);
@@ -61,16 +60,16 @@ pub fn each(
                 continue;
             }
             EntryType::XHeader | EntryType::XGlobalHeader => {
-                bail!("what comes has PAX records, which bottle's helper does not write")
+                bail!("the archive has PAX records, which bottle's helper does not write")
             }
             EntryType::GNUSparse => {
-                bail!("what comes has a sparse map, which bottle's helper does not write")
+                bail!("the archive has a sparse map, which bottle's helper does not write")
             }
             EntryType::Directory => Item::Folder,
             EntryType::Regular | EntryType::Continuous => Item::File(len),
             EntryType::Symlink => {
                 let short = header.link_name_bytes().map(std::borrow::Cow::into_owned);
-                let target = target.take().or(short).context("a link that points nowhere")?;
+                let target = target.take().or(short).context("a link has no target")?;
                 Item::Link(OsString::from_vec(target).into())
             }
             EntryType::Link => Item::Other("a hard link"),
@@ -79,7 +78,7 @@ pub fn each(
             _ => Item::Other("neither file, folder nor link"),
         };
         if is_bounded && len > 0 && !matches!(item, Item::File(_)) {
-            bail!("{len} bytes come where there is no content");
+            bail!("an entry that cannot have content announces {len} bytes");
         }
         let path = name.take().unwrap_or_else(|| header.path_bytes().into_owned());
         target = None;
@@ -90,16 +89,16 @@ pub fn each(
 
 fn long(entry: &mut impl Read, len: u64, longest: u64) -> Result<Vec<u8>> {
     if len > longest {
-        bail!("a name of {len} bytes comes");
+        bail!("a name has {len} bytes");
     }
     let mut bytes = Vec::new();
     let mut content: Take<_> = entry.take(len);
-    content.read_to_end(&mut bytes).context("a name")?;
+    content.read_to_end(&mut bytes).context("cannot read a name")?;
     if bytes.last() == Some(&0) {
         bytes.pop();
     }
     if bytes.contains(&0) {
-        bail!("a name with a zero byte comes");
+        bail!("a name contains a zero byte");
     }
     Ok(bytes)
 }

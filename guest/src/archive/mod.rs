@@ -1,9 +1,9 @@
-//! Files on a stream, as a tar archive: `bottle cp`, on both ends.
+//! Files on a stream as a tar archive, for both ends of `bottle cp`.
 //!
-//! [`pack`] is the same on both ends: it lists a tree by descriptors and takes along folders, files
-//! and links, nothing else. [`unpack`] does what its [`Rules`] say. In the guest they are lenient:
-//! what comes is a person's own. On the host what comes is a guest's, and nothing of it is believed:
-//! not its names, not its kinds, not its sizes.
+//! [`pack`] is the same on both ends: it lists a tree by descriptors and packs folders, files and links, and
+//! nothing else. [`unpack`] follows its [`Rules`]. In the guest they are lenient, because the files are a
+//! person's own. On the host the files are a guest's, and bottle believes nothing about them: not their
+//! names, not their kinds, not their sizes.
 
 mod entries;
 mod name;
@@ -21,10 +21,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// `bottle-guest pack PATH`: an archive on standard output.
+/// Runs `bottle-guest pack PATH`, which writes an archive to standard output.
 pub fn pack_main(words: Vec<OsString>) -> Result<ExitCode> {
     let path = only(words)?;
-    // A link that a person named stands for what it points to: only that is of use elsewhere.
+    // A link that a person named stands for what it points to: only that is useful elsewhere.
     let real = path.canonicalize().with_context(|| path.display().to_string())?;
     let name = path.file_name().or(real.file_name()).unwrap_or("root".as_ref()).to_owned();
     let left = pack(&real, &name, Links::Refused, io::stdout().lock())?;
@@ -34,8 +34,8 @@ pub fn pack_main(words: Vec<OsString>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `bottle-guest unpack PATH`: an archive on standard input, unpacked as `cp -r` would: into `PATH`
-/// where that is a folder, else as `PATH`.
+/// Runs `bottle-guest unpack PATH`, which unpacks an archive from standard input as `cp -r` would: into
+/// `PATH` if that is a folder, or as `PATH`.
 pub fn unpack_main(words: Vec<OsString>) -> Result<ExitCode> {
     let target = only(words)?;
     let (folder, rename) = if target.is_dir() {
@@ -53,6 +53,6 @@ pub fn unpack_main(words: Vec<OsString>) -> Result<ExitCode> {
 fn only(words: Vec<OsString>) -> Result<PathBuf> {
     match <[OsString; 1]>::try_from(words) {
         Ok([path]) => Ok(path.into()),
-        Err(_) => bail!("one path is wanted"),
+        Err(_) => bail!("expected one path"),
     }
 }

@@ -1,36 +1,36 @@
-//! Where an entry of an archive goes. Pure.
+//! Decides where an entry of an archive goes, by names alone.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-/// Why an entry has no place.
+/// Why an entry is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It is absolute, or has `..` in it.
+    /// Its path is absolute or contains `..`.
     LeadsOut,
     /// It has no name.
     Nameless,
-    /// It is beside the one thing that was asked for.
+    /// It is not part of the one thing that was asked for.
     Beside,
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::LeadsOut => "its name leads out of where it is unpacked",
+            Self::LeadsOut => "its name leads out of the folder that it is unpacked in",
             Self::Nameless => "it has no name",
-            Self::Beside => "more comes than what was asked for",
+            Self::Beside => "the archive has more than what was asked for",
         })
     }
 }
 
-/// Where an entry with this path goes: a relative path of plain names. With `first`, the first of
-/// them is that one, whatever the archive calls it; `root` is what the archive has called it so far,
-/// and an entry that begins with something else is refused.
+/// Returns where an entry with this path goes, as a relative path of plain names. With `first`, the
+/// first name is that one, whatever the archive calls it. `root` is the name that the archive has used
+/// for it so far; an entry that begins with another name is refused.
 ///
 /// # Errors
-/// Where it has no place.
+/// Returns why the entry is refused.
 pub fn placed(path: &Path, first: Option<&OsStr>, root: Option<&OsStr>) -> Result<PathBuf, Refused> {
     let mut placed = PathBuf::new();
     for part in path.components() {
@@ -49,11 +49,11 @@ pub fn placed(path: &Path, first: Option<&OsStr>, root: Option<&OsStr>) -> Resul
     if placed.as_os_str().is_empty() { Err(Refused::Nameless) } else { Ok(placed) }
 }
 
-/// Whether a link at `path` points to something in the folder that `path` begins in, whatever else
-/// is there: it goes up only at its beginning, through folders that are no links, and not past the
-/// first `fixed` names of the path.
+/// Returns whether a link at `path` points into the folder that `path` starts from, whatever else is there.
+/// Its target may go up only at the beginning, through folders that are not links, and not past the first
+/// `fixed` names of the path.
 ///
-/// A `..` after a name could be one of a link that leads elsewhere: it counts as leading out.
+/// A `..` after a name counts as leading out, because the name could be a link that leads elsewhere.
 pub fn stays_inside(path: &Path, target: &Path, fixed: usize) -> bool {
     let Some(mut depth) = path.components().count().checked_sub(1 + fixed) else { return false };
     let mut has_gone_down = false;

@@ -1,4 +1,4 @@
-//! A file, a link or a folder, as an archive.
+//! Packs a file, a link or a folder.
 
 use crate::beneath::{Folder, Kind, Limits, Links, Meta, walk};
 use anyhow::{Context, Result};
@@ -7,10 +7,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 
-/// How many of the paths that are left out are named.
+/// How many of the paths that are left out are listed.
 const NAMED: usize = 20;
 
-/// The folder that a path is in, and its last name. `.`, `..` and `/` have no name: they are folders.
+/// Splits a path into the folder that it is in and its last name. `.`, `..` and `/` are folders without a
+/// name.
 pub fn split(path: &Path) -> (&Path, Option<&OsStr>) {
     match path.file_name() {
         Some(last) => {
@@ -21,11 +22,11 @@ pub fn split(path: &Path) -> (&Path, Option<&OsStr>) {
     }
 }
 
-/// Packs a file, a link or a folder under this name. No link is followed, the last name of the path
-/// among them. What is neither file, folder nor link is left out: the first of those are given.
+/// Packs a file, a link or a folder under this name. It follows no link, not even one at the end of the path.
+/// It leaves out what is neither file, folder nor link, and returns the first of those paths.
 ///
 /// # Errors
-/// Where it is not there or cannot be read.
+/// Returns an error if the path does not exist or cannot be read.
 pub fn pack(path: &Path, name: &OsStr, links: Links, out: impl Write) -> Result<Vec<PathBuf>> {
     let what = || path.display().to_string();
     let (above, last) = split(path);
@@ -33,10 +34,10 @@ pub fn pack(path: &Path, name: &OsStr, links: Links, out: impl Write) -> Result<
     pack_from(&above, last, path, name, out)
 }
 
-/// The same for what has this last name in a folder, or for the folder itself. The path is only shown.
+/// Does the same for this name in a folder, or for the folder itself. The path is only for messages.
 ///
 /// # Errors
-/// As for [`pack`].
+/// Returns an error as [`pack`] does.
 pub fn pack_from(
     above: &Folder,
     last: Option<&OsStr>,
@@ -94,7 +95,7 @@ fn put(
             to.append_link(&mut header(EntryType::Symlink, 0, &meta), place, target)?;
         }
         Kind::File => {
-            // It may grow or shrink meanwhile: what is sent is as long as what was said.
+            // The file may grow or shrink meanwhile. Exactly as many bytes are sent as the header says.
             let (file, meta) = folder.file(name)?;
             let content = file.take(meta.len).chain(io::repeat(0)).take(meta.len);
             to.append_data(&mut header(EntryType::Regular, meta.len, &meta), place, content)?;

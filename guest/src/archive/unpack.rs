@@ -1,70 +1,71 @@
-//! An archive, written below a folder.
+//! Unpacks an archive below a folder.
 
 use super::entries::{self, Item};
 use super::name::{placed, stays_inside};
 use crate::beneath::{Folder, Kind, MODE};
 use anyhow::{Context, Result, bail, ensure};
-use bottle_core::git_names;
+use bottle_core::git::repository;
 use bottle_core::visible::Bytes;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What is written, and what is not.
+/// The rules for what is written and what is not.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Who says how the one thing is called that comes.
+    /// Who chooses the names.
     pub names: Names,
     /// Whether links that lead out are left out.
     pub links_stay_inside: bool,
-    /// What is left out for its name.
+    /// The names that are left out.
     pub leave: Leave,
-    /// How much is taken.
+    /// How much is accepted.
     pub limits: Option<Limits>,
-    /// Whether what is there already makes room. Otherwise every name must be new, which on a file
-    /// system that folds case, or forms of Unicode, two spellings of one name are not.
+    /// Whether an entry replaces what is there. Otherwise every name must be new. On a file system that folds
+    /// case or forms of Unicode, two spellings of one name are not both new.
     pub replaces: bool,
 }
 
 /// Who chooses the first name of each entry's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// Whoever asked. One thing comes, and it is called this.
+    /// Whoever asked for the files. There is one thing, and this is its name.
     Given(OsString),
-    /// Whoever packed, but for the first name, where another is given.
+    /// Whoever packed the files, except for the first name if another is given here.
     Packed(Option<OsString>),
 }
 
 /// Names that are left out, because something on the host would act on them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leave {
-    /// What git could take for a repository.
+    /// Names that git could take for a repository.
     pub git: bool,
     /// `bottle.toml`.
     pub config: bool,
 }
 
-/// How much is taken before it is given up.
+/// How much is accepted before unpacking fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most entries.
     pub entries: u64,
     /// The most bytes in all files together.
     pub bytes: u64,
-    /// The most names above each other.
+    /// The most names in a path.
     pub depth: usize,
 }
 
 impl Default for Limits {
-    /// As much as the largest projects have, and 16 GiB.
+    /// Allows as many entries as the largest projects have, and 16 GiB.
     fn default() -> Self {
         Self { entries: 1_000_000, bytes: 16 << 30, depth: 200 }
     }
 }
 
 impl Rules {
-    /// For what a person sends into a guest: everything, and it takes the place of what is there.
+    /// Returns the rules for what a person sends into a guest: everything is written, and replaces what
+    /// is there.
     pub fn of_a_person(rename: Option<OsString>) -> Self {
         Self {
             names: Names::Packed(rename),
@@ -75,7 +76,7 @@ impl Rules {
         }
     }
 
-    /// For what a guest sends: one thing, under the name that a person gave.
+    /// Returns the rules for what a guest sends: one thing, under the name that a person gave.
     pub fn of_a_guest(name: OsString) -> Self {
         Self {
             names: Names::Given(name),
@@ -87,26 +88,26 @@ impl Rules {
     }
 }
 
-/// What came.
+/// The result of unpacking.
 #[derive(Debug, Default)]
 pub struct Unpacked {
     /// How many entries were written.
     pub written: u64,
-    /// What was not.
+    /// What was left out.
     pub left: LeftOut,
 }
 
-/// What was left out: how much, and the first of it with the reasons.
+/// The entries that were left out: how many, and the first of them with the reasons.
 #[derive(Debug, Default)]
 pub struct LeftOut {
-    /// How many entries.
+    /// How many there are.
     pub count: u64,
-    /// The first of them.
+    /// The first ones, with the reasons.
     pub first: Vec<(PathBuf, String)>,
 }
 
 impl LeftOut {
-    /// Adds one.
+    /// Adds an entry with the reason.
     pub fn add(&mut self, path: PathBuf, why: impl Into<String>) {
         const NAMED: usize = 20;
         self.count += 1;
@@ -116,14 +117,14 @@ impl LeftOut {
     }
 }
 
-/// The whole error where an archive has no entry.
-pub const NOTHING: &str = "nothing came";
+/// The whole error if an archive has no entry.
+pub const NOTHING: &str = "nothing arrived";
 
 /// Unpacks an archive below a folder, as the rules say.
 ///
 /// # Errors
-/// Where it is no archive or ends in the middle, something cannot be written, more comes than the
-/// limits allow, or a name has no place below the folder. What was written until then is there.
+/// Returns an error if the stream is not an archive or ends in the middle, if something cannot be written, if
+/// there is more than the limits allow, or if an entry is refused. What was written until then stays.
 pub fn unpack(from: impl Read, into: &Folder, rules: &Rules) -> Result<Unpacked> {
     let mut state =
         State { rules, root: None, is_one_file: false, bytes: 0, seen: 0, came: Unpacked::default() };
@@ -139,7 +140,7 @@ pub fn unpack(from: impl Read, into: &Folder, rules: &Rules) -> Result<Unpacked>
 
 struct State<'a> {
     rules: &'a Rules,
-    /// What the archive calls the one thing.
+    /// The archive's name for the one thing.
     root: Option<OsString>,
     is_one_file: bool,
     bytes: u64,
@@ -157,7 +158,7 @@ impl State<'_> {
         content: &mut dyn Read,
     ) -> Result<()> {
         self.seen += 1;
-        ensure!(!self.is_one_file, "more comes than the one file that was asked for");
+        ensure!(!self.is_one_file, "the archive has more than the one file that was asked for");
         let (first, is_given) = match &self.rules.names {
             Names::Given(name) => (Some(name.as_os_str()), true),
             Names::Packed(name) => (name.as_deref(), false),
@@ -183,25 +184,29 @@ impl State<'_> {
     }
 
     fn bound(&mut self, limits: &Limits, place: &Path, item: &Item) -> Result<()> {
-        ensure!(self.seen <= limits.entries, "more than {} entries come", limits.entries);
-        ensure!(place.components().count() <= limits.depth, "more than {} folders deep", limits.depth);
+        ensure!(self.seen <= limits.entries, "the archive has more than {} entries", limits.entries);
+        ensure!(
+            place.components().count() <= limits.depth,
+            "an entry is more than {} folders deep",
+            limits.depth
+        );
         if let Item::File(len) = item {
             self.bytes = self.bytes.saturating_add(*len);
             ensure!(
                 self.bytes <= limits.bytes,
-                "more than {} bytes come; --max-size takes more",
+                "the files have more than {} bytes; --max-size allows more",
                 limits.bytes
             );
         }
         Ok(())
     }
 
-    /// Why an entry is left out, where it is.
+    /// Returns why an entry is left out, if it is.
     fn left_out(&self, place: &Path, item: &Item) -> Option<&'static str> {
         let leave = self.rules.leave;
-        // The first name of the path is the one that a person gave.
+        // A person gave the first name of the path.
         let mut below = place.components().skip(1).map(|part| part.as_os_str().as_bytes());
-        if leave.git && below.clone().any(git_names::is_git) {
+        if leave.git && below.clone().any(repository::is_git) {
             return Some("git would take it for a repository; --all copies it");
         }
         if leave.config && below.any(|name| name.eq_ignore_ascii_case(b"bottle.toml")) {
@@ -221,7 +226,7 @@ impl State<'_> {
 }
 
 fn leads_into_git(target: &Path) -> bool {
-    target.components().any(|part| git_names::is_git(part.as_os_str().as_bytes()))
+    target.components().any(|part| repository::is_git(part.as_os_str().as_bytes()))
 }
 
 fn put(
@@ -243,7 +248,7 @@ fn put(
             clear(&above, name, replaces)?;
             let mut file = above.create(name, mode | 0o600)?;
             let written = io::copy(content, &mut file)?;
-            ensure!(written == *len, "it ends in the middle");
+            ensure!(written == *len, "the archive ends in the middle of it");
         }
         Item::Link(target) => {
             clear(&above, name, replaces)?;
@@ -254,13 +259,13 @@ fn put(
     Ok(())
 }
 
-/// A file or a link of that name makes room; a folder does not.
+/// Removes a file or a link of that name, but not a folder.
 fn clear(folder: &Folder, name: &OsStr, replaces: bool) -> Result<()> {
     match folder.meta(name) {
         Ok(_) if !replaces => {
-            bail!("it comes twice, or this file system takes it for another name that came")
+            bail!("the archive has it twice, or this file system takes it for another name in the archive")
         }
-        Ok(meta) if meta.kind == Kind::Folder => bail!("it is a folder here"),
+        Ok(meta) if meta.kind == Kind::Folder => bail!("a folder of that name is already there"),
         Ok(_) => Ok(folder.remove_file(name)?),
         Err(_) => Ok(()),
     }

@@ -1,12 +1,12 @@
-//! What something in a folder is, as the system says it of a descriptor.
+//! What the system says about something in a folder.
 
 use rustix::fs::{FileType, Mode, Stat};
 use std::time::{Duration, SystemTime};
 
-/// Permission bits that travel: none that give a program somebody else's rights.
+/// The permission bits that are copied: none that give a program somebody else's rights.
 pub const MODE: u32 = 0o777;
 
-/// What kind of thing it is.
+/// The kind of a thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A folder.
@@ -15,11 +15,11 @@ pub enum Kind {
     File,
     /// A symbolic link.
     Link,
-    /// A device, a socket, a pipe.
+    /// A device, a socket or a pipe.
     Special,
 }
 
-/// What is known of it without looking into it.
+/// What is known about a thing without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Its kind.
@@ -28,13 +28,13 @@ pub struct Meta {
     pub mode: u32,
     /// Its length, in bytes.
     pub len: u64,
-    /// When it was changed, in nanoseconds since 1970.
+    /// When it was last modified, in nanoseconds since 1970.
     pub changed: i128,
-    /// Whose it is.
+    /// The user who owns it.
     pub uid: u32,
-    /// Whose group's it is.
+    /// The group that owns it.
     pub gid: u32,
-    /// Whether it has this name and no other.
+    /// Whether it has no other name than this one.
     pub has_one_name: bool,
 }
 
@@ -60,7 +60,7 @@ impl From<&Stat> for Meta {
     }
 }
 
-/// A moment, for a file that is to look as old as another. `None` before 1970.
+/// Returns the moment of a file's last change, to give another file the same one. `None` is before 1970.
 pub fn moment(nanoseconds: i128) -> Option<SystemTime> {
     let since = u64::try_from(nanoseconds).ok().map(Duration::from_nanos)?;
     SystemTime::UNIX_EPOCH.checked_add(since)

@@ -1,24 +1,26 @@
-//! A tree, removed with two descriptors, however deep it is.
+//! Removes a tree with two descriptors, however deep it is.
 //!
-//! The standard library's way holds a descriptor for each level, and a tree of ten thousand takes
-//! more than a process may have: it would stay forever. Here a folder that is not empty is moved up,
-//! beside its ancestors, and emptied in its turn.
+//! The standard library holds a descriptor for each level, and for a tree of ten thousand levels a process
+//! may not have enough of them: such a tree would stay for ever. Here a folder that is not empty is moved
+//! up, next to its ancestors, and emptied in turn.
 
-use super::Folder;
+use super::folder::Folder;
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
 
-/// Rounds over the root: more than any path has levels, and an end where somebody fills it meanwhile.
+/// How many times to go over the root. It is more than any path has levels, and it ends the work if somebody
+/// keeps filling the folder.
 const ROUNDS: u32 = 200_000;
 
-/// Removes everything in a folder, and no link's target.
+/// Removes everything in a folder, but not what links in it point to.
 ///
 /// # Errors
-/// Where something cannot be removed.
+/// Returns an error if something cannot be removed.
 pub fn remove_all(root: &Folder) -> io::Result<()> {
     let mut moved = 0_u64;
-    // What is moved up while the names are read may be among them or not: until there are none.
+    // Folders that move up while the names are read may or may not be among them. So it goes on until there
+    // are no names.
     for _ in 0..ROUNDS {
         let mut is_empty = true;
         for name in root.names()? {
@@ -28,7 +30,7 @@ pub fn remove_all(root: &Folder) -> io::Result<()> {
                 Err(error) if is_full(&error) => {
                     empty(root, &name, &mut moved)?;
                     match gone(root.remove_folder(&name)) {
-                        // Somebody put something into it: the next round sees to that.
+                        // Somebody put something into it. The next round removes that.
                         Err(error) if is_full(&error) => {}
                         removed => removed?,
                     }
@@ -40,14 +42,14 @@ pub fn remove_all(root: &Folder) -> io::Result<()> {
             return Ok(());
         }
     }
-    Err(io::Error::other("it is filled while it is removed"))
+    Err(io::Error::other("somebody keeps filling it while it is removed"))
 }
 
-/// Empties a folder: what is in it goes, or moves up into the root.
+/// Empties a folder. What is in it is removed or moved up into the root.
 fn empty(root: &Folder, name: &OsStr, moved: &mut u64) -> io::Result<()> {
     let folder = match root.folder(name) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            // Its maker took away the right to look into it.
+            // Whoever made it took away the right to read it.
             root.open_up(name)?;
             root.folder(name)?
         }
@@ -68,7 +70,7 @@ fn move_up(folder: &Folder, child: &OsStr, root: &Folder, moved: &mut u64) -> io
         *moved += 1;
         let name = OsString::from(format!(".bottle-gone-{moved}"));
         match folder.rename(child, root, &name) {
-            // Something has that name. An empty folder would simply have been replaced.
+            // The name is taken. (An empty folder would have been replaced.)
             Err(error)
                 if matches!(
                     Errno::from_io_error(&error),
@@ -81,7 +83,7 @@ fn move_up(folder: &Folder, child: &OsStr, root: &Folder, moved: &mut u64) -> io
 
 fn remove_one(folder: &Folder, name: &OsStr) -> io::Result<()> {
     match folder.remove_file(name) {
-        // Linux says the one of a folder, POSIX the other.
+        // For a folder, Linux returns the first of these errors and POSIX the second.
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::ISDIR | Errno::PERM)) => {
             folder.remove_folder(name)
         }

@@ -1,57 +1,60 @@
-//! A tree, listed with a few descriptors, and up to a limit.
+//! Lists a tree with a few descriptors, up to a limit.
 
-use super::{Folder, Kind, Meta};
+use super::folder::Folder;
+use super::meta::{Kind, Meta};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// How much of a tree is listed before it is given up.
+/// How much of a tree is listed before the walk fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most entries.
     pub entries: u64,
     /// The most bytes in all of their paths together.
     pub names: u64,
-    /// The longest path of a folder that is looked into, in bytes.
+    /// The longest path of a folder that the walk enters, in bytes.
     pub path: usize,
-    /// The most names in the path of a folder that is looked into.
+    /// The most names in the path of a folder that the walk enters.
     pub depth: usize,
 }
 
 impl Default for Limits {
-    /// Ten times what the largest projects have; a path as long as system calls take one, with room
-    /// for one more name; and more levels than anything has that people work with.
+    /// Allows ten times what the largest projects have, a path as long as system calls accept with room for
+    /// one more name, and more levels than anything that people work with.
     fn default() -> Self {
         Self { entries: 500_000, names: 128 << 20, path: 4096 - 257, depth: 255 }
     }
 }
 
 impl Limits {
-    /// No limit but what the system has by itself.
+    /// No limits but those of the system.
     pub const NONE: Self = Self { entries: u64::MAX, names: u64::MAX, path: usize::MAX, depth: usize::MAX };
 }
 
-/// Something that was come to.
+/// Something that the walk found.
 #[derive(Debug)]
 pub struct Seen<'a> {
     /// The folder that it is in.
     pub folder: &'a Folder,
-    /// Its name in there.
+    /// Its name in that folder.
     pub name: &'a OsStr,
-    /// Its path, from where the walk began.
+    /// Its path from where the walk began.
     pub path: &'a Path,
     /// What it is.
     pub meta: Meta,
-    /// Whether it is a folder that is too deep to be looked into.
+    /// Whether it is a folder that is too deep to enter.
     pub is_too_deep: bool,
 }
 
-/// Shows everything below a folder, a folder before what is in it, and goes into those for which it
-/// is told so. What goes away meanwhile is left out. Holds three descriptors at a time.
+/// Calls `visit` for everything below a folder, and for a folder before what is in it. The walk enters those
+/// folders for which `visit` returns true. It leaves out what disappears meanwhile, and holds three
+/// descriptors at a time.
 ///
 /// # Errors
-/// Where something cannot be read, there is more than the limits allow, or `visit` says so.
+/// Returns an error if something cannot be read, if there is more than the limits allow, or if `visit`
+/// returns one.
 pub fn walk(root: &Folder, limits: &Limits, mut visit: impl FnMut(&Seen) -> Result<bool>) -> Result<()> {
     let (mut entries, mut names) = (0_u64, 0_u64);
     let mut folders = vec![(PathBuf::new(), 0)];
@@ -65,7 +68,7 @@ pub fn walk(root: &Folder, limits: &Limits, mut visit: impl FnMut(&Seen) -> Resu
             names = names.saturating_add(path.as_os_str().len() as u64);
             if entries > limits.entries || names > limits.names {
                 bail!(
-                    "it holds more than {} paths, or longer ones than can be kept in memory",
+                    "there are more than {} paths, or their names are too long to keep in memory",
                     limits.entries
                 );
             }
@@ -83,7 +86,7 @@ pub fn walk(root: &Folder, limits: &Limits, mut visit: impl FnMut(&Seen) -> Resu
     Ok(())
 }
 
-/// What was there a moment ago may be gone, or something else.
+/// Returns `None` for what was there a moment ago and is gone or something else by now.
 fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     use rustix::io::Errno;
     match found {

@@ -1,6 +1,6 @@
-//! A tap's settings, through netlink: hardware address, MTU, addresses, routes, neighbours.
+//! The settings of a tap, through netlink: hardware address, MTU, addresses, routes and neighbours.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bottle_core::guard::Mac;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
@@ -16,7 +16,8 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// An interface of this network namespace.
@@ -26,34 +27,33 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// The one of this name.
+    /// Finds the interface of this name.
     ///
     /// # Errors
-    /// Where there is none.
+    /// Returns an error if there is none.
     pub fn find(name: &'static str) -> Result<Self> {
-        let socket =
-            rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+        let socket = rustix::net::socket(rustix::net::AddressFamily::INET, SocketType::DGRAM, None)?;
         let index = rustix::net::netdevice::name_to_index(&socket, name)
             .with_context(|| format!("there is no interface {name}"))?;
         Ok(Self { index, name })
     }
 
-    /// Sets hardware address and MTU.
+    /// Sets the hardware address and the MTU.
     ///
     /// # Errors
-    /// Where the kernel refuses it.
+    /// Returns an error if the kernel refuses it.
     pub fn configure(&self, mac: Mac, mtu: u16) -> Result<()> {
         let mut link = self.link();
         link.attributes.push(LinkAttribute::Mtu(u32::from(mtu)));
         link.attributes.push(LinkAttribute::Address(mac.to_vec()));
-        request(RouteNetlinkMessage::SetLink(link), 0).context("cannot set MTU and hardware address")
+        request(RouteNetlinkMessage::SetLink(link), 0).context("cannot set the MTU and the hardware address")
     }
 
-    /// Gives it an address: a host's, not a subnet's. Nothing is "on the link", so a guest's kernel
-    /// asks the gateway about every destination and is refused at once, instead of waiting for ARP.
+    /// Adds the address of a host, not of a subnet. So nothing is "on the link": a guest's kernel sends
+    /// packets for every destination to the gateway and is refused at once, instead of waiting for ARP.
     ///
     /// # Errors
-    /// Where the kernel refuses it.
+    /// Returns an error if the kernel refuses it.
     pub fn add_address(&self, address: Ipv4Addr) -> Result<()> {
         let mut message = AddressMessage::default();
         message.header.family = AddressFamily::Inet;
@@ -65,10 +65,10 @@ impl Interface {
             .context("cannot set the address")
     }
 
-    /// Makes a gateway the one way to everywhere.
+    /// Makes a gateway the only way to everywhere.
     ///
     /// # Errors
-    /// Where the kernel refuses it, as it does while the interface is down.
+    /// Returns an error if the kernel refuses it, as it does while the interface is down.
     pub fn route_everything(&self, gateway: Ipv4Addr) -> Result<()> {
         let mut route = self.route(RouteScope::Universe);
         route.header.flags = RouteFlags::Onlink;
@@ -77,11 +77,11 @@ impl Interface {
             .context("cannot set the route")
     }
 
-    /// Makes one host, of a known hardware address, all that is to be found here. Nobody is asked
-    /// where it is.
+    /// Makes one host with a known hardware address the only one that can be reached here. The kernel
+    /// does not ask where it is.
     ///
     /// # Errors
-    /// Where the kernel refuses it, as it does while the interface is down.
+    /// Returns an error if the kernel refuses it, as it does while the interface is down.
     pub fn know_neighbour(&self, address: Ipv4Addr, mac: Mac) -> Result<()> {
         let mut route = self.route(RouteScope::Link);
         route.header.destination_prefix_length = 32;
@@ -103,15 +103,15 @@ impl Interface {
     /// Brings the interface up.
     ///
     /// # Errors
-    /// Where the kernel refuses it.
+    /// Returns an error if the kernel refuses it.
     pub fn up(&self) -> Result<()> {
         self.set_up(true)
     }
 
-    /// Takes the interface down, and with it its routes.
+    /// Takes the interface down, and its routes with it.
     ///
     /// # Errors
-    /// Where the kernel refuses it.
+    /// Returns an error if the kernel refuses it.
     pub fn down(&self) -> Result<()> {
         self.set_up(false)
     }
@@ -143,14 +143,14 @@ impl Interface {
         link
     }
 
-    /// Without IPv6 on it, the interface sends no router solicitations that the guard would count,
-    /// and a program that tries IPv6 is told at once. A kernel without IPv6 has no such file.
+    /// Turns IPv6 off. The interface then sends no router solicitations that the guard would count, and a
+    /// program that tries IPv6 fails at once. A kernel without IPv6 has no such file.
     pub fn ignore_ipv6(&self) {
         let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", self.name), "1");
     }
 
-    /// Lets the interface have no IPv6 address, and so nothing to say in IPv6 by itself: for where
-    /// there is no /proc. A kernel without IPv6 refuses this and does so anyway.
+    /// Keeps the interface from getting an IPv6 address, so that it sends nothing over IPv6 by itself.
+    /// This works without /proc. A kernel without IPv6 refuses it, and has no such address anyway.
     pub fn have_no_ipv6(&self) {
         let mut link = self.link();
         let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
@@ -161,19 +161,22 @@ impl Interface {
 
 /// Sends one request and waits for the kernel's acknowledgment.
 fn request(message: RouteNetlinkMessage, flags: u16) -> Result<()> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
+    // Without a protocol it is number 0, `NETLINK_ROUTE`.
+    let socket =
+        socket_with(rustix::net::AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    connect(&socket, &SocketAddrNetlink::new(0, 0))?;
     let mut packet = NetlinkMessage::from(message);
     packet.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
     packet.finalize();
     let mut bytes = vec![0; packet.buffer_len()];
     packet.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-    let (answer, _) = socket.recv_from_full()?;
-    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)?.payload {
+    send(&socket, &bytes, SendFlags::empty())?;
+    // The acknowledgment repeats the request, after a header of 16 bytes and a code of 4.
+    let mut answer = vec![0; bytes.len() + 256];
+    let (len, _) = recv(&socket, &mut answer, RecvFlags::empty())?;
+    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer[..len])?.payload {
         NetlinkPayload::Error(error) if error.code.is_none() => Ok(()),
         NetlinkPayload::Error(error) => Err(error.to_io().into()),
-        other => bail!(anyhow!("the kernel answered {other:?}")),
+        other => bail!("the kernel answered {other:?}"),
     }
 }

@@ -1,6 +1,6 @@
-//! The guest's only network: a tap, bridged to the socket that leads to the keeper.
+//! The guest's only network: a tap that is bridged to the socket that leads to the keeper.
 
-pub mod ends;
+pub mod endpoint;
 mod interface;
 mod names;
 pub mod pump;
@@ -8,10 +8,10 @@ pub mod tap;
 
 use crate::status::exit_code;
 use anyhow::{Context, Result};
-use bottle_core::smolfile::GUEST_SOCKET;
+use bottle_core::helper::GUEST_SOCKET;
 use bottle_core::subnet::Subnet;
 use bottle_core::wire;
-use ends::GuestEnd;
+use endpoint::GuestEndpoint;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -22,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 use tap::{Checksums, Tap};
 
-/// Pauses between attempts to reach the keeper: short at first, then steady.
+/// The pauses between attempts to reach the keeper. They grow, and the last one repeats.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(20),
     Duration::from_millis(50),
@@ -30,7 +30,7 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(250),
 ];
 
-/// How long a keeper may take to greet. Under emulation the way through smolvm takes its time.
+/// How long a keeper may take to greet. Under emulation the way through smolvm is slow.
 const GREETING: Duration = Duration::from_secs(2);
 
 struct Options {
@@ -39,21 +39,21 @@ struct Options {
     command: Vec<OsString>,
 }
 
-/// `bottle-guest link`: brings the link up and keeps it up.
+/// Runs `bottle-guest link`, which brings the link up and keeps it up.
 ///
-/// Without a command it stays for ever. With one it runs it once the link is up, and ends with its
-/// exit status.
+/// Without a command it stays for ever. With one it runs the command once the link is up, and ends with the
+/// command's exit status.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     let options = parse(words)?;
-    let (tap, end) = GuestEnd::make(options.subnet, wire::MTU, Checksums::LeftOut)?;
+    let (tap, endpoint) = GuestEndpoint::make(options.subnet, wire::MTU, Checksums::LeftOut)?;
     let tap = Arc::new(tap);
     names::write(options.subnet);
     let first = connect(&options.socket);
-    end.up()?;
+    endpoint.up()?;
 
     let link = thread::spawn({
         let socket = options.socket;
-        move || carry(&tap, &end, &socket, first)
+        move || relay(&tap, &endpoint, &socket, first)
     });
     if options.command.is_empty() {
         return match link.join() {
@@ -85,15 +85,15 @@ fn parse(words: Vec<OsString>) -> Result<Options> {
 
 enum Never {}
 
-/// Pumps frames, and starts over whenever the keeper goes away. While there is no keeper the
-/// interface is down, so that a program is told "network is unreachable" instead of waiting.
-fn carry(tap: &Arc<Tap>, end: &GuestEnd, socket: &Path, first: UnixStream) -> Result<Never> {
+/// Relays frames, and starts over whenever the keeper disappears. While there is no keeper the interface is
+/// down, so that a program gets "network is unreachable" instead of waiting.
+fn relay(tap: &Arc<Tap>, endpoint: &GuestEndpoint, socket: &Path, first: UnixStream) -> Result<Never> {
     let mut stream = first;
     loop {
         pump::run(tap, &stream);
-        end.down()?;
+        endpoint.down()?;
         stream = connect(socket);
-        end.up()?;
+        endpoint.up()?;
     }
 }
 
@@ -107,7 +107,7 @@ fn connect(socket: &Path) -> UnixStream {
     }
 }
 
-/// A connection that a keeper has taken: it says so.
+/// Connects, and waits until a keeper greets.
 fn greeted(socket: &Path) -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(GREETING))?;
@@ -117,22 +117,22 @@ fn greeted(socket: &Path) -> io::Result<UnixStream> {
         return Err(io::ErrorKind::InvalidData.into());
     }
     stream.set_read_timeout(None)?;
-    // What cannot be had is done without.
+    // A smaller buffer works, too.
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, wire::IN_FLIGHT);
     Ok(stream)
 }
 
-/// Runs the command as the foreground program: a signal from the terminal is its business.
+/// Runs the command as the foreground program and leaves signals from the terminal to it.
 fn run(command: &[OsString]) -> Result<ExitCode> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     let [program, arguments @ ..] = command else { return Ok(ExitCode::SUCCESS) };
-    // A handler, unlike "ignore", is not inherited by the command.
+    // The command does not inherit a handler, as it would inherit "ignore".
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGQUIT, SIGHUP, SIGTERM])?;
     let mut child = match Command::new(program).args(arguments).spawn() {
         Ok(child) => child,
         Err(error) => {
             eprintln!("bottle: cannot run {}: {error}", program.display());
-            // As shells say it: 127 where there is no such program, 126 where it cannot be run.
+            // As in a shell: 127 if there is no such program, 126 if it cannot be run.
             let missing = error.kind() == io::ErrorKind::NotFound;
             return Ok(ExitCode::from(if missing { 127 } else { 126 }));
         }
@@ -140,7 +140,7 @@ fn run(command: &[OsString]) -> Result<ExitCode> {
     let pid = rustix::process::Pid::from_child(&child);
     thread::spawn(move || {
         for signal in &mut signals {
-            // SIGINT and SIGQUIT reach the command through the terminal's process group already.
+            // SIGINT and SIGQUIT already reach the command through the terminal's process group.
             let forwarded = match signal {
                 SIGHUP => rustix::process::Signal::HUP,
                 SIGTERM => rustix::process::Signal::TERM,

@@ -1,4 +1,4 @@
-//! The guest's names: the resolver, and the one host there is.
+//! The guest's resolver, and the only host in its hosts file besides itself.
 
 use bottle_core::PROXY_NAME;
 use bottle_core::subnet::Subnet;
@@ -10,8 +10,8 @@ const HOSTS: &str = "/etc/hosts";
 
 /// Points the guest's resolver at the gateway and writes `proxy.internal` into its hosts file.
 ///
-/// A root filesystem that cannot be written to loses a convenience, not a wall: it is said and
-/// passed over. Files are written in place, because a container engine mounts over them.
+/// In a root filesystem that cannot be written to, a convenience is missing, but no wall. So a failure is
+/// only reported. Files are written in place, because a container engine mounts over them.
 pub fn write(subnet: Subnet) {
     let resolver = format!("nameserver {}\noptions timeout:2 attempts:2\n", subnet.gateway());
     let entry = format!("{}\t{PROXY_NAME}", subnet.proxy());
@@ -26,7 +26,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|_| "127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_owned())
 }
 
-/// `hosts` with `entry` as its only line about the proxy.
+/// Returns `hosts` with `entry` as its only line about the proxy.
 fn with_entry(hosts: &str, entry: &str) -> String {
     let about_proxy = |line: &&str| line.split_whitespace().skip(1).any(|name| name == PROXY_NAME);
     let mut text: String =
@@ -41,7 +41,7 @@ fn put(path: &str, text: &str) -> io::Result<()> {
     if let Some(folder) = Path::new(path).parent() {
         fs::create_dir_all(folder).map_err(named)?;
     }
-    // A dangling link, as systemd-resolved leaves it in images, leads nowhere that helps.
+    // Images can contain a dangling link that systemd-resolved left behind.
     if Path::new(path).is_symlink() && !Path::new(path).exists() {
         fs::remove_file(path).map_err(named)?;
     }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_replaces_the_one_before_it_and_nothing_else() {
+    fn an_entry_replaces_an_earlier_one_and_nothing_else() {
         let hosts = "127.0.0.1 localhost\n10.0.0.1 proxy.internal\n10.0.0.2 proxy.internal.example\n";
         let text = with_entry(hosts, "192.168.9.254\tproxy.internal");
         assert_eq!(

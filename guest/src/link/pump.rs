@@ -1,4 +1,4 @@
-//! Frames between the tap and the keeper: one thread each way.
+//! Pumps frames between the tap and the keeper, with one thread for each direction.
 
 use super::tap::Tap;
 use bottle_core::wire::{Inbox, Outbox};
@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 
-/// Pumps until either side fails. Comes back with both threads ended and the stream closed.
+/// Pumps until either side fails. When it returns, both threads have ended and the stream is closed.
 pub fn run(tap: &Arc<Tap>, stream: &UnixStream) {
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -21,8 +21,8 @@ pub fn run(tap: &Arc<Tap>, stream: &UnixStream) {
     });
 }
 
-/// What the kernel sends together is written together. The tap is asked first, and waited for only
-/// where there is nothing: while frames come, one system call less for each.
+/// Writes together what the kernel sends together. It reads the tap first and waits only if there is nothing,
+/// which saves one system call for each frame while frames keep coming.
 fn to_keeper(tap: &Tap, mut stream: &UnixStream) -> io::Result<()> {
     let mut outbox = Outbox::default();
     loop {
@@ -39,8 +39,8 @@ fn to_keeper(tap: &Tap, mut stream: &UnixStream) -> io::Result<()> {
     }
 }
 
-/// Waits until the tap has a frame; fails once the stream is closed, as the keeper may close it
-/// while the guest is silent.
+/// Waits until the tap has a frame. It fails once the stream is closed, because the keeper may close it while
+/// the guest is silent.
 fn wait(tap: &Tap, stream: &UnixStream) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
     loop {
@@ -65,8 +65,8 @@ fn from_keeper(tap: &Tap, mut stream: &UnixStream) -> io::Result<()> {
         }
         inbox.arrived(read);
         while let Some(frame) = inbox.frame().map_err(io::Error::other)? {
-            // The kernel refuses a frame that it cannot take, as when the interface goes down.
-            // Losing a frame is what a network does.
+            // The kernel refuses a frame if it cannot take it, such as when the interface goes down.
+            // Networks lose frames.
             let _ = tap.send(frame);
         }
     }

@@ -6,8 +6,8 @@ use rustix::ioctl::{IntegerSetter, Opcode, Updater, opcode};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// A tap: what the kernel sends through its interface is read here, what is written here it
-/// receives.
+/// A tap. What the kernel sends through the interface is read here, and the kernel receives what is written
+/// here.
 #[derive(Debug)]
 pub struct Tap {
     fd: OwnedFd,
@@ -17,17 +17,17 @@ pub struct Tap {
 /// Who computes the checksums of TCP segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksums {
-    /// Nobody, as the link is memory: [`bottle_core::offload`].
+    /// Nobody, because the link is memory: see [`bottle_core::offload`].
     LeftOut,
-    /// Who sends them, as on a wire.
+    /// The sender, as on a wire.
     Sent,
 }
 
 const DEVICE: &str = "/dev/net/tun";
-/// `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR`: Ethernet frames, with nothing before them but whose work
-/// their checksum is (`linux/if_tun.h`).
+/// `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR`: Ethernet frames, each after a header that says only who computes its
+/// checksum (`linux/if_tun.h`).
 const FLAGS: libc::c_short = 0x0002 | 0x1000 | 0x4000;
-/// `TUN_F_CSUM`: segments whose checksum is left open are taken. No other offload is.
+/// `TUN_F_CSUM`: segments without a complete checksum are accepted. No other offload is on.
 const OPEN_CHECKSUMS: usize = 1;
 
 /// `TUNSETIFF`, `_IOW('T', 202, int)`.
@@ -36,11 +36,11 @@ const SET_INTERFACE: Opcode = opcode::write::<libc::c_int>(b'T', 202);
 const SET_OFFLOAD: Opcode = opcode::write::<libc::c_uint>(b'T', 208);
 
 impl Tap {
-    /// Makes a tap with this name. It goes away with the last descriptor.
+    /// Makes a tap with this name. It disappears with the last descriptor.
     pub fn create(name: &str, checksums: Checksums) -> io::Result<Self> {
         let fd = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
         // SAFETY: `ifreq` is a plain C structure for which all zeroes is a valid value.
-        #[expect(unsafe_code, reason = "a C structure is made empty")]
+        #[expect(unsafe_code, reason = "an empty C structure has no other constructor")]
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
         for (to, from) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
             *to = libc::c_char::from_ne_bytes([from]);
@@ -61,12 +61,12 @@ impl Tap {
         Ok(Self { fd, checksums })
     }
 
-    /// One that [`Tap::create`] made in another process, with checksums left out.
+    /// Takes over a tap that [`Tap::create`] made in another process, with checksums left out.
     pub fn taken_over(fd: OwnedFd) -> Self {
         Self { fd, checksums: Checksums::LeftOut }
     }
 
-    /// Takes a frame that the kernel sends, if there is one now.
+    /// Reads a frame that the kernel sends, if there is one now.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut header = [0; offload::HEADER_LEN];
         let read = rustix::io::retry_on_intr(|| {
@@ -75,7 +75,7 @@ impl Tap {
         Ok(read.saturating_sub(offload::HEADER_LEN))
     }
 
-    /// Hands the kernel a frame.
+    /// Passes a frame to the kernel.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         let outgoing = match self.checksums {
             Checksums::LeftOut => Outgoing::new(frame),

@@ -1,24 +1,22 @@
-//! Asking: what is tried, one question after the other or some beside each other.
+//! Asks questions, one after the other or several at a time.
 
-use super::{Answer, Attempt, Question, dns, local, ping, ports, raw, sweep, vsock};
+use super::protocol::{Answer, Attempt, Question};
+use super::{dns, local, ping, ports, raw, sweep, vsock};
 use anyhow::{Context, Result};
 use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a destination may stay silent before it counts as silent.
-pub const PATIENCE: Duration = Duration::from_millis(800);
-
-/// Questions that mostly wait are asked so many at a time.
+/// How many questions that mostly wait are asked at a time.
 const AT_ONCE: usize = 16;
 
-/// `bottle-guest probe`: questions on standard input, a JSON array; answers on standard output,
-/// one JSON line each, in the same order.
+/// Runs `bottle-guest probe`, which reads questions from standard input as a JSON array and writes the
+/// answers to standard output in the same order, one JSON line each.
 pub fn main() -> Result<ExitCode> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
-    let questions: Vec<Question> = serde_json::from_str(&text).context("the questions")?;
+    let questions: Vec<Question> = serde_json::from_str(&text).context("cannot read the questions")?;
     let mut out = std::io::stdout();
     for group in questions.chunk_by(|a, b| a.waits() && b.waits()) {
         for some in group.chunks(AT_ONCE) {
@@ -36,7 +34,7 @@ pub fn main() -> Result<ExitCode> {
 }
 
 impl Question {
-    /// Whether it mostly waits, and so can be asked beside others.
+    /// Returns whether it mostly waits, and so can be asked together with others.
     fn waits(&self) -> bool {
         match self.attempt {
             Attempt::Dns { .. }
@@ -71,30 +69,4 @@ impl Question {
         answer.ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         answer
     }
-}
-
-impl Answer {
-    /// An answer that says only why nothing could be tried.
-    pub fn failed(error: &impl ToString) -> Self {
-        Self { failed: 1, error: error.to_string(), ..Self::default() }
-    }
-
-    /// Counts an error for what it means: a refusal, silence, or something else.
-    pub fn count(&mut self, error: &std::io::Error) {
-        use std::io::ErrorKind as Kind;
-        match error.kind() {
-            Kind::ConnectionRefused | Kind::ConnectionReset | Kind::PermissionDenied => self.refused += 1,
-            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NotFound => self.refused += 1,
-            Kind::TimedOut | Kind::WouldBlock => self.silent += 1,
-            _ => {
-                self.failed += 1;
-                self.error = error.to_string();
-            }
-        }
-    }
-}
-
-/// Bytes as text that a report can show.
-pub fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -1,11 +1,11 @@
 //! Questions for resolvers.
 
-use super::Answer;
-use super::ask::PATIENCE;
+use super::outcome::PATIENCE;
+use super::protocol::Answer;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 
-/// Asks, and gives the answer's code and how many records came with it.
+/// Asks a resolver, and reports the answer's code and how many records came with it.
 pub fn ask(server: SocketAddr, tcp: bool, name: &str, kind: u16) -> Answer {
     let mut answer = Answer::default();
     let message = question(name, kind);

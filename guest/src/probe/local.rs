@@ -1,13 +1,13 @@
-//! What a guest might see of the host's files and Unix sockets.
+//! Attempts to reach the host's files and Unix sockets.
 
-use super::Answer;
-use super::ask::{PATIENCE, shown};
+use super::outcome::{PATIENCE, shown};
+use super::protocol::Answer;
 use std::fs::File;
 use std::io::Read;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 
-/// Connects to a Unix socket and reads what is said first.
+/// Connects to a Unix socket and reads what the other side sends first.
 pub fn connect(name: &str, is_abstract: bool) -> Answer {
     answered(|| {
         let address = if is_abstract {

@@ -1,7 +1,7 @@
-//! ICMP echo, as `ping` does it.
+//! ICMP echo, as `ping` sends it.
 
-use super::Answer;
-use super::ask::{PATIENCE, shown};
+use super::outcome::{PATIENCE, shown};
+use super::protocol::Answer;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{Error, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -13,11 +13,11 @@ const ECHO: u8 = 8;
 const IPV4_LEN: usize = 20;
 const ICMP_LEN: usize = 8;
 
-/// Sends a request and waits for what comes of it.
+/// Sends a request and waits for the reply.
 pub fn ask(address: Ipv4Addr) -> Answer {
     let mut answer = Answer::default();
     match asked(address) {
-        // There is no port to it.
+        // ICMP has no ports.
         Ok(said) => answer.said.push((0, said)),
         Err(error) => answer.count(&error),
     }
@@ -31,7 +31,7 @@ fn asked(address: Ipv4Addr) -> std::io::Result<String> {
     socket.send(&request())?;
     let end = Instant::now() + PATIENCE;
     let mut buffer = [0; 512];
-    // A raw socket hears all that the address says, errors of other attempts among it.
+    // A raw socket receives everything that the address sends, even errors for other attempts.
     while Instant::now() < end {
         let read = socket.read(&mut buffer)?;
         let message = buffer[..read].get(IPV4_LEN..).unwrap_or_default();
@@ -47,7 +47,7 @@ fn asked(address: Ipv4Addr) -> std::io::Result<String> {
     Err(Error::from(ErrorKind::TimedOut))
 }
 
-/// An echo request (RFC 792).
+/// Returns an echo request (RFC 792).
 fn request() -> Vec<u8> {
     let mut message = vec![ECHO, 0, 0, 0, 0x62, 0x74, 0, 1];
     message.extend(b"bottle");

@@ -1,10 +1,10 @@
-//! Every port by hand: frames in bulk on the mounted socket, past the guest's own stack.
+//! Tries every port with frames in bulk on the mounted socket, past the guest's own stack.
 //!
-//! 65,535 connections one by one are a hundred thousand exits of the virtual machine, which guests
-//! under emulation do not live through. The same frames in bulk are a few hundred.
+//! 65,535 separate connections cause a hundred thousand exits of the virtual machine, which guests under
+//! emulation do not survive. The same frames in bulk cause a few hundred.
 
-use super::Answer;
-use super::ask::{PATIENCE, shown};
+use super::outcome::{PATIENCE, shown};
+use super::protocol::Answer;
 use super::raw::{greeted, helpers, signal, unhex};
 use bottle_core::wire::{self, Inbox};
 use rustix::process::Signal;
@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-/// Where fields are in an Ethernet frame without VLAN tag and IP options.
+/// The places of fields in an Ethernet frame without a VLAN tag or IP options.
 mod at {
     pub const PROTOCOL: usize = 23;
     pub const SOURCE_PORT: usize = 34;
@@ -31,7 +31,7 @@ const UDP: u8 = 17;
 const UNREACHABLE: u8 = 3;
 const RST: u8 = 0x04;
 const SYN_ACK: u8 = 0x12;
-/// Frames in one write.
+/// How many frames go into one write.
 const BULK: usize = 1024;
 
 /// What came back from a port.
@@ -42,8 +42,8 @@ enum Heard {
     Noise,
 }
 
-/// Sends this frame, a valid SYN or a datagram without a checksum, to every port from 1 to 65535,
-/// and counts what comes back.
+/// Sends this frame, a valid SYN or a datagram without a checksum, to every port from 1 to 65535, and counts
+/// what comes back.
 pub fn sweep(socket: &str, template: &str) -> Answer {
     let helpers = helpers();
     signal(&helpers, Signal::STOP);
@@ -52,7 +52,7 @@ pub fn sweep(socket: &str, template: &str) -> Answer {
         Err(error) => Answer::failed(&error),
     };
     signal(&helpers, Signal::CONT);
-    // The helper finds its connection closed, and comes back.
+    // The helper finds its connection closed and connects again.
     thread::sleep(PATIENCE);
     answer
 }
@@ -89,7 +89,7 @@ fn converse(stream: &UnixStream, template: &[u8]) -> Answer {
     answer
 }
 
-/// The template to another port, its checksum made right (RFC 1624), with its length before it.
+/// Returns the template for another port, with its checksum corrected (RFC 1624) and its length before it.
 fn framed(template: &[u8], port: u16) -> Vec<u8> {
     let word = |at: usize| u16::from_be_bytes([template[at], template[at + 1]]);
     let mut frame = template.to_vec();
@@ -104,8 +104,8 @@ fn framed(template: &[u8], port: u16) -> Vec<u8> {
     [&header[..], &frame].concat()
 }
 
-/// Hears what comes back, by the port that it is about, until each of these has answered or there
-/// is silence. libkrun stalls where both directions are full, so one bulk is heard before the next
+/// Reads what comes back, by the port that it is about, until each port in the bulk has answered or there is
+/// silence. libkrun stalls if both directions are full, so the answers to one bulk are read before the next
 /// is sent.
 fn listen(mut stream: &UnixStream, inbox: &mut Inbox, heard: &mut BTreeMap<u16, Heard>, bulk: &[u16]) {
     while !bulk.iter().all(|port| heard.contains_key(port))

@@ -1,6 +1,6 @@
-//! The mounted socket, spoken to directly: what root in the guest can do without the helper.
+//! Writes to the mounted socket directly, as root in the guest can do without the helper.
 
-use super::Answer;
+use super::protocol::Answer;
 use bottle_core::wire::{self, Inbox};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use std::io::{Read, Write};
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 /// How long to listen for what comes back.
 const LISTEN: Duration = Duration::from_millis(700);
-/// The most frames that are kept of what comes back.
+/// How many of the frames that come back are kept.
 const KEPT: usize = 4096;
 
-/// Stops the helper, which would take its socket back; writes; listens; lets the helper go on.
+/// Stops the helper, which would take its socket back, then writes, listens, and lets the helper continue.
 pub fn write(socket: &str, frames: &[String], flood: u32, bytes: &[String]) -> Answer {
     let helpers = helpers();
     signal(&helpers, Signal::STOP);
@@ -22,7 +22,7 @@ pub fn write(socket: &str, frames: &[String], flood: u32, bytes: &[String]) -> A
         Err(error) => Answer::failed(&error),
     };
     for bytes in bytes {
-        // Each on a connection of its own: a length that lies ends the connection it is on.
+        // Each gets a connection of its own, because a false length ends the connection.
         if let Ok(mut stream) = greeted(socket) {
             let _ = stream.write_all(&unhex(bytes));
             let mut buffer = [0; 64];
@@ -34,12 +34,12 @@ pub fn write(socket: &str, frames: &[String], flood: u32, bytes: &[String]) -> A
         }
     }
     signal(&helpers, Signal::CONT);
-    // The helper finds its connection closed, and comes back.
+    // The helper finds its connection closed and connects again.
     thread::sleep(LISTEN);
     answer
 }
 
-/// Every process of this very program but this one: the helpers of this guest.
+/// Returns the helpers of this guest: every process of this same program except this one.
 pub(super) fn helpers() -> Vec<Pid> {
     let me = std::fs::read_link("/proc/self/exe").ok();
     let own = getpid();
@@ -51,14 +51,14 @@ pub(super) fn helpers() -> Vec<Pid> {
         .collect()
 }
 
-/// Signals each of them.
+/// Sends a signal to each of them.
 pub(super) fn signal(helpers: &[Pid], signal: Signal) {
     for helper in helpers {
         let _ = kill_process(*helper, signal);
     }
 }
 
-/// A connection, past the keeper's first word.
+/// Connects and reads the keeper's greeting.
 pub(super) fn greeted(socket: &str) -> std::io::Result<UnixStream> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(LISTEN))?;
@@ -100,12 +100,12 @@ fn listen(mut stream: &UnixStream) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Bytes in hexadecimal.
+/// Converts bytes to hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Hexadecimal as bytes.
+/// Converts hexadecimal to bytes.
 pub(super) fn unhex(text: &str) -> Vec<u8> {
     let digit = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
     (0..text.len()).step_by(2).map_while(digit).collect()

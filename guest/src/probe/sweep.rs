@@ -1,7 +1,7 @@
-//! Many ports at once.
+//! Attempts at many ports at once.
 
-use super::Answer;
-use super::ask::{PATIENCE, shown};
+use super::outcome::{PATIENCE, shown};
+use super::protocol::Answer;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::ops::RangeInclusive;
@@ -9,18 +9,18 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Connections under way at a time.
+/// How many connections are under way at a time.
 const AT_ONCE: u32 = 48;
 
-/// Connects to each port and reads what is said first.
+/// Connects to each port and reads what the other side sends first.
 pub fn tcp(address: IpAddr, ports: RangeInclusive<u16>) -> Answer {
     let mut answer = Answer::default();
-    let knocked = many(u32::from(*ports.start())..=u32::from(*ports.end()), |port| {
-        knock(SocketAddr::new(address, u16::try_from(port).unwrap_or(0)))
+    let tried = many(u32::from(*ports.start())..=u32::from(*ports.end()), |port| {
+        connect(SocketAddr::new(address, u16::try_from(port).unwrap_or(0)))
     });
-    for (port, tried) in knocked {
+    for (port, outcome) in tried {
         let port = u16::try_from(port).unwrap_or(0);
-        match tried {
+        match outcome {
             Ok(said) => {
                 answer.accepted.push(port);
                 if !said.is_empty() {
@@ -33,12 +33,12 @@ pub fn tcp(address: IpAddr, ports: RangeInclusive<u16>) -> Answer {
     answer
 }
 
-/// Tries each port, many at a time. The outcomes are in the order of the ports.
-pub fn many<T: Send>(ports: RangeInclusive<u32>, knock: impl Fn(u32) -> T + Sync) -> Vec<(u32, T)> {
+/// Makes an attempt at each port, many at a time. The results are in the order of the ports.
+pub fn many<T: Send>(ports: RangeInclusive<u32>, attempt: impl Fn(u32) -> T + Sync) -> Vec<(u32, T)> {
     let (first, last) = ports.into_inner();
     let next = AtomicU32::new(first);
     let mut tried = thread::scope(|scope| {
-        let knocking: Vec<_> = (0..AT_ONCE.min(last.saturating_sub(first) + 1))
+        let threads: Vec<_> = (0..AT_ONCE.min(last.saturating_sub(first) + 1))
             .map(|_| {
                 scope.spawn(|| {
                     let mut mine = Vec::new();
@@ -47,19 +47,19 @@ pub fn many<T: Send>(ports: RangeInclusive<u32>, knock: impl Fn(u32) -> T + Sync
                         if port > last {
                             return mine;
                         }
-                        mine.push((port, knock(port)));
+                        mine.push((port, attempt(port)));
                     }
                 })
             })
             .collect();
-        knocking.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
     });
     tried.sort_by_key(|(port, _)| *port);
     tried
 }
 
-/// A connection is an error or what was said: nothing, if silence was all.
-fn knock(address: SocketAddr) -> std::io::Result<String> {
+/// Connects and returns what the other side sends first, which is nothing if it stays silent.
+fn connect(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut buffer = [0; 256];
@@ -94,7 +94,7 @@ fn ask(address: SocketAddr) -> std::io::Result<String> {
     Ok(shown(&buffer[..read]))
 }
 
-/// Connects, says something, and reads the answer to its end.
+/// Connects, sends a text, and reads the answer to its end.
 pub fn say(address: SocketAddr, text: &str) -> Answer {
     let mut answer = Answer::default();
     let spoken = || -> std::io::Result<String> {
@@ -121,7 +121,7 @@ pub fn say(address: SocketAddr, text: &str) -> Answer {
     answer
 }
 
-/// Says something again and again, until the answer holds the wanted word or the time is over.
+/// Sends a text again and again until the answer contains the wanted word or the time is over.
 pub fn say_until(address: SocketAddr, text: &str, wanted: &str, limit: Duration) -> Answer {
     let end = Instant::now() + limit;
     loop {

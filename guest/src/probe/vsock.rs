@@ -1,7 +1,8 @@
-//! vsock: the way that smolvm itself takes in and out of a guest.
+//! vsock, which smolvm itself uses to get in and out of a guest.
 
-use super::ask::{PATIENCE, shown};
-use super::{Answer, sweep};
+use super::outcome::{PATIENCE, shown};
+use super::protocol::Answer;
+use super::sweep;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{ErrorKind, Read};
 use std::mem::MaybeUninit;
@@ -19,10 +20,10 @@ mod tsi {
     pub const CONNECT: u32 = 1025;
 }
 
-/// Connects to each port and reads what is said first.
+/// Connects to each port and reads what the other side sends first.
 pub fn ports(cid: u32, ports: RangeInclusive<u32>) -> Answer {
     let mut answer = Answer::default();
-    for (port, tried) in sweep::many(ports, |port| knock(cid, port)) {
+    for (port, tried) in sweep::many(ports, |port| connect(cid, port)) {
         match tried {
             Ok(said) => {
                 answer.vsock.push(port);
@@ -30,7 +31,7 @@ pub fn ports(cid: u32, ports: RangeInclusive<u32>) -> Answer {
                     answer.said.push((0, said));
                 }
             }
-            // A guest without vsock refuses every port of it.
+            // A guest without vsock refuses all of its ports.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::ENODEV)) => {
                 answer.refused += 1;
             }
@@ -40,7 +41,7 @@ pub fn ports(cid: u32, ports: RangeInclusive<u32>) -> Answer {
     answer
 }
 
-fn knock(cid: u32, port: u32) -> std::io::Result<String> {
+fn connect(cid: u32, port: u32) -> std::io::Result<String> {
     let mut socket = Socket::new(Domain::VSOCK, Type::STREAM, None)?;
     socket.connect_timeout(&SockAddr::vsock(cid, port), PATIENCE)?;
     socket.set_read_timeout(Some(PATIENCE / 4))?;
@@ -49,8 +50,8 @@ fn knock(cid: u32, port: u32) -> std::io::Result<String> {
     Ok(shown(&buffer[..read]))
 }
 
-/// Speaks the protocol of libkrun's guest kernel by hand: make a proxy socket, have it connected,
-/// take the stream.
+/// Speaks the protocol of libkrun's guest kernel by hand: it makes a proxy socket, has it connected,
+/// and takes the stream.
 pub fn impersonate(address: SocketAddrV4) -> Answer {
     let mut answer = Answer::default();
     match impersonated(address) {

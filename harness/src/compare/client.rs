@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bottle_core::subnet::Subnet;
-use bottle_guest::link::ends::GuestEnd;
+use bottle_guest::link::endpoint::GuestEndpoint;
 use bottle_guest::link::pump;
 use bottle_guest::link::tap::Checksums;
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ use std::time::Instant;
 pub fn forward(socket: &PathBuf, mtu: u16) -> Result<ExitCode> {
     let stream = UnixStream::connect(socket)?;
     // gvproxy's own forwarder leaves no checksum out.
-    let (tap, end) = GuestEnd::make(Subnet::FIXED, mtu, Checksums::Sent)?;
+    let (tap, end) = GuestEndpoint::make(Subnet::FIXED, mtu, Checksums::Sent)?;
     end.up()?;
     pump::run(&Arc::new(tap), &stream);
     Ok(ExitCode::SUCCESS)

@@ -1,7 +1,7 @@
 //! What only a harness asks: the witnesses, and frames that no helper would send.
 
 use super::world::{ADDRESSES, WITNESS_PORT};
-use bottle_core::guard::knock::Knock;
+use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{GATEWAY_MAC, GUEST_MAC, Guard};
 use bottle_core::plan::Plan;
 use bottle_core::smolfile::GUEST_SOCKET;
@@ -52,7 +52,9 @@ pub fn raw(plan: &Plan) -> Attempt {
     ];
     let mut frames = Vec::new();
     for (address, port) in targets {
-        for base in [guard.frame(&Knock::Tcp(address, port)), guard.frame(&Knock::Udp(address, port))] {
+        for base in
+            [guard.frame(&FirstPacket::Tcp(address, port)), guard.frame(&FirstPacket::Udp(address, port))]
+        {
             let variants: [&[Change]; 13] = [
                 &[],
                 // Another sender: its MAC, its address.
@@ -88,13 +90,13 @@ pub fn raw(plan: &Plan) -> Attempt {
     }
     for address in [plan.subnet.guest(), lan, plan.subnet.proxy()] {
         // ARP in another's name.
-        let mut frame = guard.frame(&Knock::Arp(address));
+        let mut frame = guard.frame(&FirstPacket::Arp(address));
         Change::Byte(31, 254).apply(&mut frame);
         frames.push(frame);
     }
-    frames.push(guard.frame(&Knock::Udp(Ipv4Addr::BROADCAST, 67)));
-    frames.push(guard.frame(&Knock::Udp(Ipv4Addr::new(224, 0, 0, 251), 5353)));
-    frames.push(guard.frame(&Knock::Ping(lan)));
+    frames.push(guard.frame(&FirstPacket::Udp(Ipv4Addr::BROADCAST, 67)));
+    frames.push(guard.frame(&FirstPacket::Udp(Ipv4Addr::new(224, 0, 0, 251), 5353)));
+    frames.push(guard.frame(&FirstPacket::Ping(lan)));
     // A router solicitation of IPv6, cut to its header.
     let mut v6 = [&GATEWAY_MAC[..], &GUEST_MAC, &[0x86, 0xdd, 0x60]].concat();
     v6.resize(60, 0);
@@ -117,7 +119,7 @@ pub fn every_tcp(plan: &Plan, address: Ipv4Addr) -> Attempt {
 /// Every UDP port of an address, by hand.
 pub fn every_udp(plan: &Plan, address: Ipv4Addr) -> Attempt {
     // A datagram without a checksum, so that only its port has to be changed.
-    let frame = plan.guard().frame(&Knock::Udp(address, 1));
+    let frame = plan.guard().frame(&FirstPacket::Udp(address, 1));
     Attempt::Ports { socket: GUEST_SOCKET.to_owned(), frame: hex(&frame) }
 }
 
@@ -135,8 +137,8 @@ fn discover(guard: &Guard) -> Vec<u8> {
     message.resize(236, 0);
     message.extend(COOKIE);
     message.extend(DISCOVER);
-    let mut frame = guard.frame(&Knock::Udp(Ipv4Addr::BROADCAST, 67));
-    let payload = frame.len() - b"knock".len();
+    let mut frame = guard.frame(&FirstPacket::Udp(Ipv4Addr::BROADCAST, 67));
+    let payload = frame.len() - FirstPacket::DATAGRAM.len();
     frame.truncate(payload);
     frame.extend(&message);
     let udp = u16::try_from(8 + message.len()).unwrap_or(0);

@@ -4,7 +4,7 @@ use super::context::Context;
 use crate::resolve::resolve;
 use bottle_core::PROXY_NAME;
 use bottle_core::egress::{Rules, authority};
-use bottle_core::guard::knock::Knock;
+use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{Reply, Verdict};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
@@ -30,8 +30,8 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
     let named = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let default_port = if scheme == "http" { 80 } else { 443 };
     let open = match (named.parse::<SocketAddr>(), named.parse::<IpAddr>()) {
-        (Ok(SocketAddr::V4(address)), _) => direct(&plan, &Knock::Tcp(*address.ip(), address.port()))?,
-        (_, Ok(IpAddr::V4(address))) => direct(&plan, &Knock::Tcp(address, default_port))?,
+        (Ok(SocketAddr::V4(address)), _) => direct(&plan, &FirstPacket::Tcp(*address.ip(), address.port()))?,
+        (_, Ok(IpAddr::V4(address))) => direct(&plan, &FirstPacket::Tcp(address, default_port))?,
         (Ok(SocketAddr::V6(_)), _) | (_, Ok(IpAddr::V6(_))) => {
             outln!("directly          refused: IPv6 does not pass")?;
             false
@@ -45,15 +45,15 @@ fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16) -> Outcom
     let (host, port) = authority(named, default_port)
         .map_err(|error| Failure::new(Kind::Usage, format!("DESTINATION: {error}")))?;
     if host.as_str() == PROXY_NAME {
-        return direct(plan, &Knock::Tcp(plan.subnet.proxy(), port));
+        return direct(plan, &FirstPacket::Tcp(plan.subnet.proxy(), port));
     }
-    direct(plan, &Knock::Resolve(host.to_string()))?;
+    direct(plan, &FirstPacket::Resolve(host.to_string()))?;
     through_proxy(rules, &host, port)
 }
 
-fn direct(plan: &Plan, knock: &Knock) -> Outcome<bool> {
+fn direct(plan: &Plan, packet: &FirstPacket) -> Outcome<bool> {
     let mut reply = Reply::default();
-    let (open, verdict) = match plan.guard().knock(knock, &mut reply) {
+    let (open, verdict) = match plan.guard().on_first_packet(packet, &mut reply) {
         Verdict::Forward => (true, "open".to_owned()),
         Verdict::Answer(_) => (true, "answered".to_owned()),
         Verdict::Refuse(refusal, Some(_)) => (false, format!("refused at once: {refusal}")),

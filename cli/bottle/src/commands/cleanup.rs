@@ -1,8 +1,9 @@
 //! `bottle cleanup`: what crashes left behind. The plan first, then exactly the plan.
 
 use super::context::Context;
-use super::lifecycle::end_keeper;
-use super::ls::{self, Break, Row, State};
+use crate::lifecycle::observe::{Row, rows};
+use crate::lifecycle::state::{Break, State};
+use crate::lifecycle::stop::end_keeper;
 use bottle_core::slug::Slug;
 use bottle_host::failure::Outcome;
 use bottle_host::out::{self, confirmed};
@@ -90,7 +91,7 @@ fn steps(folder: &Folder, row: &Row) -> Vec<Step> {
 pub fn cleanup(context: &Context, dry_run: bool, yes: bool) -> Outcome {
     let home = Home::find()?;
     let mut plan = Vec::new();
-    for row in ls::rows()? {
+    for row in rows()? {
         plan.extend(steps(&home.bottle(&row.slug), &row));
     }
     if plan.is_empty() {

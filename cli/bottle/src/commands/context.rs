@@ -1,9 +1,9 @@
 //! What every subcommand starts from.
 
-use super::rules::who;
 use crate::args::Args;
 use crate::config::found::shown;
 use crate::config::{self, Config, Found};
+use crate::operator::who;
 use crate::trust::{self, Answer, Standing};
 use bottle_core::slug::Slug;
 use bottle_host::audit;

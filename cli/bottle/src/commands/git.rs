@@ -1,8 +1,8 @@
 //! `bottle git`: a person looks at what the agent pushed, and decides.
 
 use super::context::Context;
-use super::rules::who;
 use crate::args::{GitAction, Push, Seen};
+use crate::operator::who;
 use bottle_core::git::name::ObjectId;
 use bottle_core::slug::Slug;
 use bottle_core::specification::Repo;

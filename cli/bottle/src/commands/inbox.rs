@@ -1,8 +1,8 @@
 //! `bottle inbox`, `approve` and `refuse`: a person decides what agents ask for.
 
 use super::context::Context;
-use super::rules::who;
 use crate::args::WishId;
+use crate::operator::who;
 use bottle_core::slug::Slug;
 use bottle_core::visible;
 use bottle_host::control::{self, Answer, Request};

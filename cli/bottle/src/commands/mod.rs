@@ -10,18 +10,18 @@ mod enter;
 mod git;
 mod inbox;
 mod init;
-mod lifecycle;
 mod logs;
 mod ls;
 mod manual;
 mod plan;
+mod restart;
+mod rm;
 mod rules;
 mod run;
-mod stage;
 mod status;
+mod stop;
+mod up;
 mod verify;
-
-pub use logs::point_in_time;
 
 use crate::args::{Args, Command};
 use crate::trust::programs;
@@ -61,13 +61,13 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Refuse { id, why } => inbox::decide(&context, &id, false, why)?,
         Command::Git { slug, action } => git::git(&context, &slug, &action)?,
         Command::Up { slug, trust, renew } => {
-            lifecycle::up(&context, slug, &lifecycle::Options { trust, renew })?;
+            up::up(&context, slug, &up::Options { trust, renew })?;
         }
-        Command::Stop { slug } => lifecycle::stop(&context, slug)?,
+        Command::Stop { slug } => stop::stop(&context, slug)?,
         Command::Restart { slug, trust, renew } => {
-            lifecycle::restart(&context, slug, &lifecycle::Options { trust, renew })?;
+            restart::restart(&context, slug, &up::Options { trust, renew })?;
         }
-        Command::Rm { slug, force } => lifecycle::rm(&context, slug, force)?,
+        Command::Rm { slug, force } => rm::rm(&context, slug, force)?,
         Command::Ls { all, json } => ls::ls(all, json)?,
         Command::Status { slug, json } => status::status(&context, slug, json)?,
         Command::Cp { from, to, all, max_size } => {

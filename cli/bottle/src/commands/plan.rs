@@ -1,23 +1,18 @@
 //! `bottle plan`: what would start, and how it differs from what was started last.
 
 use super::context::Context;
-use super::stage;
 use crate::config::found::shown;
+use crate::describe::{describe, difference};
+use crate::lifecycle::files;
 use crate::resolve::{Resolved, resolve};
 use crate::trust::pins::Pins;
-use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
-use bottle_core::specification::Need;
-use bottle_core::specification::{MachineUser, Services, SidecarForm};
-use bottle_core::stack::Stack;
-use bottle_core::visible::Line;
+use bottle_core::specification::MachineUser;
 use bottle_host::confine;
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::rules;
 use bottle_host::state::{Folder, Home};
 use bottle_host::tools;
 use bottle_host::{out, outln};
-use similar::{ChangeTag, TextDiff};
 use std::process::ExitCode;
 
 pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Outcome<ExitCode> {
@@ -35,7 +30,7 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
         out::json(plan)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rendered = stage::render(&folder, plan)?;
+    let rendered = files::render(&folder, plan)?;
     match &config.file {
         Some(found) => outln!("file      {}", shown(&found.path))?,
         None => outln!("file      none: every key has its default")?,
@@ -71,86 +66,4 @@ fn show_difference(folder: &Folder, resolved: &Resolved, json: bool) -> Outcome<
         lines.iter().try_for_each(out::line)?;
     }
     Ok(if lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// How a plan differs from what the bottle was last started with, line by line: `-` was, `+` would
-/// be. `None` where it was never started.
-pub fn difference(folder: &Folder, resolved: &Resolved) -> Option<Vec<String>> {
-    let (mut plan, services) = (folder.read_plan().ok()?, bottle_host::services::read(folder).ok()?);
-    plan.egress = rules::now(folder, &plan).ok()?;
-    let (was, is) = (describe(&plan, &services), describe(&resolved.plan, &resolved.services));
-    let diff = TextDiff::from_lines(&was, &is);
-    let lines = diff.iter_all_changes().filter_map(|change| match change.tag() {
-        ChangeTag::Equal => None,
-        ChangeTag::Delete => Some(format!("- {}", change.value().trim_end())),
-        ChangeTag::Insert => Some(format!("+ {}", change.value().trim_end())),
-    });
-    Some(lines.collect())
-}
-
-/// A plan for people, one fact a line.
-pub fn describe(plan: &Plan, services: &Services) -> String {
-    let mut lines = vec![
-        format!("bottle    {}", plan.slug),
-        format!("machine   {}", plan.slug.machine_name()),
-        format!(
-            "guest     {}, {} processors, {} MiB",
-            plan.guest.image.as_ref().map_or("bare Alpine", |image| image.as_str()),
-            plan.guest.cpus,
-            plan.guest.memory_mib
-        ),
-    ];
-    // Paths and words of a configuration that a guest may have written: one fact stays one line.
-    let mut fact = |name: &str, what: String| lines.push(format!("{name:<9} {}", Line(&what)));
-    if let Some(workdir) = &plan.guest.workdir {
-        fact("workdir", workdir.to_string());
-    }
-    for volume in &plan.guest.volumes {
-        let mode = if volume.writable { "read-write" } else { "read-only" };
-        fact("folder", format!("{} -> {} ({mode})", volume.host, volume.guest));
-    }
-    for (name, value) in &plan.guest.env {
-        fact("variable", format!("{name}={}", value.as_str()));
-    }
-    let subnet = plan.subnet;
-    fact("network", format!("{subnet} (guest {}, proxy.internal {})", subnet.guest(), subnet.proxy()));
-    if plan.stack == Stack::Kernel {
-        fact("stack", "the host's kernel, in a namespace of its own".to_owned());
-    }
-    for (sidecar, port) in plan.doors.iter() {
-        let form = match services.form(sidecar) {
-            SidecarForm::Builtin => "built in".to_owned(),
-            SidecarForm::Address { address } => format!("at {address}"),
-            SidecarForm::Command { command, .. } => format!("command {}", command.join(" ")),
-        };
-        fact("door", format!("{:<10} proxy.internal:{port}  {form}", sidecar.name()));
-    }
-    let egress = &plan.egress;
-    egress.allow.iter().for_each(|rule| fact("allowed", rule.to_string()));
-    egress.deny.iter().for_each(|pattern| fact("denied", pattern.to_string()));
-    egress
-        .allow_private
-        .iter()
-        .for_each(|pattern| fact("private", format!("{pattern} may lead to a private address")));
-    egress.allow_no_sni.iter().for_each(|pattern| fact("no-sni", format!("{pattern} needs no server name")));
-    egress.hosts.iter().for_each(|(name, address)| fact("host", format!("{name} is {address}")));
-    for upstream in &plan.upstreams {
-        let headers = upstream.headers.iter();
-        let keys: Vec<String> =
-            headers.map(|(name, secret)| format!("{name} from {}", secret.source)).collect();
-        let keys = keys.join(", ");
-        fact("upstream", format!("{} -> {} ({})", upstream.path, upstream.origin, keys));
-    }
-    for repo in &services.git {
-        let place =
-            repo.url.as_deref().map_or_else(|| "no such remote".to_owned(), |url| Line(url).to_string());
-        let path = &repo.path;
-        fact("git", format!("{}.git of {path} -> {} ({place})", repo.name, Line(&repo.upstream)));
-        let policy = serde_json::to_string(&repo.policy).unwrap_or_default();
-        fact("git", format!("{}.git policy {policy}", repo.name));
-    }
-    if services.audit == Need::Required {
-        fact("audit", "required".to_owned());
-    }
-    lines.join("\n") + "\n"
 }

@@ -1,6 +1,7 @@
 //! `bottle allow` and `bottle deny`: rules that change while a bottle runs, and stay changed.
 
 use super::context::Context;
+use crate::operator::who;
 use bottle_core::egress::HostRule;
 use bottle_core::slug::Slug;
 use bottle_host::audit;
@@ -42,11 +43,4 @@ fn change(context: &Context, slug: &Slug, change: Change) -> Outcome {
     let (event, details) = change.recorded(&who());
     audit::decided(&folder, "rules", event, details)?;
     Ok(Changes::add(&folder, &change)?)
-}
-
-/// Who changes a rule, for the log.
-pub fn who() -> String {
-    let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
-    let id = rustix::process::getuid().as_raw();
-    name.map_or_else(|_| format!("uid {id}"), |name| format!("{name} (uid {id})"))
 }

@@ -1,7 +1,7 @@
 //! `bottle status`: one bottle, closely.
 
 use super::context::Context;
-use super::plan::describe;
+use crate::describe::describe;
 use bottle_core::slug::Slug;
 use bottle_core::visible::Line;
 use bottle_host::control::{self, Answer, Request};

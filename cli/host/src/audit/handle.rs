@@ -9,7 +9,7 @@ use crate::defence::Defence;
 use crate::out;
 use crate::state::Folder;
 use anyhow::Result;
-use bottle_core::guard::{Refusal, about};
+use bottle_core::guard::{Refusal, describe};
 use bottle_core::specification::Need;
 use serde_json::{Map, Value};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -129,7 +129,7 @@ impl Audit {
             looks
         };
         let mut details = fields(serde_json::json!({ "reason": refusal }));
-        let destination = looks.then(|| about(frame));
+        let destination = looks.then(|| describe(frame));
         if let Some(destination) = &destination {
             details.insert("destination".to_owned(), destination.as_str().into());
         }

@@ -1,5 +1,6 @@
-use super::process::Stat;
-use super::*;
+use super::machine::{Extent, Machine, Named};
+use super::process::{Process, Stat};
+use super::socket::Peer;
 use rustix::process::Pid;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};

@@ -3,7 +3,7 @@
 
 use super::changes::{Change, Kept, What};
 use super::tree::{Entry, Manifest};
-use bottle_core::git_names::{self, Parts};
+use bottle_core::git::repository::{self, Parts};
 use bottle_guest::archive::stays_inside;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -105,7 +105,7 @@ pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every
 /// Why a path is never taken back, whatever a person says.
 pub fn kept(path: &Path, after: Option<&Entry>, every_git: bool) -> Option<Kept> {
     let is_git = |part: Component| match part {
-        Component::Normal(name) if every_git => git_names::is_git(name.as_bytes()),
+        Component::Normal(name) if every_git => repository::is_git(name.as_bytes()),
         Component::Normal(name) => name.eq_ignore_ascii_case(".git"),
         _ => false,
     };

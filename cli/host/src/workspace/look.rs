@@ -8,8 +8,8 @@ use super::tree::{Entry, Manifest};
 use crate::beneath::Folder;
 use crate::defence::Defence;
 use anyhow::{Context, Result};
-use bottle_core::git_names::{self, Parts};
-use bottle_core::gitmodules;
+use bottle_core::git::gitmodules;
+use bottle_core::git::repository::{self, Parts};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -208,7 +208,7 @@ impl Item {
         const LONGEST: u64 = 1 << 20;
         let name = self.change.path.file_name().unwrap_or_default();
         let Some(content) = &self.content else { return Ok(()) };
-        if Defence::GitNames.stands() && git_names::is_gitmodules(name.as_bytes()) {
+        if Defence::GitNames.stands() && repository::is_gitmodules(name.as_bytes()) {
             let text = String::from_utf8(snapshot.read(content, LONGEST)?);
             if content.len > LONGEST || !text.is_ok_and(|text| gitmodules::is_plain(&text)) {
                 self.change.kept = Some(Kept::Gitmodules);

@@ -1,7 +1,8 @@
 //! What comes out of a guest, put together beside its destination and moved there once it is whole.
 
+use super::entered::entered;
 use anyhow::{Context, Result, bail};
-use bottle_core::git_names::Parts;
+use bottle_core::git::repository::Parts;
 use bottle_guest::archive::{LeftOut, split};
 use bottle_host::beneath::{self, Folder, Kind};
 use bottle_host::failure::{self, Failure, Outcome};
@@ -41,7 +42,7 @@ impl Arrival {
             (above, name.ok_or_else(unnamed)?)
         };
         let what = || folder.display().to_string();
-        let into = super::entered(folder)?;
+        let into = entered(folder)?;
         remove_stale(&into);
         let stage_name = OsString::from(format!("{STAGE}{}", std::process::id()));
         let stage = into.make_folder(&stage_name, 0o700).with_context(what)?;

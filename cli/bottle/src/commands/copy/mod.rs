@@ -4,6 +4,7 @@
 //! once it is whole. Whoever sends or takes in the guest has a bounded time for it ([`stream`]).
 
 mod arrival;
+mod entered;
 mod stream;
 
 use super::context::Context;
@@ -11,19 +12,18 @@ use crate::args::{Place, Size};
 use crate::trust;
 use anyhow::Context as _;
 use arrival::Arrival;
-use bottle_core::git_names;
+use bottle_core::git::repository;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::HELPER;
 use bottle_core::visible::Bytes;
 use bottle_guest::archive::{self, Leave, LeftOut, Limits, Names, Rules};
-use bottle_host::beneath::{self, Folder};
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
-use bottle_host::provenance::walk::walk;
 use bottle_host::smolvm::Terminal;
 use bottle_host::state::Home;
 use bottle_host::tools;
+use entered::entered;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -75,7 +75,7 @@ fn put(context: &Context, from: &Path, slug: &Slug, to: &str) -> Outcome {
 
 fn fetch(context: &Context, slug: &Slug, from: &str, to: &Path, options: Options) -> Outcome {
     let arrival = Arrival::at(from, to)?;
-    if !options.all && git_names::is_git(arrival.name().as_bytes()) {
+    if !options.all && repository::is_git(arrival.name().as_bytes()) {
         return Err(Failure::new(
             Kind::Usage,
             "git would take what comes for a repository of yours, and run what it says",
@@ -112,16 +112,6 @@ fn fetch(context: &Context, slug: &Slug, from: &str, to: &Path, options: Options
         return Err(Failure::new(Kind::Usage, "nothing was copied: all of it was left out"));
     }
     Ok(())
-}
-
-/// Opens a folder that a person names, unless a link that a guest could have made leads there; also
-/// where one comes in between while it is opened.
-fn entered(folder: &Path) -> Outcome<Folder> {
-    let usage = |error| Failure::new(Kind::Usage, format!("{}: {error}", folder.display()));
-    let walked = std::path::absolute(folder).and_then(|path| walk(&path)).map_err(usage)?;
-    trust::entered(&Home::find()?, &walked)?;
-    let below = walked.real.strip_prefix("/").unwrap_or(&walked.real);
-    beneath::open(Path::new("/")).and_then(|root| root.folder_at(below)).map_err(usage)
 }
 
 /// What came out of a guest stays known as that: it may be called `bottle.toml`, or be run, later.

@@ -1,4 +1,4 @@
-//! Laying out a bottle's files, before anything starts.
+//! The files that a bottle starts from.
 
 use crate::resolve::Resolved;
 use anyhow::{Context, Result, anyhow};
@@ -23,18 +23,19 @@ use std::path::Path;
 
 /// The files of a bottle as they will be rendered.
 pub struct Rendered {
+    /// What smolvm reads.
     pub smolfile: String,
-    /// Where gvproxy is the stack.
+    /// What gvproxy reads, where it is the network stack.
     pub gvproxy: Option<String>,
 }
 
 /// What a bottle starts from, on disk. It is removed with the value, unless it is kept.
-pub struct Files<'f>(Option<&'f Folder>);
+pub struct Files(Option<Folder>);
 
-impl<'f> Files<'f> {
+impl Files {
     /// Those of this bottle, written or not.
-    pub fn of(folder: &'f Folder) -> Self {
-        Self(Some(folder))
+    pub fn of(folder: &Folder) -> Self {
+        Self(Some(folder.clone()))
     }
 
     /// Leaves them where they are.
@@ -43,9 +44,9 @@ impl<'f> Files<'f> {
     }
 }
 
-impl Drop for Files<'_> {
+impl Drop for Files {
     fn drop(&mut self) {
-        let Some(folder) = self.0 else { return };
+        let Some(folder) = self.0.take() else { return };
         // The log stays: it is what a person looks at afterwards.
         let _ = folder.remove_runtime();
         for file in

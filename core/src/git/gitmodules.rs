@@ -1,20 +1,20 @@
-//! What a `.gitmodules` file may say before it is taken from a guest.
+//! What a `.gitmodules` file from a guest may say.
 //!
 //! git reads it when somebody clones, updates or fetches with submodules. Over the years an update
-//! command, a path into `.git`, a URL that is an option and a name with `..` in it each ran programs
-//! on the reader's machine. Newer versions of git refuse those; this refuses everything that is not
-//! plainly harmless, whatever git it is read by.
+//! command, a path into `.git`, a URL that is an option and a name with `..` in it have each run programs
+//! on the reader's machine. Newer versions of git refuse those. This refuses everything that is not
+//! plainly harmless, whichever git reads it.
 
-use crate::git_names::is_git;
+use super::repository::is_git;
 
-/// Whether every line of the file is one of a known kind with a harmless value.
+/// Returns whether every line of the file is of a known kind and has a harmless value.
 pub fn is_plain(text: &str) -> bool {
     text.lines()
         .map(str::trim)
         .all(|line| line.is_empty() || line.starts_with(['#', ';']) || is_section(line) || is_setting(line))
 }
 
-/// `[submodule "name"]`, and nothing after it.
+/// Returns whether the line is `[submodule "name"]`, with nothing after it.
 fn is_section(line: &str) -> bool {
     let name = line.strip_prefix("[submodule \"").and_then(|rest| rest.strip_suffix("\"]"));
     name.is_some_and(is_plain_path)
@@ -35,14 +35,14 @@ fn is_setting(line: &str) -> bool {
     }
 }
 
-/// A relative path of plain names, none of which git could take for `.git`.
+/// Returns whether this is a relative path of plain names, none of which git could take for `.git`.
 fn is_plain_path(path: &str) -> bool {
     is_plain_word(path)
         && path.split('/').all(|name| !matches!(name, "" | "." | "..") && !is_git(name.as_bytes()))
 }
 
-/// A URL of a scheme that only fetches, or `user@host:path`, or a relative one. `ext::` runs a
-/// program, and what begins with a dash is an option.
+/// Returns whether this is a URL with a scheme that only fetches, `user@host:path`, or a relative one.
+/// `ext::` runs a program, and what begins with a dash is an option.
 fn is_plain_url(url: &str) -> bool {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
     let has_known = scheme.is_none_or(|scheme| matches!(scheme, "https" | "http" | "ssh" | "git"));

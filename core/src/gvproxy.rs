@@ -1,11 +1,13 @@
-//! `gvproxy.yaml`: the configuration file that gvproxy reads from 0.8.8 on.
+//! `gvproxy.yaml`: the configuration file that gvproxy reads since version 0.8.8.
 //!
 //! The keys are those of `GvproxyConfig` and `types.Configuration` in gvisor-tap-vsock. The file
-//! is written for older versions too, as the record of what the bottle's network is.
+//! is written for older versions, too, as a record of the bottle's network.
 
-use super::dialect::link_url;
+pub use crate::stack::dialect::{Dialect, InvalidVersion, Version};
+
 use crate::guard::{GATEWAY_MAC, GUEST_MAC, Mac};
 use crate::plan::Plan;
+use crate::stack::dialect::link_url;
 use crate::wire::MTU;
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -19,23 +21,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
-    /// How much gvproxy says.
+    /// How much gvproxy logs.
     pub log_level: String,
-    /// Where frames come in.
+    /// The sockets on which frames arrive.
     pub interfaces: Interfaces,
     /// The virtual network.
     pub stack: Stack,
 }
 
-/// Where frames come in.
+/// The sockets on which frames arrive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interfaces {
-    /// A `SOCK_SEQPACKET` socket, one frame a packet.
+    /// A `SOCK_SEQPACKET` socket with one frame in each packet.
     pub bess: String,
 }
 
-/// The virtual network. It has no `forwards`: nothing on the host leads into the guest.
+/// The virtual network. It has no `forwards`, so nothing on the host leads into the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stack {
@@ -43,10 +45,10 @@ pub struct Stack {
     pub mtu: u16,
     /// The network, `A.B.C.D/24`.
     pub subnet: String,
-    /// The virtual router.
+    /// The virtual router's address.
     #[serde(rename = "gatewayIP")]
     pub gateway_ip: Ipv4Addr,
-    /// The guest.
+    /// The guest's address.
     #[serde(rename = "deviceIP")]
     pub device_ip: Ipv4Addr,
     /// The address of `proxy.internal`.
@@ -55,11 +57,12 @@ pub struct Stack {
     /// The virtual router's hardware address.
     #[serde(rename = "gatewayMacAddress")]
     pub gateway_mac_address: String,
-    /// The zones that gvproxy answers itself. The empty one catches every other name of type A.
+    /// The zones that gvproxy answers for. The empty one catches every other name of type A.
     pub dns: Vec<Zone>,
-    /// The proxy address is the loopback of gvproxy's own network namespace, where only doors listen.
+    /// Maps the proxy address to the loopback of gvproxy's own network namespace, where only doors
+    /// listen.
     pub nat: BTreeMap<Ipv4Addr, Ipv4Addr>,
-    /// The addresses, besides its own, for which the virtual router answers ARP.
+    /// The addresses for which the virtual router answers ARP besides its own.
     #[serde(rename = "gatewayVirtualIPs")]
     pub gateway_virtual_ips: Vec<Ipv4Addr>,
     /// The guest's lease.
@@ -71,9 +74,9 @@ pub struct Stack {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Zone {
-    /// The zone's name, with its final dot; empty for the catch-all.
+    /// The zone's name with its final dot, or nothing for the zone that catches all other names.
     pub name: String,
-    /// Its names.
+    /// Its records.
     #[serde(default)]
     pub records: Vec<Record>,
 }
@@ -82,19 +85,19 @@ pub struct Zone {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// The name inside its zone.
+    /// The name within its zone.
     pub name: String,
     /// Its address.
     pub ip: Ipv4Addr,
 }
 
-/// A configuration that cannot be written down, or text that is none of ours.
+/// A configuration that cannot be written, or text that cannot be read as one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("gvproxy.yaml: {0}")]
 pub struct ConfigError(String);
 
 impl Config {
-    /// The network of `plan`, with frames on the socket `link`, a path as gvproxy sees it.
+    /// Describes the network of `plan`. Frames arrive on the socket `link`, a path as gvproxy sees it.
     pub fn for_plan(plan: &Plan, link: &str) -> Self {
         let subnet = plan.subnet;
         Self {
@@ -121,10 +124,11 @@ impl Config {
         }
     }
 
-    /// The file's text, the same for the same configuration, byte for byte.
+    /// Returns the file's text. Equal configurations give the same text, byte for byte.
     ///
     /// # Errors
-    /// Never for a configuration that [`Config::for_plan`] made; the format's refusal otherwise.
+    /// Returns an error if the format cannot hold a value. It can hold all that [`Config::for_plan`]
+    /// makes.
     pub fn render(&self) -> Result<String, ConfigError> {
         let body =
             serde_saphyr::to_string_with_options(self, options()).map_err(|e| ConfigError(e.to_string()))?;
@@ -134,14 +138,14 @@ impl Config {
     /// Reads a configuration that bottle wrote.
     ///
     /// # Errors
-    /// [`ConfigError`] where the text is no YAML or has a key that is none of ours.
+    /// Returns [`ConfigError`] if the text is not YAML or has an unknown key.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         serde_saphyr::from_str(text).map_err(|e| ConfigError(e.to_string()))
     }
 }
 
-/// No block scalars: for a text such as "\n\t " the indentation that they need cannot be told from
-/// the text, and the fuzzer found it read back as another.
+/// Turns block scalars off. In a text such as "\n\t " the indentation that they need cannot be told from
+/// the text itself; the fuzzer found one that was read back as another.
 fn options() -> serde_saphyr::SerializerOptions {
     serde_saphyr::ser_options! { prefer_block_scalars: false, folded_wrap_chars: usize::MAX }
 }

@@ -1,30 +1,20 @@
-//! What may be pushed through git-gate: a policy for each ref, decided from facts about the push.
-//!
-//! [`name`] says which names a guest may choose, [`path`] which paths it may not touch, whatever they
-//! look like, [`listed`] reads what git prints about a push, [`tree`]
-//! weighs what it unfolds to, and [`url`] says where upstreams are.
+//! The policy that decides about each ref of a push.
 
-pub mod listed;
-pub mod name;
-pub mod path;
-pub mod tree;
-pub mod url;
-
+use super::path::{Guarded, Touched};
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
-use path::{Guarded, Touched};
 use serde::{Deserialize, Serialize};
 
 const TAGS: &str = "refs/tags/";
 
-/// What becomes of a push.
+/// What happens to a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It goes on to the upstream at once.
+    /// It goes to the upstream at once.
     Allow,
     /// It waits for a person.
     Ask,
@@ -37,34 +27,34 @@ pub enum Verdict {
 #[serde(try_from = "String", into = "String")]
 pub struct RefPattern(String);
 
-/// A pattern that names no ref.
+/// Text that is not a pattern for refs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no ref like \"refs/heads/main\" or \"refs/heads/agent/*\"")]
+#[error("{0:?} is not a ref such as \"refs/heads/main\" or \"refs/heads/agent/*\"")]
 pub struct InvalidRefPattern(String);
 
-/// What becomes of pushes to some refs.
+/// A rule about pushes to some refs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefRule {
-    /// Which refs.
+    /// The refs.
     #[serde(rename = "ref")]
     pub pattern: RefPattern,
-    /// What becomes of it.
+    /// What happens to a push.
     pub verdict: Verdict,
 }
 
-/// What may be pushed to a repository.
+/// The policy of one repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// The first rule that fits decides. Without one, a branch waits for a person and anything else
-    /// is refused.
+    /// The rules, of which the first that fits decides. If none fits, a branch waits for a person and
+    /// anything else is refused.
     pub rules: Vec<RefRule>,
     /// Whether a branch may be rewritten or deleted.
     pub force: bool,
-    /// Whether tags may be pushed, as far as a rule allows them.
+    /// Whether tags may be pushed where a rule allows them.
     pub tags: bool,
-    /// Paths that no pushed commit may touch: files, and folders by a final slash.
+    /// Paths that no pushed commit may touch. A final slash makes one a folder.
     pub deny_paths: Vec<String>,
     /// The largest push, in MiB.
     pub max_mib: u32,
@@ -72,54 +62,54 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        // What GitHub and others run by themselves, with the operator's rights.
+        // GitHub and others run what is there by themselves, with the operator's rights.
         let deny_paths = [".github/", ".gitlab-ci.yml", ".circleci/"].map(str::to_owned).to_vec();
         Self { rules: Vec::new(), force: false, tags: false, deny_paths, max_mib: 50 }
     }
 }
 
-/// One ref of a push, as git tells a `pre-receive` hook, with what was found out about it.
+/// One ref of a push, as git reports it to a `pre-receive` hook, with the facts about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
-    /// The ref's whole name.
+    /// The ref's full name.
     pub name: String,
-    /// The commit that it had, unless it is new.
+    /// The commit that it pointed to, unless it is new.
     pub old: Option<String>,
-    /// The commit that it gets, unless it is deleted.
+    /// The commit that it will point to, unless it is deleted.
     pub new: Option<String>,
-    /// Whether the old commit is among the new one's ancestors. A new ref is.
+    /// Whether the old commit is an ancestor of the new one. A new ref counts as such.
     pub fast_forward: bool,
-    /// What the new commits touch.
+    /// The paths that the new commits touch.
     pub paths: Vec<Touched>,
-    /// Where secrets were found, in words.
+    /// The places where secrets were found, in words.
     pub secrets: Vec<String>,
 }
 
 /// Why a push is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// A rule says so, or no rule is for it and it is no branch.
+    /// A rule says so, or no rule fits and it is not a branch.
     #[error("no rule lets this ref be pushed")]
     Ref,
-    /// A name that nobody should have to look at, or to type.
+    /// The ref has a name that nobody should have to read or type.
     #[error(
-        "a ref that is pushed has a name of ASCII letters, digits and -_.+/#@=,% (and at most 200 of them)"
+        "the name of a pushed ref may have only ASCII letters, digits and -_.+/#@=,% (and at most 200 of them)"
     )]
     Name,
-    /// A tag.
+    /// The ref is a tag.
     #[error("tags are not pushed")]
     Tag,
-    /// A branch that would be deleted.
+    /// The branch would be deleted.
     #[error("branches are not deleted")]
     Delete,
-    /// A branch that would be rewritten.
+    /// The branch would be rewritten.
     #[error("branches are not rewritten (no force push)")]
     Force,
-    /// A path that must not be touched.
+    /// The push touches a guarded path.
     #[error("{0} must not be changed")]
     Path(String),
-    /// What looks like a secret.
-    #[error("it holds what looks like a secret: {0}")]
+    /// The push contains what looks like a secret.
+    #[error("it contains what looks like a secret: {0}")]
     Secret(String),
 }
 
@@ -170,10 +160,10 @@ impl fmt::Display for RefPattern {
 }
 
 impl Policy {
-    /// What becomes of one ref of a push. Never [`Verdict::Deny`]: that is a [`Refused`].
+    /// Decides about one ref of a push. The verdict is never [`Verdict::Deny`]: that is a [`Refused`].
     ///
     /// # Errors
-    /// Why it is refused.
+    /// Returns why the push is refused.
     pub fn decide(&self, update: &Update) -> Result<Verdict, Refused> {
         let verdict =
             self.rules.iter().find(|rule| rule.pattern.matches(&update.name)).map(|rule| rule.verdict);
@@ -202,7 +192,7 @@ impl Policy {
         }
     }
 
-    /// Returns the paths that must not be touched, ready to be compared.
+    /// Returns the guarded paths, ready to be compared.
     pub fn guarded(&self) -> Guarded {
         Guarded::new(&self.deny_paths)
     }

@@ -1,11 +1,12 @@
-//! Which names git could take for a repository, stated a second time.
+//! The names that git could take for a repository, checked by a second implementation.
 
-use bottle_core::git_names::{Parts, is_git, is_gitmodules};
-use bottle_core::gitmodules::is_plain;
+use bottle_core::git::gitmodules::is_plain;
+use bottle_core::git::path::{Guarded, Touched};
+use bottle_core::git::repository::{Parts, is_git, is_gitmodules};
 use proptest::prelude::*;
 
 #[test]
-fn every_known_spelling_of_dot_git_is_one() {
+fn every_known_spelling_of_dot_git_is_recognized() {
     for name in [
         ".git",
         ".GIT",
@@ -67,7 +68,7 @@ fn every_known_spelling_of_dot_git_is_one() {
 }
 
 #[test]
-fn a_folder_is_a_repository_by_what_it_holds() {
+fn a_folder_is_a_repository_by_its_contents() {
     let is = |names: &[&str]| {
         let mut parts = Parts::default();
         names.iter().for_each(|name| {
@@ -87,7 +88,7 @@ fn a_folder_is_a_repository_by_what_it_holds() {
 }
 
 #[test]
-fn a_gitmodules_file_is_plain_or_it_is_not_taken() {
+fn only_a_plain_gitmodules_file_is_accepted() {
     let module = |lines: &str| format!("[submodule \"lib/x\"]\n\tpath = lib/x\n{lines}\n");
     for lines in [
         "url = https://example.com/x.git",
@@ -125,7 +126,7 @@ fn a_gitmodules_file_is_plain_or_it_is_not_taken() {
     }
 }
 
-/// The same, as a machine that reads the name once from left to right, a state for each letter.
+/// Decides the same by reading the name once from left to right.
 fn second_opinion(name: &str) -> bool {
     let ignored = |c: char| bottle_core::visible::is_hidden(c) || "\u{fe0e}\u{fe0f}\u{307}".contains(c);
     let mut seen = String::new();
@@ -164,12 +165,19 @@ fn second_opinion(name: &str) -> bool {
 
 proptest! {
     #[test]
-    fn both_statements_agree(name in "[.gGiIİıtT~0-9 :/\\\\\u{200c}\u{feff}\u{202e}a\n]{0,9}") {
+    fn the_names_agree_with_a_second_opinion(name in "[.gGiIİıtT~0-9 :/\\\\\u{200c}\u{feff}\u{202e}a\n]{0,9}") {
         prop_assert_eq!(is_git(name.as_bytes()), second_opinion(&name), "{:?}", name);
     }
 
     #[test]
-    fn nothing_that_is_added_and_ignored_hides_it(at in 0_usize..5, c in "[\u{200b}-\u{200f}\u{202a}-\u{202e}\u{206a}-\u{206f}\u{feff}]", end in "[. ]{0,4}(:[a-z$]{0,9})?") {
+    fn guarded_paths_and_git_names_are_compared_alike(name in "[.gGiIİıtTſ0-9 :\u{200c}\u{307}\u{fe0f}a\n]{0,9}") {
+        let guarded = Guarded::new(&[".git/".to_owned()]);
+        let touched = Touched { path: name.clone(), leads: false };
+        prop_assert_eq!(is_git(name.as_bytes()), guarded.covers(&touched), "{:?}", name);
+    }
+
+    #[test]
+    fn characters_that_a_system_ignores_do_not_hide_dot_git(at in 0_usize..5, c in "[\u{200b}-\u{200f}\u{202a}-\u{202e}\u{206a}-\u{206f}\u{feff}]", end in "[. ]{0,4}(:[a-z$]{0,9})?") {
         let mut name = String::from(".GiT");
         name.insert_str(at.min(name.len()), &c);
         name.push_str(&end);

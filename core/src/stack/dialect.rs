@@ -1,4 +1,4 @@
-//! Which of gvproxy's two languages a version speaks.
+//! How a version of gvproxy is configured: by a file or by flags.
 
 use crate::slug::Slug;
 use crate::subnet::Subnet;
@@ -11,7 +11,7 @@ use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
-/// gvproxy's version.
+/// A version of gvproxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// The first number.
@@ -22,13 +22,13 @@ pub struct Version {
     pub patch: u16,
 }
 
-/// Output of `gvproxy -version` in which no version was found.
+/// Output of `gvproxy -version` that contains no version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no version of gvproxy")]
+#[error("there is no version of gvproxy in {0:?}")]
 pub struct InvalidVersion(String);
 
 impl Version {
-    /// The oldest version that this project was run with: Debian 13's.
+    /// The oldest version that this project has been run with: Debian 13's.
     pub const OLDEST: Self = Self { major: 0, minor: 8, patch: 1 };
     /// The first version that reads a configuration file.
     pub const CONFIG_FILE: Self = Self { major: 0, minor: 8, patch: 8 };
@@ -58,38 +58,38 @@ impl fmt::Display for Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dialect {
-    /// `-config gvproxy.yaml`, from 0.8.8 on.
+    /// By `-config gvproxy.yaml`, since version 0.8.8.
     File,
-    /// Command-line flags alone, before that. The subnet cannot be chosen.
+    /// By command-line flags alone, before that. The subnet cannot be chosen.
     Flags,
 }
 
 impl Dialect {
-    /// The dialect of a version.
+    /// Returns the dialect of a version.
     pub fn of(version: Version) -> Self {
         if version >= Version::CONFIG_FILE { Self::File } else { Self::Flags }
     }
 
-    /// The subnet of a bottle whose gvproxy speaks this dialect.
+    /// Returns the subnet of a bottle whose gvproxy speaks this dialect.
     pub fn subnet(self, slug: &Slug) -> Subnet {
         match self {
-            Self::File => Subnet::for_slug(slug),
+            Self::File => slug.subnet(),
             Self::Flags => Subnet::FIXED,
         }
     }
 
-    /// gvproxy's arguments, with the paths as gvproxy sees them.
+    /// Returns gvproxy's arguments, with the paths as gvproxy sees them.
     ///
-    /// The link is `SOCK_SEQPACKET` (gvproxy's "bess"): it keeps frames apart by itself, it has
-    /// back-pressure, both dialects know it, and gvproxy neither copies nor allocates per frame as
-    /// it does for its length-prefixed stream (`pkg/tap/switch.go`).
+    /// The link is a `SOCK_SEQPACKET` socket (gvproxy's "bess"). It keeps frames apart by itself and has
+    /// back-pressure, and both dialects support it. For its length-prefixed stream gvproxy copies and
+    /// allocates for each frame (`pkg/tap/switch.go`); here it does neither.
     pub fn arguments(self, config: &str, link: &str) -> Vec<String> {
         match self {
             Self::File => vec!["-config".to_string(), config.to_string()],
             Self::Flags => vec![
                 "-mtu".to_string(),
                 MTU.to_string(),
-                // No port of the host may lead to the guest's SSH.
+                // No port on the host may lead to the guest's SSH.
                 "-ssh-port".to_string(),
                 "-1".to_string(),
                 "-listen-bess".to_string(),
@@ -99,6 +99,6 @@ impl Dialect {
     }
 }
 
-pub(super) fn link_url(path: &str) -> String {
+pub(crate) fn link_url(path: &str) -> String {
     format!("unixpacket://{path}")
 }

@@ -1,5 +1,5 @@
-//! The two ends of the link: the guest's tap, and the host's, where the host's kernel is the
-//! network stack.
+//! The two endpoints of the link: the guest's tap, and the host's tap if the host's kernel is the network
+//! stack.
 
 use super::interface::Interface;
 use super::tap::{Checksums, Tap};
@@ -8,22 +8,22 @@ use bottle_core::guard::{GATEWAY_MAC, GUEST_MAC};
 use bottle_core::subnet::Subnet;
 use bottle_core::wire;
 
-/// The guest's interface. It is down until there is a keeper.
+/// The name of the guest's interface. It is down until there is a keeper.
 const NAME: &str = "eth0";
-/// The host's, in a namespace where it is the only one.
+/// The name of the host's interface, in a namespace where it is the only one.
 const HOST_NAME: &str = "guest0";
 
-/// The guest's end.
-pub struct GuestEnd {
+/// The guest's endpoint.
+pub struct GuestEndpoint {
     interface: Interface,
     subnet: Subnet,
 }
 
-impl GuestEnd {
-    /// Makes the tap, with an MTU in bytes.
+impl GuestEndpoint {
+    /// Makes the tap with an MTU in bytes.
     ///
     /// # Errors
-    /// Where the kernel refuses it.
+    /// Returns an error if the kernel refuses it.
     pub fn make(subnet: Subnet, mtu: u16, checksums: Checksums) -> Result<(Tap, Self)> {
         let tap = Tap::create(NAME, checksums).context("cannot make the tap")?;
         let interface = Interface::find(NAME)?;
@@ -33,30 +33,30 @@ impl GuestEnd {
         Ok((tap, Self { interface, subnet }))
     }
 
-    /// Brings it up, with the guest's one route: everything goes to the gateway.
+    /// Brings the interface up, with a single route: everything goes to the gateway.
     ///
     /// # Errors
-    /// Where the kernel refuses it.
+    /// Returns an error if the kernel refuses it.
     pub fn up(&self) -> Result<()> {
         self.interface.up()?;
         self.interface.route_everything(self.subnet.gateway())
     }
 
-    /// Takes it down, and with it the route: programs are told "network is unreachable".
+    /// Takes the interface down, and its route with it. Programs then get "network is unreachable".
     ///
     /// # Errors
-    /// Where the kernel refuses it.
+    /// Returns an error if the kernel refuses it.
     pub fn down(&self) -> Result<()> {
         self.interface.down()
     }
 }
 
-/// Makes the host's end, in a network namespace of its own: gateway and proxy address in one, and
-/// the guest for its only neighbour. No route leads anywhere else.
+/// Makes the host's endpoint in a network namespace of its own. It has both the gateway's and the proxy's
+/// address, and the guest is its only neighbour. No route leads anywhere else.
 ///
 /// # Errors
-/// Where the kernel refuses it.
-pub fn make_host_end(subnet: Subnet) -> Result<Tap> {
+/// Returns an error if the kernel refuses it.
+pub fn make_host_endpoint(subnet: Subnet) -> Result<Tap> {
     let tap = Tap::create(HOST_NAME, Checksums::LeftOut).context("cannot make the tap")?;
     let interface = Interface::find(HOST_NAME)?;
     interface.have_no_ipv6();

@@ -1,15 +1,15 @@
-//! What a frame from the guest was about, for a log. It decides nothing.
+//! Frames in words, for a log. Nothing here decides.
 
 use super::dns::question_name;
+use super::ethernet::{Ethernet, ethertype};
 use super::ipv4::{Ipv4, Tcp, Udp, protocol};
-use super::{Ethernet, ethertype};
 use alloc::format;
 use alloc::string::String;
 
-/// The destination of a frame, in words: `tcp 1.2.3.4:80`, `dns example.com`, `arp`, ...
+/// Returns where a frame wanted to go, in words: `tcp 1.2.3.4:80`, `dns example.com`, `arp`, ...
 ///
-/// The text comes from the guest and is nothing but data: whoever shows it must escape it.
-pub fn about(frame: &[u8]) -> String {
+/// The text comes from the guest and is only data: whoever shows it must escape it.
+pub fn describe(frame: &[u8]) -> String {
     let Ok(ethernet) = Ethernet::parse(frame) else { return String::from("a frame too short to read") };
     match ethernet.kind {
         ethertype::IPV4 => {}

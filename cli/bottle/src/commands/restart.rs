@@ -1,0 +1,23 @@
+//! `bottle restart`: stop, and up with what bottle.toml says now.
+
+use super::context::Context;
+use super::stop::stop;
+use super::up::{Options, up, up_with};
+use crate::trust::pins::Pins;
+use bottle_core::slug::Slug;
+use bottle_host::defence::Defence;
+use bottle_host::failure::Outcome;
+use bottle_host::state::Home;
+
+pub fn restart(context: &Context, slug: Option<Slug>, options: &Options) -> Outcome {
+    let (slug, config) = context.configured(slug)?;
+    // Before anything is stopped: what cannot be started again is better left running.
+    let home = Home::find()?;
+    context.trust(&home.bottle(&slug), &config, options.trust.as_deref(), &context.again("restart"))?;
+    Pins::check(&home, &slug, &config, &[])?;
+    stop(context, Some(slug.clone()))?;
+    if Defence::ConfigProvenance.stands() {
+        return up_with(context, &slug, &config, options, "restart");
+    }
+    up(context, Some(slug), options)
+}

@@ -1,0 +1,57 @@
+//! `bottle up`: a bottle that stays.
+
+use super::context::Context;
+use crate::config::Config;
+use crate::describe::difference;
+use crate::lifecycle::start::{self, Found};
+use crate::resolve::Resolved;
+use bottle_core::slug::Slug;
+use bottle_host::failure::Outcome;
+use bottle_host::state::Folder;
+
+/// How a bottle is brought up.
+pub struct Options {
+    /// Use bottle.toml although a guest could have written it, or only if it has this digest.
+    pub trust: Option<String>,
+    /// Create the machine anew where it needs another image.
+    pub renew: bool,
+}
+
+pub fn up(context: &Context, slug: Option<Slug>, options: &Options) -> Outcome {
+    let (slug, config) = context.configured(slug)?;
+    up_with(context, &slug, &config, options, "up")
+}
+
+/// Starts a bottle with a configuration that was read already: what is asked about is what is used.
+pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Options, verb: &str) -> Outcome {
+    let planned = match start::plan(slug, config, options.renew)? {
+        Found::Planned(planned) => planned,
+        Found::Running(folder, resolved) => {
+            already_up(context, &folder, &resolved);
+            return Ok(());
+        }
+    };
+    let trust = options.trust.as_deref();
+    context.trust(planned.folder(), config, trust, &context.again(verb))?;
+    let staged = planned.stage(config, trust.is_some())?;
+    if staged.lacks_only_a_keeper() {
+        context.progress(&format!("{slug} runs without a keeper: giving it a new one"));
+        if staged.resume().is_ok() {
+            context.say(&format!("{slug} is up"));
+            return Ok(());
+        }
+    }
+    context.progress(&format!("starting {slug}"));
+    staged.start(&|what| context.progress(what))?;
+    context.say(&format!("{slug} is up; `bottle shell {slug}` enters it"));
+    Ok(())
+}
+
+fn already_up(context: &Context, folder: &Folder, resolved: &Resolved) {
+    context.say(&format!("{} is up already", folder.slug()));
+    let differs = difference(folder, resolved).unwrap_or_default();
+    if !differs.is_empty() {
+        context.say("bottle.toml has changed since; `bottle restart` applies it:");
+        differs.iter().for_each(|line| context.say(&format!("  {line}")));
+    }
+}

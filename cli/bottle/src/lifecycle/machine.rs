@@ -1,0 +1,85 @@
+//! The machine of a bottle, from one start to the next.
+
+use super::files;
+use crate::resolve::Resolved;
+use bottle_core::smolfile::Smolfile;
+use bottle_host::fail_point::{self, FailPoint};
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::smolvm::{Machine, Smolvm};
+use bottle_host::state::{Folder, write_private};
+
+/// What a start does to the machine that is there.
+pub enum MachineChange {
+    /// There is none: it is created.
+    Create,
+    /// It stays as it is.
+    Keep(Machine),
+    /// It follows another Smolfile than this one, on the disk that it has.
+    Follow(Machine, Box<Smolfile>),
+    /// It needs another image, so it is created anew.
+    Replace(Machine),
+}
+
+impl MachineChange {
+    /// Decides it, from the Smolfile that the machine was created with and the one that is wanted.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] where another image is wanted and `renew` does not say that the disk may be lost.
+    pub fn of(folder: &Folder, machine: Option<Machine>, resolved: &Resolved, renew: bool) -> Outcome<Self> {
+        let Some(machine) = machine else { return Ok(Self::Create) };
+        let was = std::fs::read_to_string(folder.machine_smolfile()).ok();
+        let was = was.and_then(|text| Smolfile::parse(&text).ok());
+        let is = files::smolfile(folder, &resolved.plan)?;
+        match was {
+            _ if renew => Ok(Self::Replace(machine)),
+            Some(was) if was == is => Ok(Self::Keep(machine)),
+            Some(was) if was.image == is.image => Ok(Self::Follow(machine, Box::new(was))),
+            was => {
+                let why = if was.is_some() {
+                    "has another image"
+                } else {
+                    "was created by another version or by hand"
+                };
+                Err(Failure::new(Kind::Busy, format!("the machine of {} {why}", folder.slug()))
+                    .help("`--renew` creates it anew, and what is on its disk is lost then"))
+            }
+        }
+    }
+
+    /// Carries it out: afterwards the machine is there as wanted, and does not run.
+    ///
+    /// # Errors
+    /// What smolvm could not do.
+    pub fn apply(&self, smolvm: &Smolvm, folder: &Folder, progress: &dyn Fn(&str)) -> Outcome {
+        let slug = folder.slug();
+        let text = std::fs::read_to_string(folder.smolfile()).map_err(anyhow::Error::from)?;
+        let remember = || write_private(&folder.machine_smolfile(), text.as_bytes());
+        // What is remembered of a machine that is not there yet does no harm after a crash; what is
+        // not remembered of one that is would cost its disk.
+        let create = || -> Outcome {
+            remember()?;
+            fail_point::reached(FailPoint::UpRemembered);
+            smolvm.create(slug, &folder.smolfile(), &folder.guest_socket())
+        };
+        match self {
+            Self::Keep(machine) if machine.is_running() => smolvm.stop(slug),
+            Self::Keep(_) => Ok(()),
+            Self::Create => create(),
+            Self::Follow(machine, was) => {
+                progress("its configuration has changed: its machine follows");
+                if machine.is_running() {
+                    smolvm.stop(slug)?;
+                }
+                // The other way round: following once more changes nothing.
+                smolvm.update(slug, was, &Smolfile::parse(&text).map_err(anyhow::Error::from)?)?;
+                fail_point::reached(FailPoint::UpFollowed);
+                Ok(remember()?)
+            }
+            Self::Replace(machine) => {
+                progress("creating its machine anew");
+                smolvm.delete(&machine.name)?;
+                create()
+            }
+        }
+    }
+}

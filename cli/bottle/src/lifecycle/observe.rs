@@ -1,0 +1,68 @@
+//! What bottles there are, and the state that each is really in.
+
+use super::state::{Facts, State};
+use bottle_core::slug::Slug;
+use bottle_host::failure::Outcome;
+use bottle_host::smolvm::Machine;
+use bottle_host::state::{Folder, Home};
+use bottle_host::tools;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One bottle.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub slug: Slug,
+    /// Its state.
+    #[serde(serialize_with = "word")]
+    pub state: State,
+    /// What is wrong, and what fixes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The command that is changing it now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busy: Option<String>,
+    /// The process of its machine, if it runs.
+    pub pid: Option<i32>,
+    /// The ports of its doors, by sidecar.
+    pub doors: BTreeMap<String, u16>,
+}
+
+fn word<S: serde::Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.word())
+}
+
+/// Returns every bottle of this user, in the order of their names.
+///
+/// # Errors
+/// Where smolvm cannot be asked, or the folders cannot be read.
+pub fn rows() -> Outcome<Vec<Row>> {
+    let home = Home::find()?;
+    let machines = tools::smolvm()?.machines()?;
+    let machines: BTreeMap<Slug, Machine> =
+        machines.into_iter().filter_map(|machine| Some((machine.bottle()?, machine))).collect();
+    let mut slugs: BTreeSet<Slug> = machines.keys().cloned().collect();
+    slugs.extend(home.bottles()?.iter().map(|folder| folder.slug().clone()));
+    Ok(slugs.into_iter().map(|slug| row(&home.bottle(&slug), machines.get(&slug))).collect())
+}
+
+fn row(folder: &Folder, machine: Option<&Machine>) -> Row {
+    let busy = folder.busy_with();
+    let plan = folder.read_plan().ok();
+    let sockets = folder.control().exists() && folder.guest_socket().exists();
+    let state = State::from(Facts {
+        machine: machine.map(Machine::is_running),
+        keeper: folder.has_keeper(),
+        sockets,
+        plan: plan.is_some(),
+        busy: busy.is_some(),
+    });
+    let why = match state {
+        State::Broken(why) => Some(why.to_string()),
+        _ => None,
+    };
+    let doors = plan.map(|plan| plan.doors.iter().map(|(s, p)| (s.to_string(), p)).collect());
+    let pid = machine.filter(|machine| machine.is_running()).and_then(|machine| machine.pid);
+    Row { slug: folder.slug().clone(), state, why, busy, pid, doors: doors.unwrap_or_default() }
+}

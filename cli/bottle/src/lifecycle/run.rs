@@ -1,0 +1,256 @@
+//! A bottle for one command: it is started with it, and gone afterwards.
+
+use super::files::{self, Files};
+use super::signals::{Ended, Events, TERM, tell, wait};
+use super::start::link_words;
+use crate::config::Config;
+use crate::resolve::{Resolved, resolve};
+use crate::trust::pins::Pins;
+use anyhow::Result;
+use bottle_core::slug::Slug;
+use bottle_host::control;
+use bottle_host::fail_point::{self, FailPoint};
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::peer::Process;
+use bottle_host::process::die_with_parent;
+use bottle_host::smolvm::{Machine, Smolvm, Terminal};
+use bottle_host::state::{Folder, Home};
+use bottle_host::tools::Tools;
+use bottle_host::workspace::Copy;
+use bottle_keeper::{self as keeper, Keeper, Reach, Starting};
+use rustix::process::{Pid, Signal};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStderr, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What a run is made of.
+pub struct Run<'r> {
+    /// The folders of all bottles.
+    pub home: &'r Home,
+    /// The folders of this one.
+    pub folder: &'r Folder,
+    /// What a person wants of it.
+    pub config: &'r Config,
+    /// What it is started with.
+    pub tools: &'r Tools,
+    /// Whether a person accepted host paths that changed.
+    pub insisted: bool,
+    /// What is run in the guest.
+    pub command: &'r [String],
+}
+
+/// What a run came to.
+pub struct Ran {
+    /// How it ended, and whether the guest's helper ever reached the keeper; or what did not start.
+    pub ended: Outcome<(Ended, bool)>,
+    /// How many paths of its copy of the project the guest changed. The copy stays then.
+    pub changed: usize,
+}
+
+impl Run<'_> {
+    /// Runs it to its end. Everything but its log, and a copy in which the guest changed something, is
+    /// removed again.
+    ///
+    /// # Errors
+    /// Where nothing was started: the name is taken, or a file cannot be written.
+    pub fn carry_out(&self, events: &Events, progress: &dyn Fn(&str)) -> Outcome<Ran> {
+        let Self { home, folder, config, tools, insisted, command } = *self;
+        let slug = folder.slug();
+        let _lock = folder.lock_operation("run")?;
+        fail_point::reached(FailPoint::RunLocked);
+        if folder.has_keeper() {
+            return Err(there_is(slug));
+        }
+        if folder.machine_smolfile().exists() {
+            is_free(&tools.smolvm, slug)?;
+        }
+        let resolved = resolve(slug, config, tools.network.stack(), folder)?;
+        let pins = Pins::admit(home, folder, config, tools, insisted)?;
+        let files = Files::of(folder);
+        files::write(folder, &resolved, &tools.network)?;
+        let keeper = keeper::launch(folder, Reach::Machine)?;
+        fail_point::reached(FailPoint::RunKeeper);
+        progress(&format!("starting {slug}"));
+        let ended =
+            pins.still().and_then(|()| machine(&tools.smolvm, folder, &resolved, command, keeper, events));
+        fail_point::reached(FailPoint::RunEnded);
+        drop(files);
+        Ok(Ran { ended, changed: Copy::leave(folder)? })
+    }
+}
+
+/// Whether no machine has this bottle's name. One that nothing here remembers would find the keeper.
+fn is_free(smolvm: &Smolvm, slug: &Slug) -> Outcome {
+    match smolvm.machine(slug)? {
+        Some(_) => Err(there_is(slug)),
+        None => Ok(()),
+    }
+}
+
+fn there_is(slug: &Slug) -> Failure {
+    Failure::new(Kind::Busy, format!("there is a bottle {slug} already")).help(format!(
+        "use it with `bottle exec {slug}`, remove it with `bottle rm {slug}`, or run another: `bottle run OTHER`"
+    ))
+}
+
+/// Runs the machine beside a keeper that is still coming up, and ends both. Says whether the guest's
+/// helper ever reached the keeper.
+fn machine(
+    smolvm: &Smolvm,
+    folder: &Folder,
+    resolved: &Resolved,
+    command: &[String],
+    keeper: Starting,
+    events: &Events,
+) -> Outcome<(Ended, bool)> {
+    let mut words = link_words(resolved.plan.subnet);
+    words.push("--".to_owned());
+    words.extend_from_slice(command);
+    let terminal = Terminal::here();
+    let mut call =
+        smolvm.run(&folder.smolfile(), &folder.guest_socket(), resolved.launch(), terminal, &words);
+    call.stderr(Stdio::piped());
+    // Told, not killed: so smolvm takes its machine down.
+    die_with_parent(&mut call, Signal::TERM);
+    let mut child = call.spawn().map_err(anyhow::Error::from)?;
+    fail_point::reached(FailPoint::RunMachine);
+    let name = Arc::new(Mutex::new(None));
+    let said = child.stderr.take().map(|stderr| pass_on(stderr, Arc::clone(&name)));
+    // All that could speak against it is found out while the machine boots.
+    let keeper = is_free(smolvm, folder.slug()).and_then(|()| ready(keeper, smolvm, folder, &child));
+    let told = keeper.is_err().then(|| tell(&child, TERM));
+    let ended = wait(&mut child, events, terminal, told)?;
+    if let Some(said) = said {
+        // Whoever still holds the pipe, an orphan of the guest say, does not hold us up.
+        let end = Instant::now() + Duration::from_secs(1);
+        while !said.is_finished() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    if matches!(ended, Ended::Signal(_)) {
+        let name = name.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(name) = name {
+            delete_left(smolvm, &name)?;
+        }
+    }
+    let keeper = keeper?;
+    let connected = matches!(
+        control::ask(folder, &control::Request::Status),
+        Ok(control::Answer::Status(status)) if status.guest_seen
+    );
+    drop(keeper);
+    Ok((ended, connected))
+}
+
+/// Waits for the keeper, and tells it whose guest it is to greet: that of this call of smolvm's.
+fn ready(keeper: Starting, smolvm: &Smolvm, folder: &Folder, call: &Child) -> Outcome<Keeper> {
+    let (keeper, call) = (keeper.ready()?, Pid::from_child(call));
+    let machine = smolvm.machine_below(call);
+    let told = control::demand(folder, &control::Request::Expect { machine }, Kind::Guest);
+    // A call that has ended has no guest; what it ended with is told by whoever waits for it.
+    if told.is_err() && Process::of(call.as_raw_pid()).is_none() {
+        return Ok(keeper);
+    }
+    told.map(|()| keeper)
+}
+
+/// How long the process of a machine whose call was killed may take to end.
+const LEFT: Duration = Duration::from_secs(5);
+
+/// Deletes what a run that was cut off has left of its machine.
+fn delete_left(smolvm: &Smolvm, name: &str) -> Result<()> {
+    let end = Instant::now() + LEFT;
+    while let Some(machine) = smolvm.machines()?.into_iter().find(|machine| machine.name == name) {
+        if is_left(&machine) {
+            let _ = smolvm.delete(name);
+            break;
+        }
+        if Instant::now() > end {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// Whether a machine is what a run that was cut off has left: one that was to be gone with its call,
+/// nobody's bottle, and without a process. The name of one is read where the guest writes, too; so a
+/// name alone, whoever gave it, deletes nothing that anybody uses.
+fn is_left(machine: &Machine) -> bool {
+    machine.ephemeral && machine.labels.is_empty() && machine.pid.and_then(Process::of).is_none()
+}
+
+/// The longest line that smolvm says about itself, and the most lines before the one that it begins with.
+const LONGEST: u64 = 4096;
+const FIRST_LINES: usize = 100;
+
+/// Passes on what the guest says on standard error, without what smolvm says about itself, and
+/// remembers the name that smolvm gave the machine.
+fn pass_on(stderr: ChildStderr, name: Arc<Mutex<Option<String>>>) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stderr);
+        let mut out = std::io::stderr();
+        // Only the first lines are smolvm's; after them bytes pass as they come.
+        let mut line = Vec::new();
+        for _ in 0..FIRST_LINES {
+            line.clear();
+            let mut bounded = reader.by_ref().take(LONGEST);
+            if !bounded.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                break;
+            }
+            if let Some(given) = given_name(&line) {
+                *name.lock().unwrap_or_else(PoisonError::into_inner) = Some(given);
+                break;
+            }
+            if !line.starts_with(b"note: ") {
+                let _ = out.write_all(&line);
+            }
+        }
+        let _ = std::io::copy(&mut reader, &mut out);
+    })
+}
+
+/// The name that smolvm gives a machine in this line, if it does: `vm-` and hexadecimal digits.
+fn given_name(line: &[u8]) -> Option<String> {
+    let rest = std::str::from_utf8(line).ok()?.strip_prefix("Starting ephemeral machine (")?;
+    let given = rest.split_once(')')?.0;
+    let digits = given.strip_prefix("vm-").unwrap_or_default();
+    let is_one = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Some(if is_one { given.to_owned() } else { String::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(text: &str) -> Machine {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_one_that_smolvm_gives() {
+        let given = |line: &str| given_name(line.as_bytes());
+        assert_eq!(given("Starting ephemeral machine (vm-35993c9e)...\n"), Some("vm-35993c9e".to_owned()));
+        for line in ["Starting ephemeral machine (bottle-t)...\n", "Starting ephemeral machine (--all)\n"] {
+            assert_eq!(given(line), Some(String::new()), "{line}");
+        }
+        assert_eq!(given("Starting ephemeral machine (vm-1\n"), None);
+        assert_eq!(given("note: x\n"), None);
+    }
+
+    #[test]
+    fn only_what_a_run_has_left_is_deleted_whatever_name_was_read() {
+        let mine = std::process::id();
+        let left = r#"{"name":"vm-1","state":"stopped","pid":null,"ephemeral":true,"labels":{}}"#;
+        assert!(is_left(&machine(left)));
+        for other in [
+            left.replace("true", "false"),
+            left.replace("{}", r#"{"bottle":"t"}"#),
+            left.replace("null", &mine.to_string()),
+        ] {
+            assert!(!is_left(&machine(&other)), "{other}");
+        }
+    }
+}

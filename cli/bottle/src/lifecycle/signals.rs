@@ -1,0 +1,104 @@
+//! The end of a run: by itself, or by a signal.
+
+use anyhow::Result;
+use bottle_host::smolvm::Terminal;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use std::process::{Child, ExitStatus};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long smolvm may take to end after it was told to.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How a run ended.
+pub enum Ended {
+    /// With its command.
+    Status(ExitStatus),
+    /// By a signal.
+    Signal(u8),
+}
+
+/// The signal that a machine was told to end by, and when.
+pub type Told = (u8, Instant);
+/// What a machine whose keeper does not come up is told by.
+pub const TERM: u8 = 15;
+
+/// Tells a machine to end.
+pub fn tell(child: &Child, signal: u8) -> Told {
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+    (signal, Instant::now())
+}
+
+/// Waits for the end of a machine, and tells it to end at a signal.
+///
+/// # Errors
+/// Where it cannot be waited for.
+pub fn wait(child: &mut Child, events: &Events, terminal: Terminal, mut told: Option<Told>) -> Result<Ended> {
+    events.watch(child)?;
+    loop {
+        match events.next(told.map(|(_, when)| GRACE.saturating_sub(when.elapsed()))) {
+            Some(Event::Ended) => break,
+            // In a terminal's raw mode Ctrl-C is a byte, and the guest's.
+            Some(Event::Signal(signal)) if told.is_none() && !(terminal == Terminal::Tty && signal == 2) => {
+                told = Some(tell(child, signal));
+            }
+            Some(Event::Signal(_)) => {}
+            None => {
+                child.kill()?;
+                break;
+            }
+        }
+    }
+    let status = child.wait()?;
+    Ok(told.map_or(Ended::Status(status), |(signal, _)| Ended::Signal(signal)))
+}
+
+/// What a run waits for.
+enum Event {
+    Signal(u8),
+    Ended,
+}
+
+/// Signals that end a run, caught so that it can clean up, and the end of its machine.
+pub struct Events {
+    sender: Sender<Event>,
+    receiver: Receiver<Event>,
+}
+
+impl Events {
+    /// Catches signals from here on.
+    pub fn catch() -> Result<Self> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        let mut caught = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let (sender, receiver) = mpsc::channel();
+        let signals = sender.clone();
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for signal in &mut caught {
+                if signals.send(Event::Signal(u8::try_from(signal).unwrap_or(u8::MAX))).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { sender, receiver })
+    }
+
+    /// Waits for a child's end, and leaves it to be waited for.
+    fn watch(&self, child: &Child) -> Result<()> {
+        let (sender, pid) = (self.sender.clone(), Pid::from_child(child));
+        thread::Builder::new().name("machine".to_owned()).spawn(move || {
+            let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let _ = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), ended));
+            let _ = sender.send(Event::Ended);
+        })?;
+        Ok(())
+    }
+
+    /// The next one, or `None` at the limit.
+    fn next(&self, limit: Option<Duration>) -> Option<Event> {
+        match limit {
+            Some(limit) => self.receiver.recv_timeout(limit).ok(),
+            None => self.receiver.recv().ok(),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Starting a bottle that stays: planned, then staged, then running.
+
+use super::files::{self, Files};
+use super::machine::MachineChange;
+use crate::config::Config;
+use crate::resolve::{Resolved, resolve};
+use crate::trust::pins::Pins;
+use bottle_core::slug::Slug;
+use bottle_core::smolfile::HELPER;
+use bottle_core::subnet::Subnet;
+use bottle_host::control::{self, Request};
+use bottle_host::fail_point::{self, FailPoint};
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::smolvm::Smolvm;
+use bottle_host::state::{Folder, Home, Lock};
+use bottle_host::tools::Tools;
+use bottle_host::workspace::Copy;
+use bottle_keeper::{self as keeper, Reach};
+use std::time::Duration;
+
+/// How long a started guest's helper may take to connect. Under emulation this takes seconds.
+const CONNECT: Duration = Duration::from_secs(50);
+/// How long a helper that is still there may take to find its new keeper.
+const RECONNECT: Duration = Duration::from_secs(5);
+
+/// What a start finds.
+pub enum Found {
+    /// The bottle runs already. This is what would be started now.
+    Running(Folder, Box<Resolved>),
+    /// It can be started.
+    Planned(Box<Planned>),
+}
+
+/// A bottle whose start is decided. Nothing is written yet, and nobody else changes the bottle meanwhile.
+pub struct Planned {
+    home: Home,
+    folder: Folder,
+    tools: Tools,
+    resolved: Resolved,
+    machine: MachineChange,
+    lock: Lock,
+}
+
+/// A bottle whose files are written. If it never ran before, they are removed again unless it starts.
+pub struct Staged {
+    folder: Folder,
+    tools: Tools,
+    resolved: Resolved,
+    machine: MachineChange,
+    pins: Pins,
+    /// The files of a bottle that never ran before.
+    new: Option<Files>,
+    /// Whether the helper in a machine that runs can go on: it knows one subnet, and another stack may
+    /// have another.
+    same_link: bool,
+    _lock: Lock,
+}
+
+/// Plans the start of a bottle.
+///
+/// # Errors
+/// Where the configuration contradicts itself, the name is taken, or a tool is missing. Nothing has
+/// changed then.
+pub fn plan(slug: &Slug, config: &Config, renew: bool) -> Outcome<Found> {
+    let tools = Tools::find(config.stack)?;
+    let home = Home::find()?;
+    let folder = home.bottle(slug);
+    let lock = folder.lock_operation("up")?;
+    fail_point::reached(FailPoint::UpLocked);
+    let resolved = resolve(slug, config, tools.network.stack(), &folder)?;
+    let machine = tools.smolvm.machine(slug)?;
+    if folder.has_keeper() {
+        if machine.is_some_and(|machine| machine.is_running()) {
+            return Ok(Found::Running(folder, Box::new(resolved)));
+        }
+        return Err(Failure::new(Kind::Busy, format!("a bottle {slug} is being run already"))
+            .help("wait for its `bottle run` to end, or choose another name"));
+    }
+    if let Some(machine) = &machine
+        && machine.bottle().as_ref() != Some(slug)
+    {
+        return Err(Failure::new(
+            Kind::Busy,
+            format!("there is a machine {} that is not bottle's", machine.name),
+        )
+        .help("choose another name for the bottle"));
+    }
+    let machine = MachineChange::of(&folder, machine, &resolved, renew)?;
+    fail_point::reached(FailPoint::UpResolved);
+    Ok(Found::Planned(Box::new(Planned { home, folder, tools, resolved, machine, lock })))
+}
+
+impl Planned {
+    /// Returns the bottle's folder.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Writes what the bottle starts from. `insisted`: a person accepted host paths that changed.
+    ///
+    /// # Errors
+    /// Where a host path is in a guest's reach, or a file cannot be written.
+    pub fn stage(self, config: &Config, insisted: bool) -> Outcome<Staged> {
+        let Self { home, folder, tools, resolved, machine, lock } = self;
+        let pins = Pins::admit(&home, &folder, config, &tools, insisted)?;
+        fail_point::reached(FailPoint::UpTrusted);
+        let new = matches!(machine, MachineChange::Create).then(|| Files::of(&folder));
+        let same_link = folder.read_plan().is_ok_and(|was| was.subnet == resolved.plan.subnet);
+        files::write(&folder, &resolved, &tools.network)?;
+        Ok(Staged { folder, tools, resolved, machine, pins, new, same_link, _lock: lock })
+    }
+}
+
+impl Staged {
+    /// Whether the machine runs, as it is wanted, and only its keeper is missing.
+    pub fn lacks_only_a_keeper(&self) -> bool {
+        self.same_link && matches!(&self.machine, MachineChange::Keep(machine) if machine.is_running())
+    }
+
+    /// Gives a machine that runs a new keeper. What runs in it goes on.
+    ///
+    /// # Errors
+    /// Where the keeper or the helper does not come up; the bottle can be started then.
+    pub fn resume(&self) -> Outcome {
+        let (smolvm, folder) = (&self.tools.smolvm, &self.folder);
+        let keeper = keeper::launch(folder, Reach::Owner)?.ready()?;
+        adopt(smolvm, folder)?;
+        if await_guest(folder, RECONNECT).is_err() {
+            smolvm.detach(folder.slug(), &link_words(self.resolved.plan.subnet))?;
+            await_guest(folder, CONNECT)?;
+        }
+        keeper.leave();
+        Ok(())
+    }
+
+    /// Starts the keeper, the machine, and the helper in it. What fails is taken down again: a bottle
+    /// that never ran leaves nothing but its log, and what was there before keeps its disk.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub fn start(mut self, progress: &dyn Fn(&str)) -> Outcome {
+        let began = self.begin(progress);
+        if let Some(files) = self.new.take() {
+            if began.is_ok() {
+                files.keep();
+            } else {
+                let _ = self.tools.smolvm.delete(&self.folder.slug().machine_name());
+                Copy::leave(&self.folder)?;
+            }
+        }
+        began
+    }
+
+    fn begin(&self, progress: &dyn Fn(&str)) -> Outcome {
+        let (smolvm, folder) = (&self.tools.smolvm, &self.folder);
+        let slug = folder.slug();
+        let keeper = keeper::launch(folder, Reach::Owner)?.ready()?;
+        fail_point::reached(FailPoint::UpKeeper);
+        self.machine.apply(smolvm, folder, progress)?;
+        fail_point::reached(FailPoint::UpMachine);
+        let begun = self
+            .pins
+            .still()
+            .and_then(|()| smolvm.start(slug, self.resolved.launch()))
+            .and_then(|()| self.connect());
+        if let Err(failure) = begun {
+            let _ = smolvm.stop(slug);
+            return Err(failure.help("try again; `bottle doctor` checks this machine"));
+        }
+        keeper.leave();
+        Ok(())
+    }
+
+    fn connect(&self) -> Outcome {
+        let (smolvm, folder) = (&self.tools.smolvm, &self.folder);
+        fail_point::reached(FailPoint::UpStarted);
+        adopt(smolvm, folder)?;
+        fail_point::reached(FailPoint::UpAdopted);
+        smolvm.detach(folder.slug(), &link_words(self.resolved.plan.subnet))?;
+        fail_point::reached(FailPoint::UpHelper);
+        await_guest(folder, CONNECT)?;
+        fail_point::reached(FailPoint::UpConnected);
+        Ok(())
+    }
+}
+
+/// From here on the keeper lives as long as the machine.
+fn adopt(smolvm: &Smolvm, folder: &Folder) -> Outcome {
+    let pid = smolvm.machine(folder.slug())?.and_then(|machine| machine.pid);
+    let pid = pid.ok_or_else(|| Failure::new(Kind::Guest, "the machine ended as soon as it had started"))?;
+    control::demand(folder, &Request::Adopt { machine: smolvm.machine_of(pid) }, Kind::Guest)?;
+    Ok(keeper::give_guest_socket(folder, pid)?)
+}
+
+fn await_guest(folder: &Folder, limit: Duration) -> Outcome {
+    let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    control::demand(folder, &Request::AwaitGuest { limit_ms }, Kind::Guest)
+}
+
+/// Returns the helper's command line in the guest.
+pub fn link_words(subnet: Subnet) -> Vec<String> {
+    [HELPER, "link", "--subnet", &subnet.octet().to_string()].map(str::to_owned).to_vec()
+}

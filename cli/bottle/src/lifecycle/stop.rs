@@ -1,0 +1,65 @@
+//! Ending a bottle: its machine first, then its keeper, then what only a running bottle has.
+
+use bottle_core::slug::Slug;
+use bottle_host::control::{self, Request};
+use bottle_host::fail_point::{self, FailPoint};
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::smolvm::{Machine, Smolvm};
+use bottle_host::state::Folder;
+use std::time::{Duration, Instant};
+
+/// How long a keeper may take to end.
+const END: Duration = Duration::from_secs(10);
+
+/// Stops a bottle. Its disk, its copy of the project and its log stay.
+///
+/// # Errors
+/// What does not end.
+pub fn stop(smolvm: &Smolvm, folder: &Folder, machine: &Machine) -> Outcome {
+    if machine.is_running() {
+        smolvm.stop(folder.slug())?;
+        fail_point::reached(FailPoint::StopMachine);
+    }
+    end_keeper(folder)
+}
+
+/// Ends a bottle's keeper, if it has not ended with its machine.
+///
+/// # Errors
+/// [`Kind::Internal`] where it does not end within ten seconds.
+pub fn end_keeper(folder: &Folder) -> Outcome {
+    let end = Instant::now() + END;
+    let _ = control::ask(folder, &Request::Stop);
+    fail_point::reached(FailPoint::EndTold);
+    while folder.has_keeper() {
+        if Instant::now() > end {
+            return Err(Failure::new(
+                Kind::Internal,
+                format!("the keeper of {} does not end", folder.slug()),
+            )
+            .help("`bottle cleanup` shows its process"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    fail_point::reached(FailPoint::EndKeeper);
+    folder.remove_runtime()?;
+    Ok(())
+}
+
+/// Removes a bottle with its disk, its copy of the project and its log.
+///
+/// # Errors
+/// What does not end, or cannot be removed.
+pub fn remove(smolvm: &Smolvm, folder: &Folder, machine: Option<&Machine>) -> Outcome {
+    end_keeper(folder)?;
+    if let Some(machine) = machine {
+        smolvm.delete(&machine.name)?;
+        fail_point::reached(FailPoint::RmMachine);
+    }
+    Ok(folder.remove()?)
+}
+
+/// Says that there is no bottle of this name.
+pub fn no_such(slug: &Slug) -> Failure {
+    Failure::new(Kind::NoBottle, format!("there is no bottle {slug}")).help("`bottle ls` lists them")
+}

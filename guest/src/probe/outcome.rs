@@ -1,0 +1,34 @@
+//! What every attempt has in common: how long it waits, what an error means, how bytes are shown.
+
+use super::protocol::Answer;
+use std::io;
+use std::time::Duration;
+
+/// How long a destination may stay silent before it counts as silent.
+pub const PATIENCE: Duration = Duration::from_millis(800);
+
+impl Answer {
+    /// Makes an answer that says only why nothing could be tried.
+    pub fn failed(error: &impl ToString) -> Self {
+        Self { failed: 1, error: error.to_string(), ..Self::default() }
+    }
+
+    /// Counts an error as what it means: a refusal, silence, or something else.
+    pub fn count(&mut self, error: &io::Error) {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::ConnectionRefused | Kind::ConnectionReset | Kind::PermissionDenied => self.refused += 1,
+            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NotFound => self.refused += 1,
+            Kind::TimedOut | Kind::WouldBlock => self.silent += 1,
+            _ => {
+                self.failed += 1;
+                self.error = error.to_string();
+            }
+        }
+    }
+}
+
+/// Converts bytes to text that a report can show.
+pub fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
