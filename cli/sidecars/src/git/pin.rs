@@ -18,7 +18,7 @@ use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
 use bottle_host::provenance::walk::walk;
-use bottle_host::provenance::writable::Ground;
+use bottle_host::provenance::writable::WritablePaths;
 use bottle_host::state::{Folder, Home, private_dir, write_private};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -209,9 +209,9 @@ fn was_guests(folder: &Folder, path: &Path) -> Result<bool> {
         return Ok(false);
     }
     let [(_, state), (_, runtime)] = folder.environment();
-    let (ground, path) = (Ground::read(&Home::at(state, runtime))?, real(path));
-    let within = walk(&path).is_ok_and(|walk| ground.around(&walk).is_some());
-    Ok(within || ground.shared().any(|place| place.path.starts_with(&path)))
+    let (writable, path) = (WritablePaths::read(&Home::at(state, runtime))?, real(path));
+    let within = walk(&path).is_ok_and(|walk| writable.around(&walk).is_some());
+    Ok(within || writable.shared().any(|place| place.path.starts_with(&path)))
 }
 
 /// Whether a guest of any bottle can write to a folder now, or could.
