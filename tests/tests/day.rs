@@ -132,7 +132,7 @@ fn doctor_says_what_is_there_what_is_not_and_which_walls() {
         contains("MISSING  smolvm")
             .and(contains("warning  git "))
             .and(contains("walls    one: the guard"))
-            .and(contains("to mend it: ")),
+            .and(contains("to fix it: ")),
     );
 }
 

@@ -52,7 +52,10 @@ fn two_projects_of_the_same_name_do_not_share_a_bottle() {
         let output = within(&world, &second, words).output().unwrap();
         let said = said(&output);
         assert_eq!(output.status.code(), Some(73), "{words:?}: {said}");
-        assert!(said.contains("belongs to") && said.contains("a/app") && said.contains("app-2"), "{words:?}: {said}");
+        assert!(
+            said.contains("belongs to") && said.contains("a/app") && said.contains("app-2"),
+            "{words:?}: {said}"
+        );
     }
     assert_eq!(fs::read_to_string(second.join("file")).unwrap(), "before\n");
     within(&world, &first, &["-q", "apply", "--yes"]).assert().success();

@@ -30,11 +30,11 @@ fn print(diagnosis: &Diagnosis) -> Outcome {
             (plain, format!(" {:<11} {version:<9} {}", finding.name, finding.detail)),
         ])?;
         let more = |what: String| outln!("{:<8} {:<11} {:<9} {what}", "", "", "");
-        if let Some(place) = &finding.place {
+        if let Some(place) = &finding.path {
             more(place.display().to_string())?;
         }
-        if let Some(mend) = finding.mend {
-            more(format!("to mend it: {mend}"))?;
+        if let Some(remedy) = finding.remedy {
+            more(format!("to fix it: {remedy}"))?;
         }
     }
     let walls = match (diagnosis.walls.guard, diagnosis.walls.jail) {

@@ -2,7 +2,7 @@
 //!
 //! It is trusted where no guest could ever write at its path, or where a person has accepted these
 //! very bytes for this very path. Every other one is shown and asked about. What a guest could write
-//! is not asked of the file: it is written down when a machine starts ([`ground`]), and so is what a
+//! is not asked of the file: it is written down when a machine starts ([`bottle_host::provenance::writable`]), and so is what a
 //! person accepted ([`seen`]). Host paths that a configuration names are [`pins`].
 
 pub mod pins;
@@ -16,7 +16,7 @@ use anyhow::Result;
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::provenance::walk::{Walk, walk};
-use bottle_host::provenance::writable::{Ground, How, Within};
+use bottle_host::provenance::writable::{How, Within, WritablePaths};
 use bottle_host::state::Home;
 use seen::Seen;
 use show::Shown;
@@ -75,7 +75,7 @@ pub enum Standing {
 /// [`Kind::Usage`] where its folder was [`entered`] through a link of a guest's.
 pub fn standing(home: &Home, found: &Found) -> Outcome<Standing> {
     entered(home, &found.entered)?;
-    if Ground::read(home)?.around(&found.walk).is_none() {
+    if WritablePaths::read(home)?.around(&found.walk).is_none() {
         return Ok(Standing::Untouched);
     }
     Ok(match Seen::find(home, &found.path, found.folder)? {
@@ -93,12 +93,12 @@ pub fn entered(home: &Home, folder: &Walk) -> Outcome {
     if !Defence::ConfigProvenance.stands() {
         return Ok(());
     }
-    let ground = Ground::read(home)?;
-    if ground.shared().all(|ground| ground.holds(folder, true) != Within::Yes) {
+    let writable = WritablePaths::read(home)?;
+    if writable.shared().all(|shared| shared.holds(folder, true) != Within::Yes) {
         return Ok(());
     }
     let links = folder.stations.iter().filter(|station| station.is_link);
-    let links: Vec<String> = links.map(|station| shown(&station.place)).collect();
+    let links: Vec<String> = links.map(|station| shown(&station.path)).collect();
     let real = shown(&folder.real);
     let what = format!("{} leads to {real}, and a guest could have made that link", links.join(", "));
     Err(Failure::new(Kind::Usage, what).help(format!("if {real} is what you mean, go there")))
@@ -113,10 +113,10 @@ pub fn gone(home: &Home, passed: &[PathBuf]) -> Result<Option<Seen>> {
     if !Defence::ConfigProvenance.stands() {
         return Ok(None);
     }
-    let ground = Ground::read(home)?;
+    let writable = WritablePaths::read(home)?;
     for folder in passed {
         let Ok(walked) = walk(folder) else { continue };
-        let Some(end) = walked.end.filter(|_| ground.around(&walked).is_some()) else { continue };
+        let Some(end) = walked.end.filter(|_| writable.around(&walked).is_some()) else { continue };
         if let Some(seen) = Seen::find(home, &walked.real.join(FILE), end.identity)? {
             return Ok(Some(seen));
         }
@@ -220,5 +220,5 @@ pub fn touched(home: &Home, path: &Path) -> Result<()> {
         return Ok(());
     }
     let _lock = home.lock_trust()?;
-    Ground::read(home)?.add(home, path, How::CameBack, None)
+    WritablePaths::read(home)?.add(home, path, How::CameBack, None)
 }

@@ -16,7 +16,7 @@ use bottle_core::smolfile::Smolfile;
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::provenance::walk::{Identity, Walk, walk};
-use bottle_host::provenance::writable::{Ground, How, Place, Within};
+use bottle_host::provenance::writable::{How, Within, WritablePath, WritablePaths};
 use bottle_host::state::{Folder, Home, write_private};
 use bottle_host::tools::Tools;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub struct Pins(Vec<Pin>);
 
 /// A folder that a guest can write, and whose.
 struct Reach {
-    place: Place,
+    place: WritablePath,
     whose: String,
     other: Option<Slug>,
 }
@@ -58,12 +58,12 @@ impl Pins {
         if !Defence::PinnedPaths.stands() {
             return Ok(Self::default());
         }
-        let ground = Ground::read(home)?;
+        let writable = WritablePaths::read(home)?;
         let own = own(slug, config)?;
-        let others = others(home, slug, &ground)?;
+        let others = others(home, slug, &writable)?;
         for root in home.roots() {
             let walked = followed(root)?;
-            let mut places = own.iter().map(|reach| &reach.place).chain(ground.shared());
+            let mut places = own.iter().map(|reach| &reach.place).chain(writable.shared());
             if places.any(|place| place.holds(&walked, false) != Within::No) {
                 return Err(Failure::new(
                     Kind::Usage,
@@ -84,7 +84,7 @@ impl Pins {
                     return Err(in_reach(named, reach));
                 }
             }
-            for place in ground.shared() {
+            for place in writable.shared() {
                 let links_only = named.is_for != Use::Program;
                 if place.holds(&walked, links_only) == Within::Yes {
                     return Err(left(named, place));
@@ -148,9 +148,9 @@ impl Pins {
                 serde_json::to_string_pretty(&pins).map_err(anyhow::Error::from)?.as_bytes(),
             )?;
         }
-        let mut ground = Ground::read(home)?;
+        let mut writable = WritablePaths::read(home)?;
         for path in config.writable() {
-            ground.add(home, Path::new(path), How::Shared, Some(slug))?;
+            writable.add(home, Path::new(path), How::Shared, Some(slug))?;
         }
         Ok(pins)
     }
@@ -195,16 +195,16 @@ fn own(slug: &Slug, config: &Config) -> Result<Vec<Reach>> {
         let walked = followed(Path::new(path))?;
         let end = walked.end.with_context(|| format!("{path} is not there"))?;
         let (path, identity) = (walked.real, end.identity);
-        let place = Place { path, identity, how: How::Shared, slugs: [slug.clone()].into(), since: 0 };
+        let place = WritablePath { path, identity, how: How::Shared, slugs: [slug.clone()].into(), since: 0 };
         Ok(Reach { place, whose: format!("the guest of {slug} itself"), other: None })
     };
     config.writable().map(reach).collect()
 }
 
 /// The folders that guests of other bottles can write now, or will when they are started again.
-fn others(home: &Home, slug: &Slug, ground: &Ground) -> Result<Vec<Reach>> {
+fn others(home: &Home, slug: &Slug, writable: &WritablePaths) -> Result<Vec<Reach>> {
     let mut reaches = Vec::new();
-    for place in ground.shared() {
+    for place in writable.shared() {
         for other in place.slugs.iter().filter(|other| *other != slug) {
             if can_write(&home.bottle(other), place)? {
                 let whose = format!("the guest of {other}");
@@ -216,7 +216,7 @@ fn others(home: &Home, slug: &Slug, ground: &Ground) -> Result<Vec<Reach>> {
 }
 
 /// Whether a bottle's guest can write a folder that it once had: now, or once it is started again.
-fn can_write(folder: &Folder, place: &Place) -> Result<bool> {
+fn can_write(folder: &Folder, place: &WritablePath) -> Result<bool> {
     let pinned = Pins::read(folder)?.0.iter().any(|pin| pin.writable && pin.real == place.path);
     // One that still runs as it was started before.
     let machine = fs::read_to_string(folder.machine_smolfile()).ok();
@@ -243,7 +243,7 @@ fn in_reach(named: &Named, reach: &Reach) -> Failure {
     })
 }
 
-fn left(named: &Named, place: &Place) -> Failure {
+fn left(named: &Named, place: &WritablePath) -> Failure {
     let (what, path, holds) = (named.is_for, shown(&named.written), shown(&place.path));
     let what = match named.is_for {
         Use::Program => format!("{what} {path} is inside {holds}, where a guest could write"),

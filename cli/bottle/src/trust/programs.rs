@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use bottle_host::defence::Defence;
 use bottle_host::failure::Outcome;
 use bottle_host::provenance::walk::walk;
-use bottle_host::provenance::writable::{Ground, Within};
+use bottle_host::provenance::writable::{Within, WritablePaths};
 use bottle_host::state::{Folder, Home, private_dir};
 use std::env;
 use std::ffi::OsString;
@@ -33,13 +33,13 @@ pub fn with_own_path() -> Outcome {
 /// Where it cannot be found out which those are.
 fn cleaned_path(home: &Home) -> Result<Option<OsString>> {
     let Some(path) = env::var_os("PATH").filter(|_| Defence::PinnedPaths.stands()) else { return Ok(None) };
-    let ground = Ground::read(home)?;
-    if ground.places.is_empty() {
+    let writable = WritablePaths::read(home)?;
+    if writable.paths.is_empty() {
         return Ok(None);
     }
     let here = env::current_dir().unwrap_or_default();
     let all: Vec<_> = env::split_paths(&path).collect();
-    let good: Vec<_> = all.iter().filter(|dir| !is_guests(&ground, &here.join(dir))).collect();
+    let good: Vec<_> = all.iter().filter(|dir| !is_guests(&writable, &here.join(dir))).collect();
     if good.len() == all.len() {
         return Ok(None);
     }
@@ -56,7 +56,7 @@ pub fn leave_ground(home: &Home, folder: &Folder) -> Result<()> {
         return Ok(());
     }
     let here = env::current_dir().unwrap_or_default();
-    if here.is_absolute() && !is_guests(&Ground::read(home)?, &here) {
+    if here.is_absolute() && !is_guests(&WritablePaths::read(home)?, &here) {
         return Ok(());
     }
     let nowhere = folder.nowhere();
@@ -64,7 +64,7 @@ pub fn leave_ground(home: &Home, folder: &Folder) -> Result<()> {
     env::set_current_dir(&nowhere).with_context(|| nowhere.display().to_string())
 }
 
-fn is_guests(ground: &Ground, path: &Path) -> bool {
+fn is_guests(writable: &WritablePaths, path: &Path) -> bool {
     let Ok(walked) = walk(path) else { return true };
-    ground.shared().any(|place| place.holds(&walked, false) != Within::No)
+    writable.shared().any(|place| place.holds(&walked, false) != Within::No)
 }

@@ -1,9 +1,10 @@
 //! Whether a bottle's logs are as they were written.
 
+use super::continued::{Continued, Gone};
 use super::decisions::NUMBER;
 use super::entry::{Entry, hash};
-use super::log::{Continued, aside};
-use super::read::{lines, number, segments};
+use super::read::lines;
+use super::segments::{aside, number, segments};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
@@ -32,17 +33,6 @@ pub struct Checked {
     pub decisions: usize,
     /// What was rotated away, where anything was.
     pub gone: Option<Gone>,
-}
-
-/// Lines that were rotated away: the oldest file is dropped where there are too many.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Gone {
-    /// How many.
-    pub lines: u64,
-    /// When the first of them was written, in milliseconds since 1970.
-    pub from_ms: u64,
-    /// When the last of them was.
-    pub until_ms: u64,
 }
 
 const FOLLOWS: &str = "does not follow from the one before it";

@@ -6,13 +6,12 @@
 //! altogether. What is over a limit is held and counted, and comes out as one line with `repeated`
 //! and `since`. Nothing here reads a clock.
 
+use super::bucket::Bucket;
+use super::repeated::{BYTE_EVERY, BYTES, Repeated};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How many lines one destination gets at once, and how soon another one after them.
-const LINES: u32 = 20;
-const LINE_EVERY: Duration = Duration::from_secs(10);
 /// How many destinations of one kind are told apart; the others are counted together.
 const DESTINATIONS: usize = 32;
 /// After so long in silence a destination makes room for another.
@@ -20,12 +19,6 @@ const FORGOTTEN: Duration = Duration::from_secs(300);
 /// How many events of one kind are looked at closely at once, and how soon another one.
 const LOOKS: u32 = 200;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How many bytes a guest's lines may have at once, and how soon another one of them: 44 MB a day.
-const BYTES: u32 = 1 << 20;
-const BYTE_EVERY: Duration = Duration::from_millis(2);
-/// What a line has beside its details: time, part, event and hash.
-const AROUND: usize = 160;
-
 /// What happened: part, event and reason. All of them are words of ours, so there are few.
 pub type Kind = (&'static str, &'static str, &'static str);
 
@@ -42,102 +35,6 @@ struct Destinations {
     known: BTreeMap<String, Repeated>,
     /// All those that are not told apart.
     others: Repeated,
-}
-
-/// Events of one kind and destination.
-#[derive(Debug)]
-struct Repeated {
-    lines: Bucket,
-    held: Option<Held>,
-    last: Instant,
-}
-
-/// Events that have no line yet.
-#[derive(Debug)]
-struct Held {
-    count: u64,
-    since_ms: u64,
-    /// What the newest one said; fields that count bytes are sums.
-    details: Map<String, Value>,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    left: u32,
-    most: u32,
-    every: Duration,
-    filled: Instant,
-}
-
-impl Bucket {
-    fn new(most: u32, every: Duration, now: Instant) -> Self {
-        Self { left: most, most, every, filled: now }
-    }
-
-    fn fill(&mut self, now: Instant) {
-        let came = now.saturating_duration_since(self.filled).as_nanos() / self.every.as_nanos();
-        let Ok(came) = u32::try_from(came) else {
-            (self.left, self.filled) = (self.most, now);
-            return;
-        };
-        self.left = self.most.min(self.left.saturating_add(came));
-        self.filled += self.every * came;
-    }
-
-    fn has(&mut self, wanted: u32, now: Instant) -> bool {
-        self.fill(now);
-        self.left >= wanted
-    }
-
-    fn take(&mut self, wanted: u32) {
-        self.left = self.left.saturating_sub(wanted);
-    }
-}
-
-impl Repeated {
-    fn new(now: Instant) -> Self {
-        Self { lines: Bucket::new(LINES, LINE_EVERY, now), held: None, last: now }
-    }
-
-    fn hold(&mut self, mut details: Map<String, Value>, now: Instant, now_ms: u64) {
-        self.last = now;
-        let (count, since_ms) = self.held.take().map_or((0, now_ms), |held| {
-            for (name, sum) in held.details.iter().filter(|(name, _)| name.starts_with("bytes_")) {
-                let more = details.get(name).and_then(Value::as_u64).unwrap_or(0);
-                details.insert(name.clone(), sum.as_u64().unwrap_or(0).saturating_add(more).into());
-            }
-            (held.count, held.since_ms)
-        });
-        self.held = Some(Held { count: count + 1, since_ms, details });
-    }
-
-    /// The line of what is held, if it may have one now.
-    fn due(&mut self, bytes: &mut Bucket, now: Instant) -> Option<Map<String, Value>> {
-        let size = self.held.as_ref()?.size();
-        if !self.lines.has(1, now) || !bytes.has(size, now) {
-            return None;
-        }
-        self.lines.take(1);
-        bytes.take(size);
-        self.held.take().map(Held::into_details)
-    }
-}
-
-impl Held {
-    fn size(&self) -> u32 {
-        let details = serde_json::to_string(&self.details).map_or(0, |text| text.len());
-        // More than the bucket holds would never pass.
-        u32::try_from(details + AROUND).unwrap_or(BYTES).min(BYTES)
-    }
-
-    fn into_details(self) -> Map<String, Value> {
-        let mut details = self.details;
-        if self.count > 1 {
-            details.insert("repeated".to_owned(), self.count.into());
-            details.insert("since_ms".to_owned(), self.since_ms.into());
-        }
-        details
-    }
 }
 
 impl Counted {
@@ -240,6 +137,7 @@ impl Destinations {
 
 #[cfg(test)]
 mod tests {
+    use super::super::repeated::{AROUND, LINE_EVERY, LINES};
     use super::*;
     use serde_json::json;
 

@@ -4,8 +4,9 @@
 //! never put aside and never dropped. Whoever decides writes, the keeper or a command, each under the
 //! file's lock and through to the disk before it goes on.
 
-use super::entry::{Entry, cut, hash, now_ms};
+use super::entry::{Entry, cut, fields, hash, now_ms};
 use super::read::last_line;
+use crate::state::Folder;
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Map, Value};
@@ -91,6 +92,18 @@ impl Decisions {
     }
 }
 
+/// Writes down what an operator decided, whether the bottle's keeper lives or not. `part` and `event`
+/// are words of ours; `details` is an object.
+///
+/// # Errors
+/// Where it cannot be written: then it should not be done either.
+pub fn decided(folder: &Folder, part: &str, event: &str, details: Value) -> Result<()> {
+    let path = folder.decisions();
+    let mut decisions = Decisions::open(&path)?;
+    decisions.append(part, event, &fields(details)).with_context(|| path.display().to_string())?;
+    Ok(())
+}
+
 fn number(line: &str) -> Option<u64> {
     serde_json::from_str::<Entry>(line).ok()?.number(NUMBER)
 }
@@ -114,50 +127,5 @@ impl<'f> Locked<'f> {
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
         let _ = flock(self.0, FlockOperation::Unlock);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::check::{Chain, check};
-    use super::*;
-    use serde_json::json;
-    use std::fs;
-
-    fn decide(path: &Path, what: &str) -> End {
-        let details = Map::from_iter([("rule".to_owned(), json!(what))]);
-        Decisions::open(path).unwrap().append("rules", "allowed", &details).unwrap()
-    }
-
-    #[test]
-    fn several_writers_make_one_chain() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("decisions.jsonl");
-        thread::scope(|scope| {
-            for writer in 0..4 {
-                let path = &path;
-                scope.spawn(move || (0..25).for_each(|at| drop(decide(path, &format!("{writer}.{at}")))));
-            }
-        });
-        assert_eq!(Decisions::open(&path).unwrap().end().unwrap().count, 100);
-        let Chain::Whole(checked) = check(&dir.path().join("audit.jsonl"), &path).unwrap() else { panic!() };
-        assert_eq!((checked.decisions, checked.lines), (100, 0));
-        // One that is changed, or taken out, is found.
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text.replacen("\"rule\":\"", "\"rule\":\"x", 1)).unwrap();
-        assert!(matches!(check(&path, &path).unwrap(), Chain::Broken { .. }));
-        let without: Vec<&str> = text.lines().skip(1).collect();
-        fs::write(&path, without.join("\n") + "\n").unwrap();
-        assert!(matches!(check(&path, &path).unwrap(), Chain::Broken { line: 1, .. }));
-    }
-
-    #[test]
-    fn what_a_crash_cut_off_is_no_decision() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("decisions.jsonl");
-        decide(&path, "a.test");
-        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"time_ms\":1,\"pa").unwrap();
-        assert_eq!(decide(&path, "b.test").count, 2);
-        assert!(matches!(check(&dir.path().join("none.jsonl"), &path).unwrap(), Chain::Whole(_)));
     }
 }

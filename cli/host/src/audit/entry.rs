@@ -38,6 +38,14 @@ impl Entry {
     }
 }
 
+/// Returns the fields of a JSON object.
+pub fn fields(details: Value) -> Map<String, Value> {
+    match details {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
 /// What the next line says of this one, which has no newline at its end.
 pub fn hash(line: &str) -> String {
     Sha256::digest(line).iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,37 +1,15 @@
 //! Reading a log: what files it has, and its lines as they come.
 
 use super::entry::Entry;
+use super::segments::segments;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A line of the log, or the text that is none.
 pub type Line = Result<Entry, String>;
-
-/// The older files of a log, in the order in which they were written.
-///
-/// # Errors
-/// Where the folder cannot be read.
-pub fn segments(path: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut found: Vec<(u32, PathBuf)> =
-        entries.flatten().filter_map(|entry| Some((number(path, &entry.path())?, entry.path()))).collect();
-    found.sort();
-    Ok(found.into_iter().map(|(_, path)| path).collect())
-}
-
-/// Which of the older files of the log at `path` this is.
-pub fn number(path: &Path, older: &Path) -> Option<u32> {
-    let name = older.file_name()?.to_str()?;
-    let stem = path.file_stem()?.to_str()?;
-    name.strip_prefix(stem)?.strip_prefix('.')?.strip_suffix(".jsonl")?.parse().ok()
-}
 
 /// The last line of a file, without its newline, and how many bytes of the file are whole lines.
 ///

@@ -1,6 +1,6 @@
 //! What a confined process gives up besides files and system calls.
 
-use super::InForce;
+use super::in_force::InForce;
 use super::policy::{Calls, Policy};
 use rustix::io::Result;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};

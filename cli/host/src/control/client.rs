@@ -1,6 +1,6 @@
 //! Asks a keeper, from a command or from a hook.
 
-use super::{Answer, Request};
+use super::message::{Answer, Request};
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::state::Folder;

@@ -1,4 +1,4 @@
-//! Where host files come from: which folders a guest could write, and what a path passes on its way.
+//! Where host files come from: which folders a guest could write, and what a path leads through.
 
 pub mod walk;
 pub mod writable;

@@ -1,7 +1,7 @@
-//! A path, followed as the kernel follows it, one component at a time, with everything it passed.
+//! Follows a path as the kernel does, one component at a time, and records everything on the way.
 //!
-//! Nothing here keeps a descriptor. What a path passes outside of every folder that a guest could
-//! write is nobody's to swap but the operator's; what it passes inside of one makes it untrusted,
+//! Nothing here keeps a descriptor open. Outside of every folder that a guest could write, only the
+//! operator can swap what a path passes through. A path that passes through such a folder is untrusted,
 //! wherever it leads.
 
 use serde::{Deserialize, Serialize};
@@ -12,10 +12,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// How many links a path may lead through: Linux's own limit.
+/// The most links that a path may lead through: Linux's own limit.
 const MOST_LINKS: usize = 40;
 
-/// Which file or folder a path is, whatever its name.
+/// Identifies a file or folder, whatever its name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
@@ -24,39 +24,39 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// That of something whose metadata is known.
+    /// Returns the identity of whatever has this metadata.
     pub fn of(meta: &Metadata) -> Self {
         Self { device: meta.dev(), inode: meta.ino() }
     }
 }
 
-/// Something that a path passed, under its name without links.
+/// One file, folder or link on the way, by its path without links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Station {
     /// Where it is.
-    pub place: PathBuf,
+    pub path: PathBuf,
     /// Whether it is a link.
     pub is_link: bool,
 }
 
-/// A path that was followed.
+/// A path, followed to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walk {
-    /// Where it leads, without links and dots. Where something on the way is missing, the rest of it
-    /// is as it was written.
+    /// Where it leads, without links and dots. If something on the way is missing, the rest of the path
+    /// is as written.
     pub real: PathBuf,
-    /// What is there: `None` where nothing is.
+    /// What is there, if anything is.
     pub end: Option<End>,
-    /// Everything that it passed, in order.
+    /// Everything on the way, in order.
     pub stations: Vec<Station>,
-    /// Which folders these are.
+    /// The identities of everything on the way.
     pub identities: BTreeMap<PathBuf, Identity>,
 }
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// Which one it is.
+    /// Its identity.
     pub identity: Identity,
     /// Whether it is a folder.
     pub is_dir: bool,
@@ -67,7 +67,7 @@ pub struct End {
 /// Follows an absolute path.
 ///
 /// # Errors
-/// Where it leads through too many links, or something on the way cannot be looked at.
+/// Returns an error if the path leads through too many links, or if something on the way cannot be examined.
 pub fn walk(path: &Path) -> io::Result<Walk> {
     let mut walk =
         Walk { real: PathBuf::from("/"), end: None, stations: Vec::new(), identities: BTreeMap::new() };
@@ -82,22 +82,22 @@ pub fn walk(path: &Path) -> io::Result<Walk> {
             end = fs::symlink_metadata(&walk.real).ok();
             continue;
         }
-        let place = walk.real.join(&part);
-        let meta = match fs::symlink_metadata(&place) {
+        let here = walk.real.join(&part);
+        let meta = match fs::symlink_metadata(&here) {
             Ok(meta) => meta,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                walk.stations.push(Station { place: place.clone(), is_link: false });
-                walk.real = ahead.into_iter().rev().fold(place, |path, part| path.join(part));
+                walk.stations.push(Station { path: here.clone(), is_link: false });
+                walk.real = ahead.into_iter().rev().fold(here, |path, part| path.join(part));
                 walk.end = None;
                 return Ok(walk);
             }
             Err(error) => return Err(error),
         };
         let is_link = meta.is_symlink();
-        walk.stations.push(Station { place: place.clone(), is_link });
-        walk.identities.insert(place.clone(), Identity::of(&meta));
+        walk.stations.push(Station { path: here.clone(), is_link });
+        walk.identities.insert(here.clone(), Identity::of(&meta));
         if !is_link {
-            walk.real = place;
+            walk.real = here;
             end = Some(meta);
             continue;
         }
@@ -105,7 +105,7 @@ pub fn walk(path: &Path) -> io::Result<Walk> {
         if links > MOST_LINKS {
             return Err(io::Error::other("it leads through too many links"));
         }
-        let target = fs::read_link(&place)?;
+        let target = fs::read_link(&here)?;
         if target.is_absolute() {
             walk.real = PathBuf::from("/");
         }
@@ -117,7 +117,7 @@ pub fn walk(path: &Path) -> io::Result<Walk> {
     Ok(walk)
 }
 
-/// The components of a path, the first one last.
+/// Returns the components of a path in reverse, so that the first one is popped first.
 fn parts(path: &Path) -> Vec<OsString> {
     let parts = path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),
@@ -154,7 +154,7 @@ mod tests {
             .stations
             .into_iter()
             .filter(|station| station.is_link)
-            .map(|station| station.place)
+            .map(|station| station.path)
             .collect();
         assert_eq!(passed, [room.join("far"), room.join("a/link")]);
         let missing = walk(&room.join("a/link/none/x")).unwrap();

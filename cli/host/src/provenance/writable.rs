@@ -1,7 +1,7 @@
-//! The folders of this machine that a guest could write, and what came back from one.
+//! The folders of this machine that guests could write, and the files that came back from guests.
 //!
-//! They are written down before a machine starts, and never forgotten: what a guest left there is
-//! there when its bottle has long been removed.
+//! A folder is recorded before the machine that shares it starts, and is never forgotten: what a guest
+//! left there stays long after its bottle was removed.
 
 use super::walk::{Identity, Walk, walk};
 use crate::state::{Home, private_dir, write_private};
@@ -14,58 +14,60 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How a guest's bytes get to a place.
+/// How a guest's bytes reach a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum How {
-    /// A guest had it as a folder that it could write.
+    /// A guest could write to the folder.
     Shared,
-    /// A person took something back to it.
+    /// A person copied something from a guest to it.
     CameBack,
 }
 
-/// A place where a guest's bytes may be: a folder with everything below it, or a file.
+/// A path that may hold a guest's bytes: a folder with everything below it, or a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Place {
+pub struct WritablePath {
     /// Where it was, without links.
     pub path: PathBuf,
-    /// Which one it was: it may be called something else by now.
+    /// Its identity: the folder or file may have been renamed since.
     pub identity: Identity,
     /// How a guest's bytes got there.
     pub how: How,
-    /// Whose guests.
+    /// The bottles whose guests they were.
     pub slugs: BTreeSet<Slug>,
-    /// Since when, in seconds since 1970.
+    /// When it was recorded, in seconds since 1970.
     pub since: u64,
 }
 
-/// Where a path is, seen from a place.
+/// How a path relates to a [`WritablePath`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Within {
-    /// It never comes into it.
+    /// It stays outside.
     No,
-    /// It is that very place.
+    /// It is the very same folder or file.
     Itself,
-    /// It leads through it, or into it.
+    /// It leads into the folder, or through it.
     Yes,
 }
 
-/// Every such place.
+/// Every path of this machine that may hold a guest's bytes, as `ground.json` records them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Ground {
-    /// The places, in the order in which they came.
-    pub places: Vec<Place>,
+pub struct WritablePaths {
+    /// The paths, in the order in which they were recorded.
+    #[serde(rename = "places")]
+    pub paths: Vec<WritablePath>,
 }
 
-impl Place {
-    /// Where a path is, seen from here. `links_only` asks whether it leads through a link in here.
+impl WritablePath {
+    /// Tells whether a path leads here. With `links_only`, only links in here count.
     pub fn holds(&self, walk: &Walk, links_only: bool) -> Within {
         let is_here = |path: &Path| path == self.path || walk.identities.get(path) == Some(&self.identity);
-        let inside = walk.stations.iter().any(|station| {
-            (station.is_link || !links_only) && station.place.ancestors().skip(1).any(is_here)
-        });
+        let inside = walk
+            .stations
+            .iter()
+            .any(|station| (station.is_link || !links_only) && station.path.ancestors().skip(1).any(is_here));
         match inside {
             true => Within::Yes,
             false if !links_only && is_here(&walk.real) => Within::Itself,
@@ -74,29 +76,29 @@ impl Place {
     }
 }
 
-impl Ground {
-    /// Reads it. None was written yet where no guest ever started.
+impl WritablePaths {
+    /// Reads the record. There is none before the first guest starts.
     ///
     /// # Errors
-    /// Where it is there and cannot be read.
+    /// Returns an error if the record exists and cannot be read.
     pub fn read(home: &Home) -> Result<Self> {
         let path = file(home);
-        let mut ground = match fs::read_to_string(&path) {
+        let mut writable = match fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text).with_context(|| path.display().to_string())?,
             Err(error) if error.kind() == ErrorKind::NotFound => Self::default(),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
-        // Every copy of a project is its guest's, and so is what a person finds when they look into it.
+        // Guests write to their copies of projects, and a person may work in one of those.
         if home.copies().is_dir() {
-            ground.note(&home.copies(), How::Shared, None)?;
+            writable.note(&home.copies(), How::Shared, None)?;
         }
-        Ok(ground)
+        Ok(writable)
     }
 
-    /// Adds a place, and writes everything down. Whoever calls has the lock.
+    /// Adds a path and writes the record. The caller holds the lock.
     ///
     /// # Errors
-    /// Where the place is not there, or it cannot be written.
+    /// Returns an error if the path does not exist, or if the record cannot be written.
     pub fn add(&mut self, home: &Home, path: &Path, how: How, slug: Option<&Slug>) -> Result<()> {
         self.note(path, how, slug)?;
         private_dir(&home.trusted())?;
@@ -105,14 +107,14 @@ impl Ground {
 
     fn note(&mut self, path: &Path, how: How, slug: Option<&Slug>) -> Result<()> {
         let walked = walk(path).with_context(|| path.display().to_string())?;
-        let end = walked.end.with_context(|| format!("{} is not there", path.display()))?;
+        let end = walked.end.with_context(|| format!("{} does not exist", path.display()))?;
         let known = self
-            .places
+            .paths
             .iter_mut()
-            .find(|place| place.path == walked.real && place.identity == end.identity && place.how == how);
+            .find(|known| known.path == walked.real && known.identity == end.identity && known.how == how);
         match known {
-            Some(place) => place.slugs.extend(slug.cloned()),
-            None => self.places.push(Place {
+            Some(known) => known.slugs.extend(slug.cloned()),
+            None => self.paths.push(WritablePath {
                 path: walked.real,
                 identity: end.identity,
                 how,
@@ -123,14 +125,14 @@ impl Ground {
         Ok(())
     }
 
-    /// The place that makes what is at the end of a path a guest's, if there is one.
-    pub fn around(&self, walk: &Walk) -> Option<&Place> {
-        self.places.iter().find(|place| place.holds(walk, false) != Within::No)
+    /// Returns the recorded path that makes the end of a walked path untrusted, if there is one.
+    pub fn around(&self, walk: &Walk) -> Option<&WritablePath> {
+        self.paths.iter().find(|path| path.holds(walk, false) != Within::No)
     }
 
-    /// The folders that guests had.
-    pub fn shared(&self) -> impl Iterator<Item = &Place> {
-        self.places.iter().filter(|place| place.how == How::Shared)
+    /// Returns the folders that guests could write.
+    pub fn shared(&self) -> impl Iterator<Item = &WritablePath> {
+        self.paths.iter().filter(|path| path.how == How::Shared)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The folders of one bottle.
 
-use super::files::remove_file;
-use super::{private_dir, remove_dir, remove_tree, write_private};
+use super::files::{private_dir, remove_dir, remove_file, remove_tree, write_private};
 use crate::fail_point::{self, FailPoint};
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;

@@ -1,6 +1,8 @@
 //! Locks, which end with the process that holds them.
 
-use super::{Folder, Home, private_dir};
+use super::files::private_dir;
+use super::folder::Folder;
+use super::home::Home;
 use crate::failure::{Failure, Kind, Outcome};
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};

@@ -1,11 +1,11 @@
 //! Everything that `bottle doctor` looks at, whether it will do or not.
 
-use super::remedy::{Need, System};
-use super::versions::Versions;
-use super::{
-    CAN_JAIL, Missing, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
+use super::find::{
+    CAN_JAIL, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
     may_make_namespaces,
 };
+use super::remedy::{Missing, Need, System};
+use super::versions::Versions;
 use crate::confine;
 use crate::smolvm::CONFINED;
 use bottle_core::gvproxy::Dialect;
@@ -24,13 +24,13 @@ pub struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Where it was found.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<PathBuf>,
+    #[serde(rename = "place", skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
     /// What it is for, or what is wrong with it.
     pub detail: String,
-    /// What mends it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<&'static str>,
+    /// The command that fixes it.
+    #[serde(rename = "mend", skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<&'static str>,
 }
 
 /// Whether a requirement is met.
@@ -67,17 +67,17 @@ impl Diagnosis {
     /// Looks at this machine.
     pub fn here() -> Self {
         let system = System::here();
-        let found = |name, found: Result<Good, Missing>| match found {
-            Ok(Good { version, place, detail }) => {
-                Finding { name, level: Level::Ok, version, place, detail, mend: None }
+        let found = |name, found: Result<Found, Missing>| match found {
+            Ok(Found { version, path, detail }) => {
+                Finding { name, level: Level::Ok, version, path, detail, remedy: None }
             }
             Err(Missing { what, need }) => Finding {
                 name,
                 level: Level::Missing,
                 version: None,
-                place: None,
+                path: None,
                 detail: what,
-                mend: Some(system.remedy(need)),
+                remedy: Some(system.remedy(need)),
             },
         };
         let bwrap = found("bubblewrap", bwrap());
@@ -87,12 +87,12 @@ impl Diagnosis {
             found("gvproxy", gvproxy()),
             bwrap,
             found("kvm", kvm()),
-            done_without(found("confinement", confinement())),
+            as_warning(found("confinement", confinement())),
             found("helper", helper()),
-            done_without(found("tun", tun())),
+            as_warning(found("tun", tun())),
             keeper_confinement(),
-            wished(system, "git", Need::Git, "git-gate serves with it"),
-            wished(
+            optional(system, "git", Need::Git, "git-gate serves with it"),
+            optional(
                 system,
                 "gitleaks",
                 Need::Gitleaks,
@@ -108,9 +108,9 @@ impl Diagnosis {
     }
 }
 
-struct Good {
+struct Found {
     version: Option<String>,
-    place: Option<PathBuf>,
+    path: Option<PathBuf>,
     detail: String,
 }
 
@@ -121,7 +121,7 @@ fn number(line: Option<String>) -> Option<String> {
     Some(word.trim_start_matches('v').to_owned())
 }
 
-fn smolvm() -> Result<Good, Missing> {
+fn smolvm() -> Result<Found, Missing> {
     let smolvm = find_smolvm(&Versions::asked())?;
     let version = number(Versions::asked().line(&smolvm.path, "--version", smolvm.lib_dir.as_deref()));
     let detail = if smolvm.stand_in {
@@ -129,41 +129,41 @@ fn smolvm() -> Result<Good, Missing> {
     } else {
         "the virtual machine"
     };
-    Ok(Good { version, place: Some(smolvm.path), detail: detail.to_owned() })
+    Ok(Found { version, path: Some(smolvm.path), detail: detail.to_owned() })
 }
 
-fn gvproxy() -> Result<Good, Missing> {
+fn gvproxy() -> Result<Found, Missing> {
     let (path, version) = find_gvproxy(&Versions::asked())?;
     let how = match Dialect::of(version) {
         Dialect::File => "a configuration file",
         Dialect::Flags => "flags",
     };
-    Ok(Good {
+    Ok(Found {
         version: Some(version.to_string()),
-        place: Some(path),
+        path: Some(path),
         detail: format!("the network stack, told by {how}"),
     })
 }
 
-fn bwrap() -> Result<Good, Missing> {
+fn bwrap() -> Result<Found, Missing> {
     let path = find_bwrap()?;
     may_make_namespaces(&path)?;
     let version = number(Versions::asked().line(&path, "--version", None));
-    Ok(Good { version, place: Some(path), detail: "makes the jail, and may make namespaces here".to_owned() })
+    Ok(Found { version, path: Some(path), detail: "makes the jail, and may make namespaces here".to_owned() })
 }
 
-fn tun() -> Result<Good, Missing> {
+fn tun() -> Result<Found, Missing> {
     let detail = "this kernel can be the network stack (`stack = \"kernel\"`)".to_owned();
-    Ok(Good { version: None, place: Some(find_tun()?), detail })
+    Ok(Found { version: None, path: Some(find_tun()?), detail })
 }
 
-fn kvm() -> Result<Good, Missing> {
+fn kvm() -> Result<Found, Missing> {
     let detail = check_kvm()?;
-    Ok(Good { version: None, place: Some(PathBuf::from("/dev/kvm")), detail })
+    Ok(Found { version: None, path: Some(PathBuf::from("/dev/kvm")), detail })
 }
 
 /// What smolvm is told to put around the process of a machine, beside the user that it gives it.
-fn confinement() -> Result<Good, Missing> {
+fn confinement() -> Result<Found, Missing> {
     if let Some(lacks) = confine::offered().lacks() {
         let what = format!("this kernel has no {lacks} to put around the machine's process");
         return Err(Missing::new(Need::Confinement, what));
@@ -176,7 +176,7 @@ fn confinement() -> Result<Good, Missing> {
             detail.push_str(" in this environment is not followed");
         }
     }
-    Ok(Good { version: None, place: None, detail })
+    Ok(Found { version: None, path: None, detail })
 }
 
 /// Whether what reads a guest's bytes can be confined. An older kernel has less of it, and does.
@@ -193,25 +193,25 @@ fn keeper_confinement() -> Finding {
             ),
         )
     };
-    Finding { name: "keeper", level, version: None, place: None, detail, mend: None }
+    Finding { name: "keeper", level, version: None, path: None, detail, remedy: None }
 }
 
-fn helper() -> Result<Good, Missing> {
+fn helper() -> Result<Found, Missing> {
     let path = find_helper()?;
-    Ok(Good { version: None, place: Some(path), detail: "static: it runs in any guest".to_owned() })
+    Ok(Found { version: None, path: Some(path), detail: "static: it runs in any guest".to_owned() })
 }
 
 /// What is missing, where bottle does without it.
-fn done_without(finding: Finding) -> Finding {
+fn as_warning(finding: Finding) -> Finding {
     Finding { level: finding.level.min(Level::Warning), ..finding }
 }
 
 /// What bottle does without.
-fn wished(system: System, name: &'static str, need: Need, what_for: &str) -> Finding {
-    let place = in_path(name);
+fn optional(system: System, name: &'static str, need: Need, what_for: &str) -> Finding {
+    let path = in_path(name);
     let option = if name == "gitleaks" { "version" } else { "--version" };
-    let version = place.as_deref().and_then(|path| number(Versions::asked().line(path, option, None)));
-    let (level, mend) =
-        if place.is_some() { (Level::Ok, None) } else { (Level::Warning, Some(system.remedy(need))) };
-    Finding { name, level, version, place, detail: what_for.to_owned(), mend }
+    let version = path.as_deref().and_then(|program| number(Versions::asked().line(program, option, None)));
+    let (level, remedy) =
+        if path.is_some() { (Level::Ok, None) } else { (Level::Warning, Some(system.remedy(need))) };
+    Finding { name, level, version, path, detail: what_for.to_owned(), remedy }
 }

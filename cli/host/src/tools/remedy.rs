@@ -1,5 +1,6 @@
 //! The one command that mends what is missing, on this system.
 
+use crate::failure::{Failure, Kind};
 use std::fs;
 
 /// What bottle needs of a machine, or likes to have.
@@ -130,6 +131,28 @@ impl System {
             (Need::Gitleaks, Self::MacOs) => "brew install gitleaks",
             (Need::Gitleaks, Self::Other) => "install gitleaks",
         }
+    }
+}
+
+/// Something that will not do.
+pub struct Missing {
+    /// What is wrong.
+    pub what: String,
+    /// What is needed.
+    pub need: Need,
+}
+
+impl Missing {
+    /// Says what is wrong.
+    pub fn new(need: Need, what: impl Into<String>) -> Self {
+        Self { what: what.into(), need }
+    }
+}
+
+impl From<Missing> for Failure {
+    fn from(missing: Missing) -> Self {
+        Self::new(Kind::Unavailable, missing.what)
+            .help(format!("{}; `bottle doctor` checks the rest", System::here().remedy(missing.need)))
     }
 }
 

@@ -4,8 +4,8 @@
 //! following a link. What the project has at a path is looked at again right before: where that is
 //! not what was judged, the path stays as it is.
 
-use super::Copy;
 use super::changes::{Change, Kept, What};
+use super::copy::Copy;
 use super::decide::Here;
 use super::look::{self, Item, Look};
 use super::snapshot::Snapshot;

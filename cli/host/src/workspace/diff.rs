@@ -1,7 +1,7 @@
 //! A change, line by line.
 
-use super::Copy;
 use super::changes::{Kept, What};
+use super::copy::Copy;
 use super::decide::Here;
 use super::look::{Item, Look};
 use super::tree::Entry;

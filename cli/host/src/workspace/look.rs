@@ -1,7 +1,7 @@
 //! One look at a guest's copy: read once, and what was read is what is shown, judged and taken.
 
-use super::Copy;
 use super::changes::{Change, Kept};
+use super::copy::Copy;
 use super::decide::{self, Here, Judged, Project};
 use super::snapshot::{Content, Snapshot, Taken};
 use super::tree::{Entry, Manifest};
@@ -61,15 +61,18 @@ impl std::str::FromStr for Digest {
     }
 }
 
-impl Look {
-    /// Looks at a copy. Only what is at or below one of the paths counts, where there are some. At most
-    /// `most` bytes of files are read.
-    pub(super) fn at(copy: &Copy, paths: &[PathBuf], most: u64) -> Result<Self> {
-        let (ours, theirs) = (copy.ours()?, copy.theirs()?);
-        let mut snapshot = Snapshot::new(copy.private())?;
+impl Copy {
+    /// Looks at what the guest changed, at and below these paths, or everywhere. At most `most` bytes
+    /// of files are read.
+    ///
+    /// # Errors
+    /// Where one of the two folders cannot be read, or there is no room for what is read.
+    pub fn look(&self, paths: &[PathBuf], most: u64) -> Result<Look> {
+        let (ours, theirs) = (self.ours()?, self.theirs()?);
+        let mut snapshot = Snapshot::new(self.private())?;
         let mut left = if Defence::TreeLimits.stands() { most } else { u64::MAX };
         let mut items = Vec::new();
-        for judged in judge(copy, &ours, &theirs)? {
+        for judged in judge(self, &ours, &theirs)? {
             if !paths.is_empty() && !paths.iter().any(|wanted| judged.change.path.starts_with(wanted)) {
                 continue;
             }
@@ -92,9 +95,39 @@ impl Look {
             }
             items.push(item);
         }
-        Ok(Self { items, snapshot })
+        Ok(Look { items, snapshot })
     }
 
+    /// How many paths a look would show. Files are read only where nothing else tells a difference.
+    pub(super) fn count(&self) -> Result<usize> {
+        let (ours, theirs) = (self.ours()?, self.theirs()?);
+        let mut snapshot = Snapshot::new(self.private())?;
+        let mut left = MOST;
+        let mut count = 0;
+        for judged in judge(self, &ours, &theirs)? {
+            let lens = (&judged.after, &judged.here);
+            let might_be_same = matches!(
+                lens,
+                (Some(Entry::File { mode, len, .. }), Here::Is(Entry::File { mode: our_mode, len: our_len, .. }))
+                    if mode == our_mode && len == our_len && *len <= left
+            );
+            let item = Item { change: judged.change, after: judged.after, here: judged.here, content: None };
+            if might_be_same {
+                let read = item.read(&ours, &theirs, &mut snapshot, left);
+                if let Ok(Read::Is(content)) = &read {
+                    left -= content.len;
+                }
+                snapshot.forget()?;
+                count += usize::from(!matches!(read, Ok(Read::Same)));
+            } else {
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl Look {
     /// What changed, in the order of the paths.
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
         self.items.iter().map(|item| &item.change)
@@ -128,34 +161,6 @@ impl Look {
         let sum: [u8; 32] = sum.finalize().into();
         Digest(sum[..20].iter().map(|byte| format!("{byte:02x}")).collect())
     }
-}
-
-/// How many paths a look would show. Files are read only where nothing else tells a difference.
-pub(super) fn count(copy: &Copy) -> Result<usize> {
-    let (ours, theirs) = (copy.ours()?, copy.theirs()?);
-    let mut snapshot = Snapshot::new(copy.private())?;
-    let mut left = MOST;
-    let mut count = 0;
-    for judged in judge(copy, &ours, &theirs)? {
-        let lens = (&judged.after, &judged.here);
-        let might_be_same = matches!(
-            lens,
-            (Some(Entry::File { mode, len, .. }), Here::Is(Entry::File { mode: our_mode, len: our_len, .. }))
-                if mode == our_mode && len == our_len && *len <= left
-        );
-        let item = Item { change: judged.change, after: judged.after, here: judged.here, content: None };
-        if might_be_same {
-            let read = item.read(&ours, &theirs, &mut snapshot, left);
-            if let Ok(Read::Is(content)) = &read {
-                left -= content.len;
-            }
-            snapshot.forget()?;
-            count += usize::from(!matches!(read, Ok(Read::Same)));
-        } else {
-            count += 1;
-        }
-    }
-    Ok(count)
 }
 
 fn judge(copy: &Copy, ours: &Folder, theirs: &Folder) -> Result<Vec<Judged>> {

@@ -18,7 +18,7 @@ use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
 use bottle_host::provenance::walk::walk;
-use bottle_host::provenance::writable::Ground;
+use bottle_host::provenance::writable::WritablePaths;
 use bottle_host::state::{Folder, Home, private_dir, write_private};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -110,11 +110,11 @@ pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo
         Ok(source) => writable(source.place()) || writable(&Path::new(&repo.path).join(".git")),
         Err(_) => writable(Path::new(&repo.path)),
     };
+    let recorded_writable = recorded_writable(folder)?;
+    let was_writable = |place: &Path| was_guests(&recorded_writable, place);
     repo.exposed = match &source {
-        Ok(source) => {
-            was_guests(folder, source.place())? || was_guests(folder, &Path::new(&repo.path).join(".git"))?
-        }
-        Err(_) => was_guests(folder, Path::new(&repo.path))?,
+        Ok(source) => was_writable(source.place()) || was_writable(&Path::new(&repo.path).join(".git")),
+        Err(_) => was_writable(Path::new(&repo.path)),
     };
     repo.url = if url::is_place(&repo.upstream) {
         Some(repo.upstream.clone())
@@ -137,7 +137,7 @@ pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo
         && let Some(path) = url::local(&absolute)
         && let real = real(Path::new(path))
         && let now = writable(&real)
-        && (now || was_guests(folder, &real)?)
+        && (now || was_writable(&real))
     {
         return Err(usage(format!(
             "the upstream of {}, {}, is in a folder that {} write",
@@ -203,15 +203,20 @@ fn remote(source: &Source, name: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Whether a guest could write to a folder before, or to something in it.
-fn was_guests(folder: &Folder, path: &Path) -> Result<bool> {
+/// Returns what guests could write so far; nothing counts as such without the defence.
+fn recorded_writable(folder: &Folder) -> Result<WritablePaths> {
     if !Defence::GitUpstream.stands() {
-        return Ok(false);
+        return Ok(WritablePaths::default());
     }
     let [(_, state), (_, runtime)] = folder.environment();
-    let (ground, path) = (Ground::read(&Home::at(state, runtime))?, real(path));
-    let within = walk(&path).is_ok_and(|walk| ground.around(&walk).is_some());
-    Ok(within || ground.shared().any(|place| place.path.starts_with(&path)))
+    WritablePaths::read(&Home::at(state, runtime))
+}
+
+/// Tells whether a guest could write to a folder before, or to something in it.
+fn was_guests(recorded: &WritablePaths, path: &Path) -> bool {
+    let path = real(path);
+    let within = walk(&path).is_ok_and(|walk| recorded.around(&walk).is_some());
+    within || recorded.shared().any(|shared| shared.path.starts_with(&path))
 }
 
 /// Whether a guest of any bottle can write to a folder now, or could.
@@ -220,7 +225,7 @@ fn was_guests(folder: &Folder, path: &Path) -> Result<bool> {
 /// Where the bottles cannot be read.
 pub fn is_guests(folder: &Folder, path: &Path) -> Result<bool> {
     let [(_, state), (_, runtime)] = folder.environment();
-    if was_guests(folder, path)? {
+    if was_guests(&recorded_writable(folder)?, path) {
         return Ok(true);
     }
     let path = real(path);

@@ -1,0 +1,40 @@
+//! A token bucket. It reads no clock: each caller says what time it is.
+
+use std::time::{Duration, Instant};
+
+/// So many at once, and one more after each interval.
+#[derive(Debug)]
+pub struct Bucket {
+    left: u32,
+    most: u32,
+    every: Duration,
+    filled: Instant,
+}
+
+impl Bucket {
+    /// Makes a full bucket.
+    pub fn new(most: u32, every: Duration, now: Instant) -> Self {
+        Self { left: most, most, every, filled: now }
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let came = now.saturating_duration_since(self.filled).as_nanos() / self.every.as_nanos();
+        let Ok(came) = u32::try_from(came) else {
+            (self.left, self.filled) = (self.most, now);
+            return;
+        };
+        self.left = self.most.min(self.left.saturating_add(came));
+        self.filled += self.every * came;
+    }
+
+    /// Returns whether this much is left.
+    pub fn has(&mut self, wanted: u32, now: Instant) -> bool {
+        self.fill(now);
+        self.left >= wanted
+    }
+
+    /// Takes this much, or what is left.
+    pub fn take(&mut self, wanted: u32) {
+        self.left = self.left.saturating_sub(wanted);
+    }
+}

@@ -1,0 +1,75 @@
+//! A process: its number, and the time of its start.
+
+use rustix::fs::Uid;
+use rustix::process::{Pid, test_kill_process};
+use std::fs;
+
+/// Whether the kernel shows who is at the other end. Where it does not, the socket is its owner's alone.
+pub(super) const SEEN: bool = cfg!(all(target_os = "linux", not(bottle_portable)));
+
+/// A process, told apart from every other that had its number or will have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    pub(super) pid: i32,
+    pub(super) started: u64,
+}
+
+impl Process {
+    /// The one that has this number now, unless it has ended.
+    pub fn of(pid: i32) -> Option<Self> {
+        Stat::read(pid).map(|stat| stat.process)
+    }
+
+    /// Its number.
+    pub fn pid(self) -> i32 {
+        self.pid
+    }
+
+    /// The user that it runs as; `None` where it has ended.
+    pub fn user(self) -> Option<Uid> {
+        if !SEEN {
+            return Some(rustix::process::geteuid());
+        }
+        let ids = status(self.pid, "Uid")?;
+        let effective = ids.split_whitespace().nth(1)?.parse().ok()?;
+        (Self::of(self.pid) == Some(self)).then(|| Uid::from_raw(effective))
+    }
+
+    /// Whether it runs behind a seccomp filter, as the kernel says; `None` where it has ended.
+    pub fn is_filtered(self) -> Option<bool> {
+        let mode = status(self.pid, "Seccomp")?;
+        (Self::of(self.pid) == Some(self)).then(|| mode == "2")
+    }
+}
+
+/// What the kernel says of a process in one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub process: Process,
+    pub parent: i32,
+}
+
+impl Stat {
+    pub fn read(pid: i32) -> Option<Self> {
+        if !SEEN {
+            let lives = Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok());
+            return lives.then_some(Self { process: Process { pid, started: 0 }, parent: 0 });
+        }
+        Self::parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The program's name is in parentheses and may hold any byte, parentheses among them.
+    pub fn parse(pid: i32, line: &str) -> Option<Self> {
+        let mut fields = line.rsplit_once(')')?.1.split_whitespace();
+        let state = fields.next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let started = fields.nth(17)?.parse().ok()?;
+        (!matches!(state, "Z" | "X" | "x")).then_some(Self { process: Process { pid, started }, parent })
+    }
+}
+
+/// A field of what the kernel says of a process in many lines.
+pub(super) fn status(pid: i32, field: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    text.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))
+}

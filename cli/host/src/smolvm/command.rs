@@ -1,0 +1,219 @@
+//! Calls of smolvm: one method for each.
+
+use super::call::{MOST, PATIENCE, bounded, last_words};
+use super::launch::{Launch, Terminal};
+use super::machine::{LABEL, Machine};
+use crate::confine;
+use crate::defence::Defence;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::peer::{Extent, Named};
+use anyhow::{Context, Result};
+use bottle_core::slug::Slug;
+use bottle_core::smolfile::{GUEST_SOCKET, Smolfile};
+use bottle_core::specification::MachineUser;
+use rustix::process::Pid;
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// What makes smolvm confine the process of a machine: a seccomp filter, whose violation kills it, and
+/// Landlock. Set for every call, whatever the environment says: each may start a machine.
+pub const CONFINED: [(&str, &str); 2] = [("SMOLVM_SECCOMP", "enforce"), ("SMOLVM_LANDLOCK", "enforce")];
+
+/// smolvm, found.
+#[derive(Clone, Debug)]
+pub struct Smolvm {
+    /// The command.
+    pub path: PathBuf,
+    /// Where its libraries are, unless its environment says so already.
+    pub lib_dir: Option<PathBuf>,
+    /// Whether it is the harness's stand-in, which has no virtual machine.
+    pub stand_in: bool,
+}
+
+impl Smolvm {
+    /// A call of smolvm, with its libraries where it finds them.
+    pub fn command(&self) -> Command {
+        let program = std::path::absolute(&self.path);
+        let mut command = Command::new(program.as_ref().unwrap_or(&self.path));
+        // Whatever smolvm looks for in its current folder, a guest may have put it there.
+        if Defence::PinnedPaths.stands() {
+            command.current_dir("/");
+        }
+        if let Some(dir) = &self.lib_dir {
+            command.env("SMOLVM_LIB_DIR", std::path::absolute(dir).as_ref().unwrap_or(dir));
+        }
+        if Defence::MachineConfined.stands() {
+            command.envs(CONFINED);
+        } else {
+            CONFINED.iter().for_each(|(name, _)| _ = command.env_remove(name));
+        }
+        command
+    }
+
+    /// What a keeper knows the machine of this process by: `machine ls` names the virtual machine's own.
+    pub fn machine_of(&self, pid: i32) -> Named {
+        let extent = if self.stand_in { Extent::Inside } else { Extent::Itself };
+        Named { pid, extent, confined: self.confines() }
+    }
+
+    /// What a keeper knows the machine of a call that runs one by.
+    pub fn machine_below(&self, call: Pid) -> Named {
+        Named { pid: call.as_raw_pid(), extent: Extent::Below, confined: self.confines() }
+    }
+
+    /// Whether the process of a machine has to run behind a filter. The stand-in has none to put there.
+    fn confines(&self) -> bool {
+        !self.stand_in && Defence::MachineConfined.stands() && confine::offered().seccomp
+    }
+
+    /// The same, for a call that starts a machine's process.
+    fn starting(&self, launch: Launch) -> Command {
+        let mut command = self.command();
+        if launch.user == MachineUser::Root {
+            // smolvm 1.32.2 takes "off" and "0"; its other confinement of the process stays.
+            command.env("SMOLVM_VM_UID_DROP", "off");
+        }
+        if !launch.watches {
+            // smolvm watches what a guest shares and tells it of changes, beginning before it has
+            // booted. The helper's folder does not change, and an emulated boot takes a quarter
+            // longer for it (docs/performance.md).
+            command.env("SMOL_NO_HOT_RELOAD", "1");
+        }
+        command
+    }
+
+    /// Every machine that smolvm knows.
+    pub fn machines(&self) -> Result<Vec<Machine>> {
+        let mut command = self.command();
+        command.args(["machine", "ls", "--json"]);
+        let said = bounded(command, Some(PATIENCE))?;
+        if !said.status.success() {
+            anyhow::bail!("smolvm cannot list its machines: {}", last_words(&said));
+        }
+        anyhow::ensure!(said.whole, "smolvm's list of machines is longer than {MOST} bytes");
+        serde_json::from_slice(&said.out).context("smolvm's list of machines")
+    }
+
+    /// The machine of a bottle.
+    pub fn machine(&self, slug: &Slug) -> Result<Option<Machine>> {
+        let name = slug.machine_name();
+        Ok(self.machines()?.into_iter().find(|machine| machine.name == name))
+    }
+
+    /// Makes a bottle's machine.
+    pub fn create(&self, slug: &Slug, smolfile: &Path, guest_socket: &Path) -> Outcome {
+        let mut command = self.command();
+        command.args(["machine", "create", "--name", &slug.machine_name()]);
+        command.arg("--label").arg(format!("{LABEL}={slug}"));
+        command.arg("--smolfile").arg(smolfile);
+        command.arg("--mount-socket").arg(socket_pair(guest_socket));
+        self.finish(command, "create", None)
+    }
+
+    /// Makes a machine that does not run what another Smolfile says, on the disk that it has. Its
+    /// image stays: for another image a machine is made anew.
+    pub fn update(&self, slug: &Slug, was: &Smolfile, is: &Smolfile) -> Outcome {
+        let mut command = self.command();
+        command.args(["machine", "update", "--name", &slug.machine_name()]);
+        command.arg("--cpus").arg(is.cpus.to_string()).arg("--mem").arg(is.memory.to_string());
+        // A folder that is shared in another way is taken away and given again.
+        let gone = was.volumes.iter().filter(|volume| !is.volumes.contains(volume));
+        for volume in gone {
+            command.arg("--remove-volume").arg(volume.strip_suffix(":ro").unwrap_or(volume));
+        }
+        for volume in is.volumes.iter().filter(|volume| !was.volumes.contains(volume)) {
+            command.arg("--volume").arg(volume);
+        }
+        let name = |variable: &String| variable.split('=').next().unwrap_or_default().to_owned();
+        let names: Vec<String> = is.env.iter().map(name).collect();
+        for name in was.env.iter().map(name).filter(|known| !names.contains(known)) {
+            command.arg("--remove-env").arg(name);
+        }
+        for variable in is.env.iter().filter(|variable| !was.env.contains(variable)) {
+            command.arg("--env").arg(variable);
+        }
+        if was.workdir != is.workdir {
+            command.arg("--workdir").arg(is.workdir.as_deref().unwrap_or("/"));
+        }
+        self.finish(command, "update", Some(PATIENCE))
+    }
+
+    /// Starts a bottle's machine.
+    pub fn start(&self, slug: &Slug, launch: Launch) -> Outcome {
+        let mut command = self.starting(launch);
+        command.args(["machine", "start", "--name", &slug.machine_name()]);
+        self.finish(command, "start", None)
+    }
+
+    /// Stops a bottle's machine.
+    pub fn stop(&self, slug: &Slug) -> Outcome {
+        let mut command = self.command();
+        command.args(["machine", "stop", "--name", &slug.machine_name()]);
+        self.finish(command, "stop", Some(PATIENCE))
+    }
+
+    /// Deletes a machine with its disk.
+    pub fn delete(&self, machine: &str) -> Outcome {
+        let mut command = self.command();
+        command.args(["machine", "delete", "--name", machine, "-f"]);
+        self.finish(command, "delete", Some(PATIENCE))
+    }
+
+    /// Starts a program in the guest and leaves it there.
+    pub fn detach(&self, slug: &Slug, words: &[String]) -> Outcome {
+        let mut command = self.command();
+        command.args(["machine", "exec", "--name", &slug.machine_name(), "--detach", "--"]).args(words);
+        self.finish(command, "exec", Some(PATIENCE))
+    }
+
+    /// A call that runs a program in the guest.
+    pub fn exec(&self, slug: &Slug, terminal: Terminal, words: &[String]) -> Command {
+        let mut command = self.command();
+        command.args(["machine", "exec", "--name", &slug.machine_name()]);
+        command.args(terminal.options()).arg("--").args(words);
+        command
+    }
+
+    /// A call that runs a program in a machine that is gone afterwards.
+    pub fn run(
+        &self,
+        smolfile: &Path,
+        guest_socket: &Path,
+        launch: Launch,
+        terminal: Terminal,
+        words: &[String],
+    ) -> Command {
+        let mut command = self.starting(launch);
+        command.args(["machine", "run", "--smolfile"]).arg(smolfile);
+        command.arg("--mount-socket").arg(socket_pair(guest_socket));
+        command.args(terminal.options()).arg("--").args(words);
+        command
+    }
+
+    /// Runs a call to its end. One that fetches an image has no limit but smolvm's own.
+    fn finish(&self, command: Command, verb: &str, limit: Option<Duration>) -> Outcome {
+        let said = bounded(command, limit).map_err(|error| match error.kind() {
+            ErrorKind::TimedOut => Failure::new(
+                Kind::Guest,
+                format!("smolvm did not {verb} the machine in {} s", PATIENCE.as_secs()),
+            )
+            .help("`bottle ls` shows what runs; try again"),
+            _ => Failure::new(Kind::Unavailable, format!("cannot run {}: {error}", self.path.display())),
+        })?;
+        if said.status.success() {
+            return Ok(());
+        }
+        Err(Failure::new(Kind::Guest, format!("smolvm could not {verb} the machine: {}", last_words(&said))))
+    }
+}
+
+fn socket_pair(host: &Path) -> OsString {
+    let mut pair = host.as_os_str().to_owned();
+    pair.push(":");
+    pair.push(GUEST_SOCKET);
+    pair
+}

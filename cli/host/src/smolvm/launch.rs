@@ -1,0 +1,36 @@
+//! How a machine and the programs in it are started.
+
+use bottle_core::specification::MachineUser;
+
+/// How a machine's process is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch {
+    /// The user that it runs as.
+    pub user: MachineUser,
+    /// Whether the guest shares a folder that somebody on this host may change meanwhile.
+    pub watches: bool,
+}
+
+/// How a guest's program is connected to this process's own streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// Standard input is a pipe, a file or nothing.
+    Pipe,
+    /// Both ends are a terminal.
+    Tty,
+}
+
+impl Terminal {
+    /// What this process's own streams call for.
+    pub fn here() -> Self {
+        let tty = |fd| rustix::termios::isatty(fd);
+        if tty(rustix::stdio::stdin()) && tty(rustix::stdio::stdout()) { Self::Tty } else { Self::Pipe }
+    }
+
+    pub(super) fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Pipe => &["-i"],
+            Self::Tty => &["-i", "-t"],
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A machine, as smolvm lists it.
+
+use bottle_core::slug::Slug;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The label that marks a machine as ours.
+pub(super) const LABEL: &str = "bottle";
+
+/// One machine, as `smolvm machine ls --json` shows it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Machine {
+    /// Its name.
+    pub name: String,
+    /// `running`, `stopped`, ...
+    pub state: String,
+    /// The process of the virtual machine.
+    pub pid: Option<i32>,
+    /// Whether it is gone with the call that made it.
+    #[serde(default)]
+    pub ephemeral: bool,
+    /// What its maker wrote on it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Machine {
+    /// Whether its process runs.
+    pub fn is_running(&self) -> bool {
+        self.state == "running"
+    }
+
+    /// The bottle that it belongs to, if it is one of ours: its label says so, and its name.
+    pub fn bottle(&self) -> Option<Slug> {
+        let slug: Slug = self.labels.get(LABEL)?.parse().ok()?;
+        (self.name == slug.machine_name()).then_some(slug)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_a_bottles_by_its_label_and_its_name() {
+        let machine = |name: &str| -> Machine {
+            let text = format!(r#"{{"name":"{name}","state":"running","pid":1,"labels":{{"bottle":"a"}}}}"#);
+            serde_json::from_str(&text).unwrap()
+        };
+        assert_eq!(machine("bottle-a").bottle(), Some("a".parse().unwrap()));
+        assert_eq!(machine("bottle-b").bottle(), None);
+        assert_eq!(machine("\\u001b[2J").bottle(), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! Everything that a bottle needs of a machine, found together.
+
+use super::find::{
+    CAN_JAIL, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, gvproxy_program,
+    may_make_namespaces,
+};
+use super::remedy::Missing;
+use super::versions::Versions;
+use crate::confine;
+use crate::failure::{Failure, Outcome};
+use crate::out;
+use crate::smolvm::Smolvm;
+use bottle_core::gvproxy::Dialect;
+use bottle_core::specification::StackChoice;
+use bottle_core::stack::Stack;
+use std::path::PathBuf;
+
+/// Everything that a bottle needs, found.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// The virtual machine monitor.
+    pub smolvm: Smolvm,
+    /// What a keeper needs.
+    pub network: Network,
+}
+
+/// What a keeper needs: everything but the virtual machine.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Who speaks TCP with the guest.
+    pub backend: StackBackend,
+    /// The jail's maker.
+    pub bwrap: PathBuf,
+    /// The static helper.
+    pub helper: PathBuf,
+}
+
+/// Who speaks TCP with the guest, found.
+#[derive(Clone, Debug)]
+pub enum StackBackend {
+    /// A program.
+    Gvproxy(Gvproxy),
+    /// This machine's kernel, which makes taps.
+    Kernel,
+}
+
+/// gvproxy, found.
+#[derive(Clone, Debug)]
+pub struct Gvproxy {
+    /// The program.
+    pub program: PathBuf,
+    /// How it is configured.
+    pub dialect: Dialect,
+}
+
+impl Tools {
+    /// Finds everything, or says what is missing.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] with the first thing that will not do.
+    pub fn find(choice: StackChoice) -> Outcome<Self> {
+        let tools = Self { smolvm: smolvm()?, network: Network::find(choice)? };
+        if tools.smolvm.stand_in {
+            out::note("warning: this smolvm is a stand-in without a virtual machine, for tests only");
+        } else {
+            check_kvm()?;
+            // smolvm says nothing of it, and does without.
+            if let Some(lacks) = confine::offered().lacks() {
+                out::note(format_args!(
+                    "warning: this kernel has no {lacks}: the machine's process is confined less; see `bottle doctor`"
+                ));
+            }
+        }
+        Ok(tools)
+    }
+}
+
+impl Tools {
+    /// The programs that a bottle is started with.
+    pub fn programs(&self) -> impl Iterator<Item = PathBuf> {
+        let gvproxy = match &self.network.backend {
+            StackBackend::Gvproxy(gvproxy) => Some(&gvproxy.program),
+            StackBackend::Kernel => None,
+        };
+        let all = [Some(&self.smolvm.path), Some(&self.network.bwrap), gvproxy];
+        all.into_iter().flatten().filter_map(|path| std::path::absolute(path).ok())
+    }
+}
+
+impl Network {
+    /// Finds what a keeper needs. Whether namespaces may be made here turns out when a jail is:
+    /// [`why_no_jail`].
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] with the first thing that will not do.
+    pub fn find(choice: StackChoice) -> Outcome<Self> {
+        Self::of(asked_stack(choice)?)
+    }
+
+    /// Finds what the keeper of this stack needs. Whoever planned it asked gvproxy for its version.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] with the first thing that is gone.
+    pub fn of(stack: Stack) -> Outcome<Self> {
+        let backend = match stack {
+            Stack::Gvproxy(dialect) => {
+                StackBackend::Gvproxy(Gvproxy { program: gvproxy_program()?, dialect })
+            }
+            Stack::Kernel => {
+                find_tun()?;
+                StackBackend::Kernel
+            }
+        };
+        // Where there is no jail, nobody has to make one.
+        let bwrap = if CAN_JAIL { find_bwrap()? } else { PathBuf::new() };
+        Ok(Self { backend, bwrap, helper: find_helper()? })
+    }
+
+    /// What a plan says of it.
+    pub fn stack(&self) -> Stack {
+        match &self.backend {
+            StackBackend::Gvproxy(gvproxy) => Stack::Gvproxy(gvproxy.dialect),
+            StackBackend::Kernel => Stack::Kernel,
+        }
+    }
+}
+
+/// What keeps bubblewrap from making a jail here, if that is what went wrong.
+pub fn why_no_jail() -> Option<Failure> {
+    if !CAN_JAIL {
+        return None;
+    }
+    find_bwrap().and_then(|bwrap| may_make_namespaces(&bwrap)).err().map(Failure::from)
+}
+
+/// Finds smolvm alone, for commands that start nothing.
+///
+/// # Errors
+/// [`Kind::Unavailable`] where it will not do.
+pub fn smolvm() -> Outcome<Smolvm> {
+    Ok(find_smolvm(&Versions::remembered())?)
+}
+
+/// What a plan says of the stack that is wanted. Where there is no gvproxy, it would be configured
+/// by file: a plan can be looked at where nothing could run.
+pub fn stack(choice: StackChoice) -> Stack {
+    asked_stack(choice).unwrap_or(Stack::Gvproxy(Dialect::File))
+}
+
+fn asked_stack(choice: StackChoice) -> Result<Stack, Missing> {
+    match choice {
+        StackChoice::Gvproxy => Ok(Dialect::of(find_gvproxy(&Versions::remembered())?.1).into()),
+        StackChoice::Kernel => Ok(Stack::Kernel),
+    }
+}

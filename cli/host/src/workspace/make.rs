@@ -1,0 +1,78 @@
+//! Making a copy, giving it away, and removing it.
+
+use super::copy::{Copy, Record, open};
+use super::tree;
+use crate::fail_point::{self, FailPoint};
+use crate::state::{Folder, remove_tree};
+use anyhow::{Context, Result, ensure};
+use rustix::fs::{Gid, Uid};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+
+impl Copy {
+    /// Copies a project, unless that is done already: a copy outlives its bottle's restarts.
+    ///
+    /// # Errors
+    /// Where something of it cannot be read or written, or there is a copy of another project with
+    /// work in it.
+    pub fn make(folder: &Folder, of: &Path) -> Result<Self> {
+        if let Some(known) = Self::find(folder)? {
+            if known.record.of == of {
+                return Ok(known);
+            }
+            let (slug, other) = (folder.slug(), known.of().display());
+            let changed = known.count();
+            ensure!(
+                matches!(changed, Ok(0)),
+                "{slug} has a copy of {other}, with changes; `bottle apply {slug}` takes them back, `bottle rm --force {slug}` throws them away"
+            );
+        }
+        let place = folder.copy();
+        // A copy without a record was cut off, and holds nothing that anybody worked on.
+        remove_tree(&place)?;
+        let above = place.parent().unwrap_or(&place);
+        DirBuilder::new().recursive(true).mode(0o711).create(above)?;
+        DirBuilder::new().mode(0o700).create(&place).with_context(|| place.display().to_string())?;
+        let manifest =
+            tree::copy(&open(of)?, &open(&place)?).with_context(|| format!("copying {}", of.display()))?;
+        let made = Self { folder: folder.clone(), record: Record { of: of.to_owned(), manifest } };
+        fail_point::reached(FailPoint::CopyMade);
+        made.remember()?;
+        Ok(made)
+    }
+
+    /// How many paths the guest of a bottle has changed: none where it has no copy.
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    pub fn changed(folder: &Folder) -> Result<usize> {
+        Self::find(folder)?.map_or(Ok(0), |copy| copy.count())
+    }
+
+    /// Removes a bottle's copy unless the guest has changed something in it, and gives how many
+    /// paths it has.
+    ///
+    /// # Errors
+    /// Where that cannot be found out, or it cannot be removed.
+    pub fn leave(folder: &Folder) -> Result<usize> {
+        let changed = Self::changed(folder)?;
+        if changed == 0 {
+            folder.remove_copy()?;
+        }
+        Ok(changed)
+    }
+}
+
+/// Gives a copy to the user that smolvm made for its machine, which otherwise could not write it.
+///
+/// # Errors
+/// Where it cannot be given.
+pub fn give(place: &Path, uid: Uid) -> Result<()> {
+    let meta = fs::symlink_metadata(place)?;
+    if meta.uid() == uid.as_raw() {
+        return Ok(());
+    }
+    let dir = open(place)?;
+    tree::give_all(&dir, uid, Gid::from_raw(uid.as_raw()))
+}
