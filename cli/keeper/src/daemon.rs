@@ -18,7 +18,7 @@ use bottle_host::defence::Defence;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::starter::{Alive, Ask, Starter};
 use bottle_host::state::{Folder, Home, Lock};
-use bottle_sidecars::egress::Proxy;
+use bottle_sidecars::egress::EgressProxy;
 use bottle_sidecars::git::Gate;
 use bottle_sidecars::http::{Answers, Room};
 use bottle_sidecars::keys::Keys;
@@ -156,7 +156,7 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
     let giver = Arc::clone(&starter);
     let welcome = move |uid: Uid| giver.demand(&Ask::Give { uid: uid.as_raw() });
     let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone(), Box::new(welcome));
-    let proxy = Proxy::new(&plan, services.limits, audit.clone(), keys.as_ref());
+    let proxy = EgressProxy::new(&plan, services.limits, audit.clone(), keys.as_ref());
     if !services.git.is_empty() {
         starter.demand(&Ask::Refresh)?;
     }

@@ -9,7 +9,7 @@ use bottle_host::audit::Audit;
 use bottle_host::confine::InForce;
 use bottle_host::starter::Starter;
 use bottle_host::state::Folder;
-use bottle_sidecars::egress::Proxy;
+use bottle_sidecars::egress::EgressProxy;
 use bottle_sidecars::git::Gate;
 use bottle_sidecars::supervise::Supervise;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct Shared {
     pub counters: Arc<Counters>,
     pub audit: Audit,
     pub link: Arc<Link>,
-    pub proxy: Arc<Proxy>,
+    pub proxy: Arc<EgressProxy>,
     pub git: Arc<Gate>,
     pub supervise: Arc<Supervise>,
     pub starter: Arc<Starter>,

@@ -1,8 +1,8 @@
 //! CONNECT: a tunnel to one host and port. To port 443, TLS for that very host and nothing else.
 
-use super::Proxy;
 use super::dial::DialError;
 use super::open::Dialled;
+use super::proxy::EgressProxy;
 use super::reply::{self, Body};
 use bottle_core::egress::{ClientHello, Denial, HostName, MAX_HELLO, authority, client_hello};
 use bottle_host::audit;
@@ -20,7 +20,7 @@ const HTTPS: u16 = 443;
 /// How long a client may take to say which server it wants.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);
 
-pub async fn open(proxy: &Arc<Proxy>, request: Request<Incoming>) -> Response<Body> {
+pub async fn open(proxy: &Arc<EgressProxy>, request: Request<Incoming>) -> Response<Body> {
     let what = format!("CONNECT {}", request.uri());
     let text = request.uri().authority().map_or("", |authority| authority.as_str());
     let Ok((host, port)) = authority(text, HTTPS) else {
@@ -54,7 +54,7 @@ pub fn unreadable(text: &str) -> Denial {
 }
 
 async fn carry(
-    proxy: &Arc<Proxy>,
+    proxy: &Arc<EgressProxy>,
     what: &str,
     host: &HostName,
     port: u16,

@@ -19,6 +19,7 @@ mod running;
 
 pub use limits::{CONFIG, FRUGAL, Limits};
 
+use super::confine::confine;
 use anyhow::{Context, Result, bail, ensure};
 use bottle_host::defence::Defence;
 use bottle_host::process::die_with_parent;
@@ -199,7 +200,7 @@ impl Git {
         }
         die_with_parent(&mut self.command, Signal::KILL);
         match &self.confined {
-            Some(Confined { store, read }) => super::confine(&mut self.command, store, read),
+            Some(Confined { store, read }) => confine(&mut self.command, store, read),
             None => Ok(()),
         }
     }

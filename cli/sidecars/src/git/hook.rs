@@ -3,12 +3,13 @@
 use super::child::Git;
 use super::objects::New;
 use super::quarantine::{Quarantine, UPSTREAM, Waiting};
-use super::{Repo, judge, scan};
+use super::{judge, scan};
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::git::listed::Command;
 use bottle_core::git::name::{ObjectId, is_pushable};
 use bottle_core::git::path::Touched;
 use bottle_core::git::{Refused, Update, Verdict};
+use bottle_core::specification::Repo;
 use bottle_core::visible::Line;
 use bottle_host::control::{self, Answer, GitEvent, Request};
 use bottle_host::defence::Defence;

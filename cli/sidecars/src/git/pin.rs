@@ -6,13 +6,13 @@
 //! it; it outlives `bottle rm`. From then on the record counts. A person changes it by naming the
 //! upstream in `bottle.toml`, and by approving what the repository has.
 
-use super::Repo;
 use super::child::Git;
 use super::source::Source;
 use anyhow::{Context, Result};
 use bottle_core::git::name::ObjectId;
 use bottle_core::git::url;
 use bottle_core::plan::Volume;
+use bottle_core::specification::Repo;
 use bottle_core::visible::Line;
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};

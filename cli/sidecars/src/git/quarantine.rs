@@ -8,14 +8,15 @@
 //!   agent has not touched follows it. It counts as the upstream's only as long as no guest could
 //!   write to it ([`super::pin`]).
 
-use super::Repo;
 use super::child::{CONFIG, FRUGAL, Git, Limits};
+use super::confine::hooks;
 use super::outgoing::Outgoing;
 use super::pin::{self, Pin};
 use super::source::{Refs, Source};
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::git::name::ObjectId;
 use bottle_core::git::url;
+use bottle_core::specification::Repo;
 use bottle_core::visible::Line;
 use bottle_host::defence::Defence;
 use bottle_host::out;
@@ -92,11 +93,6 @@ impl Waiting {
 
 /// One ref that should change: its whole name, and what it should be then.
 struct Change(String, Option<ObjectId>);
-
-/// Where the hooks of a store are: beside it, where a confined git may run them and change nothing.
-pub fn hooks(store: &Path) -> PathBuf {
-    store.with_file_name(".hooks")
-}
 
 impl Quarantine {
     /// The one of a repository.

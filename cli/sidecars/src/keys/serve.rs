@@ -1,7 +1,9 @@
 //! The own process of the keys.
 
 use super::passed::{Passed, Secrets};
-use super::{Echoed, For, route, secrets};
+use super::protocol::{Echoed, For};
+use super::route::route;
+use super::secrets;
 use anyhow::{Context, Result, ensure};
 use bottle_core::slug::Slug;
 use bottle_core::upstream::{CREDENTIALS, Upstream, echo, is_passed_on};

@@ -1,6 +1,7 @@
 //! The tools as an MCP server, by the protocol's official SDK.
 
-use super::{Ask, Outcome, Report, RequestHost, Supervise};
+use super::messages::{Ask, Outcome, Report, RequestHost};
+use super::tools::Supervise;
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{Implementation, ServerCapabilities, ServerConfig};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
