@@ -24,6 +24,7 @@ mod shared;
 mod sidecars;
 pub mod stack;
 pub mod starter;
+mod watch;
 
 pub use begin::Given;
 pub use daemon::{Helpers, main};

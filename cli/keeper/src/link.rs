@@ -5,8 +5,8 @@
 
 use crate::admission::{Admission, Admitted};
 use crate::counters::Counters;
-use crate::examine::Watch;
 use crate::stack::Endpoint;
+use crate::watch::Watch;
 use anyhow::Result;
 use bottle_core::guard::{Guard, Reply, Verdict};
 use bottle_core::wire::{self, Inbox, Outbox};

@@ -1,7 +1,7 @@
 //! The positive witness: a door answers, through guard and stack, to a client that is made of frames.
 
-use super::Unforeseen;
 use super::sweep::Sweep;
+use super::unforeseen::Unforeseen;
 use anyhow::Result;
 use bottle_core::examine::{Arrived, Client};
 use bottle_core::sidecar::Sidecar;

@@ -1,5 +1,6 @@
 //! What is sent: every port, the canaries, names, neighbours, and frames that no kernel would send.
 
+use super::limits::{LIMIT, LONGEST};
 use crate::link::Link;
 use anyhow::{Result, ensure};
 use bottle_core::PROXY_NAME;
@@ -87,7 +88,7 @@ impl<'l> Sweep<'l> {
 
     /// Lets it send for a while longer.
     pub fn allow_more(&mut self) {
-        self.end = Instant::now() + super::LONGEST.saturating_sub(super::LIMIT);
+        self.end = Instant::now() + LONGEST.saturating_sub(LIMIT);
     }
 
     /// Sends a frame: whether it passed the guard.
@@ -96,7 +97,7 @@ impl<'l> Sweep<'l> {
     }
 
     fn fate(&mut self, frame: &[u8]) -> Result<Fate> {
-        ensure!(Instant::now() < self.end, "the examination took longer than {} s", super::LIMIT.as_secs());
+        ensure!(Instant::now() < self.end, "the examination took longer than {} s", LIMIT.as_secs());
         self.frames += 1;
         let mut reply = Reply::default();
         Ok(match self.link.inject(frame, &mut reply) {

@@ -1,6 +1,9 @@
 //! gvproxy without a wall around it: the guard alone decides what reaches it.
 
-use super::{Endpoint, Running, Wall, connect, end};
+use super::endpoint::Endpoint;
+use super::running::{Running, end};
+use super::wait::connect;
+use super::wall::Wall;
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
 use bottle_host::process::die_with_parent;

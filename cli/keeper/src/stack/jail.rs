@@ -2,7 +2,11 @@
 //!
 //! The helper makes the doors there, hands them out and becomes gvproxy.
 
-use super::{Endpoint, Running, Wall, connect, end, namespace};
+use super::endpoint::Endpoint;
+use super::namespace;
+use super::running::{Running, end};
+use super::wait::connect;
+use super::wall::Wall;
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
 use bottle_host::state::Folder;

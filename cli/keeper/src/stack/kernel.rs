@@ -4,7 +4,9 @@
 //! namespace, which lives as long as the keeper holds what came from it. It has one interface, one
 //! neighbour and no route: what the guard lets through can only end at a door.
 
-use super::{Endpoint, Running, end, namespace};
+use super::endpoint::Endpoint;
+use super::namespace;
+use super::running::{Running, end};
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
 use bottle_guest::link::tap::Tap;

@@ -3,7 +3,7 @@
 //!
 //! The helper runs first inside, makes the doors there and hands them out.
 
-use super::wait_until;
+use super::wait::wait_until;
 use anyhow::{Context, Result, bail};
 use bottle_core::plan::Plan;
 use bottle_guest::doors::MAX_DESCRIPTORS;
