@@ -1,48 +1,40 @@
 //! The keeper's life: it starts confined, opens its doors, and keeps them open until its bottle ends.
 
+mod confined;
+mod network;
+
 use crate::begin::{self, Given};
 use crate::counters::Counters;
-use crate::launch::{READY, bind};
+use crate::launch::READY;
 use crate::link::Link;
 use crate::owner::Owner;
 use crate::shared::Shared;
-use crate::stack::Endpoint;
-use crate::{doors, requests, sidecars};
-use anyhow::{Context, Result, anyhow};
-use bottle_core::plan::Plan;
+use crate::{requests, sidecars};
+use anyhow::Result;
 use bottle_core::slug::Slug;
-use bottle_core::specification::Services;
 use bottle_host::audit::Audit;
-use bottle_host::confine::{self, InForce, Policy};
-use bottle_host::defence::Defence;
 use bottle_host::fail_point::{self, FailPoint};
-use bottle_host::starter::{Alive, Ask, Starter};
-use bottle_host::state::{Folder, Home, Lock};
+use bottle_host::starter::{Ask, Starter};
+use bottle_host::state::Lock;
 use bottle_sidecars::egress::EgressProxy;
 use bottle_sidecars::git::Gate;
 use bottle_sidecars::http::{Answers, Room};
 use bottle_sidecars::keys::Keys;
 use bottle_sidecars::supervise::Supervise;
 use bottle_sidecars::supervise::inbox::Numbers;
+use confined::Confined;
+use network::Open;
 use rustix::fs::Uid;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot::Receiver;
-use tokio::task::AbortHandle;
-
-/// Pauses before gvproxy is started again: one second at first, doubled up to half a minute.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A keeper's helpers, at the other ends of these sockets.
 #[derive(Debug)]
@@ -96,49 +88,10 @@ pub fn main(given: Given, helpers: Option<Helpers>) -> Result<()> {
     result
 }
 
-/// Two thousand connections have two descriptors each, and the usual limit is a thousand.
-fn raise_descriptors() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // What cannot be had is done without.
-    let _ = setrlimit(Resource::Nofile, limit);
-}
-
-/// A keeper that has opened what it needs and given up the rest. Nothing of a guest's was read yet.
-struct Confined {
-    folder: Folder,
-    plan: Plan,
-    services: Services,
-    control: UnixListener,
-    in_force: InForce,
-    lock: Lock,
-}
-
-impl Confined {
-    fn begin(slug: &Slug) -> Result<Self> {
-        raise_descriptors();
-        let folder = Home::find()?.bottle(slug);
-        let lock = folder.lock_keeper()?.ok_or_else(|| anyhow!("bottle {slug} has a keeper already"))?;
-        fail_point::reached(FailPoint::KeeperLocked);
-        let (plan, services) = (folder.read_plan()?, bottle_host::services::read(&folder)?);
-        let control = bind(&folder.control(), 0o600)?;
-        fail_point::reached(FailPoint::KeeperControl);
-        control.set_nonblocking(true)?;
-        let is_root = rustix::process::geteuid().is_root();
-        let runtime = folder.control().parent().map(Path::to_owned).context("the runtime folder")?;
-        let in_force = if Defence::KeeperConfined.stands() {
-            confine::this_process(&Policy::keeper(&folder.logs(), &runtime, is_root))?
-        } else {
-            InForce::default()
-        };
-        Ok(Self { folder, plan, services, control, in_force, lock })
-    }
-}
-
 /// A keeper that is ready to serve.
 struct Started {
     shared: Arc<Shared>,
-    jail: Open,
+    network: Open,
     control: tokio::net::UnixListener,
     hooks: UnboundedReceiver<(Slug, OwnedFd)>,
     starter_ended: Receiver<()>,
@@ -190,7 +143,7 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
         jail_restarts: 0.into(),
     });
     sidecars::start(&shared).await?;
-    let jail = open(&shared)?;
+    let network = network::open(&shared)?;
     if let Some(keys) = keys {
         keys.ready().await?;
         let of_proxy = Arc::clone(&shared.proxy);
@@ -203,36 +156,11 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
         "started",
         json!({ "doors": shared.plan.doors, "rules": shared.proxy.rules(), "confined": in_force }),
     )?;
-    Ok(Started { shared, jail, control, hooks, starter_ended, _lock: lock })
-}
-
-/// A stack at work, with its doors. Both end with the value.
-struct Open {
-    stack: Alive,
-    doors: Vec<AbortHandle>,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.doors.iter().for_each(AbortHandle::abort);
-    }
-}
-
-/// Starts a stack and puts it to work.
-fn open(shared: &Arc<Shared>) -> Result<Open> {
-    let (stack, mut descriptors) = shared.starter.start(&Ask::Stack)?;
-    fail_point::reached(FailPoint::KeeperJail);
-    let link = descriptors.pop().context("there is no link")?;
-    let mut open = Open { stack, doors: Vec::new() };
-    for ((sidecar, _), listener) in shared.plan.doors.iter().zip(descriptors) {
-        open.doors.push(doors::serve(shared, sidecar, TcpListener::from(listener))?);
-    }
-    shared.link.attach(Arc::new(Endpoint::taken_over(link, shared.plan.stack)))?;
-    Ok(open)
+    Ok(Started { shared, network, control, hooks, starter_ended, _lock: lock })
 }
 
 async fn serve(started: Started) -> Result<()> {
-    let Started { shared, jail, control, mut hooks, starter_ended, _lock } = started;
+    let Started { shared, network, control, mut hooks, starter_ended, _lock } = started;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = Arc::new(tokio::sync::Notify::new());
@@ -250,7 +178,7 @@ async fn serve(started: Started) -> Result<()> {
         () = stop.notified() => "it was asked to",
         // What it started has ended with it: nothing is left to keep.
         _ = starter_ended => "its starter ended",
-        error = keep_jail(&shared, jail) => return error,
+        error = network::keep(&shared, network) => return error,
     };
     shared.audit.flush();
     let stopped = json!({ "why": why, "counters": shared.counters.snapshot() });
@@ -260,32 +188,4 @@ async fn serve(started: Started) -> Result<()> {
     let _ = fs::remove_file(shared.folder.control());
     let _ = fs::remove_file(shared.folder.guest_socket());
     recorded
-}
-
-/// Watches gvproxy, where it is the stack, and starts it again when it ends. Meanwhile the guest
-/// reaches nothing.
-async fn keep_jail(shared: &Arc<Shared>, mut jail: Open) -> Result<()> {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let since = Instant::now();
-        let _ = jail.stack.ended().await;
-        shared.link.detach();
-        drop(jail);
-        shared.audit.write("keeper", "gvproxy-ended", json!({}));
-        if since.elapsed() > LONGEST_PAUSE {
-            pause = FIRST_PAUSE;
-        }
-        jail = loop {
-            tokio::time::sleep(pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
-            match open(shared) {
-                Ok(jail) => break jail,
-                Err(error) => {
-                    shared.audit.write("keeper", "gvproxy-failed", json!({ "why": format!("{error:#}") }));
-                }
-            }
-        };
-        shared.jail_restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        shared.audit.write("keeper", "gvproxy-restarted", json!({}));
-    }
 }
