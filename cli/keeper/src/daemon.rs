@@ -1,9 +1,10 @@
-//! The keeper's life: it starts confined, opens its doors, and keeps them open until its bottle ends.
+//! The keeper's life: it is confined first, then opens its doors, and keeps them open until its
+//! bottle ends.
 
 mod confined;
 mod network;
 
-use crate::begin::{self, Given};
+use crate::begin::{self, Arguments};
 use crate::counters::Counters;
 use crate::launch::READY;
 use crate::link::Link;
@@ -18,12 +19,12 @@ use bottle_host::starter::{Ask, Starter};
 use bottle_host::state::Lock;
 use bottle_sidecars::egress::EgressProxy;
 use bottle_sidecars::git::Gate;
-use bottle_sidecars::http::{Answers, Room};
+use bottle_sidecars::http::{Answers, Server};
 use bottle_sidecars::keys::Keys;
 use bottle_sidecars::supervise::Supervise;
 use bottle_sidecars::supervise::inbox::Numbers;
 use confined::Confined;
-use network::Open;
+use network::OpenNetwork;
 use rustix::fs::Uid;
 use serde_json::json;
 use std::fs::{self, File};
@@ -36,29 +37,29 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot::Receiver;
 
-/// A keeper's helpers, at the other ends of these sockets.
+/// The sockets to a keeper's helpers.
 #[derive(Debug)]
 pub struct Helpers {
-    /// Who starts what the keeper may not.
+    /// The socket to the starter, which starts what the keeper may not.
     pub starter: OwnedFd,
-    /// Who has the keys of upstreams, where there are any.
+    /// The socket to the process that holds the upstreams' keys, if there are upstreams.
     pub keys: Option<OwnedFd>,
 }
 
-/// Runs a keeper until its bottle ends. At first it has no helpers: it starts them, and itself anew.
+/// Runs a keeper until its bottle ends. Without helpers, it starts them and then itself again.
 ///
 /// # Errors
-/// What kept it from starting, which it also tells whoever launched it.
-pub fn main(given: Given, helpers: Option<Helpers>) -> Result<()> {
+/// Returns what kept it from starting. Whoever launched it is told, too.
+pub fn main(arguments: Arguments, helpers: Option<Helpers>) -> Result<()> {
     let Some(helpers) = helpers else {
-        let Err(error) = begin::anew(&given);
-        writeln!(File::from(given.ready), "{error:#}")?;
+        let Err(error) = begin::start_again(&arguments);
+        writeln!(File::from(arguments.ready), "{error:#}")?;
         return Err(error);
     };
-    let Given { slug, owner, ready, guest } = given;
+    let Arguments { slug, owner, ready, guest } = arguments;
     let mut ready = File::from(ready);
     let result = Confined::begin(&slug).and_then(|confined| {
-        // Every thread comes from here on, and is confined, too.
+        // All threads are started after this, so they are confined, too.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok((confined, runtime))
     });
@@ -83,7 +84,7 @@ pub fn main(given: Given, helpers: Option<Helpers>) -> Result<()> {
             }
         }
     });
-    // A blocking call in flight, a name being looked up, must not keep the keeper alive.
+    // A blocking call, such as a name lookup, must not keep the keeper alive.
     runtime.shutdown_background();
     result
 }
@@ -91,7 +92,7 @@ pub fn main(given: Given, helpers: Option<Helpers>) -> Result<()> {
 /// A keeper that is ready to serve.
 struct Started {
     shared: Arc<Shared>,
-    network: Open,
+    network: OpenNetwork,
     control: tokio::net::UnixListener,
     hooks: UnboundedReceiver<(Slug, OwnedFd)>,
     starter_ended: Receiver<()>,
@@ -109,18 +110,18 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
     let giver = Arc::clone(&starter);
     let welcome = move |uid: Uid| giver.demand(&Ask::Give { uid: uid.as_raw() });
     let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone(), Box::new(welcome));
-    let proxy = EgressProxy::new(&plan, services.limits, audit.clone(), keys.as_ref());
+    let egress_proxy = EgressProxy::new(&plan, services.limits, audit.clone(), keys.as_ref());
     if !services.git.is_empty() {
         starter.demand(&Ask::Refresh)?;
     }
     let (to_hooks, hooks) = unbounded_channel();
-    let room = Room::new(services.limits, audit.clone(), "git-gate", Answers::Own);
-    let git = Gate::new(services.git.clone(), room, Arc::clone(&starter), to_hooks, folder.git_log());
-    let of_proxy = Arc::clone(&proxy);
+    let server = Server::new(services.limits, audit.clone(), "git-gate", Answers::Own);
+    let git = Gate::new(services.git.clone(), server, Arc::clone(&starter), to_hooks, folder.git_log());
+    let rules_of = Arc::clone(&egress_proxy);
     let supervise = Supervise::new(
         plan.slug.clone(),
         Numbers::of(&folder)?,
-        move || of_proxy.rules(),
+        move || rules_of.rules(),
         audit.clone(),
         services.limits,
     );
@@ -133,7 +134,7 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
         counters,
         audit,
         link,
-        proxy,
+        egress_proxy,
         git,
         supervise,
         starter,
@@ -146,15 +147,15 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
     let network = network::open(&shared)?;
     if let Some(keys) = keys {
         keys.ready().await?;
-        let of_proxy = Arc::clone(&shared.proxy);
-        keys.tell(move |request| of_proxy.had_a_key(&request))?;
+        let egress_proxy = Arc::clone(&shared.egress_proxy);
+        keys.on_key_found(move |request| egress_proxy.log_key_found(&request))?;
     }
     bottle_host::trial::run("keeper");
     shared.link.listen(guest)?;
     shared.audit.decided(
         "keeper",
         "started",
-        json!({ "doors": shared.plan.doors, "rules": shared.proxy.rules(), "confined": in_force }),
+        json!({ "doors": shared.plan.doors, "rules": shared.egress_proxy.rules(), "confined": in_force }),
     )?;
     Ok(Started { shared, network, control, hooks, starter_ended, _lock: lock })
 }
@@ -176,7 +177,7 @@ async fn serve(started: Started) -> Result<()> {
         _ = terminate.recv() => "it was terminated",
         _ = interrupt.recv() => "it was interrupted",
         () = stop.notified() => "it was asked to",
-        // What it started has ended with it: nothing is left to keep.
+        // Everything that the starter started has ended with it, so there is nothing left to keep.
         _ = starter_ended => "its starter ended",
         error = network::keep(&shared, network) => return error,
     };

@@ -1,7 +1,7 @@
-//! The way of a frame on the host: guest socket, guard, network stack, and back.
+//! A frame's way through the host: guest socket, guard, network stack, and back.
 //!
-//! Two plain threads, one each way, with a blocking read in each: nothing else touches a frame.
-//! Both cross the guard; there is no other path.
+//! Two plain threads, one for each direction, with a blocking read in each: nothing else touches a
+//! frame. Both go through the guard ([`crossing`]); there is no other path.
 
 mod crossing;
 
@@ -27,28 +27,28 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The link between a guest that comes and goes and a stack that may be started again.
+/// The link between a guest that comes and goes and a stack that may be restarted.
 pub struct Link {
     crossing: Arc<Crossing>,
     guest_came: Condvar,
     guest_seen: AtomicBool,
-    /// Whose connection the newest one was.
+    /// The process that made the newest connection.
     greeted: Mutex<Option<Process>>,
     admission: Admission,
-    /// Connections are taken one after the other, in the order in which they were made.
-    taking: Mutex<()>,
+    /// Connections are handled one after the other, in the order in which they were made.
+    handling: Mutex<()>,
     welcome: Welcome,
 }
 
-/// What is done before a guest is greeted, with the user that its machine runs as; an error keeps
-/// it out.
+/// Runs before a guest is greeted, with the user that its machine runs as. An error keeps the guest
+/// out.
 pub type Welcome = Box<dyn Fn(Uid) -> Result<()> + Send + Sync>;
 
-/// How often those that wait for their machine to be known are looked at.
+/// How often connections that wait for their machine to be known are checked.
 const GLANCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 impl Link {
-    /// A link without either end.
+    /// Creates a link without either end.
     pub fn new(guard: Guard, counters: Arc<Counters>, audit: Audit, welcome: Welcome) -> Arc<Self> {
         Arc::new(Self {
             admission: Admission::new(audit.clone()),
@@ -56,13 +56,14 @@ impl Link {
             guest_came: Condvar::new(),
             guest_seen: AtomicBool::new(false),
             greeted: Mutex::new(None),
-            taking: Mutex::new(()),
+            handling: Mutex::new(()),
             welcome,
         })
     }
 
-    /// Takes connections of the guest's helper for ever. The newest of the machine's counts: after a
-    /// guest's restart the old one may take its time to go. Nobody who is not the machine holds this up.
+    /// Accepts connections of the guest's helper. The machine's newest connection counts: after a
+    /// guest's restart the old one may take time to close. Nobody who is not the machine can hold
+    /// this up.
     pub fn listen(self: &Arc<Self>, listener: UnixListener) -> Result<()> {
         let link = Arc::clone(self);
         thread::Builder::new().name("guest".to_owned()).spawn(move || {
@@ -74,12 +75,12 @@ impl Link {
                 }
                 match listener.accept() {
                     Ok((stream, _)) => {
-                        let _in_order = lock(&link.taking);
-                        if let Some(admitted) = link.admission.arrived(stream) {
+                        let _in_order = lock(&link.handling);
+                        if let Some(admitted) = link.admission.accept(stream) {
                             link.adopt(admitted);
                         }
                     }
-                    // Out of descriptors, most likely: try again, but not in a busy loop.
+                    // Probably out of descriptors: try again, but not in a busy loop.
                     Err(_) => thread::sleep(Duration::from_millis(100)),
                 }
             }
@@ -87,19 +88,19 @@ impl Link {
         Ok(())
     }
 
-    /// From now on only this machine is greeted. What it has to say already is heard, on a thread of
-    /// its own: to give a large copy to the machine's user takes a while.
+    /// Greets only this machine from now on. Its waiting connections are handled on a separate
+    /// thread, because giving a large copy of the project to the machine's user takes a while.
     pub fn expect(self: &Arc<Self>, machine: Machine) -> Result<()> {
         let link = Arc::clone(self);
         let expected = move || {
-            let _in_order = lock(&link.taking);
+            let _in_order = lock(&link.handling);
             link.admission.expect(machine).into_iter().for_each(|admitted| link.adopt(admitted));
         };
         thread::Builder::new().name("expected".to_owned()).spawn(expected)?;
         Ok(())
     }
 
-    /// Puts a new stack at the other end.
+    /// Attaches a new stack.
     pub fn attach(self: &Arc<Self>, stack: Arc<Endpoint>) -> Result<()> {
         *lock(&self.crossing.stack) = Some(Arc::clone(&stack));
         let crossing = Arc::clone(&self.crossing);
@@ -109,26 +110,26 @@ impl Link {
         Ok(())
     }
 
-    /// Takes the stack away: what the guest sends goes nowhere until there is another.
+    /// Detaches the stack: the guest's frames go nowhere until there is another.
     pub fn detach(&self) {
         if let Some(stack) = lock(&self.crossing.stack).take() {
             stack.close();
         }
     }
 
-    /// Whether a guest is connected, after waiting for one at most this long.
+    /// Waits for a guest, for at most `limit`, and returns whether one is connected.
     pub fn wait_for_guest(&self, limit: Duration) -> bool {
         let guest = lock(&self.crossing.guest);
         let waited = self.guest_came.wait_timeout_while(guest, limit, |guest| guest.is_none());
         waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
     }
 
-    /// Whether a guest was ever connected.
+    /// Returns whether a guest was ever connected.
     pub fn has_seen_guest(&self) -> bool {
         self.guest_seen.load(Relaxed)
     }
 
-    /// The process of the guest that was greeted last.
+    /// Returns the process of the guest that was greeted last.
     pub fn greeted(&self) -> Option<Process> {
         *lock(&self.greeted)
     }
@@ -144,7 +145,7 @@ impl Link {
         }
         *lock(&self.greeted) = peer.process;
         fail_point::reached(FailPoint::KeeperGreeted);
-        // What cannot be had is done without.
+        // If the buffer cannot be this large, the link works with what it has.
         let _ = rustix::net::sockopt::set_socket_send_buffer_size(&*stream, wire::IN_FLIGHT);
         if let Some(old) = lock(&self.crossing.guest).replace(Arc::clone(&stream)) {
             let _ = old.shutdown(Shutdown::Both);
@@ -165,13 +166,13 @@ impl Link {
         }
     }
 
-    /// Lets a frame that was made on the host go the guest's way. It counts for nothing and is in no
-    /// log: the guest did not send it.
+    /// Sends a frame that was made on the host through the guard. It is not counted and not logged,
+    /// because the guest did not send it.
     pub fn inject<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Verdict<'r> {
         self.crossing.cross(frame, reply)
     }
 
-    /// Who looks at what comes back for such frames.
+    /// Returns the watch for responses to such frames.
     pub fn watch(&self) -> &Watch {
         &self.crossing.watch
     }

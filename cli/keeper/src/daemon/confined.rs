@@ -1,4 +1,4 @@
-//! What a keeper does before it is confined.
+//! What a keeper opens before it is confined.
 
 use crate::launch::bind;
 use anyhow::{Context, Result, anyhow};
@@ -17,11 +17,12 @@ use std::path::Path;
 fn raise_descriptors() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // What cannot be had is done without.
+    // If the limit cannot be raised, the keeper works with what it has.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// A keeper that has opened what it needs and given up the rest. Nothing of a guest's was read yet.
+/// A keeper that has opened what it needs and given up its other rights. It has read nothing from a
+/// guest yet.
 pub struct Confined {
     pub folder: Folder,
     pub plan: Plan,
@@ -42,7 +43,8 @@ impl Confined {
         fail_point::reached(FailPoint::KeeperControl);
         control.set_nonblocking(true)?;
         let is_root = rustix::process::geteuid().is_root();
-        let runtime = folder.control().parent().map(Path::to_owned).context("the runtime folder")?;
+        let runtime =
+            folder.control().parent().map(Path::to_owned).context("the control socket has no folder")?;
         let in_force = if Defence::KeeperConfined.stands() {
             confine::this_process(&Policy::keeper(&folder.logs(), &runtime, is_root))?
         } else {

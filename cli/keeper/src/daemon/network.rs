@@ -1,4 +1,4 @@
-//! The network stack and its doors: opened, and opened again when gvproxy ends.
+//! The network stack and its doors. They are opened again when gvproxy ends.
 
 use crate::doors;
 use crate::shared::Shared;
@@ -12,28 +12,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
-/// Pauses before gvproxy is started again: one second at first, doubled up to half a minute.
+/// The pauses before gvproxy is started again: one second at first, doubled up to half a minute.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A stack at work, with its doors. Both end with the value.
-pub struct Open {
+/// A running stack with its doors. Both end when this value is dropped.
+pub struct OpenNetwork {
     stack: Alive,
     doors: Vec<AbortHandle>,
 }
 
-impl Drop for Open {
+impl Drop for OpenNetwork {
     fn drop(&mut self) {
         self.doors.iter().for_each(AbortHandle::abort);
     }
 }
 
-/// Starts a stack and puts it to work.
-pub fn open(shared: &Arc<Shared>) -> Result<Open> {
+/// Starts a stack, serves its doors and attaches it to the link.
+pub fn open(shared: &Arc<Shared>) -> Result<OpenNetwork> {
     let (stack, mut descriptors) = shared.starter.start(&Ask::Stack)?;
     fail_point::reached(FailPoint::KeeperJail);
-    let link = descriptors.pop().context("there is no link")?;
-    let mut open = Open { stack, doors: Vec::new() };
+    let link = descriptors.pop().context("the starter handed over no link")?;
+    let mut open = OpenNetwork { stack, doors: Vec::new() };
     for ((sidecar, _), listener) in shared.plan.doors.iter().zip(descriptors) {
         open.doors.push(doors::serve(shared, sidecar, TcpListener::from(listener))?);
     }
@@ -41,9 +41,9 @@ pub fn open(shared: &Arc<Shared>) -> Result<Open> {
     Ok(open)
 }
 
-/// Watches gvproxy, where it is the stack, and starts it again when it ends. Meanwhile the guest
-/// reaches nothing.
-pub async fn keep(shared: &Arc<Shared>, mut jail: Open) -> Result<()> {
+/// Watches gvproxy, if it is the stack, and starts it again when it ends. The guest reaches nothing
+/// in the meantime.
+pub async fn keep(shared: &Arc<Shared>, mut jail: OpenNetwork) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     loop {
         let since = Instant::now();

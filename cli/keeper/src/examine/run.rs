@@ -1,9 +1,9 @@
-//! An examination, from its first frame to its report.
+//! Runs an examination, from its first frame to its report.
 
 use super::door;
 use super::limits::LIMIT;
 use super::sweep::Sweep;
-use super::unforeseen::Unforeseen;
+use super::unpredictable::Unpredictable;
 use crate::link::Link;
 use crate::watch::Returned;
 use anyhow::{Context, Result};
@@ -15,39 +15,42 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long what is under way has to arrive: a stack that dials for the guest answers late.
+/// How long responses may take to arrive: a stack that dials on the guest's behalf responds late.
 const SETTLE: Duration = Duration::from_millis(500);
-/// The most sentences of a kind.
+/// How many sentences of a kind are reported.
 const SENTENCES: usize = 1000;
 
 /// Examines the walls of a plan. `canaries` are addresses of this machine that something listens on
-/// and no guest may reach; whoever put them up sees what comes to them.
+/// and that no guest may reach; whoever opened them sees what arrives there.
 ///
 /// # Errors
-/// Where another examination is under way.
+/// Returns an error if another examination is running.
 pub fn run(link: &Link, plan: &Plan, canaries: &[SocketAddr], nonce: &str) -> Result<Examined> {
     let since = Instant::now();
-    let unforeseen = Unforeseen(nonce);
-    let [first, second, high, low] = unforeseen.number("ports").to_be_bytes();
+    let unpredictable = Unpredictable(nonce);
+    let [first, second, high, low] = unpredictable.number("ports").to_be_bytes();
     let block = Block::by(u16::from_be_bytes([high, low]));
     let first = u16::from_be_bytes([0, first ^ second]);
     let guard = plan.guard();
     let doors = plan.doors.ports().into_iter().map(|port| SocketAddrV4::new(guard.proxy(), port)).collect();
-    let watching = link.watch().begin(block, doors).context("another verify of this bottle is under way")?;
+    let watching = link
+        .watch()
+        .begin(block, doors)
+        .context("another `bottle verify` of this bottle is running: try again when it has ended")?;
     let mut sweep = Sweep::new(link, &guard, block, first, since + LIMIT);
     watching.expect_hello();
     sweep.send(&guard.hello_frame())?;
     let mut doors: Vec<Door> =
         plan.doors.iter().map(|(sidecar, port)| Door { sidecar, port, before: None, after: None }).collect();
     for door in &mut doors {
-        door.before = door::ask(door, &mut sweep, &watching.heard, &unforeseen, "before")?;
+        door.before = door::ask(door, &mut sweep, &watching.heard, &unpredictable, "before")?;
     }
     let cut_short = sweep.everything(plan, canaries, nonce).err().map(|error| format!("{error:#}"));
-    // The doors are asked again, however long everything took.
+    // The doors are tried again, however long the sweep took.
     sweep.allow_more();
     thread::sleep(SETTLE);
     for door in &mut doors {
-        door.after = door::ask(door, &mut sweep, &watching.heard, &unforeseen, "after")?;
+        door.after = door::ask(door, &mut sweep, &watching.heard, &unpredictable, "after")?;
     }
     let mut answered = sweep.answered;
     answered.extend(sentences(watching.returned().into_iter()));
@@ -62,7 +65,7 @@ pub fn run(link: &Link, plan: &Plan, canaries: &[SocketAddr], nonce: &str) -> Re
     })
 }
 
-/// One sentence for each address and way, with its ports.
+/// Returns one sentence for each address and protocol, with its ports.
 fn sentences(returned: impl Iterator<Item = Returned>) -> Vec<String> {
     let mut by_address: BTreeMap<_, Vec<u16>> = BTreeMap::new();
     for Returned { way, from, port } in returned {

@@ -19,17 +19,17 @@ pub struct Crossing {
     guard: Guard,
     counters: Arc<Counters>,
     audit: Audit,
-    /// The helper's connection, the newest that there is.
+    /// The helper's newest connection.
     pub guest: Mutex<Option<Arc<UnixStream>>>,
     pub stack: Mutex<Option<Arc<Endpoint>>>,
     writing: Mutex<()>,
-    /// Whether the guard decides. It always does, except in a debug build that is told otherwise.
+    /// Whether the guard decides. It always does, except in a debug build that turns it off.
     guarded: bool,
     pub watch: Watch,
 }
 
 impl Crossing {
-    /// A crossing without either end.
+    /// Creates a crossing without either end.
     pub fn new(guard: Guard, counters: Arc<Counters>, audit: Audit) -> Self {
         Self {
             guard,
@@ -52,7 +52,7 @@ impl Crossing {
             }
             inbox.arrived(read);
             while let Some(frame) = inbox.frame().map_err(|error| self.broken(&error))? {
-                if self.watch.is_feigned(frame) {
+                if self.watch.is_spoofed(frame) {
                     continue;
                 }
                 if let Some(answer) = self.decide(frame, &mut reply) {
@@ -60,7 +60,8 @@ impl Crossing {
                     replies.extend(answer);
                 }
             }
-            // What arrived together is answered together: in the guest each write is an interrupt.
+            // Replies to frames that arrived together are written together: in the guest, each
+            // write is an interrupt.
             if !replies.is_empty() {
                 let _one_at_a_time = lock(&self.writing);
                 (&**stream).write_all(&replies)?;
@@ -69,7 +70,7 @@ impl Crossing {
         }
     }
 
-    /// A stream that cannot be followed any further. It is closed, and the log says so.
+    /// Logs that a stream can no longer be followed. The caller closes it.
     fn broken(&self, error: &wire::BadLength) -> io::Error {
         if Defence::RefusalsLogged.stands() {
             self.audit.caused("link", "refused", "framing", "", json!({ "why": error.to_string() }));
@@ -77,7 +78,7 @@ impl Crossing {
         io::Error::other(*error)
     }
 
-    /// Forwards or refuses one frame. What the guest is told of it is in `reply`.
+    /// Forwards or refuses one frame. Returns the answer for the guest, if there is one.
     fn decide<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Option<&'r [u8]> {
         match self.cross(frame, reply) {
             Verdict::Forward => {
@@ -93,7 +94,7 @@ impl Crossing {
         }
     }
 
-    /// Asks the guard, and hands what passes to the stack: the only way there.
+    /// Asks the guard, and sends what passes to the stack: the only way there.
     pub fn cross<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Verdict<'r> {
         let verdict = match self.guard.from_guest(frame, reply) {
             verdict if self.guarded => verdict,
@@ -102,14 +103,14 @@ impl Crossing {
         if verdict == Verdict::Forward {
             let stack = lock(&self.stack).clone();
             if let Some(stack) = stack {
-                // One that has gone is the keeper's to start again.
+                // If the stack has ended, the keeper starts it again.
                 let _ = stack.send(frame);
             }
         }
         verdict
     }
 
-    /// What comes together is written together: each write wakes the guest's helper.
+    /// Frames that arrive together are written together: each write wakes the guest's helper.
     pub fn pump_to_guest(&self, stack: &Endpoint) -> io::Result<()> {
         let mut outbox = Outbox::default();
         loop {
@@ -121,7 +122,7 @@ impl Crossing {
                 if len == 0 {
                     return Ok(());
                 }
-                if self.watch.takes(&self.guard, outbox.frame(len)) {
+                if self.watch.intercepts(&self.guard, outbox.frame(len)) {
                     continue;
                 }
                 match self.guard.to_guest(outbox.frame(len)) {
@@ -139,8 +140,8 @@ impl Crossing {
         }
     }
 
-    /// Writes whole frames to the guest, if there is one. A frame's bytes never mix with another's:
-    /// both threads write under this lock.
+    /// Writes whole frames to the guest, if there is one. Both threads write under this lock, so
+    /// frames never mix.
     fn write(&self, frames: &[u8]) {
         let Some(guest) = lock(&self.guest).clone() else { return };
         let written = {
@@ -153,7 +154,7 @@ impl Crossing {
     }
 }
 
-/// A lock whose holder panicked protects nothing that could be half done here.
+/// Locks a mutex. If a thread panicked with this lock, nothing that it protects can be half done.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,9 @@
-//! The network stack behind the guard, running: its doors, the link to it, and what stands around it.
+//! The running network stack behind the guard: its doors, the link to it, and the walls around it.
 //!
-//! gvproxy is one: [`Jail`] puts the second wall around it, and needs Linux; [`Bare`] puts none:
-//! elsewhere the guard stands alone, and `bottle doctor` says so. Linux itself is the other,
-//! `kernel`, behind the same wall. The conformance harness judges them all.
+//! There are two stacks. One is gvproxy: [`Jail`] puts the second wall around it, which needs
+//! Linux; [`Bare`] does not, so on other systems the guard stands alone, and `bottle doctor` says
+//! so. The other is Linux itself, `kernel`, behind the same wall. The conformance harness tests
+//! them all.
 
 mod bare;
 mod endpoint;

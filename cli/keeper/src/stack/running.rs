@@ -5,30 +5,31 @@ use std::net::TcpListener;
 use std::process::Child;
 use std::sync::Arc;
 
-/// A running stack, and what it takes to talk to it. It ends with the value.
+/// A running stack, with its doors and its link. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Running {
-    /// gvproxy, where it is one.
+    /// The process of gvproxy, if that is the stack.
     pub(super) child: Option<Child>,
-    /// The doors, in the order of the plan.
+    /// The doors' listeners, in the order of the plan.
     pub doors: Vec<TcpListener>,
     /// The stack's end of the link.
     pub link: Arc<Endpoint>,
 }
 
 impl Running {
-    /// The process to watch: it ends when the stack does. Without one, the stack ends with the keeper.
+    /// Returns the process to watch: it ends when the stack does. Without one, the stack ends with
+    /// the keeper.
     pub fn pid(&self) -> Option<rustix::process::Pid> {
         rustix::process::Pid::from_raw(i32::try_from(self.child.as_ref()?.id()).ok()?)
     }
 
-    /// Its process alone: its descriptors are somebody else's now.
+    /// Keeps only the process. Its descriptors have been handed to another process.
     pub fn into_process(mut self) -> Process {
         Process(self.child.take())
     }
 }
 
-/// gvproxy, where it is the stack. It ends with the value.
+/// The process of gvproxy, if that is the stack. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Process(Option<Child>);
 

@@ -1,4 +1,4 @@
-//! Starting the stack of a plan.
+//! Starts the stack of a plan.
 
 use super::bare::Bare;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
@@ -16,20 +16,20 @@ use bottle_host::state::Folder;
 use bottle_host::tools::{Network, StackBackend};
 use std::fs::File;
 
-/// How it is run on this system.
+/// The form of gvproxy on this system.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub type Here = Jail;
-/// How it is run on this system.
+/// The form of gvproxy on this system.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub type Here = Bare;
 
-/// Starts the stack of a plan, as it is run on this system.
+/// Starts the stack of a plan in this system's form.
 ///
 /// # Errors
-/// Where it does not come up within 20 s; its last words are in the log.
+/// Returns an error if it is not ready within 20 s. The keeper's log has the details.
 pub fn start(network: &Network, folder: &Folder, plan: &Plan, log: &File) -> Result<Running> {
     match &network.backend {
-        // Without the second wall it is as elsewhere; the first one stands alone.
+        // Without the second wall this is like other systems: the guard stands alone.
         StackBackend::Gvproxy(found) if !Defence::Jail.stands() => {
             Bare::start(found, network, folder, plan, log)
         }

@@ -1,4 +1,4 @@
-//! Waiting for a process that is coming up.
+//! Waits for a process that is starting.
 
 use anyhow::{Result, bail};
 use bottle_core::wire;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 const START: Duration = Duration::from_secs(20);
 
-/// Connects to a gvproxy that is coming up: frames to and from it, one a packet.
+/// Connects to a gvproxy that is starting. Each packet of the socket is one frame.
 pub fn connect(path: &Path, child: &mut Child) -> Result<OwnedFd> {
     let address = SocketAddrUnix::new(path)?;
     let socket =
@@ -25,11 +25,11 @@ pub fn connect(path: &Path, child: &mut Child) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Asks again and again, until there is an answer, the process has ended or its time is over.
+/// Asks repeatedly, until there is an answer, the process has ended or the time is up.
 pub fn wait_until<T>(child: &mut Child, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + START;
     loop {
-        // Looked at first: what it said before it ended counts.
+        // Check this first: an answer that came before the end counts.
         let ended = child.try_wait()?;
         if let Some(answer) = ask()? {
             return Ok(answer);
@@ -38,7 +38,7 @@ pub fn wait_until<T>(child: &mut Child, mut ask: impl FnMut() -> Result<Option<T
             bail!("it ended with {status}");
         }
         if Instant::now() > end {
-            bail!("it said nothing for {} s", START.as_secs());
+            bail!("it was not ready after {} s", START.as_secs());
         }
         std::thread::sleep(Duration::from_millis(2));
     }

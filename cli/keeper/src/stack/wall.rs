@@ -1,4 +1,4 @@
-//! How gvproxy is run.
+//! The two forms of gvproxy: with and without a jail.
 
 use super::running::Running;
 use anyhow::Result;
@@ -8,18 +8,18 @@ use bottle_host::tools::{Gvproxy, Network};
 use std::fs::File;
 use std::path::PathBuf;
 
-/// How gvproxy is run.
+/// A form in which gvproxy runs.
 pub trait Wall {
-    /// Whether it finds nothing on its network but the doors.
+    /// Whether gvproxy finds nothing on its network but the doors.
     const JAILED: bool;
 
-    /// Where gvproxy is told to make its end of the link.
+    /// Returns the path at which gvproxy creates its end of the link.
     fn link(folder: &Folder) -> PathBuf;
 
     /// Starts it.
     ///
     /// # Errors
-    /// Where it does not come up within 20 s; its last words are in the log.
+    /// Returns an error if it is not ready within 20 s. The keeper's log has the details.
     fn start(found: &Gvproxy, network: &Network, folder: &Folder, plan: &Plan, log: &File)
     -> Result<Running>;
 }

@@ -1,4 +1,4 @@
-//! Answers what a keeper asks.
+//! Responds to a keeper's requests.
 
 use super::log::bounded;
 use super::watch::watch;
@@ -33,42 +33,42 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
-/// Started by root, smolvm gives each machine a user of its own, from this one up.
+/// When root starts smolvm, it gives each machine a user of its own, from this user id up.
 const FIRST_MACHINE_USER: u32 = 2_000_000;
 
-/// The stack's process, and the socket on which nobody is told of its end where there is none.
+/// The stack's process. Without one, the socket that stays open because there is no end to report.
 type Stack = (Process, Option<OwnedFd>);
 
-/// What a bottle starts, as it was planned before there was a guest.
-struct Hands {
+/// The starter of one bottle, with the plan as it was before there was a guest.
+struct Server {
     folder: Folder,
     plan: Plan,
     services: Services,
     log: File,
 }
 
-/// Serves a keeper until it ends.
+/// Serves a keeper until the keeper ends.
 ///
 /// # Errors
-/// Where there is no plan.
+/// Returns an error if the bottle has no plan.
 pub fn main(slug: &Slug, socket: &OwnedFd) -> Result<()> {
     let folder = Home::find()?.bottle(slug);
     let log = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.keeper_log())?;
     let (plan, services) = (folder.read_plan()?, services::read(&folder)?);
-    let hands = Arc::new(Hands { folder, plan, services, log });
+    let server = Arc::new(Server { folder, plan, services, log });
     let mut stack = None;
-    // Everything is started by this one thread: what is started ends when it does.
+    // This one thread starts everything: its children end when it does.
     while let Some((ask, mut fds)) = wire::receive::<Ask>(socket)? {
         let Some(reply) = fds.pop() else { continue };
-        if let Err(error) = hands.carry_out(ask, &reply, &mut stack) {
+        if let Err(error) = server.handle(ask, &reply, &mut stack) {
             let _ = wire::send(&reply, &Said::Failed(format!("{error:#}")), &[]);
         }
     }
     Ok(())
 }
 
-impl Hands {
-    fn carry_out(self: &Arc<Self>, ask: Ask, reply: &OwnedFd, stack: &mut Option<Stack>) -> Result<()> {
+impl Server {
+    fn handle(self: &Arc<Self>, ask: Ask, reply: &OwnedFd, stack: &mut Option<Stack>) -> Result<()> {
         let done = || Ok(wire::send(reply, &Said::Done, &[])?);
         match ask {
             Ask::Refresh => {
@@ -78,7 +78,7 @@ impl Hands {
                 done()
             }
             Ask::Stack => {
-                // The one before ends first: they have one name for the link.
+                // The previous stack ends first, because both use the same path for the link.
                 drop(stack.take());
                 self.stack(reply, stack)
             }
@@ -89,10 +89,10 @@ impl Hands {
             }
             Ask::Git(call) => self.git(&call, reply),
             Ask::Forward { repo, name, commit } => {
-                // A push takes its time, and holds up nobody.
-                let (hands, reply) = (Arc::clone(self), rustix::io::fcntl_dupfd_cloexec(reply, 0)?);
+                // A push takes time, and must not hold up other requests.
+                let (server, reply) = (Arc::clone(self), rustix::io::fcntl_dupfd_cloexec(reply, 0)?);
                 thread::Builder::new().name("forward".to_owned()).spawn(move || {
-                    let said = match hands.forward(&repo, &name, commit.as_deref()) {
+                    let said = match server.forward(&repo, &name, commit.as_deref()) {
                         Ok(()) => Said::Done,
                         Err(error) => Said::Failed(format!("{error:#}")),
                     };
@@ -103,8 +103,9 @@ impl Hands {
             Ask::Give { uid } => {
                 let user = Uid::from_raw(uid);
                 let own = rustix::process::geteuid();
-                ensure!(uid >= FIRST_MACHINE_USER || user == own, "{uid} is no machine's user");
-                // The machine's user is known: nobody else has to get there. Who does is looked at anyway.
+                ensure!(uid >= FIRST_MACHINE_USER || user == own, "{uid} is not a machine's user");
+                // The machine's user is known, so nobody else needs access. A failure here is no
+                // risk: every peer is checked.
                 let _ = give(&self.folder.guest_socket(), user);
                 let copy = self.folder.copy();
                 if copy.exists() {
@@ -134,20 +135,20 @@ impl Hands {
                 let _ = wire::send(&reply, &Said::Ended("it ended".to_owned()), &[]);
             })?;
         } else {
-            // No process, and so no end: the keeper is told of none.
+            // There is no process, so no end is ever reported.
             held = Some(reply);
         }
-        // Its descriptors are the keeper's from here on; the process is ours.
+        // From now on the keeper owns its descriptors, and this process owns its process.
         *stack = Some((running.into_process(), held));
         Ok(())
     }
 
     fn sidecar(&self, sidecar: Sidecar) -> Result<Child> {
         let SidecarForm::Command { command, address } = self.services.form(sidecar) else {
-            bail!("the sidecar {sidecar} is no command")
+            bail!("the sidecar {sidecar} is not a command")
         };
         let [program, arguments @ ..] = command.as_slice() else { bail!("the command is empty") };
-        // What listens there already would be taken for the sidecar.
+        // A program that already listens there would be taken for the sidecar.
         TcpListener::bind(address).with_context(|| format!("the sidecar {sidecar} cannot have {address}"))?;
         let path = self.folder.sidecar_log(sidecar);
         let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
@@ -165,19 +166,19 @@ impl Hands {
         let channel = inherit(&mut command, theirs.as_fd());
         command.env(hook::CHANNEL, channel.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().context("git")?;
+        let mut child = command.spawn().context("cannot run git")?;
         drop(theirs);
-        let stdin = child.stdin.take().context("standard input")?;
-        let stdout = child.stdout.take().context("standard output")?;
-        let stderr = child.stderr.take().context("standard error")?;
-        let handed = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), hooks.as_fd()];
-        wire::send(reply, &Said::Done, &handed)?;
+        let stdin = child.stdin.take().context("git has no standard input")?;
+        let stdout = child.stdout.take().context("git has no standard output")?;
+        let stderr = child.stderr.take().context("git has no standard error")?;
+        let descriptors = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), hooks.as_fd()];
+        wire::send(reply, &Said::Done, &descriptors)?;
         let grouped = Defence::GitLimits.stands();
         watch(child, reply, grouped.then_some(limits.wall), grouped)
     }
 
-    /// Sends a push on, with the operator's own environment. The rule that allows it is asked again:
-    /// whoever asks may be no hook.
+    /// Forwards a push with the operator's own environment. It checks the rule again, because the
+    /// request may not come from a hook.
     fn forward(&self, repo: &Slug, name: &str, commit: Option<&str>) -> Result<()> {
         let repo = self.repo(repo)?;
         let quarantine = Quarantine::of(&self.folder, repo);

@@ -1,4 +1,4 @@
-//! Watches what was started, and ends it when nobody listens any more or its time is over.
+//! Watches a child, and ends it when nobody listens any more or its time is up.
 
 use anyhow::Result;
 use bottle_host::starter::{Said, wire};
@@ -9,12 +9,12 @@ use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long what is ended may take to clean up, and how often it is looked at meanwhile.
+/// How long a child may take to clean up when it is asked to end, and how often that is checked.
 const GRACE: Duration = Duration::from_secs(2);
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Says when a child has ended. It is ended where nobody listens any more, and where its time is over:
-/// with all that it started, if it has a process group of its own.
+/// Reports when a child has ended. The child is killed when nobody listens any more or its time is
+/// up, together with everything it started if it has a process group of its own.
 pub fn watch(mut child: Child, reply: &OwnedFd, limit: Option<Duration>, grouped: bool) -> Result<()> {
     let reply = rustix::io::fcntl_dupfd_cloexec(reply, 0)?;
     let end = End::of(&child)?;
@@ -26,18 +26,19 @@ pub fn watch(mut child: Child, reply: &OwnedFd, limit: Option<Duration>, grouped
             let _ = child.kill();
         }
         let how = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-        // Where nobody listens, nobody needs to know.
+        // If nobody listens, nobody needs to know.
         let _ = wire::send(&reply, &Said::Ended(how), &[]);
     })?;
     Ok(())
 }
 
-/// Ends a process group. It is asked first: git takes what was pushed so far off the disk then.
+/// Ends a process group. It gets SIGTERM first, so that git can delete what was pushed so far.
 fn end_group(child: &mut Child) {
     let group = Pid::from_child(child);
     let _ = kill_process_group(group, Signal::TERM);
     let end = Instant::now() + GRACE;
-    // Not waited for yet, it keeps its number, so that nobody else's group is killed.
+    // The child has not been waited for, so its process id cannot be reused, and no other group is
+    // killed.
     while !has_ended(group) && Instant::now() < end {
         thread::sleep(GLANCE);
     }
@@ -49,7 +50,7 @@ fn has_ended(child: Pid) -> bool {
     !matches!(waitid(WaitId::Pid(child), glance), Ok(None))
 }
 
-/// What tells that a child has ended.
+/// Detects that a child has ended.
 struct End {
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
     process: OwnedFd,

@@ -1,10 +1,10 @@
-//! Headers that do not travel on.
+//! Headers that are not passed on.
 
 use bottle_core::upstream::{CREDENTIALS, travels};
 use bottle_host::defence::Defence;
 use hyper::header::{self, HeaderMap, HeaderName};
 
-/// Headers that are about one connection, and end with it (RFC 9110, 7.6.1).
+/// Headers that concern one connection and end with it (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -16,7 +16,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// Removes what is about one connection, and what the message itself says is.
+/// Removes the headers that concern one connection, including those that `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -30,7 +30,8 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes what a guest has no say in: who asks, and what the request is about beside its path.
+/// Removes the headers that a guest must not choose: its credentials, and everything that could
+/// change what the request asks for apart from its path.
 pub fn strip_for_upstream(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     for name in CREDENTIALS {

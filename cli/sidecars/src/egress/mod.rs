@@ -1,8 +1,8 @@
-//! The built-in egress proxy behind the `pipelock` door: HTTP/1.1, CONNECT and absolute-form,
-//! default deny.
+//! The egress proxy: the built-in sidecar that is called `pipelock`. It speaks HTTP/1.1, with
+//! CONNECT and absolute-form requests, and denies by default.
 //!
-//! What may leave is decided by `bottle_core::egress`; this carries it out. It dials the address
-//! that it checked, so a name that changes its mind in between gains nothing.
+//! `bottle_core::egress` decides what may leave, and this module acts on the decision. It dials the
+//! address that it checked, so a name that changes its address in between gains nothing.
 
 mod dial;
 mod headers;

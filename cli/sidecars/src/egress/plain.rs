@@ -24,7 +24,7 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
         let what = format!("{} {}", request.method(), uri.path());
         return proxy.reject(&what, "no-host", StatusCode::BAD_REQUEST, "the request names no host");
     };
-    // The query may carry what a log should not.
+    // The query may hold something that must not be logged.
     let what = format!("{} {scheme}://{named}{}", request.method(), uri.path());
     if *scheme != Scheme::HTTP {
         return proxy.reject(&what, "scheme", StatusCode::BAD_REQUEST, "for https, ask with CONNECT");
@@ -36,7 +36,7 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
         return proxy.refuse(&what, &denial);
     }
     strip_hop_by_hop(request.headers_mut());
-    // The server must see the host that was checked, whatever the client wrote there.
+    // The server must see the host that was checked, whatever the client sent.
     let Ok(host_header) = HeaderValue::from_str(named.as_str()) else {
         return proxy.reject(&what, "no-host", StatusCode::BAD_REQUEST, "the request names no host");
     };

@@ -1,14 +1,14 @@
-//! Clients that keep connections for the next request.
+//! HTTP clients that keep connections for the next request.
 
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connect;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-/// Connections to one upstream that are kept for the next request.
+/// The number of idle connections to one host that are kept for the next request.
 const IDLE_PER_HOST: usize = 64;
 
-/// Returns a client that connects with this connector.
+/// Returns a client that connects through `connector`.
 pub fn pooled<C: Connect + Clone>(connector: C) -> Client<C, Incoming> {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())

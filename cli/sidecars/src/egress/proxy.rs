@@ -1,11 +1,11 @@
-//! The egress proxy's state: its rules, its clients, and what it writes down.
+//! The egress proxy's state: its rules, its clients, and its log.
 
 use super::dial::{Chooser, DialError, Dialer};
-use super::open::Open;
+use super::open::OpenConnections;
 use super::pool::pooled;
 use super::reply::{self, Body};
 use super::upstreams::Upstreams;
-use crate::http::{Answers, Room};
+use crate::http::{Answers, Server};
 use crate::keys::Keys;
 use bottle_core::egress::{Denial, HostName, Rules};
 use bottle_core::plan::Plan;
@@ -20,7 +20,7 @@ use hyper_util::client::legacy::Client;
 use serde_json::{Value, json};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// What the log calls it.
+/// The egress proxy's name in the log.
 const PART: &str = "pipelock";
 
 /// The egress proxy of one bottle.
@@ -30,31 +30,33 @@ pub struct EgressProxy {
     pub(super) audit: Audit,
     pub(super) client: Client<Dialer, Incoming>,
     pub(super) dialer: Dialer,
-    open: Open<Chooser>,
+    open: OpenConnections<Chooser>,
     pub(super) upstreams: Upstreams,
-    pub(super) room: Room,
+    pub(super) server: Server,
 }
 
 impl EgressProxy {
-    /// The proxy of a plan. What its upstreams are asked with, `keys` has.
+    /// Creates the egress proxy of a plan. `keys` leads to the process that holds the keys of its
+    /// upstreams.
     pub fn new(plan: &Plan, limits: Limits, audit: Audit, keys: Option<&Keys>) -> Arc<Self> {
         let rules = Arc::new(RwLock::new(plan.egress.clone()));
-        let open = Open::default();
+        let open = OpenConnections::default();
         let dialer = Dialer::new(Arc::clone(&rules), Chooser::Agent, open.clone());
         let client = pooled(dialer.clone());
         let upstreams = Upstreams::new(plan.upstreams.clone(), &rules, &open, keys);
-        let room = Room::new(limits, audit.clone(), PART, Answers::Passed);
+        let server = Server::new(limits, audit.clone(), PART, Answers::Passed);
         let slug = plan.slug.clone();
-        Arc::new(Self { slug, rules, audit, client, dialer, open, upstreams, room })
+        Arc::new(Self { slug, rules, audit, client, dialer, open, upstreams, server })
     }
 
-    /// The rules now.
+    /// Returns the current rules.
     pub fn rules(&self) -> Rules {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes the rules, and closes at once what is open against them: tunnels, answers on their way,
-    /// and connections that wait for the next request. On disk the change is already.
+    /// Applies a change of the rules, and closes at once every connection that they now deny:
+    /// tunnels, responses in progress, and idle connections. The caller has already saved the
+    /// change.
     pub fn change(&self, change: &Change) {
         let mut rules = self.rules();
         change.apply(&mut rules);
@@ -68,13 +70,13 @@ impl EgressProxy {
         }
     }
 
-    /// Writes down that an answer of an upstream's had its key in it, and ended there.
-    pub fn had_a_key(&self, request: &str) {
-        let why = "the answer had the upstream's key in it";
+    /// Logs that a response was cut off because it contained the upstream's key.
+    pub fn log_key_found(&self, request: &str) {
+        let why = "the response contained the upstream's key";
         self.log("refused", "key", "", json!({ "request": request, "why": why }));
     }
 
-    /// Writes down what came of a request. `destination` is a host, or a path of our own.
+    /// Logs the outcome of a request. `destination` is a host, or a path of the door itself.
     pub(super) fn log(&self, event: &'static str, reason: &'static str, destination: &str, details: Value) {
         self.audit.caused(PART, event, reason, destination, details);
     }
@@ -86,7 +88,7 @@ impl EgressProxy {
         reply::denied(&self.slug, denial)
     }
 
-    /// Refuses a request that makes no sense to us, in the log and to the agent.
+    /// Rejects a malformed request, in the log and to the agent.
     pub(super) fn reject(
         &self,
         what: &str,
@@ -105,7 +107,7 @@ impl EgressProxy {
         reply::text(status, format!("bottle: {why}"))
     }
 
-    /// Says that a request has no answer, in the log and to the agent.
+    /// Reports that a request got no response, in the log and to the agent.
     pub(super) fn no_answer(
         &self,
         what: &str,

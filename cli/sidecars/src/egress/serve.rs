@@ -13,10 +13,10 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 impl EgressProxy {
-    /// Serves a door until its listener fails, as it does when its jail ends.
+    /// Serves the door until its listener fails, which it does when its jail ends.
     pub async fn serve(self: &Arc<Self>, listener: TcpListener) {
         let proxy = Arc::clone(self);
-        http::serve(listener, &self.room, move |request| Self::answer(Arc::clone(&proxy), request)).await;
+        http::serve(listener, &self.server, move |request| Self::answer(Arc::clone(&proxy), request)).await;
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
@@ -30,7 +30,7 @@ impl EgressProxy {
         } else if request.uri().authority().is_some() {
             plain::forward(&self, request).await
         } else {
-            upstream::ask(&self, request).await
+            upstream::forward(&self, request).await
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Requests that the proxy makes in the agent's name, with keys that the agent never has:
+//! Requests that the egress proxy makes on the agent's behalf, with keys that the agent never has:
 //! `GET /anthropic/v1/models`, on the door itself.
 
 use super::headers::{strip_for_upstream, strip_hop_by_hop};
@@ -16,19 +16,19 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Answers a request for a path of the door itself.
-pub async fn ask(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -> Response<Body> {
+/// Responds to a request for one of the door's own paths.
+pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -> Response<Body> {
     let since = Instant::now();
     let upstreams = &proxy.upstreams;
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    // The query may carry what a log should not.
+    // The query may hold something that must not be logged.
     let what = format!("{} {}", request.method(), request.uri().path());
     let route = match keys::route(&upstreams.list, &target) {
         Ok(route) => route,
         Err(why) => return nowhere(proxy, &what, why),
     };
     if Defence::Methods.stands() && !is_passed_on(request.method().as_str()) {
-        let why = format!("this method is not passed on; these are: {}", METHODS.join(", "));
+        let why = format!("this method is not allowed; these are: {}", METHODS.join(", "));
         let mut answer = proxy.reject(&what, "method", StatusCode::METHOD_NOT_ALLOWED, &why);
         if let Ok(allow) = HeaderValue::from_str(&METHODS.join(", ")) {
             answer.headers_mut().insert(header::ALLOW, allow);
@@ -41,7 +41,7 @@ pub async fn ask(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -> Re
         return nowhere(proxy, &what, NoRoute::Unknown);
     };
     let origin = &upstream.origin;
-    // A connection that is open already is not dialled again, so the rules are asked here too.
+    // An idle connection is not dialled again, so the rules are checked here, too.
     if let Err(denial) = proxy.dialer.read(|rules| rules.check_closed(origin.host())) {
         return proxy.refuse(&what, &denial);
     }
@@ -49,13 +49,13 @@ pub async fn ask(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -> Re
         format!("http://{}{target}", origin.authority()).parse::<Uri>(),
         HeaderValue::from_str(&origin.authority()),
     ) else {
-        return proxy.reject(&what, "path", StatusCode::BAD_REQUEST, "the path cannot be passed on");
+        return proxy.reject(&what, "path", StatusCode::BAD_REQUEST, "the path is not valid");
     };
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_11;
     strip_for_upstream(request.headers_mut());
     request.headers_mut().insert(header::HOST, host);
-    // The key is added where it is.
+    // The process that holds the keys adds the key.
     match client.request(request).await {
         Ok(mut response) => {
             strip_hop_by_hop(response.headers_mut());

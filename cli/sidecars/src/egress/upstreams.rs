@@ -1,7 +1,7 @@
 //! The upstreams of a bottle, and the connections to them.
 
 use super::dial::{Chooser, DialError, Dialer};
-use super::open::{Dialled, Open};
+use super::open::{Dialled, OpenConnections};
 use super::pool::pooled;
 use crate::keys::Keys;
 use bottle_core::egress::{Denial, Rules, authority};
@@ -17,19 +17,19 @@ use tokio::net::UnixStream;
 
 const HTTPS: u16 = 443;
 
-/// The upstreams of a bottle, ready to be asked.
+/// The upstreams of a bottle, with a client for each.
 pub struct Upstreams {
     pub list: Vec<Upstream>,
-    /// One for each of them, in the same order: a connection belongs to one upstream and its key.
+    /// The clients, in the order of `list`: a connection belongs to one upstream and its key.
     pub clients: Vec<Client<Connector, Incoming>>,
 }
 
 impl Upstreams {
-    /// The upstreams of a plan. Without keys there are none.
+    /// Creates the upstreams of a plan. Without `keys` none of them can be reached.
     pub fn new(
         list: Vec<Upstream>,
         rules: &Arc<RwLock<Rules>>,
-        open: &Open<Chooser>,
+        open: &OpenConnections<Chooser>,
         keys: Option<&Keys>,
     ) -> Self {
         let client = |upstream| {
@@ -40,7 +40,7 @@ impl Upstreams {
         Self { list, clients }
     }
 
-    /// The paths that there are, for people.
+    /// Returns the upstreams' paths, one a line, for an error message.
     pub fn paths(&self) -> String {
         self.list.iter().map(|upstream| format!("\n  {}", upstream.path)).collect()
     }
@@ -68,9 +68,9 @@ impl tower_service::Service<Uri> for Connector {
         Box::pin(async move {
             let origin = uri.authority().map_or("", |authority| authority.as_str());
             let (host, port) = authority(origin, HTTPS).map_err(|_| DialError::Denied(Denial::Unreadable))?;
-            let (origin, listed) = this.dialer.dial(&host, port).await?.into_parts();
-            // On the list stays what leads there from now on.
-            Ok(TokioIo::new(listed.on(this.keys.connect(this.upstream, origin).await?)))
+            let (origin, entry) = this.dialer.dial(&host, port).await?.into_parts();
+            // The entry in the list now belongs to the stream that leads to that process.
+            Ok(TokioIo::new(entry.on(this.keys.connect(this.upstream, origin).await?)))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! `git http-backend` for one request, as the starter starts it.
+//! The command line and environment of `git http-backend` for one request. The starter runs it.
 
 use super::child::{Git, Limits};
 use super::hook;
@@ -10,17 +10,17 @@ use bottle_host::starter::{GitCall, GitService};
 use bottle_host::state::Folder;
 use std::process::Command;
 
-/// Whether a header's value is one that git may see.
+/// Decides whether git may see a header's value.
 type Known = fn(&str) -> bool;
 
 /// The longest value of a request that git is told, in bytes.
 const MAX_VALUE: usize = 1024;
 
-/// git itself, for one call: what it learns are words that were chosen here, or that are one of a few.
-/// It is confined to its store, and has the hooks' socket as its only way out.
+/// Returns the git process for one call. Everything that it is told was chosen here or is one of a
+/// few known values. It is confined to its store, and the hooks' socket is its only way out.
 ///
 /// # Errors
-/// Where git cannot be confined.
+/// Returns an error if git cannot be confined.
 pub fn command(folder: &Folder, repo: &Repo, call: &GitCall) -> Result<(Command, Limits)> {
     let (path, query, method) = match call.service {
         GitService::FetchRefs => (REFS, "service=git-upload-pack", "GET"),
@@ -29,7 +29,7 @@ pub fn command(folder: &Folder, repo: &Repo, call: &GitCall) -> Result<(Command,
         GitService::Push => (RECEIVE_PACK, "", "POST"),
     };
     let mut git = Git::backend(&Quarantine::of(folder, repo).dir, Limits::serve(repo.policy.max_mib))
-        .reading(&folder.services())
+        .allow_read(&folder.services())
         .env(hook::EXE, std::env::current_exe()?)
         .env(hook::SLUG, folder.slug().as_str())
         .env(hook::REPO, repo.name.as_str())
@@ -52,7 +52,10 @@ pub fn command(folder: &Folder, repo: &Repo, call: &GitCall) -> Result<(Command,
     ];
     for (variable, value, known) in values {
         if let Some(value) = value.as_deref().filter(|value| known(value)) {
-            ensure!(value.len() <= MAX_VALUE && !value.contains('\0'), "{variable} is no header's value");
+            ensure!(
+                value.len() <= MAX_VALUE && !value.contains('\0'),
+                "the value for {variable} is longer than {MAX_VALUE} bytes or contains NUL"
+            );
             git = git.env(variable, value);
         }
     }

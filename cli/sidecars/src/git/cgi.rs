@@ -1,8 +1,8 @@
-//! One request, handed to `git http-backend` (RFC 3875: what it is about in the environment, its body
-//! on standard input, the answer on standard output).
+//! One request, handed to `git http-backend` (RFC 3875: the request's metadata in the environment,
+//! its body on standard input, the response on standard output).
 //!
-//! The keeper reads the request and passes on its body and the answer ([`answer`]); git is started by
-//! the starter ([`command`]), which is told a few words of the request and nothing else.
+//! The keeper reads the request and passes on its body and the response. The starter starts git
+//! (`super::backend`); it is told a few words of the request and nothing else.
 
 use super::gate::Gate;
 use super::reply::Body;
@@ -29,18 +29,18 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
-/// The longest head of an answer, in bytes.
+/// The longest response head, in bytes.
 const MAX_HEAD: u64 = 64 * 1024;
-/// How much one request leaves in the log, and how long the log may become, in bytes.
-const MAX_COMPLAINT: u64 = 16 << 10;
+/// How much one request may add to the log, and how long the log may become, in bytes.
+const MAX_STDERR: u64 = 16 << 10;
 const MAX_LOG: u64 = 4 << 20;
-/// How long git may take to end by itself once nobody reads its answer.
+/// How long git may take to exit once nobody reads its response.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs git for a request that was looked at.
+/// Runs git for a request that has been checked.
 ///
 /// # Errors
-/// Where git does not start, or does not answer.
+/// Returns an error if git does not start, or does not respond.
 pub async fn run(
     gate: &Gate,
     repo: &Repo,
@@ -48,8 +48,8 @@ pub async fn run(
     most: u64,
     request: Request<Incoming>,
 ) -> Result<Response<Body>> {
-    let seats = if matches!(service, GitService::Push) { &gate.pushes } else { &gate.fetches };
-    let seat = Arc::clone(seats).acquire_owned().await?;
+    let permits = if matches!(service, GitService::Push) { &gate.pushes } else { &gate.fetches };
+    let permit = Arc::clone(permits).acquire_owned().await?;
     let said = |name: &HeaderName| {
         request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     };
@@ -62,18 +62,19 @@ pub async fn run(
         protocol: said(&HeaderName::from_static("git-protocol")),
     };
     let (running, descriptors) = gate.starter.start_meanwhile(&Ask::Git(call)).await?;
-    let [stdin, stdout, stderr, hooks] = <[OwnedFd; 4]>::try_from(descriptors)
-        .map_err(|descriptors| anyhow!("git came with {} descriptors", descriptors.len()))?;
+    let [stdin, stdout, stderr, hooks] = <[OwnedFd; 4]>::try_from(descriptors).map_err(|descriptors| {
+        anyhow!("the starter handed over {} descriptors for git instead of 4", descriptors.len())
+    })?;
     let stdin = Sender::from_owned_fd(stdin)?;
-    let (stdout, complaint) = (Receiver::from_owned_fd(stdout)?, Receiver::from_owned_fd(stderr)?);
-    // Where nobody listens to the hooks, they refuse.
+    let (stdout, stderr) = (Receiver::from_owned_fd(stdout)?, Receiver::from_owned_fd(stderr)?);
+    // If nobody listens to the hooks, they refuse the push.
     let _ = gate.hooks.send((repo.name.clone(), hooks));
     let mut said = BufReader::new(stdout);
-    // Held by the answer's body: dropped when the answer was read whole, or when nobody reads it.
+    // The response's body holds this, and drops it once it was read or nobody reads it any more.
     let (read, over) = oneshot::channel::<()>();
-    tokio::spawn(watch(running, over, seat));
+    tokio::spawn(watch(running, over, permit));
     tokio::spawn(feed(request.into_body(), stdin, most));
-    tokio::spawn(log(gate.log.clone(), complaint));
+    tokio::spawn(log(gate.log.clone(), stderr));
     let (status, headers) = head(&mut said).await?;
     let rest = ReaderStream::new(said).map_ok(move |bytes| {
         let _held = &read;
@@ -85,15 +86,16 @@ pub async fn run(
     Ok(response)
 }
 
-/// Sees that a git ends: by itself, or when nobody reads its answer any more. Who drops it ends it.
-async fn watch(running: Alive, over: oneshot::Receiver<()>, _seat: OwnedSemaphorePermit) {
+/// Makes sure that git exits: by itself, or soon after nobody reads its response any more. Dropping
+/// `running` kills it.
+async fn watch(running: Alive, over: oneshot::Receiver<()>, _permit: OwnedSemaphorePermit) {
     tokio::select! {
         _ = running.ended() => {}
         _ = over, if Defence::GitLimits.stands() => drop(timeout(GRACE, running.ended()).await),
     }
 }
 
-/// Hands a request's body on, as far as it may go. What is longer ends early, and git refuses it.
+/// Passes a request's body on, up to `most` bytes. A longer one is cut off, and git refuses it.
 async fn feed(mut body: Incoming, mut stdin: Sender, most: u64) {
     let mut fed = 0;
     while let Some(Ok(frame)) = body.frame().await {
@@ -105,10 +107,10 @@ async fn feed(mut body: Incoming, mut stdin: Sender, most: u64) {
     }
 }
 
-/// Writes down what git complains of, as far as that is worth it.
-async fn log(path: PathBuf, mut complaint: Receiver) {
+/// Logs what git writes to standard error, up to a limit.
+async fn log(path: PathBuf, mut stderr: Receiver) {
     let mut text = Vec::new();
-    let _ = (&mut complaint).take(MAX_COMPLAINT).read_to_end(&mut text).await;
+    let _ = (&mut stderr).take(MAX_STDERR).read_to_end(&mut text).await;
     if !text.is_empty() {
         if fs::metadata(&path).is_ok_and(|meta| meta.len() > MAX_LOG) && Defence::GitLimits.stands() {
             let _ = fs::rename(&path, path.with_extension("log.old"));
@@ -118,11 +120,11 @@ async fn log(path: PathBuf, mut complaint: Receiver) {
         let shown: String = lines.map(|line| format!("{}\n", Shown(line))).collect();
         let _ = file.and_then(|mut file| file.write_all(shown.as_bytes()));
     }
-    // It must not stop because nobody reads on.
-    let _ = tokio::io::copy(&mut complaint, &mut tokio::io::sink()).await;
+    // Keep reading: git must not block on a full pipe.
+    let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
 }
 
-/// Reads the head of an answer: `Status: 200 OK` and other headers, then an empty line.
+/// Reads the head of a response: `Status: 200 OK` and other headers, then an empty line.
 async fn head(said: &mut (impl AsyncBufReadExt + Unpin)) -> Result<(StatusCode, HeaderMap)> {
     let (mut status, mut headers) = (StatusCode::OK, HeaderMap::new());
     let mut said = said.take(MAX_HEAD);
@@ -130,13 +132,14 @@ async fn head(said: &mut (impl AsyncBufReadExt + Unpin)) -> Result<(StatusCode, 
         let mut line = String::new();
         said.read_line(&mut line).await?;
         if !line.ends_with('\n') {
-            bail!("git http-backend ended early");
+            bail!("git http-backend ended before its response was complete");
         }
         let line = line.trim_end();
         if line.is_empty() {
             return Ok((status, headers));
         }
-        let (name, value) = line.split_once(':').context("a header")?;
+        let (name, value) =
+            line.split_once(':').context("git http-backend printed a line that is not a header")?;
         let value = value.trim();
         if name.eq_ignore_ascii_case("status") {
             status = value.split(' ').next().unwrap_or_default().parse()?;

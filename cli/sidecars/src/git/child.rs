@@ -1,18 +1,18 @@
-//! The one place that starts git, and what looks at a push beside it.
+//! The one place that starts git, and the scanner that inspects a push.
 //!
-//! Whatever a guest pushed, git reads. So every child gets an environment of ours, a configuration of
-//! ours ([`CONFIG`]) and limits: of memory, processor time, descriptors and file sizes for each of its
-//! processes, and of wall-clock time for its whole process group. A limit that is reached ends git
-//! with an error, and nothing is pushed then.
+//! git reads whatever a guest pushed. So every child gets our environment, our configuration
+//! ([`CONFIG`]) and limits: on memory, processor time, descriptors and file sizes for each of its
+//! processes, and on wall-clock time for its whole process group. A child that reaches a limit ends
+//! with an error, and nothing is pushed.
 //!
-//! Three kinds of environment:
-//! - [`Git::store`] works on a repository of ours and reads no configuration but that repository's;
-//! - [`Git::pushed`] is the same within a hook, where git says which repository and where the objects
-//!   are that were pushed and not taken yet;
-//! - [`Git::operators`] is the operator's own git, with the global configuration and the credentials
-//!   ([`super::outgoing`]);
-//!   it works on a repository of ours, too, so no other repository's configuration, hook or attribute
-//!   has a say.
+//! There are three kinds of environment:
+//! - [`Git::store`] works on one of our repositories and reads no configuration but that
+//!   repository's.
+//! - [`Git::in_hook`] does the same inside a hook, where git names the repository and the folder of
+//!   the objects that were pushed and not yet accepted.
+//! - [`Git::operator`] is the operator's own git, with the global configuration and credentials
+//!   ([`super::outgoing`]). It works on one of our repositories, too, so no other repository's
+//!   configuration, hooks or attributes apply.
 
 mod command;
 mod limits;
@@ -21,6 +21,6 @@ mod run;
 mod running;
 
 pub use command::Git;
-pub use limits::{CONFIG, FRUGAL, Limits};
-pub use read::until;
-pub use run::Ended;
+pub use limits::{CONFIG, Limits, MEMORY_LIMITS};
+pub use read::read_until;
+pub use run::Finished;

@@ -1,4 +1,4 @@
-//! What a git process is confined to.
+//! The confinement of a git process.
 
 use anyhow::Result;
 use bottle_host::confine::{self, Policy};
@@ -6,22 +6,23 @@ use bottle_host::defence::Defence;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where the hooks of a store are: beside it, where a confined git may run them and change nothing.
+/// Returns the folder of a store's hooks: beside the store, where a confined git can run them but
+/// not change them.
 pub fn hooks(store: &Path) -> PathBuf {
     store.with_file_name(".hooks")
 }
 
-/// Confines a git process to a store of ours, and to reading these files.
+/// Confines a git process to one of our stores, and to reading the files and folders in `read`.
 ///
 /// # Errors
-/// Where the kernel has what it takes and refuses it.
+/// Returns an error if the kernel supports confinement and refuses it.
 pub fn confine(command: &mut Command, store: &Path, read: &[PathBuf]) -> Result<()> {
     if !Defence::GitConfined.stands() {
         return Ok(());
     }
     let mut run = vec![std::env::current_exe()?, hooks(store)];
     for program in ["git", "gitleaks"] {
-        // Wherever the operator has them; what they read for themselves is beside them.
+        // Wherever the operator has installed them; the files that they need are beside them.
         let found = bottle_host::tools::in_path(program).and_then(|path| path.canonicalize().ok());
         run.extend(found.as_deref().and_then(home_of));
         run.extend(found);
@@ -29,7 +30,7 @@ pub fn confine(command: &mut Command, store: &Path, read: &[PathBuf]) -> Result<
     confine::child(command, &Policy::git(store, read, &run))
 }
 
-/// Where a program's own files are, where it has a place of its own: `/opt/git` of `/opt/git/bin/git`.
+/// Returns the folder of a program's own files, if it has one: `/opt/git` for `/opt/git/bin/git`.
 fn home_of(program: &Path) -> Option<PathBuf> {
     let bin = program.parent().filter(|bin| bin.ends_with("bin"))?;
     bin.parent().filter(|home| home.parent().is_some()).map(Path::to_owned)

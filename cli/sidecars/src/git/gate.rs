@@ -1,6 +1,6 @@
 //! git-gate's state.
 
-use crate::http::Room;
+use crate::http::Server;
 use bottle_core::slug::Slug;
 use bottle_core::specification::Repo;
 use bottle_host::starter::Starter;
@@ -10,33 +10,40 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// How many clones and fetches are served at a time, and how many pushes. What they have in memory
-/// at most is these many times [`Limits::serve`]'s.
+/// How many clones and fetches are served at a time. Together they use at most this many times the
+/// memory in `Limits::serve`.
 pub const MAX_FETCHES: usize = 4;
-/// See [`MAX_FETCHES`].
+/// How many pushes are served at a time. See [`MAX_FETCHES`].
 pub const MAX_PUSHES: usize = 2;
 
 /// The built-in git-gate of one bottle.
 #[derive(Debug)]
 pub struct Gate {
     pub(super) repos: Vec<Repo>,
-    pub(super) room: Room,
+    pub(super) server: Server,
     pub(super) starter: Arc<Starter>,
     pub(super) hooks: Hooks,
-    /// Where git's complaints are written down.
+    /// The file that git's error messages are logged to.
     pub(super) log: PathBuf,
     pub(super) fetches: Arc<Semaphore>,
     pub(super) pushes: Arc<Semaphore>,
 }
 
-/// Takes the socket on which the hooks of one push speak, and the repository that they may speak of.
+/// The channel for the sockets of hooks: the socket of one push, and the repository that its hooks
+/// may speak about.
 pub type Hooks = UnboundedSender<(Slug, OwnedFd)>;
 
 impl Gate {
-    /// One for these repositories.
-    pub fn new(repos: Vec<Repo>, room: Room, starter: Arc<Starter>, hooks: Hooks, log: PathBuf) -> Arc<Self> {
-        let seats = |count| Arc::new(Semaphore::new(count));
-        let (fetches, pushes) = (seats(MAX_FETCHES), seats(MAX_PUSHES));
-        Arc::new(Self { repos, room, starter, hooks, log, fetches, pushes })
+    /// Creates the git-gate of a bottle for these repositories.
+    pub fn new(
+        repos: Vec<Repo>,
+        server: Server,
+        starter: Arc<Starter>,
+        hooks: Hooks,
+        log: PathBuf,
+    ) -> Arc<Self> {
+        let permits = |count| Arc::new(Semaphore::new(count));
+        let (fetches, pushes) = (permits(MAX_FETCHES), permits(MAX_PUSHES));
+        Arc::new(Self { repos, server, starter, hooks, log, fetches, pushes })
     }
 }

@@ -1,12 +1,13 @@
-//! git-gate: where the agent clones and pushes.
+//! git-gate: the sidecar that the agent clones from and pushes to.
 //!
-//! It serves quarantine repositories, never the operator's own: [`quarantine`] keeps one for each that
-//! `bottle.toml` names. The operator's is read by [`source`], without git, since a guest may have
-//! written it; where its upstream is and what that has is recorded by [`pin`]. A request goes to git
-//! itself ([`cgi`]); every git is started by [`child`], with limits. What is pushed is looked at by
-//! git's own hooks ([`hook`]) before a ref changes: [`objects`] lists what is new, [`judge`] finds the
-//! guarded paths it touches, [`scan`] secrets; `bottle_core::git` decides. A person sees what waits
-//! ([`show`]) and approves it, and it goes on with that person's own credentials.
+//! It serves quarantine repositories and never the operator's own: [`quarantine`] keeps one for
+//! each repository that `bottle.toml` names. [`source`] reads the operator's repository without
+//! git, because a guest may have written it; [`pin`] records where its upstream is and what the
+//! upstream has. [`cgi`] hands a request to git itself, and [`child`] starts every git, with
+//! limits. git's own hooks ([`hook`]) inspect what is pushed before a ref changes: [`objects`]
+//! lists the new objects, [`judge`] finds the guarded paths that they touch, and [`scan`] finds
+//! secrets. `bottle_core::git` decides. A person checks at a waiting push ([`show`]) and approves
+//! it; it is then forwarded with that person's own credentials.
 
 mod backend;
 mod cgi;

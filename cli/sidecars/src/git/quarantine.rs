@@ -1,12 +1,13 @@
-//! Quarantine repositories: what the agent has pushed, until a person has looked at it.
+//! Quarantine repositories: they hold what the agent has pushed read_until a person has looked at it.
 //!
-//! Three sets of branches and tags, each by the same names:
-//! - `refs/heads/*`, `refs/tags/*` ([`OURS`]): what the agent sees and changes;
-//! - `refs/bottle/upstream/*`: what the upstream has, as far as that is known for sure. Where the two
-//!   differ, a push waits, and against it every push is judged and shown;
-//! - `refs/bottle/seen/*`: what the operator's own repository had when it was last read. What the
-//!   agent has not touched follows it. It counts as the upstream's only as long as no guest could
-//!   write to it ([`super::pin`]).
+//! There are three sets of branches and tags, all by the same names:
+//! - `refs/heads/*`, `refs/tags/*` ([`OURS`]): what the agent sees and changes.
+//! - `refs/bottle/upstream/*`: what the upstream has, as far as that is known for certain. A ref
+//!   that differs from it is a push that waits; pushes are judged against it and compared with it
+//!   for people.
+//! - `refs/bottle/seen/*`: what the operator's own repository had when it was last read. Branches
+//!   that the agent has not touched follow it. It counts as the upstream's only as long as no guest
+//!   could write to it ([`super::pin`]).
 
 mod forward;
 mod refresh;
@@ -24,44 +25,44 @@ use std::path::PathBuf;
 
 const HEADS: &str = "refs/heads/";
 const OURS: &str = "refs/";
-/// What the upstream has.
+/// The refs of the upstream.
 pub const UPSTREAM: &str = "refs/bottle/upstream/";
 const SEEN: &str = "refs/bottle/seen/";
-/// How many branches and tags a list looks into.
+/// How many branches and tags a list describes in full.
 const MAX_COUNTED: usize = 100;
 
-/// What refs there are, by their names without what all of them begin with.
+/// Refs by their names, without their common prefix.
 type Named = BTreeMap<String, ObjectId>;
 
 /// A quarantine repository.
 #[derive(Clone, Debug)]
 pub struct Quarantine {
-    /// Where it is.
+    /// Its folder.
     pub dir: PathBuf,
 }
 
 /// A push that waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Waiting {
-    /// The ref's whole name.
+    /// The ref's full name.
     pub name: String,
-    /// The branch, without `refs/heads/`; a tag's whole name.
+    /// The branch without `refs/heads/`, or a tag's full name.
     pub branch: String,
-    /// What the upstream has, unless the branch is new.
+    /// The upstream's commit, unless the branch is new.
     pub old: Option<ObjectId>,
-    /// What was pushed, unless it was deleted.
+    /// The pushed commit, unless the branch was deleted.
     pub new: Option<ObjectId>,
-    /// How many commits there are that the upstream does not have.
+    /// The number of commits that the upstream does not have.
     pub commits: usize,
-    /// The last one's subject.
+    /// The last commit's subject.
     pub subject: String,
-    /// Whether the agent pushed it. Otherwise the operator's repository has it, and a guest could
+    /// Whether the agent pushed it. If not, the operator's repository has it, and a guest could
     /// have written it there.
     pub pushed: bool,
 }
 
 impl Waiting {
-    /// One of this name.
+    /// Creates a waiting push for this ref.
     pub fn of(name: &str, old: Option<ObjectId>, new: Option<ObjectId>) -> Self {
         // A branch may be called `refs/tags/x`, too.
         let short = name.strip_prefix(HEADS).filter(|short| !short.starts_with(OURS));
@@ -69,17 +70,17 @@ impl Waiting {
         Self { name: name.to_owned(), branch, old, new, commits: 0, subject: String::new(), pushed: true }
     }
 
-    /// What a person names to say that it was this that they saw: the commit, or that it is gone.
+    /// Returns the text by which a person confirms what they saw: the commit, or `deleted`.
     pub fn state(&self) -> &str {
         self.new.as_ref().map_or("deleted", ObjectId::as_str)
     }
 }
 
-/// One ref that should change: its whole name, and what it should be then.
+/// A change of one ref: its full name, and its new commit if it is not deleted.
 struct Change(String, Option<ObjectId>);
 
 impl Quarantine {
-    /// The one of a repository.
+    /// Returns the quarantine of a repository.
     pub fn of(folder: &Folder, repo: &Repo) -> Self {
         Self { dir: folder.git().join(format!("{}.git", repo.name)) }
     }
@@ -88,9 +89,9 @@ impl Quarantine {
         Git::store(&self.dir)
     }
 
-    /// Changes refs. One that git does not take (`a` beside `a/b`, or a name that differs by case only
-    /// from another's on a file system that folds case) keeps none of the others from changing.
-    /// Returns those that did not, in words.
+    /// Changes refs. A change that git refuses (`a` beside `a/b`, or a name that differs only by
+    /// case from another on a file system that folds case) does not stop the others. Returns a
+    /// message for each ref that did not change.
     fn change(&self, changes: &[Change]) -> Result<Vec<String>> {
         if changes.is_empty() {
             return Ok(Vec::new());
@@ -112,7 +113,7 @@ impl Quarantine {
                 name.trim_start_matches(UPSTREAM)
             )]),
             (Err(_), several) => {
-                // First what goes, so that what comes has room.
+                // Deletions come first, to make server for new names.
                 let (gone, come): (Vec<_>, Vec<_>) = several
                     .iter()
                     .map(|Change(n, i)| Change(n.clone(), i.clone()))
@@ -137,18 +138,20 @@ impl Quarantine {
         Ok(said.lines().filter_map(named).collect())
     }
 
-    /// What the upstream has under a ref's whole name.
+    /// Returns the upstream's commit for a ref's full name.
     ///
     /// # Errors
-    /// Where the repository cannot be read.
+    /// Returns an error if the quarantine cannot be read.
     pub fn upstream_of(&self, name: &str) -> Result<Option<ObjectId>> {
-        Ok(self.refs(UPSTREAM)?.remove(name.strip_prefix(OURS).context("a ref")?))
+        Ok(self
+            .refs(UPSTREAM)?
+            .remove(name.strip_prefix(OURS).with_context(|| format!("{name} is not a ref's full name"))?))
     }
 
-    /// Everything that waits for a person.
+    /// Returns the pushes that wait for a person.
     ///
     /// # Errors
-    /// Where the repository cannot be read.
+    /// Returns an error if the quarantine cannot be read.
     pub fn waiting(&self) -> Result<Vec<Waiting>> {
         if !self.dir.join("HEAD").exists() {
             return Ok(Vec::new());
@@ -175,26 +178,26 @@ impl Quarantine {
         Ok(waiting)
     }
 
-    /// Whether a commit is another's ancestor, or the same.
+    /// Returns whether `old` is an ancestor of `new`, or the same commit.
     ///
     /// # Errors
-    /// Where one of them is not here.
+    /// Returns an error if one of them is missing here.
     pub fn is_ancestor(&self, old: &ObjectId, new: &ObjectId) -> Result<bool> {
         let words = ["merge-base", "--is-ancestor", old.as_str(), new.as_str()];
-        let ended = self.git().args(words).end()?;
+        let ended = self.git().args(words).finish()?;
         match ended.status.code() {
             Some(0) => Ok(true),
             Some(1) => Ok(false),
-            _ => bail!("git: {}", ended.complaint),
+            _ => bail!("git: {}", ended.stderr),
         }
     }
 
-    /// Takes a push back: the branch is again what the upstream has.
+    /// Rejects a push: the branch gets the upstream's commit again.
     ///
     /// # Errors
-    /// Where it has changed meanwhile.
+    /// Returns an error if the branch has changed in the meantime.
     pub fn reject(&self, waiting: &Waiting) -> Result<()> {
-        // git's own null id: "must not exist".
+        // git's null id means "must not exist".
         let null = waiting.old.as_ref().or(waiting.new.as_ref()).map_or("", ObjectId::null);
         let has = waiting.new.as_ref().map_or(null, ObjectId::as_str);
         match &waiting.old {

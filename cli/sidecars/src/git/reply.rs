@@ -1,4 +1,4 @@
-//! The bodies of git-gate's answers.
+//! Bodies of git-gate's responses.
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -6,10 +6,10 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// An answer's body: git's output as it comes, or a short text of our own.
+/// A response's body: git's output as it arrives, or a short text of our own.
 pub type Body = BoxBody<Bytes, std::io::Error>;
 
-/// Returns a short text as an answer.
+/// Returns a short text response.
 pub fn text(status: StatusCode, text: String) -> Response<Body> {
     let body = Full::new(Bytes::from(text + "\n")).map_err(|never| match never {});
     let mut response = Response::new(BodyExt::boxed(body));

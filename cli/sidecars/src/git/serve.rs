@@ -1,4 +1,4 @@
-//! Serves git-gate's door: which repository and which service a request is for.
+//! Serves git-gate's door: finds the repository and the service that a request is for.
 
 use super::cgi;
 use super::gate::Gate;
@@ -14,14 +14,14 @@ use hyper::{Method, Request, Response, StatusCode};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// How much a client may say beside what it pushes: names of refs that it has and wants.
+/// How much a client may send apart from the pack: names of the refs that it has and wants.
 const MAX_WORDS: u64 = 8 << 20;
 
 impl Gate {
-    /// Serves a door until its listener fails.
+    /// Serves the door read_until its listener fails.
     pub async fn serve(self: &Arc<Self>, listener: TcpListener) {
         let gate = Arc::clone(self);
-        http::serve(listener, &self.room, move |request| {
+        http::serve(listener, &self.server, move |request| {
             let gate = Arc::clone(&gate);
             async move { Ok(answer(&gate, request).await) }
         })
@@ -29,7 +29,7 @@ impl Gate {
     }
 }
 
-/// Answers a request for a repository.
+/// Responds to a request for a repository.
 async fn answer(gate: &Arc<Gate>, request: Request<Incoming>) -> Response<Body> {
     let (path, query) =
         (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
@@ -58,23 +58,29 @@ async fn answer(gate: &Arc<Gate>, request: Request<Incoming>) -> Response<Body> 
         Method::POST
     };
     if request.method() != wanted {
-        return text(StatusCode::METHOD_NOT_ALLOWED, format!("bottle: this is asked with {wanted}"));
+        return text(StatusCode::METHOD_NOT_ALLOWED, format!("bottle: this is only served with {wanted}"));
     }
     let pushes = matches!(service, GitService::Push);
     let most = MAX_WORDS + if pushes { u64::from(repo.policy.max_mib) << 20 } else { 0 };
     if request.body().size_hint().lower() > most && Defence::GitLimits.stands() {
         return text(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("bottle: a push holds at most {} MiB here (max_mib)", repo.policy.max_mib),
+            format!(
+                "bottle: a push may have at most {} MiB here (`max_mib` in bottle.toml)",
+                repo.policy.max_mib
+            ),
         );
     }
     cgi::run(gate, repo, service, most, request).await.unwrap_or_else(|error| {
         out::note(format_args!("git-gate: {error:#}"));
-        text(StatusCode::BAD_GATEWAY, "bottle: git-gate could not run git".to_owned())
+        text(
+            StatusCode::BAD_GATEWAY,
+            "bottle: git-gate could not run git; the keeper's log has the reason".to_owned(),
+        )
     })
 }
 
-/// The repository and the service of a path like `/name.git/git-upload-pack`.
+/// Returns the repository and the service of a path like `/name.git/git-upload-pack`.
 fn find<'g, 'p>(repos: &'g [Repo], path: &'p str) -> Option<(&'g Repo, &'p str)> {
     let (name, service) = path.strip_prefix('/')?.split_once(".git/")?;
     let known = service == REFS || service == UPLOAD_PACK || service == RECEIVE_PACK;

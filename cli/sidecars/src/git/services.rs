@@ -1,8 +1,8 @@
-//! What git-gate serves: git's smart protocol.
+//! The services of git's smart protocol, which are all that git-gate serves.
 
-/// Fetches: what a smart client asks for.
+/// The service for fetches.
 pub const UPLOAD_PACK: &str = "git-upload-pack";
-/// Pushes.
+/// The service for pushes.
 pub const RECEIVE_PACK: &str = "git-receive-pack";
-/// The refs, before either.
+/// The list of refs, which a client requests before either.
 pub const REFS: &str = "info/refs";

@@ -1,8 +1,8 @@
-//! What a push would change at the upstream, for a person: the difference between two trees, what the
-//! upstream has and what was pushed. Whatever a merge brings is in it, whoever wrote it.
+//! Shows a person what a push would change at the upstream: the difference between two trees, the
+//! upstream's and the pushed one. It contains everything that a merge brings, whoever wrote it.
 //!
-//! Made here and not by `git diff`: no attribute decides what is shown, every name and every line
-//! passes the one output layer, and what is left out is counted.
+//! The difference is made here and not by `git diff`: no attribute decides what is shown, every
+//! name and every line passes through the output layer, and what is left out is counted.
 
 mod extent;
 mod trees;
@@ -20,14 +20,14 @@ use std::fmt::Write as _;
 
 /// How many commits are listed.
 const MAX_COMMITS: usize = 200;
-/// How many upstream branches are asked for what a new branch starts from.
+/// How many upstream branches are searched for the point where a new branch starts.
 const MAX_BRANCHES: usize = 200;
 
 impl Quarantine {
     /// Shows what a push changes.
     ///
     /// # Errors
-    /// Where git cannot say, or the terminal is gone.
+    /// Returns an error if git fails, or the terminal is gone.
     pub fn show(&self, waiting: &Waiting, extent: Extent) -> Outcome {
         outln!("{}", Line(&waiting.name))?;
         outln!("pushed    {}", waiting.state())?;
@@ -50,14 +50,14 @@ impl Quarantine {
         self.trees(base.as_ref(), new, extent)
     }
 
-    /// The commits that the upstream does not have, the newest first.
+    /// Lists the commits that the upstream does not have, the newest first.
     fn commits(&self, new: &ObjectId) -> Result<String> {
         let format = "--format=%H%x00%P%x00%an%x00%s%x00";
         let words =
             ["log", format, "--topo-order", new.as_str(), "--not", &format!("--glob={UPSTREAM}*"), "--"];
         let said =
             self.git().args([words[0], "--encoding=UTF-8", &format!("--max-count={}", MAX_COMMITS + 1)]);
-        let said = said.args(&words[1..]).said()?;
+        let said = said.args(&words[1..]).output()?;
         let mut fields = said.split(|byte| *byte == 0);
         let mut text = String::new();
         let mut count = 0;
@@ -77,8 +77,8 @@ impl Quarantine {
         Ok(format!("commits that the upstream does not have: {}\n{text}", count.min(MAX_COMMITS)))
     }
 
-    /// What a push is compared with: what the upstream has under the same name; for a new branch,
-    /// where it leaves the upstream's history.
+    /// Returns the commit that a push is compared with: the upstream's for the same ref, or, for a
+    /// new branch, the point where it leaves the upstream's history.
     fn base(&self, waiting: &Waiting, new: &ObjectId) -> Result<Option<ObjectId>> {
         if let Some(old) = &waiting.old {
             return Ok(Some(old.clone()));
@@ -93,15 +93,15 @@ impl Quarantine {
             if others.is_empty() {
                 continue;
             }
-            let found = self.git().args(["merge-base", new.as_str()]).args(&others).end()?;
-            if let Ok(base) = String::from_utf8_lossy(&found.out).trim().parse() {
+            let found = self.git().args(["merge-base", new.as_str()]).args(&others).finish()?;
+            if let Ok(base) = String::from_utf8_lossy(&found.stdout).trim().parse() {
                 return Ok(Some(base));
             }
         }
         Ok(None)
     }
 
-    /// What git itself shows of a push.
+    /// Returns git's own patch of a push.
     fn patches(&self, waiting: &Waiting, new: &ObjectId) -> Result<String> {
         let git = match &waiting.old {
             Some(old) => self.git().args(["diff", "--stat", "--patch", &format!("{old}...{new}")]),
@@ -124,10 +124,10 @@ fn short(bytes: &[u8]) -> String {
     Line(&text).to_string()
 }
 
-/// Sees that a push is what a person saw.
+/// Checks that a push is still the one that a person saw.
 ///
 /// # Errors
-/// Where it is something else now.
+/// Returns an error if it has changed.
 pub fn as_seen(waiting: &Waiting, seen: &str) -> Result<()> {
     if waiting.state() != seen && Defence::ShownIsApproved.stands() {
         bail!("{} is {} now: it changed since; look again", Line(&waiting.branch), waiting.state());

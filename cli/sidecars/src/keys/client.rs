@@ -1,6 +1,6 @@
-//! The keeper's side of the socket to the process that holds the keys.
+//! The keeper's end of the socket to the process that holds the keys.
 
-use super::protocol::{Echoed, For};
+use super::protocol::{Connect, KeyFound};
 use anyhow::{Context, Result, bail};
 use bottle_host::starter::Said;
 use bottle_host::starter::wire;
@@ -11,23 +11,23 @@ use std::thread;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
 
-/// The longest reason for which there is no connection, in bytes.
+/// The longest reason why there is no connection, in bytes.
 const MAX_WHY: u64 = 4096;
 
-/// The keeper's way to the keys.
+/// The keeper's connection to the process that holds the keys.
 #[derive(Clone, Debug)]
 pub struct Keys(Arc<OwnedFd>);
 
 impl Keys {
-    /// The process at the other end of a socket.
+    /// Uses the process at the other end of this socket.
     pub fn at(socket: OwnedFd) -> Self {
         Self(Arc::new(socket))
     }
 
-    /// Waits until every key is found.
+    /// Waits until every key has been found.
     ///
     /// # Errors
-    /// Which one is not, and where it was looked for.
+    /// Returns which key was not found, and where it was looked for.
     pub async fn ready(&self) -> Result<()> {
         let keys = self.clone();
         let said = tokio::task::spawn_blocking(move || wire::receive::<Said>(&*keys.0)).await??;
@@ -37,29 +37,30 @@ impl Keys {
         }
     }
 
-    /// Tells of each answer that had a key in it, for as long as that process lives.
+    /// Calls `report` for each response that contained a key, for as long as that process lives.
     ///
     /// # Errors
-    /// Where there can be no thread to wait for it.
-    pub fn tell(&self, mut of: impl FnMut(String) + Send + 'static) -> io::Result<()> {
+    /// Returns an error if no thread can be started.
+    pub fn on_key_found(&self, mut report: impl FnMut(String) + Send + 'static) -> io::Result<()> {
         let keys = self.clone();
         thread::Builder::new().name("keys".to_owned()).spawn(move || {
-            while let Ok(Some((Echoed { request }, _))) = wire::receive(&*keys.0) {
-                of(request);
+            while let Ok(Some((KeyFound { request }, _))) = wire::receive(&*keys.0) {
+                report(request);
             }
         })?;
         Ok(())
     }
 
-    /// A connection to an upstream, of which this is the connection to its origin.
+    /// Returns a connection to an upstream. `origin` is the TCP connection to its origin.
     ///
     /// # Errors
-    /// Why the origin is not who it has to be.
+    /// Returns why the origin could not prove its identity.
     pub async fn connect(&self, upstream: usize, origin: TcpStream) -> io::Result<UnixStream> {
         let (mut ours, theirs) = UnixStream::pair()?;
         let (theirs, origin) = (theirs.into_std()?, origin.into_std()?);
-        wire::send(&*self.0, &For { upstream }, &[theirs.as_fd(), origin.as_fd()])
-            .map_err(|_| io::Error::other("the process that holds the keys has ended: `bottle restart`"))?;
+        wire::send(&*self.0, &Connect { upstream }, &[theirs.as_fd(), origin.as_fd()]).map_err(|_| {
+            io::Error::other("the process that holds the keys has ended: `bottle restart` starts it again")
+        })?;
         drop((theirs, origin));
         let mut why = Vec::new();
         loop {

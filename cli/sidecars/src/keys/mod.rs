@@ -1,10 +1,11 @@
-//! The process that holds the keys of `[[upstream]]`, and that no guest's byte reaches unread.
+//! The process that holds the keys of `[[upstream]]`. It reads nothing that a guest wrote.
 //!
-//! The keeper reads what a guest sends; so it never has a key. It dials an upstream, as its rules
-//! say, and hands the connection here with one end of a socket. This process speaks TLS on the
-//! connection, as the name of the origin and nothing else, and passes on what is asked on the socket:
-//! requests that the keeper has read and written anew, for paths below the upstream's own, each with
-//! the header that carries the key. It opens no file and no connection of its own.
+//! The keeper reads what a guest sends, so it never has a key. It dials an upstream if its rules
+//! allow that, and hands the connection to this process together with one end of a socket. This
+//! process speaks TLS on the connection, to the name of the origin and to nothing else, and passes
+//! on the requests that arrive on the socket: the keeper has parsed them and written them anew,
+//! they are for paths below the upstream's own, and each gets the header with the key. The process
+//! opens no file and no connection of its own.
 
 mod client;
 mod passed;

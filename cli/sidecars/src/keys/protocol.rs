@@ -1,16 +1,15 @@
-//! What the keeper and the process that holds the keys say to each other.
+//! Messages between the keeper and the process that holds the keys.
 
 use serde::{Deserialize, Serialize};
 
-/// Names the upstream that a connection is for.
+/// The keeper's message: connect to this upstream.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct For {
+pub struct Connect {
     pub upstream: usize,
 }
 
-/// What this process tells its keeper beside answers: a key was in the answer to this request, which
-/// therefore ended there.
+/// The other process's message: the response to this request contained a key, and was cut off.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Echoed {
+pub struct KeyFound {
     pub request: String,
 }

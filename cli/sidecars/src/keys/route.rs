@@ -1,13 +1,13 @@
-//! Finding the upstream of a request.
+//! Finds the upstream of a request.
 
 use bottle_core::upstream::{NoRoute, Route, Upstream};
 use bottle_host::defence::Defence;
 
-/// Finds the upstream of a request's path and query. In a debug build the path below it may go
+/// Finds the upstream for a request's path and query. A debug build can leave the path below it
 /// unchecked.
 ///
 /// # Errors
-/// [`NoRoute`] where there is none, or a server could read the path as another.
+/// Returns [`NoRoute`] if there is none, or if a server could read the path as a different one.
 pub fn route<'a>(upstreams: &[Upstream], target: &'a str) -> Result<Route<'a>, NoRoute> {
     if Defence::UpstreamPath.stands() {
         bottle_core::upstream::route(upstreams, target)

@@ -1,7 +1,8 @@
-//! What an agent has asked for, until a person has decided and the agent has heard of it.
+//! The agent's requests, from the call until a person has decided and the agent knows.
 //!
-//! It is in the keeper's memory only: who asked is gone with the keeper, too. A number is given once
-//! in a bottle's life, so what a person saw under it is what a person decides.
+//! They are in the keeper's memory only: when the keeper ends, the callers are gone, too. A number
+//! is used once in a bottle's life, so a person decides about the request that they saw under that
+//! number.
 
 use anyhow::{Context, Result};
 use bottle_core::egress::HostRule;
@@ -16,15 +17,15 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-/// The most that wait at a time. An agent that asks for more is told so.
+/// How many requests may wait at a time. An agent that asks for more is told so.
 pub const MAX_WAITING: usize = 32;
-/// Decisions that are remembered, for an agent that did not wait for them.
+/// How many decisions are kept for an agent that did not wait for them.
 const MAX_DECIDED: usize = 256;
-/// How long a decision that was given to the agent is given again. Whether it arrived nobody knows:
+/// How long a decision that was given to the agent is given again. Nobody knows whether it arrived:
 /// a call whose connection is gone looks like one that waits.
 const GIVEN_AGAIN: Duration = Duration::from_secs(600);
 
-/// The numbers that were given, on disk: a keeper that comes back goes on after them.
+/// The last number used, saved on disk so that a restarted keeper continues after it.
 #[derive(Debug)]
 pub struct Numbers {
     last: u32,
@@ -46,26 +47,26 @@ struct State {
 struct Decided {
     request: AgentRequest,
     decision: Decision,
-    /// When the agent was given it first.
+    /// When the agent first got it.
     given: Option<Instant>,
 }
 
-/// Why a request does not wait.
+/// The reason why a request does not wait.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Too much waits already.
+    /// Too many requests wait already.
     #[error("{MAX_WAITING} requests wait for your operator already")]
     Full,
     /// It cannot be given a number.
-    #[error("the request cannot be written down: {0}")]
+    #[error("the number of the request cannot be saved: {0}")]
     Unwritten(String),
 }
 
 impl Numbers {
-    /// Those of a bottle.
+    /// Returns the numbers of a bottle.
     ///
     /// # Errors
-    /// Where the file is there and cannot be read.
+    /// Returns an error if the file exists and cannot be read.
     pub fn of(folder: &Folder) -> Result<Self> {
         let path = folder.inbox();
         let last = match fs::read_to_string(&path) {
@@ -80,7 +81,7 @@ impl Numbers {
         Ok(Self { last, path: Some(path) })
     }
 
-    /// Numbers from 1 that nobody remembers.
+    /// Returns numbers from 1 on that are not saved.
     pub fn forgotten() -> Self {
         Self { last: 0, path: None }
     }
@@ -96,7 +97,7 @@ impl Numbers {
 }
 
 impl State {
-    /// What was decided of such a request, if the agent may be given it now.
+    /// Returns the decision about this request, if the agent may get it now.
     fn decided(&mut self, request: &AgentRequest) -> Option<Decision> {
         let at = self.decided.iter().position(|decided| decided.request.is_same(request))?;
         if !Defence::DecisionKept.stands() {
@@ -107,22 +108,23 @@ impl State {
         if given.elapsed() <= GIVEN_AGAIN {
             return Some(decided.decision.clone());
         }
-        // It is a new question now.
+        // It counts as a new request now.
         self.decided.remove(at);
         None
     }
 }
 
 impl Inbox {
-    /// An empty one.
+    /// Creates an empty inbox.
     pub fn new(numbers: Numbers) -> Self {
         Self(Mutex::new(State { numbers, waiting: Vec::new(), decided: Vec::new() }))
     }
 
-    /// Asks, and waits so long for a decision. Without one the request stays, and asking again waits on.
+    /// Adds a request and waits for a decision, up to `patience`. Without a decision the request
+    /// stays, and asking again goes on waiting.
     ///
     /// # Errors
-    /// [`Refused`] where it cannot wait.
+    /// Returns [`Refused`] if it cannot wait.
     pub async fn ask(&self, request: AgentRequest, patience: Duration) -> Result<Option<Decision>, Refused> {
         let mut decision = {
             let mut state = self.lock();
@@ -146,7 +148,7 @@ impl Inbox {
         Ok(decided.ok().and_then(|decided| decided.ok().and_then(|decision| decision.clone())))
     }
 
-    /// What waits, the oldest first.
+    /// Returns the requests that wait, the oldest first.
     pub fn waiting(&self) -> Vec<Waiting> {
         let state = self.lock();
         let now = |(waiting, sender): &(Waiting, watch::Sender<_>)| Waiting {
@@ -156,12 +158,12 @@ impl Inbox {
         state.waiting.iter().map(now).collect()
     }
 
-    /// The request of this number, if it waits.
+    /// Returns the request with this number, if it waits.
     pub fn find(&self, number: u32) -> Option<AgentRequest> {
         self.waiting().into_iter().find(|waiting| waiting.number == number).map(|waiting| waiting.request)
     }
 
-    /// Decides: whether there was something to decide.
+    /// Decides a request, and returns whether it was still waiting.
     pub fn decide(&self, number: u32, decision: Decision) -> bool {
         let mut state = self.lock();
         let Some(at) = state.waiting.iter().position(|(waiting, _)| waiting.number == number) else {
@@ -178,7 +180,8 @@ impl Inbox {
         true
     }
 
-    /// Forgets what was decided about hosts that other rules stand for now.
+    /// Forgets decisions about the hosts for which `is_meant` holds, because their rules have
+    /// changed.
     pub fn forget(&self, is_meant: impl Fn(&HostRule) -> bool) {
         self.lock()
             .decided

@@ -1,4 +1,4 @@
-//! What the agent sends to the tools, and what it gets back.
+//! The tools' requests and responses.
 
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

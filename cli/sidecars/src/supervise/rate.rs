@@ -1,8 +1,8 @@
-//! How often an agent may call.
+//! The limit on how often an agent may call.
 
 use std::time::{Duration, Instant};
 
-/// How many calls an agent may make: many at once, and then one in a second.
+/// How many calls an agent may make: a burst of [`Calls::MOST`], then one a second.
 #[derive(Debug)]
 pub struct Calls {
     left: u32,

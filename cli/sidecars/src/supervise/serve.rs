@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 impl Supervise {
-    /// Serves a door until its listener fails.
+    /// Serves the door until its listener fails.
     pub async fn serve(self: &Arc<Self>, listener: TcpListener) {
         let (supervise, mcp) = (Arc::clone(self), mcp::service(Arc::clone(self)));
-        http::serve(listener, &self.room, move |request| {
+        http::serve(listener, &self.server, move |request| {
             let (supervise, mcp) = (Arc::clone(&supervise), mcp.clone());
             async move {
                 Ok(if request.uri().path() == mcp::PATH {

@@ -1,9 +1,9 @@
-//! The three tools, whichever way they are called.
+//! The three tools, whether they are called over MCP or plain HTTP.
 
 use super::inbox::{Inbox, Numbers};
 use super::messages::{Ask, Outcome, Report, RequestHost, Word};
 use super::rate::Calls;
-use crate::http::{Answers, Room};
+use crate::http::{Answers, Server};
 use bottle_core::egress::{HostRule, Rules};
 use bottle_core::slug::Slug;
 use bottle_core::specification::Limits;
@@ -14,27 +14,27 @@ use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The longest text of an agent's, in characters: what a person can read.
+/// The longest text that an agent may send, in characters: a person has to read it.
 const MAX_TEXT: usize = 4000;
-/// How long a call waits that does not say, and at most, in seconds.
+/// How long a call waits if it does not say, and how long at most, in seconds.
 const PATIENCE: u32 = 300;
 const MAX_PATIENCE: u32 = 3600;
 
 /// The supervise sidecar of one bottle.
 pub struct Supervise {
     pub(super) slug: Slug,
-    /// What waits for a person.
+    /// The requests that wait for a person.
     pub inbox: Inbox,
-    /// How many more calls are taken now.
+    /// How many more calls are accepted now.
     calls: Mutex<Calls>,
     status: Mutex<Option<String>>,
     rules: Box<dyn Fn() -> Rules + Send + Sync>,
     audit: Audit,
-    pub(super) room: Room,
+    pub(super) server: Server,
 }
 
 impl Supervise {
-    /// One for a bottle. `rules` are the egress proxy's.
+    /// Creates the supervise sidecar of a bottle. `rules` returns the egress proxy's current rules.
     pub fn new(
         slug: Slug,
         numbers: Numbers,
@@ -42,28 +42,28 @@ impl Supervise {
         audit: Audit,
         limits: Limits,
     ) -> Arc<Self> {
-        // A call that waits is idle, and is meant to be.
+        // A call that waits for a person is idle, as it should be.
         let idle_seconds = limits.idle_seconds.max(MAX_PATIENCE + 60);
         let limits = Limits { idle_seconds, ..limits };
-        let room = Room::new(limits, audit.clone(), "supervise", Answers::Own);
+        let server = Server::new(limits, audit.clone(), "supervise", Answers::Own);
         let (inbox, status) = (Inbox::new(numbers), Mutex::default());
         let calls = Mutex::new(Calls::new(Instant::now()));
-        Arc::new(Self { slug, inbox, calls, status, rules: Box::new(rules), audit, room })
+        Arc::new(Self { slug, inbox, calls, status, rules: Box::new(rules), audit, server })
     }
 
-    /// What the agent said last about what it does.
+    /// Returns the agent's last report.
     pub fn status(&self) -> Option<String> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether another call is taken. An agent that asks without end keeps nobody from reading.
+    /// Checks whether another call is accepted, so that an agent cannot flood its operator.
     fn may_call(&self, tool: &'static str) -> Result<(), String> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         if calls.take(Instant::now()) || !Defence::CountedRefusals.stands() {
             return Ok(());
         }
         drop(calls);
-        let why = "too many requests: at most one in a second";
+        let why = "too many requests: at most one a second";
         self.audit.caused("supervise", "refused", "rate", tool, json!({ "kind": tool, "why": why }));
         Err(why.to_owned())
     }
@@ -116,7 +116,7 @@ fn readable(what: &str, text: &str) -> Result<String, String> {
         return Err(format!("{what} is empty"));
     }
     if length > MAX_TEXT {
-        return Err(format!("{what} has {length} characters; a person reads {MAX_TEXT} at most"));
+        return Err(format!("{what} has {length} characters; at most {MAX_TEXT} are accepted"));
     }
     Ok(text.to_owned())
 }

@@ -1,13 +1,13 @@
-//! A git before it starts: what it works on, what it is told, and what it may do.
+//! A git process before it starts: its repository, its settings, and its permissions.
 
-use super::limits::{CONFIG, FRUGAL, Limits};
+use super::limits::{CONFIG, Limits, MEMORY_LIMITS};
 use bottle_host::defence::Defence;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The variables that say which repository git works on (`git rev-parse --local-env-vars`), but for
-/// those that only carry settings of the operator's.
+/// The variables that say which repository git works on (`git rev-parse --local-env-vars`), without
+/// those that only carry the operator's settings.
 const REPOSITORY: [&str; 13] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -24,26 +24,27 @@ const REPOSITORY: [&str; 13] = [
     "GIT_WORK_TREE",
 ];
 
-/// A git that has not been started.
+/// A git process that has not been started.
 #[derive(Debug)]
 pub struct Git {
     pub(super) command: Command,
     pub(super) limits: Limits,
-    /// Whether it gets a process group of its own. What may ask a person at the terminal does not: in
-    /// the background it would be stopped.
+    /// Whether it gets a process group of its own. A git that may ask a person at the terminal does
+    /// not: the terminal would stop it as a background process.
     pub(super) grouped: bool,
-    pub(super) asking: bool,
+    pub(super) interactive: bool,
     pub(super) input: Vec<u8>,
-    /// What it is confined to. The operator's own git is not, and what a hook starts is already.
+    /// The confinement. The operator's own git has none, and what a hook starts is already
+    /// confined.
     pub(super) confined: Option<Confined>,
 }
 
-/// The files of a git that reads what a guest wrote.
+/// The files that a confined git may use.
 #[derive(Debug)]
 pub(super) struct Confined {
-    /// Where it may write.
+    /// The folder that it may write to.
     pub(super) store: PathBuf,
-    /// What it may read beside that.
+    /// The files and folders that it may only read.
     pub(super) read: Vec<PathBuf>,
 }
 
@@ -54,7 +55,7 @@ impl Confined {
 }
 
 impl Git {
-    /// git, on a repository of ours.
+    /// Returns git for one of our repositories.
     pub fn store(dir: &Path) -> Self {
         let mut git = Self::clean("git", Limits::LOOK);
         git.command.env("GIT_DIR", dir).env("HOME", dir);
@@ -63,18 +64,19 @@ impl Git {
         git
     }
 
-    /// git, where a hook runs: in the repository that is pushed to, with what was pushed.
-    pub fn pushed() -> Self {
-        Self::in_hook("git")
+    /// Returns git for a running hook: in the repository that is pushed to, with the pushed
+    /// objects.
+    pub fn in_hook() -> Self {
+        Self::hook_program("git")
     }
 
-    /// Another program that looks at a push. It runs git itself.
+    /// Returns another program that inspects a push. It runs git itself.
     pub fn scanner(program: &str) -> Self {
-        Self::in_hook(program)
+        Self::hook_program(program)
     }
 
-    /// git that only reads what it is given, in no repository.
-    pub fn nowhere() -> Self {
+    /// Returns git without a repository, which only reads its input.
+    pub fn without_repository() -> Self {
         let mut git = Self::clean("git", Limits::LOOK);
         git.command.env("GIT_DIR", "/dev/null").env("HOME", "/dev/null").current_dir("/");
         git.confined = Confined::to(Path::new("/dev/null"));
@@ -82,9 +84,9 @@ impl Git {
         git
     }
 
-    /// The operator's own git, with their global configuration and credentials, on a repository of
-    /// ours. What the environment says about repositories is about others.
-    pub fn operators(dir: &Path) -> Self {
+    /// Returns the operator's own git, with their global configuration and credentials, for one of
+    /// our repositories. Variables that name another repository are removed.
+    pub fn operator(dir: &Path) -> Self {
         let mut git = Self::new("git", Limits::SEND, false);
         for name in REPOSITORY {
             git.command.env_remove(name);
@@ -98,19 +100,19 @@ impl Git {
         git
     }
 
-    /// `git http-backend` for one request to a store, with git's own hooks.
+    /// Returns `git http-backend` for one request to a store. It runs the store's hooks.
     pub fn backend(store: &Path, limits: Limits) -> Self {
         let mut git = Self::clean("git", limits);
         let root = store.parent().unwrap_or(store);
-        // A hook needs a place for what it takes down, and may write nowhere else.
+        // A hook needs a folder for temporary files, and may write nowhere else.
         git.command.arg("http-backend").env("HOME", root).env("GIT_PROJECT_ROOT", root).env("TMPDIR", store);
         git.confined = Confined::to(store);
         git
     }
 
-    fn in_hook(program: &str) -> Self {
+    fn hook_program(program: &str) -> Self {
         let mut git = Self::clean(program, Limits::LOOK);
-        // Git's own words to its hook; a guest has no say in them.
+        // git itself sets these for its hook; a guest cannot change them.
         for name in
             ["GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH"]
         {
@@ -122,7 +124,7 @@ impl Git {
         git
     }
 
-    /// A program with nothing of this process' environment but where programs are.
+    /// Returns a program whose environment holds nothing of this process's but `PATH`.
     fn clean(program: &str, limits: Limits) -> Self {
         let mut git = Self::new(program, limits, true);
         let handed_on = |name: &&str| std::env::var_os(name).is_some();
@@ -158,7 +160,7 @@ impl Git {
             command: Command::new(program),
             limits,
             grouped,
-            asking: false,
+            interactive: false,
             input: Vec::new(),
             confined: None,
         }
@@ -178,58 +180,58 @@ impl Git {
         self.configure(configuration().chain(&[("core.hooksPath", "/dev/null")]));
     }
 
-    /// Other limits than the usual.
+    /// Replaces the default limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Adds words of the command line.
+    /// Adds arguments.
     #[must_use]
     pub fn args<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
         self.command.args(words);
         self
     }
 
-    /// Adds a variable.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Lets it read these files, or what is in this folder.
+    /// Allows it to read this file, or the contents of this folder.
     #[must_use]
-    pub fn reading(mut self, path: &Path) -> Self {
+    pub fn allow_read(mut self, path: &Path) -> Self {
         self.confined.iter_mut().for_each(|confined| confined.read.push(path.to_owned()));
         self
     }
 
-    /// Lets it read and write whatever this process may. For the operator's own repository alone, in a
-    /// debug build that has git read it.
+    /// Removes the confinement. Only debug builds do this, to have git read the operator's own
+    /// repository.
     #[must_use]
     pub fn unconfined(mut self) -> Self {
         self.confined = None;
         self
     }
 
-    /// Says what it reads on its standard input.
+    /// Sets its standard input.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
         self
     }
 
-    /// Lets it talk with whoever is at the terminal.
+    /// Allows it to talk to the person at the terminal.
     #[must_use]
-    pub fn asking(mut self) -> Self {
-        self.asking = true;
+    pub fn interactive(mut self) -> Self {
+        self.interactive = true;
         self
     }
 }
 
 fn configuration() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-    let frugal: &[_] = if Defence::GitLimits.stands() { FRUGAL } else { &[] };
-    CONFIG.iter().chain(frugal)
+    let memory_limits: &[_] = if Defence::GitLimits.stands() { MEMORY_LIMITS } else { &[] };
+    CONFIG.iter().chain(memory_limits)
 }

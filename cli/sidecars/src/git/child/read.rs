@@ -1,13 +1,13 @@
-//! Reading what git lists.
+//! Reads lists that git prints.
 
 use anyhow::{Result, bail};
 use std::io::{BufRead, Read};
 
-/// Reads up to a byte, which is left out, and not more than so many.
+/// Reads up to the byte `end`, which is left out. Returns nothing at the end of the input.
 ///
 /// # Errors
-/// Where there are more.
-pub fn until(reader: &mut impl BufRead, end: u8, most: usize) -> Result<Option<Vec<u8>>> {
+/// Returns an error if there are more than `most` bytes before it.
+pub fn read_until(reader: &mut impl BufRead, end: u8, most: usize) -> Result<Option<Vec<u8>>> {
     let mut piece = Vec::new();
     let read = Read::take(&mut *reader, most as u64 + 1).read_until(end, &mut piece)?;
     match piece.last() {
@@ -17,6 +17,6 @@ pub fn until(reader: &mut impl BufRead, end: u8, most: usize) -> Result<Option<V
             Ok(Some(piece))
         }
         _ if read > most => bail!("git listed a name longer than {most} bytes"),
-        _ => bail!("git ended in the middle of what it listed"),
+        _ => bail!("git ended in the middle of its list"),
     }
 }

@@ -1,4 +1,4 @@
-//! Starting a git, and what comes of it.
+//! Starts git, and collects its result.
 
 use super::command::{Confined, Git};
 use super::limits::{Limits, bound};
@@ -14,95 +14,96 @@ use std::os::unix::process::CommandExt;
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 
 const MIB: u64 = 1 << 20;
-/// What is read of git's complaints.
-const MAX_COMPLAINT: u64 = 16 << 10;
-/// The most that a command whose whole answer is taken may print.
-const MAX_ANSWER: u64 = 64 * MIB;
+/// How much of git's standard error is read, in bytes.
+const MAX_STDERR: u64 = 16 << 10;
+/// The most that git may print if its output is collected as a whole, in bytes.
+const MAX_STDOUT: u64 = 64 * MIB;
 
-/// How a child ended.
+/// The result of a child.
 #[derive(Debug)]
-pub struct Ended {
-    /// Its status.
+pub struct Finished {
+    /// Its exit status.
     pub status: ExitStatus,
-    /// What it printed.
-    pub out: Vec<u8>,
-    /// What it complained of.
-    pub complaint: String,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: String,
 }
 
 impl Git {
-    /// Runs it to its end, whatever that is.
+    /// Runs it to the end and returns the result, whatever its status.
     ///
     /// # Errors
-    /// Where it cannot be started, takes too long or prints too much.
-    pub fn end(mut self) -> Result<Ended> {
-        // A file and not a pipe: what git leaves behind (ssh's master) may hold a pipe open for hours.
+    /// Returns an error if it cannot be started, takes too long or prints too much.
+    pub fn finish(mut self) -> Result<Finished> {
+        // A file, not a pipe: a process that git leaves behind (ssh's master) may hold a pipe open
+        // for hours.
         let out = tempfile::tempfile()?;
         self.command.stdout(out.try_clone()?);
-        let (running, mut complaint) = self.start()?;
+        let (running, mut stderr) = self.start()?;
         let (status, _) = running.end()?;
         let mut printed = Vec::new();
-        read_start(out, MAX_ANSWER + 1, &mut printed)?;
-        ensure!(printed.len() as u64 <= MAX_ANSWER, "git printed more than is read");
-        Ok(Ended { status, out: printed, complaint: complaint_of(&mut complaint) })
+        read_start(out, MAX_STDOUT + 1, &mut printed)?;
+        ensure!(printed.len() as u64 <= MAX_STDOUT, "git printed more than {} MiB", MAX_STDOUT / MIB);
+        Ok(Finished { status, stdout: printed, stderr: text_of(&mut stderr) })
     }
 
-    /// Runs it, and returns what it printed.
+    /// Runs it and returns its output.
     ///
     /// # Errors
-    /// In git's own words where it did not end well.
-    pub fn said(self) -> Result<Vec<u8>> {
-        let ended = self.end()?;
-        ensure!(ended.status.success(), "git: {}", why(ended.status, &ended.complaint));
-        Ok(ended.out)
+    /// Returns git's own message if it fails.
+    pub fn output(self) -> Result<Vec<u8>> {
+        let ended = self.finish()?;
+        ensure!(ended.status.success(), "git: {}", why(ended.status, &ended.stderr));
+        Ok(ended.stdout)
     }
 
-    /// Runs it, and returns what it printed as text without the last newline.
+    /// Runs it and returns its output as text, without the last newline.
     ///
     /// # Errors
-    /// As [`Git::said`].
+    /// As for [`Git::output`].
     pub fn text(self) -> Result<String> {
-        Ok(String::from_utf8_lossy(&self.said()?).trim_end_matches('\n').to_owned())
+        Ok(String::from_utf8_lossy(&self.output()?).trim_end_matches('\n').to_owned())
     }
 
     /// Runs it.
     ///
     /// # Errors
-    /// As [`Git::said`].
+    /// As for [`Git::output`].
     pub fn run(self) -> Result<()> {
-        self.said().map(|_| ())
+        self.output().map(|_| ())
     }
 
-    /// Runs it, and reads what it prints as it comes. Whoever has read enough ends git with an error.
+    /// Runs it and reads its output as it arrives. A reader that fails ends git.
     ///
     /// # Errors
-    /// As [`Git::said`], and what the reader says.
+    /// As for [`Git::output`], and the reader's own errors.
     pub fn read<T>(mut self, take: impl FnOnce(&mut BufReader<ChildStdout>) -> Result<T>) -> Result<T> {
         self.command.stdout(Stdio::piped());
-        let (mut running, mut complaint) = self.start()?;
-        let out = running.child.stdout.take().context("standard output")?;
+        let (mut running, mut stderr) = self.start()?;
+        let out = running.child.stdout.take().context("git has no standard output")?;
         let taken = take(&mut BufReader::new(out));
         if taken.is_err() {
             running.kill();
         }
         let (status, late) = running.end()?;
-        let complaint = complaint_of(&mut complaint);
+        let stderr = text_of(&mut stderr);
         if late || taken.is_ok() {
-            ensure!(status.success() && !late, "git: {}", why(status, &complaint));
+            ensure!(status.success() && !late, "git: {}", why(status, &stderr));
         }
         taken
     }
 
-    /// The command for who waits for it by himself, and how long it may take.
+    /// Returns the command for a caller that waits for it, and its limits.
     ///
     /// # Errors
-    /// Where it cannot be confined.
+    /// Returns an error if it cannot be confined.
     pub fn into_parts(mut self) -> Result<(Command, Limits)> {
         self.confine()?;
         Ok((self.command, self.limits))
     }
 
-    /// What is done to every child just before it starts.
+    /// Applies limits and confinement just before a child starts.
     fn confine(&mut self) -> Result<()> {
         if Defence::GitLimits.stands() {
             bound(&mut self.command, &self.limits);
@@ -118,9 +119,9 @@ impl Git {
     }
 
     fn start(mut self) -> Result<(Running, File)> {
-        let complaint = tempfile::tempfile()?;
-        self.command.stderr(complaint.try_clone()?);
-        if self.asking {
+        let stderr = tempfile::tempfile()?;
+        self.command.stderr(stderr.try_clone()?);
+        if self.interactive {
             self.command.stdin(Stdio::inherit());
         } else if self.input.is_empty() {
             self.command.stdin(Stdio::null());
@@ -133,7 +134,7 @@ impl Git {
         self.confine()?;
         let program = self.command.get_program().to_owned();
         let child = self.command.spawn().with_context(|| program.to_string_lossy().into_owned())?;
-        Ok((Running::new(child, self.grouped, self.limits.wall), complaint))
+        Ok((Running::new(child, self.grouped, self.limits.wall), stderr))
     }
 }
 
@@ -143,19 +144,19 @@ fn read_start(mut file: File, most: u64, into: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-fn complaint_of(file: &mut File) -> String {
-    let mut complaint = Vec::new();
+fn text_of(file: &mut File) -> String {
+    let mut stderr = Vec::new();
     if let Ok(file) = file.try_clone() {
-        let _ = read_start(file, MAX_COMPLAINT, &mut complaint);
+        let _ = read_start(file, MAX_STDERR, &mut stderr);
     }
-    String::from_utf8_lossy(&complaint).trim().to_owned()
+    String::from_utf8_lossy(&stderr).trim().to_owned()
 }
 
-fn why(status: ExitStatus, complaint: &str) -> String {
+fn why(status: ExitStatus, stderr: &str) -> String {
     use std::os::unix::process::ExitStatusExt;
-    match (complaint, status.signal()) {
-        (_, Some(_)) => format!("it took more time or memory than it may have ({status}) {complaint}"),
+    match (stderr, status.signal()) {
+        (_, Some(_)) => format!("it exceeded its limit on time or memory ({status}) {stderr}"),
         ("", None) => status.to_string(),
-        (complaint, None) => complaint.to_owned(),
+        (stderr, None) => stderr.to_owned(),
     }
 }

@@ -1,7 +1,7 @@
-//! Sending a push on to the upstream.
+//! Forwards a push to the upstream.
 
 use super::{Change, HEADS, OURS, Quarantine, UPSTREAM, Waiting};
-use crate::git::child::{Ended, Git};
+use crate::git::child::{Finished, Git};
 use crate::git::outgoing::Outgoing;
 use crate::git::pin::{self, Pin};
 use anyhow::{Context, Result, ensure};
@@ -14,11 +14,12 @@ use bottle_host::state::Folder;
 use std::path::Path;
 
 impl Quarantine {
-    /// Sends a push on to the upstream that was recorded, with the credentials of whoever runs this:
-    /// exactly this object, and only where the upstream has what was compared with it.
+    /// Forwards a push to the recorded upstream, with the credentials of whoever runs this. It
+    /// sends exactly this commit, and only if the upstream still has the commit that it was
+    /// compared with.
     ///
     /// # Errors
-    /// With git's own words where the upstream does not take it. It goes on waiting then.
+    /// Returns git's own message if the upstream refuses it. The push goes on waiting then.
     pub fn forward(&self, folder: &Folder, repo: &Repo, waiting: &Waiting) -> Result<String> {
         let url = upstream(folder, repo)?;
         if let (Some(old), Some(new)) = (&waiting.old, &waiting.new)
@@ -32,9 +33,9 @@ impl Quarantine {
             );
         }
         let mut ended = self.push(&url, waiting, waiting.old.as_ref())?;
-        if !ended.status.success() && String::from_utf8_lossy(&ended.out).contains("(stale info)") {
+        if !ended.status.success() && String::from_utf8_lossy(&ended.stdout).contains("(stale info)") {
             let has = self.upstream_has(&url, waiting)?;
-            // What you have not pushed yet yourself goes along with what builds on it.
+            // Commits that you have not pushed yet go along with the commits that build on them.
             let yours = match (&has, &waiting.old) {
                 (None, Some(_)) => true,
                 (Some(has), Some(old)) => self.is_ancestor(has, old).unwrap_or(false),
@@ -43,7 +44,7 @@ impl Quarantine {
             };
             ensure!(
                 yours,
-                "the upstream of {} has {} for {}, and not what you were shown: fetch it into {}, and `bottle restart`",
+                "the upstream of {} has {} for {}, which is not what you were shown: fetch it into {}, and `bottle restart`",
                 repo.name,
                 has.as_ref().map_or("nothing", ObjectId::as_str),
                 Line(&waiting.branch),
@@ -51,14 +52,17 @@ impl Quarantine {
             );
             ended = self.push(&url, waiting, has.as_ref())?;
         }
-        let text = ended.complaint.trim().to_owned();
+        let text = ended.stderr.trim().to_owned();
         ensure!(
             ended.status.success(),
             "the upstream of {} did not take {}: {text}",
             repo.name,
             Line(&waiting.branch)
         );
-        let name = waiting.name.strip_prefix(OURS).context("a ref")?;
+        let name = waiting
+            .name
+            .strip_prefix(OURS)
+            .with_context(|| format!("{} is not a ref's full name", waiting.name))?;
         self.change(&[Change(format!("{UPSTREAM}{name}"), waiting.new.clone())])?;
         let mut pin = Pin::read(folder, Path::new(&repo.path))?;
         match &waiting.new {
@@ -69,13 +73,13 @@ impl Quarantine {
         Ok(text)
     }
 
-    fn push(&self, url: &str, waiting: &Waiting, has: Option<&ObjectId>) -> Result<Ended> {
+    fn push(&self, url: &str, waiting: &Waiting, has: Option<&ObjectId>) -> Result<Finished> {
         let lease = has.map_or("", ObjectId::as_str);
         let lease = format!("--force-with-lease={}:{lease}", waiting.name);
         let new = waiting.new.as_ref().map_or("", ObjectId::as_str);
         let words = ["push", "--porcelain", "--no-verify", "--no-follow-tags", &lease, "--", url];
         let outgoing = self.outgoing(waiting)?;
-        outgoing.git().asking().args(words).args([format!("{new}:{}", waiting.name)]).end()
+        outgoing.git().interactive().args(words).args([format!("{new}:{}", waiting.name)]).finish()
     }
 
     fn outgoing(&self, waiting: &Waiting) -> Result<Outgoing> {
@@ -85,21 +89,22 @@ impl Quarantine {
 
     fn upstream_has(&self, url: &str, waiting: &Waiting) -> Result<Option<ObjectId>> {
         let (name, outgoing) = (waiting.name.as_str(), self.outgoing(waiting)?);
-        let git = outgoing.git().asking().args(["ls-remote", "--refs", "--", url, name]);
+        let git = outgoing.git().interactive().args(["ls-remote", "--refs", "--", url, name]);
         let said = git.text()?;
         let lines = said.lines().filter_map(|line| line.split_once('\t'));
         Ok(lines.filter(|(_, known)| *known == name).find_map(|(id, _)| id.parse().ok()))
     }
 }
 
-/// Where a push goes: as it was recorded at the start, and nowhere that a guest can write.
+/// Returns where a push goes: to the upstream that was recorded, and never to a folder that a guest
+/// can write to.
 fn upstream(folder: &Folder, repo: &Repo) -> Result<String> {
     if !Defence::GitUpstream.stands() {
-        return as_the_repository_says(repo);
+        return configured_upstream(repo);
     }
     let url = repo.url.clone().with_context(|| {
         format!(
-            "{} has no remote {:?}: name its upstream in bottle.toml, or fetch what waits from the quarantine yourself",
+            "{} has no remote {:?}: name its upstream in bottle.toml, or fetch the push from the quarantine yourself",
             repo.path,
             repo.upstream
         )
@@ -107,7 +112,7 @@ fn upstream(folder: &Folder, repo: &Repo) -> Result<String> {
     if let Some(path) = url::local(&url) {
         let path = Path::new(path);
         ensure!(
-            !pin::is_guests(folder, path)?,
+            !pin::is_writable_by_guest(folder, path)?,
             "{} is in a folder that a guest can write: git would run its hooks on this machine",
             path.display()
         );
@@ -115,10 +120,10 @@ fn upstream(folder: &Folder, repo: &Repo) -> Result<String> {
     Ok(url)
 }
 
-/// What the repository's own configuration says now.
-fn as_the_repository_says(repo: &Repo) -> Result<String> {
+/// Returns the upstream by the repository's current configuration.
+fn configured_upstream(repo: &Repo) -> Result<String> {
     let words = ["remote", "get-url", "--push", "--", &repo.upstream];
-    let said = Git::operators(&Path::new(&repo.path).join(".git")).args(words).text()?;
+    let said = Git::operator(&Path::new(&repo.path).join(".git")).args(words).text()?;
     Ok(url::local(&said)
         .map_or_else(|| said.clone(), |path| Path::new(&repo.path).join(path).display().to_string()))
 }

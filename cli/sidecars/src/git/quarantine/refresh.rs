@@ -1,7 +1,7 @@
-//! Bringing what the operator's own repository has.
+//! Brings a quarantine up to date with the operator's own repository.
 
 use super::{Change, Named, OURS, Quarantine, SEEN, UPSTREAM};
-use crate::git::child::{CONFIG, FRUGAL, Git, Limits};
+use crate::git::child::{CONFIG, Git, Limits, MEMORY_LIMITS};
 use crate::git::outgoing::Outgoing;
 use crate::git::pin::Pin;
 use crate::git::source::{Refs, Source};
@@ -17,15 +17,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-/// What a refresh could not follow, a line each.
+/// The file that lists what a refresh could not follow, one a line.
 const UNFOLLOWED: &str = "bottle-unfollowed";
 
 impl Quarantine {
-    /// Makes it where it is not there, and brings what the operator's own repository has. What cannot
-    /// be followed is written down ([`Quarantine::unfollowed`]), and does no harm to the rest.
+    /// Creates the quarantine if necessary, and brings it up to date with the operator's own
+    /// repository. What cannot be followed is recorded ([`Quarantine::unfollowed`]) and does not
+    /// affect the rest.
     ///
     /// # Errors
-    /// Where there is no quarantine yet, and the repository cannot be read.
+    /// Returns an error if there is no quarantine yet and the repository cannot be read.
     pub fn refresh(&self, folder: &Folder, repo: &Repo) -> Result<()> {
         let there = self.dir.join("HEAD").exists();
         let cannot = || format!("git-gate cannot read {}", repo.path);
@@ -35,7 +36,8 @@ impl Quarantine {
         }
         match self.follow(folder, repo) {
             Ok(unfollowed) => odd = unfollowed,
-            // The quarantine is whole without it, and what waits there is a person's to see.
+            // The quarantine is complete without it, and a person may still want to see what waits
+            // there.
             Err(error) if there && Defence::GitRefNames.stands() => {
                 odd.push(format!("{:#}", error.context(cannot())));
             }
@@ -46,7 +48,7 @@ impl Quarantine {
         write_private(&self.dir.join(UNFOLLOWED), odd.join("\n").as_bytes())
     }
 
-    /// What the last refresh could not follow.
+    /// Returns what the last refresh could not follow.
     pub fn unfollowed(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir.join(UNFOLLOWED)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -62,7 +64,7 @@ impl Quarantine {
         let mut before = self.refs(SEEN)?;
         match &source {
             Some(_) if before == refs.named => {}
-            Some(source) => self.bring(source, &refs)?,
+            Some(source) => self.import(source, &refs)?,
             None => Self::fetch(self.git().unconfined(), Path::new(&repo.path))?,
         }
         if before.is_empty() {
@@ -75,9 +77,11 @@ impl Quarantine {
             && pin.refs.is_empty()
             && let Some(url) = &repo.url
         {
-            match self.those_of(url, format) {
+            match self.upstream_refs(url, format) {
                 Ok(there) => pin.refs = there,
-                Err(error) => refs.odd.push(format!("what its upstream has is not known: {error:#}")),
+                Err(error) => {
+                    refs.unfollowed.push(format!("cannot list the branches of its upstream: {error:#}"));
+                }
             }
         }
 
@@ -85,7 +89,7 @@ impl Quarantine {
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for name in &names {
             let (was, is, has) = (before.get(*name), after.get(*name), ours.get(*name));
-            // What waits stays; what does not follows.
+            // A branch that waits stays as it is; the others follow.
             if has != is && (has == was || has == upstream.get(*name)) {
                 changes.push(Change(format!("{OURS}{name}"), is.cloned()));
             }
@@ -94,11 +98,11 @@ impl Quarantine {
             }
         }
         if exposed && upstream.is_empty() {
-            for (name, id) in self.those_here(&pin.refs)? {
+            for (name, id) in self.present(&pin.refs)? {
                 changes.push(Change(format!("{UPSTREAM}{name}"), Some(id)));
             }
         }
-        refs.odd.extend(self.change(&changes)?);
+        refs.unfollowed.extend(self.change(&changes)?);
         if let Some(head) = &refs.head {
             self.git().args(["symbolic-ref", "HEAD", head]).run()?;
         }
@@ -106,15 +110,16 @@ impl Quarantine {
             pin.refs = self.refs(UPSTREAM)?;
         }
         pin.write(folder, repo)?;
-        Ok(refs.odd)
+        Ok(refs.unfollowed)
     }
 
-    /// Copies the objects of the operator's repository, and takes from the copy what its refs need.
-    fn bring(&self, source: &Source, refs: &Refs) -> Result<()> {
+    /// Copies the objects of the operator's repository, and fetches from the copy what its refs
+    /// need.
+    fn import(&self, source: &Source, refs: &Refs) -> Result<()> {
         let copy = self.dir.with_extension("source");
         remove_dir(&copy)?;
         let brought =
-            self.copy(source, refs, &copy).and_then(|()| Self::fetch(self.git().reading(&copy), &copy));
+            self.copy(source, refs, &copy).and_then(|()| Self::fetch(self.git().allow_read(&copy), &copy));
         remove_dir(&copy)?;
         brought
     }
@@ -127,9 +132,9 @@ impl Quarantine {
         let mut config = format!(
             "[core]\nrepositoryformatversion = 1\nbare = true\n[extensions]\nobjectformat = {format}\n"
         );
-        // Git clears its own settings for the one that it fetches from.
-        for (key, value) in CONFIG.iter().chain(FRUGAL) {
-            let (section, key) = key.rsplit_once('.').context("a key")?;
+        // git drops our settings for the repository that it fetches from, so the copy has its own.
+        for (key, value) in CONFIG.iter().chain(MEMORY_LIMITS) {
+            let (section, key) = key.rsplit_once('.').context("a setting has no section")?;
             let section =
                 section.split_once('.').map_or(section.to_owned(), |(name, of)| format!("{name} \"{of}\""));
             writeln!(config, "[{section}]\n{key} = {value}")?;
@@ -148,8 +153,8 @@ impl Quarantine {
         git.args(["heads", "tags"].map(|kind| format!("+{OURS}{kind}/*:{SEEN}{kind}/*"))).run()
     }
 
-    /// The branches and tags of an upstream, as it says itself.
-    fn those_of(&self, url: &str, format: &str) -> Result<Named> {
+    /// Asks an upstream for its branches and tags.
+    fn upstream_refs(&self, url: &str, format: &str) -> Result<Named> {
         let outgoing = Outgoing::of(&self.dir, format)?;
         let said = outgoing.git().args(["ls-remote", "--refs", "--heads", "--tags", "--", url]).text()?;
         let named = |line: &str| {
@@ -159,8 +164,8 @@ impl Quarantine {
         Ok(said.lines().filter_map(named).collect())
     }
 
-    /// Those of some refs whose objects are here.
-    fn those_here(&self, refs: &Named) -> Result<Named> {
+    /// Returns the refs whose objects are present here.
+    fn present(&self, refs: &Named) -> Result<Named> {
         let ids: String = refs.values().map(|id| format!("{id}\n")).collect();
         let said = self.git().args(["cat-file", "--batch-check=%(objectname)"]).input(ids).text()?;
         let here: BTreeSet<&str> = said.lines().collect();

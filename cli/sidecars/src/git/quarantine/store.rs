@@ -1,4 +1,4 @@
-//! The repository on disk: its settings, its hooks and its size.
+//! The quarantine on disk: its settings, hooks and size.
 
 use super::{Quarantine, SEEN};
 use crate::git::child::Limits;
@@ -10,26 +10,26 @@ use bottle_host::state::{private_dir, remove_dir, write_private};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-/// The hooks. Git runs them for every push; which bottle and which repository, its environment says.
+/// The hooks that git runs for every push. Their environment names the bottle and the repository.
 const HOOKS: [&str; 2] = ["pre-receive", "post-receive"];
 
-/// How large the packs were when the bottle started.
+/// The file that holds the size of the packs at the bottle's start.
 const SIZE: &str = "bottle-size";
 
-/// How many bytes pushes may bring until the bottle is started again, at least.
+/// How many bytes pushes may add before the bottle is restarted, at least.
 const MIN_ROOM: u64 = 1 << 30;
 
-/// How many files of packs are kept apart. Each push that was taken is three.
+/// How many pack files are kept before they are combined. Each accepted push adds three.
 const MAX_PACK_FILES: usize = 60;
 
 impl Quarantine {
-    /// Makes the repository, or sees that it is one of this kind.
+    /// Creates the repository, or checks that it has this object format.
     pub(super) fn make(&self, format: &str, repo: &Repo) -> Result<()> {
         if self.dir.join("HEAD").exists() {
             let has = self.git().args(["rev-parse", "--show-object-format"]).text()?;
             ensure!(
                 has == format || self.refs(SEEN)?.is_empty(),
-                "it is {format} now, and its quarantine is {has}: `bottle rm` removes that"
+                "its objects are {format} now, and its quarantine's are {has}: `bottle rm` removes the quarantine"
             );
             return Ok(());
         }
@@ -50,11 +50,11 @@ impl Quarantine {
         let yes_or_no = |yes: bool| if yes { "true" } else { "false" };
         let rewritten = yes_or_no(!repo.policy.force);
         for (key, value) in [
-            ("core.hooksPath", hooks.to_str().context("a path that is UTF-8")?),
+            ("core.hooksPath", hooks.to_str().with_context(|| format!("{} is not UTF-8", hooks.display()))?),
             ("http.receivepack", "true"),
             ("receive.maxInputSize", &format!("{}m", repo.policy.max_mib)),
             ("receive.fsckObjects", "true"),
-            // A second wall behind the policy's.
+            // A second wall, in case the policy fails.
             ("receive.denyDeletes", rewritten),
             ("receive.denyNonFastForwards", rewritten),
             ("receive.denyDeleteCurrent", "refuse"),
@@ -66,8 +66,8 @@ impl Quarantine {
         Ok(())
     }
 
-    /// Removes what a push left that was killed, makes one pack of many, and remembers how large that
-    /// is. No push runs meanwhile: the door is not open yet.
+    /// Removes what killed pushes left behind, combines packs if there are many, and records their
+    /// size. No push runs at the same time, because the door is not open yet.
     pub(super) fn tidy(&self) -> Result<()> {
         let objects = self.dir.join("objects");
         for entry in fs::read_dir(&objects)?.flatten() {
@@ -94,10 +94,10 @@ impl Quarantine {
         Ok(packs.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum())
     }
 
-    /// Whether pushes have brought more than there is room for, since the bottle started.
+    /// Returns whether pushes have used up the room that they had since the bottle started.
     ///
     /// # Errors
-    /// Where the repository cannot be read.
+    /// Returns an error if the quarantine cannot be read.
     pub fn is_full(&self, repo: &Repo) -> Result<bool> {
         let before: u64 = fs::read_to_string(self.dir.join(SIZE))?.trim().parse()?;
         let room = MIN_ROOM.max(8 * (u64::from(repo.policy.max_mib) << 20));

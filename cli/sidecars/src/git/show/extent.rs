@@ -1,19 +1,19 @@
-//! How much of a push is shown.
+//! The amount of a push that is shown.
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
     /// The longest file that is compared line by line, in bytes.
     pub(super) file: u64,
-    /// The most text in all.
+    /// The total length of the text, in bytes.
     pub(super) text: usize,
-    /// The most entries that are looked at.
+    /// The number of entries that are looked at.
     pub(super) entries: usize,
 }
 
 impl Extent {
-    /// What a person reads.
+    /// What a person usually reads.
     pub const USUAL: Self = Self { file: 1 << 20, text: 1 << 20, entries: 5000 };
-    /// As much as can be.
+    /// As much as possible.
     pub const ALL: Self = Self { file: 32 << 20, text: 256 << 20, entries: 1_000_000 };
 }

@@ -1,4 +1,4 @@
-//! The difference between two trees, file by file.
+//! Shows the difference between two trees, file by file.
 
 use super::extent::Extent;
 use crate::git::judge::each_difference;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// How long the comparison of one file may take before it becomes coarse.
 const COMPARISON: Duration = Duration::from_secs(2);
-/// How many files are read by one git.
+/// How many files one git process reads.
 const MAX_AT_ONCE: usize = 500;
 
 type Sizes = BTreeMap<ObjectId, Object>;
@@ -66,7 +66,7 @@ impl Quarantine {
         Ok(())
     }
 
-    /// The sizes of the blobs of some entries.
+    /// Returns the sizes of the entries' blobs.
     fn sizes(&self, differ: &[Differs]) -> Result<Sizes> {
         let ids: BTreeSet<&ObjectId> = differ
             .iter()
@@ -78,13 +78,13 @@ impl Quarantine {
             return Ok(Sizes::new());
         }
         let asked: String = ids.iter().map(|id| format!("{id}\n")).collect();
-        let said = self.git().args(["cat-file", "--batch-check", "--buffer"]).input(asked).said()?;
+        let said = self.git().args(["cat-file", "--batch-check", "--buffer"]).input(asked).output()?;
         let lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let objects = lines.map(listed::object).collect::<Result<Vec<_>, _>>()?;
         Ok(objects.into_iter().map(|object| (object.id.clone(), object)).collect())
     }
 
-    /// The content of what is compared line by line.
+    /// Returns the contents of the files that are compared line by line.
     fn contents(&self, differ: &[Differs], sizes: &Sizes, extent: Extent) -> Result<Contents> {
         let ids: BTreeSet<&ObjectId> = differ.iter().flat_map(sides).map(|entry| &entry.id).collect();
         let objects: Vec<Object> = ids
@@ -103,7 +103,7 @@ impl Quarantine {
         Ok(held)
     }
 
-    /// One entry that differs.
+    /// Describes one entry that differs.
     fn file(&self, differs: &Differs, sizes: &Sizes, held: &Contents) -> Result<String> {
         let name = Bytes(&differs.path).to_string();
         let mut text = String::new();
@@ -155,16 +155,16 @@ impl Quarantine {
         if is_submodule(entry) {
             return Ok(Side::Other(format!("submodule at {}", entry.id)));
         }
-        let object = sizes.get(&entry.id).context("a file without a size")?;
+        let object = sizes.get(&entry.id).context("git listed no size for a file")?;
         Ok(match held.get(&entry.id) {
             None => Side::Other(format!(
-                "{} bytes, too many to be compared; `git --git-dir {} cat-file blob {} > FILE` writes them",
+                "{} bytes, too many to compare; `git --git-dir {} cat-file blob {} > FILE` saves them",
                 object.size,
                 self.dir.display(),
                 entry.id
             )),
             Some(bytes) if bytes.contains(&0) => {
-                Side::Other(format!("{} bytes that are no text", bytes.len()))
+                Side::Other(format!("{} bytes that are not text", bytes.len()))
             }
             Some(bytes) => Side::Text(lines(bytes)),
         })
@@ -175,7 +175,7 @@ fn sides(differs: &Differs) -> impl Iterator<Item = &Entry> {
     [&differs.old, &differs.new].into_iter().flatten()
 }
 
-/// How many of these entries are read at once: as many as fit, and one at least.
+/// Returns how many of these entries are read at once: as many as fit, and at least one.
 fn some(differ: &[Differs], sizes: &Sizes, extent: Extent) -> usize {
     let mut held = 0;
     let fit = differ.iter().take(MAX_AT_ONCE).take_while(|differs| {
@@ -192,7 +192,7 @@ enum Side {
     Other(String),
 }
 
-/// Bytes as lines of text: what is not UTF-8 is shown as what it is.
+/// Returns bytes as lines of text, with bytes that are not UTF-8 escaped.
 fn lines(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

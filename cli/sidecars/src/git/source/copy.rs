@@ -1,4 +1,4 @@
-//! Copying the repository's objects.
+//! Copies the repository's objects.
 
 use super::files::{MAX_REF, has, regular, text};
 use super::open::Source;
@@ -11,22 +11,26 @@ use std::io::Read;
 use std::path::Path;
 
 const MAX_FILES: usize = 1_000_000;
-/// What is copied at most, and what is left free on the disk, in bytes.
+/// How much is copied at most, and how much is left free on the disk, in bytes.
 const MAX_COPY: u64 = 16 << 30;
 const LEFT_FREE: u64 = 1 << 30;
 
 impl Source {
-    /// Copies its objects into a folder of ours, `objects` of a repository.
+    /// Copies its objects into `into`, the `objects` folder of one of our repositories.
     ///
     /// # Errors
-    /// Where they are too many, are kept elsewhere, or cannot be read.
+    /// Returns an error if there are too many, if they are kept elsewhere, or if they cannot be
+    /// read.
     pub fn copy(&self, into: &Path) -> Result<()> {
-        let objects = self.common.folder(OsStr::new("objects")).context("its objects")?;
+        let objects = self
+            .common
+            .folder(OsStr::new("objects"))
+            .with_context(|| format!("cannot open the objects of {}", self.place.display()))?;
         let elsewhere = text(&objects, "info/alternates", MAX_REF)?.unwrap_or_default();
         ensure!(
             elsewhere.trim().is_empty(),
             "{} keeps objects in another repository, and a guest could name any; \
-             `git repack -a -d && rm .git/objects/info/alternates` there brings them home",
+             `git repack -a -d && rm .git/objects/info/alternates` there copies them",
             self.place.display()
         );
         ensure!(
@@ -35,8 +39,8 @@ impl Source {
             self.place.display()
         );
         fs::create_dir_all(into.join("pack"))?;
-        let room = statvfs(into)?;
-        let room = (room.f_bavail * room.f_frsize).saturating_sub(LEFT_FREE);
+        let free = statvfs(into)?;
+        let room = (free.f_bavail * free.f_frsize).saturating_sub(LEFT_FREE);
         let mut copy = Copied { left: MAX_COPY.min(room), files: 0 };
         for name in objects.names()? {
             let name = name?;
@@ -78,11 +82,11 @@ impl Copied {
             self.files += 1;
             ensure!(
                 self.files <= MAX_FILES && len <= self.left,
-                "the repository's objects are more than fit ({} files, {} MiB are left); `git gc` there may help",
+                "the repository has too many objects to copy (at most {} files; {} MiB are left); `git gc` there may help",
                 MAX_FILES,
                 self.left >> 20
             );
-            // What grows meanwhile is cut.
+            // A file that grows during the copy is cut off.
             let mut to = File::create_new(into.join(file))?;
             self.left -= std::io::copy(&mut from.take(len), &mut to)?;
         }

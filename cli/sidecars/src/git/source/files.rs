@@ -1,4 +1,4 @@
-//! Reading the repository's files, none of them through a link.
+//! Reads the repository's files. No link is followed.
 
 use anyhow::{Context, Result, ensure};
 use bottle_host::beneath::{self, Folder, Kind};
@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-/// The longest file that holds one ref.
+/// The longest file that holds one ref, in bytes.
 pub const MAX_REF: u64 = 4096;
 
-/// A file's text, if it is there and is a file. No link is followed.
+/// Returns a file's text, if it exists and is a regular file. No link is followed.
 pub fn text(dir: &Folder, name: &str, most: u64) -> Result<Option<String>> {
     let Some((file, _)) = regular(dir, name)? else { return Ok(None) };
     let mut bytes = Vec::new();
@@ -19,7 +19,8 @@ pub fn text(dir: &Folder, name: &str, most: u64) -> Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Opens a regular file, and says how long it is. A pipe is not waited for, and a device is not opened.
+/// Opens a regular file and returns it with its length. Pipes are not waited for, and devices are
+/// not opened.
 pub fn regular(dir: &Folder, name: &str) -> Result<Option<(File, u64)>> {
     let name = OsStr::new(name);
     if !dir.meta(name).is_ok_and(|meta| meta.kind == Kind::File) {
@@ -36,9 +37,10 @@ pub fn has(dir: &Folder, name: &str) -> bool {
     dir.meta(OsStr::new(name)).is_ok()
 }
 
-/// Opens a folder by a path in which nothing is a link.
+/// Opens a folder by a path without links.
 pub fn plain(path: &Path) -> Result<Folder> {
-    let below = path.strip_prefix("/").with_context(|| format!("{} is no plain path", path.display()))?;
+    let below =
+        path.strip_prefix("/").with_context(|| format!("{} is not an absolute path", path.display()))?;
     beneath::open(Path::new("/"))?
         .folder_at(below)
         .with_context(|| format!("{} is not there, or leads elsewhere", path.display()))

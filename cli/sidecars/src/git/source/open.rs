@@ -1,4 +1,4 @@
-//! Opening the repository of a folder.
+//! Opens the repository of a folder.
 
 use super::files::{MAX_REF, has, plain, text};
 use anyhow::{Context, Result, bail, ensure};
@@ -6,23 +6,23 @@ use bottle_host::beneath::{Folder, Kind};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// A repository that is open.
+/// An open repository.
 #[derive(Debug)]
 pub struct Source {
-    /// `HEAD` is here.
+    /// The folder with `HEAD`.
     pub(super) own: Folder,
-    /// The rest is here: the same folder, but for a worktree.
+    /// The folder with everything else. It is the same folder, except for a worktree.
     pub(super) common: Folder,
-    /// Where the rest is.
+    /// The path of `common`.
     pub(super) place: PathBuf,
 }
 
 impl Source {
-    /// Opens the repository of a folder, bare or not, as it was recorded: no part of the path may be a
-    /// link.
+    /// Opens the repository of a folder, bare or not, by the path that was recorded: no part of it
+    /// may be a link.
     ///
     /// # Errors
-    /// Where there is none, or one that leads elsewhere.
+    /// Returns an error if there is none, or if it leads elsewhere.
     pub fn open(path: &Path) -> Result<Self> {
         let folder = plain(path)?;
         let git = OsStr::new(".git");
@@ -34,7 +34,7 @@ impl Source {
             Some(Kind::File) => {
                 let text = text(&folder, ".git", MAX_REF)?.context("it is gone")?;
                 let target = text.strip_prefix("gitdir: ").map(|target| path.join(target.trim()));
-                Self::worktree(path, &target.context("it is no git repository")?)
+                Self::worktree(path, &target.context("it is not a git repository")?)
             }
             Some(_) => {
                 bail!("{} is a link: name the repository that it leads to", path.join(".git").display())
@@ -46,13 +46,14 @@ impl Source {
     fn of(own: Folder, place: PathBuf) -> Result<Self> {
         ensure!(
             !has(&own, "commondir"),
-            "{} says that it is a part of another one: name that one",
+            "{} says that it is part of another repository: name that one",
             place.display()
         );
         Ok(Self { common: own.try_clone()?, own, place })
     }
 
-    /// A worktree, if the repository that it names knows it: otherwise the guest might name any.
+    /// Opens a worktree, if the repository that it names knows it. Otherwise the guest could name
+    /// any repository.
     fn worktree(path: &Path, admin: &Path) -> Result<Self> {
         let refused = || {
             let file = path.join(".git");
@@ -69,20 +70,20 @@ impl Source {
         ensure!(back == path.join(".git"), refused());
         let common = text(&own, "commondir", MAX_REF)?.with_context(refused)?;
         let place = admin.join(common.trim()).canonicalize().with_context(refused)?;
-        // `REPOSITORY/worktrees/NAME`, and nothing else.
+        // It must be `REPOSITORY/worktrees/NAME`.
         ensure!(admin.parent().and_then(Path::parent) == Some(&place), refused());
         Ok(Self { own, common: plain(&place)?, place })
     }
 
-    /// The folder that holds its refs, objects and configuration.
-    pub fn place(&self) -> &Path {
+    /// Returns the folder that holds its refs, objects and configuration.
+    pub fn path(&self) -> &Path {
         &self.place
     }
 
-    /// Its configuration, as text.
+    /// Returns its configuration as text.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// Returns an error if it cannot be read.
     pub fn configuration(&self) -> Result<String> {
         Ok(text(&self.common, "config", 1 << 20)?.unwrap_or_default())
     }

@@ -1,4 +1,4 @@
-//! The repository's branches and tags.
+//! Reads the repository's branches and tags.
 
 use super::files::{MAX_REF, has, text};
 use super::open::Source;
@@ -8,29 +8,29 @@ use bottle_host::beneath::{Folder, Kind};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The longest file that is read as text, in bytes: `packed-refs` of half a million branches.
+/// The longest `packed-refs`, in bytes: half a million branches.
 const MAX_TEXT: u64 = 64 << 20;
-/// How many refs and how many objects' files are looked at.
+/// How many refs are read.
 const MAX_REFS: usize = 500_000;
-/// How deep names of refs are nested.
+/// How deep the names of refs may be nested.
 const MAX_DEPTH: usize = 32;
 
 /// The branches and tags of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refs {
-    /// Every branch and tag, by its name without `refs/`.
+    /// Every branch and tag, by name without `refs/`.
     pub named: BTreeMap<String, ObjectId>,
-    /// The branch that is checked out, by its whole name.
+    /// The full name of the branch that is checked out.
     pub head: Option<String>,
-    /// What could not be followed, in words.
-    pub odd: Vec<String>,
+    /// A message for each ref that could not be followed.
+    pub unfollowed: Vec<String>,
 }
 
 impl Source {
-    /// Its branches and tags.
+    /// Returns its branches and tags.
     ///
     /// # Errors
-    /// Where they cannot be read.
+    /// Returns an error if they cannot be read.
     pub fn refs(&self) -> Result<Refs> {
         ensure!(
             !has(&self.common, "reftable"),
@@ -68,7 +68,7 @@ fn take(refs: &mut Refs, name: &str, id: &str) {
     match id.parse() {
         _ if !(short.starts_with("heads/") || short.starts_with("tags/")) => {}
         Ok(id) if is_ref(name) && refs.named.len() < MAX_REFS => _ = refs.named.insert(short.to_owned(), id),
-        _ => refs.odd.push(format!("{name} of the repository is no ref that can be followed")),
+        _ => refs.unfollowed.push(format!("{name} of the repository is not a ref that can be followed")),
     }
 }
 
@@ -77,8 +77,8 @@ fn loose(dir: &Folder, above: &str, depth: usize, refs: &mut Refs) -> Result<()>
         let file = file?;
         let name = format!("{above}/{}", file.to_string_lossy());
         ensure!(
-            depth < MAX_DEPTH && refs.odd.len() < MAX_REFS,
-            "the repository's refs are too deep, or too many"
+            depth < MAX_DEPTH && refs.unfollowed.len() < MAX_REFS,
+            "the repository has too many refs, or they are nested too deep"
         );
         if dir.meta(&file)?.kind == Kind::Folder {
             if let Ok(dir) = dir.folder(&file) {

@@ -1,4 +1,4 @@
-//! Who gets a decision, and when.
+//! Tests of who gets a decision, and when.
 
 use super::*;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ fn one_that_did_not_wait_gets_the_decision_when_it_asks_again() {
         assert_eq!(inbox.ask(question("other"), Duration::ZERO).await, Ok(None));
         tokio::time::sleep(10 * GIVEN_AGAIN).await;
         assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(Some(no.clone())));
-        // An answer that was lost on its way is given again; much later it is a new question.
+        // A decision that was lost on its way is given again; much later it is a new request.
         tokio::time::sleep(GIVEN_AGAIN).await;
         assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(Some(no)));
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -65,13 +65,13 @@ fn a_decision_that_went_to_a_call_that_is_gone_is_not_lost() {
     on_a_paused_clock(async {
         let inbox = Arc::new(empty());
         let asking = Arc::clone(&inbox);
-        // The call waits on although nobody listens to it any more.
+        // The call goes on waiting although nobody listens to it any more.
         let call = tokio::spawn(async move { asking.ask(host("x"), Duration::from_secs(300)).await });
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(inbox.decide(1, YES));
         call.abort();
         assert_eq!(inbox.ask(host("again"), Duration::ZERO).await, Ok(Some(YES)));
-        // A rule that was changed since stands above what was decided before.
+        // A later rule overrides an earlier decision.
         inbox.forget(|rule| rule.pattern == "a.test".parse().unwrap());
         assert_eq!(inbox.ask(host("again"), Duration::ZERO).await, Ok(None));
     });
@@ -101,7 +101,7 @@ fn a_number_is_given_once_however_often_the_keeper_comes_back() {
             assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(None));
             assert_eq!(inbox.waiting()[0].number, number);
         }
-        // Where a number cannot be written down, none is given.
+        // If a number cannot be saved, it is not used.
         let inbox = Inbox::new(Numbers::of(&folder).unwrap());
         fs::remove_dir_all(folder.state()).unwrap();
         assert!(matches!(inbox.ask(question("?"), Duration::ZERO).await, Err(Refused::Unwritten(_))));
