@@ -104,7 +104,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
                 }),
                 None => None,
             };
-            keeper::main(keeper::Given { slug, owner, ready, guest }, helpers)?;
+            keeper::main(keeper::Arguments { slug, owner, ready, guest }, helpers)?;
         }
         Command::Starter { slug, fd } => starter::main(&slug, &inherited(fd)?)?,
         Command::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,
