@@ -5,6 +5,7 @@ use crate::config::found::shown;
 use crate::config::{self, Config, Found};
 use crate::operator::who;
 use crate::owner;
+use crate::suggest;
 use crate::trust::{self, Answer, Standing};
 use bottle_core::slug::Slug;
 use bottle_host::audit;
@@ -126,6 +127,9 @@ impl Context {
             return Ok(folder);
         }
         let slug = folder.slug();
+        if !folder.exists() && suggest::similar(slug).is_some() {
+            return Err(suggest::no_such(slug));
+        }
         Err(Failure::new(Kind::NoBottle, format!("bottle {slug} is not running"))
             .help(format!("start it with `bottle up {slug}`")))
     }
