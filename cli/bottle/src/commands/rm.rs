@@ -1,7 +1,8 @@
 //! `bottle rm`: a bottle is gone, with its disk.
 
 use super::context::Context;
-use crate::lifecycle::stop::{no_such, remove};
+use crate::lifecycle::stop::remove;
+use crate::suggest::no_such;
 use bottle_core::slug::Slug;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};

@@ -40,7 +40,8 @@ impl Key {
 
     /// Returns the key of the table that it is in; `None` if that is the file itself.
     pub fn table(&self) -> Option<Self> {
-        let names = self.names.split_last().map(|(_, names)| names.to_vec()).filter(|names| !names.is_empty());
+        let names =
+            self.names.split_last().map(|(_, names)| names.to_vec()).filter(|names| !names.is_empty());
         names.map(|names| Self { names, part: Part::Value })
     }
 

@@ -28,16 +28,30 @@ enum Shape<'m> {
 }
 
 /// How messages begin that are not bottle's own.
-const FOREIGN: [&str; 9] =
-    ["invalid ", "unknown ", "missing ", "duplicate ", "expected ", "unexpected ", "wanted ", "data did ", "can "];
+const FOREIGN: [&str; 9] = [
+    "invalid ",
+    "unknown ",
+    "missing ",
+    "duplicate ",
+    "expected ",
+    "unexpected ",
+    "wanted ",
+    "data did ",
+    "can ",
+];
 
 impl<'m> Shape<'m> {
     fn of(message: &'m str) -> Self {
         let value = |rest: &'m str| {
             let (found, expected) = rest.rsplit_once(", expected ").unwrap_or((rest, ""));
-            Self::Value { found: found_words(found), expected: expected_words(expected), list: expected == "a sequence" }
+            Self::Value {
+                found: found_words(found),
+                expected: expected_words(expected),
+                list: expected == "a sequence",
+            }
         };
-        if let Some(rest) = message.strip_prefix("invalid type: ").or(message.strip_prefix("invalid value: ")) {
+        if let Some(rest) = message.strip_prefix("invalid type: ").or(message.strip_prefix("invalid value: "))
+        {
             return value(rest);
         }
         let quoted = || message.split('`').skip(1).step_by(2);

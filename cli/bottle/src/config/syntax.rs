@@ -44,7 +44,11 @@ const SAYINGS: &[(&str, &str, Option<&str>)] = &[
     ("unexpected `=` in array", "a list has values and no keys", None),
     ("unexpected key or value", "there is more on this line than one key and its value", None),
     ("unexpected content", "this does not belong here", None),
-    ("carriage return must", "a line ends in half a line break", Some("save the file with plain line breaks")),
+    (
+        "carriage return must",
+        "a line ends in half a line break",
+        Some("save the file with plain line breaks"),
+    ),
     ("invalid comment character", "this character cannot stand in a comment", None),
     ("unexpected leading zero", "a number does not begin with 0", None),
     ("invalid boolean", "this is not a value", Some("write `true` or `false`, or put text in quotes")),

@@ -1,6 +1,5 @@
 //! Ending a bottle: its machine first, then its keeper, then what only a running bottle has.
 
-use bottle_core::slug::Slug;
 use bottle_host::control::{self, Request};
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};
@@ -57,9 +56,4 @@ pub fn remove(smolvm: &Smolvm, folder: &Folder, machine: Option<&Machine>) -> Ou
         fail_point::reached(FailPoint::RmMachine);
     }
     Ok(folder.remove()?)
-}
-
-/// Says that there is no bottle of this name.
-pub fn no_such(slug: &Slug) -> Failure {
-    Failure::new(Kind::NoBottle, format!("there is no bottle {slug}")).help("`bottle ls` lists them")
 }
