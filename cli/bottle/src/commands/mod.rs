@@ -20,6 +20,7 @@ mod rules;
 mod run;
 mod status;
 mod stop;
+mod trash;
 mod up;
 mod verify;
 
@@ -68,6 +69,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             restart::restart(&context, slug, &up::Options { trust, renew })?;
         }
         Command::Rm { slug, force } => rm::rm(&context, slug, force)?,
+        Command::Trash { now, restore, json } => trash::trash(&context, &trash::How { now, restore, json })?,
         Command::Ls { all, json } => ls::ls(all, json)?,
         Command::Status { slug, json } => status::status(&context, slug, json)?,
         Command::Cp { from, to, all, max_size } => {

@@ -1,5 +1,6 @@
 //! A bottle for one command: it is started with it, and gone afterwards.
 
+use super::check::check;
 use super::files::{self, Files};
 use super::signals::{Ended, Events, TERM, tell, wait};
 use super::start::link_words;
@@ -72,6 +73,7 @@ impl Run<'_> {
             is_free(&tools.smolvm, slug)?;
         }
         let resolved = resolve(slug, config, tools.network.stack(), folder)?;
+        check(home, folder, config, &resolved)?;
         let pins = Pins::admit(home, folder, config, tools, insisted)?;
         let files = Files::of(folder);
         files::write(folder, project, &resolved, &tools.network)?;

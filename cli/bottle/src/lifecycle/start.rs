@@ -1,5 +1,6 @@
 //! Starting a bottle that stays: planned, then staged, then running.
 
+use super::check::check;
 use super::files::{self, Files};
 use super::machine::MachineChange;
 use crate::config::Config;
@@ -12,7 +13,7 @@ use bottle_core::subnet::Subnet;
 use bottle_host::control::{self, Request};
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::smolvm::Smolvm;
+use bottle_host::smolvm::{Machine, Smolvm};
 use bottle_host::state::{Folder, Home, Lock};
 use bottle_host::tools::Tools;
 use bottle_host::workspace::Copy;
@@ -81,18 +82,41 @@ pub fn plan(slug: &Slug, config: &Config, project: PathBuf, renew: bool) -> Outc
         return Err(Failure::new(Kind::Busy, format!("a bottle {slug} is being run already"))
             .help("wait for its `bottle run` to end, or choose another name"));
     }
-    if let Some(machine) = &machine
-        && machine.bottle().as_ref() != Some(slug)
+    is_the_bottles(&folder, machine.as_ref())?;
+    let machine = MachineChange::of(&folder, machine, &resolved, renew)?;
+    check(&home, &folder, config, &resolved)?;
+    fail_point::reached(FailPoint::UpResolved);
+    Ok(Found::Planned(Box::new(Planned { home, folder, project, tools, resolved, machine, lock })))
+}
+
+/// Checks that a bottle which may run now could be started again, before it is stopped.
+///
+/// # Errors
+/// As for [`plan`].
+pub fn check_again(slug: &Slug, config: &Config, renew: bool) -> Outcome {
+    let tools = Tools::find(config.stack)?;
+    let home = Home::find()?;
+    let folder = home.bottle(slug);
+    let resolved = resolve(slug, config, tools.network.stack(), &folder)?;
+    let machine = tools.smolvm.machine(slug)?;
+    is_the_bottles(&folder, machine.as_ref())?;
+    MachineChange::of(&folder, machine, &resolved, renew)?;
+    check(&home, &folder, config, &resolved)
+}
+
+/// Refuses a name that a machine has which is not this bottle's.
+fn is_the_bottles(folder: &Folder, machine: Option<&Machine>) -> Outcome {
+    let slug = folder.slug();
+    if let Some(machine) = machine
+        && (machine.bottle().as_ref() != Some(slug) || machine.is_of(&folder.state_id()) == Some(false))
     {
         return Err(Failure::new(
             Kind::Busy,
-            format!("there is a machine {} that is not bottle's", machine.name),
+            format!("there is a machine {} that is not this bottle's", machine.name),
         )
         .help("choose another name for the bottle"));
     }
-    let machine = MachineChange::of(&folder, machine, &resolved, renew)?;
-    fail_point::reached(FailPoint::UpResolved);
-    Ok(Found::Planned(Box::new(Planned { home, folder, project, tools, resolved, machine, lock })))
+    Ok(())
 }
 
 impl Planned {

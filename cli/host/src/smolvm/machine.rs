@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 /// The label that marks a machine as ours.
 pub(super) const LABEL: &str = "bottle";
+/// The label that says which state folder its bottle is in.
+pub(super) const STATE_LABEL: &str = "bottle-state";
 
 /// One machine, as `smolvm machine ls --json` shows it.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,6 +30,11 @@ impl Machine {
     /// Whether its process runs.
     pub fn is_running(&self) -> bool {
         self.state == "running"
+    }
+
+    /// Whether it belongs to a bottle of this state folder, if it says so. Machines of older versions do not.
+    pub fn is_of(&self, state_id: &str) -> Option<bool> {
+        self.labels.get(STATE_LABEL).map(|label| label == state_id)
     }
 
     /// The bottle that it belongs to, if it is one of ours: its label says so, and its name.

@@ -1,7 +1,9 @@
 //! The folders of one bottle.
 
+use super::claim::{claim, id};
 use super::files::{private_dir, remove_dir, remove_file, remove_tree, write_private};
 use crate::fail_point::{self, FailPoint};
+use crate::failure::Outcome;
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
 use bottle_core::sidecar::Sidecar;
@@ -138,6 +140,11 @@ impl Folder {
         self.runtime.with_file_name(COPIES).join(self.slug.as_str())
     }
 
+    /// A word that tells the state folder of this bottle apart from others. Its machine carries it.
+    pub fn state_id(&self) -> String {
+        id(self.state.parent().unwrap_or(&self.state))
+    }
+
     /// What was copied, and from where.
     pub fn copy_record(&self) -> PathBuf {
         self.state.join("copy.json")
@@ -169,20 +176,22 @@ impl Folder {
     }
 
     /// Makes the folders.
-    pub fn create(&self) -> Result<()> {
+    pub fn create(&self) -> Outcome {
         private_dir(&self.state)?;
         private_dir(&self.jail())?;
         private_dir(&self.logs())?;
         // Passable and not readable: the virtual machine's process has to reach what is inside.
-        for dir in [self.runtime.parent().unwrap_or(&self.runtime), &self.runtime, &self.helper_dir()] {
+        let root = self.runtime.parent().unwrap_or(&self.runtime);
+        for dir in [root, &self.runtime, &self.helper_dir()] {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o711)
                 .create(dir)
                 .with_context(|| dir.display().to_string())?;
-            fs::set_permissions(dir, Permissions::from_mode(0o711))?;
+            fs::set_permissions(dir, Permissions::from_mode(0o711))
+                .with_context(|| dir.display().to_string())?;
         }
-        Ok(())
+        claim(root, self.state.parent().unwrap_or(&self.state))
     }
 
     /// Removes everything of this bottle.

@@ -1,5 +1,6 @@
 //! The folders of all bottles.
 
+use super::claim::{id, is_anothers};
 use super::folder::{COPIES, Folder};
 use crate::failure::{Failure, Kind, Outcome};
 use anyhow::{Context, Result};
@@ -11,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 const TRUSTED: &str = ".trusted";
 const VERSIONS: &str = ".versions";
+const TRASH: &str = ".trash";
+/// Where root's bottles have their runtime folders.
+const FOR_ROOT: &str = "/var/lib/bottle";
 
 /// The folders of every bottle of this user.
 #[derive(Clone, Debug)]
@@ -22,8 +26,8 @@ pub struct Home {
 impl Home {
     /// State is where `BOTTLE_STATE_DIR` says, or where the XDG base directory specification puts
     /// it. The runtime folder is where `BOTTLE_RUNTIME_DIR` says, or beside the state; for root,
-    /// whose home is closed to the users that smolvm makes, `/var/lib/bottle`. Not `/run`: smolvm
-    /// mounts nothing from there.
+    /// whose home is closed to the users that smolvm makes, a folder of this state's own in
+    /// `/var/lib/bottle`. Not `/run`: smolvm mounts nothing from there.
     ///
     /// # Errors
     /// Where there is no home folder to put state into.
@@ -37,7 +41,7 @@ impl Home {
                     .help("set HOME, XDG_STATE_HOME or BOTTLE_STATE_DIR to an absolute path")
             })?;
         let runtime = absolute("BOTTLE_RUNTIME_DIR")
-            .or_else(|| rustix::process::geteuid().is_root().then(|| PathBuf::from("/var/lib/bottle")))
+            .or_else(|| rustix::process::geteuid().is_root().then(|| Path::new(FOR_ROOT).join(id(&state))))
             .unwrap_or_else(|| state.join(".run"));
         Ok(Self { state, runtime })
     }
@@ -45,6 +49,16 @@ impl Home {
     /// Folders at these places.
     pub fn at(state: PathBuf, runtime: PathBuf) -> Self {
         Self { state, runtime }
+    }
+
+    /// A word that tells this state folder apart from others. Machines carry it as a label.
+    pub fn id(&self) -> String {
+        id(&self.state)
+    }
+
+    /// What holds the copies that were removed with work in them, for a while.
+    pub fn trash(&self) -> PathBuf {
+        self.runtime.join(TRASH)
     }
 
     /// Which folders guests could write, and which configurations a person has accepted.
@@ -75,7 +89,8 @@ impl Home {
     /// Every bottle that has a folder, in the order of their names.
     pub fn bottles(&self) -> Result<Vec<Folder>> {
         let mut slugs: Vec<Slug> = Vec::new();
-        for root in [&self.state, &self.runtime] {
+        let runtime = (!is_anothers(&self.runtime, &self.state)).then_some(&self.runtime);
+        for root in [Some(&self.state), runtime].into_iter().flatten() {
             let entries = match fs::read_dir(root) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,

@@ -7,6 +7,7 @@
 //!
 //! [`Home`] holds the folders of all bottles, [`Folder`] those of one. [`Lock`] keeps two commands apart.
 
+mod claim;
 mod files;
 mod folder;
 mod home;

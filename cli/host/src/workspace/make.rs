@@ -25,7 +25,7 @@ impl Copy {
             let changed = known.count();
             ensure!(
                 matches!(changed, Ok(0)),
-                "{slug} has a copy of {other}, with changes; `bottle apply {slug}` takes them back, `bottle rm --force {slug}` throws them away"
+                "{slug} has a copy of {other}, with changes; `bottle apply {slug}` takes them back, `bottle rm {slug}` asks what to do with them"
             );
         }
         let place = folder.copy();

@@ -8,6 +8,7 @@
 //! opens no file and no connection of its own.
 
 mod client;
+mod lacking;
 mod passed;
 mod protocol;
 mod route;
@@ -15,5 +16,6 @@ mod secrets;
 mod serve;
 
 pub use client::Keys;
+pub use lacking::check;
 pub use route::route;
 pub use serve::main;
