@@ -450,7 +450,10 @@ fn gitleaks_is_asked_where_it_is_installed() {
     let secret = "hooks.slack.com/services/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";
     let said = gated.guest(&format!("git checkout -q -b x; echo url=https://{secret} > hook.ini; git add .; git commit -qm x; git push origin x"));
     assert!(said.contains("a secret: slack-web-hook in hook.ini:1"), "{said}");
-    assert!(said.contains("refused: it contains what looks like a secret") && !said.contains(secret), "{said}");
+    assert!(
+        said.contains("refused: it contains what looks like a secret") && !said.contains(secret),
+        "{said}"
+    );
     assert!(gated.waiting().is_empty());
     let said = gated.guest(
         "git checkout -q -b y origin/main; echo fine > fine; git add .; git commit -qm y; git push origin y",

@@ -114,7 +114,7 @@ pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo
         Ok(source) => was_guests(folder, source.place())? || was_guests(folder, &repo.path.join(".git"))?,
         Err(_) => was_guests(folder, &repo.path)?,
     };
-    repo.url = if url::is_place(&repo.upstream) {
+    repo.url = if url::is_location(&repo.upstream) {
         Some(repo.upstream.clone())
     } else {
         let says = source.ok().map(|source| remote(&source, &repo.upstream)).transpose()?.flatten();

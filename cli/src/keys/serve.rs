@@ -9,7 +9,7 @@ use crate::starter::{Said, wire};
 use crate::state::Home;
 use anyhow::{Context, Result, ensure};
 use bottle_core::slug::Slug;
-use bottle_core::upstream::{CREDENTIALS, Upstream, echo, is_passed_on};
+use bottle_core::upstream::{CREDENTIALS, Upstream, echo, is_method_passed_on};
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
@@ -207,7 +207,7 @@ fn prepare(held: &Held, index: usize, request: &mut Request<Incoming>) -> Result
     let route = route(&held.upstreams, &target)?;
     ensure!(route.index == index, "the path belongs to another upstream");
     let method = request.method();
-    ensure!(!Defence::Methods.stands() || is_passed_on(method.as_str()), "{method} is not passed on");
+    ensure!(!Defence::Methods.stands() || is_method_passed_on(method.as_str()), "{method} is not passed on");
     let upstream = held.upstreams.get(index).context("no such upstream")?;
     let whole: Uri = format!("{}{}", upstream.origin, route.rest).parse()?;
     let path = whole.path_and_query().context("a path")?.as_str().parse()?;

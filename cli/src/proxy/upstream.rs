@@ -9,7 +9,9 @@ use crate::defence::Defence;
 use crate::keeper::audit;
 use crate::keys::{self, Keys};
 use bottle_core::egress::{Denial, Rules, authority};
-use bottle_core::upstream::{CREDENTIALS, METHODS, NoRoute, Upstream, is_passed_on, travels};
+use bottle_core::upstream::{
+    CREDENTIALS, METHODS, NoRoute, Upstream, is_header_passed_on, is_method_passed_on,
+};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -96,7 +98,7 @@ pub async fn ask(proxy: &Arc<Proxy>, mut request: Request<Incoming>) -> Response
         Ok(route) => route,
         Err(why) => return nowhere(proxy, &what, why),
     };
-    if Defence::Methods.stands() && !is_passed_on(request.method().as_str()) {
+    if Defence::Methods.stands() && !is_method_passed_on(request.method().as_str()) {
         let why = format!("this method is not passed on; these are: {}", METHODS.join(", "));
         let mut answer = proxy.reject(&what, "method", StatusCode::METHOD_NOT_ALLOWED, &why);
         if let Ok(allow) = HeaderValue::from_str(&METHODS.join(", ")) {
@@ -145,7 +147,7 @@ fn strip(headers: &mut HeaderMap) {
     }
     if Defence::UpstreamHeaders.stands() {
         let steering: Vec<HeaderName> =
-            headers.keys().filter(|name| !travels(name.as_str())).cloned().collect();
+            headers.keys().filter(|name| !is_header_passed_on(name.as_str())).cloned().collect();
         for name in steering {
             headers.remove(name);
         }

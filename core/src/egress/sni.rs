@@ -1,6 +1,6 @@
 //! Reads the server name from a TLS ClientHello, without TLS.
 
-use super::HostName;
+use super::host::HostName;
 use core::str::from_utf8;
 
 /// What the first bytes of a connection say.
