@@ -1,4 +1,4 @@
-//! Files and folders that are written whole or not at all.
+//! Files that are written whole or not at all, and folders.
 
 use crate::beneath;
 use crate::defence::Defence;
@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Makes a folder that only its owner can look into.
+/// Makes a folder that only its owner can enter.
 pub fn private_dir(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.with_context(|| path.display().to_string())
@@ -41,12 +41,12 @@ pub(super) fn remove_file(path: &Path) -> Result<()> {
     gone(fs::remove_file(path), path)
 }
 
-/// Removes a folder, if it is there.
+/// Removes a folder, if it exists.
 pub fn remove_dir(path: &Path) -> Result<()> {
     gone(fs::remove_dir_all(path), path)
 }
 
-/// What was not there is gone, too.
+/// Accepts that there was nothing to remove.
 fn gone(removed: std::io::Result<()>, path: &Path) -> Result<()> {
     match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -56,10 +56,10 @@ fn gone(removed: std::io::Result<()>, path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a folder with everything in it, if it is there.
+/// Removes a folder with everything in it, if it exists.
 ///
 /// # Errors
-/// Where something of it cannot be removed.
+/// Returns an error if part of it cannot be removed.
 pub fn remove_tree(place: &Path) -> Result<()> {
     let what = || format!("cannot remove {}", place.display());
     if !Defence::TreeLimits.stands() {

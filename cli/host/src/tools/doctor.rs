@@ -1,4 +1,4 @@
-//! Everything that `bottle doctor` looks at, whether it will do or not.
+//! Everything that `bottle doctor` checks, whether it is in order or not.
 
 use super::find::{
     CAN_JAIL, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
@@ -16,11 +16,11 @@ use std::path::PathBuf;
 /// One requirement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// What it is.
+    /// Its name.
     pub name: &'static str,
-    /// Whether it will do.
+    /// Whether it is met.
     pub level: Level,
-    /// Its version, where it has one.
+    /// Its version, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Where it was found.
@@ -37,34 +37,34 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
-    /// It is.
+    /// It is met.
     Ok,
-    /// It is not, and bottle does without.
+    /// It is not met, and bottle works without it.
     Warning,
-    /// It is not, and bottle does not start.
+    /// It is not met, and bottle does not start.
     Missing,
 }
 
-/// What stands between a guest and this machine's network.
+/// The walls between a guest and this machine's network.
 #[derive(Clone, Debug, Serialize)]
 pub struct Walls {
-    /// The pure decision on every frame.
+    /// The guard, which decides about every frame.
     pub guard: bool,
-    /// The network stack in a namespace that holds nothing but the doors.
+    /// The jail: the network stack in a namespace that holds nothing but the doors.
     pub jail: bool,
 }
 
-/// A machine, looked at.
+/// The diagnosis of a machine.
 #[derive(Clone, Debug, Serialize)]
 pub struct Diagnosis {
-    /// Each requirement, in the order in which a start needs them.
+    /// The requirements, in the order in which a start needs them.
     pub findings: Vec<Finding>,
     /// The walls that a bottle has here.
     pub walls: Walls,
 }
 
 impl Diagnosis {
-    /// Looks at this machine.
+    /// Examines this machine.
     pub fn here() -> Self {
         let system = System::here();
         let found = |name, found: Result<Found, Missing>| match found {
@@ -102,7 +102,7 @@ impl Diagnosis {
         Self { findings, walls }
     }
 
-    /// Whether a bottle can start here.
+    /// Returns whether a bottle can start here.
     pub fn is_well(&self) -> bool {
         self.findings.iter().all(|finding| finding.level < Level::Missing)
     }
@@ -114,7 +114,7 @@ struct Found {
     detail: String,
 }
 
-/// The word of a line that is a version.
+/// Returns the word of a line that is a version.
 fn number(line: Option<String>) -> Option<String> {
     let line = line?;
     let word = line.split_whitespace().find(|word| word.contains(|c: char| c.is_ascii_digit()))?;
@@ -162,7 +162,7 @@ fn kvm() -> Result<Found, Missing> {
     Ok(Found { version: None, path: Some(PathBuf::from("/dev/kvm")), detail })
 }
 
-/// What smolvm is told to put around the process of a machine, beside the user that it gives it.
+/// Checks the limits that smolvm is told to put on a machine's process, besides giving it a user of its own.
 fn confinement() -> Result<Found, Missing> {
     if let Some(lacks) = confine::offered().lacks() {
         let what = format!("this kernel has no {lacks} to put around the machine's process");
@@ -179,7 +179,8 @@ fn confinement() -> Result<Found, Missing> {
     Ok(Found { version: None, path: None, detail })
 }
 
-/// Whether what reads a guest's bytes can be confined. An older kernel has less of it, and does.
+/// Checks how far the processes that read a guest's bytes can be confined. An older kernel has fewer limits,
+/// and is good enough.
 fn keeper_confinement() -> Finding {
     let offered = confine::offered();
     let (level, detail) = if offered.is_whole() {
@@ -201,12 +202,12 @@ fn helper() -> Result<Found, Missing> {
     Ok(Found { version: None, path: Some(path), detail: "static: it runs in any guest".to_owned() })
 }
 
-/// What is missing, where bottle does without it.
+/// Turns a missing requirement into a warning, because bottle works without it.
 fn as_warning(finding: Finding) -> Finding {
     Finding { level: finding.level.min(Level::Warning), ..finding }
 }
 
-/// What bottle does without.
+/// Checks a program that bottle works without.
 fn optional(system: System, name: &'static str, need: Need, what_for: &str) -> Finding {
     let path = in_path(name);
     let option = if name == "gitleaks" { "version" } else { "--version" };

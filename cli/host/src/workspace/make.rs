@@ -1,4 +1,4 @@
-//! Making a copy, giving it away, and removing it.
+//! Makes a copy, gives it away, and removes it.
 
 use super::copy::{Copy, Record, open};
 use super::tree;
@@ -11,10 +11,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 impl Copy {
-    /// Copies a project, unless that is done already: a copy outlives its bottle's restarts.
+    /// Copies a project, unless that was done already: a copy outlives its bottle's restarts.
     ///
     /// # Errors
-    /// Where something of it cannot be read or written, or there is a copy of another project with
+    /// Returns an error if something cannot be read or written, or if there is a copy of another project with
     /// work in it.
     pub fn make(folder: &Folder, of: &Path) -> Result<Self> {
         if let Some(known) = Self::find(folder)? {
@@ -29,7 +29,7 @@ impl Copy {
             );
         }
         let place = folder.copy();
-        // A copy without a record was cut off, and holds nothing that anybody worked on.
+        // A copy without a record is incomplete, and nobody has worked in it.
         remove_tree(&place)?;
         let above = place.parent().unwrap_or(&place);
         DirBuilder::new().recursive(true).mode(0o711).create(above)?;
@@ -42,19 +42,19 @@ impl Copy {
         Ok(made)
     }
 
-    /// How many paths the guest of a bottle has changed: none where it has no copy.
+    /// Returns how many paths the bottle's guest has changed; none if it has no copy.
     ///
     /// # Errors
-    /// Where that cannot be found out.
+    /// Returns an error if the copy cannot be examined.
     pub fn changed(folder: &Folder) -> Result<usize> {
         Self::find(folder)?.map_or(Ok(0), |copy| copy.count())
     }
 
-    /// Removes a bottle's copy unless the guest has changed something in it, and gives how many
-    /// paths it has.
+    /// Removes a bottle's copy unless the guest has changed something in it, and returns how many paths have
+    /// changed.
     ///
     /// # Errors
-    /// Where that cannot be found out, or it cannot be removed.
+    /// Returns an error if the copy cannot be examined or removed.
     pub fn leave(folder: &Folder) -> Result<usize> {
         let changed = Self::changed(folder)?;
         if changed == 0 {
@@ -64,10 +64,10 @@ impl Copy {
     }
 }
 
-/// Gives a copy to the user that smolvm made for its machine, which otherwise could not write it.
+/// Gives a copy to the user that smolvm created for its machine, which could not write it otherwise.
 ///
 /// # Errors
-/// Where it cannot be given.
+/// Returns an error if it cannot be given away.
 pub fn give(place: &Path, uid: Uid) -> Result<()> {
     let meta = fs::symlink_metadata(place)?;
     if meta.uid() == uid.as_raw() {
