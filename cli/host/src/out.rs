@@ -104,7 +104,7 @@ pub fn usage(error: &clap::Error) -> ! {
 /// Asks a person a yes-or-no question. If nobody is there, the answer is no.
 pub fn confirmed(question: &str) -> bool {
     if !io::stdin().is_terminal() {
-        note("there is nobody to ask; --yes goes on without");
+        note("there is nobody to ask; use --yes to go ahead without asking");
         return false;
     }
     let _ = write!(io::stderr(), "{} [y/N] ", shown(question));

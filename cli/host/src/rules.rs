@@ -4,7 +4,7 @@
 //! They are kept in `rules.json`, which only [`Changes::add`] writes. The plan is the record of the last
 //! start. [`now`] returns what is open now: the plan's rules with these changes.
 
-use crate::state::{Folder, write_private};
+use crate::state::{Folder, parse_json, write_private};
 use anyhow::{Context, Result};
 use bottle_core::egress::{HostPattern, HostRule, Rules};
 use bottle_core::plan::Plan;
@@ -81,7 +81,7 @@ impl Changes {
     pub fn read(folder: &Folder) -> Result<Self> {
         let path = folder.rules();
         match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text).with_context(|| path.display().to_string()),
+            Ok(text) => parse_json(&path, &text),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).with_context(|| path.display().to_string()),
         }

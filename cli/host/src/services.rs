@@ -1,6 +1,6 @@
 //! What a keeper serves: `services.json`, written before there is a guest.
 
-use crate::state::{Folder, write_private};
+use crate::state::{Folder, parse_json, write_private};
 use anyhow::{Context, Result};
 use bottle_core::specification::Services;
 
@@ -11,7 +11,7 @@ use bottle_core::specification::Services;
 pub fn read(folder: &Folder) -> Result<Services> {
     let path = folder.services();
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    serde_json::from_str(&text).with_context(|| path.display().to_string())
+    parse_json(&path, &text)
 }
 
 /// Writes the file into a bottle's folder.

@@ -5,7 +5,7 @@
 
 use super::fits;
 use super::questions::Questions;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bottle_core::visible;
 use bottle_guest::probe::{Answer, Question};
 use bottle_host::defence::Defence;
@@ -94,7 +94,7 @@ impl Talk {
             Err(RecvTimeoutError::Disconnected) => Ok(false),
             Err(RecvTimeoutError::Timeout) if is_done => Ok(false),
             Err(RecvTimeoutError::Timeout) if left < PATIENCE => {
-                bail!("the guest took longer than {} s over its answers", LIMIT.as_secs())
+                bail!("the guest took longer than {} s for its answers", LIMIT.as_secs())
             }
             Err(RecvTimeoutError::Timeout) => {
                 bail!("the guest said nothing for {} s", PATIENCE.as_secs())
@@ -114,15 +114,15 @@ impl Talk {
     }
 
     fn hear(&mut self, line: &[u8]) -> Result<()> {
-        let answer: Answer = serde_json::from_slice(line).with_context(|| {
+        let answer: Answer = serde_json::from_slice(line).map_err(|_| {
             let start = &line[..line.len().min(100)];
-            format!("the guest said what is no answer: {}", visible::Bytes(start))
+            anyhow!("the guest said something that is no answer: {}", visible::Bytes(start))
         })?;
         if Defence::BoundedReads.stands() {
             let question = self.open.pop_front().context("the guest answered more than it was asked")?;
             ensure!(
                 answer.id == question.id,
-                "the guest answered another question than {}",
+                "the guest answered a question other than {}",
                 visible::Line(&question.id)
             );
             fits::check(&answer, &question.attempt)
@@ -142,7 +142,10 @@ impl Talk {
             self.child.wait()?;
         }
         let Some(status) = self.ended_within(END)? else {
-            bail!("the guest's program said everything and did not end within {} s", (GRACE + END).as_secs())
+            bail!(
+                "the guest's program gave every answer, but did not end within {} s",
+                (GRACE + END).as_secs()
+            )
         };
         if !status.success() {
             let last = self.answers.last().map_or("none", |answer| &answer.id);
@@ -187,7 +190,7 @@ fn read_lines(said: impl Read, heard: &SyncSender<io::Result<Vec<u8>>>) {
         let line = match read {
             Ok(0) => return,
             Ok(read) if read == most && line.last() != Some(&b'\n') => {
-                Err(io::Error::other(format!("the guest said more than {most} bytes in place of an answer")))
+                Err(io::Error::other(format!("the guest said more than {most} bytes instead of an answer")))
             }
             Ok(read) => {
                 left = left.saturating_sub(read).max(1);
@@ -249,10 +252,10 @@ mod tests {
     fn what_is_no_answer_to_its_question_ends_the_conversation() {
         let (first, second) = (said("first", ""), said("second", ""));
         for (script, why) in [
-            (format!("{first}{first}"), "answered another question than second"),
-            (format!("{second}{first}"), "answered another question than first"),
+            (format!("{first}{first}"), "answered a question other than second"),
+            (format!("{second}{first}"), "answered a question other than first"),
             (format!("{first}{second}{second}"), "more than it was asked"),
-            (format!("{first}{}", said("\\u001b[2J", "")), "answered another question"),
+            (format!("{first}{}", said("\\u001b[2J", "")), "answered a question other than"),
             ("echo hello".to_owned(), "no answer: hello"),
             ("printf '\\033[2J\\n'".to_owned(), "no answer: \\u{1b}[2J"),
             ("head -c 5000000 /dev/zero".to_owned(), "more than 4194304 bytes"),

@@ -29,14 +29,14 @@ use std::process::Command;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub fn this_process(policy: &Policy) -> anyhow::Result<InForce> {
     use anyhow::Context;
-    limits::give_up(policy).context("giving up privileges")?;
-    let status = limits::open_status().context("/proc")?;
+    limits::give_up(policy).context("cannot give up privileges")?;
+    let status = limits::open_status().context("cannot open /proc/self/status")?;
     let mut version = None;
-    if let Some(ruleset) = landlock::ruleset(policy).context("Landlock")? {
-        let said = ruleset.restrict_self().context("Landlock")?;
+    if let Some(ruleset) = landlock::ruleset(policy).context("cannot set up Landlock")? {
+        let said = ruleset.restrict_self().context("cannot apply Landlock")?;
         version = landlock::version().filter(|_| landlock::holds(&said));
     }
-    seccomp::apply(&seccomp::filters(policy.calls)?).context("seccomp")?;
+    seccomp::apply(&seccomp::filters(policy.calls)?).context("cannot apply seccomp")?;
     Ok(InForce { landlock: version, ..limits::in_force(status) })
 }
 

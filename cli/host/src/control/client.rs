@@ -4,7 +4,7 @@ use super::message::{Answer, Request};
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::state::Folder;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// The longest request or answer, in bytes.
 pub const MAX_LINE: u64 = 1 << 20;
+/// The error for an answer that is not one.
+const UNREADABLE: &str = "the keeper's answer cannot be read; if bottle was updated since the bottle started, \
+                          `bottle stop` and `bottle up` start its keeper again";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The variable that names the descriptor on which the hooks of a push talk to the keeper.
@@ -69,7 +72,7 @@ fn talk(mut stream: UnixStream, request: &Request, patience: Duration) -> Result
     line.push('\n');
     stream.write_all(line.as_bytes())?;
     let answer = read_line(&stream, MAX_LINE, patience)?;
-    serde_json::from_str(&answer).context("the keeper's answer")
+    serde_json::from_str(&answer).map_err(|_| anyhow!(UNREADABLE))
 }
 
 /// Reads a line of at most `limit` bytes, all of it within a time.
@@ -87,7 +90,7 @@ fn read_line(stream: &UnixStream, limit: u64, patience: Duration) -> Result<Stri
         let read = newline.map_or(bytes.len(), |at| at + 1);
         reader.consume(read);
         if newline.is_some() {
-            return String::from_utf8(line).context("the keeper's answer");
+            return String::from_utf8(line).map_err(|_| anyhow!(UNREADABLE));
         }
         ensure!(read > 0 && (line.len() as u64) < limit, "the keeper's answer has no end");
         ensure!(Instant::now() < end, "the keeper does not answer");

@@ -29,7 +29,8 @@ impl Peer {
 
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod linux {
-    use super::{Peer, Process};
+    use crate::peer::process::Process;
+    use crate::peer::socket::Peer;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::fs::Uid;
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -92,7 +93,8 @@ mod linux {
 
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 mod portable {
-    use super::{Peer, Process};
+    use crate::peer::process::Process;
+    use crate::peer::socket::Peer;
     use std::os::unix::net::UnixStream;
 
     /// Returns ourselves: only the socket's owner can reach it.

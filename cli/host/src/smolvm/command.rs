@@ -7,7 +7,7 @@ use crate::confine;
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::peer::{Extent, Named};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::{GUEST_SOCKET, Smolfile};
 use bottle_core::specification::MachineUser;
@@ -96,7 +96,8 @@ impl Smolvm {
             anyhow::bail!("smolvm cannot list its machines: {}", last_words(&finished));
         }
         anyhow::ensure!(finished.whole, "smolvm's list of machines is longer than {MOST} bytes");
-        serde_json::from_slice(&finished.out).context("smolvm's list of machines")
+        serde_json::from_slice(&finished.out)
+            .map_err(|_| anyhow::anyhow!("smolvm's list of machines is not what this version of bottle expects; see `smolvm machine ls --json`"))
     }
 
     /// Returns the machine of a bottle, if it exists.
@@ -202,7 +203,7 @@ impl Smolvm {
                 Kind::Guest,
                 format!("smolvm did not {verb} the machine in {} s", PATIENCE.as_secs()),
             )
-            .help("`bottle ls` shows what runs; try again"),
+            .help("`bottle ls` shows what is running; then try again"),
             _ => Failure::new(Kind::Unavailable, format!("cannot run {}: {error}", self.path.display())),
         })?;
         if finished.status.success() {

@@ -2,7 +2,8 @@
 
 use crate::beneath;
 use crate::defence::Defence;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use serde::de::DeserializeOwned;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -35,6 +36,21 @@ fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         Ok(fs::rename(&draft, path)?)
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Parses a file that bottle wrote as JSON.
+///
+/// # Errors
+/// Returns an error if another version of bottle wrote the file, or if it is damaged.
+pub fn parse_json<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        anyhow!(
+            "{}:{}:{}: this version of bottle cannot read the file: it is damaged, or another version wrote it",
+            path.display(),
+            error.line(),
+            error.column()
+        )
+    })
 }
 
 pub(super) fn remove_file(path: &Path) -> Result<()> {

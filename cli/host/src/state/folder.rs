@@ -1,6 +1,6 @@
 //! The folders of one bottle.
 
-use super::files::{private_dir, remove_dir, remove_file, remove_tree, write_private};
+use super::files::{parse_json, private_dir, remove_dir, remove_file, remove_tree, write_private};
 use crate::fail_point::{self, FailPoint};
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
@@ -211,6 +211,6 @@ impl Folder {
     pub fn read_plan(&self) -> Result<Plan> {
         let path = self.plan();
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        serde_json::from_str(&text).with_context(|| path.display().to_string())
+        parse_json(&path, &text)
     }
 }

@@ -32,9 +32,9 @@ impl Home {
             if Instant::now() > end {
                 return Err(Failure::new(
                     Kind::Busy,
-                    "another command is starting a bottle, and does not end",
+                    "another command has been starting a bottle for too long",
                 )
-                .help("`bottle ls` shows which"));
+                .help("`bottle ls` shows which bottle; wait for that command, or end it"));
             }
             std::thread::sleep(GLANCE);
         }
@@ -57,7 +57,7 @@ impl Folder {
         lock.0
             .set_len(0)
             .and_then(|()| write!(&lock.0, "`bottle {what}` (process {})", std::process::id()))
-            .context("the lock")?;
+            .with_context(|| format!("cannot write {}", self.operation().display()))?;
         Ok(lock)
     }
 

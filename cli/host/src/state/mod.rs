@@ -12,7 +12,7 @@ mod folder;
 mod home;
 mod lock;
 
-pub use files::{private_dir, remove_dir, remove_tree, write_private, write_public};
+pub use files::{parse_json, private_dir, remove_dir, remove_tree, write_private, write_public};
 pub use folder::Folder;
 pub use home::Home;
 pub use lock::Lock;

@@ -91,12 +91,12 @@ impl Diagnosis {
             found("helper", helper()),
             as_warning(found("tun", tun())),
             keeper_confinement(),
-            optional(system, "git", Need::Git, "git-gate serves with it"),
+            optional(system, "git", Need::Git, "git-gate serves repositories with it"),
             optional(
                 system,
                 "gitleaks",
                 Need::Gitleaks,
-                "git-gate looks for secrets with it, and with a few patterns of its own otherwise",
+                "git-gate looks for secrets with it; without it, git-gate uses a few patterns of its own",
             ),
         ];
         Self { findings, walls }
@@ -141,7 +141,7 @@ fn gvproxy() -> Result<Found, Missing> {
     Ok(Found {
         version: Some(version.to_string()),
         path: Some(path),
-        detail: format!("the network stack, told by {how}"),
+        detail: format!("the network stack, configured by {how}"),
     })
 }
 
@@ -149,7 +149,11 @@ fn bwrap() -> Result<Found, Missing> {
     let path = find_bwrap()?;
     may_make_namespaces(&path)?;
     let version = number(Versions::asked().line(&path, "--version", None));
-    Ok(Found { version, path: Some(path), detail: "makes the jail, and may make namespaces here".to_owned() })
+    Ok(Found {
+        version,
+        path: Some(path),
+        detail: "makes the jail, and is allowed to make namespaces here".to_owned(),
+    })
 }
 
 fn tun() -> Result<Found, Missing> {
@@ -165,7 +169,7 @@ fn kvm() -> Result<Found, Missing> {
 /// Checks the limits that smolvm is told to put on a machine's process, besides giving it a user of its own.
 fn confinement() -> Result<Found, Missing> {
     if let Some(lacks) = confine::offered().lacks() {
-        let what = format!("this kernel has no {lacks} to put around the machine's process");
+        let what = format!("this kernel has no {lacks} to confine the machine's process with");
         return Err(Missing::new(Need::Confinement, what));
     }
     let mut detail = "seccomp and Landlock around the machine's process".to_owned();
@@ -184,12 +188,12 @@ fn confinement() -> Result<Found, Missing> {
 fn keeper_confinement() -> Finding {
     let offered = confine::offered();
     let (level, detail) = if offered.is_whole() {
-        (Level::Ok, format!("what reads a guest's bytes gives up what it does not need ({offered})"))
+        (Level::Ok, format!("processes that read a guest's bytes give up what they do not need ({offered})"))
     } else {
         (
             Level::Warning,
             format!(
-                "what reads a guest's bytes keeps more than it needs ({offered}); Linux 6.12 or newer, \
+                "processes that read a guest's bytes keep more than they need ({offered}); Linux 6.12 or newer, \
                  with `landlock` in its `lsm=` boot option, has all of it"
             ),
         )

@@ -30,7 +30,9 @@ pub(super) fn find_smolvm(versions: &Versions) -> Result<Smolvm, Missing> {
             Ok(Smolvm { path, lib_dir, stand_in })
         }
         Ok(version) => Err(missing(&format!("smolvm {version} is too old"))),
-        Err(_) => Err(missing(&format!("{} says {line:?}, which is no version of smolvm", path.display()))),
+        Err(_) => {
+            Err(missing(&format!("{} says {line:?}, which is not a version of smolvm", path.display())))
+        }
     }
 }
 
@@ -64,7 +66,7 @@ const TUN: &str = "/dev/net/tun";
 
 pub(super) fn find_tun() -> Result<PathBuf, Missing> {
     if !CAN_JAIL {
-        return Err(Missing::new(Need::Linux, "the kernel can be the network stack on Linux only"));
+        return Err(Missing::new(Need::Linux, "the kernel can be the network stack only on Linux"));
     }
     match fs::OpenOptions::new().read(true).write(true).open(TUN) {
         Ok(_) => Ok(TUN.into()),
@@ -89,7 +91,10 @@ pub(super) fn may_make_namespaces(bwrap: &Path) -> Result<(), Missing> {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(Missing::new(
             Need::Namespaces,
-            format!("bwrap may not make namespaces here: {}", String::from_utf8_lossy(&output.stderr).trim()),
+            format!(
+                "bwrap is not allowed to make namespaces here: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            ),
         )),
         Err(error) => {
             Err(Missing::new(Need::Bubblewrap, format!("{} does not run: {error}", bwrap.display())))
@@ -135,7 +140,7 @@ pub(super) fn find_helper() -> Result<PathBuf, Missing> {
     match is_static(&path) {
         Some(true) => Ok(path),
         Some(false) => Err(missing(format!("{} is not static: it would not run in a guest", path.display()))),
-        None => Err(missing(format!("{} is no program", path.display()))),
+        None => Err(missing(format!("{} is not a program", path.display()))),
     }
 }
 

@@ -98,7 +98,7 @@ impl System {
             (Need::Gvproxy, Self::Other) => "install gvproxy 0.8.1 or later; podman's packages carry it",
             (Need::TunModule, _) => "sudo modprobe tun",
             (Need::TunAccess, _) => "sudo chmod 666 /dev/net/tun, as most systems have it",
-            (Need::Linux, _) => "leave `stack = \"kernel\"` out of bottle.toml",
+            (Need::Linux, _) => "remove `stack = \"kernel\"` from bottle.toml",
             (Need::Bubblewrap, Self::Debian | Self::Ubuntu) => "sudo apt-get install bubblewrap",
             (Need::Bubblewrap, Self::Fedora) => "sudo dnf install bubblewrap",
             (Need::Bubblewrap, Self::Arch) => "sudo pacman -S bubblewrap",
@@ -111,13 +111,13 @@ impl System {
             (Need::KvmModule, Self::MacOs) => "macOS 11 or later has Hypervisor.framework",
             (Need::KvmModule, _) => "sudo modprobe kvm-intel || sudo modprobe kvm-amd",
             (Need::KvmProcessor, _) => {
-                "turn virtualization on in the firmware, or nested virtualization in the host of this machine; \
+                "turn on virtualization in the firmware, or nested virtualization on this machine's host; \
                  `bottle-harness outer -- COMMAND` runs a command in an emulated machine that has it"
             }
             (Need::KvmAccess, _) => "sudo usermod -aG kvm $USER, then log in again",
-            (Need::Confinement, Self::MacOs) => "none here: seccomp and Landlock are Linux's",
+            (Need::Confinement, Self::MacOs) => "nothing: only Linux has seccomp and Landlock",
             (Need::Confinement, _) => {
-                "boot a kernel (5.13 or later) with CONFIG_SECCOMP_FILTER and CONFIG_SECURITY_LANDLOCK, and with landlock in its list lsm="
+                "boot a kernel (5.13 or later) with CONFIG_SECCOMP_FILTER and CONFIG_SECURITY_LANDLOCK, and with landlock in its lsm= list"
             }
             (Need::Helper, _) => "make install in bottle's sources; it belongs beside the bottle command",
             (Need::Git, Self::Debian | Self::Ubuntu) => "sudo apt-get install git",

@@ -115,7 +115,7 @@ fn take_back(snapshot: &Snapshot, ours: &Folder, item: &Item) -> Result<()> {
                 finish(&file, *mode, *changed)
             })
         }
-        _ => anyhow::bail!("it is nothing that can be taken"),
+        _ => anyhow::bail!("it cannot be applied"),
     }
 }
 

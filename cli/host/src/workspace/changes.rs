@@ -88,17 +88,19 @@ impl What {
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Git => "what is below .git could run on this machine; git-gate takes commits",
-            Self::Repository => "git would take the folder for a repository, and run what it says",
+            Self::Git => "anything below .git could run on this machine; use git-gate for commits",
+            Self::Repository => {
+                "git would take the folder for a repository and run what its configuration says"
+            }
             Self::Gitmodules => "it says more than where submodules are",
             Self::LeadsOut => "a link that leads out of the project",
             Self::Special => "neither file, folder nor link",
-            Self::NoText => "its name is no UTF-8",
-            Self::TooDeep => "it is too deep to look into it",
-            Self::TooLarge => "more than is read; --max-size reads more",
+            Self::NoText => "its name is not UTF-8",
+            Self::TooDeep => "it is nested too deeply",
+            Self::TooLarge => "it exceeds the limit; --max-size raises it",
             Self::Unsteady => "it changed while it was read; look again",
-            Self::Blocked => "what it is in is no folder in your project",
-            Self::Conflict => "you changed it, too; --overwrite takes the guest's",
+            Self::Blocked => "in your project, one of its parents is not a folder",
+            Self::Conflict => "you changed it, too; --overwrite takes the guest's version",
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::tree::Manifest;
 use crate::beneath::{self, Folder as Beneath};
-use crate::state::{Folder, write_private};
+use crate::state::{Folder, parse_json, write_private};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -33,7 +33,7 @@ impl Copy {
             return Ok(None);
         }
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let record = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        let record = parse_json(&path, &text)?;
         Ok(Some(Self { folder: folder.clone(), record }))
     }
 

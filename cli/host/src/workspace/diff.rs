@@ -121,7 +121,7 @@ impl Side {
                 let len = bytes.len();
                 match String::from_utf8(bytes) {
                     Ok(text) if !text.contains('\0') => Self::Text(Block(&text).to_string()),
-                    _ => Self::Other(format!("{len} bytes that are no text")),
+                    _ => Self::Other(format!("{len} bytes that are not text")),
                 }
             }
         })

@@ -56,7 +56,7 @@ impl std::str::FromStr for Digest {
         if is_one {
             Ok(Self(text.to_owned()))
         } else {
-            Err("it has 40 hexadecimal digits; `bottle diff` says it")
+            Err("a digest has 40 hexadecimal digits; `bottle diff` prints it")
         }
     }
 }
@@ -87,7 +87,7 @@ impl Copy {
                     Ok(Read::Same) => continue,
                     Ok(Read::TooMuch) => item.change.kept = Some(Kept::TooLarge),
                     Err(error) if is_disk(&error) => {
-                        return Err(error).context("there is no room for what the guest changed");
+                        return Err(error).context("there is no room on disk for what the guest changed");
                     }
                     Err(_) => item.change.kept = Some(Kept::Unsteady),
                 }
@@ -166,7 +166,7 @@ impl Look {
 fn judge(copy: &Copy, ours: &Folder, theirs: &Folder) -> Result<Vec<Judged>> {
     let now = Manifest::of(theirs).with_context(|| {
         let slug = copy.folder.slug();
-        format!("the copy of {slug}'s guest (`bottle rm --force {slug}` throws it away)")
+        format!("cannot list the copy of {slug}'s guest (`bottle rm --force {slug}` discards it)")
     })?;
     let mut project = OnDisk(ours);
     Ok(decide::changes(&copy.record.manifest, &now, &mut project, Defence::GitNames.stands()))

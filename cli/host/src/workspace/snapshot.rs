@@ -129,7 +129,7 @@ impl Snapshot {
         }
         to.set_len(content.len)?;
         if <[u8; 32]>::from(sum.finalize()) != content.sum {
-            return Err(io::Error::other("what was read is not there any more"));
+            return Err(io::Error::other("the copy of what was read has changed on disk"));
         }
         Ok(())
     }

@@ -97,7 +97,7 @@ impl Manifest {
             if let Entry::Link(target) = &entry {
                 targets += target.as_os_str().len() as u64;
                 if targets > limits.names {
-                    bail!("its links point to more than can be kept in memory");
+                    bail!("the targets of its links are too long to keep in memory");
                 }
             }
             let is_folder = entry == Entry::Folder;
@@ -119,7 +119,7 @@ pub fn copy(from: &Folder, to: &Folder) -> Result<Manifest> {
     walk(from, &limits(), |seen| {
         let what = || seen.path.display().to_string();
         if seen.is_too_deep {
-            bail!("{} ...: it is too deep", what().chars().take(60).collect::<String>());
+            bail!("{} ...: it is nested too deeply", what().chars().take(60).collect::<String>());
         }
         let mut entry = Entry::seen(seen).with_context(what)?;
         if entry == Entry::Special {
