@@ -76,14 +76,14 @@ fn gone(removed: std::io::Result<()>, path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Returns an error if part of it cannot be removed.
-pub fn remove_tree(place: &Path) -> Result<()> {
-    let what = || format!("cannot remove {}", place.display());
+pub fn remove_tree(path: &Path) -> Result<()> {
+    let what = || format!("cannot remove {}", path.display());
     if !Defence::TreeLimits.stands() {
-        return remove_dir(place);
+        return remove_dir(path);
     }
-    match beneath::open(place) {
+    match beneath::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         opened => beneath::remove_all(&opened.with_context(what)?).with_context(what)?,
     }
-    fs::remove_dir(place).with_context(what)
+    fs::remove_dir(path).with_context(what)
 }

@@ -28,13 +28,13 @@ impl Copy {
                 "{slug} has a copy of {other} with changes in it; `bottle apply {slug}` applies them, `bottle rm --force {slug}` discards them"
             );
         }
-        let place = folder.copy();
+        let path = folder.copy();
         // A copy without a record is incomplete, and nobody has worked in it.
-        remove_tree(&place)?;
-        let above = place.parent().unwrap_or(&place);
+        remove_tree(&path)?;
+        let above = path.parent().unwrap_or(&path);
         DirBuilder::new().recursive(true).mode(0o711).create(above)?;
-        DirBuilder::new().mode(0o700).create(&place).with_context(|| place.display().to_string())?;
-        let manifest = tree::copy(&open(of)?, &open(&place)?)
+        DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
+        let manifest = tree::copy(&open(of)?, &open(&path)?)
             .with_context(|| format!("cannot copy {}", of.display()))?;
         let made = Self { folder: folder.clone(), record: Record { of: of.to_owned(), manifest } };
         fail_point::reached(FailPoint::CopyMade);
@@ -68,11 +68,11 @@ impl Copy {
 ///
 /// # Errors
 /// Returns an error if it cannot be given away.
-pub fn give(place: &Path, uid: Uid) -> Result<()> {
-    let meta = fs::symlink_metadata(place)?;
+pub fn give(path: &Path, uid: Uid) -> Result<()> {
+    let meta = fs::symlink_metadata(path)?;
     if meta.uid() == uid.as_raw() {
         return Ok(());
     }
-    let dir = open(place)?;
+    let dir = open(path)?;
     tree::give_all(&dir, uid, Gid::from_raw(uid.as_raw()))
 }
