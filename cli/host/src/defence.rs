@@ -1,9 +1,9 @@
 //! The defences against what comes back from a guest, by name.
 //!
-//! Each one is asked for where it stands: `Defence::X.stands()`. A release build always answers yes,
-//! and the compiler removes the question. In a debug build `BOTTLE_WITHOUT` names those that are
-//! taken away, so that `make ways-back` can show for each attack that it succeeds without the
-//! defence and fails with it. `docs/trust.md` says what each one is for.
+//! Code asks about a defence where it applies: `Defence::X.stands()`. A release build always answers yes, and
+//! the compiler removes the question. In a debug build `BOTTLE_WITHOUT` names the defences to take away, so
+//! that `make ways-back` can show that each attack succeeds without its defence and fails with it.
+//! `docs/trust.md` says what each one is for.
 
 macro_rules! defences {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -14,10 +14,10 @@ macro_rules! defences {
         }
 
         impl Defence {
-            /// Every defence.
+            /// All defences.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its name in `BOTTLE_WITHOUT`, in reports and in `docs/trust.md`.
+            /// Returns its name in `BOTTLE_WITHOUT`, in reports and in `docs/trust.md`.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
@@ -30,17 +30,17 @@ macro_rules! defences {
 defences! {
     /// What `cp` writes has the name that the operator gave, and stays below it.
     CopyNames = "copy-names",
-    /// What `cp` writes is a file, a folder or a link that stays inside; nothing else.
+    /// `cp` writes only files, folders, and links that stay inside.
     CopyKinds = "copy-kinds",
-    /// What a guest's tree makes the host read and write is bounded.
+    /// A guest's tree can make the host read and write only so much.
     TreeLimits = "tree-limits",
     /// Paths are walked from a descriptor, one component at a time, and no link is followed.
     Beneath = "beneath",
-    /// Nothing that git would take for a repository comes back.
+    /// Nothing comes back that git would take for a repository.
     GitNames = "git-names",
     /// What a guest made is taken back as it was shown, or not at all.
     ShownIsApplied = "shown-is-applied",
-    /// A configuration is trusted by what a person has seen, not by what it says of itself.
+    /// A configuration is trusted for what a person has seen of it, not for what it says about itself.
     ConfigProvenance = "config-provenance",
     /// Host paths are used as they were when they were checked.
     PinnedPaths = "pinned-paths",
@@ -48,23 +48,23 @@ defences! {
     GitConfig = "git-config",
     /// A push goes to the upstream that was recorded at the start.
     GitUpstream = "git-upstream",
-    /// A push is approved by the commit that was shown.
+    /// Approving a push approves the commit that was shown.
     ShownIsApproved = "shown-is-approved",
     /// A push is judged by its trees, not by the text of a patch.
     GitTrees = "git-trees",
-    /// Names of branches that collide do no harm.
+    /// Branch names that collide do no harm.
     GitRefNames = "git-ref-names",
     /// git and its hooks have a bounded share of memory, time, processes and descriptors.
     GitLimits = "git-limits",
-    /// Text that a guest wrote is shown with everything escaped that steers a terminal.
+    /// Text that a guest wrote is shown with everything escaped that could control a terminal.
     Visible = "visible",
-    /// Lines and answers of a guest's are read up to a limit.
+    /// A guest's lines and answers are read up to a limit.
     BoundedReads = "bounded-reads",
-    /// What an operator decided is kept apart from what a guest can fill.
+    /// The operator's decisions are kept apart from what a guest can fill.
     DecisionsApart = "decisions-apart",
-    /// Refusals that repeat are counted.
+    /// Repeated refusals are counted.
     CountedRefusals = "counted-refusals",
-    /// Only the virtual machine of this bottle is greeted.
+    /// Only this bottle's own virtual machine may connect.
     Peer = "peer",
     /// smolvm confines its virtual machine's process.
     MachineConfined = "machine-confined",
@@ -72,27 +72,27 @@ defences! {
     KeeperConfined = "keeper-confined",
     /// git runs confined to its repositories.
     GitConfined = "git-confined",
-    /// Methods whose answer repeats the request are not passed on.
+    /// Methods whose answer repeats the request are not forwarded.
     Methods = "methods",
     /// A request stays below its upstream's path.
     UpstreamPath = "upstream-path",
-    /// A guest's headers choose neither another path nor another method, and forge no credential.
+    /// A guest's headers cannot choose another path or another method, or forge a credential.
     UpstreamHeaders = "upstream-headers",
-    /// An answer that has a key in it does not reach the guest.
+    /// An answer that contains a key does not reach the guest.
     KeyEcho = "key-echo",
-    /// The host's own addresses are not dialled, public or not.
+    /// The egress proxy dials none of the host's own addresses, public or not.
     OwnAddresses = "own-addresses",
-    /// Each refusal is in the log.
+    /// Every refusal is in the log.
     RefusalsLogged = "refusals-logged",
-    /// A question is approved with an answer.
+    /// A question can only be approved with an answer.
     AnswerNeeded = "answer-needed",
     /// A decision waits for the agent that asked.
     DecisionKept = "decision-kept",
-    /// A number in the inbox names one wish for ever.
+    /// A number in the inbox names one request for ever.
     WishNumbers = "wish-numbers",
-    /// Lines that were rotated away are said to be gone.
+    /// Lines that were rotated away are reported as gone.
     GapTold = "gap-told",
-    /// `deny` closes what is open.
+    /// `deny` closes open connections.
     DenyCloses = "deny-closes",
     /// `verify` has a half that no guest can forge.
     VerifyFromHost = "verify-from-host",
@@ -102,18 +102,19 @@ defences! {
     Jail = "jail",
 }
 
-/// The variable that names those that are taken away, separated by commas.
+/// The variable that names the defences to take away, separated by commas.
 pub const WITHOUT: &str = "BOTTLE_WITHOUT";
 
 impl Defence {
-    /// Whether it stands. It always does, but in a debug build whose environment takes it away.
+    /// Returns whether the defence stands. It always does, except in a debug build whose environment takes it
+    /// away.
     #[cfg(debug_assertions)]
     pub fn stands(self) -> bool {
         let gone = std::env::var(WITHOUT).unwrap_or_default();
         !gone.split(',').any(|name| name == self.name())
     }
 
-    /// Whether it stands.
+    /// Returns whether the defence stands: always.
     #[cfg(not(debug_assertions))]
     pub const fn stands(self) -> bool {
         true

@@ -1,7 +1,7 @@
-//! The boundaries between the steps that change something: where a crash is worth thinking about.
+//! Fail points: the boundaries between steps that change something, where a crash could do harm.
 //!
-//! In a debug build `BOTTLE_DIE_AFTER` names one, and the process that comes to it is killed there,
-//! as by `kill -9`; `tests/tests/crash.rs` does that at each. A release build has nothing of it.
+//! In a debug build `BOTTLE_DIE_AFTER` names one, and the process that reaches it is killed there, as by
+//! `kill -9`. `tests/tests/crash.rs` does that at each one. A release build contains none of this.
 
 macro_rules! fail_points {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -12,10 +12,10 @@ macro_rules! fail_points {
         }
 
         impl FailPoint {
-            /// Every one, in the order in which a bottle's life comes to them.
+            /// All fail points, in the order in which a bottle's life reaches them.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its name: the process, and what was done last.
+            /// Returns its name: the process, and what was done last.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
@@ -26,35 +26,35 @@ macro_rules! fail_points {
 }
 
 fail_points! {
-    /// `up` has the bottle to itself.
+    /// `up` holds the bottle's lock.
     UpLocked = "up-locked",
     /// `up` knows what it will start.
     UpResolved = "up-resolved",
     /// `up` has remembered the configuration.
     UpTrusted = "up-trusted",
-    /// The folders are made.
+    /// The folders exist.
     Folders = "files-folders",
     /// The plan is written.
     Plan = "files-plan",
-    /// What the keeper does is written.
+    /// The keeper's services are written.
     Services = "files-services",
     /// The Smolfile is written.
     Smolfile = "files-smolfile",
-    /// gvproxy's file is written.
+    /// gvproxy's configuration is written.
     Gvproxy = "files-gvproxy",
-    /// The project is copied, and that is not remembered yet.
+    /// The project is copied, but the record of it is not written yet.
     CopyMade = "files-copy-made",
-    /// The project is copied.
+    /// The project is copied and the copy is recorded.
     Copied = "files-copied",
     /// The helper is where the guest will find it.
     Helper = "files-helper",
-    /// The guest's socket is there.
+    /// The guest's socket exists.
     GuestSocket = "guest-socket",
-    /// The keeper has the bottle to itself.
+    /// The keeper holds the bottle's lock.
     KeeperLocked = "keeper-locked",
     /// The keeper's log is open.
     KeeperLog = "keeper-log",
-    /// The socket for commands is there.
+    /// The socket for commands exists.
     KeeperControl = "keeper-control",
     /// gvproxy runs in its jail.
     KeeperJail = "keeper-jail",
@@ -62,25 +62,25 @@ fail_points! {
     KeeperReady = "keeper-ready",
     /// `up` has a keeper.
     UpKeeper = "up-keeper",
-    /// What the machine is to be is remembered, and it is not made yet.
+    /// The machine's configuration is recorded, but the machine does not exist yet.
     UpRemembered = "up-remembered",
-    /// The machine follows a changed configuration, and that is not remembered yet.
+    /// The machine has the changed configuration, but that is not recorded yet.
     UpFollowed = "up-followed",
     /// The machine is ready to start.
     UpMachine = "up-machine",
     /// The machine runs.
     UpStarted = "up-started",
-    /// The keeper is to live as long as the machine.
+    /// The keeper lives as long as the machine from now on.
     KeeperAdopted = "keeper-adopted",
-    /// `up` knows that.
+    /// `up` knows that the keeper does.
     UpAdopted = "up-adopted",
     /// The helper is started.
     UpHelper = "up-helper",
-    /// The keeper has greeted a guest.
+    /// The keeper has accepted a guest.
     KeeperGreeted = "keeper-greeted",
     /// The guest is connected.
     UpConnected = "up-connected",
-    /// `run` has the bottle to itself.
+    /// `run` holds the bottle's lock.
     RunLocked = "run-locked",
     /// `run` has a keeper.
     RunKeeper = "run-keeper",
@@ -88,23 +88,23 @@ fail_points! {
     RunMachine = "run-machine",
     /// The guest's command has ended.
     RunEnded = "run-ended",
-    /// `stop` has the bottle to itself.
+    /// `stop` holds the bottle's lock.
     StopLocked = "stop-locked",
     /// The machine is stopped.
     StopMachine = "stop-machine",
-    /// The keeper was told to end.
+    /// The keeper has been told to stop.
     EndTold = "end-told",
     /// The keeper has ended.
     EndKeeper = "end-keeper",
     /// The keeper's last line is in the log.
     KeeperStopped = "keeper-stopped",
-    /// `rm` has the bottle to itself.
+    /// `rm` holds the bottle's lock.
     RmLocked = "rm-locked",
     /// The machine is deleted.
     RmMachine = "rm-machine",
     /// The copy of the project is in the trash, if the guest changed something in it.
     RmTrash = "rm-trash",
-    /// Sockets and helper are gone.
+    /// The sockets and the helper are gone.
     RmRuntime = "rm-runtime",
     /// The copy of the project is gone.
     RmCopy = "rm-copy",

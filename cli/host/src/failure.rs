@@ -1,28 +1,28 @@
-//! What goes wrong, as a person is told it: a sentence, what to do next, and an exit status.
+//! Failures as a person sees them: a sentence, what to do next, and an exit status.
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// The kinds of failure that a script can tell apart. Their numbers are documented and stable;
-/// from 64 on they are those of BSD's `sysexits.h`, out of the way of a guest command's own status.
+/// The kinds of failure that a script can tell apart. Their numbers are documented and stable. From 64 on
+/// they are those of BSD's `sysexits.h`, which do not clash with a guest command's own status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Bad input: the command line or `bottle.toml`. Nothing was started.
     Usage = 2,
     /// There is no such bottle, or it is not running.
     NoBottle = 66,
-    /// Something that bottle needs is missing, too old or forbidden on this machine.
+    /// This machine lacks something that bottle needs, or has it too old, or forbids it.
     Unavailable = 69,
     /// Anything else.
     Internal = 70,
-    /// What was asked for cannot be written: the disk is full, say.
+    /// The output cannot be written, for example because the disk is full.
     Output = 74,
-    /// The bottle is in use, or already there.
+    /// The bottle is in use, or already exists.
     Busy = 73,
     /// The guest did not start. Trying again may help.
     Guest = 75,
-    /// Nobody reads the output any more, as `head` does not: the status of a program that SIGPIPE
-    /// ends. Nothing is said then.
+    /// Nobody reads the output any more, as when `head` ends: the status of a program that SIGPIPE ends.
+    /// bottle prints nothing then.
     ReaderGone = 141,
 }
 
@@ -38,7 +38,7 @@ pub struct Failure {
 pub type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
-    /// A failure of this kind, in one sentence.
+    /// Makes a failure of this kind, described in one sentence.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
         Self { kind, what: what.into(), help: None }
     }
@@ -50,12 +50,12 @@ impl Failure {
         self
     }
 
-    /// Its kind.
+    /// Returns its kind.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The exit status that belongs to it.
+    /// Returns its exit status.
     pub fn code(&self) -> ExitCode {
         ExitCode::from(self.kind as u8)
     }
@@ -82,8 +82,8 @@ impl From<anyhow::Error> for Failure {
 
 impl std::error::Error for Failure {}
 
-/// A message whose first line is the message: what follows is quoted, so that no text in it can look
-/// like a line of bottle's own. An excerpt of a file, ` 3 | key = 1`, is quoted already.
+/// Quotes every line of a message but the first, so that no text in it can look like a line of bottle's own.
+/// An excerpt of a file, ` 3 | key = 1`, is quoted already.
 pub fn quoted(text: &str) -> String {
     let is_quoted = |line: &str| {
         line.starts_with(' ')

@@ -1,10 +1,10 @@
-//! The host of a bottle: what its commands and daemons need of the machine that they run on.
+//! The host side of a bottle: what commands and daemons need of the machine that they run on.
 //!
-//! [`state`] says where a bottle's files are, and locks them. [`tools`] finds the programs that a bottle
+//! [`state`] knows where a bottle's files are, and locks them. [`tools`] finds the programs that a bottle
 //! needs, [`smolvm`] drives the virtual machine monitor, and [`confine`] takes rights away from a process.
-//! [`audit`] is the log; [`control`] is what a command may ask a keeper, and [`starter`] what a keeper may
-//! have started. [`workspace`] is a guest's copy of the project, and [`provenance`] records which folders
-//! guests could write. Whatever is printed goes through [`out`].
+//! [`audit`] is the log. [`control`] defines what a command may ask a keeper, and [`starter`] what a keeper
+//! may have started. [`workspace`] is a guest's copy of the project, and [`provenance`] records which folders
+//! guests could write. All output goes through [`out`].
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod audit;

@@ -1,12 +1,12 @@
-//! The one way out to a terminal.
+//! The only way out to a terminal.
 //!
-//! Whatever a command prints passes through here, and nothing that steers a terminal does: a field
-//! that a guest wrote may be in any line. Callers show such a field with [`bottle_core::visible`] so
-//! that it cannot break its line either; this layer does not rely on it. Colours are added here.
-//! The lints `print_stdout` and `print_stderr` keep every other module from printing.
+//! Everything that a command prints passes through here, and nothing that controls a terminal does: any line
+//! may hold a field that a guest wrote. Callers show such a field with [`bottle_core::visible`] so that it
+//! cannot break its line either, but this layer does not rely on it. Colours are added here. The lints
+//! `print_stdout` and `print_stderr` keep every other module from printing.
 //!
-//! What a guest's own program prints (`run`, `exec`, `shell`) is not bottle's output: it goes to the
-//! terminal as it comes.
+//! The output of a guest's own program (`run`, `exec`, `shell`) is not bottle's output: it goes to the
+//! terminal as it is.
 
 use crate::failure::{Failure, Kind, Outcome, quoted};
 use anstyle::Style;
@@ -15,16 +15,16 @@ use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-/// Prints a line, or several, on standard output.
+/// Prints one or more lines on standard output.
 ///
 /// # Errors
-/// [`Kind::ReaderGone`] where nobody reads any more, [`Kind::Output`] where it cannot be written.
+/// Returns [`Kind::ReaderGone`] if nobody reads any more, and [`Kind::Output`] if it cannot be written.
 pub fn line(text: impl Display) -> Outcome {
     let text = text.to_string();
     write(|out| writeln!(out, "{}", shown(&text)))
 }
 
-/// [`line`], as `println!` takes it.
+/// Prints a line like [`line`], with the arguments of `println!`.
 #[macro_export]
 macro_rules! outln {
     ($($words:tt)*) => { $crate::out::line(format_args!($($words)*)) };
@@ -33,16 +33,16 @@ macro_rules! outln {
 /// Prints text that ends its own lines.
 ///
 /// # Errors
-/// As for [`line`].
+/// Returns the same errors as [`line`].
 pub fn text(text: impl Display) -> Outcome {
     let text = text.to_string();
     write(|out| write!(out, "{}", shown(&text)))
 }
 
-/// Prints a line of pieces, each in its style where a terminal shows styles.
+/// Prints a line of pieces, each in its style if the terminal shows styles.
 ///
 /// # Errors
-/// As for [`line`].
+/// Returns the same errors as [`line`].
 pub fn styled(pieces: &[(Style, String)]) -> Outcome {
     write(|_| {
         let mut out = anstream::AutoStream::auto(io::stdout()).lock();
@@ -53,10 +53,10 @@ pub fn styled(pieces: &[(Style, String)]) -> Outcome {
     })
 }
 
-/// Prints a value as JSON. What a terminal must not see is escaped inside its strings.
+/// Prints a value as JSON. Characters that could control a terminal are escaped inside its strings.
 ///
 /// # Errors
-/// As for [`line`].
+/// Returns the same errors as [`line`].
 pub fn json(value: &impl Serialize) -> Outcome {
     let text = serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?;
     write(|out| writeln!(out, "{}", Json(&text)))
@@ -65,34 +65,34 @@ pub fn json(value: &impl Serialize) -> Outcome {
 /// Prints a value as one line of JSON.
 ///
 /// # Errors
-/// As for [`line`].
+/// Returns the same errors as [`line`].
 pub fn json_line(value: &impl Serialize) -> Outcome {
     let text = serde_json::to_string(value).map_err(anyhow::Error::from)?;
     write(|out| writeln!(out, "{}", Json(&text)))
 }
 
-/// Prints bytes as they are: a completion script, a manual page. Never what a guest wrote.
+/// Prints bytes as they are: a completion script, a manual page. Never use it for what a guest wrote.
 ///
 /// # Errors
-/// As for [`line`].
+/// Returns the same errors as [`line`].
 pub fn raw(bytes: &[u8]) -> Outcome {
     write(|out| out.write_all(bytes))
 }
 
-/// Says something beside the result, on standard error. Nobody has to be there to hear it.
+/// Prints a remark on standard error, beside the result. Nobody needs to be there to read it.
 pub fn note(text: impl Display) {
     let _ = writeln!(io::stderr(), "bottle: {}", shown(&quoted(text.to_string().trim_end())));
 }
 
-/// Says what went wrong.
+/// Prints what went wrong.
 pub fn failure(failure: &Failure) {
     if failure.kind() != Kind::ReaderGone {
         let _ = writeln!(io::stderr(), "{}", shown(&failure.to_string()));
     }
 }
 
-/// Says what is wrong with the command line, or what it asked for (`--help`), and ends. A shell may
-/// have put the name of a guest's file there.
+/// Prints what is wrong with the command line, or what it asked for (`--help`), and exits. A shell may have
+/// put the name of a guest's file there.
 pub fn usage(error: &clap::Error) -> ! {
     if error.use_stderr() {
         let _ = write!(io::stderr(), "{}", shown(&error.render().to_string()));
@@ -101,10 +101,10 @@ pub fn usage(error: &clap::Error) -> ! {
     error.exit()
 }
 
-/// Asks a person a question with yes or no. Nobody there means no.
+/// Asks a person a yes-or-no question. If nobody is there, the answer is no.
 pub fn confirmed(question: &str) -> bool {
     if !io::stdin().is_terminal() {
-        note("there is nobody to ask; --yes goes on without");
+        note("there is nobody to ask; use --yes to go ahead without asking");
         return false;
     }
     let _ = write!(io::stderr(), "{} [y/N] ", shown(question));
@@ -117,7 +117,7 @@ pub fn is_asked() -> bool {
     io::stdin().is_terminal() && is_watched()
 }
 
-/// Whether a person watches standard error.
+/// Returns whether a person watches standard error.
 pub fn is_watched() -> bool {
     io::stderr().is_terminal()
 }

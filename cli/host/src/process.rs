@@ -1,11 +1,11 @@
-//! Children that do not outlive us.
+//! Starts children that do not outlive us.
 
 use rustix::process::Signal;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Sends a child this signal when the thread that starts it dies.
+/// Makes a child receive this signal when the thread that starts it dies.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub fn die_with_parent(command: &mut Command, signal: Signal) {
     use rustix::process::{getpid, getppid, set_parent_process_death_signal};
@@ -15,19 +15,19 @@ pub fn die_with_parent(command: &mut Command, signal: Signal) {
     unsafe {
         command.pre_exec(move || {
             set_parent_process_death_signal(Some(signal))?;
-            // A parent that died before it was asked for sends nothing any more.
+            // A parent that died before this point sends no signal any more.
             if getppid() == Some(parent) { Ok(()) } else { Err(rustix::io::Errno::SRCH.into()) }
         });
     }
 }
 
-/// Other systems have no such signal: there a child ends when what it reads from is closed, and
-/// `bottle cleanup` finds one that does not.
+/// Other systems have no such signal. There a child ends when its input is closed, and `bottle cleanup` finds
+/// one that does not.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub fn die_with_parent(_: &mut Command, _: Signal) {}
 
-/// Hands a descriptor down to a child, under the number that is returned. No other child gets it.
-/// It must be open until the child is started.
+/// Passes a descriptor to a child, and returns its number there. No other child gets it. Keep it open until
+/// the child has started.
 pub fn inherit(command: &mut Command, fd: BorrowedFd<'_>) -> i32 {
     let number = fd.as_raw_fd();
     // SAFETY: the closure makes one system call, which is safe between fork and exec, on a number
@@ -42,9 +42,9 @@ pub fn inherit(command: &mut Command, fd: BorrowedFd<'_>) -> i32 {
     number
 }
 
-/// Keeps every descriptor that this process was started with from what it starts, but for the three
-/// that every process has: a file that a caller left open is nothing for a keeper or a guest's VMM,
-/// and a caller's pipe would stay open for as long as they live.
+/// Keeps the descriptors that this process was started with, except the three standard ones, from the
+/// programs that it starts. Neither a keeper nor a VMM has any use for a caller's open file, and a caller's
+/// pipe would stay open as long as they live.
 pub fn keep_from_children() {
     let Ok(open) = std::fs::read_dir(OPEN) else { return };
     let numbers = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -56,5 +56,5 @@ pub fn keep_from_children() {
     }
 }
 
-/// The descriptors of this process, as Linux and macOS have them.
+/// The folder of this process's descriptors, on Linux and macOS.
 const OPEN: &str = "/dev/fd";

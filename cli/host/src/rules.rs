@@ -1,10 +1,10 @@
-//! Rules that a person changed by `bottle allow` and `bottle deny`: they outlive a restart, and
-//! stand above what `bottle.toml` says.
+//! Rules that a person changed with `bottle allow` and `bottle deny`. They outlive a restart, and override
+//! what `bottle.toml` says.
 //!
-//! They are kept in `rules.json`, and only [`Changes::add`] writes it. The plan is the record of the
-//! last start: what is open now is what the plan says with these changes, [`now`].
+//! They are kept in `rules.json`, which only [`Changes::add`] writes. The plan is the record of the last
+//! start. [`now`] returns what is open now: the plan's rules with these changes.
 
-use crate::state::{Folder, write_private};
+use crate::state::{Folder, parse_json, write_private};
 use anyhow::{Context, Result};
 use bottle_core::egress::{HostPattern, HostRule, Rules};
 use bottle_core::plan::Plan;
@@ -13,22 +13,22 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::ErrorKind;
 
-/// One change.
+/// A change of the rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
     /// Let the agent reach these hosts.
     Allow(HostRule),
-    /// Take a host away.
+    /// Close a host again.
     Deny(HostPattern),
 }
 
-/// Every change of a bottle's rules so far, the first one first.
+/// All changes of a bottle's rules so far, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes(Vec<Change>);
 
 impl Change {
-    /// Changes the rules.
+    /// Applies the change to the rules.
     pub fn apply(&self, rules: &mut Rules) {
         match self {
             Self::Allow(rule) => {
@@ -53,7 +53,7 @@ impl Change {
         }
     }
 
-    /// What the log says of it: the event, and its fields.
+    /// Returns what the log records: the event and its fields.
     pub fn recorded(&self, by: &str) -> (&'static str, Value) {
         let (event, rule) = match self {
             Self::Allow(rule) => ("allowed", rule.to_string()),
@@ -63,10 +63,10 @@ impl Change {
     }
 }
 
-/// The rules of a bottle now: what it was started with, and what was changed since.
+/// Returns the rules of a bottle now: those that it was started with, with every change since.
 ///
 /// # Errors
-/// Where the changes cannot be read.
+/// Returns an error if the changes cannot be read.
 pub fn now(folder: &Folder, plan: &Plan) -> Result<Rules> {
     let mut rules = plan.egress.clone();
     Changes::read(folder)?.apply(&mut rules);
@@ -74,23 +74,23 @@ pub fn now(folder: &Folder, plan: &Plan) -> Result<Rules> {
 }
 
 impl Changes {
-    /// Those of a bottle.
+    /// Reads the changes of a bottle.
     ///
     /// # Errors
-    /// Where the file is there and cannot be read.
+    /// Returns an error if the file exists and cannot be read.
     pub fn read(folder: &Folder) -> Result<Self> {
         let path = folder.rules();
         match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text).with_context(|| path.display().to_string()),
+            Ok(text) => parse_json(&path, &text),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).with_context(|| path.display().to_string()),
         }
     }
 
-    /// Adds one, on disk. It takes the place of those that it makes void.
+    /// Adds a change, on disk. It replaces the changes that it overrides.
     ///
     /// # Errors
-    /// Where the file cannot be read or written.
+    /// Returns an error if the file cannot be read or written.
     pub fn add(folder: &Folder, change: &Change) -> Result<()> {
         let mut changes = Self::read(folder)?;
         changes.0.retain(|known| match (known, change) {
@@ -101,7 +101,7 @@ impl Changes {
         write_private(&folder.rules(), serde_json::to_string_pretty(&changes)?.as_bytes())
     }
 
-    /// Changes the rules by all of them.
+    /// Applies all changes to the rules.
     pub fn apply(&self, rules: &mut Rules) {
         self.0.iter().for_each(|change| change.apply(rules));
     }

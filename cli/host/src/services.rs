@@ -1,23 +1,23 @@
-//! Where a keeper finds what it serves: `services.json`, written before there is a guest.
+//! What a keeper serves: `services.json`, written before there is a guest.
 
-use crate::state::{Folder, write_private};
+use crate::state::{Folder, parse_json, write_private};
 use anyhow::{Context, Result};
 use bottle_core::specification::Services;
 
-/// Reads what [`write`] wrote.
+/// Reads the file that [`write`] wrote.
 ///
 /// # Errors
-/// Where the file cannot be read, or is not what this version writes.
+/// Returns an error if the file cannot be read, or was written by another version.
 pub fn read(folder: &Folder) -> Result<Services> {
     let path = folder.services();
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    serde_json::from_str(&text).with_context(|| path.display().to_string())
+    parse_json(&path, &text)
 }
 
-/// Writes it into a bottle's folder.
+/// Writes the file into a bottle's folder.
 ///
 /// # Errors
-/// Where the file cannot be written.
+/// Returns an error if the file cannot be written.
 pub fn write(services: &Services, folder: &Folder) -> Result<()> {
     write_private(&folder.services(), serde_json::to_string_pretty(services)?.as_bytes())
 }

@@ -1,13 +1,13 @@
 //! What a process that was taken over would try, for the attacks of `make ways-back`.
 //!
-//! In a debug build `BOTTLE_TEST_TRY` says what, and each process that reads hostile bytes tries it
-//! where the first of them would come in. A release build has nothing of it.
+//! In a debug build `BOTTLE_TEST_TRY` says what to try, and each process that reads hostile bytes tries it
+//! where the first of them would arrive. A release build contains none of this.
 
-/// The variable: attempts, separated by `;`, each the process, what it tries and at what:
-/// `keeper:read:/etc/shadow`.
+/// The variable that holds the attempts, separated by `;`. Each one names the process, what it tries, and on
+/// what: `keeper:read:/etc/shadow`.
 pub const TRY: &str = "BOTTLE_TEST_TRY";
 
-/// Tries what this process is told to.
+/// Tries what this process is told to try.
 pub fn run(process: &str) {
     #[cfg(all(debug_assertions, target_os = "linux", not(bottle_portable)))]
     tries::all(process);
@@ -77,7 +77,7 @@ mod tries {
         if let Ok(number) = text.parse() {
             return Ok(number);
         }
-        // A helper of this process by its name: its id is not known before it runs.
+        // Find a helper of this process by name: its number is unknown before it runs.
         let parent = format!("PPid:\t{}\n", std::process::id());
         let found = fs::read_dir("/proc")?.flatten().find(|entry| {
             let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
@@ -106,7 +106,7 @@ mod tries {
         Ok(done(()))
     }
 
-    /// Tells a keeper to let everything through that this attacker wants.
+    /// Tells a keeper to let through whatever this attacker wants.
     fn ask_keeper(mut stream: std::os::unix::net::UnixStream) -> io::Result<String> {
         let ask = r#"{"ask":"rules","change":{"allow":"tried.example.com"},"by":"attacker"}"#;
         writeln!(stream, "{ask}")?;
@@ -166,14 +166,14 @@ mod tries {
         // SAFETY: `local` describes `bytes`, which outlives the call; `remote` is checked by the kernel.
         #[expect(unsafe_code, reason = "no crate does what bottle never does")]
         let read = unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
-        // Memory that is not there is said only to whoever may look.
+        // The kernel reports missing memory only to a process that may look.
         match io::Error::last_os_error() {
             error if read < 0 && error.raw_os_error() != Some(libc::EFAULT) => Err(error),
             _ => Ok(done(())),
         }
     }
 
-    /// Asks for memory that can be written and run.
+    /// Asks for memory that is both writable and executable.
     fn code() -> io::Result<String> {
         use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
         let all = ProtFlags::READ | ProtFlags::WRITE | ProtFlags::EXEC;

@@ -1,5 +1,5 @@
-//! What of a guest's copy may be taken back, stated a second time: not by how it is decided, but by
-//! what the project would look like afterwards.
+//! Which of a guest's changes may be applied, stated a second time: by what the project would look like
+//! afterwards, instead of by how it is decided.
 
 use bottle_core::git::repository::{self, Parts};
 use bottle_host::workspace::changes::What;
@@ -22,7 +22,7 @@ fn entry() -> impl Strategy<Value = Entry> {
     ]
 }
 
-/// A tree: what has something below it is a folder.
+/// Makes a tree in which everything that has something below it is a folder.
 fn tree() -> impl Strategy<Value = BTreeMap<PathBuf, Entry>> {
     let path = proptest::collection::vec(proptest::sample::select(NAMES), 1..4)
         .prop_map(|names| names.iter().collect::<PathBuf>());
@@ -65,7 +65,7 @@ impl Ours {
     }
 }
 
-/// A tree with what of another fits into it.
+/// Adds to a tree whatever of another one fits.
 fn both(mut tree: BTreeMap<PathBuf, Entry>, other: BTreeMap<PathBuf, Entry>) -> BTreeMap<PathBuf, Entry> {
     for (path, entry) in other {
         let fits =
@@ -78,7 +78,7 @@ fn both(mut tree: BTreeMap<PathBuf, Entry>, other: BTreeMap<PathBuf, Entry>) -> 
     tree
 }
 
-/// The start of all three is the same more often than not: most of a copy does not change.
+/// Makes three trees that begin alike more often than not: most of a copy does not change.
 fn three() -> impl Strategy<Value = [BTreeMap<PathBuf, Entry>; 3]> {
     (tree(), tree(), tree(), any::<[bool; 2]>()).prop_map(|(was, now, ours, fresh)| {
         let now = if fresh[0] { now } else { both(was.clone(), now) };
@@ -102,7 +102,7 @@ proptest! {
             if let Some(Entry::Link(target)) = &one.after {
                 let target = target.to_str().unwrap();
                 prop_assert!(!target.starts_with('/') && !target.contains(".git"));
-                // Up only at its beginning, and not past the project.
+                // Going up is allowed only at the beginning, and not past the project.
                 let ups = target.split('/').take_while(|part| *part == "..").count();
                 prop_assert_eq!(target.matches("..").count(), ups);
                 prop_assert!(ups < path.iter().count());

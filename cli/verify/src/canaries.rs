@@ -10,12 +10,12 @@ use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// The most visits that are kept of one canary: a guest can make as many as it likes.
+/// The most visits that are kept for one canary: a guest can make as many as it likes.
 const KEPT: usize = 100;
-/// How often another port is tried for a canary that may have any: TCP's may be taken for UDP.
+/// How many ports are tried for a canary that may have any port: a free TCP port may be taken for UDP.
 const TRIES: u32 = 20;
 
-/// The canaries of one run. They answer for as long as the process lives.
+/// The canaries of one run. They answer as long as the process lives.
 #[derive(Clone, Debug)]
 pub struct Canaries {
     nonce: Arc<str>,
@@ -23,10 +23,10 @@ pub struct Canaries {
 }
 
 impl Canaries {
-    /// None yet, and the number that all of them will say.
+    /// Chooses this run's number. There is no canary yet.
     ///
     /// # Errors
-    /// Where the host has no random bytes.
+    /// Returns an error if the host has no random bytes.
     pub fn new() -> Result<Self> {
         let mut random = [0; 12];
         File::open("/dev/urandom")
@@ -36,20 +36,20 @@ impl Canaries {
         Ok(Self { nonce: nonce.into(), seen: Arc::default() })
     }
 
-    /// This run's number. Only bytes that carry it prove reach.
+    /// Returns this run's number. Only bytes that contain it prove that something was reached.
     pub fn nonce(&self) -> &str {
         &self.nonce
     }
 
-    /// What the canary of this name says.
+    /// Returns the answer of the canary with this name.
     pub fn says(&self, name: &str) -> String {
         format!("canary {} {name}\n", self.nonce)
     }
 
-    /// Puts one on TCP and UDP. Port 0 means any.
+    /// Puts a canary on TCP and UDP. Port 0 means any port.
     ///
     /// # Errors
-    /// Where the address or the port cannot be had.
+    /// Returns an error if the address or the port is not available.
     pub fn listen(&self, name: &str, address: SocketAddr) -> Result<Canary> {
         let mut tries = 0;
         let (tcp, udp) = loop {
@@ -80,7 +80,7 @@ impl Canaries {
         Ok(Canary { name: name.to_owned(), address })
     }
 
-    /// Puts one on a Unix socket.
+    /// Puts a canary on a Unix socket.
     pub fn listen_unix(&self, name: &'static str, listener: UnixListener) {
         let canaries = self.clone();
         thread::spawn(move || {
@@ -91,11 +91,11 @@ impl Canaries {
         });
     }
 
-    /// That a guest was not answered means something only if these answer. What they see of this
-    /// is forgotten.
+    /// Checks that the canaries answer: only then does a guest's failure to reach them mean anything. The
+    /// visits of this check are forgotten.
     ///
     /// # Errors
-    /// Where one of them is silent.
+    /// Returns an error if one of them is silent.
     pub fn check(&self, canaries: &[Canary]) -> Result<()> {
         for Canary { name, address } in canaries {
             self.heard(name, TcpStream::connect(address)?)?;
@@ -104,10 +104,10 @@ impl Canaries {
         Ok(())
     }
 
-    /// Whether the canary at the other end says this run's number.
+    /// Checks that the canary at the other end says this run's number.
     ///
     /// # Errors
-    /// Where it does not.
+    /// Returns an error if it does not.
     pub fn heard(&self, name: &str, mut stream: impl Read) -> Result<()> {
         let mut buffer = [0; 256];
         let read = stream.read(&mut buffer)?;
@@ -116,7 +116,7 @@ impl Canaries {
         Ok(())
     }
 
-    /// Notes what came to a canary.
+    /// Records a visit to a canary.
     pub fn note(&self, name: &str, what: String) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let list = seen.entry(name.to_owned()).or_default();
@@ -125,12 +125,12 @@ impl Canaries {
         }
     }
 
-    /// Forgets what canaries saw so far.
+    /// Forgets all visits so far.
     pub fn forget(&self) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// What canaries saw, by name, as leaks.
+    /// Returns the canaries' visits as leaks.
     pub fn leaks(&self) -> Vec<String> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.iter()

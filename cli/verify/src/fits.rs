@@ -1,19 +1,19 @@
-//! Whether an answer can be one to its question: numbers that no attempt could come to are refused,
+//! Checks whether an answer is possible for its question. Numbers that no attempt could produce are refused
 //! before anything is added up.
 
 use anyhow::{Result, ensure};
 use bottle_guest::probe::{Answer, Attempt};
 
-/// How much a guest can repeat of what was said to it on one port.
+/// The most bytes that a guest can repeat of what it heard on one port.
 const SAID: usize = 1 << 17;
 const ERROR: usize = 4096;
-/// How many frames a guest may say that it heard, and how long each may be in hexadecimal.
+/// The most frames that a guest may claim to have heard, and the longest one in hexadecimal.
 const FRAMES: usize = 4096;
 
 /// Checks an answer against what was tried.
 ///
 /// # Errors
-/// In words, what of it cannot be.
+/// Returns an error that says what is impossible about it.
 pub fn check(answer: &Answer, attempt: &Attempt) -> Result<()> {
     let most = most(attempt);
     let counts = [
@@ -39,7 +39,7 @@ pub fn check(answer: &Answer, attempt: &Attempt) -> Result<()> {
     Ok(())
 }
 
-/// The most attempts that one question can come to.
+/// Returns the most attempts that one question can produce.
 fn most(attempt: &Attempt) -> usize {
     let range = |first: u32, last: u32| usize::try_from(last.saturating_sub(first)).map_or(1, |len| len + 1);
     match attempt {
@@ -60,14 +60,14 @@ fn most(attempt: &Attempt) -> usize {
     }
 }
 
-/// Whether a port is one of those that a connection was tried to.
+/// Returns whether a connection to this port was tried.
 fn has_port(attempt: &Attempt, port: u16) -> bool {
     match attempt {
         Attempt::Tcp { first, last, .. } => (*first..=*last).contains(&port),
         Attempt::Say { address, .. } | Attempt::Until { address, .. } => port == address.port(),
         Attempt::Tsi { address } => port == address.port(),
         Attempt::Ports { .. } => port > 0,
-        // A connection that was not ended after bytes that are no frame has no port.
+        // After bytes that are no frame, a connection that stays open counts as port 0.
         Attempt::Raw { .. } => port == 0,
         Attempt::Udp { .. }
         | Attempt::Dns { .. }

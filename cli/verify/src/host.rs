@@ -1,4 +1,4 @@
-//! What the host saw: the half of a judgment that no guest can forge.
+//! What the host saw: the half of a verdict that no guest can forge.
 
 use super::judge::Verdict;
 use bottle_host::control::{Door, Examined};
@@ -7,24 +7,24 @@ use serde::Serialize;
 /// What the host saw of a bottle's walls.
 #[derive(Clone, Debug, Serialize)]
 pub struct FromHost {
-    /// What that comes to.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What was reached and should not be, or passed the guard and is for no door.
+    /// What was reached although it should not be, or passed the guard although it is for no door.
     pub leaks: Vec<String>,
-    /// Why it says nothing, if it does not.
+    /// Why there is no verdict, if there is none.
     pub inconclusive_because: Option<String>,
-    /// How many frames were sent.
+    /// The number of frames that were sent.
     pub frames: u64,
-    /// Refusals that were silences.
+    /// The number of refusals that were silences.
     pub hangs: u64,
-    /// The doors, and why one did not answer.
+    /// The doors, and why any of them did not answer.
     pub doors: Vec<Door>,
     /// How long the frames took.
     pub seconds: f64,
 }
 
 impl FromHost {
-    /// Judges what became of the frames, and what came to canaries by whatever way.
+    /// Judges what became of the frames, and what reached the canaries in whatever way.
     pub fn judge(examined: Result<Examined, String>, canaries: Vec<String>) -> Self {
         let (examined, failed) = match examined {
             Ok(examined) => (examined, None),
@@ -52,8 +52,7 @@ impl FromHost {
     }
 }
 
-/// Why a door that did not answer makes everything else meaningless: the guest's network may have
-/// been dead.
+/// Returns why a silent door makes everything else meaningless: the guest's network may have been dead.
 fn silence(door: &Door) -> Option<String> {
     let told = |when: &str, why: &Option<String>| {
         let why = why.as_ref()?;

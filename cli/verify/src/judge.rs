@@ -1,12 +1,12 @@
-//! What answers mean. Reach is proven by bytes that carry this run's number, or by a canary that
-//! saw the guest; a completed handshake alone is recorded, and counts only where a guard stands.
+//! What answers mean. Reach is proven by bytes that contain this run's number, or by a canary that saw the
+//! guest. A completed handshake alone is recorded, and counts only behind a guard.
 
 use super::scope::Scope;
 use bottle_guest::probe::Answer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// What a network came out as.
+/// The verdict on a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -14,13 +14,13 @@ pub enum Verdict {
     Isolated,
     /// Something else was reached.
     Leaks,
-    /// A witness failed, the guest died, or a probe could not run. It says nothing either way.
+    /// A witness failed, the guest died, or a probe could not run. There is no verdict either way.
     Inconclusive,
 }
 
 impl Verdict {
-    /// What findings come to, where something may be wrong with how they were got. What was
-    /// reached was reached, whatever else went wrong.
+    /// Judges findings, when something may be wrong with how they were obtained. What was reached was
+    /// reached, whatever else went wrong.
     pub fn of(findings: &Findings, doubt: Option<&str>) -> Self {
         match (findings.leaks.is_empty(), doubt) {
             (false, _) => Self::Leaks,
@@ -29,7 +29,7 @@ impl Verdict {
         }
     }
 
-    /// The worse of two: what one half found is found, and what one half leaves open is open.
+    /// Returns the worse of two: what one half found is found, and what one half leaves open is open.
     #[must_use]
     pub fn worse(self, other: Self) -> Self {
         match (self, other) {
@@ -39,7 +39,7 @@ impl Verdict {
         }
     }
 
-    /// In one word.
+    /// Returns the verdict in one word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Isolated => "isolated",
@@ -49,29 +49,29 @@ impl Verdict {
     }
 }
 
-/// What the answers to a list of questions say.
+/// What the answers to a list of questions show.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What was reached and should not be.
+    /// What was reached although it should not be.
     pub leaks: BTreeSet<String>,
-    /// Ports that are no doors and took a connection: behind a guard there are none.
+    /// Ports that took a connection although they are no doors. Behind a guard there are none.
     pub services: Vec<String>,
     /// vsock ports that took a connection: the virtual machine's own services.
     pub vsock: Vec<String>,
-    /// Attempts that stayed silent until patience ended.
+    /// The number of attempts that stayed silent until patience ran out.
     pub hangs: usize,
-    /// How many attempts there were.
+    /// The number of attempts.
     pub attempts: usize,
 }
 
 impl Findings {
-    /// Behind a guard, nothing but a door takes a connection.
+    /// Counts every other service as a leak, because behind a guard nothing but a door takes a connection.
     pub fn behind_a_guard(&mut self) {
         self.leaks.extend(self.services.drain(..).map(|service| format!("{service} took a connection")));
     }
 }
 
-/// Why the answers say nothing, if they do not: each witness has to have heard this word, or the
+/// Returns why the answers mean nothing, if that is so: each witness must have heard this word, or else the
 /// guest may have had no network at all.
 pub fn doubt(answers: &[Answer], asked: usize, witnesses: &[&str], word: &str) -> Option<String> {
     if answers.len() != asked {
@@ -84,19 +84,19 @@ pub fn doubt(answers: &[Answer], asked: usize, witnesses: &[&str], word: &str) -
     Some(format!("the {silent} did not answer"))
 }
 
-/// Reads the answers, those of witnesses aside.
+/// Reads the answers, except those of witnesses.
 pub fn read<'a>(answers: impl Iterator<Item = &'a Answer>, scope: &Scope, nonce: &str) -> Findings {
     let mut findings = Findings::default();
     for answer in answers {
         findings.attempts += attempts(answer);
-        // On vsock the virtual machine's monitor does the refusing, and it does so by silence.
+        // On vsock the virtual machine's monitor refuses, and it refuses by silence.
         if !answer.id.starts_with("vsock ") && !answer.id.starts_with("tsi ") {
             findings.hangs += answer.silent;
         }
         if let Some((port, _)) = answer.said.iter().find(|(_, said)| said.contains(nonce)) {
             findings.leaks.insert(format!("{}: port {port} said this run's number", answer.id));
         }
-        // A network's own stack may answer for any address: that is a service of it, and no reach.
+        // A network's own stack may answer for any address. That is one of its services, and reaches nothing.
         if answer.id.starts_with("ping ") && !answer.said.is_empty() {
             findings.services.push(format!("{}: an echo", answer.id));
         }
@@ -107,7 +107,7 @@ pub fn read<'a>(answers: impl Iterator<Item = &'a Answer>, scope: &Scope, nonce:
     findings
 }
 
-/// Ports in their order, neighbours as one range.
+/// Lists ports in order, with neighbours as one range.
 fn listed(answer: &Answer, ports: impl Iterator<Item = u32>) -> Option<String> {
     let ports: Vec<u32> = ports.collect();
     let ranges: Vec<String> = ports
@@ -121,7 +121,7 @@ fn listed(answer: &Answer, ports: impl Iterator<Item = u32>) -> Option<String> {
     (!ranges.is_empty()).then(|| format!("{}: {}", answer.id, ranges.join(", ")))
 }
 
-/// How many attempts an answer tells of.
+/// Returns how many attempts an answer reports.
 pub fn attempts(answer: &Answer) -> usize {
     answer.accepted.len().max(answer.said.len())
         + answer.vsock.len()

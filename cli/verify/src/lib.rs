@@ -1,8 +1,8 @@
-//! What a bottle's guest reaches, found out from the host and from inside.
+//! What a bottle's guest reaches, tested from the host and from inside.
 //!
-//! `bottle verify` asks a user's own running bottle; the conformance harness asks every network
-//! that it judges, and adds what would disturb an agent. Both mean the same by "reached". What the
-//! guest says is its word ([`talk`], [`judge`]); what the host sees is in [`host`].
+//! `bottle verify` tests a user's own running bottle. The conformance harness tests every network that it
+//! judges, and adds what would disturb an agent. Both mean the same by "reached". What the guest says is only
+//! its word ([`talk`], [`judge`]); what the host sees is in [`host`].
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod canaries;

@@ -1,28 +1,28 @@
-//! What a guest tries.
+//! The questions that a guest is asked: what it shall try.
 
 use super::scope::{Breadth, Canary, Scope};
 use bottle_guest::probe::{Attempt, Question};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
-/// Types of DNS questions: A, NS, CNAME, NULL, MX, TXT, AAAA, SRV, ANY.
+/// Types of DNS queries: A, NS, CNAME, NULL, MX, TXT, AAAA, SRV, ANY.
 const TYPES: [u16; 9] = [1, 2, 5, 10, 15, 16, 28, 33, 255];
 
-/// Ports of vsock that are tried on each context: those of well-known services, libkrun's and
-/// smolvm's among them.
+/// The vsock ports that are tried on each context: those of well-known services, of libkrun and smolvm among
+/// others.
 const VSOCK_PORTS: [(u32, u32); 4] = [(1, 128), (1000, 1100), (5000, 5020), (6000, 6020)];
 
-/// A list of questions that grows.
+/// A growing list of questions.
 #[derive(Default)]
 pub struct Questions(Vec<Question>);
 
 impl Questions {
-    /// Adds one.
+    /// Adds a question.
     pub fn ask(&mut self, id: impl Into<String>, attempt: Attempt) {
         self.0.push(Question { id: id.into(), attempt });
     }
 
-    /// Everything that can be tried without disturbing what else runs in the guest.
+    /// Adds everything that can be tried without disturbing what else runs in the guest.
     pub fn all(&mut self, scope: &Scope, canaries: &[Canary], nonce: &str) {
         self.ports(scope);
         self.canaries(scope, canaries);
@@ -65,7 +65,7 @@ impl Questions {
     fn canaries(&mut self, scope: &Scope, canaries: &[Canary]) {
         for Canary { name, address } in canaries {
             let (address, port) = (address.ip(), address.port());
-            // A guest's own loopback is its own, unless its sockets are impersonated.
+            // A guest's loopback is its own, unless its sockets are impersonated.
             if address.is_loopback() && !scope.machine {
                 continue;
             }
@@ -117,7 +117,7 @@ impl Questions {
         }
     }
 
-    /// gvproxy's own HTTP interface, which stock gvproxy serves to the guest.
+    /// Tries gvproxy's own HTTP interface, which stock gvproxy serves to the guest.
     fn forwarder(&mut self, gateway: Ipv4Addr) {
         let address = SocketAddr::new(gateway.into(), 80);
         let expose = r#"{"local":"127.0.0.1:19999","remote":"192.168.127.2:22","protocol":"tcp"}"#;
@@ -140,7 +140,7 @@ impl Questions {
     }
 
     fn vsock(&mut self, canaries: &[Canary]) {
-        // 0 is the hypervisor, 1 the guest itself, 2 the host; then others' guests.
+        // 0 is the hypervisor, 1 the guest itself, 2 the host; the rest are other guests.
         for cid in [0, 2, 3, 4, 5] {
             let ranges = if cid == 2 { &VSOCK_PORTS[..] } else { &[(1024, 1030)] };
             for &(first, last) in ranges {
@@ -155,7 +155,7 @@ impl Questions {
         }
     }
 
-    /// The list.
+    /// Returns the list.
     pub fn into_list(self) -> Vec<Question> {
         self.0
     }

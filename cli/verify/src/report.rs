@@ -1,4 +1,4 @@
-//! A bottle, judged: by what the host saw, and by what its guest says.
+//! The verdict on a bottle, from what the host saw and what its guest says.
 
 use super::host::FromHost;
 use super::judge::{Findings, Verdict};
@@ -11,34 +11,34 @@ use bottle_host::{out, outln};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// The layout of what `--json` prints. It changes when a field changes its meaning or goes.
+/// The version of what `--json` prints. It changes when a field is removed or changes its meaning.
 const SCHEMA: u32 = 2;
-/// How many leaks a person is shown.
+/// The most leaks that a person is shown.
 const SHOWN: usize = 20;
 
-/// What the guest says. It can make a judgment worse, and never better.
+/// What the guest says. It can make a verdict worse, but never better.
 #[derive(Debug, Serialize)]
 pub struct FromInside {
-    /// What that comes to.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What the guest says that it reached and should not.
+    /// What the guest says that it reached although it should not.
     pub leaks: BTreeSet<String>,
-    /// Why it says nothing, if it does not.
+    /// Why there is no verdict, if there is none.
     pub inconclusive_because: Option<String>,
     /// vsock ports that took a connection: the virtual machine's own services.
     pub vsock: Vec<String>,
-    /// Attempts that stayed silent until patience ended.
+    /// The number of attempts that stayed silent until patience ran out.
     pub hangs: usize,
-    /// How many attempts there were.
+    /// The number of attempts.
     pub attempts: usize,
     /// How long they took.
     pub seconds: f64,
-    /// Every question's answer, in order.
+    /// The answer to every question, in order.
     pub probes: Vec<Answer>,
 }
 
 impl FromInside {
-    /// What answers come to, where something may be wrong with how they were got.
+    /// Judges answers, when something may be wrong with how they were obtained.
     pub fn judge(findings: Findings, doubt: Option<String>, probes: Vec<Answer>, seconds: f64) -> Self {
         Self {
             verdict: Verdict::of(&findings, doubt.as_deref()),
@@ -53,15 +53,15 @@ impl FromInside {
     }
 }
 
-/// A bottle, judged.
+/// The verdict on a bottle, with its reasons.
 #[derive(Debug, Serialize)]
 pub struct Judged {
     schema: u32,
     slug: Slug,
     verdict: Verdict,
-    /// Whether nothing but the guest's word says that it leaks.
+    /// Whether only the guest's word says that it leaks.
     by_the_guests_word: bool,
-    /// Whether the guest is a stand-in, whose isolation says nothing of a virtual machine's.
+    /// Whether the guest is a stand-in, whose isolation says nothing about a virtual machine's.
     stand_in: bool,
     host: Option<FromHost>,
     inside: Option<FromInside>,
@@ -71,7 +71,7 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Puts the halves together. Without the host's half nothing is isolated.
+    /// Combines the halves. Without the host's half nothing counts as isolated.
     pub fn new(
         slug: &Slug,
         host: Option<FromHost>,
@@ -103,15 +103,15 @@ impl Judged {
         }
     }
 
-    /// What both halves come to.
+    /// Returns the verdict of both halves together.
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// Prints it, as JSON or for a person.
+    /// Prints the verdict, as JSON or for a person.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// Returns an error if it cannot be written.
     pub fn print(&self, json: bool) -> Outcome {
         if json {
             return out::json(self);
@@ -163,7 +163,7 @@ impl Judged {
     }
 }
 
-/// The first of these, a line each, and how many more there are; `--json` has them all.
+/// Prints the first of these, one a line, and how many more there are; `--json` has them all.
 fn list<'a>(word: &str, sentences: impl IntoIterator<Item = &'a String>) -> Outcome {
     let mut sentences = sentences.into_iter();
     for sentence in sentences.by_ref().take(SHOWN) {

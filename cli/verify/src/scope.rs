@@ -1,4 +1,4 @@
-//! Whom the questions are about: one guest's network, and the canaries around it.
+//! What the questions are about: one guest's network, and the canaries around it.
 
 use bottle_core::plan::Plan;
 use serde::Serialize;
@@ -10,14 +10,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub struct Scope {
     /// Where the guest's default route leads.
     pub gateway: Ipv4Addr,
-    /// `proxy.internal`. Networks without one have the gateway in its place.
+    /// `proxy.internal`. Networks without it have the gateway in its place.
     pub proxy: Ipv4Addr,
     /// The ports that may answer on it.
     pub doors: BTreeSet<u16>,
-    /// Which ports of the two are tried.
+    /// Which ports of the two addresses are tried.
     pub breadth: Breadth,
-    /// Whether the guest is a virtual machine, with ways in and out of its own: vsock, and
-    /// libkrun's socket impersonation. A stand-in's vsock would be the host's.
+    /// Whether the guest is a virtual machine, which has ways in and out of its own: vsock, and libkrun's
+    /// socket impersonation. A stand-in's vsock would be the host's.
     pub machine: bool,
 }
 
@@ -26,21 +26,21 @@ pub struct Scope {
 pub enum Breadth {
     /// Every port from 1 to 65535.
     Every,
-    /// These, and 1 to 100.
+    /// These ports, and 1 to 100.
     Sample(Vec<u16>),
 }
 
 /// Something on the host that answers with this run's number, and that no guest may reach.
 #[derive(Clone, Debug, Serialize)]
 pub struct Canary {
-    /// What reports call it.
+    /// Its name in reports.
     pub name: String,
     /// Where it listens, on TCP and on UDP.
     pub address: SocketAddr,
 }
 
 impl Scope {
-    /// A bottle's network.
+    /// Describes a bottle's network.
     pub fn of(plan: &Plan, breadth: Breadth, machine: bool) -> Self {
         Self {
             gateway: plan.subnet.gateway(),

@@ -1,11 +1,11 @@
-//! A guest that is being asked: questions go in on its standard input, answers come out.
+//! A conversation with a guest: questions go in on its standard input, answers come out.
 //!
-//! What comes out is the guest's: it is read up to limits, one answer to each question in the order
-//! in which they were asked, and nothing that is no answer to its question.
+//! The output is the guest's, so it is read with limits: one answer to each question, in the order of the
+//! questions, and nothing that does not answer its question.
 
 use super::fits;
 use super::questions::Questions;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bottle_core::visible;
 use bottle_guest::probe::{Answer, Question};
 use bottle_host::defence::Defence;
@@ -18,20 +18,20 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a guest may think about one answer: an emulated one takes a while over a sweep.
+/// How long a guest may take for one answer: an emulated guest needs a while for a sweep.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long all of its answers may take, however steadily they come.
+/// How long all of its answers may take together, however steadily they come.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
-/// How long its output may stay open once it has said everything, and how long its program may take
-/// to end after that.
+/// How long its output may stay open after the last answer, and how long its program may take to end after
+/// that.
 const END: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(20);
-/// The longest answer, and all of them together, in bytes.
+/// The longest answer, and all answers together, in bytes.
 const LINE: usize = 4 << 20;
 const ALL: usize = 32 << 20;
-/// How much of what it says on standard error is repeated.
+/// How much of its standard error is repeated.
 const COMPLAINTS: u64 = 4096;
-/// Answers that may wait to be looked at.
+/// How many answers may wait to be looked at.
 const QUEUE: usize = 8;
 
 /// The conversation with a guest's `bottle-guest probe`.
@@ -47,18 +47,18 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// Gives a guest its questions. The command runs the probe in it.
+    /// Gives a guest its questions. The command runs the probe in the guest.
     ///
     /// # Errors
-    /// Where the command cannot be run.
+    /// Returns an error if the command cannot be run.
     pub fn begin(mut guest: Command, questions: Questions) -> Result<Self> {
         let questions = questions.into_list();
         die_with_parent(&mut guest, Signal::KILL);
         let mut child = guest.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let text = serde_json::to_string(&questions)?;
         let mut stdin = child.stdin.take().context("standard input")?;
-        // A guest that ends before it has read its questions says why on standard error; one that
-        // does not read them keeps this thread waiting and nobody else.
+        // A guest that ends before it has read its questions says why on standard error. One that does not
+        // read them blocks this thread and nothing else.
         thread::spawn(move || stdin.write_all(text.as_bytes()));
         let said = child.stdout.take().context("standard output")?;
         let (heard, lines) = mpsc::sync_channel(QUEUE);
@@ -76,15 +76,15 @@ impl Talk {
         })
     }
 
-    /// How many questions there are.
+    /// Returns how many questions there are.
     pub fn asked(&self) -> usize {
         self.asked
     }
 
-    /// Waits for the next answer: whether there was one.
+    /// Waits for the next answer, and returns whether there was one.
     ///
     /// # Errors
-    /// Where what the guest says is no answer, or it says nothing for too long.
+    /// Returns an error if the guest says something that is no answer, or says nothing for too long.
     pub fn hear_next(&mut self) -> Result<bool> {
         let left = self.end.saturating_duration_since(Instant::now());
         let is_done = self.open.is_empty() && Defence::BoundedReads.stands();
@@ -94,7 +94,7 @@ impl Talk {
             Err(RecvTimeoutError::Disconnected) => Ok(false),
             Err(RecvTimeoutError::Timeout) if is_done => Ok(false),
             Err(RecvTimeoutError::Timeout) if left < PATIENCE => {
-                bail!("the guest took longer than {} s over its answers", LIMIT.as_secs())
+                bail!("the guest took longer than {} s for its answers", LIMIT.as_secs())
             }
             Err(RecvTimeoutError::Timeout) => {
                 bail!("the guest said nothing for {} s", PATIENCE.as_secs())
@@ -102,10 +102,10 @@ impl Talk {
         }
     }
 
-    /// The answers that are there already.
+    /// Returns the answers so far.
     ///
     /// # Errors
-    /// As for [`Talk::hear_next`].
+    /// Returns the same errors as [`Talk::hear_next`].
     pub fn so_far(&mut self) -> Result<&[Answer]> {
         while let Ok(line) = self.lines.try_recv() {
             self.hear(&line?)?;
@@ -114,15 +114,15 @@ impl Talk {
     }
 
     fn hear(&mut self, line: &[u8]) -> Result<()> {
-        let answer: Answer = serde_json::from_slice(line).with_context(|| {
+        let answer: Answer = serde_json::from_slice(line).map_err(|_| {
             let start = &line[..line.len().min(100)];
-            format!("the guest said what is no answer: {}", visible::Bytes(start))
+            anyhow!("the guest said something that is no answer: {}", visible::Bytes(start))
         })?;
         if Defence::BoundedReads.stands() {
             let question = self.open.pop_front().context("the guest answered more than it was asked")?;
             ensure!(
                 answer.id == question.id,
-                "the guest answered another question than {}",
+                "the guest answered a question other than {}",
                 visible::Line(&question.id)
             );
             fits::check(&answer, &question.attempt)
@@ -132,17 +132,20 @@ impl Talk {
         Ok(())
     }
 
-    /// Every answer, once the guest has given the last.
+    /// Returns all answers, once the guest has given the last one.
     ///
     /// # Errors
-    /// Where it ended before that, with what it said last.
+    /// Returns an error if the guest ended before that, with the last thing that it said.
     pub fn end(mut self) -> Result<Vec<Answer>> {
         while self.hear_next()? {}
         if !Defence::BoundedReads.stands() {
             self.child.wait()?;
         }
         let Some(status) = self.ended_within(END)? else {
-            bail!("the guest's program said everything and did not end within {} s", (GRACE + END).as_secs())
+            bail!(
+                "the guest's program gave every answer, but did not end within {} s",
+                (GRACE + END).as_secs()
+            )
         };
         if !status.success() {
             let last = self.answers.last().map_or("none", |answer| &answer.id);
@@ -187,7 +190,7 @@ fn read_lines(said: impl Read, heard: &SyncSender<io::Result<Vec<u8>>>) {
         let line = match read {
             Ok(0) => return,
             Ok(read) if read == most && line.last() != Some(&b'\n') => {
-                Err(io::Error::other(format!("the guest said more than {most} bytes in place of an answer")))
+                Err(io::Error::other(format!("the guest said more than {most} bytes instead of an answer")))
             }
             Ok(read) => {
                 left = left.saturating_sub(read).max(1);
@@ -202,8 +205,8 @@ fn read_lines(said: impl Read, heard: &SyncSender<io::Result<Vec<u8>>>) {
     }
 }
 
-/// The beginning of what the guest says on standard error. The rest is read, so that a program that
-/// says much does not stop, and forgotten.
+/// Returns the beginning of what the guest says on standard error. The rest is read, so that a talkative
+/// program does not stall, and discarded.
 fn hear_complaints(mut stderr: ChildStderr) -> Receiver<String> {
     let (heard, complaints) = mpsc::channel();
     thread::spawn(move || {
@@ -221,7 +224,7 @@ mod tests {
     use super::*;
     use bottle_guest::probe::Attempt;
 
-    /// What comes of a guest that is this shell script, asked two questions.
+    /// Returns the result for a guest that is this shell script and is asked two questions.
     fn asked(script: &str) -> Result<Vec<Answer>> {
         let mut guest = Command::new("sh");
         guest.args(["-c", script]);
@@ -249,10 +252,10 @@ mod tests {
     fn what_is_no_answer_to_its_question_ends_the_conversation() {
         let (first, second) = (said("first", ""), said("second", ""));
         for (script, why) in [
-            (format!("{first}{first}"), "answered another question than second"),
-            (format!("{second}{first}"), "answered another question than first"),
+            (format!("{first}{first}"), "answered a question other than second"),
+            (format!("{second}{first}"), "answered a question other than first"),
             (format!("{first}{second}{second}"), "more than it was asked"),
-            (format!("{first}{}", said("\\u001b[2J", "")), "answered another question"),
+            (format!("{first}{}", said("\\u001b[2J", "")), "answered a question other than"),
             ("echo hello".to_owned(), "no answer: hello"),
             ("printf '\\033[2J\\n'".to_owned(), "no answer: \\u{1b}[2J"),
             ("head -c 5000000 /dev/zero".to_owned(), "more than 4194304 bytes"),

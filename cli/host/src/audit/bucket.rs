@@ -1,8 +1,8 @@
-//! A token bucket. It reads no clock: each caller says what time it is.
+//! A token bucket. It does not read the clock: callers pass the time.
 
 use std::time::{Duration, Instant};
 
-/// So many at once, and one more after each interval.
+/// Allows `most` at once, and one more after each interval.
 #[derive(Debug)]
 pub struct Bucket {
     left: u32,

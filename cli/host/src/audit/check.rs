@@ -1,4 +1,4 @@
-//! Whether a bottle's logs are as they were written.
+//! Checks that a bottle's logs are as they were written.
 
 use super::continued::{Continued, Gone};
 use super::decisions::NUMBER;
@@ -8,30 +8,30 @@ use super::segments::{aside, number, segments};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
-/// What a check of a bottle's logs found.
+/// The result of checking a bottle's logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chain {
-    /// Every line that is there follows from the one before it.
+    /// Every line follows from the one before it.
     Whole(Checked),
-    /// A line is not what it has to be.
+    /// A line is wrong.
     Broken {
-        /// The file.
+        /// The file with the wrong line.
         file: PathBuf,
-        /// Its line, counted from 1.
+        /// The line's number, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong with the line, as the end of a sentence.
         why: &'static str,
     },
 }
 
-/// How much is there, and how much is known to be gone.
+/// How much the logs hold, and how much is known to be gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// The lines of the log.
+    /// The number of lines in the log.
     pub lines: usize,
-    /// The operator's decisions, all of them.
+    /// The number of the operator's decisions.
     pub decisions: usize,
-    /// What was rotated away, where anything was.
+    /// The lines that were rotated away, if any were.
     pub gone: Option<Gone>,
 }
 
@@ -40,18 +40,18 @@ const UNKNOWN: &str = "is not the decision that the log refers to";
 const MISSING: &str = "is a decision that the log refers to, and it is gone";
 const DROPPED: &str = "does not follow from what was rotated away";
 
-/// Checks that no line was changed, taken out or put in: in the log, in the decisions, and where the
-/// log refers to decisions or to what was rotated away.
+/// Checks that no line was changed, removed or inserted: in the log, in the decisions, and where the log
+/// refers to decisions or to lines that were rotated away.
 ///
 /// # Errors
-/// Where a file cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn check(log: &Path, decisions: &Path) -> Result<Chain> {
     let decided = match decided(decisions)? {
         Ok(hashes) => hashes,
         Err(line) => return Ok(Chain::Broken { file: decisions.to_owned(), line, why: FOLLOWS }),
     };
     let older = segments(log)?;
-    // The oldest line that is left may follow from one that nobody has any more.
+    // If older files were rotated away, the line before the oldest one left is gone.
     let rotated = older.first().and_then(|first| number(log, first)).is_some_and(|number| number > 1);
     let (mut previous, mut count) = ((!rotated).then(String::new), 0);
     let (mut last, mut begins): (Option<Continued>, Vec<(PathBuf, String)>) = (None, Vec::new());
@@ -85,7 +85,7 @@ pub fn check(log: &Path, decisions: &Path) -> Result<Chain> {
         }
     }
     let dropped = last.filter(|last| last.first_file > 1);
-    // What is there begins where the log says that it was cut, and nowhere else.
+    // The oldest file left must be the one at which the log says that it was cut.
     let cut = dropped.as_ref().map(|last| (aside(log, last.first_file), last.hash.clone()));
     let wrong = match &cut {
         Some((file, hash)) => !begins.iter().any(|(begins, previous)| begins == file && previous == hash),
@@ -98,7 +98,7 @@ pub fn check(log: &Path, decisions: &Path) -> Result<Chain> {
     Ok(Chain::Whole(Checked { lines: count, decisions: decided.len(), gone: dropped.map(|last| last.gone) }))
 }
 
-/// The hash of each decision, or the line that is not what it has to be.
+/// Returns the hash of each decision, or the number of the first line that is wrong.
 fn decided(path: &Path) -> Result<Result<Vec<String>, usize>> {
     let mut hashes: Vec<String> = Vec::new();
     if !path.exists() {

@@ -1,34 +1,35 @@
-//! What the first line of a file says of the files before it: what was dropped, and where the log goes on.
+//! The first line of a file, which describes the files before it: what was dropped, and which file is the
+//! oldest left.
 
 use super::entry::{Entry, hash};
 use super::read::lines;
 use anyhow::Result;
 use std::path::Path;
 
-/// Lines that were rotated away: the oldest file is dropped where there are too many.
+/// Lines that were rotated away: when there are too many files, the oldest one is dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gone {
-    /// How many.
+    /// The number of lines.
     pub lines: u64,
     /// When the first of them was written, in milliseconds since 1970.
     pub from_ms: u64,
-    /// When the last of them was.
+    /// When the last of them was written, in milliseconds since 1970.
     pub until_ms: u64,
 }
 
-/// What the first line of a file says of the files before it.
+/// What the first line of a file says about the files before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Continued {
-    /// All lines that were dropped, from the first one of all.
+    /// All lines that were dropped so far.
     pub gone: Gone,
-    /// The hash of the last one.
+    /// The hash of the last line that was dropped.
     pub hash: String,
     /// The number of the oldest file that is left.
     pub first_file: u32,
 }
 
 impl Continued {
-    /// What a line says, if it is such a line.
+    /// Reads a line, if it is the first line of a file that continues another.
     pub fn read(entry: &Entry) -> Option<Self> {
         if entry.part != "audit" || entry.event != "continued" {
             return None;

@@ -1,10 +1,10 @@
-//! What a guest causes again and again is counted, not repeated.
+//! Counts what a guest causes again and again, instead of repeating it.
 //!
-//! Without this a guest writes the log: it asks for what it may not have until the lines that matter
-//! are rotated away. Three limits stand one behind the other, each a token bucket: how many lines one
-//! destination gets, how many destinations are told apart, and how many bytes a guest's lines have
-//! altogether. What is over a limit is held and counted, and comes out as one line with `repeated`
-//! and `since`. Nothing here reads a clock.
+//! Otherwise a guest could choose what the log holds: it would ask for forbidden things until the lines that
+//! matter are rotated away. There are three limits, one behind the other, each a token bucket: how many lines
+//! one destination gets, how many destinations are told apart, and how many bytes a guest's lines have
+//! altogether. Events over a limit are held and counted, and become one line with `repeated` and `since`.
+//! Nothing here reads the clock.
 
 use super::bucket::Bucket;
 use super::repeated::{BYTE_EVERY, BYTES, Repeated};
@@ -12,17 +12,17 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How many destinations of one kind are told apart; the others are counted together.
+/// The most destinations of one kind that are told apart; the others are counted together.
 const DESTINATIONS: usize = 32;
-/// After so long in silence a destination makes room for another.
+/// How long a destination must be silent before another one may take its place.
 const FORGOTTEN: Duration = Duration::from_secs(300);
-/// How many events of one kind are looked at closely at once, and how soon another one.
+/// How many events of one kind are described at once, and how soon one more.
 const LOOKS: u32 = 200;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// What happened: part, event and reason. All of them are words of ours, so there are few.
+/// A kind of event: part, event and reason. All three are words that we chose, so there are few kinds.
 pub type Kind = (&'static str, &'static str, &'static str);
 
-/// Everything that a guest caused lately.
+/// Everything that a guest caused recently.
 #[derive(Debug)]
 pub struct Counted {
     kinds: BTreeMap<Kind, Destinations>,
@@ -33,18 +33,18 @@ pub struct Counted {
 struct Destinations {
     looks: Bucket,
     known: BTreeMap<String, Repeated>,
-    /// All those that are not told apart.
+    /// All destinations that are not told apart.
     others: Repeated,
 }
 
 impl Counted {
-    /// Nothing happened yet.
+    /// Starts with no events.
     pub fn new(now: Instant) -> Self {
         Self { kinds: BTreeMap::new(), bytes: Bucket::new(BYTES, BYTE_EVERY, now) }
     }
 
-    /// Whether it is worth its time to say closely what an event was about. Where not, it is
-    /// counted by [`Counted::see`] without a destination.
+    /// Returns whether it is worth describing an event of this kind. If not, count it with [`Counted::see`]
+    /// and no destination.
     pub fn looks(&mut self, kind: Kind, now: Instant) -> bool {
         let looks = &mut self.kind(kind, now).looks;
         let has = looks.has(1, now);
@@ -52,8 +52,8 @@ impl Counted {
         has
     }
 
-    /// Counts one more event without a destination, where such a one is held already: nothing of it is
-    /// looked at. Says whether it did.
+    /// Counts one more event without a destination, if such an event is being held, and returns whether it
+    /// did. The event itself is not examined.
     pub fn again(&mut self, kind: Kind, now: Instant) -> bool {
         let others = &mut self.kind(kind, now).others;
         let Some(held) = &mut others.held else { return false };
@@ -61,7 +61,7 @@ impl Counted {
         true
     }
 
-    /// Takes an event, and gives the details of the line that is to be written now, if there is one.
+    /// Takes an event, and returns the details of the line to write now, if there is one.
     pub fn see(
         &mut self,
         kind: Kind,
@@ -76,7 +76,7 @@ impl Counted {
             None => &mut destinations.others,
         };
         repeated.hold(details, now, now_ms);
-        // The borrow of one kind must end before the bucket of all is asked.
+        // The borrow of one kind must end before the bucket that all kinds share is asked.
         let mut bytes = std::mem::replace(&mut self.bytes, Bucket::new(0, BYTE_EVERY, now));
         let destinations = self.kind(kind, now);
         let known = destination.and_then(|name| destinations.known.get_mut(name));
@@ -85,7 +85,7 @@ impl Counted {
         line
     }
 
-    /// The lines of what was held and may be written now.
+    /// Returns the lines for held events that may be written now.
     pub fn due(&mut self, now: Instant) -> Vec<(Kind, Map<String, Value>)> {
         let bytes = &mut self.bytes;
         let due = self.kinds.iter_mut().flat_map(|(&kind, destinations)| {
@@ -97,7 +97,7 @@ impl Counted {
         due.collect()
     }
 
-    /// The lines of everything that is held: there will be no later.
+    /// Returns the lines for all held events, because there will be no later occasion.
     pub fn rest(&mut self) -> Vec<(Kind, Map<String, Value>)> {
         let rest = self.kinds.iter_mut().flat_map(|(&kind, destinations)| {
             let held = destinations.all().filter_map(|repeated| repeated.held.take());
@@ -116,7 +116,7 @@ impl Counted {
 }
 
 impl Destinations {
-    /// A destination, if there is room to tell it apart.
+    /// Returns a destination, if there is room to tell it apart.
     fn known(&mut self, name: &str, now: Instant) -> Option<&mut Repeated> {
         if !self.known.contains_key(name) && self.known.len() >= DESTINATIONS {
             let silent = |known: &Repeated| {
@@ -163,7 +163,7 @@ mod tests {
         let due = counted.due(now + LINE_EVERY);
         let [(KIND, line)] = &due[..] else { panic!("{due:?}") };
         assert_eq!((number(line, "repeated"), number(line, "since_ms")), (4980, 20));
-        // What it was about last, and all the bytes.
+        // The line has the details of the newest event, and the sum of all bytes.
         assert_eq!((line["request"].as_str(), number(line, "bytes_up")), (Some("4999"), 49_800));
         assert!(counted.due(now + 100 * LINE_EVERY).is_empty() && counted.rest().is_empty());
     }
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(events, 5_000);
         assert!(counted.kinds[&KIND].known.len() <= DESTINATIONS);
         assert!(lines < 500, "{lines}");
-        // 200 s have brought the bucket a tenth of a megabyte.
+        // In 200 s the bucket gains a tenth of a megabyte.
         assert!(bytes < (BYTES as usize) + 110_000, "{bytes}");
     }
 

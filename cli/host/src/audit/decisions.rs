@@ -1,8 +1,8 @@
-//! What an operator decided: a log of its own, with a chain of its own.
+//! The operator's decisions: a log of their own, with a chain of its own.
 //!
-//! Nothing that a guest does writes a line here, so nothing that it does takes one away: the file is
-//! never put aside and never dropped. Whoever decides writes, the keeper or a command, each under the
-//! file's lock and through to the disk before it goes on.
+//! A guest cannot cause a line here, and so cannot push one out: the file is never rotated and never dropped.
+//! Whoever decides writes, be it the keeper or a command, under the file's lock and through to the disk
+//! before going on.
 
 use super::entry::{Entry, cut, fields, hash, now_ms};
 use super::read::last_line;
@@ -17,20 +17,20 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// The field with a decision's number, from 1.
+/// The field with a decision's number, counted from 1.
 pub const NUMBER: &str = "decision";
-/// The longest text in a decision's line, in bytes: everything that a person can be shown.
+/// The longest text in a decision's line, in bytes: enough for everything that a person can be shown.
 const MAX_TEXT: usize = 32 << 10;
-/// How often, and how far apart, the lock is tried: another decision takes milliseconds.
+/// How often the lock is tried, and how long to wait in between. Another decision takes milliseconds.
 const TRIES: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Where a log of decisions ends.
+/// The last decision of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct End {
-    /// How many decisions it has.
+pub struct LastDecision {
+    /// Its number, which is also how many decisions there are.
     pub count: u64,
-    /// The hash of the last one.
+    /// Its hash.
     pub hash: String,
 }
 
@@ -39,25 +39,30 @@ pub struct End {
 pub struct Decisions(File);
 
 impl Decisions {
-    /// Opens the one at `path`, which is made if there is none.
+    /// Opens the log at `path`, or creates it.
     ///
     /// # Errors
-    /// Where the file cannot be opened.
+    /// Returns an error if the file cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(0o600);
         Ok(Self(options.open(path).with_context(|| path.display().to_string())?))
     }
 
-    /// Writes a decision, through to the disk.
+    /// Writes a decision through to the disk.
     ///
     /// # Errors
-    /// Where the disk does not take it, and nothing of it is left then; or where another writer has
-    /// the file for too long.
-    pub fn append(&mut self, part: &str, event: &str, details: &Map<String, Value>) -> std::io::Result<End> {
+    /// Returns an error if the disk does not take the line, of which nothing is left then, or if another
+    /// writer holds the file for too long.
+    pub fn append(
+        &mut self,
+        part: &str,
+        event: &str,
+        details: &Map<String, Value>,
+    ) -> std::io::Result<LastDecision> {
         let mut file = Locked::new(&self.0)?;
         let (last, whole) = last_line(file.0)?;
-        // What a crash cut off is no decision: nobody was told that it was taken.
+        // A decision that a crash cut off does not count: nobody was told that it was made.
         file.0.set_len(whole)?;
         let mut details = details.clone();
         cut(&mut details, MAX_TEXT);
@@ -77,26 +82,26 @@ impl Decisions {
             let _ = file.0.set_len(whole);
             return Err(error);
         }
-        Ok(End { count, hash })
+        Ok(LastDecision { count, hash })
     }
 
-    /// Where it ends now.
+    /// Returns the last decision.
     ///
     /// # Errors
-    /// Where the file cannot be read, or another writer has it for too long.
-    pub fn end(&self) -> std::io::Result<End> {
+    /// Returns an error if the file cannot be read, or if another writer holds it for too long.
+    pub fn last(&self) -> std::io::Result<LastDecision> {
         let file = Locked::new(&self.0)?;
         let (last, _) = last_line(file.0)?;
-        let end = last.map(|line| End { count: number(&line).unwrap_or(0), hash: hash(&line) });
+        let end = last.map(|line| LastDecision { count: number(&line).unwrap_or(0), hash: hash(&line) });
         Ok(end.unwrap_or_default())
     }
 }
 
-/// Writes down what an operator decided, whether the bottle's keeper lives or not. `part` and `event`
-/// are words of ours; `details` is an object.
+/// Records what an operator decided, whether or not the bottle's keeper is alive. `part` and `event` are
+/// words that we chose; `details` is an object.
 ///
 /// # Errors
-/// Where it cannot be written: then it should not be done either.
+/// Returns an error if the decision cannot be recorded. Then it must not be carried out either.
 pub fn decided(folder: &Folder, part: &str, event: &str, details: Value) -> Result<()> {
     let path = folder.decisions();
     let mut decisions = Decisions::open(&path)?;
@@ -108,7 +113,7 @@ fn number(line: &str) -> Option<u64> {
     serde_json::from_str::<Entry>(line).ok()?.number(NUMBER)
 }
 
-/// The file, for one writer alone.
+/// The file, locked for one writer.
 struct Locked<'f>(&'f File);
 
 impl<'f> Locked<'f> {

@@ -8,31 +8,31 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Milliseconds since 1970, UTC.
+    /// The time, in milliseconds since 1970, UTC.
     pub time_ms: u64,
-    /// Which part decided: `keeper`, `guard`, `pipelock`, ...
+    /// The part that decided: `keeper`, `guard`, `pipelock`, ...
     pub part: String,
     /// What it decided: `started`, `refused`, `allowed`, ...
     pub event: String,
-    /// What it was about; its fields depend on the event.
+    /// What the decision was about. The fields depend on the event.
     #[serde(flatten)]
     pub details: Map<String, Value>,
-    /// SHA-256 of the line before it, in hexadecimal; of nothing for the first.
+    /// SHA-256 of the line before it, in hexadecimal; empty for the first line.
     pub previous: String,
 }
 
 impl Entry {
-    /// When it was written.
+    /// Returns when the line was written.
     pub fn time(&self) -> SystemTime {
         time(self.time_ms)
     }
 
-    /// A field that is a whole number.
+    /// Returns a field that is a whole number.
     pub fn number(&self, field: &str) -> Option<u64> {
         self.details.get(field)?.as_u64()
     }
 
-    /// A field that is text.
+    /// Returns a field that is text.
     pub fn text(&self, field: &str) -> Option<&str> {
         self.details.get(field)?.as_str()
     }
@@ -46,13 +46,13 @@ pub fn fields(details: Value) -> Map<String, Value> {
     }
 }
 
-/// What the next line says of this one, which has no newline at its end.
+/// Returns the hash by which the next line refers to this one, which has no newline at its end.
 pub fn hash(line: &str) -> String {
     Sha256::digest(line).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Cuts every text in `details` that is longer than `limit` bytes. What stands there then says how
-/// long it was, and its digest: two that differ after the cut can still be told apart.
+/// Cuts every text in `details` that is longer than `limit` bytes. The rest says how long the text was, with
+/// its digest, so that two texts can still be told apart.
 pub fn cut(details: &mut Map<String, Value>, limit: usize) {
     details.values_mut().for_each(|value| cut_value(value, limit));
 }
@@ -69,18 +69,18 @@ fn cut_value(value: &mut Value, limit: usize) {
     }
 }
 
-/// A time as the log has it. Years have four digits, whatever a line says.
+/// Converts a time of the log. Years have four digits, whatever a line says.
 pub fn time(ms: u64) -> SystemTime {
     const LAST: u64 = 253_402_300_799_999;
     UNIX_EPOCH + Duration::from_millis(ms.min(LAST))
 }
 
-/// Now, as the log writes it.
+/// Returns the current time as the log writes it.
 pub fn now_ms() -> u64 {
     millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// A duration as the log writes it: whole milliseconds.
+/// Returns a duration as the log writes it: in whole milliseconds.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

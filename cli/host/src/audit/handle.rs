@@ -1,4 +1,4 @@
-//! Where decisions are written down: a handle on the thread that writes.
+//! The handle through which the keeper's parts write to the log.
 
 use super::counted::{Counted, Kind};
 use super::decisions::Decisions;
@@ -18,12 +18,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Why nothing is let through where [`Audit::may_allow`] says no.
+/// The reason for refusing when [`Audit::may_allow`] says no.
 pub const UNRECORDED: &str = "the log cannot be written, and this bottle requires it";
 
-/// Lines that may wait for the disk.
+/// The most lines that may wait for the disk.
 const QUEUE: usize = 4096;
-/// Where decisions are written. Copies write to the same log.
+/// A bottle's log. Clones write to the same log.
 #[derive(Clone)]
 pub struct Audit(Arc<Inner>);
 
@@ -35,11 +35,10 @@ struct Inner {
 }
 
 impl Audit {
-    /// Opens the logs of a bottle and continues their chains. A bottle has one such writer, its
-    /// keeper.
+    /// Opens a bottle's logs and continues their chains. A bottle has one such writer, its keeper.
     ///
     /// # Errors
-    /// Where a file cannot be opened or read.
+    /// Returns an error if a file cannot be opened or read.
     pub fn open(folder: &Folder, need: Need) -> Result<Self> {
         let log = Log::open(&folder.audit(), segment())?;
         let decisions = Decisions::open(&folder.decisions())?;
@@ -48,29 +47,29 @@ impl Audit {
             lost: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             counted: Mutex::new(Counted::new(Instant::now())),
-            decided: Mutex::new(decisions.end()?),
+            decided: Mutex::new(decisions.last()?),
         });
         let writer = Writer { log, shared: Arc::clone(&shared) };
         thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(&lines))?;
         Ok(Self(Arc::new(Inner { queue, shared, need, decisions: Mutex::new(decisions) })))
     }
 
-    /// Whether a decision to let something through may be made: not where it has to be recorded and
-    /// cannot be. What is refused meanwhile is tried to be written, so this heals by itself.
+    /// Returns whether anything may be let through: not if it must be recorded and cannot be. Refusals are
+    /// still written meanwhile, so the log recovers by itself.
     pub fn may_allow(&self) -> bool {
         self.0.need == Need::BestEffort || !self.is_failing()
     }
 
-    /// Whether the disk did not take the last line.
+    /// Returns whether the disk refused the last line.
     pub fn is_failing(&self) -> bool {
         self.0.shared.failing.load(Relaxed)
     }
 
-    /// Writes down what an operator decided, before it is done. It waits for the disk, and for nothing
+    /// Records what an operator decided, before it is carried out. It waits for the disk, and for nothing
     /// that a guest could fill.
     ///
     /// # Errors
-    /// Where it cannot be written and has to be.
+    /// Returns an error if the decision must be recorded and cannot be.
     pub fn decided(&self, part: &'static str, event: &'static str, details: Value) -> Result<()> {
         if !Defence::DecisionsApart.stands() {
             self.write(part, event, details);
@@ -79,14 +78,15 @@ impl Audit {
         match lock(&self.0.decisions).append(part, event, &fields(details)) {
             Ok(end) => {
                 *lock(&self.0.shared.decided) = end;
-                // A queue that is full wakes the writer by itself.
+                // If the queue is full, the writer is awake anyway.
                 let _ = self.0.queue.try_send(Message::Decided);
                 Ok(())
             }
             Err(error) => {
                 out::note(format_args!("cannot write the log of decisions: {error}"));
                 self.0.shared.failing.store(true, Relaxed);
-                // The count is a line that the writer tries again and again: so this heals by itself.
+                // The count becomes a line that the writer tries again and again, so the log recovers by
+                // itself.
                 self.0.shared.lost.fetch_add(1, Relaxed);
                 anyhow::ensure!(self.0.need == Need::BestEffort, UNRECORDED);
                 Ok(())
@@ -94,13 +94,13 @@ impl Audit {
         }
     }
 
-    /// Writes down what bottle itself did: never what a guest can cause as often as it likes.
+    /// Writes down what bottle itself did. Never use it for what a guest can cause at will.
     pub fn write(&self, part: &'static str, event: &'static str, details: Value) {
         self.queue(part, event, fields(details));
     }
 
-    /// Writes down what a guest caused, or counts it where it caused much of that kind just now.
-    /// `destination` tells apart what is worth telling apart: a host, a repository, a door.
+    /// Writes down what a guest caused, or counts it if the guest caused much of this kind recently.
+    /// `destination` is what to tell events apart by: a host, a repository, a door.
     pub fn caused(
         &self,
         part: &'static str,
@@ -122,7 +122,7 @@ impl Audit {
         let looks = {
             let (mut counted, now) = (lock(&self.0.shared.counted), Instant::now());
             let looks = counted.looks(kind, now);
-            // A flood costs a count for each frame, and no more.
+            // In a flood, each frame costs one count and no more.
             if !looks && Defence::CountedRefusals.stands() && counted.again(kind, now) {
                 return;
             }
@@ -138,7 +138,7 @@ impl Audit {
 
     fn count(&self, kind: Kind, destination: Option<&str>, mut details: Map<String, Value>) {
         let (part, event, _) = kind;
-        // Where nothing may be let through without its line, what was let through has one.
+        // If nothing may pass without its line, whatever passed gets a line of its own.
         let has_its_own = self.0.need == Need::Required && event != "refused";
         if has_its_own || !Defence::CountedRefusals.stands() {
             self.queue(part, event, details);
@@ -157,7 +157,7 @@ impl Audit {
         }
     }
 
-    /// Waits until everything that happened so far is in the file, what was counted included.
+    /// Waits until everything so far is in the file, counted events included.
     pub fn flush(&self) {
         let (done, waited) = sync_channel(1);
         if self.0.queue.send(Message::Flush(done)).is_ok() {
@@ -166,8 +166,8 @@ impl Audit {
     }
 }
 
-/// How large a file of the log grows, in bytes. In a debug build `BOTTLE_LOG_SEGMENT` makes it
-/// smaller, for a test that waits for what takes a guest days.
+/// Returns how large a file of the log grows, in bytes. In a debug build `BOTTLE_LOG_SEGMENT` makes it
+/// smaller, so that a test does not wait for what takes a guest days.
 fn segment() -> u64 {
     #[cfg(debug_assertions)]
     if let Some(bytes) = std::env::var("BOTTLE_LOG_SEGMENT").ok().and_then(|bytes| bytes.parse().ok()) {

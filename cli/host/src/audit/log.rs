@@ -1,11 +1,11 @@
 //! The log on disk: one file that grows, and older ones beside it.
 //!
-//! A line is there whole or not at all: what a full disk cut off is taken back, and what a crash
-//! cut off is taken back at the next start, which says so. Of older files the oldest is dropped where
-//! there are too many; the first line of each file says what was, so that a gap is known as one.
+//! A line is there whole or not at all. A line that a full disk cut off is removed at once; one that a crash
+//! cut off is removed at the next start, which records it. When there are too many files, the oldest one is
+//! dropped. The first line of each file says what was dropped, so that a gap is recognised as one.
 
 use super::continued::Continued;
-use super::decisions::End;
+use super::decisions::LastDecision;
 use super::entry::{Entry, fields, hash, now_ms};
 use super::read::last_line;
 use super::segments::{aside, number, segments};
@@ -16,7 +16,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// How large a file grows before the next one is begun, in bytes.
+/// How large a file grows before the next one begins, in bytes.
 pub const SEGMENT: u64 = 8 << 20;
 /// How many older files are kept beside the one that grows.
 pub const KEPT: usize = 12;
@@ -29,18 +29,17 @@ pub struct Log {
     size: u64,
     limit: u64,
     previous: String,
-    /// What was dropped so far.
+    /// The lines that were dropped so far.
     dropped: Continued,
-    /// The last decision that is referred to.
-    anchor: End,
+    /// The last decision that the log refers to.
+    anchor: LastDecision,
 }
 
 impl Log {
-    /// Opens the log at `path` and continues its chain. Files larger than `limit` bytes are put
-    /// aside.
+    /// Opens the log at `path` and continues its chain. Files larger than `limit` bytes are set aside.
     ///
     /// # Errors
-    /// Where a file cannot be opened or read.
+    /// Returns an error if a file cannot be opened or read.
     pub fn open(path: &Path, limit: u64) -> Result<Self> {
         let file = open(path).with_context(|| path.display().to_string())?;
         let (last, whole) = last_line(&file).with_context(|| path.display().to_string())?;
@@ -54,7 +53,7 @@ impl Log {
         };
         let dropped =
             Continued::of_file(path).or_else(|| Continued::of_file(newest_older?)).unwrap_or_default();
-        // A crash may have left files that were to be dropped, and are said to be gone.
+        // A crash may have left files that the log already calls dropped.
         for file in older.iter().filter(|file| number(path, file).is_some_and(|at| at < dropped.first_file)) {
             fs::remove_file(file)?;
         }
@@ -66,7 +65,7 @@ impl Log {
             limit,
             previous,
             dropped,
-            anchor: End::default(),
+            anchor: LastDecision::default(),
         };
         if torn > 0 {
             log.append("audit", "torn", &Map::from_iter([("bytes".to_owned(), torn.into())]))?;
@@ -74,11 +73,11 @@ impl Log {
         Ok(log)
     }
 
-    /// Refers to the last decision of another log, where it was not referred to before.
+    /// Refers to the last decision, unless the log does so already.
     ///
     /// # Errors
-    /// Where the disk does not take the line.
-    pub fn refer_to(&mut self, end: &End) -> std::io::Result<()> {
+    /// Returns an error if the disk does not take the line.
+    pub fn refer_to(&mut self, end: &LastDecision) -> std::io::Result<()> {
         if *end == self.anchor || end.count == 0 {
             return Ok(());
         }
@@ -91,7 +90,7 @@ impl Log {
     /// Writes a line.
     ///
     /// # Errors
-    /// Where the disk does not take it. Nothing of it is left then.
+    /// Returns an error if the disk does not take the line, of which nothing is left then.
     pub fn append(&mut self, part: &str, event: &str, details: &Map<String, Value>) -> std::io::Result<()> {
         if self.size > 0 && self.size + self.line(part, event, details)?.len() as u64 > self.limit {
             self.begin_another()?;
@@ -123,8 +122,8 @@ impl Log {
         Ok(())
     }
 
-    /// Puts the file aside under the next number, and begins another. What is dropped is written
-    /// down before it is: a crash in between leaves too much and never too little.
+    /// Sets the file aside under the next number and begins another. What is dropped is recorded first: a
+    /// crash in between leaves too much, never too little.
     fn begin_another(&mut self) -> std::io::Result<()> {
         let older = segments(&self.path)?;
         let last = older.last().and_then(|path| number(&self.path, path)).unwrap_or(0);

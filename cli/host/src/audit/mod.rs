@@ -1,10 +1,10 @@
-//! The audit log: one JSON line for each decision, each chained to the one before it by a hash.
+//! The audit log: one JSON line for each decision, chained to the line before it by a hash.
 //!
-//! There are two. What an operator decided is in a log of its own ([`decisions`]), and is there
-//! before the decision acts. What bottle's parts decide is in the other, which grows and is rotated;
-//! what a guest causes there again and again is counted ([`counted`]). It is written on a thread of
-//! its own behind a bounded queue, so that a decision about a request never waits for a disk. What
-//! does not fit is counted, and the count is the next line.
+//! There are two logs. The operator's decisions are in a log of their own ([`decisions`]), and are written
+//! before they take effect. Decisions of bottle's parts are in the other log, which is rotated; what a guest
+//! causes there again and again is counted ([`counted`]). That log is written by a thread of its own behind a
+//! bounded queue, so that no decision about a request waits for a disk. Lines that do not fit are counted,
+//! and the next line says how many.
 
 mod bucket;
 mod check;

@@ -1,4 +1,4 @@
-//! Reading a log: what files it has, and its lines as they come.
+//! Reads a log: its files, and its lines as they are written.
 
 use super::entry::Entry;
 use super::segments::segments;
@@ -8,16 +8,16 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A line of the log, or the text that is none.
+/// A line of the log, or the text of a line that cannot be parsed.
 pub type Line = Result<Entry, String>;
 
-/// The last line of a file, without its newline, and how many bytes of the file are whole lines.
+/// Returns the last line of a file, without its newline, and how many bytes of the file are whole lines.
 ///
 /// # Errors
-/// Where the file cannot be read.
+/// Returns an error if the file cannot be read.
 pub fn last_line(mut file: &File) -> std::io::Result<(Option<String>, u64)> {
     let (mut at, mut tail) = (file.seek(SeekFrom::End(0))?, Vec::new());
-    // Backwards in blocks, until there are two newlines or the beginning.
+    // Read blocks backwards until there are two newlines or the beginning.
     while at > 0 && tail.iter().filter(|byte| **byte == b'\n').count() < 2 {
         let from = at.saturating_sub(64 << 10);
         let mut block = vec![0; usize::try_from(at - from).unwrap_or(0)];
@@ -32,39 +32,39 @@ pub fn last_line(mut file: &File) -> std::io::Result<(Option<String>, u64)> {
     Ok((Some(line), at + end as u64 + 1))
 }
 
-/// The lines of a file.
+/// Returns the lines of a file.
 ///
 /// # Errors
-/// Where the file cannot be opened.
+/// Returns an error if the file cannot be opened.
 pub fn lines(path: &Path) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     Ok(BufReader::new(file).split(b'\n').map(|line| Ok(String::from_utf8_lossy(&line?).into_owned())))
 }
 
-/// Two logs of one bottle, read together in the order of their times.
+/// Two logs of one bottle, merged by time.
 #[derive(Debug)]
 pub struct Merged([(Tail, Option<Line>); 2]);
 
 impl Merged {
-    /// Begins with the oldest line of both.
+    /// Starts at the oldest line of both.
     ///
     /// # Errors
-    /// Where the folder cannot be read.
+    /// Returns an error if the folder cannot be read.
     pub fn new(log: &Path, decisions: &Path) -> Result<Self> {
         Ok(Self([(Tail::new(log)?, None), (Tail::new(decisions)?, None)]))
     }
 
-    /// The next line, if there is one now.
+    /// Returns the next line, if there is one now.
     ///
     /// # Errors
-    /// Where a file cannot be read.
+    /// Returns an error if a file cannot be read.
     pub fn next_line(&mut self) -> Result<Option<Line>> {
         for (tail, next) in &mut self.0 {
             if next.is_none() {
                 *next = tail.next_line()?;
             }
         }
-        // What is no line of the log has no time, and is shown where it stands.
+        // A line that cannot be parsed has no time, and is shown where it stands.
         let time = |line: &Option<Line>| match line {
             Some(Ok(entry)) => Some(entry.time_ms),
             Some(Err(_)) => Some(0),
@@ -80,30 +80,30 @@ impl Merged {
     }
 }
 
-/// A log, read from its beginning and on.
+/// A log, read from its beginning and followed as it grows.
 #[derive(Debug)]
 pub struct Tail {
     path: PathBuf,
     older: std::vec::IntoIter<PathBuf>,
     file: Option<(BufReader<File>, u64)>,
-    /// The beginning of a line whose end is not written yet.
+    /// The beginning of a line that is not complete yet.
     begun: String,
 }
 
 impl Tail {
-    /// Begins with the oldest line.
+    /// Starts at the oldest line.
     ///
     /// # Errors
-    /// Where the folder cannot be read.
+    /// Returns an error if the folder cannot be read.
     pub fn new(path: &Path) -> Result<Self> {
         let older = segments(path)?.into_iter();
         Ok(Self { path: path.to_owned(), older, file: None, begun: String::new() })
     }
 
-    /// The next line, if there is one now.
+    /// Returns the next line, if there is one now.
     ///
     /// # Errors
-    /// Where a file cannot be read.
+    /// Returns an error if a file cannot be read.
     pub fn next_line(&mut self) -> Result<Option<Line>> {
         loop {
             if self.file.is_none() {
@@ -119,7 +119,7 @@ impl Tail {
                 let line = line.trim_end_matches('\n');
                 return Ok(Some(serde_json::from_str(line).map_err(|_| line.to_owned())));
             }
-            // The one that grows may have been put aside, and then another has its name.
+            // The file that grows may have been set aside, and another one has its name now.
             let grows =
                 self.older.len() == 0 && fs::metadata(&self.path).is_ok_and(|now| now.ino() == *inode);
             if grows {

@@ -1,16 +1,16 @@
-//! Events of one kind and destination: which have a line, and which are held and counted.
+//! Events of one kind and destination: some get a line, the others are held and counted.
 
 use super::bucket::Bucket;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
-/// How many lines one destination gets at once, and how soon another one after them.
+/// How many lines one destination gets at once, and how soon one more.
 pub const LINES: u32 = 20;
 pub const LINE_EVERY: Duration = Duration::from_secs(10);
-/// How many bytes a guest's lines may have at once, and how soon another one of them: 44 MB a day.
+/// How many bytes a guest's lines may have at once, and how soon one more byte: 44 MB a day.
 pub const BYTES: u32 = 1 << 20;
 pub const BYTE_EVERY: Duration = Duration::from_millis(2);
-/// What a line has beside its details: time, part, event and hash.
+/// The size of a line besides its details: time, part, event and hash.
 pub const AROUND: usize = 160;
 
 /// Events of one kind and destination.
@@ -26,7 +26,7 @@ pub struct Repeated {
 pub struct Held {
     pub count: u64,
     since_ms: u64,
-    /// What the newest one said; fields that count bytes are sums.
+    /// The details of the newest event; fields that count bytes are sums.
     details: Map<String, Value>,
 }
 
@@ -47,7 +47,7 @@ impl Repeated {
         self.held = Some(Held { count: count + 1, since_ms, details });
     }
 
-    /// The line of what is held, if it may have one now.
+    /// Returns the line for the held events, if it may be written now.
     pub fn due(&mut self, bytes: &mut Bucket, now: Instant) -> Option<Map<String, Value>> {
         let size = self.held.as_ref()?.size();
         if !self.lines.has(1, now) || !bytes.has(size, now) {
@@ -62,7 +62,7 @@ impl Repeated {
 impl Held {
     pub fn size(&self) -> u32 {
         let details = serde_json::to_string(&self.details).map_or(0, |text| text.len());
-        // More than the bucket holds would never pass.
+        // A line larger than the bucket would never pass.
         u32::try_from(details + AROUND).unwrap_or(BYTES).min(BYTES)
     }
 

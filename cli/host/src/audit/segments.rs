@@ -1,18 +1,18 @@
-//! The older files of a log: their names, and their order.
+//! The older files of a log: their names and their order.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The name of an older file: `audit.000001.jsonl`. They are numbered from 1, for ever.
+/// Returns the path of an older file: `audit.000001.jsonl`. Numbers start at 1 and are never used again.
 pub fn aside(path: &Path, number: u32) -> PathBuf {
     path.with_extension(format!("{number:06}.jsonl"))
 }
 
-/// The older files of a log, in the order in which they were written.
+/// Returns the older files of a log, in the order in which they were written.
 ///
 /// # Errors
-/// Where the folder cannot be read.
+/// Returns an error if the folder cannot be read.
 pub fn segments(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let entries = match fs::read_dir(folder) {
@@ -25,7 +25,7 @@ pub fn segments(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Which of the older files of the log at `path` this is.
+/// Returns the number of an older file of the log at `path`.
 pub fn number(path: &Path, older: &Path) -> Option<u32> {
     let name = older.file_name()?.to_str()?;
     let stem = path.file_stem()?.to_str()?;

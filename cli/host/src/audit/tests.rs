@@ -1,7 +1,7 @@
-//! The logs as they are written, and what the check says of them.
+//! Logs as they are written, and what the check says about them.
 
 use super::check::{Chain, Checked, check};
-use super::decisions::{Decisions, End};
+use super::decisions::{Decisions, LastDecision};
 use super::log::{KEPT, Log, SEGMENT};
 use super::segments::{aside, number, segments};
 use serde_json::{Map, json};
@@ -33,7 +33,7 @@ fn the_chain_goes_on_through_files_that_are_put_aside_and_what_was_dropped_is_sa
     let path = dir.path().join("audit.jsonl");
     let mut gone = None;
     for number in 0..250 {
-        // Opened anew each time: a keeper that comes back continues the chain.
+        // Open the log anew each time: a keeper that comes back continues the chain.
         line(&mut Log::open(&path, LIMIT).unwrap(), number);
         gone = whole(&path).gone;
     }
@@ -45,13 +45,13 @@ fn the_chain_goes_on_through_files_that_are_put_aside_and_what_was_dropped_is_sa
     let left = text.concat().matches("\"event\":\"line\"").count();
     let begun = usize::try_from(number(&path, older.last().unwrap()).unwrap()).unwrap();
     let gone = gone.unwrap();
-    // Every line is there or known to be gone: those of ours, and one for each file but the first.
+    // Every line is there or known to be gone: ours, and one for each file but the first.
     let lines = whole(&path).lines;
     assert_eq!(usize::try_from(gone.lines).unwrap() + lines, 250 + begun);
     assert!(left < 250 && gone.from_ms > 0 && gone.from_ms <= gone.until_ms, "{gone:?}");
     assert!(older.iter().all(|path| fs::metadata(path).unwrap().len() <= LIMIT));
 
-    // A file in the middle that is missing, or exchanged, is found.
+    // A file missing from the middle is found, and so is one that was swapped.
     let middle = fs::read(&older[5]).unwrap();
     fs::remove_file(&older[5]).unwrap();
     assert!(matches!(checked(&path), Chain::Broken { .. }));
@@ -59,12 +59,12 @@ fn the_chain_goes_on_through_files_that_are_put_aside_and_what_was_dropped_is_sa
     assert!(matches!(checked(&path), Chain::Broken { .. }));
     fs::write(&older[5], middle).unwrap();
     assert_eq!(whole(&path).lines, lines);
-    // The oldest file taken away looks like a rotation, and was none.
+    // Removing the oldest file looks like a rotation, and is found all the same.
     let oldest = fs::read(&older[0]).unwrap();
     fs::remove_file(&older[0]).unwrap();
     assert!(matches!(checked(&path), Chain::Broken { line: 1, .. }));
     fs::write(&older[0], oldest).unwrap();
-    // All older ones missing is found, too.
+    // Removing all older files is found, too.
     for path in &older {
         fs::remove_file(path).unwrap();
     }
@@ -122,7 +122,7 @@ fn a_decision_that_is_cut_off_or_exchanged_is_missed_by_the_log() {
     assert!(matches!(checked(&path), Chain::Broken { line: 1, .. }));
 }
 
-fn decide(path: &Path, what: &str) -> End {
+fn decide(path: &Path, what: &str) -> LastDecision {
     let details = Map::from_iter([("rule".to_owned(), json!(what))]);
     Decisions::open(path).unwrap().append("rules", "allowed", &details).unwrap()
 }
@@ -137,10 +137,10 @@ fn several_writers_make_one_chain() {
             scope.spawn(move || (0..25).for_each(|at| drop(decide(path, &format!("{writer}.{at}")))));
         }
     });
-    assert_eq!(Decisions::open(&path).unwrap().end().unwrap().count, 100);
+    assert_eq!(Decisions::open(&path).unwrap().last().unwrap().count, 100);
     let Chain::Whole(checked) = check(&dir.path().join("audit.jsonl"), &path).unwrap() else { panic!() };
     assert_eq!((checked.decisions, checked.lines), (100, 0));
-    // One that is changed, or taken out, is found.
+    // A line that was changed or removed is found.
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("\"rule\":\"", "\"rule\":\"x", 1)).unwrap();
     assert!(matches!(check(&path, &path).unwrap(), Chain::Broken { .. }));

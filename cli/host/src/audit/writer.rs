@@ -1,7 +1,7 @@
-//! The thread that writes the log, and what it shares with those who decide.
+//! The thread that writes the log, and what it shares with the handles.
 
 use super::counted::{Counted, Kind};
-use super::decisions::End;
+use super::decisions::LastDecision;
 use super::entry::cut;
 use super::log::Log;
 use crate::defence::Defence;
@@ -12,19 +12,19 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often what is held back is looked at.
+/// How often held events are looked at.
 const GLANCE: Duration = Duration::from_secs(1);
 /// The longest text in a line, in bytes.
 pub const MAX_TEXT: usize = 1024;
 
-/// What the writing thread shares with those who decide.
+/// What the writing thread shares with the handles.
 pub struct Shared {
     pub lost: AtomicU64,
-    /// Whether the disk did not take the last line.
+    /// Whether the disk refused the last line.
     pub failing: AtomicBool,
     pub counted: Mutex<Counted>,
     /// The last decision, for the log to refer to.
-    pub decided: Mutex<End>,
+    pub decided: Mutex<LastDecision>,
 }
 
 pub enum Message {
@@ -33,7 +33,7 @@ pub enum Message {
     Flush(SyncSender<()>),
 }
 
-/// The thread that writes.
+/// The thread that writes the log.
 pub struct Writer {
     pub log: Log,
     pub shared: Arc<Shared>,
@@ -90,7 +90,7 @@ impl Writer {
         self.note(&written)
     }
 
-    /// Refers to the last decision.
+    /// Makes the log refer to the last decision.
     fn refer(&mut self) {
         let end = lock(&self.shared.decided).clone();
         let written = self.log.refer_to(&end);
@@ -111,7 +111,7 @@ impl Writer {
     }
 }
 
-/// Nothing is left half done where a holder panicked.
+/// Locks a mutex. A holder that panicked leaves nothing half done.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,24 +1,25 @@
-//! What the kernel holds a process to, and how that is told.
+//! The limits that the kernel enforces on a process, and how a person is told about them.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What the kernel holds a process to.
+/// The limits that the kernel enforces on a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InForce {
-    /// The version of Landlock, where there is one: which files may be opened, and more from 4 and 6 on.
+    /// The version of Landlock, if there is one. It limits which files may be opened; from versions 4 and 6
+    /// on it limits more.
     pub landlock: Option<u32>,
-    /// Which system calls may be made.
+    /// Whether seccomp limits the system calls.
     pub seccomp: bool,
-    /// No program that it starts has more privileges.
+    /// Whether programs that it starts are kept from gaining privileges.
     pub no_new_privs: bool,
 }
 
-/// The version of Landlock from which on everything that is asked of it is there.
+/// The oldest version of Landlock that has everything we ask for.
 const WHOLE_LANDLOCK: u32 = 6;
 
 impl InForce {
-    /// What is missing altogether, in words.
+    /// Names what the kernel lacks entirely, if anything.
     pub fn lacks(self) -> Option<&'static str> {
         match (self.seccomp, self.landlock.is_some()) {
             (true, true) => None,
@@ -28,7 +29,7 @@ impl InForce {
         }
     }
 
-    /// Whether every part is.
+    /// Returns whether every limit is in force.
     pub fn is_whole(self) -> bool {
         self.landlock.is_some_and(|version| version >= WHOLE_LANDLOCK) && self.seccomp && self.no_new_privs
     }

@@ -1,4 +1,4 @@
-//! Which files a process may open, held to by Landlock.
+//! Limits which files a process may open, with Landlock.
 
 use super::policy::{Calls, Policy};
 use anyhow::Result;
@@ -7,13 +7,13 @@ use landlock::{
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
 
-/// What is asked of Landlock. An older kernel gives what it has.
+/// The version of Landlock that we ask for. An older kernel enforces what it can.
 const WANTED: ABI = ABI::V6;
 
-/// The rules of a policy, or `None` where the kernel has no Landlock.
+/// Returns the rules for a policy, or `None` if the kernel has no Landlock.
 ///
 /// # Errors
-/// Where the kernel refuses one.
+/// Returns an error if the kernel refuses a rule.
 pub fn ruleset(policy: &Policy) -> Result<Option<RulesetCreated>> {
     if version().is_none() {
         return Ok(None);
@@ -21,7 +21,7 @@ pub fn ruleset(policy: &Policy) -> Result<Option<RulesetCreated>> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let files = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
     let write: BitFlags<AccessFs> = match policy.calls {
-        // git moves objects from one folder to another; there are no links and no devices anywhere.
+        // git moves objects from one folder to another. It creates no links and no devices.
         Calls::Git => files | AccessFs::MakeDir | AccessFs::RemoveDir | AccessFs::Refer,
         Calls::Keeper | Calls::Keys => files,
     };
@@ -42,12 +42,12 @@ pub fn ruleset(policy: &Policy) -> Result<Option<RulesetCreated>> {
     Ok(Some(created))
 }
 
-/// Whether rules hold, as the kernel says.
+/// Returns whether the kernel says that the rules are in force.
 pub fn holds(said: &RestrictionStatus) -> bool {
     said.ruleset != RulesetStatus::NotEnforced
 }
 
-/// The kernel's version of Landlock: `None` where it has none, or it is switched off.
+/// Returns the kernel's version of Landlock, or `None` if it has none or it is switched off.
 pub fn version() -> Option<u32> {
     const VERSION: u32 = 1;
     // SAFETY: asked for its version, this call takes no pointer.

@@ -8,15 +8,15 @@ use rustix::thread::{CapabilitySet, set_capabilities, set_no_new_privs};
 use std::fs::File;
 use std::io::Read;
 
-/// Gives up new privileges, core files, capabilities, and being looked into.
+/// Gives up gaining privileges, core files, capabilities, and being inspected by other processes.
 ///
 /// # Errors
-/// Where the kernel refuses.
+/// Returns an error if the kernel refuses.
 pub fn give_up(policy: &Policy) -> Result<()> {
     set_no_new_privs(true)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-    // Started by root in somebody else's home, it still has to get to its own files; which ones it
-    // may open at all, Landlock says.
+    // A process that root started in somebody else's home must still reach its own files. Landlock limits
+    // which ones.
     let kept = match policy.calls {
         Calls::Keeper | Calls::Git if super::landlock::version().is_some() => CapabilitySet::DAC_OVERRIDE,
         _ => CapabilitySet::empty(),
@@ -26,19 +26,19 @@ pub fn give_up(policy: &Policy) -> Result<()> {
     sets.effective &= kept;
     sets.inheritable = CapabilitySet::empty();
     set_capabilities(None, sets)?;
-    // A program that is run becomes one that can be looked into again.
+    // A program that is run can be inspected again.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
-/// Opens what the kernel says of this process, before that cannot be opened any more.
+/// Opens the kernel's description of this process, before it is too late to open it.
 ///
 /// # Errors
-/// Where there is no /proc.
+/// Returns an error if there is no /proc.
 pub fn open_status() -> std::io::Result<File> {
     File::open("/proc/self/status")
 }
 
-/// What the kernel says of this process: not what was asked for.
+/// Returns what the kernel says is in force, rather than what was asked for.
 pub fn in_force(mut file: File) -> InForce {
     let mut status = String::new();
     let _ = file.read_to_string(&mut status);

@@ -1,9 +1,9 @@
-//! What a process gives up before it reads a hostile byte, and never gets back.
+//! What a process gives up for good before it reads a hostile byte.
 //!
-//! [`policy`] says what each process may still do; [`landlock`] and [`seccomp`] have the kernel hold
-//! it to that, and [`limits`] gives up the rest: privileges, core files, being looked into. All of it
-//! is for good, and goes down to children. Where a kernel lacks a part, the other parts stand, and
-//! `bottle status` and `bottle doctor` say which do.
+//! [`policy`] defines what each process may still do. [`landlock`] and [`seccomp`] make the kernel enforce
+//! it, and [`limits`] gives up the rest: privileges, core files, being inspected. All of it is permanent and
+//! passes down to children. If a kernel lacks a part, the other parts still hold, and `bottle status` and
+//! `bottle doctor` say which ones do.
 
 mod in_force;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
@@ -21,38 +21,38 @@ pub use policy::Policy;
 
 use std::process::Command;
 
-/// Confines this process for good, and says what is in force. It must have no other thread yet:
-/// Landlock holds the thread that asks and those that it makes from then on.
+/// Confines this process for good, and returns what is in force. The process must not have a second thread
+/// yet: Landlock binds the calling thread and the threads it creates later.
 ///
 /// # Errors
-/// Where the kernel has a part and refuses it.
+/// Returns an error if the kernel has a part and refuses to enforce it.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub fn this_process(policy: &Policy) -> anyhow::Result<InForce> {
     use anyhow::Context;
-    limits::give_up(policy).context("giving up privileges")?;
-    let status = limits::open_status().context("/proc")?;
+    limits::give_up(policy).context("cannot give up privileges")?;
+    let status = limits::open_status().context("cannot open /proc/self/status")?;
     let mut version = None;
-    if let Some(ruleset) = landlock::ruleset(policy).context("Landlock")? {
-        let said = ruleset.restrict_self().context("Landlock")?;
+    if let Some(ruleset) = landlock::ruleset(policy).context("cannot set up Landlock")? {
+        let said = ruleset.restrict_self().context("cannot apply Landlock")?;
         version = landlock::version().filter(|_| landlock::holds(&said));
     }
-    seccomp::apply(&seccomp::filters(policy.calls)?).context("seccomp")?;
+    seccomp::apply(&seccomp::filters(policy.calls)?).context("cannot apply seccomp")?;
     Ok(InForce { landlock: version, ..limits::in_force(status) })
 }
 
-/// Other systems have nothing of this kind that a process can do to itself alone.
+/// Other systems have no such limits that a process can put on itself alone.
 ///
 /// # Errors
-/// None.
+/// Never returns an error.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub fn this_process(_: &Policy) -> anyhow::Result<InForce> {
     Ok(InForce::default())
 }
 
-/// Confines a child that is about to be started, with all of its own children.
+/// Confines a child that is about to start, with all of its own children.
 ///
 /// # Errors
-/// Where the kernel has a part and refuses it.
+/// Returns an error if the kernel has a part and refuses to enforce it.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub fn child(command: &mut Command, policy: &Policy) -> anyhow::Result<()> {
     use std::os::unix::process::CommandExt;
@@ -74,22 +74,22 @@ pub fn child(command: &mut Command, policy: &Policy) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Other systems have nothing of this kind.
+/// Other systems have no such limits.
 ///
 /// # Errors
-/// None.
+/// Never returns an error.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub fn child(_: &mut Command, _: &Policy) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What this kernel offers.
+/// Returns what this kernel offers.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub fn offered() -> InForce {
     InForce { landlock: landlock::version(), seccomp: seccomp::offered(), no_new_privs: true }
 }
 
-/// What this system offers.
+/// Returns what this system offers.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub fn offered() -> InForce {
     InForce::default()

@@ -5,33 +5,33 @@ use std::path::{Path, PathBuf};
 /// The rights of a confined process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Files that it may read, and what is in folders.
+    /// Files, and folders with their content, that it may read.
     pub read: Vec<PathBuf>,
-    /// Files that it may read and run, and what is in folders.
+    /// Files, and folders with their content, that it may read and run.
     pub run: Vec<PathBuf>,
-    /// Folders in which it may do what it likes with files, but run them.
+    /// Folders in which it may do anything with files except run them.
     pub write: Vec<PathBuf>,
     /// Folders from which it may remove files.
     pub remove: Vec<PathBuf>,
-    /// Which system calls it may make.
+    /// The system calls that it may make.
     pub calls: Calls,
 }
 
 /// A set of system calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Calls {
-    /// Those of the keeper: files, threads, connections to anywhere. No program is started.
+    /// The keeper's calls: files, threads, connections to anywhere. It starts no program.
     Keeper,
-    /// Those of the process that holds keys: what it has open already, and nothing new.
+    /// The calls of the process that holds keys: it uses what it has open already, and opens nothing new.
     Keys,
-    /// Every one that git needs, and many more; none that reaches a network or the kernel's depths.
+    /// Every call that git needs, and many more, but none that reaches a network or the kernel's internals.
     Git,
 }
 
-/// What tells the C library's resolver how to resolve names.
+/// The files that tell the C library's resolver how to resolve names.
 const RESOLVER: [&str; 5] =
     ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
-/// Where its files are links to, made anew whenever the network changes.
+/// The targets of links among them, rewritten whenever the network changes.
 const RESOLVER_RUN: [&str; 3] = ["/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager"];
 /// Where programs and libraries are.
 const SYSTEM: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store"];
@@ -42,14 +42,14 @@ fn paths(names: &[&str]) -> Vec<PathBuf> {
 }
 
 impl Policy {
-    /// Of the keeper: it writes its log, removes its sockets, and resolves names. Root could read
-    /// every secret in /etc, so it reads the resolver's files as they are now; anybody else reads
-    /// the folder, in which they may be exchanged for new ones.
+    /// Returns the keeper's policy. The keeper writes its log, removes its sockets and resolves names. Root
+    /// could read every secret in /etc, so root's keeper reads the resolver's files as they are now. Anybody
+    /// else's reads the folder, so that files may be replaced by new ones.
     pub fn keeper(logs: &Path, runtime: &Path, is_root: bool) -> Self {
         let mut read = if is_root { paths(&RESOLVER) } else { paths(&["/etc"]) };
         read.extend(paths(&RESOLVER_RUN));
-        // Modules of the resolver; and whose process is at the other end of a socket. What belongs
-        // to the processes themselves there, Landlock keeps to each.
+        // The resolver's modules, and which process is at the other end of a socket. Landlock keeps what
+        // belongs to other processes there out of reach.
         read.extend(paths(&["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/proc"]));
         read.extend(paths(&DEVICES));
         Self {
@@ -61,13 +61,13 @@ impl Policy {
         }
     }
 
-    /// Of the process that holds keys: it opens nothing.
+    /// Returns the policy of the process that holds keys, which opens nothing.
     pub fn keys() -> Self {
         Self { read: Vec::new(), run: Vec::new(), write: Vec::new(), remove: Vec::new(), calls: Calls::Keys }
     }
 
-    /// Of a git process: it writes one store, reads what else it is given, and runs the system's
-    /// programs and those that it is given.
+    /// Returns the policy of a git process. It writes one store, reads whatever else it is given, and runs
+    /// the system's programs and the given ones.
     pub fn git(store: &Path, read: &[PathBuf], run: &[PathBuf]) -> Self {
         let mut programs = paths(&SYSTEM);
         programs.extend_from_slice(run);

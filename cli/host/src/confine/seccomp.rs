@@ -1,12 +1,11 @@
-//! Which system calls a process may make, held to by seccomp.
+//! Limits which system calls a process may make, with seccomp.
 //!
-//! The keeper and the process that holds keys have a list of what is allowed: any other call is
-//! answered as by a kernel that lacks it, which every library knows how to do without. git starts
-//! programs of many kinds, so it has a list of what is not. A call that nobody makes but an attacker
-//! ends the process.
+//! The keeper and the process that holds keys have a list of allowed calls. Any other call fails as on a
+//! kernel that lacks it, which every library can cope with. git starts many kinds of programs, so git has a
+//! list of forbidden calls. A call that only an attacker would make ends the process.
 
 use super::policy::Calls;
-use super::syscalls::{DEPTHS, DEPTHS_OF_ARCH, KEEPERS, KEEPERS_OF_ARCH, ORDINARY, ORDINARY_OF_ARCH};
+use super::syscalls::{INTERNALS, INTERNALS_OF_ARCH, KEEPER, KEEPER_OF_ARCH, ORDINARY, ORDINARY_OF_ARCH};
 use anyhow::Result;
 use libc::{AF_INET, AF_INET6, AF_NETLINK, SOCK_DGRAM, SOCK_STREAM};
 use seccompiler::SeccompCmpArgLen::{Dword, Qword};
@@ -14,58 +13,58 @@ use seccompiler::SeccompCmpOp::{Eq, MaskedEq};
 use seccompiler::{BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule, TargetArch};
 use std::collections::BTreeMap;
 
-/// A system call, and with which arguments. Without rules it is meant with any.
+/// System calls with the arguments that they are meant with; no rules means any arguments.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// The filters of a set of calls, in the order in which they are put in force: none where the kernel
-/// has no seccomp.
+/// Returns the filters for a set of calls, in the order in which to apply them: none if the kernel has no
+/// seccomp.
 ///
 /// # Errors
-/// Where there are none for this architecture.
+/// Returns an error if this architecture has no filters.
 pub fn filters(calls: Calls) -> Result<Vec<BpfProgram>> {
     if !offered() {
         return Ok(Vec::new());
     }
     Ok(match calls {
         Calls::Git => vec![
-            denying(plain(&[DEPTHS, DEPTHS_OF_ARCH]), SeccompAction::KillProcess)?,
-            denying(strangers_to_git()?, SeccompAction::Errno(errno(libc::EPERM)))?,
+            denying(plain(&[INTERNALS, INTERNALS_OF_ARCH]), SeccompAction::KillProcess)?,
+            denying(forbidden_to_git()?, SeccompAction::Errno(errno(libc::EPERM)))?,
         ],
         Calls::Keeper | Calls::Keys => {
             let mut allowed = plain(&[ORDINARY, ORDINARY_OF_ARCH]);
-            allowed.extend(careful()?);
+            allowed.extend(limited_by_argument()?);
             if calls == Calls::Keeper {
-                allowed.extend(plain(&[KEEPERS, KEEPERS_OF_ARCH]));
+                allowed.extend(plain(&[KEEPER, KEEPER_OF_ARCH]));
                 allowed.extend(sockets_and_threads()?);
             }
             let starts = [libc::SYS_execve, libc::SYS_execveat];
             vec![
                 allowing(allowed)?,
-                denying(plain(&[DEPTHS, DEPTHS_OF_ARCH, &starts]), SeccompAction::KillProcess)?,
+                denying(plain(&[INTERNALS, INTERNALS_OF_ARCH, &starts]), SeccompAction::KillProcess)?,
             ]
         }
     })
 }
 
-/// Puts filters in force for this thread, and those that it makes.
+/// Applies filters to this thread and the threads that it creates later.
 ///
 /// # Errors
-/// Where the kernel refuses one.
+/// Returns an error if the kernel refuses one.
 pub fn apply(filters: &[BpfProgram]) -> Result<(), seccompiler::Error> {
     filters.iter().try_for_each(|filter| seccompiler::apply_filter(filter))
 }
 
-/// Whether this kernel has it.
+/// Returns whether this kernel has seccomp.
 pub fn offered() -> bool {
     std::path::Path::new("/proc/sys/kernel/seccomp/actions_avail").exists()
 }
 
-/// Calls whose arguments decide.
-fn careful() -> Result<Rules> {
+/// Returns the calls that are allowed with certain arguments.
+fn limited_by_argument() -> Result<Rules> {
     let (write, run) = (libc::PROT_WRITE as u64, libc::PROT_EXEC as u64);
     let own = u64::from(std::process::id());
     Ok(Rules::from([
-        // No memory that can be written and run: what an attacker wrote is not code.
+        // No memory may be both writable and executable, so that an attacker's data never becomes code.
         (
             libc::SYS_mmap,
             vec![
@@ -74,10 +73,10 @@ fn careful() -> Result<Rules> {
             ],
         ),
         (libc::SYS_mprotect, vec![SeccompRule::new(vec![has(2, run, 0)?])?]),
-        // Signals to itself: how a program aborts.
+        // Signals to the process itself: this is how a program aborts.
         (libc::SYS_kill, vec![SeccompRule::new(vec![is(0, own)?])?]),
         (libc::SYS_tgkill, vec![SeccompRule::new(vec![is(0, own)?])?]),
-        // A limit is read, and not set.
+        // Limits may be read, not set.
         (libc::SYS_prlimit64, vec![SeccompRule::new(vec![SeccompCondition::new(2, Qword, Eq, 0)?])?]),
         (
             libc::SYS_ioctl,
@@ -96,9 +95,9 @@ fn careful() -> Result<Rules> {
     ]))
 }
 
-/// The network, and the routes to it that the resolver looks at; threads, and no processes. Not a
-/// local socket by its path, behind which another bottle's keeper may be; no raw one; none that
-/// listens.
+/// Returns the calls for the network, and for the routes that the resolver looks up; threads, but no
+/// processes. No local sockets, because another bottle's keeper may be behind a path; no raw sockets, and
+/// none that listen.
 fn sockets_and_threads() -> Result<Rules> {
     const TYPE: u64 = 0xf;
     let mut sockets = Vec::new();
@@ -113,25 +112,25 @@ fn sockets_and_threads() -> Result<Rules> {
     let thread = libc::CLONE_THREAD.unsigned_abs().into();
     Ok(Rules::from([
         (libc::SYS_socket, sockets),
-        // `clone3` has its flags where no filter sees them: without it the C library uses this one.
+        // `clone3` keeps its flags where no filter sees them. Without it the C library uses this call.
         (libc::SYS_clone, vec![SeccompRule::new(vec![has(0, thread, thread)?])?]),
     ]))
 }
 
-/// What git has no business with: sockets of any kind, and namespaces, in which it would be root.
-fn strangers_to_git() -> Result<Rules> {
+/// Returns what git must not do: open sockets of any kind, or make namespaces, in which it would be root.
+fn forbidden_to_git() -> Result<Rules> {
     let mut rules = plain(&[&[libc::SYS_socket, libc::SYS_connect, libc::SYS_listen, libc::SYS_bind]]);
     let user = libc::CLONE_NEWUSER.unsigned_abs().into();
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![has(0, user, user)?])?]);
     Ok(rules)
 }
 
-/// An argument that is this.
+/// Matches an argument with this value.
 fn is(argument: u8, value: u64) -> Result<SeccompCondition> {
     Ok(SeccompCondition::new(argument, Dword, Eq, value)?)
 }
 
-/// An argument that has these bits, of those in the mask.
+/// Matches an argument that has exactly these bits of the mask.
 fn has(argument: u8, mask: u64, bits: u64) -> Result<SeccompCondition> {
     Ok(SeccompCondition::new(argument, Dword, MaskedEq(mask), bits)?)
 }
@@ -163,11 +162,11 @@ mod tests {
 
     #[test]
     fn no_call_is_allowed_and_forbidden() {
-        let allowed = plain(&[ORDINARY, ORDINARY_OF_ARCH, KEEPERS, KEEPERS_OF_ARCH]);
-        for call in DEPTHS.iter().chain(DEPTHS_OF_ARCH).chain(&[libc::SYS_execve, libc::SYS_execveat]) {
+        let allowed = plain(&[ORDINARY, ORDINARY_OF_ARCH, KEEPER, KEEPER_OF_ARCH]);
+        for call in INTERNALS.iter().chain(INTERNALS_OF_ARCH).chain(&[libc::SYS_execve, libc::SYS_execveat]) {
             assert!(!allowed.contains_key(call), "{call}");
         }
-        for call in careful().unwrap().keys().chain(sockets_and_threads().unwrap().keys()) {
+        for call in limited_by_argument().unwrap().keys().chain(sockets_and_threads().unwrap().keys()) {
             assert!(!allowed.contains_key(call), "{call} is allowed with any arguments");
         }
     }

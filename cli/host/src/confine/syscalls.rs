@@ -1,7 +1,7 @@
-//! Lists of system calls, for [`super::seccomp`] to allow or to deny.
+//! Lists of system calls, for [`super::seccomp`] to allow or deny.
 
-/// The depths of the kernel. Neither git nor anything that it starts goes there.
-pub const DEPTHS: &[i64] = &[
+/// Calls into the kernel's internals. Neither git nor anything that it starts makes them.
+pub const INTERNALS: &[i64] = &[
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
@@ -46,12 +46,12 @@ pub const DEPTHS: &[i64] = &[
     libc::SYS_fanotify_init,
 ];
 #[cfg(target_arch = "x86_64")]
-pub const DEPTHS_OF_ARCH: &[i64] =
+pub const INTERNALS_OF_ARCH: &[i64] =
     &[libc::SYS_kexec_file_load, libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_modify_ldt];
 #[cfg(not(target_arch = "x86_64"))]
-pub const DEPTHS_OF_ARCH: &[i64] = &[];
+pub const INTERNALS_OF_ARCH: &[i64] = &[];
 
-/// What every program does: memory, clocks, and descriptors that it has.
+/// Calls that every program makes: memory, clocks, and descriptors that it has.
 pub const ORDINARY: &[i64] = &[
     libc::SYS_read,
     libc::SYS_write,
@@ -122,10 +122,10 @@ pub const ORDINARY: &[i64] = &[
     libc::SYS_flock,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
-    // The last two of this process's own filters come after the first.
+    // The last two filters of this process are applied after the first one.
     libc::SYS_seccomp,
 ];
-/// What the same things are called where this architecture has older calls.
+/// The older names of the same calls, on this architecture.
 #[cfg(target_arch = "x86_64")]
 pub const ORDINARY_OF_ARCH: &[i64] = &[
     libc::SYS_poll,
@@ -141,8 +141,8 @@ pub const ORDINARY_OF_ARCH: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 pub const ORDINARY_OF_ARCH: &[i64] = &[];
 
-/// What a keeper does besides: files, connections, threads, bytes from one socket to another.
-pub const KEEPERS: &[i64] = &[
+/// Calls that only the keeper makes: files, connections, threads, bytes from one socket to another.
+pub const KEEPER: &[i64] = &[
     libc::SYS_openat,
     libc::SYS_getdents64,
     libc::SYS_readlinkat,
@@ -162,7 +162,7 @@ pub const KEEPERS: &[i64] = &[
     libc::SYS_pidfd_open,
 ];
 #[cfg(target_arch = "x86_64")]
-pub const KEEPERS_OF_ARCH: &[i64] = &[
+pub const KEEPER_OF_ARCH: &[i64] = &[
     libc::SYS_open,
     libc::SYS_readlink,
     libc::SYS_access,
@@ -171,6 +171,6 @@ pub const KEEPERS_OF_ARCH: &[i64] = &[
     libc::SYS_accept,
     libc::SYS_renameat,
 ];
-/// `renameat` of `asm-generic/unistd.h`, with which the C library renames there.
+/// `renameat` of `asm-generic/unistd.h`, which the C library uses there.
 #[cfg(not(target_arch = "x86_64"))]
-pub const KEEPERS_OF_ARCH: &[i64] = &[38, libc::SYS_accept];
+pub const KEEPER_OF_ARCH: &[i64] = &[38, libc::SYS_accept];

@@ -4,7 +4,7 @@ use super::message::{Answer, Request};
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::state::Folder;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// The longest request or answer, in bytes.
 pub const MAX_LINE: u64 = 1 << 20;
+/// The error for an answer that is not one.
+const UNREADABLE: &str = "the keeper's answer cannot be read; if bottle was updated since the bottle started, \
+                          `bottle stop` and `bottle up` start its keeper again";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The variable that names the descriptor on which the hooks of a push talk to the keeper.
@@ -20,15 +23,15 @@ pub const CHANNEL: &str = "BOTTLE_GIT_CHANNEL";
 /// Asks a keeper something.
 ///
 /// # Errors
-/// [`Kind::NoBottle`] where there is no keeper to ask.
+/// Returns [`Kind::NoBottle`] if there is no keeper to ask.
 pub fn ask(folder: &Folder, request: &Request) -> Outcome<Answer> {
     ask_within(PATIENCE, folder, request)
 }
 
-/// The same, for a keeper that may think about it this long.
+/// Asks a keeper something, and gives it this long to answer.
 ///
 /// # Errors
-/// As for [`ask`].
+/// Returns the same errors as [`ask`].
 pub fn ask_within(patience: Duration, folder: &Folder, request: &Request) -> Outcome<Answer> {
     if let Some(stream) = handed_down() {
         return Ok(talk(stream?, request, patience)?);
@@ -43,7 +46,7 @@ pub fn ask_within(patience: Duration, folder: &Folder, request: &Request) -> Out
 /// Asks a keeper to do something.
 ///
 /// # Errors
-/// Where it does not, in its own words; [`Kind::NoBottle`] where there is none.
+/// Returns the keeper's own words if it refuses, and [`Kind::NoBottle`] if there is no keeper.
 pub fn demand(folder: &Folder, request: &Request, kind: Kind) -> Outcome {
     match ask(folder, request)? {
         Answer::Failed { why } => Err(Failure::new(kind, why)),
@@ -51,8 +54,8 @@ pub fn demand(folder: &Folder, request: &Request, kind: Kind) -> Outcome {
     }
 }
 
-/// The socket that a hook was given: confined with git, it has no other way to the keeper, which
-/// hears on it of one repository alone.
+/// Returns the socket that a hook was given. A hook is confined with git and has no other way to the keeper,
+/// which lets it talk about one repository only.
 pub fn handed_down() -> Option<Result<UnixStream>> {
     let number: i32 = std::env::var(CHANNEL).ok()?.parse().ok()?;
     // SAFETY: whoever started git keeps it open for this process, and only a copy of it is used here.
@@ -61,18 +64,18 @@ pub fn handed_down() -> Option<Result<UnixStream>> {
     Some(rustix::io::fcntl_dupfd_cloexec(fd, 0).map(UnixStream::from).map_err(Into::into))
 }
 
-/// A keeper reads what a guest sends. One that was taken over is hostile, too, so neither its answer's
-/// length nor the time that it takes is its to choose.
+/// Sends a request and reads the answer. The keeper reads a guest's bytes, and one that was taken over is
+/// hostile, so it must not choose how long its answer is or how long it takes.
 fn talk(mut stream: UnixStream, request: &Request, patience: Duration) -> Result<Answer> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
     let answer = read_line(&stream, MAX_LINE, patience)?;
-    serde_json::from_str(&answer).context("the keeper's answer")
+    serde_json::from_str(&answer).map_err(|_| anyhow!(UNREADABLE))
 }
 
-/// Reads a line of so many bytes at most, all of it within a time.
+/// Reads a line of at most `limit` bytes, all of it within a time.
 fn read_line(stream: &UnixStream, limit: u64, patience: Duration) -> Result<String> {
     let end = Instant::now() + patience;
     let limit = if Defence::BoundedReads.stands() { limit } else { u64::MAX };
@@ -87,7 +90,7 @@ fn read_line(stream: &UnixStream, limit: u64, patience: Duration) -> Result<Stri
         let read = newline.map_or(bytes.len(), |at| at + 1);
         reader.consume(read);
         if newline.is_some() {
-            return String::from_utf8(line).context("the keeper's answer");
+            return String::from_utf8(line).map_err(|_| anyhow!(UNREADABLE));
         }
         ensure!(read > 0 && (line.len() as u64) < limit, "the keeper's answer has no end");
         ensure!(Instant::now() < end, "the keeper does not answer");
@@ -117,7 +120,7 @@ mod tests {
         assert!(endless.unwrap_err().to_string().contains("no end"));
         let (cut_off, _) = answered(|mut far| far.write_all(b"{").unwrap());
         assert!(cut_off.unwrap_err().to_string().contains("no end"));
-        // A byte now and then keeps nobody waiting for ever.
+        // A byte now and then does not keep anybody waiting for ever.
         let (slow, took) = answered(|mut far| {
             while far.write_all(b"x").is_ok() {
                 thread::sleep(Duration::from_millis(30));

@@ -3,34 +3,34 @@
 use bottle_core::sidecar::Sidecar;
 use serde::{Deserialize, Serialize};
 
-/// What an examination came to.
+/// The result of an examination.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Examined {
-    /// How many frames were sent.
+    /// The number of frames that were sent.
     pub frames: u64,
-    /// What passed the guard and is for no door.
+    /// Frames that passed the guard although they are for no door.
     pub passed: Vec<String>,
-    /// What answered behind the guard and is no door.
+    /// Destinations behind the guard that answered although they are no door.
     pub answered: Vec<String>,
-    /// Frames whose refusal has to be an answer and was a silence.
+    /// Frames whose refusal should have been an answer and was silence.
     pub silent: u64,
-    /// Why not everything was sent, if it was not.
+    /// Why some frames were not sent, if some were not.
     pub cut_short: Option<String>,
-    /// The doors, each asked before and after everything else.
+    /// The doors, each tried before and after everything else.
     pub doors: Vec<Door>,
-    /// How long it took, in milliseconds.
+    /// How long the examination took, in milliseconds.
     pub ms: u64,
 }
 
-/// A door, asked.
+/// A door that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Door {
-    /// What is behind it.
+    /// The sidecar behind it.
     pub sidecar: Sidecar,
     /// Its port on the proxy's address.
     pub port: u16,
     /// Why it did not answer before everything else, if it did not.
     pub before: Option<String>,
-    /// The same afterwards.
+    /// Why it did not answer afterwards, if it did not.
     pub after: Option<String>,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GitEvent {
-    /// It goes on to the upstream at once.
+    /// It goes straight to the upstream.
     Allowed,
     /// It waits for a person.
     Waiting,
@@ -21,17 +21,17 @@ pub enum GitEvent {
 }
 
 impl GitEvent {
-    /// Whether a person decided it, rather than a rule.
+    /// Returns whether a person decided it, rather than a rule.
     pub fn is_a_decision(self) -> bool {
         matches!(self, Self::Approved | Self::Rejected)
     }
 
-    /// Whether a hook says so; the others are an operator's, and the keeper's own.
+    /// Returns whether a hook reports it. The others come from an operator, or from the keeper itself.
     pub fn is_a_hooks(self) -> bool {
         matches!(self, Self::Allowed | Self::Waiting | Self::Refused)
     }
 
-    /// As the log calls it.
+    /// Returns its name in the log.
     pub fn name(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",

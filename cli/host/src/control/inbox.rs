@@ -8,16 +8,16 @@ use std::time::SystemTime;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum AgentRequest {
-    /// To reach a host.
+    /// Access to a host.
     Host {
-        /// Which.
+        /// The host.
         rule: HostRule,
-        /// What for.
+        /// The agent's reason.
         reason: String,
     },
-    /// An answer.
+    /// An answer to a question.
     Question {
-        /// To what.
+        /// The question.
         question: String,
     },
 }
@@ -25,28 +25,28 @@ pub enum AgentRequest {
 /// What a person decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// Yes or no.
+    /// Whether the request is approved.
     pub approved: bool,
-    /// The answer, or why not.
+    /// The answer, or the reason for rejecting.
     pub says: Option<String>,
 }
 
-/// What waits for a person.
+/// A request that waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// Its number in this bottle, from 1. None has it again.
+    /// Its number in this bottle, counted from 1 and never used again.
     pub number: u32,
-    /// What it is.
+    /// The request.
     #[serde(rename = "wish")]
     pub request: AgentRequest,
-    /// When it was asked for first.
+    /// When it was first asked for.
     pub since: SystemTime,
     /// How many of the agent's calls wait for it now.
     pub callers: usize,
 }
 
 impl AgentRequest {
-    /// Whether another wish asks for the same: a host's reason may be put in other words.
+    /// Returns whether another request asks for the same thing: the reason for a host may differ.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Host { rule, .. }, Self::Host { rule: wanted, .. }) => rule == wanted,
@@ -54,7 +54,7 @@ impl AgentRequest {
         }
     }
 
-    /// Whether a yes alone says nothing.
+    /// Returns whether approving it needs an answer.
     pub fn needs_an_answer(&self) -> bool {
         matches!(self, Self::Question { .. })
     }

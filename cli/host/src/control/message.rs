@@ -1,4 +1,4 @@
-//! A request to a keeper, and its answer.
+//! Requests to a keeper, and its answers.
 
 use super::examined::Examined;
 use super::git_event::GitEvent;
@@ -14,46 +14,46 @@ use std::net::SocketAddr;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub enum Request {
-    /// How are you?
+    /// Ask for the keeper's status.
     Status,
-    /// From now on, live as long as this process, and greet its machine alone.
+    /// From now on, live as long as this process, and accept connections from its machine only.
     Adopt {
         /// The machine's process.
         machine: Named,
     },
-    /// From now on, greet this machine alone.
+    /// From now on, accept connections from this machine only.
     Expect {
-        /// What it is known by.
+        /// The process that identifies the machine.
         machine: Named,
     },
-    /// Say when the guest is connected.
+    /// Wait until the guest is connected.
     AwaitGuest {
         /// The most milliseconds to wait.
         limit_ms: u64,
     },
     /// Change the rules.
     Rules {
-        /// How.
+        /// The change.
         change: Change,
-        /// Who says so.
+        /// Who changes them.
         by: String,
     },
-    /// Write down what became of one ref of a push.
+    /// Record what became of one ref of a push.
     Git {
         /// The repository.
         repo: Slug,
         /// What became of it.
         event: GitEvent,
-        /// The ref's whole name.
+        /// The ref's full name.
         name: String,
-        /// Its new commit, unless it is deleted.
+        /// Its new commit, unless the push deletes it.
         commit: Option<String>,
-        /// Why, where it was refused; who, where a person decided.
+        /// The reason for a refusal, or the person who decided.
         why: Option<String>,
     },
-    /// What does the agent ask for?
+    /// Ask for the agent's open requests.
     Inbox,
-    /// Decide what the agent asked for.
+    /// Decide a request of the agent.
     Decide {
         /// Its number.
         number: u32,
@@ -62,18 +62,18 @@ pub enum Request {
         /// Who decides.
         by: String,
     },
-    /// Send a push on to its upstream.
+    /// Forward a push to its upstream.
     GitForward {
         /// The repository.
         repo: Slug,
-        /// The ref's whole name.
+        /// The ref's full name.
         branch: String,
-        /// What was judged: the commit, unless the push deleted the ref.
+        /// The commit that was approved, unless the push deletes the ref.
         commit: Option<String>,
     },
-    /// End.
+    /// Stop.
     Stop,
-    /// Send everything that a guest could send, and say what became of it.
+    /// Send every kind of frame that a guest could send, and report what became of them.
     Examine {
         /// Addresses of this machine that something listens on and no guest may reach.
         canaries: Vec<SocketAddr>,
@@ -88,18 +88,18 @@ pub enum Request {
 pub enum Answer {
     /// It is done.
     Done,
-    /// It was not done, and why.
+    /// It was not done.
     Failed {
-        /// In words.
+        /// The reason, in words.
         why: String,
     },
-    /// How the keeper is.
+    /// The keeper's status.
     Status(Box<Status>),
-    /// What the agent asks for.
+    /// The agent's open requests.
     Inbox {
-        /// The oldest first.
+        /// The requests, oldest first.
         waiting: Vec<Waiting>,
     },
-    /// What became of what was sent.
+    /// The result of the examination.
     Examined(Box<Examined>),
 }

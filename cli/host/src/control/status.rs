@@ -1,4 +1,4 @@
-//! The state of a keeper.
+//! The status of a keeper.
 
 use crate::confine::InForce;
 use bottle_core::egress::Rules;
@@ -6,10 +6,10 @@ use bottle_core::guard::Refusal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How a keeper is.
+/// The status of a keeper.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
-    /// Its process.
+    /// Its process number.
     pub pid: u32,
     /// Seconds since it started.
     pub uptime_s: u64,
@@ -17,35 +17,35 @@ pub struct Status {
     pub guest: bool,
     /// Whether a guest was ever connected.
     pub guest_seen: bool,
-    /// Whether the process of the guest that was greeted last runs behind a seccomp filter, as the
-    /// kernel says; `None` where there is none.
+    /// Whether the process of the last accepted guest runs behind a seccomp filter, according to the kernel;
+    /// `None` if there is no such process.
     #[serde(default)]
     pub machine_filtered: Option<bool>,
     /// How often gvproxy had to be started again.
     pub jail_restarts: u32,
-    /// What the kernel holds the keeper to.
+    /// The limits that the kernel enforces on the keeper.
     #[serde(default)]
     pub confined: InForce,
-    /// What the agent said last about what it does.
+    /// The last thing that the agent said about its work.
     #[serde(default)]
     pub report: Option<String>,
-    /// Whether the disk did not take the log's last line.
+    /// Whether the disk refused the log's last line.
     #[serde(default)]
     pub log_failing: bool,
-    /// What passed and what did not.
+    /// How many frames passed and how many did not.
     pub counters: Snapshot,
-    /// What the egress proxy lets through now.
+    /// The rules of the egress proxy now.
     pub rules: Rules,
 }
 
 /// Counts at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Frames from the guest that were handed on.
+    /// Frames from the guest that were passed on.
     pub frames_from_guest: u64,
     /// Their bytes.
     pub bytes_from_guest: u64,
-    /// Frames to the guest that were handed on.
+    /// Frames to the guest that were passed on.
     pub frames_to_guest: u64,
     /// Their bytes.
     pub bytes_to_guest: u64,

@@ -1,55 +1,56 @@
-//! A machine, known by a process: which other processes are its own.
+//! A machine, identified by a process, and which other processes belong to it.
 
 use super::process::{Process, SEEN, Stat, status};
 use serde::{Deserialize, Serialize};
 use std::fs;
 
-/// A process that a machine is known by.
+/// The process that identifies a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
-    /// Its number.
+    /// Its process number.
     pub pid: i32,
-    /// Which processes are the machine's.
+    /// Which processes belong to the machine.
     pub extent: Extent,
-    /// Whether it has to run behind a seccomp filter.
+    /// Whether it must run behind a seccomp filter.
     pub confined: bool,
 }
 
-/// Which processes are a machine's.
+/// Which processes belong to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Extent {
-    /// The named one alone: the virtual machine's own process.
+    /// Only the named process: the virtual machine's own.
     Itself,
-    /// It and those below it: a call of smolvm's, which has the virtual machine's process as a child.
+    /// The named process and its descendants: a call of smolvm, which has the virtual machine's process as a
+    /// child.
     Below,
-    /// It and those in the process namespace that it is the first of: the harness's stand-in, whose
-    /// guest has processes of this host. A virtual machine's process is in no such namespace.
+    /// The named process and those in the process namespace of which it is the first: the harness's stand-in,
+    /// whose guest has processes of this host. A virtual machine's process is in no such namespace.
     Inside,
 }
 
-/// A machine whose connections are taken.
+/// A machine whose connections are accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
     pub(super) process: Process,
     pub(super) extent: Extent,
-    /// Whether its process has to run behind a seccomp filter.
+    /// Whether its process must run behind a seccomp filter.
     pub confined: bool,
 }
 
 impl Machine {
-    /// The machine that is known by a process; `None` where that has ended.
+    /// Returns the machine that a process identifies, or `None` if that process has ended.
     pub fn named(named: Named) -> Option<Self> {
         let process = Process::of(named.pid)?;
         Some(Self { process, extent: named.extent, confined: named.confined })
     }
 
-    /// The process that it is known by.
+    /// Returns the process that identifies it.
     pub fn process(&self) -> Process {
         self.process
     }
 
-    /// Whether a process is the machine's.
+    /// Returns whether a process belongs to the machine.
     pub fn has(&self, process: Process) -> bool {
         !SEEN
             || process == self.process
@@ -61,11 +62,11 @@ impl Machine {
     }
 }
 
-/// How far up a process's line of parents is looked.
+/// The most ancestors of a process that are looked at.
 const LINE: usize = 64;
 
-/// Whether one process was started by another, or by what that has started. The line is walked twice:
-/// a parent that has ended meanwhile, and whose number another process has now, is not in both.
+/// Returns whether one process is a descendant of another. The ancestors are walked twice: a parent that
+/// ended meanwhile, and whose number another process has now, cannot appear both times.
 fn is_below(process: Process, ancestor: Process) -> bool {
     let line = || {
         let mut line = vec![Stat::read(process.pid)?];
@@ -81,8 +82,8 @@ fn is_below(process: Process, ancestor: Process) -> bool {
     line().is_some_and(|first| line() == Some(first))
 }
 
-/// Whether a process is in the process namespace that another is the first of. Where the kernel does
-/// not show a confined keeper the namespaces themselves, it still shows how deep they are.
+/// Returns whether a process is in the process namespace of which another is the first. If the kernel does
+/// not show the namespaces to a confined keeper, it still shows how deep they are.
 fn is_inside(process: Process, first: Process) -> bool {
     let numbers = |process: Process| {
         let numbers = status(process.pid, "NSpid")?;

@@ -1,8 +1,8 @@
-//! Who is at the other end of a Unix socket: which process, and whether it is the machine's.
+//! Who is at the other end of a Unix socket: which process, and whether it belongs to the machine.
 //!
-//! A user says nothing: started by root, smolvm gives machines users from 2000000 up, and so does
-//! whoever hands out subordinate users. A number of a process says nothing either, for it is given
-//! again. A process is its number and the time of its start.
+//! A user proves nothing: when root starts smolvm, its machines get users from 2000000 up, and others hand
+//! out such subordinate users, too. A process number proves nothing either, because numbers are used again. A
+//! process is identified by its number and its start time.
 
 mod machine;
 mod process;

@@ -1,13 +1,13 @@
-//! A process: its number, and the time of its start.
+//! A process: its number and its start time.
 
 use rustix::fs::Uid;
 use rustix::process::{Pid, test_kill_process};
 use std::fs;
 
-/// Whether the kernel shows who is at the other end. Where it does not, the socket is its owner's alone.
+/// Whether the kernel shows who is at the other end. If it does not, only the owner can reach the socket.
 pub(super) const SEEN: bool = cfg!(all(target_os = "linux", not(bottle_portable)));
 
-/// A process, told apart from every other that had its number or will have it.
+/// A process, distinct from every other that had or will have its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
     pub(super) pid: i32,
@@ -15,17 +15,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// The one that has this number now, unless it has ended.
+    /// Returns the process that has this number now, if there is one.
     pub fn of(pid: i32) -> Option<Self> {
         Stat::read(pid).map(|stat| stat.process)
     }
 
-    /// Its number.
+    /// Returns its number.
     pub fn pid(self) -> i32 {
         self.pid
     }
 
-    /// The user that it runs as; `None` where it has ended.
+    /// Returns the user that it runs as, or `None` if it has ended.
     pub fn user(self) -> Option<Uid> {
         if !SEEN {
             return Some(rustix::process::geteuid());
@@ -35,14 +35,14 @@ impl Process {
         (Self::of(self.pid) == Some(self)).then(|| Uid::from_raw(effective))
     }
 
-    /// Whether it runs behind a seccomp filter, as the kernel says; `None` where it has ended.
+    /// Returns whether the kernel says that it runs behind a seccomp filter, or `None` if it has ended.
     pub fn is_filtered(self) -> Option<bool> {
         let mode = status(self.pid, "Seccomp")?;
         (Self::of(self.pid) == Some(self)).then(|| mode == "2")
     }
 }
 
-/// What the kernel says of a process in one line.
+/// The kernel's one-line description of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
     pub process: Process,
@@ -58,7 +58,7 @@ impl Stat {
         Self::parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// The program's name is in parentheses and may hold any byte, parentheses among them.
+    /// Parses the line. The program's name is in parentheses and may hold any byte, parentheses included.
     pub fn parse(pid: i32, line: &str) -> Option<Self> {
         let mut fields = line.rsplit_once(')')?.1.split_whitespace();
         let state = fields.next()?;
@@ -68,7 +68,7 @@ impl Stat {
     }
 }
 
-/// A field of what the kernel says of a process in many lines.
+/// Returns a field of the kernel's longer description of a process.
 pub(super) fn status(pid: i32, field: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     text.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))

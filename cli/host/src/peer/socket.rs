@@ -1,4 +1,4 @@
-//! Whoever is at the other end of a socket, as the kernel says.
+//! Who is at the other end of a socket, according to the kernel.
 
 use super::process::Process;
 use rustix::fs::Uid;
@@ -9,19 +9,19 @@ use linux::peer;
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 use portable::peer;
 
-/// Whoever made a connection.
+/// The process that made a connection.
 #[derive(Debug)]
 pub struct Peer {
-    /// The process that called `connect`; `None` where it has ended, or is out of sight.
+    /// The process that called `connect`, or `None` if it has ended or cannot be seen.
     pub process: Option<Process>,
-    /// Its number then, for the log.
+    /// Its number at that time, for the log.
     pub pid: i32,
-    /// Its user then.
+    /// Its user at that time.
     pub uid: Uid,
 }
 
 impl Peer {
-    /// Whoever made a connection; `None` where the kernel does not say.
+    /// Returns who made a connection, or `None` if the kernel does not say.
     pub fn of(stream: &UnixStream) -> Option<Self> {
         peer(stream)
     }
@@ -29,7 +29,8 @@ impl Peer {
 
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod linux {
-    use super::{Peer, Process};
+    use crate::peer::process::Process;
+    use crate::peer::socket::Peer;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::fs::Uid;
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -38,8 +39,8 @@ mod linux {
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
     use std::os::unix::net::UnixStream;
 
-    /// The process is the one that called `connect`, and it lives: the kernel holds it by a
-    /// descriptor, before Linux 6.5 from here on, since then from `connect` on.
+    /// Returns the process that called `connect`, if it is alive. A descriptor holds on to it: from `connect`
+    /// on since Linux 6.5, and from here on before that.
     pub fn peer(stream: &UnixStream) -> Option<Peer> {
         let said: libc::ucred = option(stream, libc::SO_PEERCRED).ok()?;
         let process = || {
@@ -67,8 +68,8 @@ mod linux {
         poll(&mut asked, Some(&Timespec::default())) == Ok(0)
     }
 
-    /// An option that rustix does not know, or takes for what it is not: there a peer of another
-    /// process namespace, whose number is 0, is a process.
+    /// Reads a socket option that rustix does not know, or reads wrongly: a peer in another process namespace
+    /// has the number 0, which rustix takes for a process.
     fn option<T: Plain>(stream: &UnixStream, name: libc::c_int) -> io::Result<T> {
         let mut value = MaybeUninit::<T>::zeroed();
         let mut len = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
@@ -84,7 +85,7 @@ mod linux {
         }
     }
 
-    /// Types of which every pattern of bits is a value.
+    /// Types for which every bit pattern is a valid value.
     trait Plain {}
     impl Plain for libc::ucred {}
     impl Plain for libc::c_int {}
@@ -92,10 +93,11 @@ mod linux {
 
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 mod portable {
-    use super::{Peer, Process};
+    use crate::peer::process::Process;
+    use crate::peer::socket::Peer;
     use std::os::unix::net::UnixStream;
 
-    /// The socket is its owner's alone, so nobody else gets there.
+    /// Returns ourselves: only the socket's owner can reach it.
     pub fn peer(_: &UnixStream) -> Option<Peer> {
         let pid = std::process::id().cast_signed();
         Some(Peer { process: Process::of(pid), pid, uid: rustix::process::geteuid() })

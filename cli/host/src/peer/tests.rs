@@ -31,7 +31,7 @@ fn a_line_is_read_whatever_the_program_is_called() {
 fn a_process_that_has_ended_is_none_and_its_number_means_nothing() {
     let mut child = child(&["true"]);
     let pid = i32::try_from(child.id()).unwrap();
-    // A zombie is none either.
+    // A zombie does not count either.
     while Process::of(pid).is_some() {}
     child.wait().unwrap();
     assert_eq!(Process::of(pid), None);
@@ -52,7 +52,7 @@ fn a_machine_is_its_process_and_where_it_is_a_call_what_is_below_it() {
     assert!(!named(call.id(), Extent::Itself).has(below));
     assert!(named(call.id(), Extent::Below).has(below) && named(call.id(), Extent::Below).has(its_own));
     assert!(!named(call.id(), Extent::Below).has(strange));
-    // It is the first of no namespace of its own, as a virtual machine's process is not.
+    // It is not the first of a namespace, and neither is a virtual machine's process.
     assert!(!named(call.id(), Extent::Inside).has(strange));
     assert!(!named(call.id(), Extent::Inside).has(below));
     let pid = Pid::from_raw(below.pid()).unwrap();

@@ -4,7 +4,7 @@
 //! left there stays long after its bottle was removed.
 
 use super::walk::{Identity, Walk, walk};
-use crate::state::{Home, private_dir, write_private};
+use crate::state::{Home, parse_json, private_dir, write_private};
 use anyhow::{Context, Result};
 use bottle_core::slug::Slug;
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,7 @@ impl WritablePaths {
     pub fn read(home: &Home) -> Result<Self> {
         let path = file(home);
         let mut writable = match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text).with_context(|| path.display().to_string())?,
+            Ok(text) => parse_json(&path, &text)?,
             Err(error) if error.kind() == ErrorKind::NotFound => Self::default(),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };

@@ -1,4 +1,4 @@
-//! One call of smolvm: bounded in time and in what is kept of its output.
+//! One call of smolvm, with limits on its time and on how much of its output is kept.
 
 use crate::defence::Defence;
 use bottle_core::visible::Line;
@@ -9,30 +9,30 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Several times what smolvm takes for anything but fetching an image, also under emulation.
+/// Several times what smolvm needs for anything but fetching an image, even under emulation.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The most that is kept of what a call prints on each of its streams. A thousand machines are listed
-/// in less, and an error is at its end.
+/// The most that is kept of each output stream. A list of a thousand machines is shorter, and an error
+/// message is at the end.
 pub const MOST: usize = 4 << 20;
-/// How long the streams of a call that has ended may stay open in other hands.
+/// How long another process may keep the streams of a finished call open.
 const REST: Duration = Duration::from_secs(1);
 
-/// What a call printed, and how it ended.
-pub struct Said {
-    /// How it ended.
+/// How a call ended, and what it printed.
+pub struct Finished {
+    /// The exit status.
     pub status: ExitStatus,
-    /// The last of its standard output.
+    /// The end of its standard output.
     pub out: Vec<u8>,
-    /// The last of its standard error.
+    /// The end of its standard error.
     pub err: Vec<u8>,
-    /// Whether `out` is all of it.
+    /// Whether `out` is complete.
     pub whole: bool,
 }
 
-/// Runs a command to its end, or ends it at the limit: what smolvm waits for may never come, and
-/// nobody is to hang because of that.
-pub fn bounded(mut command: Command, limit: Option<Duration>) -> io::Result<Said> {
+/// Runs a command to its end, or kills it at the limit: smolvm may wait for something that never comes, and
+/// bottle must not hang because of that.
+pub fn bounded(mut command: Command, limit: Option<Duration>) -> io::Result<Finished> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (out, err) = (child.stdout.take().map(tail), child.stderr.take().map(tail));
     let pid = Pid::from_child(&child);
@@ -45,15 +45,15 @@ pub fn bounded(mut command: Command, limit: Option<Duration>) -> io::Result<Said
         })?,
         None => waited.recv().map_err(io::Error::other)??,
     };
-    // Whoever still holds a stream, a machine's process say, does not hold us up.
+    // If another process still holds a stream, for example a machine's, it does not hold us up.
     let kept = |kept: Option<mpsc::Receiver<(Vec<u8>, bool)>>| {
         kept.and_then(|kept| kept.recv_timeout(REST).ok()).unwrap_or_default()
     };
     let ((out, whole), (err, _)) = (kept(out), kept(err));
-    Ok(Said { status, out, err, whole })
+    Ok(Finished { status, out, err, whole })
 }
 
-/// Reads a stream to its end on a thread of its own: the last of it, and whether that is all of it.
+/// Reads a stream to its end on a thread of its own. Sends the end of it, and whether that is all of it.
 fn tail(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<(Vec<u8>, bool)> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -72,14 +72,14 @@ fn tail(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<(Vec<u8>, bool
     receiver
 }
 
-/// The most characters of a failed call's words that are shown.
+/// The most characters that are shown of a failed call's message.
 const WORDS: usize = 600;
 
-/// The last lines of what a failed call said.
-pub fn last_words(said: &Said) -> String {
-    let last = &said.err[said.err.len().saturating_sub(64 << 10)..];
+/// Returns the last lines of a failed call's message.
+pub fn last_words(finished: &Finished) -> String {
+    let last = &finished.err[finished.err.len().saturating_sub(64 << 10)..];
     let text = String::from_utf8_lossy(last);
-    // Its own log has colours, which are nobody's here.
+    // smolvm colours its own log. We do not want its colours.
     let text = anstream::adapter::strip_str(&text).to_string();
     let lines: Vec<&str> = text
         .lines()
@@ -89,9 +89,9 @@ pub fn last_words(said: &Said) -> String {
         })
         .collect();
     let words = lines[lines.len().saturating_sub(3)..].join(" ");
-    // The guest's console follows, a screen of JSON.
+    // After this comes the guest's console, a screen of JSON.
     match words.split(": guest console:").next().unwrap_or_default() {
-        "" => format!("it ended with {}", said.status),
+        "" => format!("it ended with {}", finished.status),
         words => {
             let words: String = words.trim_start_matches("Error: ").chars().take(WORDS).collect();
             if Defence::Visible.stands() { Line(&words).to_string() } else { words }
@@ -112,15 +112,16 @@ mod tests {
 
     #[test]
     fn what_a_call_prints_is_kept_up_to_a_limit() {
-        let said = bounded(sh("head -c 50000000 /dev/zero; echo end; echo few >&2"), Some(PATIENCE)).unwrap();
+        let finished =
+            bounded(sh("head -c 50000000 /dev/zero; echo end; echo few >&2"), Some(PATIENCE)).unwrap();
         assert!(
-            !said.whole && said.out.len() <= 3 * MOST && said.out.ends_with(b"end\n"),
+            !finished.whole && finished.out.len() <= 3 * MOST && finished.out.ends_with(b"end\n"),
             "{}",
-            said.out.len()
+            finished.out.len()
         );
-        assert_eq!(said.err, b"few\n");
-        let said = bounded(sh("echo few"), Some(PATIENCE)).unwrap();
-        assert!(said.whole && said.out == b"few\n");
+        assert_eq!(finished.err, b"few\n");
+        let finished = bounded(sh("echo few"), Some(PATIENCE)).unwrap();
+        assert!(finished.whole && finished.out == b"few\n");
     }
 
     #[test]
@@ -134,10 +135,11 @@ mod tests {
 
     #[test]
     fn a_guests_words_in_an_error_stay_on_their_line_and_are_few() {
-        let said = bounded(sh(r"printf 'Error: a\033]52;c;x\007\nb \342\200\256 c\r\nd' >&2; exit 1"), None);
-        let words = last_words(&said.unwrap());
+        let finished =
+            bounded(sh(r"printf 'Error: a\033]52;c;x\007\nb \342\200\256 c\r\nd' >&2; exit 1"), None);
+        let words = last_words(&finished.unwrap());
         assert!(!words.contains(|c: char| c.is_control() || c == '\u{202e}'), "{words:?}");
-        let said = bounded(sh("head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1"), None).unwrap();
-        assert_eq!(last_words(&said).len(), WORDS);
+        let finished = bounded(sh("head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1"), None).unwrap();
+        assert_eq!(last_words(&finished).len(), WORDS);
     }
 }

@@ -1,4 +1,4 @@
-//! Calls of smolvm: one method for each.
+//! Calls of smolvm, one method for each.
 
 use super::call::{MOST, PATIENCE, bounded, last_words};
 use super::launch::{Launch, Terminal};
@@ -8,7 +8,7 @@ use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::peer::{Extent, Named};
 use crate::state::Folder;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::{GUEST_SOCKET, Smolfile};
 use bottle_core::specification::MachineUser;
@@ -20,27 +20,28 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// What makes smolvm confine the process of a machine: a seccomp filter, whose violation kills it, and
-/// Landlock. Set for every call, whatever the environment says: each may start a machine.
+/// The variables that make smolvm confine a machine's process: with a seccomp filter that kills on a
+/// violation, and with Landlock. They are set for every call, whatever the environment says, because each
+/// call may start a machine.
 pub const CONFINED: [(&str, &str); 2] = [("SMOLVM_SECCOMP", "enforce"), ("SMOLVM_LANDLOCK", "enforce")];
 
-/// smolvm, found.
+/// The smolvm command, as found on this machine.
 #[derive(Clone, Debug)]
 pub struct Smolvm {
     /// The command.
     pub path: PathBuf,
-    /// Where its libraries are, unless its environment says so already.
+    /// Where its libraries are, unless the environment says so already.
     pub lib_dir: Option<PathBuf>,
     /// Whether it is the harness's stand-in, which has no virtual machine.
     pub stand_in: bool,
 }
 
 impl Smolvm {
-    /// A call of smolvm, with its libraries where it finds them.
+    /// Returns a call of smolvm, set up to find its libraries.
     pub fn command(&self) -> Command {
         let program = std::path::absolute(&self.path);
         let mut command = Command::new(program.as_ref().unwrap_or(&self.path));
-        // Whatever smolvm looks for in its current folder, a guest may have put it there.
+        // A guest may have put files where smolvm would look for them in its current folder.
         if Defence::PinnedPaths.stands() {
             command.current_dir("/");
         }
@@ -55,57 +56,58 @@ impl Smolvm {
         command
     }
 
-    /// What a keeper knows the machine of this process by: `machine ls` names the virtual machine's own.
+    /// Identifies the machine of this process: `machine ls` names the virtual machine's own process.
     pub fn machine_of(&self, pid: i32) -> Named {
         let extent = if self.stand_in { Extent::Inside } else { Extent::Itself };
         Named { pid, extent, confined: self.confines() }
     }
 
-    /// What a keeper knows the machine of a call that runs one by.
+    /// Identifies the machine that a call runs.
     pub fn machine_below(&self, call: Pid) -> Named {
         Named { pid: call.as_raw_pid(), extent: Extent::Below, confined: self.confines() }
     }
 
-    /// Whether the process of a machine has to run behind a filter. The stand-in has none to put there.
+    /// Returns whether a machine's process must run behind a filter. The stand-in cannot set one up.
     fn confines(&self) -> bool {
         !self.stand_in && Defence::MachineConfined.stands() && confine::offered().seccomp
     }
 
-    /// The same, for a call that starts a machine's process.
+    /// Returns a call that starts a machine's process.
     fn starting(&self, launch: Launch) -> Command {
         let mut command = self.command();
         if launch.user == MachineUser::Root {
-            // smolvm 1.32.2 takes "off" and "0"; its other confinement of the process stays.
+            // smolvm 1.32.2 accepts "off" and "0". Its other limits on the process stay.
             command.env("SMOLVM_VM_UID_DROP", "off");
         }
         if !launch.watches {
-            // smolvm watches what a guest shares and tells it of changes, beginning before it has
-            // booted. The helper's folder does not change, and an emulated boot takes a quarter
-            // longer for it (docs/performance.md).
+            // smolvm watches the folders that a guest shares and reports changes to it, starting before the
+            // guest has booted. The helper's folder does not change, and the watch makes an emulated boot a
+            // quarter longer (docs/performance.md).
             command.env("SMOL_NO_HOT_RELOAD", "1");
         }
         command
     }
 
-    /// Every machine that smolvm knows.
+    /// Lists every machine that smolvm knows.
     pub fn machines(&self) -> Result<Vec<Machine>> {
         let mut command = self.command();
         command.args(["machine", "ls", "--json"]);
-        let said = bounded(command, Some(PATIENCE))?;
-        if !said.status.success() {
-            anyhow::bail!("smolvm cannot list its machines: {}", last_words(&said));
+        let finished = bounded(command, Some(PATIENCE))?;
+        if !finished.status.success() {
+            anyhow::bail!("smolvm cannot list its machines: {}", last_words(&finished));
         }
-        anyhow::ensure!(said.whole, "smolvm's list of machines is longer than {MOST} bytes");
-        serde_json::from_slice(&said.out).context("smolvm's list of machines")
+        anyhow::ensure!(finished.whole, "smolvm's list of machines is longer than {MOST} bytes");
+        serde_json::from_slice(&finished.out)
+            .map_err(|_| anyhow::anyhow!("smolvm's list of machines is not what this version of bottle expects; see `smolvm machine ls --json`"))
     }
 
-    /// The machine of a bottle.
+    /// Returns the machine of a bottle, if it exists.
     pub fn machine(&self, slug: &Slug) -> Result<Option<Machine>> {
         let name = slug.machine_name();
         Ok(self.machines()?.into_iter().find(|machine| machine.name == name))
     }
 
-    /// Makes a bottle's machine.
+    /// Creates a bottle's machine.
     pub fn create(&self, folder: &Folder) -> Outcome {
         let slug = folder.slug();
         let mut command = self.command();
@@ -117,13 +119,13 @@ impl Smolvm {
         self.finish(command, "create", None)
     }
 
-    /// Makes a machine that does not run what another Smolfile says, on the disk that it has. Its
-    /// image stays: for another image a machine is made anew.
+    /// Changes a machine that is not running to match another Smolfile, and keeps its disk. It keeps its
+    /// image, too: another image needs a new machine.
     pub fn update(&self, slug: &Slug, was: &Smolfile, is: &Smolfile) -> Outcome {
         let mut command = self.command();
         command.args(["machine", "update", "--name", &slug.machine_name()]);
         command.arg("--cpus").arg(is.cpus.to_string()).arg("--mem").arg(is.memory.to_string());
-        // A folder that is shared in another way is taken away and given again.
+        // A folder that is shared differently is removed and added again.
         let gone = was.volumes.iter().filter(|volume| !is.volumes.contains(volume));
         for volume in gone {
             command.arg("--remove-volume").arg(volume.strip_suffix(":ro").unwrap_or(volume));
@@ -159,21 +161,21 @@ impl Smolvm {
         self.finish(command, "stop", Some(PATIENCE))
     }
 
-    /// Deletes a machine with its disk.
+    /// Deletes a machine and its disk.
     pub fn delete(&self, machine: &str) -> Outcome {
         let mut command = self.command();
         command.args(["machine", "delete", "--name", machine, "-f"]);
         self.finish(command, "delete", Some(PATIENCE))
     }
 
-    /// Starts a program in the guest and leaves it there.
+    /// Starts a program in the guest and does not wait for it.
     pub fn detach(&self, slug: &Slug, words: &[String]) -> Outcome {
         let mut command = self.command();
         command.args(["machine", "exec", "--name", &slug.machine_name(), "--detach", "--"]).args(words);
         self.finish(command, "exec", Some(PATIENCE))
     }
 
-    /// A call that runs a program in the guest.
+    /// Returns a call that runs a program in the guest.
     pub fn exec(&self, slug: &Slug, terminal: Terminal, words: &[String]) -> Command {
         let mut command = self.command();
         command.args(["machine", "exec", "--name", &slug.machine_name()]);
@@ -181,7 +183,7 @@ impl Smolvm {
         command
     }
 
-    /// A call that runs a program in a machine that is gone afterwards.
+    /// Returns a call that runs a program in a machine that is deleted afterwards.
     pub fn run(
         &self,
         smolfile: &Path,
@@ -197,20 +199,23 @@ impl Smolvm {
         command
     }
 
-    /// Runs a call to its end. One that fetches an image has no limit but smolvm's own.
+    /// Runs a call to its end. A call that fetches an image has no limit but smolvm's own.
     fn finish(&self, command: Command, verb: &str, limit: Option<Duration>) -> Outcome {
-        let said = bounded(command, limit).map_err(|error| match error.kind() {
+        let finished = bounded(command, limit).map_err(|error| match error.kind() {
             ErrorKind::TimedOut => Failure::new(
                 Kind::Guest,
                 format!("smolvm did not {verb} the machine in {} s", PATIENCE.as_secs()),
             )
-            .help("`bottle ls` shows what runs; try again"),
+            .help("`bottle ls` shows what is running; then try again"),
             _ => Failure::new(Kind::Unavailable, format!("cannot run {}: {error}", self.path.display())),
         })?;
-        if said.status.success() {
+        if finished.status.success() {
             return Ok(());
         }
-        Err(Failure::new(Kind::Guest, format!("smolvm could not {verb} the machine: {}", last_words(&said))))
+        Err(Failure::new(
+            Kind::Guest,
+            format!("smolvm could not {verb} the machine: {}", last_words(&finished)),
+        ))
     }
 }
 

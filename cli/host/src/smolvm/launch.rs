@@ -7,7 +7,7 @@ use bottle_core::specification::MachineUser;
 pub struct Launch {
     /// The user that it runs as.
     pub user: MachineUser,
-    /// Whether the guest shares a folder that somebody on this host may change meanwhile.
+    /// Whether the guest shares a folder that somebody on this host may change while it runs.
     pub watches: bool,
 }
 
@@ -16,12 +16,12 @@ pub struct Launch {
 pub enum Terminal {
     /// Standard input is a pipe, a file or nothing.
     Pipe,
-    /// Both ends are a terminal.
+    /// Standard input and output are a terminal.
     Tty,
 }
 
 impl Terminal {
-    /// What this process's own streams call for.
+    /// Chooses by this process's own streams.
     pub fn here() -> Self {
         let tty = |fd| rustix::termios::isatty(fd);
         if tty(rustix::stdio::stdin()) && tty(rustix::stdio::stdout()) { Self::Tty } else { Self::Pipe }

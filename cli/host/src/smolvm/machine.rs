@@ -18,16 +18,16 @@ pub struct Machine {
     pub state: String,
     /// The process of the virtual machine.
     pub pid: Option<i32>,
-    /// Whether it is gone with the call that made it.
+    /// Whether it is deleted when the call that made it ends.
     #[serde(default)]
     pub ephemeral: bool,
-    /// What its maker wrote on it.
+    /// The labels that its creator gave it.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
 
 impl Machine {
-    /// Whether its process runs.
+    /// Returns whether its process runs.
     pub fn is_running(&self) -> bool {
         self.state == "running"
     }
@@ -37,7 +37,7 @@ impl Machine {
         self.labels.get(STATE_LABEL).map(|label| label == state_id)
     }
 
-    /// The bottle that it belongs to, if it is one of ours: its label says so, and its name.
+    /// Returns the bottle that it belongs to, if both its label and its name say that it is ours.
     pub fn bottle(&self) -> Option<Slug> {
         let slug: Slug = self.labels.get(LABEL)?.parse().ok()?;
         (self.name == slug.machine_name()).then_some(slug)

@@ -1,7 +1,7 @@
-//! The `smolvm` command, driven from outside.
+//! Drives the `smolvm` command from outside.
 //!
-//! What it prints may hold what a guest wrote, to its console or on its standard error: it is read up
-//! to a limit, and shown as a guest's words.
+//! Its output may hold what a guest wrote to its console or on standard error, so it is read up to a limit
+//! and shown as a guest's words.
 
 mod call;
 mod command;

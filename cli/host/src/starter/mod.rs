@@ -1,9 +1,9 @@
-//! Starting programs for a keeper that may start none.
+//! Starts programs for a keeper that may not start any.
 //!
-//! The keeper reads what a guest sends, so it has given up the right to run anything. This process
-//! has not, and reads nothing of a guest's: it takes a closed set of requests ([`Ask`]) from its one
-//! keeper, holds each to the plan that it read before there was a guest, and hands back descriptors.
-//! It ends with its keeper, and what it started ends with it.
+//! The keeper reads what a guest sends, so it has given up the right to run anything. The starter has not,
+//! and it reads nothing from a guest. It accepts a fixed set of requests ([`Ask`]) from its one keeper,
+//! checks each against the plan that it read before there was a guest, and hands back descriptors. It ends
+//! with its keeper, and whatever it started ends with it.
 
 pub mod wire;
 
@@ -18,40 +18,40 @@ use std::os::fd::{AsFd, OwnedFd};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
-    /// Brings the quarantines up to what the user's own repositories have.
+    /// Fetch what the user's own repositories have into the quarantines.
     Refresh,
-    /// Starts the network stack, in place of the one before. It hands out the doors in the order of
-    /// the plan, and the link.
+    /// Start the network stack in place of the previous one. The answer brings the doors' listeners in the
+    /// order of the plan, and the link.
     Stack,
-    /// Starts a sidecar that is a command.
+    /// Start a sidecar that is a command.
     Sidecar(Sidecar),
-    /// Starts git for one request to git-gate. It hands out git's standard input and output, and the
-    /// socket on which the hooks speak.
+    /// Start git for one request to git-gate. The answer brings git's standard input and output, and the
+    /// socket on which the hooks talk.
     Git(GitCall),
-    /// Sends a push on that a rule allows.
+    /// Forward a push that a rule allows.
     Forward {
         /// The repository.
         repo: Slug,
-        /// The ref's whole name.
+        /// The ref's full name.
         name: String,
-        /// The commit that was judged, unless it is deleted.
+        /// The commit that was judged, unless the push deletes the ref.
         commit: Option<String>,
     },
-    /// Gives the guest's copy of the project to the user of its machine.
+    /// Give the guest's copy of the project to its machine's user.
     Give {
         /// The user.
         uid: u32,
     },
-    /// Remembers a change of the rules.
+    /// Record a change of the rules.
     Remember(Change),
 }
 
-/// One request to git-gate: everything of it that git is told.
+/// One request to git-gate: everything about it that git is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GitCall {
     /// The repository.
     pub repo: Slug,
-    /// What is wanted.
+    /// The service that is asked for.
     pub service: GitService,
     /// The request's `Content-Type`.
     pub content_type: Option<String>,
@@ -63,91 +63,91 @@ pub struct GitCall {
     pub protocol: Option<String>,
 }
 
-/// What git-gate serves: git's smart protocol.
+/// The services of git-gate: git's smart protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GitService {
-    /// Which refs there are, for a fetch.
+    /// List the refs, for a fetch.
     FetchRefs,
-    /// A fetch.
+    /// Fetch.
     Fetch,
-    /// Which refs there are, for a push.
+    /// List the refs, for a push.
     PushRefs,
-    /// A push.
+    /// Push.
     Push,
 }
 
-/// What is said of a request.
+/// An answer to a request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Said {
-    /// It is done, or runs.
+    /// It is done, or it runs.
     Done,
-    /// It is not, and why.
+    /// It failed, for this reason.
     Failed(String),
-    /// What was started has ended, and how.
+    /// What was started has ended, in this way.
     Ended(String),
 }
 
-/// A keeper's way to its starter.
+/// A keeper's connection to its starter.
 #[derive(Debug)]
 pub struct Starter(OwnedFd);
 
-/// What was started. It is ended when this value is dropped.
+/// Something that was started. Dropping this value ends it.
 #[derive(Debug)]
 pub struct Alive(OwnedFd);
 
 impl Starter {
-    /// One at the other end of a socket.
+    /// Connects to the starter at the other end of a socket.
     pub fn at(socket: OwnedFd) -> Self {
         Self(socket)
     }
 
-    /// Another descriptor of the socket, to watch for its end.
+    /// Returns another descriptor of the socket, to watch for its end.
     ///
     /// # Errors
-    /// Where there is none to be had.
+    /// Returns an error if there is no descriptor left.
     pub fn watched(&self) -> Result<OwnedFd> {
         Ok(rustix::io::fcntl_dupfd_cloexec(&self.0, 0)?)
     }
 
-    /// Asks for something, and waits for it.
+    /// Asks for something, and waits until it is done.
     ///
     /// # Errors
-    /// Why it is not done.
+    /// Returns an error that says why it was not done.
     pub fn demand(&self, ask: &Ask) -> Result<()> {
         self.start(ask).map(|_| ())
     }
 
-    /// Sends a push on.
+    /// Forwards a push.
     ///
     /// # Errors
-    /// Why it is not sent on.
+    /// Returns an error that says why it was not forwarded.
     pub fn forward(&self, repo: Slug, name: String, commit: Option<String>) -> Result<()> {
         self.demand(&Ask::Forward { repo, name, commit })
     }
 
-    /// Asks for something that runs on, and waits until it does.
+    /// Asks for something that keeps running, and waits until it runs.
     ///
     /// # Errors
-    /// Why it does not.
+    /// Returns an error that says why it does not run.
     pub fn start(&self, ask: &Ask) -> Result<(Alive, Vec<OwnedFd>)> {
         let socket = self.ask(ask)?;
         let descriptors = started(wire::receive(&socket)?)?;
         Ok((Alive(socket), descriptors))
     }
 
-    /// The same, without holding up others.
+    /// Asks for something that keeps running, without blocking other tasks.
     ///
     /// # Errors
-    /// Why it does not.
+    /// Returns an error that says why it does not run.
     pub async fn start_meanwhile(&self, ask: &Ask) -> Result<(Alive, Vec<OwnedFd>)> {
         let socket = self.ask(ask)?;
         let descriptors = started(received(&socket).await?)?;
         Ok((Alive(socket), descriptors))
     }
 
-    /// Each request has a socket of its own for its answers.
+    /// Sends a request. Each one has a socket of its own for its answers.
     fn ask(&self, ask: &Ask) -> Result<OwnedFd> {
         let (ours, theirs) = wire::pair()?;
         wire::send(&self.0, ask, &[theirs.as_fd()]).context("the starter has ended")?;
@@ -156,7 +156,7 @@ impl Starter {
 }
 
 impl Alive {
-    /// Waits until it has ended, and says how.
+    /// Waits until it has ended, and returns how.
     pub async fn ended(&self) -> String {
         match received(&self.0).await {
             Ok(Some((Said::Ended(how), _))) => how,

@@ -14,13 +14,13 @@ use tokio::net::UnixStream;
 
 /// The longest message, in bytes.
 const MAX: usize = 64 << 10;
-/// The most descriptors with one message: doors, and the link.
+/// The most descriptors with one message: doors and the link.
 const MAX_DESCRIPTORS: usize = 16;
 
-/// A socket on which messages keep their ends apart, and its other end.
+/// Returns the two ends of a socket that keeps messages apart.
 ///
 /// # Errors
-/// Where there are no descriptors left.
+/// Returns an error if there are no descriptors left.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
@@ -28,7 +28,7 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Sends a message with descriptors.
 ///
 /// # Errors
-/// Where it is too long, or nobody is there.
+/// Returns an error if the message is too long, or if nobody is at the other end.
 pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let bytes = serde_json::to_vec(message)?;
     if bytes.len() > MAX || fds.len() > MAX_DESCRIPTORS {
@@ -44,10 +44,10 @@ pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]
     Ok(())
 }
 
-/// Waits for a message. `None`: nobody is there any more.
+/// Waits for a message. Returns `None` if nobody is at the other end any more.
 ///
 /// # Errors
-/// Where it is none, or longer than any.
+/// Returns an error if it is not a message of this kind, or if it is too long.
 pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     receive_with(socket, RecvFlags::empty())
 }
@@ -84,25 +84,25 @@ fn receive_with<T: DeserializeOwned>(
     Ok(Some((serde_json::from_slice(message)?, fds)))
 }
 
-/// Messages as they come, without holding up others.
+/// Receives messages without blocking other tasks.
 #[derive(Debug)]
 pub struct Incoming(UnixStream);
 
 impl Incoming {
-    /// Those on a socket.
+    /// Receives the messages of a socket.
     ///
     /// # Errors
-    /// Where it cannot be waited for.
+    /// Returns an error if the socket cannot be waited for.
     pub fn on(socket: OwnedFd) -> io::Result<Self> {
         let socket = std::os::unix::net::UnixStream::from(socket);
         socket.set_nonblocking(true)?;
         Ok(Self(UnixStream::from_std(socket)?))
     }
 
-    /// Waits for the next one. `None`: nobody is there any more.
+    /// Waits for the next message. Returns `None` if nobody is at the other end any more.
     ///
     /// # Errors
-    /// Where it is none, or longer than any.
+    /// Returns an error if it is not a message of this kind, or if it is too long.
     pub async fn next<T: DeserializeOwned>(&self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
         loop {
             self.0.readable().await?;

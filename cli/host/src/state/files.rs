@@ -1,14 +1,15 @@
-//! Files and folders that are written whole or not at all.
+//! Files that are written whole or not at all, and folders.
 
 use crate::beneath;
 use crate::defence::Defence;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use serde::de::DeserializeOwned;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Makes a folder that only its owner can look into.
+/// Makes a folder that only its owner can enter.
 pub fn private_dir(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.with_context(|| path.display().to_string())
@@ -37,16 +38,31 @@ fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Parses a file that bottle wrote as JSON.
+///
+/// # Errors
+/// Returns an error if another version of bottle wrote the file, or if it is damaged.
+pub fn parse_json<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        anyhow!(
+            "{}:{}:{}: this version of bottle cannot read the file: it is damaged, or another version wrote it",
+            path.display(),
+            error.line(),
+            error.column()
+        )
+    })
+}
+
 pub(super) fn remove_file(path: &Path) -> Result<()> {
     gone(fs::remove_file(path), path)
 }
 
-/// Removes a folder, if it is there.
+/// Removes a folder, if it exists.
 pub fn remove_dir(path: &Path) -> Result<()> {
     gone(fs::remove_dir_all(path), path)
 }
 
-/// What was not there is gone, too.
+/// Accepts that there was nothing to remove.
 fn gone(removed: std::io::Result<()>, path: &Path) -> Result<()> {
     match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -56,18 +72,18 @@ fn gone(removed: std::io::Result<()>, path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a folder with everything in it, if it is there.
+/// Removes a folder with everything in it, if it exists.
 ///
 /// # Errors
-/// Where something of it cannot be removed.
-pub fn remove_tree(place: &Path) -> Result<()> {
-    let what = || format!("cannot remove {}", place.display());
+/// Returns an error if part of it cannot be removed.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    let what = || format!("cannot remove {}", path.display());
     if !Defence::TreeLimits.stands() {
-        return remove_dir(place);
+        return remove_dir(path);
     }
-    match beneath::open(place) {
+    match beneath::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         opened => beneath::remove_all(&opened.with_context(what)?).with_context(what)?,
     }
-    fs::remove_dir(place).with_context(what)
+    fs::remove_dir(path).with_context(what)
 }

@@ -1,7 +1,7 @@
 //! The folders of one bottle.
 
 use super::claim::{claim, id};
-use super::files::{private_dir, remove_dir, remove_file, remove_tree, write_private};
+use super::files::{parse_json, private_dir, remove_dir, remove_file, remove_tree, write_private};
 use crate::fail_point::{self, FailPoint};
 use crate::failure::Outcome;
 use anyhow::{Context, Result};
@@ -12,7 +12,7 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// What holds the copies of projects. It is no slug, so it is no bottle's folder.
+/// The folder that holds the copies of projects. Its name is no slug, so it is no bottle's folder.
 pub(super) const COPIES: &str = ".copies";
 
 /// The folders of one bottle.
@@ -28,12 +28,12 @@ impl Folder {
         Self { slug: slug.clone(), state: state.join(slug.as_str()), runtime: runtime.join(slug.as_str()) }
     }
 
-    /// The bottle's name.
+    /// Returns the bottle's name.
     pub fn slug(&self) -> &Slug {
         &self.slug
     }
 
-    /// The resolved plan.
+    /// Returns the path of the resolved plan.
     pub fn plan(&self) -> PathBuf {
         self.state.join("plan.json")
     }
@@ -43,99 +43,101 @@ impl Folder {
         self.state.join("owner.json")
     }
 
-    /// The host paths that the bottle was last started with, and which files and folders they were.
+    /// Returns the path of the record of the bottle's host paths at its last start, and of which files and
+    /// folders they were.
     pub fn pins(&self) -> PathBuf {
         self.state.join("pins.json")
     }
 
-    /// An empty folder, for programs of this machine that must not be started in a folder of a
-    /// guest's.
+    /// Returns the path of an empty folder, for programs of this machine that must not start in a guest's
+    /// folder.
     pub fn nowhere(&self) -> PathBuf {
         self.state.join("nowhere")
     }
 
-    /// What the keeper does besides carrying frames.
+    /// Returns the path of the services that the keeper has besides passing frames.
     pub fn services(&self) -> PathBuf {
         self.state.join("services.json")
     }
 
-    /// What a person changed in the rules.
+    /// Returns the path of the changes that a person made to the rules.
     pub fn rules(&self) -> PathBuf {
         self.state.join("rules.json")
     }
 
-    /// The rendered Smolfile.
+    /// Returns the path of the rendered Smolfile.
     pub fn smolfile(&self) -> PathBuf {
         self.state.join("smolfile.toml")
     }
 
-    /// The Smolfile that the machine was made with, or last made to follow.
+    /// Returns the path of the Smolfile that the machine was created with, or last changed to.
     pub fn machine_smolfile(&self) -> PathBuf {
         self.state.join("machine.toml")
     }
 
-    /// The rendered gvproxy configuration, inside the one folder that the jail sees.
+    /// Returns the path of the rendered gvproxy configuration, inside the only folder that the jail sees.
     pub fn gvproxy(&self) -> PathBuf {
         self.jail().join("gvproxy.yaml")
     }
 
-    /// The one folder that the jail sees.
+    /// Returns the path of the only folder that the jail sees.
     pub fn jail(&self) -> PathBuf {
         self.state.join("jail")
     }
 
-    /// The one folder that the keeper writes to once it is confined.
+    /// Returns the path of the only folder that the keeper writes to once it is confined.
     pub fn logs(&self) -> PathBuf {
         self.state.join("log")
     }
 
-    /// The decisions of the bottle's parts.
+    /// Returns the path of the log of what the bottle's parts decided.
     pub fn audit(&self) -> PathBuf {
         self.logs().join("audit.jsonl")
     }
 
-    /// What an operator decided.
+    /// Returns the path of the log of what operators decided.
     pub fn decisions(&self) -> PathBuf {
         self.logs().join("decisions.jsonl")
     }
 
-    /// The last number of what an agent asked for.
+    /// Returns the path of the last number that was given to an agent's request.
     pub fn inbox(&self) -> PathBuf {
         self.logs().join("inbox.json")
     }
 
-    /// What the keeper and its children print.
+    /// Returns the path of what the keeper and its children print.
     pub fn keeper_log(&self) -> PathBuf {
         self.state.join("keeper.log")
     }
 
-    /// The rendered configuration of a pipelock that is a command.
+    /// Returns the path of the rendered configuration of an egress proxy that is a command.
     pub fn pipelock(&self) -> PathBuf {
         self.state.join("pipelock.yaml")
     }
 
-    /// The quarantine repositories of git-gate.
+    /// Returns the path of the quarantine repositories of git-gate.
     pub fn git(&self) -> PathBuf {
         self.state.join("git")
     }
 
-    /// What git prints for git-gate.
+    /// Returns the path of what git prints for git-gate.
     pub fn git_log(&self) -> PathBuf {
         self.logs().join("git.log")
     }
 
-    /// The variables with which [`Home::find`] finds this bottle's folders, whoever asks.
+    /// Returns the variables with which [`Home::find`] finds this bottle's folders, whoever calls it.
     pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
         let above = |path: &Path| path.parent().unwrap_or(path).to_owned();
         [("BOTTLE_STATE_DIR", above(&self.state)), ("BOTTLE_RUNTIME_DIR", above(&self.runtime))]
     }
 
-    /// What a sidecar prints that the keeper started.
+    /// Returns the path of what a sidecar prints that the keeper started.
     pub fn sidecar_log(&self, sidecar: Sidecar) -> PathBuf {
         self.logs().join(format!("{sidecar}.log"))
     }
 
-    /// The guest's own copy of the project. Beside the runtime folder, not in it: it outlives a stop.
+    /// Returns the path of the guest's own copy of the project. It is beside the runtime folder, not in it,
+    /// because it outlives a stop.
     pub fn copy(&self) -> PathBuf {
         self.runtime.with_file_name(COPIES).join(self.slug.as_str())
     }
@@ -145,32 +147,32 @@ impl Folder {
         id(self.state.parent().unwrap_or(&self.state))
     }
 
-    /// What was copied, and from where.
+    /// Returns the path of the record of what was copied, and from where.
     pub fn copy_record(&self) -> PathBuf {
         self.state.join("copy.json")
     }
 
-    /// Where the keeper takes requests from its user.
+    /// Returns the path of the socket on which the keeper takes requests from its user.
     pub fn control(&self) -> PathBuf {
         self.runtime.join("control.sock")
     }
 
-    /// The socket that smolvm mounts into the guest.
+    /// Returns the path of the socket that smolvm mounts into the guest.
     pub fn guest_socket(&self) -> PathBuf {
         self.runtime.join("guest.sock")
     }
 
-    /// The folder that the guest sees the helper in.
+    /// Returns the path of the folder in which the guest sees the helper.
     pub fn helper_dir(&self) -> PathBuf {
         self.runtime.join("guest")
     }
 
-    /// Where the bottle's state is.
+    /// Returns the state folder.
     pub fn state(&self) -> &Path {
         &self.state
     }
 
-    /// Whether there is anything of this bottle on disk.
+    /// Returns whether anything of this bottle is on disk.
     pub fn exists(&self) -> bool {
         self.state.exists() || self.runtime.exists() || self.copy().exists()
     }
@@ -180,7 +182,7 @@ impl Folder {
         private_dir(&self.state)?;
         private_dir(&self.jail())?;
         private_dir(&self.logs())?;
-        // Passable and not readable: the virtual machine's process has to reach what is inside.
+        // Others may pass through, but not list: the virtual machine's process must reach what is inside.
         let root = self.runtime.parent().unwrap_or(&self.runtime);
         for dir in [root, &self.runtime, &self.helper_dir()] {
             DirBuilder::new()
@@ -203,26 +205,26 @@ impl Folder {
         remove_dir(&self.state)
     }
 
-    /// Removes the guest's copy of the project, with what it changed in it.
+    /// Removes the guest's copy of the project, with the guest's changes.
     pub fn remove_copy(&self) -> Result<()> {
         remove_tree(&self.copy())?;
         remove_file(&self.copy_record())
     }
 
-    /// Removes what only a running bottle has.
+    /// Removes what only a running bottle needs.
     pub fn remove_runtime(&self) -> Result<()> {
         remove_dir(&self.runtime)
     }
 
-    /// Writes the plan. It is there whole or not at all.
+    /// Writes the plan, whole or not at all.
     pub fn write_plan(&self, plan: &Plan) -> Result<()> {
         write_private(&self.plan(), serde_json::to_string_pretty(plan)?.as_bytes())
     }
 
-    /// Reads the plan that the bottle was last started with.
+    /// Reads the plan of the bottle's last start.
     pub fn read_plan(&self) -> Result<Plan> {
         let path = self.plan();
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        serde_json::from_str(&text).with_context(|| path.display().to_string())
+        parse_json(&path, &text)
     }
 }

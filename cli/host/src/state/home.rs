@@ -16,7 +16,7 @@ const TRASH: &str = ".trash";
 /// Where root's bottles have their runtime folders.
 const FOR_ROOT: &str = "/var/lib/bottle";
 
-/// The folders of every bottle of this user.
+/// The folders of all bottles of this user.
 #[derive(Clone, Debug)]
 pub struct Home {
     state: PathBuf,
@@ -24,13 +24,14 @@ pub struct Home {
 }
 
 impl Home {
-    /// State is where `BOTTLE_STATE_DIR` says, or where the XDG base directory specification puts
-    /// it. The runtime folder is where `BOTTLE_RUNTIME_DIR` says, or beside the state; for root,
-    /// whose home is closed to the users that smolvm makes, a folder of this state's own in
-    /// `/var/lib/bottle`. Not `/run`: smolvm mounts nothing from there.
+    /// Finds the folders. State is where `BOTTLE_STATE_DIR` says, or where the XDG base directory
+    /// specification puts it. The runtime folder is where `BOTTLE_RUNTIME_DIR` says, or beside the state.
+    /// Root's is a folder of this state's own in
+    /// `/var/lib/bottle`, because root's home is closed to the users that smolvm creates. It is not
+    /// in `/run`, because smolvm mounts nothing from there.
     ///
     /// # Errors
-    /// Where there is no home folder to put state into.
+    /// Returns an error if there is no home folder to keep state in.
     pub fn find() -> Outcome<Self> {
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let state = absolute("BOTTLE_STATE_DIR")
@@ -46,7 +47,7 @@ impl Home {
         Ok(Self { state, runtime })
     }
 
-    /// Folders at these places.
+    /// Uses these folders.
     pub fn at(state: PathBuf, runtime: PathBuf) -> Self {
         Self { state, runtime }
     }
@@ -61,32 +62,33 @@ impl Home {
         self.runtime.join(TRASH)
     }
 
-    /// Which folders guests could write, and which configurations a person has accepted.
+    /// Returns the path of the record of folders that guests could write, and of configurations that a person
+    /// accepted.
     pub fn trusted(&self) -> PathBuf {
         self.state.join(TRUSTED)
     }
 
-    /// What holds the copies of projects that guests work on.
+    /// Returns the path of the folder that holds the copies of projects that guests work on.
     pub fn copies(&self) -> PathBuf {
         self.runtime.join(COPIES)
     }
 
-    /// What programs said of their versions.
+    /// Returns the path of the remembered versions of programs.
     pub fn versions(&self) -> PathBuf {
         self.state.join(VERSIONS)
     }
 
-    /// What holds the folders of all bottles.
+    /// Returns the folders that hold the folders of all bottles.
     pub fn roots(&self) -> impl Iterator<Item = &Path> {
         [&self.state, &self.runtime].into_iter().map(PathBuf::as_path)
     }
 
-    /// The folders of one bottle, which need not exist.
+    /// Returns the folders of one bottle, which need not exist.
     pub fn bottle(&self, slug: &Slug) -> Folder {
         Folder::at(slug, &self.state, &self.runtime)
     }
 
-    /// Every bottle that has a folder, in the order of their names.
+    /// Lists every bottle that has a folder, by name.
     pub fn bottles(&self) -> Result<Vec<Folder>> {
         let mut slugs: Vec<Slug> = Vec::new();
         let runtime = (!is_anothers(&self.runtime, &self.state)).then_some(&self.runtime);

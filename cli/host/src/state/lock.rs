@@ -13,15 +13,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A lock that is held as long as the value lives, and by nobody after its process dies.
+/// A lock that is held as long as the value lives, and is released when its process dies.
 #[derive(Debug)]
 pub struct Lock(File);
 
 impl Home {
-    /// Takes the lock that keeps two commands from writing that at once.
+    /// Takes the lock that keeps two commands from writing the trusted folder at once.
     ///
     /// # Errors
-    /// [`Kind::Busy`] where somebody else has had it for long.
+    /// Returns [`Kind::Busy`] if another command holds it for too long.
     pub fn lock_trust(&self) -> Outcome<Lock> {
         private_dir(&self.trusted())?;
         let end = Instant::now() + LONGEST_TRUST;
@@ -32,9 +32,9 @@ impl Home {
             if Instant::now() > end {
                 return Err(Failure::new(
                     Kind::Busy,
-                    "another command is starting a bottle, and does not end",
+                    "another command has been starting a bottle for too long",
                 )
-                .help("`bottle ls` shows which"));
+                .help("`bottle ls` shows which bottle; wait for that command, or end it"));
             }
             std::thread::sleep(GLANCE);
         }
@@ -42,11 +42,11 @@ impl Home {
 }
 
 impl Folder {
-    /// Takes the lock that keeps two commands from changing one bottle at once. `what` is what the
-    /// command is called, for whoever comes second.
+    /// Takes the lock that keeps two commands from changing one bottle at once. `what` is the name of the
+    /// command, for whoever comes second.
     ///
     /// # Errors
-    /// [`Kind::Busy`] where another command has it, with which.
+    /// Returns [`Kind::Busy`] if another command holds it, and names that command.
     pub fn lock_operation(&self, what: &str) -> Outcome<Lock> {
         private_dir(self.state())?;
         let Some(lock) = try_lock(&self.operation())? else {
@@ -57,14 +57,15 @@ impl Folder {
         lock.0
             .set_len(0)
             .and_then(|()| write!(&lock.0, "`bottle {what}` (process {})", std::process::id()))
-            .context("the lock")?;
+            .with_context(|| format!("cannot write {}", self.operation().display()))?;
         Ok(lock)
     }
 
-    /// The command that is changing this bottle now, if there is one.
+    /// Returns the command that is changing this bottle now, if there is one.
     pub fn busy_with(&self) -> Option<String> {
         let path = self.operation();
-        // Who has just got the lock may not have said so yet, and whoever had it before did.
+        // Whoever just took the lock may not have written its name yet, while the previous holder's is still
+        // there.
         for _ in 0..GLANCES {
             if !(path.exists() && matches!(try_lock(&path), Ok(None))) {
                 return None;
@@ -82,29 +83,29 @@ impl Folder {
         self.state().join("operation.lock")
     }
 
-    /// Takes the lock that a living keeper has. `None` means that there is one.
+    /// Takes the lock that a live keeper holds. Returns `None` if there is one.
     pub fn lock_keeper(&self) -> Result<Option<Lock>> {
         try_lock(&self.state().join("keeper.lock"))
     }
 
-    /// Whether a keeper is alive.
+    /// Returns whether a keeper is alive.
     pub fn has_keeper(&self) -> bool {
         let path = self.state().join("keeper.lock");
         path.exists() && matches!(try_lock(&path), Ok(None))
     }
 }
 
-/// How often, and how far apart, a lock's holder is asked for its name.
+/// How often a lock's holder is looked up, and how long to wait in between.
 const GLANCES: u32 = 10;
 const GLANCE: Duration = Duration::from_millis(10);
-/// How long another command may look at what is trusted. It takes milliseconds.
+/// How long another command may hold the lock on the trusted folder. It needs milliseconds.
 const LONGEST_TRUST: Duration = Duration::from_secs(30);
 
-/// Whether a lock's holder, as it wrote itself down, is a process that lives.
+/// Returns whether a lock's holder, as it wrote its name down, is a live process.
 fn is_alive(holder: &str) -> bool {
     let number = holder.rsplit("process ").next().and_then(|text| text.trim_end_matches(')').parse().ok());
     number.and_then(Pid::from_raw).is_some_and(|pid| match test_kill_process(pid) {
-        // Somebody else's process is one, too.
+        // Another user's process counts, too.
         Ok(()) | Err(rustix::io::Errno::PERM) => true,
         Err(_) => false,
     })

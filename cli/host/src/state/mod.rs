@@ -1,11 +1,11 @@
 //! Where a bottle's files are.
 //!
-//! Two folders per bottle. The state folder is private (0700, its files 0600): the plan, the
-//! rendered files, the log, the locks. The runtime folder holds what the virtual machine's process
-//! has to reach, which smolvm runs as a user of its own when it is started by root: the guest
-//! socket and the helper.
+//! A bottle has two folders. The state folder is private (0700, its files 0600): the plan, the rendered
+//! files, the log, the locks. The runtime folder holds what the virtual machine's process must reach: the
+//! guest socket and the helper. When root starts smolvm, that process runs as a user of its own.
 //!
-//! [`Home`] holds the folders of all bottles, [`Folder`] those of one. [`Lock`] keeps two commands apart.
+//! [`Home`] holds the folders of all bottles, [`Folder`] those of one bottle. [`Lock`] keeps two commands
+//! apart.
 
 mod claim;
 mod files;
@@ -14,7 +14,7 @@ mod home;
 mod lock;
 mod owner;
 
-pub use files::{private_dir, remove_dir, remove_tree, write_private, write_public};
+pub use files::{parse_json, private_dir, remove_dir, remove_tree, write_private, write_public};
 pub use folder::Folder;
 pub use home::Home;
 pub use lock::Lock;

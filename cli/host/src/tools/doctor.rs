@@ -1,4 +1,4 @@
-//! Everything that `bottle doctor` looks at, whether it will do or not.
+//! Everything that `bottle doctor` checks, whether it is in order or not.
 
 use super::find::{
     CAN_JAIL, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
@@ -16,11 +16,11 @@ use std::path::PathBuf;
 /// One requirement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// What it is.
+    /// Its name.
     pub name: &'static str,
-    /// Whether it will do.
+    /// Whether it is met.
     pub level: Level,
-    /// Its version, where it has one.
+    /// Its version, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Where it was found.
@@ -37,34 +37,34 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
-    /// It is.
+    /// It is met.
     Ok,
-    /// It is not, and bottle does without.
+    /// It is not met, and bottle works without it.
     Warning,
-    /// It is not, and bottle does not start.
+    /// It is not met, and bottle does not start.
     Missing,
 }
 
-/// What stands between a guest and this machine's network.
+/// The walls between a guest and this machine's network.
 #[derive(Clone, Debug, Serialize)]
 pub struct Walls {
-    /// The pure decision on every frame.
+    /// The guard, which decides about every frame.
     pub guard: bool,
-    /// The network stack in a namespace that holds nothing but the doors.
+    /// The jail: the network stack in a namespace that holds nothing but the doors.
     pub jail: bool,
 }
 
-/// A machine, looked at.
+/// The diagnosis of a machine.
 #[derive(Clone, Debug, Serialize)]
 pub struct Diagnosis {
-    /// Each requirement, in the order in which a start needs them.
+    /// The requirements, in the order in which a start needs them.
     pub findings: Vec<Finding>,
     /// The walls that a bottle has here.
     pub walls: Walls,
 }
 
 impl Diagnosis {
-    /// Looks at this machine.
+    /// Examines this machine.
     pub fn here() -> Self {
         let system = System::here();
         let found = |name, found: Result<Found, Missing>| match found {
@@ -91,18 +91,18 @@ impl Diagnosis {
             found("helper", helper()),
             as_warning(found("tun", tun())),
             keeper_confinement(),
-            optional(system, "git", Need::Git, "git-gate serves with it"),
+            optional(system, "git", Need::Git, "git-gate serves repositories with it"),
             optional(
                 system,
                 "gitleaks",
                 Need::Gitleaks,
-                "git-gate looks for secrets with it, and with a few patterns of its own otherwise",
+                "git-gate looks for secrets with it; without it, git-gate uses a few patterns of its own",
             ),
         ];
         Self { findings, walls }
     }
 
-    /// Whether a bottle can start here.
+    /// Returns whether a bottle can start here.
     pub fn is_well(&self) -> bool {
         self.findings.iter().all(|finding| finding.level < Level::Missing)
     }
@@ -114,7 +114,7 @@ struct Found {
     detail: String,
 }
 
-/// The word of a line that is a version.
+/// Returns the word of a line that is a version.
 fn number(line: Option<String>) -> Option<String> {
     let line = line?;
     let word = line.split_whitespace().find(|word| word.contains(|c: char| c.is_ascii_digit()))?;
@@ -141,7 +141,7 @@ fn gvproxy() -> Result<Found, Missing> {
     Ok(Found {
         version: Some(version.to_string()),
         path: Some(path),
-        detail: format!("the network stack, told by {how}"),
+        detail: format!("the network stack, configured by {how}"),
     })
 }
 
@@ -149,7 +149,11 @@ fn bwrap() -> Result<Found, Missing> {
     let path = find_bwrap()?;
     may_make_namespaces(&path)?;
     let version = number(Versions::asked().line(&path, "--version", None));
-    Ok(Found { version, path: Some(path), detail: "makes the jail, and may make namespaces here".to_owned() })
+    Ok(Found {
+        version,
+        path: Some(path),
+        detail: "makes the jail, and is allowed to make namespaces here".to_owned(),
+    })
 }
 
 fn tun() -> Result<Found, Missing> {
@@ -162,10 +166,10 @@ fn kvm() -> Result<Found, Missing> {
     Ok(Found { version: None, path: Some(PathBuf::from("/dev/kvm")), detail })
 }
 
-/// What smolvm is told to put around the process of a machine, beside the user that it gives it.
+/// Checks the limits that smolvm is told to put on a machine's process, besides giving it a user of its own.
 fn confinement() -> Result<Found, Missing> {
     if let Some(lacks) = confine::offered().lacks() {
-        let what = format!("this kernel has no {lacks} to put around the machine's process");
+        let what = format!("this kernel has no {lacks} to confine the machine's process with");
         return Err(Missing::new(Need::Confinement, what));
     }
     let mut detail = "seccomp and Landlock around the machine's process".to_owned();
@@ -179,16 +183,17 @@ fn confinement() -> Result<Found, Missing> {
     Ok(Found { version: None, path: None, detail })
 }
 
-/// Whether what reads a guest's bytes can be confined. An older kernel has less of it, and does.
+/// Checks how far the processes that read a guest's bytes can be confined. An older kernel has fewer limits,
+/// and is good enough.
 fn keeper_confinement() -> Finding {
     let offered = confine::offered();
     let (level, detail) = if offered.is_whole() {
-        (Level::Ok, format!("what reads a guest's bytes gives up what it does not need ({offered})"))
+        (Level::Ok, format!("processes that read a guest's bytes give up what they do not need ({offered})"))
     } else {
         (
             Level::Warning,
             format!(
-                "what reads a guest's bytes keeps more than it needs ({offered}); Linux 6.12 or newer, \
+                "processes that read a guest's bytes keep more than they need ({offered}); Linux 6.12 or newer, \
                  with `landlock` in its `lsm=` boot option, has all of it"
             ),
         )
@@ -201,12 +206,12 @@ fn helper() -> Result<Found, Missing> {
     Ok(Found { version: None, path: Some(path), detail: "static: it runs in any guest".to_owned() })
 }
 
-/// What is missing, where bottle does without it.
+/// Turns a missing requirement into a warning, because bottle works without it.
 fn as_warning(finding: Finding) -> Finding {
     Finding { level: finding.level.min(Level::Warning), ..finding }
 }
 
-/// What bottle does without.
+/// Checks a program that bottle works without.
 fn optional(system: System, name: &'static str, need: Need, what_for: &str) -> Finding {
     let path = in_path(name);
     let option = if name == "gitleaks" { "version" } else { "--version" };

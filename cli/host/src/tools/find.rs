@@ -1,4 +1,4 @@
-//! Each tool, found and tried, or what is missing.
+//! Finds and tries each tool, or says what is missing.
 
 use super::remedy::{Missing, Need};
 use super::versions::Versions;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-/// Whether this system has the namespaces that a jail is made of.
+/// Whether this system has the namespaces that a jail consists of.
 pub const CAN_JAIL: bool = cfg!(all(target_os = "linux", not(bottle_portable)));
 
 /// The oldest smolvm that this project was run with.
@@ -17,7 +17,7 @@ const OLDEST_SMOLVM: Version = Version { major: 1, minor: 32, patch: 0 };
 pub(super) fn find_smolvm(versions: &Versions) -> Result<Smolvm, Missing> {
     let missing = |what: &str| Missing::new(Need::Smolvm, what);
     let path = in_path("smolvm").ok_or_else(|| missing("smolvm is not on PATH"))?;
-    // The PyPI package keeps smolvm's libraries beside it and expects to be told so.
+    // The PyPI package keeps smolvm's libraries beside it and expects to be told where they are.
     let beside = fs::canonicalize(&path).ok().and_then(|path| path.parent().map(Path::to_owned));
     let lib_dir =
         beside.filter(|dir| env::var_os("SMOLVM_LIB_DIR").is_none() && dir.join("libkrun.so").exists());
@@ -30,12 +30,14 @@ pub(super) fn find_smolvm(versions: &Versions) -> Result<Smolvm, Missing> {
             Ok(Smolvm { path, lib_dir, stand_in })
         }
         Ok(version) => Err(missing(&format!("smolvm {version} is too old"))),
-        Err(_) => Err(missing(&format!("{} says {line:?}, which is no version of smolvm", path.display()))),
+        Err(_) => {
+            Err(missing(&format!("{} says {line:?}, which is not a version of smolvm", path.display())))
+        }
     }
 }
 
 pub(super) fn gvproxy_program() -> Result<PathBuf, Missing> {
-    // podman keeps its own copy out of PATH.
+    // podman keeps its own copy outside of PATH.
     in_path("gvproxy")
         .or_else(|| {
             ["/usr/libexec/podman/gvproxy", "/usr/lib/podman/gvproxy"]
@@ -59,12 +61,12 @@ pub(super) fn find_gvproxy(versions: &Versions) -> Result<(PathBuf, Version), Mi
     }
 }
 
-/// The device that taps are made with. Only Linux has it.
+/// The device that creates taps. Only Linux has it.
 const TUN: &str = "/dev/net/tun";
 
 pub(super) fn find_tun() -> Result<PathBuf, Missing> {
     if !CAN_JAIL {
-        return Err(Missing::new(Need::Linux, "the kernel can be the network stack on Linux only"));
+        return Err(Missing::new(Need::Linux, "the kernel can be the network stack only on Linux"));
     }
     match fs::OpenOptions::new().read(true).write(true).open(TUN) {
         Ok(_) => Ok(TUN.into()),
@@ -89,7 +91,10 @@ pub(super) fn may_make_namespaces(bwrap: &Path) -> Result<(), Missing> {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(Missing::new(
             Need::Namespaces,
-            format!("bwrap may not make namespaces here: {}", String::from_utf8_lossy(&output.stderr).trim()),
+            format!(
+                "bwrap is not allowed to make namespaces here: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            ),
         )),
         Err(error) => {
             Err(Missing::new(Need::Bubblewrap, format!("{} does not run: {error}", bwrap.display())))
@@ -97,8 +102,8 @@ pub(super) fn may_make_namespaces(bwrap: &Path) -> Result<(), Missing> {
     }
 }
 
-/// The processor's flag for hardware virtualization, if it has one. Without it /dev/kvm opens,
-/// makes a machine, and never boots smolvm's kernel.
+/// Returns the processor's flag for hardware virtualization, if it has one. Without it /dev/kvm opens and
+/// creates a machine, but smolvm's kernel never boots.
 pub fn virtualization_flag() -> Option<&'static str> {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     ["vmx", "svm"].into_iter().find(|flag| flags.split_whitespace().any(|word| word == *flag))
@@ -135,11 +140,11 @@ pub(super) fn find_helper() -> Result<PathBuf, Missing> {
     match is_static(&path) {
         Some(true) => Ok(path),
         Some(false) => Err(missing(format!("{} is not static: it would not run in a guest", path.display()))),
-        None => Err(missing(format!("{} is no program", path.display()))),
+        None => Err(missing(format!("{} is not a program", path.display()))),
     }
 }
 
-/// Whether a 64-bit ELF file asks for no interpreter, so that it runs in any root filesystem.
+/// Returns whether a 64-bit ELF file needs no interpreter, so that it runs in any root filesystem.
 fn is_static(path: &Path) -> Option<bool> {
     const PT_INTERP: u32 = 3;
     let bytes = fs::read(path).ok()?;

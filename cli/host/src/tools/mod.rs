@@ -1,4 +1,4 @@
-//! What has to be there before anything starts: smolvm, a network stack, bubblewrap, KVM, the helper.
+//! Finds what must be there before anything starts: smolvm, a network stack, bubblewrap, KVM, the helper.
 
 mod doctor;
 mod find;

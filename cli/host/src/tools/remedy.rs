@@ -1,47 +1,47 @@
-//! The one command that mends what is missing, on this system.
+//! The one command that installs or fixes what is missing, on this system.
 
 use crate::failure::{Failure, Kind};
 use std::fs;
 
-/// What bottle needs of a machine, or likes to have.
+/// What bottle needs, or can use, of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// The virtual machine monitor.
     Smolvm,
-    /// The network stack, where it is a program.
+    /// The network stack, if it is a program.
     Gvproxy,
-    /// The device that taps are made with.
+    /// The kernel module for the device that creates taps.
     TunModule,
-    /// To be let at it.
+    /// Access to that device.
     TunAccess,
-    /// Another system.
+    /// Linux instead of this system.
     Linux,
-    /// The jail's maker.
+    /// The program that makes the jail.
     Bubblewrap,
-    /// That it may make namespaces.
+    /// The right to make namespaces.
     Namespaces,
     /// A kernel module for virtualization.
     KvmModule,
-    /// A processor that virtualizes.
+    /// A processor with hardware virtualization.
     KvmProcessor,
-    /// To be let at it.
+    /// Access to the virtualization device.
     KvmAccess,
-    /// What a machine's process is confined with.
+    /// The kernel features that confine a machine's process.
     Confinement,
     /// The static helper.
     Helper,
-    /// What git-gate serves.
+    /// The program with which git-gate serves.
     Git,
-    /// What git-gate looks for secrets with.
+    /// The program with which git-gate looks for secrets.
     Gitleaks,
 }
 
-/// A family of systems whose packages have the same names.
+/// A family of systems that name their packages alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
-    /// Debian, and what is made of it.
+    /// Debian and its relatives.
     Debian,
-    /// Ubuntu: Debian's packages, and a rule of AppArmor's.
+    /// Ubuntu and its relatives: Debian's packages, plus a rule of AppArmor's.
     Ubuntu,
     /// Fedora and its relatives.
     Fedora,
@@ -49,7 +49,7 @@ pub enum System {
     Arch,
     /// macOS.
     MacOs,
-    /// Another.
+    /// Any other system.
     Other,
 }
 
@@ -57,7 +57,7 @@ const SMOLVM: &str = "python3 -m pip install --target ~/.local/share/smolvm smol
                       ln -sf ~/.local/share/smolvm/smol/smol-vmm ~/.local/bin/smolvm";
 
 impl System {
-    /// The one that this machine runs.
+    /// Returns the system of this machine.
     pub fn here() -> Self {
         if cfg!(target_os = "macos") {
             return Self::MacOs;
@@ -65,7 +65,7 @@ impl System {
         Self::of_release(&fs::read_to_string("/etc/os-release").unwrap_or_default())
     }
 
-    /// The one that an `os-release` file (freedesktop.org's) is about.
+    /// Returns the system that an `os-release` file (freedesktop.org's) describes.
     pub fn of_release(text: &str) -> Self {
         let value = |key: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -82,7 +82,7 @@ impl System {
         known(&id).or_else(|| like.split_whitespace().find_map(known)).unwrap_or(Self::Other)
     }
 
-    /// What mends it.
+    /// Returns the command, or the advice, that helps.
     pub fn remedy(self, need: Need) -> &'static str {
         match (need, self) {
             (Need::Smolvm, _) => SMOLVM,
@@ -98,7 +98,7 @@ impl System {
             (Need::Gvproxy, Self::Other) => "install gvproxy 0.8.1 or later; podman's packages carry it",
             (Need::TunModule, _) => "sudo modprobe tun",
             (Need::TunAccess, _) => "sudo chmod 666 /dev/net/tun, as most systems have it",
-            (Need::Linux, _) => "leave `stack = \"kernel\"` out of bottle.toml",
+            (Need::Linux, _) => "remove `stack = \"kernel\"` from bottle.toml",
             (Need::Bubblewrap, Self::Debian | Self::Ubuntu) => "sudo apt-get install bubblewrap",
             (Need::Bubblewrap, Self::Fedora) => "sudo dnf install bubblewrap",
             (Need::Bubblewrap, Self::Arch) => "sudo pacman -S bubblewrap",
@@ -111,13 +111,13 @@ impl System {
             (Need::KvmModule, Self::MacOs) => "macOS 11 or later has Hypervisor.framework",
             (Need::KvmModule, _) => "sudo modprobe kvm-intel || sudo modprobe kvm-amd",
             (Need::KvmProcessor, _) => {
-                "turn virtualization on in the firmware, or nested virtualization in the host of this machine; \
+                "turn on virtualization in the firmware, or nested virtualization on this machine's host; \
                  `bottle-harness outer -- COMMAND` runs a command in an emulated machine that has it"
             }
             (Need::KvmAccess, _) => "sudo usermod -aG kvm $USER, then log in again",
-            (Need::Confinement, Self::MacOs) => "none here: seccomp and Landlock are Linux's",
+            (Need::Confinement, Self::MacOs) => "nothing: only Linux has seccomp and Landlock",
             (Need::Confinement, _) => {
-                "boot a kernel (5.13 or later) with CONFIG_SECCOMP_FILTER and CONFIG_SECURITY_LANDLOCK, and with landlock in its list lsm="
+                "boot a kernel (5.13 or later) with CONFIG_SECCOMP_FILTER and CONFIG_SECURITY_LANDLOCK, and with landlock in its lsm= list"
             }
             (Need::Helper, _) => "make install in bottle's sources; it belongs beside the bottle command",
             (Need::Git, Self::Debian | Self::Ubuntu) => "sudo apt-get install git",
@@ -134,7 +134,7 @@ impl System {
     }
 }
 
-/// Something that will not do.
+/// Something that is missing or not good enough.
 pub struct Missing {
     /// What is wrong.
     pub what: String,
@@ -143,7 +143,7 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Says what is wrong.
+    /// Records what is wrong, and what is needed instead.
     pub fn new(need: Need, what: impl Into<String>) -> Self {
         Self { what: what.into(), need }
     }

@@ -15,7 +15,7 @@ use bottle_core::specification::StackChoice;
 use bottle_core::stack::Stack;
 use std::path::PathBuf;
 
-/// Everything that a bottle needs, found.
+/// Everything that a bottle needs, as found on this machine.
 #[derive(Clone, Debug)]
 pub struct Tools {
     /// The virtual machine monitor.
@@ -27,24 +27,24 @@ pub struct Tools {
 /// What a keeper needs: everything but the virtual machine.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// Who speaks TCP with the guest.
+    /// The network stack that speaks TCP with the guest.
     pub backend: StackBackend,
-    /// The jail's maker.
+    /// The program that makes the jail.
     pub bwrap: PathBuf,
     /// The static helper.
     pub helper: PathBuf,
 }
 
-/// Who speaks TCP with the guest, found.
+/// The network stack that speaks TCP with the guest, as found on this machine.
 #[derive(Clone, Debug)]
 pub enum StackBackend {
-    /// A program.
+    /// gvproxy, a program.
     Gvproxy(Gvproxy),
-    /// This machine's kernel, which makes taps.
+    /// This machine's kernel, which creates taps.
     Kernel,
 }
 
-/// gvproxy, found.
+/// gvproxy, as found on this machine.
 #[derive(Clone, Debug)]
 pub struct Gvproxy {
     /// The program.
@@ -57,14 +57,14 @@ impl Tools {
     /// Finds everything, or says what is missing.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] with the first thing that will not do.
+    /// Returns [`Kind::Unavailable`] with the first thing that is missing or not good enough.
     pub fn find(choice: StackChoice) -> Outcome<Self> {
         let tools = Self { smolvm: smolvm()?, network: Network::find(choice)? };
         if tools.smolvm.stand_in {
             out::note("warning: this smolvm is a stand-in without a virtual machine, for tests only");
         } else {
             check_kvm()?;
-            // smolvm says nothing of it, and does without.
+            // smolvm itself does not mention it and runs without.
             if let Some(lacks) = confine::offered().lacks() {
                 out::note(format_args!(
                     "warning: this kernel has no {lacks}: the machine's process is confined less; see `bottle doctor`"
@@ -76,7 +76,7 @@ impl Tools {
 }
 
 impl Tools {
-    /// The programs that a bottle is started with.
+    /// Returns the programs that a bottle is started with.
     pub fn programs(&self) -> impl Iterator<Item = PathBuf> {
         let gvproxy = match &self.network.backend {
             StackBackend::Gvproxy(gvproxy) => Some(&gvproxy.program),
@@ -88,19 +88,19 @@ impl Tools {
 }
 
 impl Network {
-    /// Finds what a keeper needs. Whether namespaces may be made here turns out when a jail is:
+    /// Finds what a keeper needs. Whether namespaces may be made here is only known when a jail is made: see
     /// [`why_no_jail`].
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] with the first thing that will not do.
+    /// Returns [`Kind::Unavailable`] with the first thing that is missing or not good enough.
     pub fn find(choice: StackChoice) -> Outcome<Self> {
         Self::of(asked_stack(choice)?)
     }
 
-    /// Finds what the keeper of this stack needs. Whoever planned it asked gvproxy for its version.
+    /// Finds what the keeper of this stack needs. gvproxy was asked for its version when the plan was made.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] with the first thing that is gone.
+    /// Returns [`Kind::Unavailable`] with the first thing that is gone.
     pub fn of(stack: Stack) -> Outcome<Self> {
         let backend = match stack {
             Stack::Gvproxy(dialect) => {
@@ -111,12 +111,12 @@ impl Network {
                 StackBackend::Kernel
             }
         };
-        // Where there is no jail, nobody has to make one.
+        // Without jails, nothing is needed to make one.
         let bwrap = if CAN_JAIL { find_bwrap()? } else { PathBuf::new() };
         Ok(Self { backend, bwrap, helper: find_helper()? })
     }
 
-    /// What a plan says of it.
+    /// Returns the stack as a plan names it.
     pub fn stack(&self) -> Stack {
         match &self.backend {
             StackBackend::Gvproxy(gvproxy) => Stack::Gvproxy(gvproxy.dialect),
@@ -125,7 +125,7 @@ impl Network {
     }
 }
 
-/// What keeps bubblewrap from making a jail here, if that is what went wrong.
+/// Returns what keeps bubblewrap from making a jail here, if that is what went wrong.
 pub fn why_no_jail() -> Option<Failure> {
     if !CAN_JAIL {
         return None;
@@ -133,16 +133,16 @@ pub fn why_no_jail() -> Option<Failure> {
     find_bwrap().and_then(|bwrap| may_make_namespaces(&bwrap)).err().map(Failure::from)
 }
 
-/// Finds smolvm alone, for commands that start nothing.
+/// Finds only smolvm, for commands that start nothing.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] where it will not do.
+/// Returns [`Kind::Unavailable`] if smolvm is missing or not good enough.
 pub fn smolvm() -> Outcome<Smolvm> {
     Ok(find_smolvm(&Versions::remembered())?)
 }
 
-/// What a plan says of the stack that is wanted. Where there is no gvproxy, it would be configured
-/// by file: a plan can be looked at where nothing could run.
+/// Returns the chosen stack as a plan names it. Without gvproxy the plan assumes configuration by file, so
+/// that a plan can be shown even where nothing could run.
 pub fn stack(choice: StackChoice) -> Stack {
     asked_stack(choice).unwrap_or(Stack::Gvproxy(Dialect::File))
 }

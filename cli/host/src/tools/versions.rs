@@ -1,5 +1,5 @@
-//! The versions that programs say they have. Asking takes a process, at each command, so what a
-//! program has said is remembered for as long as its file stays the same.
+//! The versions that programs report. Asking starts a process, in every command, so a program's answer is
+//! remembered as long as its file stays the same.
 
 use crate::state::{Home, write_private};
 use serde::{Deserialize, Serialize};
@@ -10,39 +10,39 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Who is believed.
+/// The programs' versions, with the file that remembers them, if answers may come from there.
 pub struct Versions(Option<PathBuf>);
 
-/// A program's file, so that another one in its place is noticed.
+/// A program's file, so that a replacement is noticed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     device: u64,
     inode: u64,
     size: u64,
-    /// Seconds and nanoseconds: of its bytes, and of everything else about it.
+    /// Times in seconds and nanoseconds: of its content, and of everything else about it.
     modified: [i64; 2],
     changed: [i64; 2],
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Said {
+struct Answer {
     of: Identity,
     line: String,
 }
 
 impl Versions {
-    /// What was said before, of a program that is the same since.
+    /// Uses remembered answers for programs that have not changed.
     pub fn remembered() -> Self {
         Self(Home::find().ok().map(|home| home.versions()))
     }
 
-    /// Only what the programs say now.
+    /// Asks the programs every time.
     pub fn asked() -> Self {
         Self(None)
     }
 
-    /// The first line that a program prints, asked for its version with this option. `None` where it
-    /// does not run.
+    /// Returns the first line that a program prints when asked for its version with this option, or `None` if
+    /// it does not run.
     pub fn line(&self, program: &Path, option: &str, lib_dir: Option<&Path>) -> Option<String> {
         let Some((memory, of)) = self.0.as_deref().zip(identity(program)) else {
             return ask(program, option, lib_dir);
@@ -53,20 +53,20 @@ impl Versions {
             return Some(said.line);
         }
         let line = ask(program, option, lib_dir)?;
-        // A command that starts nothing makes no folder either.
+        // A command that starts nothing must not make a folder either.
         if memory.parent().is_some_and(Path::is_dir) {
-            known.insert(key.to_owned(), Said { of, line: line.clone() });
+            known.insert(key.to_owned(), Answer { of, line: line.clone() });
             let _ = serde_json::to_vec(&known).map(|text| write_private(memory, &text));
         }
         Some(line)
     }
 }
 
-fn read(memory: &Path) -> BTreeMap<String, Said> {
+fn read(memory: &Path) -> BTreeMap<String, Answer> {
     fs::read(memory).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
-/// `None` for a script, whose file says nothing of the program that it starts.
+/// Returns `None` for a script, whose file says nothing about the program that it starts.
 fn identity(program: &Path) -> Option<Identity> {
     let mut start = [0; 2];
     let mut file = File::open(program).ok()?;
@@ -98,15 +98,15 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
-    /// A program that prints what it is asked with, and is no script.
+    /// Copies a program that prints its arguments and is not a script.
     fn program(dir: &Path) -> std::path::PathBuf {
         let path = dir.join("echo");
         put(Path::new("/bin/echo"), &path);
         path
     }
 
-    /// Copies a program by another process. Here a child that another test starts meanwhile would have
-    /// the file open for writing, and it could not be run ("text file busy").
+    /// Copies a program with another process. A child that another test starts at the same time would
+    /// otherwise inherit the open file, and the program could not be run ("text file busy").
     fn put(from: &Path, to: &Path) {
         assert!(std::process::Command::new("cp").arg(from).arg(to).status().unwrap().success());
     }
@@ -117,7 +117,7 @@ mod tests {
         let (memory, echo) = (dir.path().join("versions"), program(dir.path()));
         let versions = Versions(Some(memory.clone()));
         assert_eq!(versions.line(&echo, "1.0", None).unwrap(), "1.0");
-        // It would say another word now, so this one is remembered.
+        // It would answer differently now, so this answer was remembered.
         assert_eq!(versions.line(&echo, "2.0", None).unwrap(), "1.0");
         assert_eq!(fs::metadata(&memory).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Versions::asked().line(&echo, "2.0", None).unwrap(), "2.0");

@@ -1,8 +1,8 @@
-//! Taking changes back into the project: what was looked at, and nothing that is there only now.
+//! Applies changes to the project: exactly what was looked at, and nothing that appeared since.
 //!
-//! Every write goes through a descriptor of the folder that it is in, which was reached without
-//! following a link. What the project has at a path is looked at again right before: where that is
-//! not what was judged, the path stays as it is.
+//! Every write goes through a descriptor of its folder, which was reached without following a link. Right
+//! before a write the project's path is checked again: if it is no longer what was judged, the path stays as
+//! it is.
 
 use super::changes::{Change, Kept, What};
 use super::copy::Copy;
@@ -23,22 +23,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What became of the changes that were to be taken back.
+/// The result of applying changes.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// Those that the project has now.
+    /// The changes that the project has now.
     pub taken: Vec<Change>,
-    /// Those that stay in the guest, each with its reason.
+    /// The changes that stay in the guest, each with its reason.
     pub kept: Vec<Change>,
 }
 
 impl Copy {
-    /// Takes back what was looked at. `overwrite` also takes those whose path the project has changed.
-    /// What was taken is remembered at the end, also where something fails. A crash in between loses
-    /// nothing: what is the same on both sides is no change.
+    /// Applies what was looked at. With `overwrite` it also replaces paths that the project has changed. What
+    /// was applied is recorded at the end, even if something fails. A crash in between loses nothing: what is
+    /// the same on both sides is no change.
     ///
     /// # Errors
-    /// Where the project cannot be written. What was taken before that stays taken.
+    /// Returns an error if the project cannot be written. What was applied before that stays.
     pub fn apply(&mut self, look: Look, overwrite: bool) -> Result<Applied> {
         let ours = self.ours()?;
         let Look { items, snapshot } = look;
@@ -46,7 +46,8 @@ impl Copy {
         let (mut take, kept): (Vec<_>, Vec<_>) = items.into_iter().partition(may);
         let mut applied =
             Applied { taken: Vec::new(), kept: kept.into_iter().map(|item| item.change).collect() };
-        // Deletions first, the deepest before what it is in: a file may make room for a folder.
+        // Deletions come first, and the deepest of them before the folders around them: a file may make room
+        // for a folder.
         take.sort_by_key(|item| {
             let deleted = item.change.what == What::Deleted;
             let depth = item.change.path.components().count();
@@ -73,10 +74,10 @@ impl Copy {
     }
 }
 
-/// Whether the project still has what it had when it was looked at.
+/// Returns whether the project still has what it had when it was looked at.
 fn is_as_judged(ours: &Folder, item: &Item) -> bool {
     let now = look::here(ours, &item.change.path);
-    // Nothing was to be there because a folder comes in place of what is in the way.
+    // Nothing was expected there because a folder takes the place of what is in the way.
     now == item.here || (item.here == Here::Nothing && now == Here::Blocked)
 }
 
@@ -114,11 +115,11 @@ fn take_back(snapshot: &Snapshot, ours: &Folder, item: &Item) -> Result<()> {
                 finish(&file, *mode, *changed)
             })
         }
-        _ => anyhow::bail!("it is nothing that can be taken"),
+        _ => anyhow::bail!("it cannot be applied"),
     }
 }
 
-/// Permissions and time of a file that is written.
+/// Sets the permissions and the time of a written file.
 fn finish(file: &File, mode: u32, changed: i128) -> Result<()> {
     set_mode(file, mode & MODE)?;
     if let Some(time) = moment(changed) {
@@ -127,14 +128,14 @@ fn finish(file: &File, mode: u32, changed: i128) -> Result<()> {
     Ok(())
 }
 
-/// What a path is called while it is put together, in its own folder. A guest cannot know the name
-/// and put a folder there.
+/// Returns the name of a path while it is put together, in its own folder. A guest cannot guess it and put a
+/// folder there.
 fn draft_name() -> OsString {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     format!(".bottle-apply.{}.{now}", std::process::id()).into()
 }
 
-/// Puts something together beside its place: what is there goes only once the new one is whole.
+/// Puts something together beside its final path: the old one goes only once the new one is complete.
 fn in_place(above: &Folder, name: &OsStr, make: impl FnOnce(&OsStr) -> Result<()>) -> Result<()> {
     let draft = &*draft_name();
     let put = make(draft).and_then(|()| {
@@ -149,7 +150,7 @@ fn in_place(above: &Folder, name: &OsStr, make: impl FnOnce(&OsStr) -> Result<()
     put
 }
 
-/// Opens the folder that something goes into, and makes what is missing of it.
+/// Opens the folder that something goes into, and makes whatever part of it is missing.
 fn make_above(ours: &Folder, path: &Path) -> Result<Folder> {
     let mut folder = ours.try_clone()?;
     for name in path.components() {
@@ -166,7 +167,7 @@ fn make_above(ours: &Folder, path: &Path) -> Result<Folder> {
     Ok(folder)
 }
 
-/// Root works for whoever the project belongs to.
+/// Returns the project's owner if we are root: root works for whoever owns the project.
 fn owner(ours: &Folder) -> io::Result<Option<(Uid, Gid)>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
@@ -179,7 +180,7 @@ fn give(folder: &Folder, ours: &Folder) -> io::Result<()> {
     owner(ours)?.map_or(Ok(()), |(uid, gid)| folder.give(uid, gid))
 }
 
-/// Removes what is there. A folder that is not empty stays: what is in it was not part of the change.
+/// Removes what is there. A folder that is not empty stays, because its content was not part of the change.
 fn clear(above: &Folder, name: &OsStr) -> io::Result<()> {
     let removed = match Entry::at(above, name) {
         Ok(Entry::Folder) => above.remove_folder(name),

@@ -1,4 +1,4 @@
-//! What became of a path in a guest's copy, and why it is not taken back where it is not.
+//! What changed at a path in a guest's copy, and why a change stays in the guest.
 
 use bottle_core::visible::Bytes;
 use serde::{Serialize, Serializer};
@@ -6,26 +6,26 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What became of a path.
+/// How a path changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
     /// It is new.
     Added,
-    /// Its content, its permissions or its kind is another.
+    /// Its content, its permissions or its kind changed.
     Changed,
     /// It is gone.
     Deleted,
 }
 
-/// Why a change is not taken back.
+/// Why a change stays in the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kept {
-    /// What is below `.git`, or what could be taken for it, can run on the host: hooks, filters, a
+    /// Anything below `.git`, or below what git could take for it, can run on the host: hooks, filters, a
     /// pager.
     Git,
-    /// A folder that git takes for a repository by what it holds.
+    /// A folder that git takes for a repository because of its content.
     Repository,
     /// A `.gitmodules` that says more than where submodules are.
     Gitmodules,
@@ -33,15 +33,15 @@ pub enum Kept {
     LeadsOut,
     /// A device, a socket, a pipe.
     Special,
-    /// A name that is no text.
+    /// A name that is not UTF-8.
     NoText,
-    /// A folder below too many others.
+    /// A folder that is nested too deeply.
     TooDeep,
-    /// More than may be read.
+    /// A file that is larger than what may be read.
     TooLarge,
-    /// It changed while it was read.
+    /// A file that changed while it was read.
     Unsteady,
-    /// In the project, what it is in is no folder.
+    /// In the project, one of its parents is not a folder.
     Blocked,
     /// The project's own path has changed since, too.
     Conflict,
@@ -50,18 +50,18 @@ pub enum Kept {
 /// One changed path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// The path, from the project's folder.
+    /// The path, relative to the project's folder.
     #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
-    /// What became of it.
+    /// How it changed.
     pub what: What,
-    /// Why it is not taken back, where it is not.
+    /// Why it stays in the guest, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
 }
 
 impl Change {
-    /// Whether it may be taken back; `overwrite` also takes what the project has changed, too.
+    /// Returns whether it may be applied; `overwrite` includes paths that the project has changed, too.
     pub fn may_be_taken(&self, overwrite: bool) -> bool {
         self.kept.is_none_or(|why| overwrite && why == Kept::Conflict)
     }
@@ -75,7 +75,7 @@ fn as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
 }
 
 impl What {
-    /// As git shows it.
+    /// Returns the letter with which git shows it.
     pub fn letter(self) -> char {
         match self {
             Self::Added => 'A',
@@ -88,24 +88,26 @@ impl What {
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Git => "what is below .git could run on this machine; git-gate takes commits",
-            Self::Repository => "git would take the folder for a repository, and run what it says",
+            Self::Git => "anything below .git could run on this machine; use git-gate for commits",
+            Self::Repository => {
+                "git would take the folder for a repository and run what its configuration says"
+            }
             Self::Gitmodules => "it says more than where submodules are",
             Self::LeadsOut => "a link that leads out of the project",
             Self::Special => "neither file, folder nor link",
-            Self::NoText => "its name is no UTF-8",
-            Self::TooDeep => "it is too deep to look into it",
-            Self::TooLarge => "more than is read; --max-size reads more",
+            Self::NoText => "its name is not UTF-8",
+            Self::TooDeep => "it is nested too deeply",
+            Self::TooLarge => "it exceeds the limit; --max-size raises it",
             Self::Unsteady => "it changed while it was read; look again",
-            Self::Blocked => "what it is in is no folder in your project",
-            Self::Conflict => "you changed it, too; --overwrite takes the guest's",
+            Self::Blocked => "in your project, one of its parents is not a folder",
+            Self::Conflict => "you changed it, too; --overwrite takes the guest's version",
         })
     }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What the guest named must not steer the terminal that shows it, nor break its line.
+        // A name that the guest chose must not control the terminal that shows it, nor break its line.
         write!(f, "{} {}", self.what.letter(), Bytes(self.path.as_os_str().as_bytes()))?;
         self.kept.map_or(Ok(()), |why| write!(f, "  (stays in the guest: {why})"))
     }

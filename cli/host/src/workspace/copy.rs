@@ -1,8 +1,8 @@
-//! A guest's own copy of a project, and what is remembered of it.
+//! A guest's own copy of a project, and the record of it.
 
 use super::tree::Manifest;
 use crate::beneath::{self, Folder as Beneath};
-use crate::state::{Folder, write_private};
+use crate::state::{Folder, parse_json, write_private};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -15,7 +15,7 @@ pub struct Copy {
     pub(super) record: Record,
 }
 
-/// What is remembered of a copy: where it is from, and what was there when it was made.
+/// The record of a copy: where it came from, and what was there when it was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub of: PathBuf,
@@ -23,17 +23,17 @@ pub(super) struct Record {
 }
 
 impl Copy {
-    /// The copy of a bottle, if it has one.
+    /// Returns the copy of a bottle, if it has one.
     ///
     /// # Errors
-    /// Where its record is there and cannot be read.
+    /// Returns an error if its record exists and cannot be read.
     pub fn find(folder: &Folder) -> Result<Option<Self>> {
         let path = folder.copy_record();
         if !path.exists() {
             return Ok(None);
         }
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let record = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        let record = parse_json(&path, &text)?;
         Ok(Some(Self { folder: folder.clone(), record }))
     }
 
@@ -46,12 +46,12 @@ impl Copy {
         self.remember()
     }
 
-    /// The project that it is a copy of.
+    /// Returns the project that it is a copy of.
     pub fn of(&self) -> &Path {
         &self.record.of
     }
 
-    /// A folder that only its owner can look into.
+    /// Returns a folder that only its owner can enter.
     pub(super) fn private(&self) -> &Path {
         self.folder.state()
     }

@@ -1,4 +1,4 @@
-//! Which paths of a copy changed, and which of those may be taken back. Pure: it is given two
+//! Decides which paths of a copy changed, and which of those may be applied. This is pure: it is given two
 //! listings of the copy, and asks for the project's state.
 
 use super::changes::{Change, Kept, What};
@@ -16,41 +16,41 @@ use std::path::{Component, Path, PathBuf};
 pub enum Here {
     /// Nothing.
     Nothing,
-    /// This.
+    /// This entry.
     Is(Entry),
-    /// What the path is in is no folder, but a file or a link.
+    /// Something in the way: a parent of the path is not a folder, but a file or a link.
     Blocked,
 }
 
-/// What is asked of the project.
+/// The questions that are asked about the project.
 pub trait Project {
-    /// What it has at a path.
+    /// Returns what it has at a path.
     fn here(&mut self, path: &Path) -> Here;
-    /// Which parts of a repository it has in a folder.
+    /// Returns which parts of a repository it has in a folder.
     fn parts(&mut self, folder: &Path) -> Parts;
 }
 
-/// A changed path, as it was judged without a look at any content.
+/// A changed path, as judged without looking at any content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     /// What is shown of it.
     pub change: Change,
-    /// What the copy has there, with the permissions that the project would get.
+    /// What the copy has there, with the permissions that it would get in the project.
     pub after: Option<Entry>,
     /// What the project has there.
     pub here: Here,
 }
 
-/// Compares the guest's copy as it is (`now`) with what was copied, and with the project. A folder
-/// counts where it is new and empty, or gone. What only looks as if it had changed is among it: the
-/// same content with another time.
+/// Compares the guest's copy as it is (`now`) with what was copied (`was`), and with the project. A folder
+/// counts if it is new and empty, or gone. Files that only seem to have changed are included: the same
+/// content with another time.
 ///
-/// `every_git` tells whether every name counts that git could take for `.git`, or only `.git`.
+/// `every_git` decides whether every name counts that git could take for `.git`, or only `.git` itself.
 pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every_git: bool) -> Vec<Judged> {
     let paths: BTreeSet<&PathBuf> = was.paths.keys().chain(now.paths.keys()).collect();
     let mut repositories = Repositories { copied: parts_of(now), known: HashMap::new() };
     let mut judged = Vec::new();
-    // Folders that take the place of something else, if they are taken.
+    // Folders that will take the place of something else, if they are applied.
     let mut coming = HashSet::new();
     for path in paths {
         let (before, after) = (was.paths.get(path), now.paths.get(path));
@@ -102,7 +102,7 @@ pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every
     judged
 }
 
-/// Why a path is never taken back, whatever a person says.
+/// Returns why a path is never applied, whatever a person says.
 pub fn kept(path: &Path, after: Option<&Entry>, every_git: bool) -> Option<Kept> {
     let is_git = |part: Component| match part {
         Component::Normal(name) if every_git => repository::is_git(name.as_bytes()),
@@ -113,7 +113,7 @@ pub fn kept(path: &Path, after: Option<&Entry>, every_git: bool) -> Option<Kept>
         return Some(Kept::Git);
     }
     match after {
-        // git reads what it leads to, under any name.
+        // git reads whatever it points to, under any name.
         Some(Entry::Link(_)) if every_git && path.file_name().is_some_and(is_modules) => Some(Kept::Git),
         Some(Entry::Special) => Some(Kept::Special),
         Some(Entry::TooDeep) => Some(Kept::TooDeep),
@@ -128,7 +128,7 @@ fn is_modules(name: &OsStr) -> bool {
     name.eq_ignore_ascii_case(".gitmodules")
 }
 
-/// What is taken of a guest's permissions: others may write only where the project lets them.
+/// Returns what is kept of a guest's permissions: others may write only where the project already lets them.
 fn tamed(after: &Entry, here: &Here) -> Entry {
     let allowed = match here {
         Here::Is(Entry::File { mode, .. }) => *mode,
@@ -142,7 +142,7 @@ fn tamed(after: &Entry, here: &Here) -> Entry {
     }
 }
 
-/// Whether the project has the same already, as far as that is seen without a look at the content.
+/// Returns whether the project has the same already, as far as that is visible without reading the content.
 fn is_the_same(after: Option<&Entry>, here: &Here) -> bool {
     match (after, here) {
         (Some(Entry::File { .. }), _) | (None, _) => false,
@@ -160,7 +160,7 @@ fn is_below_one_of(path: &Path, folders: &HashSet<PathBuf>) -> bool {
     path.ancestors().skip(1).any(|above| folders.contains(above))
 }
 
-/// For each folder of the copy that holds parts of a repository, which.
+/// Returns, for each folder of the copy that holds parts of a repository, which parts.
 fn parts_of(now: &Manifest) -> HashMap<&Path, Parts> {
     let mut folders: HashMap<&Path, Parts> = HashMap::new();
     for path in now.paths.keys().chain(&now.odd) {
@@ -173,17 +173,17 @@ fn parts_of(now: &Manifest) -> HashMap<&Path, Parts> {
     folders
 }
 
-/// Which folders would be taken for a repository, once all that the copy has is in the project; also
-/// where only a part of it is taken now.
+/// Which folders git would take for a repository once the project has everything that the copy has, even if
+/// only some of it is applied now.
 struct Repositories<'a> {
     copied: HashMap<&'a Path, Parts>,
-    /// Whether a folder is one or is in one. Each is asked about once: a guest chooses how many there
-    /// are, and how deep.
+    /// Whether a folder is a repository or is inside one. Each is looked up once: a guest chooses how many
+    /// there are, and how deep.
     known: HashMap<PathBuf, bool>,
 }
 
 impl Repositories<'_> {
-    /// Whether a path is in one of them.
+    /// Returns whether a path is in one of them.
     fn hold(&mut self, path: &Path, project: &mut impl Project) -> bool {
         let unknown: Vec<&Path> =
             path.ancestors().skip(1).take_while(|folder| !self.known.contains_key(*folder)).collect();

@@ -1,4 +1,4 @@
-//! A change, line by line.
+//! Shows a change line by line.
 
 use super::changes::{Kept, What};
 use super::copy::Copy;
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 /// The longest file that is compared line by line, in bytes.
 const LONGEST: u64 = 1 << 20;
-/// How long is spent on the shortest way from one file to the other, before a longer one is taken:
-/// on one file, and on all of them together.
+/// How long to look for the shortest difference before accepting a longer one: for one file, and for all of
+/// them together.
 const PATIENCE: Duration = Duration::from_secs(1);
 const ALTOGETHER: Duration = Duration::from_secs(10);
 
@@ -30,11 +30,11 @@ enum Side {
 }
 
 impl Copy {
-    /// Shows each change as a unified diff, one after the other. What the guest wrote is shown with
-    /// everything escaped that steers a terminal.
+    /// Shows each change as a unified diff, one after the other. In what the guest wrote, everything that
+    /// could control a terminal is escaped.
     ///
     /// # Errors
-    /// Where something cannot be read, or `show` says so.
+    /// Returns an error if something cannot be read, or the error of `show`.
     pub fn show<E: From<anyhow::Error>>(
         &self,
         look: &Look,
@@ -89,7 +89,7 @@ fn shown(ours: &Folder, look: &Look, item: &Item, until: Instant) -> Result<Stri
     Ok(shown)
 }
 
-/// What becomes of a file's permissions, where that is something to know.
+/// Describes how a file's permissions change, if that is worth knowing.
 fn modes(item: &Item) -> Option<String> {
     const EXECUTABLE: u32 = 0o111;
     let Some(Entry::File { mode, .. }) = &item.after else { return None };
@@ -121,7 +121,7 @@ impl Side {
                 let len = bytes.len();
                 match String::from_utf8(bytes) {
                     Ok(text) if !text.contains('\0') => Self::Text(Block(&text).to_string()),
-                    _ => Self::Other(format!("{len} bytes that are no text")),
+                    _ => Self::Other(format!("{len} bytes that are not text")),
                 }
             }
         })
@@ -132,7 +132,7 @@ fn link(target: &Path) -> String {
     format!("a link to {}", Bytes(target.as_os_str().as_bytes()))
 }
 
-/// What the project has. What went away meanwhile is absent.
+/// Returns what the project has. What disappeared meanwhile is absent.
 fn ours_at(ours: &Folder, item: &Item) -> io::Result<Side> {
     let found =
         ours.above(&item.change.path).and_then(|(above, name)| Ok((Entry::at(&above, name)?, above, name)));
@@ -144,7 +144,7 @@ fn ours_at(ours: &Folder, item: &Item) -> io::Result<Side> {
     })
 }
 
-/// What was read of the guest's.
+/// Returns what was read of the guest's file.
 fn theirs_of(look: &Look, item: &Item) -> io::Result<Side> {
     let Some(entry) = &item.after else { return Ok(Side::Absent) };
     match (entry, &item.content) {

@@ -1,4 +1,4 @@
-//! One look at a guest's copy: read once, and what was read is what is shown, judged and taken.
+//! One look at a guest's copy. It is read once, and what was read is what is shown, judged and applied.
 
 use super::changes::{Change, Kept};
 use super::copy::Copy;
@@ -17,7 +17,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// How many bytes of changed files are read, if nobody says.
+/// The most bytes of changed files that are read by default.
 pub const MOST: u64 = 4 << 30;
 
 /// What a guest changed, as it was at one moment.
@@ -33,12 +33,12 @@ pub(super) struct Item {
     pub change: Change,
     pub after: Option<Entry>,
     pub here: Here,
-    /// What a file holds, where it was read.
+    /// The content of a file, if it was read.
     pub content: Option<Content>,
 }
 
-/// What a look saw, in 160 bits: whoever makes the guest's files can choose two states, and must not
-/// find two with one digest.
+/// Identifies what a look saw, in 160 bits. Whoever writes the guest's files can choose both states, and must
+/// not find two with the same digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digest(String);
 
@@ -56,17 +56,17 @@ impl std::str::FromStr for Digest {
         if is_one {
             Ok(Self(text.to_owned()))
         } else {
-            Err("it has 40 hexadecimal digits; `bottle diff` says it")
+            Err("a digest has 40 hexadecimal digits; `bottle diff` prints it")
         }
     }
 }
 
 impl Copy {
-    /// Looks at what the guest changed, at and below these paths, or everywhere. At most `most` bytes
-    /// of files are read.
+    /// Looks at what the guest changed, at and below these paths, or everywhere. It reads at most `most`
+    /// bytes of files.
     ///
     /// # Errors
-    /// Where one of the two folders cannot be read, or there is no room for what is read.
+    /// Returns an error if one of the two folders cannot be read, or if there is no room for what is read.
     pub fn look(&self, paths: &[PathBuf], most: u64) -> Result<Look> {
         let (ours, theirs) = (self.ours()?, self.theirs()?);
         let mut snapshot = Snapshot::new(self.private())?;
@@ -87,7 +87,7 @@ impl Copy {
                     Ok(Read::Same) => continue,
                     Ok(Read::TooMuch) => item.change.kept = Some(Kept::TooLarge),
                     Err(error) if is_disk(&error) => {
-                        return Err(error).context("there is no room for what the guest changed");
+                        return Err(error).context("there is no room on disk for what the guest changed");
                     }
                     Err(_) => item.change.kept = Some(Kept::Unsteady),
                 }
@@ -98,7 +98,7 @@ impl Copy {
         Ok(Look { items, snapshot })
     }
 
-    /// How many paths a look would show. Files are read only where nothing else tells a difference.
+    /// Returns how many paths a look would show. It reads files only if nothing else tells them apart.
     pub(super) fn count(&self) -> Result<usize> {
         let (ours, theirs) = (self.ours()?, self.theirs()?);
         let mut snapshot = Snapshot::new(self.private())?;
@@ -128,13 +128,13 @@ impl Copy {
 }
 
 impl Look {
-    /// What changed, in the order of the paths.
+    /// Returns the changes, ordered by path.
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
         self.items.iter().map(|item| &item.change)
     }
 
-    /// Names what may be taken of this state, and would be overwritten by it. What stays in the guest
-    /// in any case may go on changing.
+    /// Identifies everything in this state that may be applied, and everything that it would overwrite.
+    /// Changes that stay in the guest in any case do not count.
     pub fn digest(&self) -> Digest {
         let mut sum = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -166,7 +166,7 @@ impl Look {
 fn judge(copy: &Copy, ours: &Folder, theirs: &Folder) -> Result<Vec<Judged>> {
     let now = Manifest::of(theirs).with_context(|| {
         let slug = copy.folder.slug();
-        format!("the copy of {slug}'s guest (`bottle rm --force {slug}` throws it away)")
+        format!("cannot list the copy of {slug}'s guest (`bottle rm --force {slug}` discards it)")
     })?;
     let mut project = OnDisk(ours);
     Ok(decide::changes(&copy.record.manifest, &now, &mut project, Defence::GitNames.stands()))
@@ -179,7 +179,7 @@ enum Read {
 }
 
 impl Item {
-    /// Reads the file, by one descriptor: what it says of itself is of what was read.
+    /// Reads the file through one descriptor, so that its metadata belongs to what was read.
     fn read(&self, ours: &Folder, theirs: &Folder, to: &mut Snapshot, most: u64) -> io::Result<Read> {
         let Some(Entry::File { mode, len, .. }) = self.after else { return Err(Errno::INVAL.into()) };
         if len > most {
@@ -203,7 +203,7 @@ impl Item {
         })
     }
 
-    /// What only the content shows: a `.gitmodules` that could run something.
+    /// Judges what only the content shows: a `.gitmodules` that could run something.
     fn judge_content(&mut self, snapshot: &Snapshot) -> Result<()> {
         const LONGEST: u64 = 1 << 20;
         let name = self.change.path.file_name().unwrap_or_default();
@@ -218,7 +218,7 @@ impl Item {
     }
 }
 
-/// Whether it is this machine that has no room, and not the guest that plays.
+/// Returns whether this machine has no room, as opposed to a guest playing tricks.
 fn is_disk(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -226,7 +226,7 @@ fn is_disk(error: &io::Error) -> bool {
     )
 }
 
-/// The project, as it is.
+/// The project as it is on disk.
 struct OnDisk<'a>(&'a Folder);
 
 impl Project for OnDisk<'_> {
@@ -245,7 +245,7 @@ impl Project for OnDisk<'_> {
     }
 }
 
-/// What the project has at a path.
+/// Returns what the project has at a path.
 pub(super) fn here(root: &Folder, path: &Path) -> Here {
     let found = root.above(path).and_then(|(above, name)| Entry::at(&above, name));
     match found {

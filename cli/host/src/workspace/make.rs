@@ -1,4 +1,4 @@
-//! Making a copy, giving it away, and removing it.
+//! Makes a copy, gives it away, and removes it.
 
 use super::copy::{Copy, Record, open};
 use super::tree;
@@ -11,10 +11,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 impl Copy {
-    /// Copies a project, unless that is done already: a copy outlives its bottle's restarts.
+    /// Copies a project, unless that was done already: a copy outlives its bottle's restarts.
     ///
     /// # Errors
-    /// Where something of it cannot be read or written, or there is a copy of another project with
+    /// Returns an error if something cannot be read or written, or if there is a copy of another project with
     /// work in it.
     pub fn make(folder: &Folder, of: &Path) -> Result<Self> {
         if let Some(known) = Self::find(folder)? {
@@ -28,33 +28,33 @@ impl Copy {
                 "{slug} has a copy of {other}, with changes; `bottle apply {slug}` takes them back, `bottle rm {slug}` asks what to do with them"
             );
         }
-        let place = folder.copy();
-        // A copy without a record was cut off, and holds nothing that anybody worked on.
-        remove_tree(&place)?;
-        let above = place.parent().unwrap_or(&place);
+        let path = folder.copy();
+        // A copy without a record is incomplete, and nobody has worked in it.
+        remove_tree(&path)?;
+        let above = path.parent().unwrap_or(&path);
         DirBuilder::new().recursive(true).mode(0o711).create(above)?;
-        DirBuilder::new().mode(0o700).create(&place).with_context(|| place.display().to_string())?;
+        DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
         let manifest =
-            tree::copy(&open(of)?, &open(&place)?).with_context(|| format!("copying {}", of.display()))?;
+            tree::copy(&open(of)?, &open(&path)?).with_context(|| format!("cannot copy {}", of.display()))?;
         let made = Self { folder: folder.clone(), record: Record { of: of.to_owned(), manifest } };
         fail_point::reached(FailPoint::CopyMade);
         made.remember()?;
         Ok(made)
     }
 
-    /// How many paths the guest of a bottle has changed: none where it has no copy.
+    /// Returns how many paths the bottle's guest has changed; none if it has no copy.
     ///
     /// # Errors
-    /// Where that cannot be found out.
+    /// Returns an error if the copy cannot be examined.
     pub fn changed(folder: &Folder) -> Result<usize> {
         Self::find(folder)?.map_or(Ok(0), |copy| copy.count())
     }
 
-    /// Removes a bottle's copy unless the guest has changed something in it, and gives how many
-    /// paths it has.
+    /// Removes a bottle's copy unless the guest has changed something in it, and returns how many paths have
+    /// changed.
     ///
     /// # Errors
-    /// Where that cannot be found out, or it cannot be removed.
+    /// Returns an error if the copy cannot be examined or removed.
     pub fn leave(folder: &Folder) -> Result<usize> {
         let changed = Self::changed(folder)?;
         if changed == 0 {
@@ -64,15 +64,15 @@ impl Copy {
     }
 }
 
-/// Gives a copy to the user that smolvm made for its machine, which otherwise could not write it.
+/// Gives a copy to the user that smolvm created for its machine, which could not write it otherwise.
 ///
 /// # Errors
-/// Where it cannot be given.
-pub fn give(place: &Path, uid: Uid) -> Result<()> {
-    let meta = fs::symlink_metadata(place)?;
+/// Returns an error if it cannot be given away.
+pub fn give(path: &Path, uid: Uid) -> Result<()> {
+    let meta = fs::symlink_metadata(path)?;
     if meta.uid() == uid.as_raw() {
         return Ok(());
     }
-    let dir = open(place)?;
+    let dir = open(path)?;
     tree::give_all(&dir, uid, Gid::from_raw(uid.as_raw()))
 }

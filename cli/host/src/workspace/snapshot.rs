@@ -1,7 +1,7 @@
-//! What was read of a guest's files, where the guest can no longer change it.
+//! What was read of a guest's files, kept where the guest can no longer change it.
 //!
-//! One file that has no name: whatever happens to the process, nothing of it stays. Zeros take no
-//! place in it.
+//! It is one file without a name: whatever happens to the process, nothing of it stays. Zeros take up no
+//! space in it.
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
@@ -30,22 +30,22 @@ pub struct Content {
     pub sum: [u8; 32],
 }
 
-/// What became of reading a file.
+/// The result of reading a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// It is that of another file, byte by byte.
+    /// It has the same bytes as the other file.
     Same,
-    /// It is this.
+    /// It has this content.
     Other(Content),
-    /// There is more of it than may be read.
+    /// It is larger than what may be read.
     TooMuch,
 }
 
 impl Snapshot {
-    /// Makes an empty one in a folder that only its owner can look into.
+    /// Makes an empty snapshot in a folder that only its owner can enter.
     ///
     /// # Errors
-    /// Where no file can be made there.
+    /// Returns an error if no file can be made there.
     pub fn new(folder: &Path) -> Result<Self> {
         let path = folder.join(format!("look.{}", std::process::id()));
         let what = || path.display().to_string();
@@ -57,11 +57,11 @@ impl Snapshot {
         Ok(Self { file, end: 0 })
     }
 
-    /// Reads a file to its end, or up to `most` bytes, and keeps what it holds; unless that is what
-    /// the other file holds.
+    /// Reads a file to its end, or up to `most` bytes, and keeps its content unless it is the same as the
+    /// other file's.
     ///
     /// # Errors
-    /// Where it cannot be read, or there is no room for it.
+    /// Returns an error if the file cannot be read, or if there is no room for its content.
     pub fn take(&mut self, file: &File, other: Option<&File>, most: u64) -> io::Result<Taken> {
         let at = self.end;
         let mut sum = Sha256::new();
@@ -97,26 +97,26 @@ impl Snapshot {
     /// Forgets everything.
     ///
     /// # Errors
-    /// Where the disk fails.
+    /// Returns an error if the disk fails.
     pub fn forget(&mut self) -> io::Result<()> {
         self.end = 0;
         self.file.set_len(0)
     }
 
-    /// The first bytes of a content.
+    /// Returns the first bytes of a content.
     ///
     /// # Errors
-    /// Where the disk fails.
+    /// Returns an error if the disk fails.
     pub fn read(&self, content: &Content, most: u64) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(content.len.min(most)).map_err(io::Error::other)?];
         read_at(&self.file, content.at, &mut bytes)?;
         Ok(bytes)
     }
 
-    /// Writes a content into an empty file, and checks that it is what was read.
+    /// Writes a content into an empty file, and checks that it is still what was read.
     ///
     /// # Errors
-    /// Where it cannot be written, or has changed.
+    /// Returns an error if the content cannot be written, or if it has changed.
     pub fn put(&self, content: &Content, to: &File) -> io::Result<()> {
         let mut block = vec![0; BLOCK];
         let (mut sum, mut done) = (Sha256::new(), 0);
@@ -129,13 +129,13 @@ impl Snapshot {
         }
         to.set_len(content.len)?;
         if <[u8; 32]>::from(sum.finalize()) != content.sum {
-            return Err(io::Error::other("what was read is not there any more"));
+            return Err(io::Error::other("the copy of what was read has changed on disk"));
         }
         Ok(())
     }
 }
 
-/// Copies this many bytes of a file into an empty one. What takes no place takes none there either.
+/// Copies this many bytes of a file into an empty one. Holes stay holes.
 pub fn copy_with_holes(from: &File, len: u64, to: &File) -> io::Result<()> {
     let mut block = vec![0; BLOCK];
     let mut at = 0;
@@ -155,7 +155,7 @@ pub fn copy_with_holes(from: &File, len: u64, to: &File) -> io::Result<()> {
     to.set_len(len)
 }
 
-/// The next part of a file that takes a place on the disk, from `at` on; `None` where there is none.
+/// Returns the next part of a file that takes up space on disk, from `at` on, or `None` if there is none.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 fn data(file: &File, at: u64, len: u64) -> io::Result<Option<(u64, u64)>> {
     use rustix::fs::{SeekFrom, seek};
@@ -163,7 +163,7 @@ fn data(file: &File, at: u64, len: u64) -> io::Result<Option<(u64, u64)>> {
     let start = match seek(file, SeekFrom::Data(at)) {
         Ok(start) => start,
         Err(Errno::NXIO) => return Ok(None),
-        // A file system that does not say.
+        // The file system does not say.
         Err(_) => return Ok(Some((at, len))),
     };
     let end = seek(file, SeekFrom::Hole(start)).unwrap_or(len);
@@ -176,7 +176,7 @@ fn data(_: &File, at: u64, len: u64) -> io::Result<Option<(u64, u64)>> {
     Ok(Some((at, len)))
 }
 
-/// Writes a block, unless it is all zeros at the end of a file, where a hole says the same.
+/// Writes a block, unless it is all zeros at the end of a file, where a hole means the same.
 fn write_block(to: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
     if bytes.iter().all(|byte| *byte == 0) && at >= to.metadata()?.len() {
         return Ok(());
@@ -184,7 +184,7 @@ fn write_block(to: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
     to.write_all_at(bytes, at)
 }
 
-/// Fills a buffer; what is past the end of the file is zeros.
+/// Fills a buffer. Past the end of the file it is filled with zeros.
 fn read_at(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
     let mut done = 0;
     while done < buffer.len() {

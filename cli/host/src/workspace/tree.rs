@@ -1,4 +1,4 @@
-//! A folder's content: copied, listed, given away. Nothing here follows a link.
+//! Copies, lists and gives away a folder's content. Nothing here follows a link.
 
 use super::snapshot;
 use crate::beneath::{Folder, Kind, Limits, MODE, Meta, Seen, moment, set_mode, walk};
@@ -26,44 +26,44 @@ pub enum Entry {
         /// When it was changed, in nanoseconds since 1970.
         changed: i128,
     },
-    /// A symbolic link, and where it points.
+    /// A symbolic link, and what it points to.
     Link(PathBuf),
-    /// A device, a socket, a pipe: of no use to anybody else.
+    /// A device, a socket or a pipe, which is of no use to anybody else.
     Special,
-    /// A folder that is too deep to look into it.
+    /// A folder that is nested too deeply to look into.
     TooDeep,
 }
 
-/// Every path of a folder. One that is not UTF-8 is copied, and cannot be taken back.
+/// Every path of a folder. A path that is not UTF-8 is copied, but cannot be applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Manifest {
-    /// Those that are UTF-8.
+    /// The paths that are UTF-8.
     pub paths: BTreeMap<PathBuf, Entry>,
-    /// Those that are not, where they were looked for.
+    /// The paths that are not UTF-8, if they were looked for.
     #[serde(skip)]
     pub odd: Vec<PathBuf>,
 }
 
-/// How much of a copy is listed.
+/// Returns how much of a copy is listed.
 pub fn limits() -> Limits {
     if Defence::TreeLimits.stands() { Limits::default() } else { Limits::NONE }
 }
 
 impl Entry {
-    /// What has a name in a folder.
+    /// Returns what a name in a folder is.
     pub fn at(folder: &Folder, name: &OsStr) -> io::Result<Self> {
         let meta = folder.meta(name)?;
         Ok(match meta.kind {
             Kind::Folder => Self::Folder,
-            // Where a link points is only read, and may be anywhere.
+            // The target of a link is only read, and may be anywhere.
             Kind::Link => Self::Link(folder.read_link(name)?),
             Kind::File => Self::file(&meta),
             Kind::Special => Self::Special,
         })
     }
 
-    /// A file that this is said of.
+    /// Returns the file with this metadata.
     pub fn file(meta: &Meta) -> Self {
         Self::File { mode: meta.mode & MODE, len: meta.len, changed: meta.changed }
     }
@@ -80,7 +80,7 @@ impl Entry {
 }
 
 impl Manifest {
-    /// Lists a folder. What goes away meanwhile is left out.
+    /// Lists a folder. What disappears meanwhile is left out.
     pub fn of(folder: &Folder) -> Result<Self> {
         let mut found = Self::default();
         let limits = limits();
@@ -97,7 +97,7 @@ impl Manifest {
             if let Entry::Link(target) = &entry {
                 targets += target.as_os_str().len() as u64;
                 if targets > limits.names {
-                    bail!("its links point to more than can be kept in memory");
+                    bail!("the targets of its links are too long to keep in memory");
                 }
             }
             let is_folder = entry == Entry::Folder;
@@ -119,7 +119,7 @@ pub fn copy(from: &Folder, to: &Folder) -> Result<Manifest> {
     walk(from, &limits(), |seen| {
         let what = || seen.path.display().to_string();
         if seen.is_too_deep {
-            bail!("{} ...: it is too deep", what().chars().take(60).collect::<String>());
+            bail!("{} ...: it is nested too deeply", what().chars().take(60).collect::<String>());
         }
         let mut entry = Entry::seen(seen).with_context(what)?;
         if entry == Entry::Special {
@@ -145,7 +145,7 @@ fn copy_file(seen: &Seen, to: &Folder, name: &OsStr) -> io::Result<Entry> {
     let (source, meta) = seen.folder.file(seen.name)?;
     let made = to.create(name, 0o600)?;
     snapshot::copy_with_holes(&source, meta.len, &made)?;
-    // What the umask took away.
+    // Restore what the umask took away.
     set_mode(&made, meta.mode & MODE)?;
     if let Some(time) = moment(meta.changed) {
         made.set_modified(time)?;
@@ -153,11 +153,11 @@ fn copy_file(seen: &Seen, to: &Folder, name: &OsStr) -> io::Result<Entry> {
     Ok(Entry::file(&meta))
 }
 
-/// Gives everything in a folder, and at last the folder itself, to a user.
+/// Gives everything in a folder, and finally the folder itself, to a user.
 ///
-/// While that goes on a guest may change what is there. Each thing is opened, looked at and given by
-/// one descriptor. What is mounted there stays whose it is, and so does a file with a second name, which
-/// may be anywhere, unless it was the last machine's user's already.
+/// Meanwhile a guest may change what is there. Each thing is opened, examined and given away through one
+/// descriptor. Anything mounted there keeps its owner. So does a file with a second name, which may be
+/// anywhere, unless it belonged to the last machine's user already.
 pub fn give_all(folder: &Folder, uid: Uid, gid: Gid) -> Result<()> {
     let own = folder.own_meta()?;
     let may = |meta: &Meta| {
