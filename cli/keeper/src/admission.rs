@@ -5,6 +5,7 @@
 //! logged, and is disconnected at once; nothing here waits for a peer. Until the keeper knows its
 //! machine, a connection waits without an answer, because it may be the machine's.
 
+use crate::machine_user::FIRST_MACHINE_USER;
 use bottle_host::audit::Audit;
 use bottle_host::defence::Defence;
 use bottle_host::peer::{Machine, Peer, Process};
@@ -15,8 +16,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// When root starts smolvm, it gives each machine a user of its own, from this user id up.
-const FIRST_MACHINE_USER: u32 = 2_000_000;
 /// How many connections may wait until the machine is known, one for each process.
 const MAX_WAITING: usize = 16;
 /// How long a connection waits at most.

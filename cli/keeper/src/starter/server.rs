@@ -3,6 +3,7 @@
 use super::log::bounded;
 use super::watch::watch;
 use crate::launch::give;
+use crate::machine_user::FIRST_MACHINE_USER;
 use crate::owner::when_ended;
 use crate::stack::{self, Process};
 use anyhow::{Context, Result, bail, ensure};
@@ -32,9 +33,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
-
-/// When root starts smolvm, it gives each machine a user of its own, from this user id up.
-const FIRST_MACHINE_USER: u32 = 2_000_000;
 
 /// The stack's process. Without one, the socket that stays open because there is no end to report.
 type Stack = (Process, Option<OwnedFd>);

@@ -113,7 +113,7 @@ impl Quarantine {
                 name.trim_start_matches(UPSTREAM)
             )]),
             (Err(_), several) => {
-                // Deletions come first, to make server for new names.
+                // Deletions come first, to make room for new names.
                 let (gone, come): (Vec<_>, Vec<_>) = several
                     .iter()
                     .map(|Change(n, i)| Change(n.clone(), i.clone()))
