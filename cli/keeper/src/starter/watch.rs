@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// How long a child may take to clean up when it is asked to end, and how often that is checked.
 const GRACE: Duration = Duration::from_secs(2);
-const GLANCE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Reports when a child has ended. The child is killed when nobody listens any more or its time is
 /// up, together with everything it started if it has a process group of its own.
@@ -40,14 +40,14 @@ fn end_group(child: &mut Child) {
     // The child has not been waited for, so its process id cannot be reused, and no other group is
     // killed.
     while !has_ended(group) && Instant::now() < end {
-        thread::sleep(GLANCE);
+        thread::sleep(POLL_INTERVAL);
     }
     let _ = kill_process_group(group, Signal::KILL);
 }
 
 fn has_ended(child: Pid) -> bool {
-    let glance = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    !matches!(waitid(WaitId::Pid(child), glance), Ok(None))
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    !matches!(waitid(WaitId::Pid(child), options), Ok(None))
 }
 
 /// Detects that a child has ended.
@@ -83,13 +83,13 @@ impl End {
         reply: &OwnedFd,
         limit: Option<Duration>,
     ) -> Option<bool> {
-        let (since, glance) = (Instant::now(), rustix::event::Timespec::try_from(GLANCE).ok());
+        let (since, interval) = (Instant::now(), rustix::event::Timespec::try_from(POLL_INTERVAL).ok());
         while child.try_wait().ok()?.is_none() {
             if limit.is_some_and(|limit| since.elapsed() > limit) {
                 return Some(false);
             }
             let mut listened = [PollFd::new(reply, PollFlags::empty())];
-            if rustix::io::retry_on_intr(|| poll(&mut listened, glance.as_ref())).ok()? > 0 {
+            if rustix::io::retry_on_intr(|| poll(&mut listened, interval.as_ref())).ok()? > 0 {
                 return Some(false);
             }
         }

@@ -1,4 +1,4 @@
-//! Quarantine repositories: they hold what the agent has pushed read_until a person has looked at it.
+//! Quarantine repositories: they hold what the agent has pushed until a person has looked at it.
 //!
 //! There are three sets of branches and tags, all by the same names:
 //! - `refs/heads/*`, `refs/tags/*` ([`OURS`]): what the agent sees and changes.
