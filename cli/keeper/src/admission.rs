@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_gone_at_once() {
+    fn a_stranger_is_disconnected_at_once() {
         let (dir, admission) = admission();
         let (waiting, waits) = UnixStream::pair().unwrap();
         assert!(admission.accept(waiting).is_none());
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn one_process_has_one_place_among_those_that_wait() {
+    fn only_one_connection_of_each_process_waits() {
         let (_dir, admission) = admission();
         let pairs: Vec<_> = (0..100).map(|_| UnixStream::pair().unwrap()).collect();
         let (ours, theirs): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_has_to_be_confined_and_is_not_is_kept_out() {
+    fn a_machine_without_its_required_confinement_is_kept_out() {
         let (_dir, admission) = admission();
         let _ = admission.expect(machine(std::process::id(), true));
         let (ours, theirs) = UnixStream::pair().unwrap();

@@ -147,7 +147,8 @@ impl Server {
         };
         let [program, arguments @ ..] = command.as_slice() else { bail!("the command is empty") };
         // A program that already listens there would be taken for the sidecar.
-        TcpListener::bind(address).with_context(|| format!("the sidecar {sidecar} cannot have {address}"))?;
+        TcpListener::bind(address)
+            .with_context(|| format!("the sidecar {sidecar} cannot listen on {address}"))?;
         let path = self.folder.sidecar_log(sidecar);
         let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
         let log = log.with_context(|| path.display().to_string())?;
@@ -196,6 +197,6 @@ impl Server {
 
     fn repo(&self, name: &Slug) -> Result<&Repo> {
         let known = self.services.git.iter().find(|known| known.name == *name);
-        known.with_context(|| format!("there is no repository {name}"))
+        known.with_context(|| format!("this bottle has no repository {name}"))
     }
 }

@@ -17,9 +17,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// up, together with everything it started if it has a process group of its own.
 pub fn watch(mut child: Child, reply: &OwnedFd, limit: Option<Duration>, grouped: bool) -> Result<()> {
     let reply = rustix::io::fcntl_dupfd_cloexec(reply, 0)?;
-    let end = End::of(&child)?;
+    let exit = ExitWatch::of(&child)?;
     thread::Builder::new().name("watch".to_owned()).spawn(move || {
-        if end.comes_before_hang_up(&mut child, &reply, limit) == Some(false) {
+        if exit.exits_before_hang_up(&mut child, &reply, limit) == Some(false) {
             if grouped {
                 end_group(&mut child);
             }
@@ -51,12 +51,12 @@ fn has_ended(child: Pid) -> bool {
 }
 
 /// Detects that a child has ended.
-struct End {
+struct ExitWatch {
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
     process: OwnedFd,
 }
 
-impl End {
+impl ExitWatch {
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
     fn of(child: &Child) -> Result<Self> {
         use rustix::process::{PidfdFlags, pidfd_open};
@@ -64,7 +64,7 @@ impl End {
     }
 
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
-    fn comes_before_hang_up(&self, _: &mut Child, reply: &OwnedFd, limit: Option<Duration>) -> Option<bool> {
+    fn exits_before_hang_up(&self, _: &mut Child, reply: &OwnedFd, limit: Option<Duration>) -> Option<bool> {
         let mut both = [PollFd::new(&self.process, PollFlags::IN), PollFd::new(reply, PollFlags::empty())];
         let limit = limit.and_then(|limit| rustix::event::Timespec::try_from(limit).ok());
         rustix::io::retry_on_intr(|| poll(&mut both, limit.as_ref())).ok()?;
@@ -77,7 +77,7 @@ impl End {
     }
 
     #[cfg(any(not(target_os = "linux"), bottle_portable))]
-    fn comes_before_hang_up(
+    fn exits_before_hang_up(
         &self,
         child: &mut Child,
         reply: &OwnedFd,

@@ -219,7 +219,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     #[tokio::test]
-    async fn a_connection_is_closed_while_it_is_read_and_others_are_not() {
+    async fn closing_a_host_ends_reads_from_it_and_from_no_other() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = OpenConnections::default();
         let mut connections = Vec::new();
