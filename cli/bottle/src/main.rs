@@ -1,7 +1,7 @@
 //! The `bottle` command: see the library.
 
 use bottle::trust::programs;
-use bottle::{args::Args, commands};
+use bottle::{args::Args, commands, suggest};
 use bottle_core::visible;
 use bottle_host::{defence::Defence, out, process};
 use clap::Parser;
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     if !Defence::Visible.stands() {
         visible::take_away();
     }
-    let args = Args::try_parse().unwrap_or_else(|error| out::usage(&readable(error)));
+    let args = Args::try_parse().unwrap_or_else(|error| out::usage(&suggest::for_people(readable(error))));
     if !args.command.is_own() {
         process::keep_from_children();
     }
