@@ -5,7 +5,6 @@ use super::route::Upstream;
 use super::secret::{Secret, SecretSource};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 

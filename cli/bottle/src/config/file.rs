@@ -3,8 +3,10 @@
 use super::git_gate::{GitGateTable, from_git_gate};
 use super::model::Config;
 use super::paths::Site;
+use super::sidecar::{SidecarTable, sidecars};
 use super::source::Source;
 use super::spanned::Spanned;
+use super::table::Table;
 use super::upstream::{UpstreamTable, from_table};
 use super::{shape, syntax};
 use crate::config::named::{Named, Use};
@@ -19,7 +21,7 @@ use bottle_core::upstream::{self, SecretSource};
 use bottle_host::failure::Outcome;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use toml::de::{DeTable, Deserializer};
 
@@ -33,19 +35,19 @@ struct File {
     #[serde(default)]
     audit: Need,
     #[serde(default)]
-    network: NetworkTable,
+    network: Table<NetworkTable>,
     #[serde(default)]
-    guest: GuestTable,
+    guest: Table<GuestTable>,
     #[serde(default)]
-    workspace: WorkspaceTable,
+    workspace: Table<WorkspaceTable>,
     #[serde(default)]
-    egress: EgressTable,
-    pipelock: Option<Spanned<SidecarTable>>,
+    egress: Table<EgressTable>,
+    pipelock: Option<Spanned<Table<SidecarTable>>>,
     #[serde(rename = "git-gate")]
-    git_gate: Option<Spanned<GitGateTable>>,
-    supervise: Option<Spanned<SidecarTable>>,
+    git_gate: Option<Spanned<Table<GitGateTable>>>,
+    supervise: Option<Spanned<Table<SidecarTable>>>,
     #[serde(default, rename = "upstream")]
-    upstreams: Vec<Spanned<UpstreamTable>>,
+    upstreams: Vec<Spanned<Table<UpstreamTable>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -65,7 +67,7 @@ struct GuestTable {
     #[serde(default)]
     env: BTreeMap<EnvName, Spanned<Word>>,
     #[serde(default)]
-    volumes: Vec<Spanned<VolumeTable>>,
+    volumes: Vec<Spanned<Table<VolumeTable>>>,
 }
 
 #[derive(Deserialize)]
@@ -107,14 +109,7 @@ struct EgressTable {
     allow_no_sni: Vec<HostPattern>,
     #[serde(default)]
     hosts: BTreeMap<HostName, IpAddr>,
-    limits: Option<Spanned<Limits>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SidecarTable {
-    pub address: Option<SocketAddr>,
-    pub command: Option<Vec<String>>,
+    limits: Option<Spanned<Table<Limits>>>,
 }
 
 /// Reads a file's text.
@@ -126,9 +121,9 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     let file = File::deserialize(Deserializer::from(document));
     let file = file.map_err(|error| shape::failure(source, &error))?;
     let mut config =
-        Config { slug: file.slug, audit: file.audit, stack: file.network.stack, ..Config::default() };
-    guest(&mut config, file.guest, source, site)?;
-    workspace(&mut config, file.workspace.mode, source, site)?;
+        Config { slug: file.slug, audit: file.audit, stack: file.network.0.stack, ..Config::default() };
+    guest(&mut config, file.guest.0, source, site)?;
+    workspace(&mut config, file.workspace.0.mode, source, site)?;
     let git_gate = match file.git_gate {
         Some(table) => Some(from_git_gate(table, &mut config, source, site)?),
         None => None,
@@ -147,15 +142,15 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
             config.paths.extend(site.programs(words.iter().map(String::as_str)));
         }
     }
-    let EgressTable { allow, deny, allow_private, allow_no_sni, hosts, limits } = file.egress;
+    let EgressTable { allow, deny, allow_private, allow_no_sni, hosts, limits } = file.egress.0;
     config.egress = bottle_core::egress::Rules { allow, deny, allow_private, allow_no_sni, hosts };
     if let Some(limits) = limits {
-        let Limits { connections, idle_seconds, .. } = *limits.get_ref();
+        let Limits { connections, idle_seconds, .. } = limits.get_ref().0;
         if connections == 0 || idle_seconds == 0 {
             let what = "connections and idle_seconds are at least 1";
             return Err(source.fail(Some(limits.span()), what));
         }
-        config.limits = limits.into_inner();
+        config.limits = limits.into_inner().0;
     }
     for table in file.upstreams {
         let span = table.span();
@@ -204,7 +199,7 @@ fn guest(config: &mut Config, table: GuestTable, source: &Source, site: &Site) -
     }
     for volume in table.volumes {
         let span = volume.span();
-        let VolumeTable { host, guest: inside, writable } = volume.into_inner();
+        let VolumeTable { host, guest: inside, writable } = volume.into_inner().0;
         let written = site.beside(&host);
         let host = site.shared(&written).map_err(|what| source.fail(Some(span), &what))?;
         let named = site.named(Use::Volume, &written, Some(host.as_str().as_ref()));
@@ -230,36 +225,5 @@ fn workspace(config: &mut Config, mode: WorkspaceMode, source: &Source, site: &S
         WorkspaceMode::Copy => Workspace::Copy { of: host },
         WorkspaceMode::None => Workspace::None,
     };
-    Ok(())
-}
-
-fn sidecars(
-    config: &mut Config,
-    tables: [(Sidecar, Option<Spanned<SidecarTable>>); 3],
-    source: &Source,
-) -> Outcome {
-    for (sidecar, table) in tables {
-        let Some(table) = table else { continue };
-        let span = table.span();
-        let fail = |what: &str| Err(source.fail(Some(span.clone()), what));
-        let form = match table.into_inner() {
-            SidecarTable { address: Some(_), command: Some(_) } => {
-                return fail("a sidecar has an address or a command, not both");
-            }
-            SidecarTable { address: Some(address), .. } => SidecarSpec::Address(address),
-            SidecarTable { command: Some(words), .. } if words.is_empty() => {
-                return fail("the command is empty");
-            }
-            SidecarTable { command: Some(words), .. } => SidecarSpec::Command(words),
-            SidecarTable { .. } => SidecarSpec::Builtin,
-        };
-        let shared = config.sidecars.iter().find(|(other, known)| {
-            **other != sidecar && matches!(known, SidecarSpec::Address(_)) && **known == form
-        });
-        if let Some((other, _)) = shared {
-            return fail(&format!("{sidecar} and {other} cannot share an address"));
-        }
-        config.sidecars.insert(sidecar, form);
-    }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! `[git-gate]`: another program's, or the built-in one with its repositories.
 
-use super::file::SidecarTable;
 use super::model::Config;
 use super::paths::Site;
+use super::sidecar::SidecarTable;
 use super::source::Source;
 use super::spanned::Spanned;
+use super::table::Table;
 use crate::config::named::{Named, Use};
 use bottle_core::git::Policy;
 use bottle_core::slug::Slug;
@@ -23,7 +24,7 @@ pub struct GitGateTable {
     address: Option<SocketAddr>,
     command: Option<Vec<String>>,
     #[serde(default, rename = "repo")]
-    repos: Vec<Spanned<RepoTable>>,
+    repos: Vec<Spanned<Table<RepoTable>>>,
 }
 
 #[derive(Deserialize)]
@@ -33,18 +34,18 @@ struct RepoTable {
     path: Option<PathBuf>,
     upstream: Option<String>,
     #[serde(default)]
-    policy: Policy,
+    policy: Table<Policy>,
 }
 
 /// Takes the repositories into the configuration; what is left is a sidecar like any other.
 pub fn from_git_gate(
-    table: Spanned<GitGateTable>,
+    table: Spanned<Table<GitGateTable>>,
     config: &mut Config,
     source: &Source,
     site: &Site,
-) -> Outcome<Spanned<SidecarTable>> {
+) -> Outcome<Spanned<Table<SidecarTable>>> {
     let span = table.span();
-    let GitGateTable { address, command, repos } = table.into_inner();
+    let GitGateTable { address, command, repos } = table.into_inner().0;
     let foreign = address.is_some() || command.is_some();
     if foreign && !repos.is_empty() {
         return Err(source
@@ -62,19 +63,19 @@ pub fn from_git_gate(
     if !foreign && config.git.is_empty() {
         let bare = Spanned::new(
             span.clone(),
-            RepoTable { name: None, path: None, upstream: None, policy: Policy::default() },
+            Table(RepoTable { name: None, path: None, upstream: None, policy: Table::default() }),
         );
         let (repo, path) = read(bare, source, site)?;
         config.paths.push(path);
         config.git.push(repo);
     }
-    Ok(Spanned::new(span, SidecarTable { address, command }))
+    Ok(Spanned::new(span, Table(SidecarTable { address, command })))
 }
 
-fn read(table: Spanned<RepoTable>, source: &Source, site: &Site) -> Outcome<(Repo, Named)> {
+fn read(table: Spanned<Table<RepoTable>>, source: &Source, site: &Site) -> Outcome<(Repo, Named)> {
     let span = table.span();
     let fail = |what: String| source.fail(Some(span.clone()), &what);
-    let RepoTable { name, path, upstream, policy } = table.into_inner();
+    let RepoTable { name, path, upstream, policy: Table(policy) } = table.into_inner().0;
     let written = site.beside(&path.unwrap_or_else(|| PathBuf::from(".")));
     let path = site.disk.real(&written).ok_or_else(|| fail(format!("{} is not there", written.display())))?;
     if !site.disk.is_repository(&path) {

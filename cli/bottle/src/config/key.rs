@@ -40,13 +40,9 @@ impl Key {
 
     /// Returns the key of the table that it is in; `None` if that is the file itself.
     pub fn table(&self) -> Option<Self> {
-        let names = self.names.split_last().map(|(_, names)| names.to_vec()).filter(|names| !names.is_empty());
+        let names =
+            self.names.split_last().map(|(_, names)| names.to_vec()).filter(|names| !names.is_empty());
         names.map(|names| Self { names, part: Part::Value })
-    }
-
-    /// Returns whether it is the whole file.
-    pub fn is_file(&self) -> bool {
-        self.names.is_empty()
     }
 }
 
@@ -116,6 +112,6 @@ mod tests {
             let found = Key::at(text, &(start..start + marked.len()));
             assert_eq!((found.to_string().as_str(), found.part), (key, part), "{marked}");
         }
-        assert!(Key::at(text, &(3..5)).is_file());
+        assert_eq!(Key::at(text, &(3..5)), Key::default());
     }
 }

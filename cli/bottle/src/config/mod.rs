@@ -8,9 +8,11 @@ mod model;
 pub mod named;
 pub mod paths;
 mod shape;
+mod sidecar;
 mod source;
 mod spanned;
 mod syntax;
+mod table;
 mod upstream;
 
 pub use file::parse;
