@@ -6,6 +6,7 @@ use serde::Serialize;
 
 /// What the host saw of a bottle's walls.
 #[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema)]
 pub struct FromHost {
     /// What that comes to.
     pub verdict: Verdict,

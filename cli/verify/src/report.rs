@@ -18,6 +18,7 @@ const SHOWN: usize = 20;
 
 /// What the guest says. It can make a judgment worse, and never better.
 #[derive(Debug, Serialize)]
+#[derive(schemars::JsonSchema)]
 pub struct FromInside {
     /// What that comes to.
     pub verdict: Verdict,
@@ -55,6 +56,7 @@ impl FromInside {
 
 /// A bottle, judged.
 #[derive(Debug, Serialize)]
+#[derive(schemars::JsonSchema)]
 pub struct Judged {
     schema: u32,
     slug: Slug,

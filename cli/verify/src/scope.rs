@@ -32,6 +32,7 @@ pub enum Breadth {
 
 /// Something on the host that answers with this run's number, and that no guest may reach.
 #[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema)]
 pub struct Canary {
     /// What reports call it.
     pub name: String,

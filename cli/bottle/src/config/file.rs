@@ -1,7 +1,7 @@
 //! The keys of `bottle.toml`.
 
 use super::git_gate::{GitGateTable, from_git_gate};
-use super::model::Config;
+use super::model::{CPUS, Config, MEMORY_MIB};
 use super::paths::Site;
 use super::sidecar::{SidecarTable, sidecars};
 use super::source::Source;
@@ -19,7 +19,8 @@ use bottle_core::specification::{Limits, Need, SidecarSpec, StackChoice, Workspa
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
 use bottle_core::upstream::{self, SecretSource};
 use bottle_host::failure::Outcome;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -28,88 +29,129 @@ use toml::de::{DeTable, Deserializer};
 /// The least memory, in MiB, with which smolvm's kernel and agent come up.
 const LEAST_MEMORY_MIB: u32 = 128;
 
-#[derive(Deserialize)]
+/// The file that says what a bottle is. Every key has a default, and so has the file.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "bottle.toml")]
 struct File {
+    /// The bottle's name. Default: the folder's name.
     slug: Option<Slug>,
+    /// What happens when a line of the audit log cannot be written.
     #[serde(default)]
     audit: Need,
+    /// How the guest's packets reach the doors.
     #[serde(default)]
     network: Table<NetworkTable>,
+    /// The virtual machine.
     #[serde(default)]
     guest: Table<GuestTable>,
+    /// What the guest has of the project's folder, at `/workspace`.
     #[serde(default)]
     workspace: Table<WorkspaceTable>,
+    /// What the egress proxy lets through. Nothing, unless you say so.
     #[serde(default)]
     egress: Table<EgressTable>,
+    /// Who serves the egress proxy. Default: bottle itself.
     pipelock: Option<Spanned<Table<SidecarTable>>>,
+    /// The agent clones from here and pushes to here; you approve.
     #[serde(rename = "git-gate")]
     git_gate: Option<Spanned<Table<GitGateTable>>>,
+    /// The agent may ask you for a host or an answer.
     supervise: Option<Spanned<Table<SidecarTable>>>,
+    /// Origins that the egress proxy asks in the agent's name, with keys that the guest never has.
     #[serde(default, rename = "upstream")]
     upstreams: Vec<Spanned<Table<UpstreamTable>>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NetworkTable {
+    /// The network stack at this machine's end.
     #[serde(default)]
     stack: StackChoice,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GuestTable {
+    /// What it boots from: a reference, a root folder or a `docker save` archive. Default: bare Alpine.
     image: Option<ImageRef>,
+    /// The number of processors, at most. Idle ones cost nothing.
+    #[schemars(range(min = 1), extend("default" = CPUS))]
     cpus: Option<Spanned<u8>>,
+    /// Memory in MiB, at most. Only memory that is used is taken.
+    #[schemars(range(min = LEAST_MEMORY_MIB), extend("default" = MEMORY_MIB))]
     memory: Option<Spanned<u32>>,
+    /// The folder in which commands start. Default: `/workspace`, if there is one.
     workdir: Option<MountPath>,
+    /// Environment variables, except those that bottle sets itself.
     #[serde(default)]
     env: BTreeMap<EnvName, Spanned<Word>>,
+    /// More folders of this machine.
     #[serde(default)]
     volumes: Vec<Spanned<Table<VolumeTable>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct VolumeTable {
+    /// The folder on this machine, relative to the folder of `bottle.toml`.
     host: PathBuf,
+    /// Where the guest finds it.
     guest: MountPath,
+    /// Whether the guest may change it.
     #[serde(default)]
     writable: bool,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct WorkspaceTable {
+    /// How the guest has the project's folder.
     #[serde(default)]
     mode: WorkspaceMode,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum WorkspaceMode {
+    /// The folder itself.
     #[default]
     ReadWrite,
+    /// The folder itself, which the guest cannot change.
     ReadOnly,
+    /// A copy of its own: `bottle diff` shows what the guest changed, `bottle apply` takes it back.
     Copy,
+    /// Nothing.
     None,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct EgressTable {
+    /// Hosts that may be reached: `example.com`, `*.example.com`, `example.com:443,8443`. The port is 443
+    /// unless you name others.
     #[serde(default)]
     allow: Vec<HostRule>,
+    /// Hosts that stay closed although a pattern of `allow` covers them.
     #[serde(default)]
     deny: Vec<HostPattern>,
+    /// Allowed hosts that may resolve to an address that is not public.
     #[serde(default)]
     allow_private: Vec<HostPattern>,
+    /// Allowed hosts to which a TLS connection may be opened that names no server.
     #[serde(default)]
     allow_no_sni: Vec<HostPattern>,
+    /// Names that only the proxy knows, each with its address.
     #[serde(default)]
     hosts: BTreeMap<HostName, IpAddr>,
+    /// What the proxy grants its clients.
     limits: Option<Spanned<Table<Limits>>>,
+}
+
+/// Returns the JSON Schema of the file.
+pub fn schema(generator: SchemaGenerator) -> Schema {
+    generator.into_root_schema_for::<File>()
 }
 
 /// Reads a file's text.

@@ -11,6 +11,7 @@ use bottle_core::git::Policy;
 use bottle_core::slug::Slug;
 use bottle_core::specification::Repo;
 use bottle_host::failure::Outcome;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,21 +19,29 @@ use std::path::PathBuf;
 /// The remote that most repositories have.
 const ORIGIN: &str = "origin";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GitGateTable {
+    /// Where a program that is already running listens.
     address: Option<SocketAddr>,
+    /// A program that bottle starts, with its arguments. `{port}`, `{slug}` and `{stage}` are filled in.
     command: Option<Vec<String>>,
+    /// The repositories of the built-in git-gate. Default: the project alone.
     #[serde(default, rename = "repo")]
     repos: Vec<Spanned<Table<RepoTable>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RepoTable {
+    /// The last part of its URL. Default: the folder's name.
     name: Option<Slug>,
+    /// The repository on this machine, relative to the folder of `bottle.toml`. Default: that folder.
     path: Option<PathBuf>,
+    /// Where approved pushes go: a remote of the repository, or a URL.
+    #[schemars(extend("default" = ORIGIN))]
     upstream: Option<String>,
+    /// What may be pushed.
     #[serde(default)]
     policy: Table<Policy>,
 }

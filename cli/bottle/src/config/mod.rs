@@ -15,7 +15,7 @@ mod syntax;
 mod table;
 mod upstream;
 
-pub use file::parse;
+pub use file::{parse, schema};
 pub use found::{FILE, Found};
 pub use model::Config;
 pub use source::Source;

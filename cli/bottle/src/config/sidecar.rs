@@ -7,13 +7,16 @@ use super::table::Table;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::specification::SidecarSpec;
 use bottle_host::failure::Outcome;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::net::SocketAddr;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SidecarTable {
+    /// Where a program that is already running listens.
     pub address: Option<SocketAddr>,
+    /// A program that bottle starts, with its arguments. `{port}`, `{slug}` and `{stage}` are filled in.
     pub command: Option<Vec<String>>,
 }
 

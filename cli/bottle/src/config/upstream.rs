@@ -6,17 +6,23 @@ use super::table::Table;
 use bottle_core::text::EnvName;
 use bottle_core::upstream::{HeaderName, Origin, Preset, Secret, SecretSource, Upstream, UpstreamPath};
 use bottle_host::failure::Outcome;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamTable {
+    /// An API that bottle knows: its path, origin, header and variable.
     preset: Option<Preset>,
+    /// Where it is on the door of the egress proxy: `/api`.
     path: Option<UpstreamPath>,
+    /// Where requests go: `https://api.example.com`.
     origin: Option<Origin>,
+    /// Headers that requests get there, each from a secret of this machine.
     headers: Option<BTreeMap<HeaderName, Table<Secret>>>,
+    /// Variables of the guest that name its URL, each with what follows the URL.
     env: Option<BTreeMap<EnvName, String>>,
 }
 

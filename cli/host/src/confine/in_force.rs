@@ -5,6 +5,7 @@ use std::fmt;
 
 /// What the kernel holds a process to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema)]
 pub struct InForce {
     /// The version of Landlock, where there is one: which files may be opened, and more from 4 and 6 on.
     pub landlock: Option<u32>,

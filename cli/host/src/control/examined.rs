@@ -24,6 +24,7 @@ pub struct Examined {
 
 /// A door, asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema)]
 pub struct Door {
     /// What is behind it.
     pub sidecar: Sidecar,

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 /// What an agent asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[derive(schemars::JsonSchema)]
 pub enum AgentRequest {
     /// To reach a host.
     Host {
@@ -33,6 +34,7 @@ pub struct Decision {
 
 /// What waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema)]
 pub struct Waiting {
     /// Its number in this bottle, from 1. None has it again.
     pub number: u32,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 /// How a keeper is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema)]
 pub struct Status {
     /// Its process.
     pub pid: u32,
@@ -40,6 +41,7 @@ pub struct Status {
 
 /// Counts at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema)]
 pub struct Snapshot {
     /// Frames from the guest that were handed on.
     pub frames_from_guest: u64,

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 /// One requirement.
 #[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema)]
 pub struct Finding {
     /// What it is.
     pub name: &'static str,
@@ -36,6 +37,7 @@ pub struct Finding {
 /// Whether a requirement is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(schemars::JsonSchema)]
 pub enum Level {
     /// It is.
     Ok,
@@ -47,6 +49,7 @@ pub enum Level {
 
 /// What stands between a guest and this machine's network.
 #[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema)]
 pub struct Walls {
     /// The pure decision on every frame.
     pub guard: bool,
@@ -56,6 +59,7 @@ pub struct Walls {
 
 /// A machine, looked at.
 #[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema)]
 pub struct Diagnosis {
     /// Each requirement, in the order in which a start needs them.
     pub findings: Vec<Finding>,

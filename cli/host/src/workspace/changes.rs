@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// What became of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(schemars::JsonSchema)]
 pub enum What {
     /// It is new.
     Added,
@@ -21,6 +22,7 @@ pub enum What {
 /// Why a change is not taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(schemars::JsonSchema)]
 pub enum Kept {
     /// What is below `.git`, or what could be taken for it, can run on the host: hooks, filters, a
     /// pager.
@@ -49,9 +51,11 @@ pub enum Kept {
 
 /// One changed path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(schemars::JsonSchema)]
 pub struct Change {
     /// The path, from the project's folder.
     #[serde(serialize_with = "as_text")]
+    #[schemars(with = "String")]
     pub path: PathBuf,
     /// What became of it.
     pub what: What,
