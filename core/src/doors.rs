@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<Sidecar, u16>", into = "BTreeMap<Sidecar, u16>")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Doors {
     pipelock: u16,
     others: BTreeMap<Sidecar, u16>,

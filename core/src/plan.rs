@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 /// anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Plan {
     /// The bottle's name.
     pub slug: Slug,
@@ -39,6 +40,7 @@ pub struct Plan {
 /// The virtual machine's side of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Guest {
     /// What it boots from. Without an image it is smolvm's bare Alpine.
     pub image: Option<ImageRef>,
@@ -57,6 +59,7 @@ pub struct Guest {
 /// A host folder that the guest sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Volume {
     /// The folder on the host.
     pub host: MountPath,

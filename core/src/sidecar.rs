@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A sidecar: one program on the host behind one door, on one port of `proxy.internal`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Sidecar {
     /// The egress proxy, to which `HTTPS_PROXY` points. Every bottle has it. Files, logs and ports call it
     /// `pipelock`, after a program that can take its place.

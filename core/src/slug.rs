@@ -18,6 +18,11 @@ const SUBNET_DOMAIN: &[u8] = b"bottle/subnet/v1";
 /// cannot exist.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(extend("pattern" = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"))
+)]
 pub struct Slug(String);
 
 /// Why a string is not a [`Slug`].

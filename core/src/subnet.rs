@@ -12,6 +12,7 @@ const DOCKER_OCTET: u8 = 17;
 /// `N` is 1..=254 and never 17.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Subnet(u8);
 
 /// A third octet that no bottle's subnet can have.

@@ -34,9 +34,10 @@ pub enum InvalidText {
 
 macro_rules! checked_text {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
-        $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        $(#[$doc])*
         pub struct $name(String);
 
         impl $name {
@@ -86,6 +87,7 @@ checked_text!(
 
 checked_text!(
     /// An environment variable's name that POSIX shells accept.
+    #[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[A-Za-z_][A-Za-z0-9_]*$")))]
     EnvName,
     |text| {
         let mut chars = text.chars();
@@ -100,6 +102,7 @@ checked_text!(
 
 checked_text!(
     /// One side of a `HOST:GUEST` pair: an absolute path without `:` or control characters.
+    #[cfg_attr(feature = "schema", schemars(extend("pattern" = "^/[^:]*$")))]
     MountPath,
     |text| {
         if !text.starts_with('/') {
@@ -115,6 +118,7 @@ checked_text!(
 
 checked_text!(
     /// The image that a guest boots from: a registry reference, a `docker save` archive or a root folder.
+    #[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[^-]")))]
     ImageRef,
     |text| {
         if text.is_empty() {

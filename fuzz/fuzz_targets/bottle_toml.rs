@@ -4,12 +4,13 @@
 #![no_main]
 
 use bottle::config::paths::{Disk, Site};
-use bottle::config::{Source, StackChoice, parse};
+use bottle::config::{Source, parse};
 use bottle::resolve::resolve;
 use bottle_host::state::Home;
 use bottle_core::gvproxy::{Config, Dialect};
 use bottle_core::plan::Plan;
 use bottle_core::smolfile::Smolfile;
+use bottle_core::specification::{SidecarSpec, StackChoice};
 use bottle_core::stack::Stack;
 use libfuzzer_sys::fuzz_target;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ fuzz_target!(|text: &str| {
     };
     assert!(config.guest.volumes.iter().all(|volume| !"/home/me/.ssh".starts_with(volume.host.as_str())));
     // A program that the keeper would start needs a port that is free here, which is not asked.
-    if config.sidecars.values().any(|form| matches!(form, bottle::config::SidecarConfig::Command(_))) {
+    if config.sidecars.values().any(|form| matches!(form, SidecarSpec::Command(_))) {
         return;
     }
     let slug = config.slug.clone().unwrap_or_else(|| "s".parse().unwrap());

@@ -54,6 +54,13 @@ const FILES: &[&str] = &[
     "slug = \"t\"\nslug = \"t\"\n",
     "# no key\n[guest]\nimage = \"\"\n",
     "[ünknown]\n",
+    "[gitgate]\n",
+    "[guest]\nmemory = 5000000000\n",
+    "[guest]\ncpus = \"4\"\n",
+    "[egress]\nallow = \"a.test\"\n",
+    "[upstream]\npreset = \"github\"\n",
+    "[workspace]\nmode = \"readonly\"\n",
+    "[[guest.volumes]]\nhost = \"a\"\n",
 ];
 
 /// Words that ask for what cannot be.
@@ -62,6 +69,10 @@ const WORDS: &[&[&str]] = &[
     &["run", "--allow", "1.2.3.4", "--", "true"],
     &["run", "--allow-private", "*", "--", "true"],
     &["frobnicate"],
+    &["stauts"],
+    &["keeer"],
+    &["up", "--renw"],
+    &["git", "t", "lsit"],
     &["exec"],
     &["exec", "t", "true"],
     &["--config", "missing.toml", "plan"],
@@ -129,6 +140,26 @@ fn bad_input_is_told_so_as_it_was_before() {
         assert_eq!(now, before);
     }
     assert_eq!(told, known);
+}
+
+#[test]
+fn a_bottle_that_is_not_there_gets_the_name_of_the_one_that_is() {
+    let world = World::with("slug = \"project\"\n");
+    std::fs::create_dir_all(world.path("state").join("project")).unwrap();
+    for words in [
+        &["exec", "projct", "--", "true"][..],
+        &["shell", "projct"],
+        &["status", "projct"],
+        &["git", "projct", "list"],
+        &["allow", "projct", "a.test"],
+        &["verify", "projct"],
+    ] {
+        let said = "error: there is no bottle projct\n  help: did you mean `project`?\n";
+        world.bottle(words).assert().code(66).stderr(said);
+    }
+    // One that is there, or like no other, is told as before.
+    world.bottle(&["status", "project"]).assert().code(66).stderr(predicate::str::contains("is not running"));
+    world.bottle(&["status", "x"]).assert().code(66).stderr(predicate::str::contains("is not running"));
 }
 
 #[test]

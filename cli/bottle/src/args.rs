@@ -1,9 +1,10 @@
 //! The command line.
 
+use crate::complete;
 use bottle_core::slug::Slug;
 use bottle_host::workspace::Digest;
 use bottle_sidecars::git::hook::Hook;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Runs an agent in a microVM that can reach nothing but the doors you chose.
@@ -43,6 +44,7 @@ pub enum Command {
     /// Run a command in a fresh bottle that is gone afterwards
     Run {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
         /// Allow a host for this run: example.com, *.example.com, example.com:8443
         #[arg(long, value_name = "HOST")]
@@ -60,6 +62,7 @@ pub enum Command {
     /// Start a bottle that stays
     Up {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
         /// Use bottle.toml although a guest could have written it; with a digest, only if it has that
         #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
@@ -74,6 +77,7 @@ pub enum Command {
     /// Run a command in a bottle that is up
     Exec {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
         /// The command and its arguments
         #[arg(last = true, required = true)]
@@ -82,16 +86,19 @@ pub enum Command {
     /// Open a shell in a bottle that is up
     Shell {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
     },
     /// Stop a bottle and keep its disk
     Stop {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
     },
     /// Stop a bottle and start it again
     Restart {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
         /// Use bottle.toml although a guest could have written it; with a digest, only if it has that
         #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
@@ -103,6 +110,7 @@ pub enum Command {
     /// Remove a bottle with its disk
     Rm {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
         /// Ask nothing: stop it if it runs, and move changes that were not taken back to the trash
         #[arg(long, short)]
@@ -123,8 +131,10 @@ pub enum Command {
     /// Copy a file or a folder into a bottle that is up, or out of it
     Cp {
         /// What to copy: PATH, or SLUG:PATH
+        #[arg(add = complete::places())]
         from: Place,
         /// Where to: PATH, or SLUG:PATH; into it where it is a folder
+        #[arg(add = complete::places())]
         to: Place,
         /// Out of a bottle: also what git or bottle would act upon, like .git and bottle.toml
         #[arg(long)]
@@ -136,6 +146,7 @@ pub enum Command {
     /// Show what the guest changed in its copy of the project
     Diff {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
         /// Only the paths
         #[arg(long)]
@@ -153,6 +164,7 @@ pub enum Command {
     /// Take back into the project what the guest changed in its copy
     Apply {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
         /// Take the guest's also where you have changed the same path
         #[arg(long)]
@@ -185,6 +197,7 @@ pub enum Command {
     /// Show a bottle: its doors, what was refused, how long it has been up
     Status {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
         /// Print JSON
         #[arg(long)]
@@ -193,6 +206,7 @@ pub enum Command {
     /// Show what would start, without starting anything
     Plan {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
         /// Show how it differs from what was started last; status 1 if it does
         #[arg(long)]
@@ -206,12 +220,13 @@ pub enum Command {
         /// HOST:PORT, an address with a port, a URL or a name
         destination: String,
         /// The bottle's name [default: from bottle.toml, or the folder's name]
-        #[arg(long, short, value_name = "SLUG")]
+        #[arg(long, short, value_name = "SLUG", add = complete::slugs())]
         name: Option<Slug>,
     },
     /// Let a bottle's agent reach a host: example.com, *.example.com, example.com:8443
     Allow {
         /// The bottle's name
+        #[arg(add = complete::slugs())]
         slug: Slug,
         /// The host
         host: String,
@@ -219,6 +234,7 @@ pub enum Command {
     /// Take a host away again
     Deny {
         /// The bottle's name
+        #[arg(add = complete::slugs())]
         slug: Slug,
         /// The host
         host: String,
@@ -247,6 +263,7 @@ pub enum Command {
     /// Look at what the agent pushed to git-gate, and decide
     Git {
         /// The bottle's name
+        #[arg(add = complete::slugs())]
         slug: Slug,
         /// What to do
         #[command(subcommand)]
@@ -255,6 +272,7 @@ pub enum Command {
     /// Show what a bottle's parts decided
     Logs {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
         /// Only refusals
         #[arg(long)]
@@ -269,6 +287,7 @@ pub enum Command {
     /// Print a bottle's log as it is, one JSON object a line, or prove that it is whole
     Audit {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
         /// Find a line that was changed, taken out or put in
         #[arg(long)]
@@ -277,6 +296,7 @@ pub enum Command {
     /// Try, from the host and from inside a bottle that is up, to reach anything but its doors
     Verify {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
         slug: Option<Slug>,
         /// Try every TCP port from inside, too, not a sample
         #[arg(long)]
@@ -303,7 +323,13 @@ pub enum Command {
         #[arg(long, short)]
         yes: bool,
     },
-    /// Print a completion script
+    /// Print the JSON Schema of bottle.toml, or of what a command prints with --json
+    Schema {
+        /// Which document
+        #[arg(value_enum, default_value_t = Document::BottleToml)]
+        document: Document,
+    },
+    /// Print a script that teaches a shell to complete commands, options, bottles and paths
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -366,6 +392,34 @@ impl Command {
     pub fn is_own(&self) -> bool {
         matches!(self, Self::GitHook { .. } | Self::Keeper { .. } | Self::Starter { .. } | Self::Keys { .. })
     }
+}
+
+/// A document that has a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Document {
+    /// The configuration file
+    #[value(name = "bottle.toml")]
+    BottleToml,
+    /// A line of bottle audit
+    Audit,
+    /// bottle diff --json
+    Diff,
+    /// bottle doctor --json
+    Doctor,
+    /// bottle git SLUG list --json
+    GitList,
+    /// bottle inbox --json
+    Inbox,
+    /// bottle ls --json
+    Ls,
+    /// bottle plan --json
+    Plan,
+    /// bottle plan --diff --json
+    PlanDiff,
+    /// bottle status --json
+    Status,
+    /// bottle verify --json
+    Verify,
 }
 
 /// What a person can do with what the agent pushed.

@@ -8,12 +8,15 @@
 
 pub mod args;
 pub mod commands;
+pub mod complete;
 pub mod config;
 pub mod describe;
 pub mod lifecycle;
 pub mod operator;
+pub mod output;
 pub mod owner;
 pub mod resolve;
+pub mod schema;
 pub mod suggest;
 pub mod time;
 pub mod trust;

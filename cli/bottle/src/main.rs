@@ -1,17 +1,21 @@
 //! The `bottle` command: see the library.
 
 use bottle::trust::programs;
-use bottle::{args::Args, commands};
+use bottle::{args::Args, commands, suggest};
 use bottle_core::visible;
 use bottle_host::{defence::Defence, out, process};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::CompleteEnv;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if !Defence::Visible.stands() {
         visible::take_away();
     }
-    let args = Args::try_parse().unwrap_or_else(|error| out::usage(&readable(error)));
+    // A shell that asks what could be typed here says so in the environment.
+    CompleteEnv::with_factory(Args::command).bin("bottle").complete();
+    let args = Args::try_parse()
+        .unwrap_or_else(|error| out::usage(&suggest::for_people(readable(error), &Args::command())));
     if !args.command.is_own() {
         process::keep_from_children();
     }

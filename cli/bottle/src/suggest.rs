@@ -1,8 +1,9 @@
 //! "Did you mean": the name that a person may have had in mind.
 
+use crate::complete::bottles;
 use bottle_core::slug::Slug;
 use bottle_host::failure::{Failure, Kind};
-use bottle_host::state::Home;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Returns the known word that is most like `wrong`, if one is so much like it that it was probably meant:
 /// at most a third of the letters differ.
@@ -39,10 +40,24 @@ pub fn similar(slug: &Slug) -> Option<Slug> {
     nearest(slug.as_str(), slugs.iter().map(Slug::as_str))?.parse().ok()
 }
 
-/// Returns the names of this user's bottles, in order.
-pub fn bottles() -> Vec<Slug> {
-    let folders = Home::find().ok().and_then(|home| home.bottles().ok());
-    folders.unwrap_or_default().iter().map(|folder| folder.slug().clone()).collect()
+/// Takes the subcommands that no person uses out of what clap suggests.
+pub fn for_people(mut error: clap::Error, command: &clap::Command) -> clap::Error {
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand)
+        && let Some(ContextValue::Strings(similar)) = error.get(ContextKind::SuggestedSubcommand)
+    {
+        let is_hidden = |name: &String| command.find_subcommand(name).is_some_and(clap::Command::is_hide_set);
+        let mut shown: Vec<String> = similar.iter().filter(|name| !is_hidden(name)).cloned().collect();
+        if let Some(nearest) = nearest(wrong, shown.iter().map(String::as_str)) {
+            shown = vec![nearest.to_owned()];
+        }
+        if shown.is_empty() {
+            error.remove(ContextKind::SuggestedSubcommand);
+        } else {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(shown));
+        }
+    }
+    error
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use bottle_host::control::{Door, Examined};
 use serde::Serialize;
 
 /// What the host saw of a bottle's walls.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct FromHost {
     /// The verdict.
     pub verdict: Verdict,

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 /// The verdict on a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(schemars::JsonSchema)]
 pub enum Verdict {
     /// The doors answered before and after, and nothing else was reached.
     Isolated,

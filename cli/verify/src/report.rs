@@ -17,7 +17,7 @@ const SCHEMA: u32 = 2;
 const SHOWN: usize = 20;
 
 /// What the guest says. It can make a verdict worse, but never better.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct FromInside {
     /// The verdict.
     pub verdict: Verdict,
@@ -54,7 +54,7 @@ impl FromInside {
 }
 
 /// The verdict on a bottle, with its reasons.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Judged {
     schema: u32,
     slug: Slug,

@@ -31,7 +31,7 @@ pub enum Breadth {
 }
 
 /// Something on the host that answers with this run's number, and that no guest may reach.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Canary {
     /// Its name in reports.
     pub name: String,

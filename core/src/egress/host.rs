@@ -13,11 +13,13 @@ const HTTPS: u16 = 443;
 /// A host's name in lower case, without a final dot. It is never an address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostName(String);
 
 /// One host, or every host below a domain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum HostPattern {
     /// Only this host: `example.com`.
     Exact(HostName),
@@ -28,6 +30,7 @@ pub enum HostPattern {
 /// A pattern with the ports that it opens: `example.com`, `*.example.com:443,8443`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostRule {
     /// The hosts.
     pub pattern: HostPattern,

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 /// The rules of a bottle's egress proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rules {
     /// The hosts that a guest may reach, each with its ports.
     #[serde(default)]

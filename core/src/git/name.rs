@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The id of an object: SHA-1's 40 digits or SHA-256's 64, in lower case. It is never git's null id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ObjectId(String);
 
 /// Text that is not an object id.

@@ -13,6 +13,7 @@ const TAGS: &str = "refs/tags/";
 /// What happens to a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Verdict {
     /// It goes to the upstream at once.
     Allow,
@@ -25,6 +26,7 @@ pub enum Verdict {
 /// A ref, or every ref below a prefix: `refs/heads/main`, `refs/heads/agent/*`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RefPattern(String);
 
 /// Text that is not a pattern for refs.
@@ -35,6 +37,7 @@ pub struct InvalidRefPattern(String);
 /// A rule about pushes to some refs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RefRule {
     /// The refs.
     #[serde(rename = "ref")]
@@ -46,6 +49,7 @@ pub struct RefRule {
 /// The policy of one repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Policy {
     /// The rules, of which the first that fits decides. If none fits, a branch waits for a person and
     /// anything else is refused.

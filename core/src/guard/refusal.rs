@@ -8,6 +8,7 @@ macro_rules! refusals {
         /// Why a frame does not pass. Each has a stable name for counters and logs.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum Refusal {
             $($(#[$doc])* $name,)*
         }

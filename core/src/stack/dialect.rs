@@ -57,6 +57,7 @@ impl fmt::Display for Version {
 /// How a gvproxy is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Dialect {
     /// By `-config gvproxy.yaml`, since version 0.8.8.
     File,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// nowhere, and in which only doors listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Stack {
     /// gvproxy, a program: what the guest sends never reaches the host kernel's TCP.
     Gvproxy(Dialect),

@@ -59,11 +59,13 @@ pub enum InvalidUpstream {
 /// The path of an upstream on the door: `/anthropic`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UpstreamPath(String);
 
 /// The origin that an upstream leads to: `https://HOST[:PORT][/BASE]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Origin {
     text: String,
     host: HostName,
@@ -73,6 +75,7 @@ pub struct Origin {
 /// A header's name, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HeaderName(String);
 
 fn is_plain(path: &str) -> bool {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// A well-known upstream: `preset = "anthropic"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Preset {
     /// Anthropic's API, as its SDKs and Claude Code read `ANTHROPIC_BASE_URL`.
     Anthropic,

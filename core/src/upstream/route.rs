@@ -18,6 +18,7 @@ pub const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "co
 /// A path on the egress proxy's door that leads to one https origin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Upstream {
     /// The path on the door. Requests for it and for what is below it go to this upstream.
     pub path: UpstreamPath,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The value of a header that only the host knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Table", into = "Table")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Secret {
     /// Its source.
     pub source: SecretSource,
@@ -31,6 +32,7 @@ pub enum SecretSource {
 /// A secret as `bottle.toml` writes it: `{ from_env = "KEY", prefix = "Bearer " }`.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Table {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from_env: Option<EnvName>,

@@ -114,6 +114,7 @@ pub enum Attempt {
 
 /// The result of an attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Answer {
     /// The question's name.
     pub id: String,

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use crate::args::Size;
+use crate::output::Diff;
 use crate::trust;
 use bottle_core::slug::Slug;
 use bottle_host::defence::Defence;
@@ -9,7 +10,6 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
 use bottle_host::state::Home;
 use bottle_host::workspace::{Copy, Digest, Look, MOST};
-use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Component, Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub fn diff(context: &Context, slug: Option<Slug>, how: &Shown, paths: &[PathBuf
     let digest = look.digest();
     if how.json {
         let changes: Vec<_> = look.changes().collect();
-        return out::json(&json!({ "digest": digest.to_string(), "changes": changes }));
+        return out::json(&Diff { changes, digest: digest.to_string() });
     }
     if how.names {
         look.changes().try_for_each(out::line)?;

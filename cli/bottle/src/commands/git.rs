@@ -3,6 +3,7 @@
 use super::context::Context;
 use crate::args::{GitAction, Push, Seen};
 use crate::operator::who;
+use crate::output::Pushed;
 use crate::suggest;
 use bottle_core::git::name::ObjectId;
 use bottle_core::slug::Slug;
@@ -77,8 +78,7 @@ fn list(folder: &Folder, repos: &[Repo], json: bool) -> Outcome {
         }
     }
     if json {
-        let rows: Vec<_> =
-            rows.iter().map(|(repo, push)| json!({ "repo": repo.name, "push": push })).collect();
+        let rows: Vec<_> = rows.iter().map(|(repo, push)| Pushed { push, repo: &repo.name }).collect();
         out::json(&rows)?;
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use super::context::Context;
 use crate::args::WishId;
 use crate::operator::who;
+use crate::output::Asked;
 use bottle_core::slug::Slug;
 use bottle_core::visible;
 use bottle_host::control::{self, Answer, Request};
@@ -11,7 +12,6 @@ use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::{Folder, Home};
 use bottle_host::{out, outln};
-use serde_json::json;
 use std::time::{Duration, SystemTime};
 
 pub fn inbox(json: bool) -> Outcome {
@@ -23,8 +23,8 @@ pub fn inbox(json: bool) -> Outcome {
         }
     }
     if json {
-        let row = |(slug, waiting): &(Slug, Waiting)| json!({ "id": id(slug, waiting), "bottle": slug, "request": waiting });
-        let rows: Vec<_> = rows.iter().map(row).collect();
+        let rows: Vec<_> =
+            rows.iter().map(|(bottle, request)| Asked { bottle, id: id(bottle, request), request }).collect();
         out::json(&rows)?;
         return Ok(());
     }

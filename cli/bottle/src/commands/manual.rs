@@ -1,10 +1,13 @@
-//! `bottle man`: the manual, from the same description as `--help`.
+//! `bottle man`, `completions` and `schema`: what is made from the description of commands and types.
 
-use crate::args::Args;
+use crate::args::{Args, Document};
+use crate::schema;
 use anyhow::Context as _;
 use bottle_host::failure::Outcome;
 use bottle_host::out;
 use clap::CommandFactory;
+use clap_complete::Shell;
+use clap_complete::env::Shells;
 use std::path::Path;
 
 pub fn man(folder: Option<&Path>) -> Outcome {
@@ -21,4 +24,18 @@ pub fn man(folder: Option<&Path>) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Prints what a shell runs to ask bottle what could be typed.
+pub fn completions(shell: Shell) -> Outcome {
+    let shells = Shells::builtins();
+    let shell = shells.completer(&shell.to_string()).context("there is no script for this shell")?;
+    let mut script = Vec::new();
+    shell.write_registration("COMPLETE", "bottle", "bottle", "bottle", &mut script).context("the script")?;
+    out::raw(&script)
+}
+
+/// Prints the schema of a document.
+pub fn schema(document: Document) -> Outcome {
+    out::raw(schema::text(document).as_bytes())
 }

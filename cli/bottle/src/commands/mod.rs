@@ -27,12 +27,10 @@ mod verify;
 use crate::args::{Args, Command};
 use crate::trust::programs;
 use bottle_host::failure::Outcome;
-use bottle_host::out;
 use bottle_host::state::Home;
 use bottle_keeper::{self as keeper, starter};
 use bottle_sidecars::git::hook;
 use bottle_sidecars::keys;
-use clap::CommandFactory;
 use context::Context;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::ExitCode;
@@ -89,11 +87,8 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             logs::logs(&context, slug, logs::Shown { denied, follow, since })?;
         }
         Command::Cleanup { dry_run, yes } => cleanup::cleanup(&context, dry_run, yes)?,
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "bottle", &mut script);
-            out::raw(&script)?;
-        }
+        Command::Schema { document } => manual::schema(document)?,
+        Command::Completions { shell } => manual::completions(shell)?,
         Command::Man { dir } => manual::man(dir.as_deref())?,
         Command::Keeper { slug, owner_fd, ready_fd, guest_fd, starter_fd, keys_fd } => {
             let (owner, ready, guest) = (inherited(owner_fd)?, inherited(ready_fd)?, inherited(guest_fd)?);

@@ -1,10 +1,12 @@
 //! The keys of `bottle.toml`.
 
 use super::git_gate::{GitGateTable, from_git_gate};
-use super::model::Config;
+use super::model::{CPUS, Config, MEMORY_MIB};
 use super::paths::Site;
+use super::sidecar::{SidecarTable, sidecars};
 use super::source::Source;
 use super::spanned::Spanned;
+use super::table::Table;
 use super::upstream::{UpstreamTable, from_table};
 use super::{shape, syntax};
 use crate::config::named::{Named, Use};
@@ -17,104 +19,139 @@ use bottle_core::specification::{Limits, Need, SidecarSpec, StackChoice, Workspa
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
 use bottle_core::upstream::{self, SecretSource};
 use bottle_host::failure::Outcome;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use toml::de::{DeTable, Deserializer};
 
 /// The least memory, in MiB, with which smolvm's kernel and agent come up.
 const LEAST_MEMORY_MIB: u32 = 128;
 
-#[derive(Deserialize)]
+/// The file that says what a bottle is. Every key has a default, and so has the file.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "bottle.toml")]
 struct File {
+    /// The bottle's name. Default: the folder's name.
     slug: Option<Slug>,
+    /// What happens when a line of the audit log cannot be written.
     #[serde(default)]
     audit: Need,
+    /// How the guest's packets reach the doors.
     #[serde(default)]
-    network: NetworkTable,
+    network: Table<NetworkTable>,
+    /// The virtual machine.
     #[serde(default)]
-    guest: GuestTable,
+    guest: Table<GuestTable>,
+    /// What the guest has of the project's folder, at `/workspace`.
     #[serde(default)]
-    workspace: WorkspaceTable,
+    workspace: Table<WorkspaceTable>,
+    /// What the egress proxy lets through. Nothing, unless you say so.
     #[serde(default)]
-    egress: EgressTable,
-    pipelock: Option<Spanned<SidecarTable>>,
+    egress: Table<EgressTable>,
+    /// Who serves the egress proxy. Default: bottle itself.
+    pipelock: Option<Spanned<Table<SidecarTable>>>,
+    /// The agent clones from here and pushes to here; you approve.
     #[serde(rename = "git-gate")]
-    git_gate: Option<Spanned<GitGateTable>>,
-    supervise: Option<Spanned<SidecarTable>>,
+    git_gate: Option<Spanned<Table<GitGateTable>>>,
+    /// The agent may ask you for a host or an answer.
+    supervise: Option<Spanned<Table<SidecarTable>>>,
+    /// Origins that the egress proxy asks in the agent's name, with keys that the guest never has.
     #[serde(default, rename = "upstream")]
-    upstreams: Vec<Spanned<UpstreamTable>>,
+    upstreams: Vec<Spanned<Table<UpstreamTable>>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NetworkTable {
+    /// The network stack at this machine's end.
     #[serde(default)]
     stack: StackChoice,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GuestTable {
+    /// What it boots from: a reference, a root folder or a `docker save` archive. Default: bare Alpine.
     image: Option<ImageRef>,
+    /// The number of processors, at most. Idle ones cost nothing.
+    #[schemars(range(min = 1), extend("default" = CPUS))]
     cpus: Option<Spanned<u8>>,
+    /// Memory in MiB, at most. Only memory that is used is taken.
+    #[schemars(range(min = LEAST_MEMORY_MIB), extend("default" = MEMORY_MIB))]
     memory: Option<Spanned<u32>>,
+    /// The folder in which commands start. Default: `/workspace`, if there is one.
     workdir: Option<MountPath>,
+    /// Environment variables, except those that bottle sets itself.
     #[serde(default)]
     env: BTreeMap<EnvName, Spanned<Word>>,
+    /// More folders of this machine.
     #[serde(default)]
-    volumes: Vec<Spanned<VolumeTable>>,
+    volumes: Vec<Spanned<Table<VolumeTable>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct VolumeTable {
+    /// The folder on this machine, relative to the folder of `bottle.toml`.
     host: PathBuf,
+    /// Where the guest finds it.
     guest: MountPath,
+    /// Whether the guest may change it.
     #[serde(default)]
     writable: bool,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct WorkspaceTable {
+    /// How the guest has the project's folder.
     #[serde(default)]
     mode: WorkspaceMode,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum WorkspaceMode {
+    /// The folder itself.
     #[default]
     ReadWrite,
+    /// The folder itself, which the guest cannot change.
     ReadOnly,
+    /// A copy of its own: `bottle diff` shows what the guest changed, `bottle apply` takes it back.
     Copy,
+    /// Nothing.
     None,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct EgressTable {
+    /// Hosts that may be reached: `example.com`, `*.example.com`, `example.com:443,8443`. The port is 443
+    /// unless you name others.
     #[serde(default)]
     allow: Vec<HostRule>,
+    /// Hosts that stay closed although a pattern of `allow` covers them.
     #[serde(default)]
     deny: Vec<HostPattern>,
+    /// Allowed hosts that may resolve to an address that is not public.
     #[serde(default)]
     allow_private: Vec<HostPattern>,
+    /// Allowed hosts to which a TLS connection may be opened that names no server.
     #[serde(default)]
     allow_no_sni: Vec<HostPattern>,
+    /// Names that only the proxy knows, each with its address.
     #[serde(default)]
     hosts: BTreeMap<HostName, IpAddr>,
-    limits: Option<Spanned<Limits>>,
+    /// What the proxy grants its clients.
+    limits: Option<Spanned<Table<Limits>>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SidecarTable {
-    pub address: Option<SocketAddr>,
-    pub command: Option<Vec<String>>,
+/// Returns the JSON Schema of the file.
+pub fn schema(generator: SchemaGenerator) -> Schema {
+    generator.into_root_schema_for::<File>()
 }
 
 /// Reads a file's text.
@@ -126,9 +163,9 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     let file = File::deserialize(Deserializer::from(document));
     let file = file.map_err(|error| shape::failure(source, &error))?;
     let mut config =
-        Config { slug: file.slug, audit: file.audit, stack: file.network.stack, ..Config::default() };
-    guest(&mut config, file.guest, source, site)?;
-    workspace(&mut config, file.workspace.mode, source, site)?;
+        Config { slug: file.slug, audit: file.audit, stack: file.network.0.stack, ..Config::default() };
+    guest(&mut config, file.guest.0, source, site)?;
+    workspace(&mut config, file.workspace.0.mode, source, site)?;
     let git_gate = match file.git_gate {
         Some(table) => Some(from_git_gate(table, &mut config, source, site)?),
         None => None,
@@ -147,15 +184,15 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
             config.paths.extend(site.programs(words.iter().map(String::as_str)));
         }
     }
-    let EgressTable { allow, deny, allow_private, allow_no_sni, hosts, limits } = file.egress;
+    let EgressTable { allow, deny, allow_private, allow_no_sni, hosts, limits } = file.egress.0;
     config.egress = bottle_core::egress::Rules { allow, deny, allow_private, allow_no_sni, hosts };
     if let Some(limits) = limits {
-        let Limits { connections, idle_seconds, .. } = *limits.get_ref();
+        let Limits { connections, idle_seconds, .. } = limits.get_ref().0;
         if connections == 0 || idle_seconds == 0 {
             let what = "connections and idle_seconds are at least 1";
             return Err(source.fail(Some(limits.span()), what));
         }
-        config.limits = limits.into_inner();
+        config.limits = limits.into_inner().0;
     }
     for table in file.upstreams {
         let span = table.span();
@@ -204,7 +241,7 @@ fn guest(config: &mut Config, table: GuestTable, source: &Source, site: &Site) -
     }
     for volume in table.volumes {
         let span = volume.span();
-        let VolumeTable { host, guest: inside, writable } = volume.into_inner();
+        let VolumeTable { host, guest: inside, writable } = volume.into_inner().0;
         let written = site.beside(&host);
         let host = site.shared(&written).map_err(|what| source.fail(Some(span), &what))?;
         let named = site.named(Use::Volume, &written, Some(host.as_str().as_ref()));
@@ -230,36 +267,5 @@ fn workspace(config: &mut Config, mode: WorkspaceMode, source: &Source, site: &S
         WorkspaceMode::Copy => Workspace::Copy { of: host },
         WorkspaceMode::None => Workspace::None,
     };
-    Ok(())
-}
-
-fn sidecars(
-    config: &mut Config,
-    tables: [(Sidecar, Option<Spanned<SidecarTable>>); 3],
-    source: &Source,
-) -> Outcome {
-    for (sidecar, table) in tables {
-        let Some(table) = table else { continue };
-        let span = table.span();
-        let fail = |what: &str| Err(source.fail(Some(span.clone()), what));
-        let form = match table.into_inner() {
-            SidecarTable { address: Some(_), command: Some(_) } => {
-                return fail("a sidecar has an address or a command, not both");
-            }
-            SidecarTable { address: Some(address), .. } => SidecarSpec::Address(address),
-            SidecarTable { command: Some(words), .. } if words.is_empty() => {
-                return fail("the command is empty");
-            }
-            SidecarTable { command: Some(words), .. } => SidecarSpec::Command(words),
-            SidecarTable { .. } => SidecarSpec::Builtin,
-        };
-        let shared = config.sidecars.iter().find(|(other, known)| {
-            **other != sidecar && matches!(known, SidecarSpec::Address(_)) && **known == form
-        });
-        if let Some((other, _)) = shared {
-            return fail(&format!("{sidecar} and {other} cannot share an address"));
-        }
-        config.sidecars.insert(sidecar, form);
-    }
     Ok(())
 }

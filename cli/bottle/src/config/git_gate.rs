@@ -1,15 +1,17 @@
 //! `[git-gate]`: another program's, or the built-in one with its repositories.
 
-use super::file::SidecarTable;
 use super::model::Config;
 use super::paths::Site;
+use super::sidecar::SidecarTable;
 use super::source::Source;
 use super::spanned::Spanned;
+use super::table::Table;
 use crate::config::named::{Named, Use};
 use bottle_core::git::Policy;
 use bottle_core::slug::Slug;
 use bottle_core::specification::Repo;
 use bottle_host::failure::Outcome;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,34 +19,42 @@ use std::path::PathBuf;
 /// The remote that most repositories have.
 const ORIGIN: &str = "origin";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GitGateTable {
+    /// Where a program that is already running listens.
     address: Option<SocketAddr>,
+    /// A program that bottle starts, with its arguments. `{port}`, `{slug}` and `{stage}` are filled in.
     command: Option<Vec<String>>,
+    /// The repositories of the built-in git-gate. Default: the project alone.
     #[serde(default, rename = "repo")]
-    repos: Vec<Spanned<RepoTable>>,
+    repos: Vec<Spanned<Table<RepoTable>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RepoTable {
+    /// The last part of its URL. Default: the folder's name.
     name: Option<Slug>,
+    /// The repository on this machine, relative to the folder of `bottle.toml`. Default: that folder.
     path: Option<PathBuf>,
+    /// Where approved pushes go: a remote of the repository, or a URL.
+    #[schemars(extend("default" = ORIGIN))]
     upstream: Option<String>,
+    /// What may be pushed.
     #[serde(default)]
-    policy: Policy,
+    policy: Table<Policy>,
 }
 
 /// Takes the repositories into the configuration; what is left is a sidecar like any other.
 pub fn from_git_gate(
-    table: Spanned<GitGateTable>,
+    table: Spanned<Table<GitGateTable>>,
     config: &mut Config,
     source: &Source,
     site: &Site,
-) -> Outcome<Spanned<SidecarTable>> {
+) -> Outcome<Spanned<Table<SidecarTable>>> {
     let span = table.span();
-    let GitGateTable { address, command, repos } = table.into_inner();
+    let GitGateTable { address, command, repos } = table.into_inner().0;
     let foreign = address.is_some() || command.is_some();
     if foreign && !repos.is_empty() {
         return Err(source
@@ -62,19 +72,19 @@ pub fn from_git_gate(
     if !foreign && config.git.is_empty() {
         let bare = Spanned::new(
             span.clone(),
-            RepoTable { name: None, path: None, upstream: None, policy: Policy::default() },
+            Table(RepoTable { name: None, path: None, upstream: None, policy: Table::default() }),
         );
         let (repo, path) = read(bare, source, site)?;
         config.paths.push(path);
         config.git.push(repo);
     }
-    Ok(Spanned::new(span, SidecarTable { address, command }))
+    Ok(Spanned::new(span, Table(SidecarTable { address, command })))
 }
 
-fn read(table: Spanned<RepoTable>, source: &Source, site: &Site) -> Outcome<(Repo, Named)> {
+fn read(table: Spanned<Table<RepoTable>>, source: &Source, site: &Site) -> Outcome<(Repo, Named)> {
     let span = table.span();
     let fail = |what: String| source.fail(Some(span.clone()), &what);
-    let RepoTable { name, path, upstream, policy } = table.into_inner();
+    let RepoTable { name, path, upstream, policy: Table(policy) } = table.into_inner().0;
     let written = site.beside(&path.unwrap_or_else(|| PathBuf::from(".")));
     let path = site.disk.real(&written).ok_or_else(|| fail(format!("{} is not there", written.display())))?;
     if !site.disk.is_repository(&path) {

@@ -44,11 +44,6 @@ impl Key {
             self.names.split_last().map(|(_, names)| names.to_vec()).filter(|names| !names.is_empty());
         names.map(|names| Self { names, part: Part::Value })
     }
-
-    /// Returns whether it is the whole file.
-    pub fn is_file(&self) -> bool {
-        self.names.is_empty()
-    }
 }
 
 impl std::fmt::Display for Key {
@@ -117,6 +112,6 @@ mod tests {
             let found = Key::at(text, &(start..start + marked.len()));
             assert_eq!((found.to_string().as_str(), found.part), (key, part), "{marked}");
         }
-        assert!(Key::at(text, &(3..5)).is_file());
+        assert_eq!(Key::at(text, &(3..5)), Key::default());
     }
 }

@@ -8,12 +8,14 @@ mod model;
 pub mod named;
 pub mod paths;
 mod shape;
+mod sidecar;
 mod source;
 mod spanned;
 mod syntax;
+mod table;
 mod upstream;
 
-pub use file::parse;
+pub use file::{parse, schema};
 pub use found::{FILE, Found};
 pub use model::Config;
 pub use source::Source;

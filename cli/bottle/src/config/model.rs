@@ -47,8 +47,8 @@ pub struct Config {
 
 /// Processors and memory where nobody says otherwise: smolvm's own defaults. Only touched memory
 /// is taken from the host.
-const CPUS: u8 = 4;
-const MEMORY_MIB: u32 = 8192;
+pub(super) const CPUS: u8 = 4;
+pub(super) const MEMORY_MIB: u32 = 8192;
 
 impl Default for Config {
     fn default() -> Self {

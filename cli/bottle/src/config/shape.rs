@@ -12,7 +12,7 @@ use bottle_host::failure::Failure;
 #[derive(Debug, PartialEq, Eq)]
 enum Shape<'m> {
     /// A value of another type, or out of range.
-    Value { found: Option<String>, expected: Option<String>, list: bool },
+    Value { found: Option<String>, expected: Option<String> },
     /// A word that is none of those that the key takes.
     Word { word: &'m str, words: Vec<&'m str> },
     /// A key that the table does not have.
@@ -26,6 +26,13 @@ enum Shape<'m> {
     /// Anything else, which a person is not shown.
     Other,
 }
+
+const LIST: &str = "a list";
+const TABLE: &str = "a table";
+const DATE: &str = "a date";
+const BOOLEAN: &str = "true or false";
+const NUMBER: &str = "a whole number";
+const TEXT: &str = "the text ";
 
 /// How messages begin that are not bottle's own.
 const FOREIGN: [&str; 9] = [
@@ -44,11 +51,7 @@ impl<'m> Shape<'m> {
     fn of(message: &'m str) -> Self {
         let value = |rest: &'m str| {
             let (found, expected) = rest.rsplit_once(", expected ").unwrap_or((rest, ""));
-            Self::Value {
-                found: found_words(found),
-                expected: expected_words(expected),
-                list: expected == "a sequence",
-            }
+            Self::Value { found: found_words(found), expected: expected_words(expected) }
         };
         if let Some(rest) = message.strip_prefix("invalid type: ").or(message.strip_prefix("invalid value: "))
         {
@@ -65,13 +68,16 @@ impl<'m> Shape<'m> {
             (_, Some(name)) if message.starts_with("missing field `") => Self::MissingKey(name),
             (_, Some(name)) if message.starts_with("duplicate field `") => Self::DuplicateKey(name),
             ("invalid IP address syntax", _) => {
-                Self::Value { found: None, expected: expected_words("IP address"), list: false }
+                Self::Value { found: None, expected: expected_words("IP address") }
             }
             ("invalid socket address syntax", _) => {
-                Self::Value { found: None, expected: expected_words("socket address"), list: false }
+                Self::Value { found: None, expected: expected_words("socket address") }
             }
             ("wanted string or table", _) => {
-                Self::Value { found: None, expected: expected_words("a string"), list: false }
+                Self::Value { found: None, expected: expected_words("a string") }
+            }
+            ("integer number overflowed", _) => {
+                Self::Value { found: None, expected: Some("a much smaller number".to_owned()) }
             }
             _ if FOREIGN.iter().any(|start| message.starts_with(start)) => Self::Other,
             _ => Self::Own(message),
@@ -85,7 +91,7 @@ fn found_words(found: &str) -> Option<String> {
         ("boolean `", ""),
         ("integer `", "the number "),
         ("floating point `", "the number "),
-        ("string ", "the text "),
+        ("string ", TEXT),
     ] {
         if let Some(value) = found.strip_prefix(start) {
             let value = value.strip_suffix('`').unwrap_or(value);
@@ -93,27 +99,27 @@ fn found_words(found: &str) -> Option<String> {
         }
     }
     match found {
-        "sequence" => Some("a list".to_owned()),
-        "map" => Some("a table".to_owned()),
+        "sequence" => Some(LIST.to_owned()),
+        "map" => Some(TABLE.to_owned()),
         _ => None,
     }
 }
 
 /// What serde expects, in words; `None` if there are none for it.
 fn expected_words(expected: &str) -> Option<String> {
-    let number = |most: u64| format!("a whole number from 0 to {most}");
+    let number = |most: u64| format!("{NUMBER} from 0 to {most}");
     Some(match expected {
         "a string" | "string" | "path string" => "text in quotes".to_owned(),
-        "a boolean" => "true or false".to_owned(),
+        "a boolean" => BOOLEAN.to_owned(),
         "u8" => number(u8::MAX.into()),
         "u16" => number(u16::MAX.into()),
         "u32" => number(u32::MAX.into()),
-        "u64" => "a whole number, 0 or more".to_owned(),
-        "a sequence" => "a list".to_owned(),
-        "a map" => "a table".to_owned(),
+        "u64" => format!("{NUMBER}, 0 or more"),
+        "a sequence" => LIST.to_owned(),
+        "a map" => TABLE.to_owned(),
         "IP address" => "an address in quotes, like \"127.0.0.1\"".to_owned(),
         "socket address" => "an address and a port in quotes, like \"127.0.0.1:8888\"".to_owned(),
-        table if table.starts_with("struct ") => "a table".to_owned(),
+        table if table.starts_with("struct ") => TABLE.to_owned(),
         _ => return None,
     })
 }
@@ -130,9 +136,35 @@ fn listed(words: &[&str], quote: char, last: &str) -> String {
 /// Makes the failure of a file that is TOML and says what `bottle.toml` cannot say.
 pub fn failure(source: &Source, error: &toml::de::Error) -> Failure {
     let key = error.span().map(|span| Key::at(source.text(), &span)).unwrap_or_default();
-    let (what, help) = in_words(&Shape::of(error.message()), &key);
+    let mut shape = Shape::of(error.message());
+    if let Shape::Value { found: Some(found), .. } = &mut shape
+        && found == TABLE
+        && error.span().and_then(|span| source.text().get(span)).is_some_and(is_date)
+    {
+        DATE.clone_into(found);
+    }
+    let (what, help) = in_words(&shape, &key);
     let failure = source.fail(error.span(), &what);
     help.into_iter().fold(failure, Failure::help)
+}
+
+/// How to write what is expected, where something like it was found.
+fn how_to_write(expected: &str, found: &str, key: &Key) -> Option<String> {
+    let text = found.strip_prefix(TEXT).map(|text| text.trim_matches('"'));
+    match (expected, text) {
+        (LIST, None) if found == TABLE => Some(format!("write `[[{key}]]` above its keys")),
+        (LIST, Some(_)) => Some("write a list in brackets: [\"one\", \"two\"]".to_owned()),
+        (BOOLEAN, Some("true" | "false")) => Some("leave out the quotes".to_owned()),
+        (number, Some(text)) if number.starts_with(NUMBER) && text.parse::<u64>().is_ok() => {
+            Some("leave out the quotes".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// serde hears of a date as of a table.
+fn is_date(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// What is wrong, and what helps.
@@ -147,10 +179,10 @@ fn in_words(shape: &Shape<'_>, key: &Key) -> (String, Option<String>) {
         (Part::Item, Some(_)) => format!("an item of `{key}`"),
     };
     match shape {
-        Shape::Value { found, expected: Some(expected), list } => {
-            let found = found.as_ref().map_or_else(String::new, |found| format!(", not {found}"));
-            let what = format!("{subject} must be {expected}{found}");
-            (what, list.then(|| "write a list in brackets: [\"one\", \"two\"]".to_owned()))
+        Shape::Value { found, expected: Some(expected) } => {
+            let found = found.as_deref().unwrap_or_default();
+            let not = if found.is_empty() { String::new() } else { format!(", not {found}") };
+            (format!("{subject} must be {expected}{not}"), how_to_write(expected, found, key))
         }
         Shape::Value { found: Some(found), .. } => (format!("{subject} cannot be {found}"), None),
         Shape::Value { .. } | Shape::Other => (format!("{subject} cannot have this value"), None),

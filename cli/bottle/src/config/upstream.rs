@@ -1,38 +1,47 @@
 //! `[[upstream]]`: what a preset says, and what the table says otherwise.
 
-use super::Source;
+use super::source::Source;
 use super::spanned::Spanned;
+use super::table::Table;
 use bottle_core::text::EnvName;
 use bottle_core::upstream::{HeaderName, Origin, Preset, Secret, SecretSource, Upstream, UpstreamPath};
 use bottle_host::failure::Outcome;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamTable {
+    /// An API that bottle knows: its path, origin, header and variable.
     preset: Option<Preset>,
+    /// Where it is on the door of the egress proxy: `/api`.
     path: Option<UpstreamPath>,
+    /// Where requests go: `https://api.example.com`.
     origin: Option<Origin>,
-    headers: Option<BTreeMap<HeaderName, Secret>>,
+    /// Headers that requests get there, each from a secret of this machine.
+    headers: Option<BTreeMap<HeaderName, Table<Secret>>>,
+    /// Variables of the guest that name its URL, each with what follows the URL.
     env: Option<BTreeMap<EnvName, String>>,
 }
 
 /// The upstream of a table.
 pub fn from_table(
-    table: Spanned<UpstreamTable>,
+    table: Spanned<Table<UpstreamTable>>,
     source: &Source,
     project: Option<&Path>,
 ) -> Outcome<Upstream> {
     let span = table.span();
     let fail = |what: &str| source.fail(Some(span.clone()), what);
-    let UpstreamTable { preset, path, origin, headers, env } = table.into_inner();
+    let UpstreamTable { preset, path, origin, headers, env } = table.into_inner().0;
     let preset = preset.map(Preset::upstream).transpose().map_err(|error| fail(&error.to_string()))?;
     let path = path.or_else(|| preset.as_ref().map(|preset| preset.path.clone()));
     let origin = origin.or_else(|| preset.as_ref().map(|preset| preset.origin.clone()));
     let (known, named) = preset.map(|preset| (preset.headers, preset.variables)).unwrap_or_default();
-    let mut headers = headers.unwrap_or(known);
+    let headers =
+        headers.map(|headers| headers.into_iter().map(|(name, Table(secret))| (name, secret)).collect());
+    let mut headers: BTreeMap<HeaderName, Secret> = headers.unwrap_or(known);
     for secret in headers.values_mut() {
         if let SecretSource::File(path) = &mut secret.source {
             *path = whole(project, path).ok_or_else(|| fail("the path of a secret's file is not UTF-8"))?;

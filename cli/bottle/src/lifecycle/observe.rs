@@ -10,12 +10,13 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One bottle.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Row {
     /// Its name.
     pub slug: Slug,
     /// Its state.
     #[serde(serialize_with = "word")]
+    #[schemars(with = "String", extend("enum" = ["running", "ephemeral", "stopped", "broken", "ended"]))]
     pub state: State,
     /// What is wrong, and what fixes it.
     #[serde(skip_serializing_if = "Option::is_none")]

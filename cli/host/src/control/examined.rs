@@ -23,7 +23,7 @@ pub struct Examined {
 }
 
 /// A door that was tried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Door {
     /// The sidecar behind it.
     pub sidecar: Sidecar,

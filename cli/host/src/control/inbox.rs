@@ -7,6 +7,7 @@ use std::time::SystemTime;
 /// What an agent asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[derive(schemars::JsonSchema)]
 pub enum AgentRequest {
     /// Access to a host.
     Host {
@@ -32,7 +33,7 @@ pub struct Decision {
 }
 
 /// A request that waits for a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Waiting {
     /// Its number in this bottle, counted from 1 and never used again.
     pub number: u32,

@@ -14,7 +14,7 @@ use std::env;
 use std::path::PathBuf;
 
 /// One requirement.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Finding {
     /// Its name.
     pub name: &'static str,
@@ -36,6 +36,7 @@ pub struct Finding {
 /// Whether a requirement is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(schemars::JsonSchema)]
 pub enum Level {
     /// It is met.
     Ok,
@@ -46,7 +47,7 @@ pub enum Level {
 }
 
 /// The walls between a guest and this machine's network.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Walls {
     /// The guard, which decides about every frame.
     pub guard: bool,
@@ -55,7 +56,7 @@ pub struct Walls {
 }
 
 /// The diagnosis of a machine.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Diagnosis {
     /// The requirements, in the order in which a start needs them.
     pub findings: Vec<Finding>,

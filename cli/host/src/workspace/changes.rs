@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// How a path changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(schemars::JsonSchema)]
 pub enum What {
     /// It is new.
     Added,
@@ -21,6 +22,7 @@ pub enum What {
 /// Why a change stays in the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(schemars::JsonSchema)]
 pub enum Kept {
     /// Anything below `.git`, or below what git could take for it, can run on the host: hooks, filters, a
     /// pager.
@@ -48,10 +50,11 @@ pub enum Kept {
 }
 
 /// One changed path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Change {
     /// The path, relative to the project's folder.
     #[serde(serialize_with = "as_text")]
+    #[schemars(with = "String")]
     pub path: PathBuf,
     /// How it changed.
     pub what: What,

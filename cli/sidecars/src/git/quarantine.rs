@@ -42,7 +42,8 @@ pub struct Quarantine {
 }
 
 /// A push that waits for a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, rmcp::schemars::JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
 pub struct Waiting {
     /// The ref's full name.
     pub name: String,

@@ -1,0 +1,34 @@
+//! What a shell offers while a person types: names of bottles, and paths.
+
+use bottle_core::slug::Slug;
+use bottle_host::state::Home;
+use clap_complete::engine::{
+    ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
+};
+use std::ffi::OsStr;
+
+/// Returns the names of this user's bottles, in order.
+pub fn bottles() -> Vec<Slug> {
+    let folders = Home::find().ok().and_then(|home| home.bottles().ok());
+    folders.unwrap_or_default().iter().map(|folder| folder.slug().clone()).collect()
+}
+
+/// Offers the names of bottles.
+pub fn slugs() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| bottles().iter().map(|slug| CompletionCandidate::new(slug.as_str())).collect())
+}
+
+/// Offers `PATH` and `SLUG:`. What is in a guest, only the guest knows.
+pub fn places() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let named = current.to_str().and_then(|text| text.split_once(':'));
+        if named.is_some_and(|(slug, _)| !slug.contains('/')) {
+            return Vec::new();
+        }
+        let mut offered = PathCompleter::any().complete(current);
+        let slugs = bottles().into_iter().map(|slug| format!("{slug}:"));
+        let fitting = slugs.filter(|slug| current.to_str().is_some_and(|text| slug.starts_with(text)));
+        offered.extend(fitting.map(CompletionCandidate::new));
+        offered
+    })
+}

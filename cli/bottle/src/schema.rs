@@ -1,0 +1,96 @@
+//! JSON Schemas, made from the types that read `bottle.toml` and that `--json` prints.
+
+use crate::args::Document;
+use crate::config;
+use crate::lifecycle::observe::Row;
+use crate::output::{Asked, Diff, Pushed};
+use bottle_core::plan::Plan;
+use bottle_host::audit::Entry;
+use bottle_host::control::Status;
+use bottle_host::tools::Diagnosis;
+use bottle_verify::report::Judged;
+use clap::ValueEnum;
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
+use serde_json::{Value, json};
+
+/// Returns the schema of a document, as text.
+pub fn text(document: Document) -> String {
+    let schema = of(document);
+    serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+}
+
+/// Returns the schema of a document.
+pub fn of(document: Document) -> Value {
+    let schema = match document {
+        Document::BottleToml => config::schema(readable().into_generator()),
+        Document::Audit => printed::<Entry>(),
+        Document::Diff => printed::<Diff<'static>>(),
+        Document::Doctor => printed::<Diagnosis>(),
+        Document::GitList => printed::<Vec<Pushed<'static>>>(),
+        Document::Inbox => printed::<Vec<Asked<'static>>>(),
+        Document::Ls => printed::<Vec<Row>>(),
+        Document::Plan => printed::<Plan>(),
+        Document::PlanDiff => printed::<Vec<String>>(),
+        Document::Status => printed::<Status>(),
+        Document::Verify => printed::<Judged>(),
+    };
+    let mut schema = Value::from(schema);
+    if document != Document::BottleToml
+        && let Some(about) =
+            document.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string))
+    {
+        schema["title"] = json!(about);
+    }
+    schema
+}
+
+/// Draft 7, which every editor's plugin for TOML knows, of what is read.
+fn readable() -> SchemaSettings {
+    SchemaSettings::draft07().with_transform(RecursiveTransform(without_null)).with(|settings| {
+        settings.contract = schemars::generate::Contract::Deserialize;
+    })
+}
+
+/// The schema of what is printed.
+fn printed<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<T>()
+}
+
+/// TOML has no null: a key that need not be there is left out.
+fn without_null(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else { return };
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = &types[..] {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(kinds)) = object.get_mut("anyOf") {
+        kinds.retain(|kind| kind["type"] != "null");
+        if let [only] = &kinds[..]
+            && let Some(only) = only.as_object().cloned()
+        {
+            object.remove("anyOf");
+            if only.contains_key("$ref") && !object.is_empty() {
+                object.insert("allOf".to_owned(), json!([only]));
+            } else {
+                object.extend(only);
+            }
+        }
+    }
+    if object.get("default").is_some_and(Value::is_null) {
+        object.remove("default");
+    }
+}
+
+/// Returns the name of a document's file in `docs/schema/`.
+pub fn file_name(document: Document) -> String {
+    let name = match document {
+        Document::BottleToml => "bottle".to_owned(),
+        other => other.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned()),
+    };
+    format!("{name}.schema.json")
+}
