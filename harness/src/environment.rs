@@ -70,9 +70,6 @@ struct Inner {
 
 impl Environment {
     /// Makes an environment for guests of this kind.
-    ///
-    /// # Errors
-    /// If something is not built or not set up.
     pub fn new(checkout: &Checkout, guest: Guest) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("bottle-").tempdir()?;
         let path = |name: &str| folder.path().join(name);
@@ -99,9 +96,6 @@ impl Environment {
     }
 
     /// Makes another environment on the same host, with stand-in guests.
-    ///
-    /// # Errors
-    /// As [`Environment::new`].
     pub fn neighbour(&self) -> Result<Self> {
         Self::new(self.checkout(), Guest::Namespace)
     }
@@ -134,9 +128,6 @@ impl Environment {
     }
 
     /// Makes an empty project.
-    ///
-    /// # Errors
-    /// If its folder cannot be made.
     pub fn project(&self, name: &str) -> Result<Project> {
         let project = Project {
             environment: self.clone(),
@@ -148,9 +139,6 @@ impl Environment {
     }
 
     /// Makes the project of a bottle with a small guest and no workspace, and this configuration.
-    ///
-    /// # Errors
-    /// As [`Environment::project`].
     pub fn small_project(&self, slug: &str, config: &str) -> Result<Project> {
         let project = self.project(&format!("project/{slug}"))?;
         let guest = "[guest]\ncpus = 2\nmemory = 512\n[workspace]\nmode = \"none\"\n";
@@ -159,9 +147,6 @@ impl Environment {
     }
 
     /// Returns this environment's `smolvm`.
-    ///
-    /// # Errors
-    /// If it is not built or not set up.
     pub fn smolvm(&self) -> Result<Command> {
         let checkout = self.checkout();
         Ok(match self.0.guest {
@@ -177,9 +162,6 @@ impl Environment {
 
     /// Returns the start of a command that runs a fresh machine of smolvm's own, as large as a small
     /// project's.
-    ///
-    /// # Errors
-    /// As [`Environment::smolvm`].
     pub fn bare_machine(&self) -> Result<Command> {
         let mut machine = self.smolvm()?;
         machine.args(["machine", "run", "--cpus", "2", "--mem", "512"]);
@@ -187,9 +169,6 @@ impl Environment {
     }
 
     /// Returns the same with this network, and with the helper where a bottle has it.
-    ///
-    /// # Errors
-    /// As [`Environment::smolvm`].
     pub fn machine(&self, network: &[&str]) -> Result<Command> {
         let inside = Path::new(HELPER).parent().context("the helper's folder")?;
         // Nothing but the helper is in the folder, and the machine's own user can read it.
@@ -228,9 +207,6 @@ impl Project {
     }
 
     /// Writes a file of the project.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<()> {
         fs::write(self.path(name), text).with_context(|| name.to_owned())
     }
@@ -243,9 +219,6 @@ impl Project {
     }
 
     /// Runs `bottle --quiet` to its end and returns its standard output.
-    ///
-    /// # Errors
-    /// If it fails, with its standard error.
     pub fn run(&self, words: &[&str]) -> Result<String> {
         let output = self.command(&["--quiet"]).args(words).stdin(Stdio::null()).output()?;
         let complaint = String::from_utf8_lossy(&output.stderr);
@@ -254,17 +227,11 @@ impl Project {
     }
 
     /// Returns what `bottle` would start here.
-    ///
-    /// # Errors
-    /// If `bottle plan` fails.
     pub fn plan(&self) -> Result<Plan> {
         serde_json::from_str(&self.run(&["plan", "--json"])?).context("bottle's plan")
     }
 
     /// Brings the project's bottle up.
-    ///
-    /// # Errors
-    /// If `bottle up` fails.
     pub fn up(self) -> Result<RunningBottle> {
         let bottle = RunningBottle::new(self)?;
         bottle.run(&["up"])?;
@@ -281,9 +248,6 @@ pub struct RunningBottle {
 
 impl RunningBottle {
     /// Takes charge of the bottle that a project's `bottle.toml` names, before or after it is up.
-    ///
-    /// # Errors
-    /// If the configuration names none.
     pub fn new(project: Project) -> Result<Self> {
         let config: toml::Table = fs::read_to_string(project.path("bottle.toml"))?.parse()?;
         let slug = config.get("slug").and_then(toml::Value::as_str).context("bottle.toml has no slug")?;
@@ -296,17 +260,11 @@ impl RunningBottle {
     }
 
     /// Returns its keeper's status.
-    ///
-    /// # Errors
-    /// If the keeper does not answer.
     pub fn status(&self) -> Result<Status> {
         serde_json::from_str(&self.run(&["status", "--json"])?).context("the keeper's status")
     }
 
     /// Asks its guest these questions, in a program that `exec` starts.
-    ///
-    /// # Errors
-    /// If the program cannot be started.
     pub fn ask(&self, program: &[&str], questions: Questions) -> Result<Talk> {
         Talk::begin(self.command(&[&["--quiet", "exec", "--"], program, &["probe"]].concat()), questions)
     }

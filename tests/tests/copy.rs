@@ -112,7 +112,7 @@ fn a_copy_out_brings_only_what_was_named_and_nothing_harmful() {
     fs::create_dir_all(here.join(".bottle-cp.999999999/x")).unwrap();
     project.bottle(&["-q", "cp", "t:/tmp/tree/sub/file", "."]).assert().success();
     assert!(
-        fs::read_dir(&here)
+        fs::read_dir(here)
             .unwrap()
             .flatten()
             .all(|entry| !entry.file_name().to_string_lossy().starts_with(".bottle-cp"))

@@ -128,7 +128,7 @@ fn folders_with_keys_are_shared_only_if_a_person_insists() {
     project.bottle(&["-q", "rm", "--force"]).assert().success();
     // The rule also covers the workspace.
     let folder = project.folder();
-    project.bottle(&["plan"]).env("HOME", &folder).assert().code(2).stderr(contains("is your home folder"));
+    project.bottle(&["plan"]).env("HOME", folder).assert().code(2).stderr(contains("is your home folder"));
 }
 
 #[test]

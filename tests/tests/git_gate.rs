@@ -122,7 +122,7 @@ fn a_push_waits_until_a_person_approves_or_rejects_it() {
     gated.0.bottle(&["-q", "git", "gated", "reject", &gated.seen()]).assert().success();
     assert!(gated.waiting().is_empty());
     assert_eq!(gated.guest("git fetch -q && git log -1 --format=%an origin/work"), "agent\n");
-    assert_eq!(git(&gated.upstream(), &["rev-list", "--count", "work"]), "2");
+    assert_eq!(git(gated.upstream(), &["rev-list", "--count", "work"]), "2");
 
     let log = gated.0.said(&["logs"]);
     for event in ["git-gate  waiting", "git-gate  approved", "git-gate  rejected"] {
@@ -197,7 +197,7 @@ fn a_push_that_a_rule_allows_reaches_the_upstream_at_once() {
     assert!(said.contains("remote: bottle: refs/heads/agent/one: the upstream has it"), "{said}");
     assert!(gated.has("agent/one") && gated.waiting().is_empty());
     // If the upstream does not accept the push, the agent is told, and the push waits.
-    git(&gated.upstream(), &["config", "receive.denyCurrentBranch", "refuse"]);
+    git(gated.upstream(), &["config", "receive.denyCurrentBranch", "refuse"]);
     fs::rename(gated.upstream(), gated.0.on_host("gone.git")).unwrap();
     let said = gated.guest("echo three >> file; git commit -qam third; git push origin agent/one");
     assert!(said.contains("the upstream of project did not take agent/one"), "{said}");
@@ -209,8 +209,8 @@ fn restarted(gated: &Gated) -> Vec<Value> {
     gated.guest("git checkout -q -b mine; echo two >> file; git commit -qam second; git push -q origin mine");
     let folder = gated.0.folder();
     gated.0.put("file", "changed by the user\n");
-    git(&folder, &["commit", "-qam", "the user's"]);
-    git(&folder, &["branch", "theirs"]);
+    git(folder, &["commit", "-qam", "the user's"]);
+    git(folder, &["branch", "theirs"]);
     gated.0.bottle(&["-q", "restart"]).assert().success();
     let said = gated.guest(
         "rm -rf /tmp/work; git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work && cd /tmp/work && cat file && git branch -r",
@@ -253,7 +253,7 @@ fn commits_that_a_guest_could_have_made_itself_wait_too() {
     assert!(shown.contains("+changed by the user") && shown.contains("A more"), "{shown}");
     let main = waiting[0]["push"]["new"].as_str().unwrap();
     gated.0.bottle(&["-q", "git", "gated", "approve", &format!("main@{main}")]).assert().success();
-    assert_eq!(git(&gated.upstream(), &["rev-parse", "main"]), main);
+    assert_eq!(git(gated.upstream(), &["rev-parse", "main"]), main);
     let shown = gated.0.said(&["git", "gated", "diff", "work"]);
     assert!(!shown.contains("+changed by the user") && shown.contains("A more"), "{shown}");
 }
@@ -287,7 +287,7 @@ fn a_decision_must_name_the_commit_that_was_seen() {
     // The witness: the current commit is accepted, and exactly that one.
     let seen = gated.seen();
     gated.0.bottle(&["-q", "git", "gated", "approve", &seen]).assert().success();
-    assert_eq!(format!("work@{}", git(&gated.upstream(), &["rev-parse", "work"])), seen);
+    assert_eq!(format!("work@{}", git(gated.upstream(), &["rev-parse", "work"])), seen);
 }
 
 #[test]

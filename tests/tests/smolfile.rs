@@ -5,7 +5,7 @@ use bottle_core::gvproxy::Dialect;
 use bottle_core::plan::{Doors, Guest, Plan, Volume};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::Smolfile;
-use bottle_tests::{Guest, ProjectExt, checkout};
+use bottle_tests::checkout;
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
