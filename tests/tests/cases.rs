@@ -18,7 +18,7 @@
 //! status = 2                    # default: 0
 //! stdout = "all of it"          # or `stdout-has` and `stdout-lacks`, lists of fragments
 //! stderr-has = ["fragment"]     # the same for `stderr`
-//! user = 65534                  # default: the user of the tests
+//! user = 65534                  # default: the user of the tests. The whole environment becomes this one's
 //!
 //! [[after]]
 //! path = "bottle.toml"
@@ -169,6 +169,8 @@ impl Faults {
         let mut command = environment.command("sh");
         command.args(["-c", &run.command]).current_dir(project.folder());
         if let Some(user) = run.user {
+            let mut chown = Command::new("chown");
+            chown.args(["-hR", &format!("{user}:{user}")]).arg(environment.folder()).unwrap();
             command.uid(user).gid(user);
         }
         let mut command = Command::from_std(command);

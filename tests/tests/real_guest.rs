@@ -4,7 +4,9 @@
 //! machine at a time (two would starve each other), and these tests, the last ones, wait for the results.
 
 use anyhow::Result;
+use bottle::process::die_with_parent;
 use bottle_tests::checkout;
+use rustix::process::Signal;
 use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -39,6 +41,8 @@ fn result(job: usize) -> &'static Result<Output> {
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let mut command = Command::new(checkout().program("bottle-harness")?);
         command.args(JOBS[job]).envs(checkout().variables(&[])?);
+        // A job must not outlive the tests.
+        die_with_parent(&mut command, Signal::KILL);
         let output = command.output()?;
         let is_inconclusive = output.status.code().is_some_and(|code| INCONCLUSIVE.contains(&code));
         Ok(if is_inconclusive { command.output()? } else { output })
