@@ -75,8 +75,8 @@ pub fn run_job(checkout: &Checkout, job: &str) -> Result<ExitCode> {
     Ok(ExitCode::from(INCONCLUSIVE))
 }
 
-/// Several times the time a job takes.
-const JOB_LIMIT: Duration = Duration::from_secs(300);
+/// Several times the time a job takes, also beside other tests.
+const JOB_LIMIT: Duration = Duration::from_secs(450);
 /// The exit status of a run that shows nothing either way. `bottle` uses it for a guest that did not
 /// start.
 pub const INCONCLUSIVE: u8 = Kind::Guest as u8;
