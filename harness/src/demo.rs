@@ -1,37 +1,40 @@
-//! The main job, shown in a real guest: what it reaches, and what it is refused.
+//! A demonstration in a real guest: what it reaches, and what it is refused.
 //!
-//! `make demo` prints this and ends with status 0 only if every claim came out as it should.
+//! `make demo` prints it, and exits with status 0 only if every claim holds.
 
+use crate::checkout::Checkout;
+use crate::environment::{Environment, Guest};
 use crate::outer;
 use crate::page::Page;
-use crate::place::Place;
+use crate::processes::naming;
 use anyhow::{Context, Result};
 use std::fs;
-use std::process::{Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
 
 /// The guest's last line.
 const END: &str = "@@ end";
 const SLUG: &str = "demo";
-/// A name that only the proxy of this bottle knows.
+/// A host name that only this bottle's proxy knows.
 const HOST: &str = "page.demo";
 const PAGE: &str = "hello from the page that the demo allows\n";
 const SECRET: &str = "the host's secret: no guest may ever read this\n";
-/// smolvm's guests now and then do not start under emulation; that says nothing about isolation.
+/// smolvm's guests sometimes fail to start under emulation, which says nothing about isolation.
 const TRIES: u32 = 3;
-/// A refusal is never a hang: it takes less than this, even in a guest under emulation.
+/// A refusal never hangs: it takes less than this, even in a guest under emulation.
 const AT_ONCE_SECONDS: f64 = 3.0;
 
 /// Runs the demo, in the outer machine where there is no KVM.
 ///
 /// # Errors
-/// Where it cannot run. A claim that fails is an exit status, not an error.
-pub fn main(place: &Place) -> Result<ExitCode> {
+/// If it cannot run. A claim that does not hold is an exit status, not an error.
+pub fn main(checkout: &Checkout) -> Result<ExitCode> {
     if !outer::has_kvm() {
-        return outer::run_job(place, "demo");
+        return outer::run_job(checkout, "demo");
     }
     for attempt in 1..=TRIES {
-        match show(place)? {
-            Shown::AsItShould => return Ok(ExitCode::SUCCESS),
+        match show(checkout)? {
+            Shown::AsExpected => return Ok(ExitCode::SUCCESS),
             Shown::Otherwise => return Ok(ExitCode::FAILURE),
             Shown::Inconclusive => {
                 eprintln!("the guest did not start, or died on the way (attempt {attempt} of {TRIES})");
@@ -42,12 +45,12 @@ pub fn main(place: &Place) -> Result<ExitCode> {
 }
 
 enum Shown {
-    AsItShould,
+    AsExpected,
     Otherwise,
     Inconclusive,
 }
 
-/// What the guest does. `try` prints a command, what it says, and a line for the judge.
+/// Returns the guest's script. Its `try` prints a command, its output, and a line for the judge.
 fn script(page: u16, secret: u16) -> String {
     let proxy = "http_proxy=$HTTP_PROXY";
     format!(
@@ -77,28 +80,27 @@ echo '@@ end'
     )
 }
 
-fn show(place: &Place) -> Result<Shown> {
-    let dir = tempfile::Builder::new().prefix("bottle-demo-").tempdir()?;
+fn show(checkout: &Checkout) -> Result<Shown> {
+    let environment = Environment::new(checkout, Guest::Real)?;
     let (page, secret) = (Page::serve(PAGE)?, Page::serve(SECRET)?);
-    let project = dir.path().join("project");
-    fs::create_dir(&project)?;
-    fs::write(
-        project.join("bottle.toml"),
-        format!(
-            "slug = \"{SLUG}\"\n\n[guest]\ncpus = 2\nmemory = 512\n\n[workspace]\nmode = \"none\"\n\n[egress]\nallow = [\"{HOST}:{}\"]\nhosts = {{ \"{HOST}\" = \"127.0.0.1\" }}\n",
+    let project = environment.small_project(
+        SLUG,
+        &format!(
+            "[egress]\nallow = [\"{HOST}:{}\"]\nhosts = {{ \"{HOST}\" = \"127.0.0.1\" }}\n",
             page.port()
         ),
     )?;
-    let mut env = place.environment(&[])?;
-    env.push(("BOTTLE_STATE_DIR", dir.path().join("state").into()));
-    let bottle = place.program("bottle")?;
     let mounts = fs::read_to_string("/proc/self/mounts")?;
-    println!("host$ cat bottle.toml\n{}", indent(&fs::read_to_string(project.join("bottle.toml"))?));
+    println!("host$ cat bottle.toml\n{}", indent(&fs::read_to_string(project.path("bottle.toml"))?));
     println!("host$ bottle run -- sh demo.sh");
-    let mut run = Command::new(&bottle);
-    run.args(["--quiet", "run", "--", "sh", "-c", &script(page.port(), secret.port())]);
-    run.current_dir(&project).envs(env.iter().cloned()).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = run.output().context("cannot run bottle")?;
+    let bottle = |words: &[&str]| {
+        let mut command = project.command(words);
+        // The sockets are where a user's are.
+        command.env_remove("BOTTLE_RUNTIME_DIR");
+        command
+    };
+    let mut run = bottle(&["--quiet", "run", "--", "sh", "-c", &script(page.port(), secret.port())]);
+    let output = run.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot run bottle")?;
     let said = String::from_utf8_lossy(&output.stdout);
     // A guest that did not start, or died on the way, shows nothing either way.
     if output.status.code() == Some(i32::from(outer::INCONCLUSIVE)) || !said.lines().any(|line| line == END) {
@@ -107,45 +109,32 @@ fn show(place: &Place) -> Result<Shown> {
     for line in said.lines().filter(|line| !line.starts_with('@')) {
         println!("{line}");
     }
-    let mut logs = Command::new(&bottle);
-    logs.args(["logs", SLUG, "--denied"]).current_dir(&project).envs(env.iter().cloned());
-    let refused = String::from_utf8_lossy(&logs.output()?.stdout).into_owned();
+    let refused = bottle(&["logs", SLUG, "--denied"]).output()?;
+    let refused = String::from_utf8_lossy(&refused.stdout).into_owned();
     println!("\nhost$ bottle logs {SLUG} --denied\n{}", indent(&refused));
 
     let mut claims = Claims(Vec::new());
     claims.judge_guest(&Answers::read(&said), output.status.success());
     claims.judge_log(&refused);
-    claims.say("the page was served to the guest", page.asked() >= 2);
-    claims.say("nobody ever asked for the secret", secret.asked() == 0);
-    let machines =
-        Command::new("smolvm").args(["machine", "ls", "--json"]).envs(env.iter().cloned()).output()?;
+    claims.add("the page was served to the guest", page.connections() >= 2);
+    claims.add("nobody ever asked for the secret", secret.connections() == 0);
+    let machines = environment.smolvm()?.args(["machine", "ls", "--json"]).output()?;
     let machines = String::from_utf8_lossy(&machines.stdout).into_owned();
-    claims.say("no machine is left", machines.trim() == "[]");
-    claims.say("no mount is left", fs::read_to_string("/proc/self/mounts")? == mounts);
-    claims.say("no process is left", !running(&["gvproxy", "smolvm", "bottle"])?);
-    claims.say("no socket is left", !std::path::Path::new("/var/lib/bottle/demo").exists());
+    claims.add("no machine is left", machines.trim() == "[]");
+    claims.add("no mount is left", fs::read_to_string("/proc/self/mounts")? == mounts);
+    claims.add("no process is left", naming(environment.folder()).is_empty());
+    claims.add("no socket is left", !Path::new("/var/lib/bottle/demo").exists());
     for (claim, holds) in &claims.0 {
         println!("{} {claim}", if *holds { "ok  " } else { "FAIL" });
     }
-    Ok(if claims.0.iter().all(|(_, holds)| *holds) { Shown::AsItShould } else { Shown::Otherwise })
+    Ok(if claims.0.iter().all(|(_, holds)| *holds) { Shown::AsExpected } else { Shown::Otherwise })
 }
 
 fn indent(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
-/// Whether a program of one of these names runs, this process aside.
-fn running(names: &[&str]) -> Result<bool> {
-    for entry in fs::read_dir("/proc")? {
-        let comm = fs::read_to_string(entry?.path().join("comm")).unwrap_or_default();
-        if names.contains(&comm.trim()) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// What the guest said of each claim.
+/// The guest's answers, one for each claim.
 struct Answers(Vec<Answer>);
 
 struct Answer {
@@ -185,43 +174,43 @@ impl Answers {
 struct Claims(Vec<(String, bool)>);
 
 impl Claims {
-    fn say(&mut self, claim: &str, holds: bool) {
+    fn add(&mut self, claim: &str, holds: bool) {
         self.0.push((claim.to_owned(), holds));
     }
 
     fn judge_guest(&mut self, answers: &Answers, ended_well: bool) {
         let at_once = |answer: &Answer| answer.status != 0 && answer.seconds < AT_ONCE_SECONDS;
-        self.say("the run ended with the guest's own status", ended_well);
-        self.say(
+        self.add("the run ended with the guest's own status", ended_well);
+        self.add(
             "a kernel of its own runs",
             answers.holds("kernel", |a| a.status == 0 && !a.said.is_empty()),
         );
         let one_route =
             |a: &Answer| a.said.lines().count() == 1 && a.said.starts_with("default via 192.168.");
-        self.say("it has one route", answers.holds("route", one_route));
-        self.say("proxy.internal resolves", answers.holds("name", |a| a.said.contains("192.168.")));
-        self.say(
+        self.add("it has one route", answers.holds("route", one_route));
+        self.add("proxy.internal resolves", answers.holds("name", |a| a.said.contains("192.168.")));
+        self.add(
             "the page comes through HTTP_PROXY",
             answers.holds("page", |a| a.status == 0 && a.said.contains(PAGE.trim())),
         );
-        self.say(
+        self.add(
             "the page comes through HTTPS_PROXY",
             answers.holds("tunnel", |a| a.said.contains(PAGE.trim())),
         );
-        self.say(
+        self.add(
             "another host is refused, at once, with 403",
             answers.holds("denied", |a| at_once(a) && a.said.contains("403")),
         );
-        self.say("without the proxy it is refused, at once", answers.holds("direct", at_once));
-        self.say(
+        self.add("without the proxy it is refused, at once", answers.holds("direct", at_once));
+        self.add(
             "a host port that is no door is refused, at once",
             answers.holds("secret", |a| at_once(a) && a.said.contains("refused")),
         );
-        self.say(
+        self.add(
             "gateway:80 is refused, at once",
             answers.holds("gateway", |a| at_once(a) && a.said.contains("refused")),
         );
-        self.say(
+        self.add(
             "another name is refused, at once",
             answers.holds("dns", |a| a.said.contains("NXDOMAIN") && a.seconds < AT_ONCE_SECONDS),
         );
@@ -234,7 +223,7 @@ impl Claims {
             ("the log says why: the address", "reason=tcp-address"),
             ("the log says why: the name", "dns secret-data.example.com"),
         ] {
-            self.say(claim, refused.contains(wanted));
+            self.add(claim, refused.contains(wanted));
         }
     }
 }

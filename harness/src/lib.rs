@@ -1,21 +1,24 @@
-//! Proof that a bottle holds.
+//! Proof that a bottle isolates.
 //!
-//! [`outer`] boots real guests where there is no KVM, [`stand_in`] replaces the virtual machine by
-//! a network namespace for fast tests of everything else, [`demo`] shows the main job,
-//! [`conformance`] judges what a guest reaches, [`compare`] measures, [`soak`] looks for what an hour
-//! shows and a minute does not, [`ways_back`] attacks the host with what comes back from a guest.
+//! [`environment`] has the vocabulary that everything else is written in. Guests are real ones, which
+//! [`outer`] boots where there is no KVM, or [`stand_in`], which replaces the virtual machine by a network
+//! namespace for fast tests of everything else.
+//!
+//! [`demo`] and [`life`] show a real guest. [`conformance`] judges what a guest reaches, and [`ways_back`]
+//! attacks the host with what comes back from one. [`compare`] measures, and [`soak`] looks for faults
+//! that take an hour to show. [`assembly`] builds networks with walls taken away, for the check and the comparison.
 
+pub mod assembly;
+pub mod checkout;
 pub mod compare;
 pub mod conformance;
 pub mod demo;
-pub mod ground;
+pub mod environment;
+pub mod https_server;
 pub mod life;
 pub mod outer;
 pub mod page;
-pub mod parts;
-pub mod place;
 pub mod processes;
-pub mod secure;
 pub mod soak;
 pub mod stand_in;
 pub mod ways_back;

@@ -1,7 +1,8 @@
-//! A bottle's life in a real guest: up, a command, a keeper that dies and comes back, a restart, gone.
+//! A bottle's life in a real guest: start, a command, the keeper's death and return, a restart, removal.
 
+use crate::checkout::Checkout;
+use crate::environment::{Environment, Guest, Project};
 use crate::outer;
-use crate::place::Place;
 use anyhow::{Context, Result};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,19 +11,19 @@ use std::time::{Duration, Instant};
 
 const TRIES: u32 = 4;
 
-/// Lives through it, in the outer machine where there is no KVM.
+/// Goes through a bottle's life, in the outer machine if there is no KVM.
 ///
 /// # Errors
-/// Where it cannot begin.
-pub fn main(place: &Place) -> Result<ExitCode> {
+/// If something is not built, or a claim does not hold.
+pub fn main(checkout: &Checkout) -> Result<ExitCode> {
     if !outer::has_kvm() {
-        return outer::run_job(place, "life");
+        return outer::run_job(checkout, "life");
     }
     for attempt in 1..=TRIES {
-        let mut life = Life::new(place)?;
+        let mut life = Life::new(checkout)?;
         match life.live() {
             Ok(()) => return Ok(ExitCode::SUCCESS),
-            // A machine that is not there any more died; one that is there misbehaved.
+            // A machine that is gone has died. One that is still there has misbehaved.
             Err(error) if life.machine_died() => {
                 eprintln!("the guest died (attempt {attempt} of {TRIES}): {error:#}");
             }
@@ -32,48 +33,46 @@ pub fn main(place: &Place) -> Result<ExitCode> {
     Ok(ExitCode::from(outer::INCONCLUSIVE))
 }
 
-struct Life<'p> {
-    place: &'p Place,
-    dir: tempfile::TempDir,
+struct Life {
+    project: Project,
     /// Whether the machine should be running now.
     up: bool,
 }
 
-impl Drop for Life<'_> {
+impl Drop for Life {
     fn drop(&mut self) {
         let _ = self.bottle(&["--quiet", "rm", "--force"]);
     }
 }
 
-impl<'p> Life<'p> {
-    fn new(place: &'p Place) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("bottle-life-").tempdir()?;
-        fs::write(dir.path().join("bottle.toml"), config("read-only", ""))?;
-        fs::write(dir.path().join("file"), "from the host\n")?;
-        // smolvm's machine runs as a user of its own, and the project has to be readable for it.
-        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        Ok(Self { place, dir, up: false })
+impl Life {
+    fn new(checkout: &Checkout) -> Result<Self> {
+        let project = Environment::new(checkout, Guest::Real)?.project("project")?;
+        project.write("bottle.toml", config("read-only", ""))?;
+        project.write("file", "from the host\n")?;
+        Ok(Self { project, up: false })
     }
 
     fn run(&self, program: &str, words: &[&str]) -> Result<Output> {
-        let mut command = Command::new(program);
-        command.args(words).current_dir(self.dir.path()).envs(self.place.environment(&[])?);
+        let mut command = self.project.environment().command(program);
+        without_folders(command.args(words).current_dir(self.project.folder()));
         command.output().with_context(|| program.to_owned())
     }
 
     fn bottle(&self, words: &[&str]) -> Result<Output> {
-        let program = self.place.program("bottle")?;
-        self.run(program.to_str().context("a path that is UTF-8")?, words)
+        let mut command = self.project.command(words);
+        without_folders(&mut command);
+        command.output().context("bottle")
     }
 
-    /// What a script prints in the guest, its status behind it.
+    /// Runs a script in the guest and returns its output, followed by its status.
     fn guest(&self, script: &str) -> Result<String> {
         let output = self.bottle(&["--quiet", "exec", "--", "sh", "-c", script])?;
         Ok(format!("{}[{}]", String::from_utf8_lossy(&output.stdout), output.status.code().unwrap_or(-1)))
     }
 
     fn start(&mut self) -> Result<()> {
-        // The operator changes bottle.toml where a guest's changes were taken back, and says that it is theirs.
+        // The operator edits bottle.toml after a guest's changes were applied, and accepts it as their own.
         let output = self.bottle(&["--quiet", "up", "--trust"])?;
         self.up = true;
         anyhow::ensure!(output.status.success(), "up: {}", String::from_utf8_lossy(&output.stderr));
@@ -89,52 +88,60 @@ impl<'p> Life<'p> {
         self.up && !matches!(self.state().as_deref(), Ok("running" | "broken"))
     }
 
-    /// A changed configuration, on the disk that the machine has; a copy of the project, whatever
-    /// user the machine runs as; files in and out; a terminal.
+    /// A changed configuration on the machine's old disk, a copy of the project, whatever user the machine
+    /// runs as, files in and out, and a terminal.
     fn copies(&mut self, network: &str, reached: &str) -> Result<()> {
-        fs::write(self.dir.path().join("bottle.toml"), config("copy", "env = { NEW = \"value\" }\n"))?;
+        fs::write(self.project.path("bottle.toml"), config("copy", "env = { NEW = \"value\" }\n"))?;
         self.start()?;
         claim("after a restart the proxy is reached", self.guest(network)?, reached)?;
         claim(
-            "its machine follows a changed configuration, and keeps its disk",
+            "the machine follows a changed configuration, and keeps its disk",
             self.guest("echo $NEW; cat /root/mark")?,
             "value\nkept\n[0]",
         )?;
-        claim("it can write its copy", self.guest("echo changed > file; mkdir d; echo new > d/new")?, "[0]")?;
+        claim(
+            "the guest can write to its copy",
+            self.guest("echo changed > file; mkdir d; echo new > d/new")?,
+            "[0]",
+        )?;
         let diff = self.bottle(&["diff", "--names"])?;
-        claim("what it changed is shown", String::from_utf8_lossy(&diff.stdout), "A d/new\nM file\n")?;
-        claim("and taken back", ok(&self.bottle(&["--quiet", "apply", "--yes"])?), "ok")?;
-        claim("into the project", fs::read_to_string(self.dir.path().join("d/new"))?, "new\n")?;
+        claim("its changes are shown", String::from_utf8_lossy(&diff.stdout), "A d/new\nM file\n")?;
+        claim("they are applied", ok(&self.bottle(&["--quiet", "apply", "--yes"])?), "ok")?;
+        claim("to the project", fs::read_to_string(self.project.path("d/new"))?, "new\n")?;
 
         let binary: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
-        fs::write(self.dir.path().join("binary"), &binary)?;
+        fs::write(self.project.path("binary"), &binary)?;
         claim("a file is copied in", ok(&self.bottle(&["--quiet", "cp", "binary", "life:/tmp"])?), "ok")?;
-        claim("and out", ok(&self.bottle(&["--quiet", "cp", "life:/tmp/binary", "back"])?), "ok")?;
-        claim("unchanged", (fs::read(self.dir.path().join("back"))? == binary).to_string(), "true")?;
-        let program = self.place.program("bottle")?;
+        claim("and copied out", ok(&self.bottle(&["--quiet", "cp", "life:/tmp/binary", "back"])?), "ok")?;
+        claim("unchanged", (fs::read(self.project.path("back"))? == binary).to_string(), "true")?;
+        let program = self.project.environment().checkout().program("bottle")?;
         let piped = format!("{0} -q exec -- cat < binary | cksum; cksum < binary", program.display());
         let sums = self.run("sh", &["-c", &piped])?;
         let sums: Vec<&[u8]> = sums.stdout.split(|byte| *byte == b'\n').collect();
-        claim("bytes go through a pipe unchanged", (sums[0] == sums[1]).to_string(), "true")?;
+        claim("bytes pass through a pipe unchanged", (sums[0] == sums[1]).to_string(), "true")?;
         let terminal =
             format!("stty rows 33 cols 77; {} -q exec -- sh -c 'stty size; exit 5'", program.display());
         let seen = self.run("script", &["-qec", &terminal, "/dev/null"])?;
         let text = String::from_utf8_lossy(&seen.stdout).trim().to_owned();
         claim(
-            "a terminal has its size, and a status",
+            "a terminal has its size, and passes the status on",
             format!("{text} {:?}", seen.status.code()),
             "33 77 Some(5)",
         )
     }
 
-    /// The project itself, writable: also where root starts the machine.
+    /// The project itself, writable, also if root starts the machine.
     fn shares(&mut self) -> Result<()> {
-        fs::write(self.dir.path().join("bottle.toml"), config("read-write", ""))?;
+        fs::write(self.project.path("bottle.toml"), config("read-write", ""))?;
         self.start()?;
-        claim("it can write the project", self.guest("echo shared > shared; chmod 640 shared")?, "[0]")?;
-        let made = fs::metadata(self.dir.path().join("shared"))?;
         claim(
-            "as whoever started it, with its mode",
+            "the guest can write to the project",
+            self.guest("echo shared > shared; chmod 640 shared")?,
+            "[0]",
+        )?;
+        let made = fs::metadata(self.project.path("shared"))?;
+        claim(
+            "as the user who started it, with its mode",
             format!("{} {:o}", made.uid() == rustix::process::geteuid().as_raw(), made.mode() & 0o777),
             "true 640",
         )
@@ -161,7 +168,7 @@ impl<'p> Life<'p> {
             sentence.get(..wanted.len()).unwrap_or(&verified),
             wanted,
         )?;
-        claim("it is marked", self.guest("touch /tmp/mark; echo kept > /root/mark; sync")?, "[0]")?;
+        claim("the guest leaves marks", self.guest("touch /tmp/mark; echo kept > /root/mark; sync")?, "[0]")?;
 
         let status: serde_json::Value = serde_json::from_slice(&self.bottle(&["status", "--json"])?.stdout)?;
         let keeper = status["pid"].as_u64().context("the keeper's process")?.to_string();
@@ -175,13 +182,13 @@ impl<'p> Life<'p> {
         let told =
             inside("ip route; wget -T 9 -O- http://192.168.127.254:20000/ 2>&1 | grep -o 'Network.*'")?;
         claim(
-            "without its keeper it is told at once",
+            "without its keeper the guest is refused at once",
             String::from_utf8_lossy(&told.stdout),
             "Network unreachable\n",
         )?;
         self.start()?;
-        claim("a new keeper mends it", self.guest(network)?, reached)?;
-        claim("what was in it is still there", self.guest("ls /tmp/mark")?, "/tmp/mark\n[0]")?;
+        claim("a new keeper restores the network", self.guest(network)?, reached)?;
+        claim("the guest has kept its files", self.guest("ls /tmp/mark")?, "/tmp/mark\n[0]")?;
 
         self.up = false;
         claim("it stops", ok(&self.bottle(&["--quiet", "stop"])?), "ok")?;
@@ -194,6 +201,11 @@ impl<'p> Life<'p> {
         claim("it is removed", ok(&self.bottle(&["--quiet", "rm", "--force"])?), "ok")?;
         claim("nothing of it is listed", self.state()?, "gone")
     }
+}
+
+/// Leaves the state and runtime folders to bottle, as a user does.
+fn without_folders(command: &mut Command) {
+    command.env_remove("BOTTLE_STATE_DIR").env_remove("BOTTLE_RUNTIME_DIR");
 }
 
 fn config(workspace: &str, guest: &str) -> String {

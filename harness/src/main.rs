@@ -1,10 +1,12 @@
-//! `bottle-harness`: see the library for what it does.
+//! The `bottle-harness` command. The library says what it does.
 
 use anyhow::Result;
-use bottle_harness::place::Place;
+use bottle_harness::checkout::Checkout;
 use bottle_harness::{compare, conformance, demo, life, outer, soak, ways_back};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Shows and proves what bottle does.
@@ -17,61 +19,61 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Job {
-    /// Run a command in the outer machine, where KVM works
+    /// Run a command in the outer machine, in which KVM works
     Outer {
         /// The command and its arguments
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
-    /// Show the main job in a real guest
+    /// Show in a real guest what it reaches and what it is refused
     Demo,
-    /// Live through a bottle's life in a real guest: up, a keeper that dies, a restart, gone
+    /// Go through a bottle's life in a real guest: start, the keeper's death, a restart, removal
     Life,
-    /// Judge bottle, each of its walls alone, and the networks that must be found leaking
+    /// Judge bottle, each of its walls alone, and networks that must be found leaking
     Conformance(conformance::Options),
     /// Attack the host with what comes back from a guest, with each defence and without it
     WaysBack(ways_back::Options),
-    /// Give a guest's copy to a user, as the keeper does: a step of an attack
+    /// Give a guest's copy to a user, as the keeper does, for an attack
     #[command(hide = true)]
     Give {
         /// The copy
-        place: std::path::PathBuf,
+        copy: PathBuf,
         /// The user
         uid: u32,
     },
-    /// Measure bottle beside what people use today, all in one run
+    /// Measure bottle beside the alternatives, all in one run
     Compare(compare::Options),
-    /// Keep bottles busy for long, and look for leaks and stalls
+    /// Keep bottles busy for a long time, and look for leaks and stalls
     Soak(soak::Options),
-    /// Measure real guests, where they boot
+    /// Measure real guests on a machine that boots them
     #[command(hide = true)]
     CompareReal(compare::Real),
-    /// A guest's end of stock gvproxy, for `compare`
+    /// Run a guest's end of stock gvproxy, for `compare`
     #[command(hide = true)]
     Forward {
-        /// gvproxy's socket, which speaks QEMU's framing
+        /// gvproxy's socket, with QEMU's framing
         #[arg(long)]
-        socket: std::path::PathBuf,
+        socket: PathBuf,
         /// The link's MTU
         #[arg(long)]
         mtu: u16,
     },
-    /// Connect, send and receive one byte, so many times, and print the microseconds that each took
+    /// Connect, send and receive one byte, again and again, and print how many microseconds each took
     #[command(hide = true)]
     PingPong {
-        /// Where
-        address: std::net::SocketAddr,
-        /// How often
+        /// The address to connect to
+        address: SocketAddr,
+        /// How many times
         #[arg(long)]
         count: usize,
     },
-    /// Judge one subject, in a namespace made for it
+    /// Judge one subject in a namespace of its own
     #[command(hide = true)]
     Judge(conformance::Judge),
-    /// Serve the witness's page: a sidecar to be killed
+    /// Serve the witness's page, as a sidecar that will be killed
     #[command(hide = true)]
     Witness {
-        /// Where
+        /// The port to listen on
         #[arg(long)]
         port: u16,
         /// The run's number
@@ -81,31 +83,31 @@ enum Job {
 }
 
 fn main() -> ExitCode {
-    let done = || -> Result<ExitCode> {
-        let place = Place::find()?;
+    let run = || -> Result<ExitCode> {
+        let checkout = Checkout::find()?;
         match Args::parse().job {
-            Job::Outer { command } => outer::run(&place, &command),
-            Job::Demo => demo::main(&place),
-            Job::Life => life::main(&place),
-            Job::Conformance(options) => conformance::main(&place, &options),
-            Job::WaysBack(options) => ways_back::main(&place, &options),
-            Job::Give { place, uid } => {
-                bottle_host::workspace::give(&place, rustix::fs::Uid::from_raw(uid))?;
+            Job::Outer { command } => outer::run(&checkout, &command),
+            Job::Demo => demo::main(&checkout),
+            Job::Life => life::main(&checkout),
+            Job::Conformance(options) => conformance::main(&checkout, &options),
+            Job::WaysBack(options) => ways_back::main(&checkout, &options),
+            Job::Give { copy, uid } => {
+                bottle_host::workspace::give(&copy, rustix::fs::Uid::from_raw(uid))?;
                 Ok(ExitCode::SUCCESS)
             }
-            Job::Compare(options) => compare::main(&place, &options),
-            Job::Soak(options) => soak::main(&place, &options),
-            Job::CompareReal(options) => compare::real(&place, &options),
+            Job::Compare(options) => compare::main(&checkout, &options),
+            Job::Soak(options) => soak::main(&checkout, &options),
+            Job::CompareReal(options) => compare::real(&checkout, &options),
             Job::Forward { socket, mtu } => compare::forward(&socket, mtu),
             Job::PingPong { address, count } => compare::ping_pong(address, count),
-            Job::Judge(job) => conformance::judge(&place, &job),
+            Job::Judge(job) => conformance::judge(&checkout, &job),
             Job::Witness { port, nonce } => {
                 conformance::serve_witness(port, &nonce)?;
                 Ok(ExitCode::SUCCESS)
             }
         }
     };
-    done().unwrap_or_else(|error| {
+    run().unwrap_or_else(|error| {
         eprintln!("bottle-harness: {error:#}");
         ExitCode::from(125)
     })

@@ -3,8 +3,8 @@
 //! It sees this host's files read-only under an overlay that is thrown away, runs one command as
 //! root, and ends with its exit status. `harness/outer/` holds what it boots.
 
-use crate::place::Place;
-use crate::processes::ended_or_killed;
+use crate::checkout::Checkout;
+use crate::processes::wait_or_kill;
 use anyhow::{Context, Result, bail};
 use bottle_host::failure::Kind;
 use bottle_host::process::die_with_parent;
@@ -17,57 +17,57 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-/// Not `max`: with it KVM now and then resumes a guest with the outer kernel's own address, and it
-/// dies. With this model the same load ran 12 times without a death (QEMU 7.2.22 and 10.0.2).
+/// Not `max`: with that model, KVM sometimes resumes a guest at an address of the outer kernel, and the
+/// guest dies. With this model the same load ran 12 times without a death (QEMU 7.2.22 and 10.0.2).
 const CPU: &str = "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16";
 const MEMORY: &str = "6G";
 
-/// What the outer machine's command inherits of this process's environment.
+/// The variables that a command in the outer machine inherits from this process, besides `PATH`.
 const INHERITED: [&str; 4] = ["BOTTLE_GUEST_HELPER", "SMOLVM_AGENT_ROOTFS", "RUST_BACKTRACE", "NO_COLOR"];
 
-/// The outer machine's first process, once it sees this host's files.
+/// The script that the outer machine runs once it sees this host's files.
 const INIT: &str =
     "/bin/sh /job/command\necho $? > /job/status\n/bin/busybox sync\n/bin/busybox poweroff -f\n";
 
-/// Whether smolvm's guests boot on this machine itself: a `/dev/kvm`, and a processor with the
-/// flag that it takes.
+/// Returns whether smolvm's guests boot on this machine itself: it has a `/dev/kvm`, and a processor
+/// with the required flag.
 pub fn has_kvm() -> bool {
     Path::new("/dev/kvm").exists() && virtualization_flag().is_some()
 }
 
-/// Runs a command in the outer machine and gives its exit status.
+/// Runs a command in the outer machine and returns its exit status.
 ///
 /// # Errors
-/// Where the machine cannot be started, or ends without a status.
-pub fn run(place: &Place, words: &[OsString]) -> Result<ExitCode> {
-    boot(place, words, None, new_job()?.path())?.context("a machine without a limit ended at it")
+/// If the machine cannot be started, or ends without a status.
+pub fn run(checkout: &Checkout, words: &[OsString]) -> Result<ExitCode> {
+    boot(checkout, words, None, new_job()?.path())?.context("a machine without a limit ended at it")
 }
 
-/// Where a command in the outer machine may leave a result.
+/// The path at which a command in the outer machine can leave a result.
 pub const RESULT: &str = "/job/result";
 
-/// Runs a command in the outer machine, for so long at most, and gives what it has left as
-/// [`RESULT`] then, or `None` if that is nothing.
+/// Runs a command in the outer machine for at most this long, and returns what it left at [`RESULT`],
+/// if anything.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_for_result(place: &Place, words: &[OsString], limit: Duration) -> Result<Option<Vec<u8>>> {
+pub fn run_for_result(checkout: &Checkout, words: &[OsString], limit: Duration) -> Result<Option<Vec<u8>>> {
     let job = new_job()?;
-    boot(place, words, Some(limit), job.path())?;
+    boot(checkout, words, Some(limit), job.path())?;
     Ok(fs::read(job.path().join("result")).ok())
 }
 
-/// Runs a job of this harness in the outer machine. A guest under emulation now and then freezes,
-/// and whoever asked it something waits for ever: that is inconclusive, and tried again.
+/// Runs a job of this harness in the outer machine. A guest under emulation sometimes freezes, and
+/// whatever waits for its answer waits for ever. Such a run is inconclusive and is tried again.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_job(place: &Place, job: &str) -> Result<ExitCode> {
+pub fn run_job(checkout: &Checkout, job: &str) -> Result<ExitCode> {
     const TRIES: u32 = 3;
     eprintln!("no usable KVM here: the guest runs in the outer machine, under QEMU's emulation");
-    let words = [place.program("bottle-harness")?.into(), OsString::from(job)];
+    let words = [checkout.program("bottle-harness")?.into(), OsString::from(job)];
     for attempt in 1..=TRIES {
-        match boot(place, &words, Some(JOB_LIMIT), new_job()?.path())? {
+        match boot(checkout, &words, Some(JOB_LIMIT), new_job()?.path())? {
             Some(code) => return Ok(code),
             None => eprintln!("{job} froze for {} s (attempt {attempt} of {TRIES})", JOB_LIMIT.as_secs()),
         }
@@ -75,20 +75,26 @@ pub fn run_job(place: &Place, job: &str) -> Result<ExitCode> {
     Ok(ExitCode::from(INCONCLUSIVE))
 }
 
-/// Several times what a job takes.
-const JOB_LIMIT: Duration = Duration::from_secs(300);
-/// The status of what shows nothing either way: `bottle`'s own for a guest that did not start.
+/// Several times the time a job takes, also beside other tests.
+const JOB_LIMIT: Duration = Duration::from_secs(450);
+/// The exit status of a run that shows nothing either way. `bottle` uses it for a guest that did not
+/// start.
 pub const INCONCLUSIVE: u8 = Kind::Guest as u8;
 
-/// A folder that the outer machine shares with this one.
+/// Makes a folder that the outer machine shares with this host.
 fn new_job() -> Result<tempfile::TempDir> {
     Ok(tempfile::Builder::new().prefix("bottle-outer-").tempdir()?)
 }
 
-/// Runs a command in the outer machine, with this folder as its `/job`: its status, or `None` at the
-/// limit.
-fn boot(place: &Place, words: &[OsString], limit: Option<Duration>, job: &Path) -> Result<Option<ExitCode>> {
-    let boot = place.tools().join("outer");
+/// Runs a command in the outer machine, with this folder as its `/job`, and returns its status, or
+/// `None` at the limit.
+fn boot(
+    checkout: &Checkout,
+    words: &[OsString],
+    limit: Option<Duration>,
+    job: &Path,
+) -> Result<Option<ExitCode>> {
+    let boot = checkout.tools().join("outer");
     if !boot.join("initrd.gz").exists() {
         bail!("the outer machine is not built: run `make setup`");
     }
@@ -99,7 +105,7 @@ fn boot(place: &Place, words: &[OsString], limit: Option<Duration>, job: &Path) 
     qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", MEMORY]);
     qemu.args(["-nodefaults", "-display", "none", "-no-reboot"]);
     qemu.arg("-kernel").arg(boot.join("vmlinuz")).arg("-initrd").arg(boot.join("initrd.gz"));
-    // On a busy host the emulated timer comes late, and a kernel that checks it panics.
+    // On a busy host the emulated timer is late, and a kernel that checks it panics.
     qemu.args(["-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off no_timer_check"]);
     share(&mut qemu, "host", Path::new("/"), ",readonly=on,multidevs=remap");
     share(&mut qemu, "job", job, "");
@@ -111,7 +117,7 @@ fn boot(place: &Place, words: &[OsString], limit: Option<Duration>, job: &Path) 
     let mut child =
         qemu.stdin(Stdio::null()).spawn().context("cannot start qemu-system-x86_64: run `make setup`")?;
     match limit {
-        Some(limit) if ended_or_killed(&mut child, limit)?.is_none() => return Ok(None),
+        Some(limit) if wait_or_kill(&mut child, limit)?.is_none() => return Ok(None),
         Some(_) => {}
         None => _ = child.wait()?,
     }
@@ -141,7 +147,8 @@ fn prefixed(prefix: &str, path: &Path) -> OsString {
     text
 }
 
-/// What the outer machine's shell reads: words in single quotes, in which nothing has a meaning.
+/// Returns the script for the outer machine's shell. Each word is in single quotes, in which no
+/// character is special.
 fn script(words: &[OsString]) -> Result<Vec<u8>> {
     let mut text = b"export HOME=/root LANG=C.UTF-8 BOTTLE_OUTER=1\n".to_vec();
     for name in ["PATH"].into_iter().chain(INHERITED) {
@@ -178,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_gives_quoted_words_back_unchanged() {
+    fn a_shell_reads_quoted_words_unchanged() {
         let words = ["plain", "two words", "it's", "$HOME `id` \\ \"q\"", "new\nline", "", "*"];
         let mut text = b"printf '%s|'".to_vec();
         for word in words {

@@ -8,22 +8,23 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-/// A web server with one page.
+/// A web server with one page. It counts its connections.
 #[derive(Debug)]
 pub struct Page {
     address: SocketAddr,
-    asked: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Page {
-    /// Serves `text` to whoever asks.
+    /// Serves `text` on a free port of loopback.
     ///
     /// # Errors
-    /// Where no port can be bound.
+    /// If no port can be bound.
     pub fn serve(text: &str) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let (address, asked, text) = (listener.local_addr()?, Arc::new(AtomicUsize::new(0)), text.to_owned());
-        let count = Arc::clone(&asked);
+        let (address, text) = (listener.local_addr()?, text.to_owned());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 count.fetch_add(1, Relaxed);
@@ -31,17 +32,17 @@ impl Page {
                 thread::spawn(move || answer(&stream, &text));
             }
         });
-        Ok(Self { address, asked })
+        Ok(Self { address, connections })
     }
 
-    /// Its port on loopback.
+    /// Returns its port on loopback.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// How many connections it has had.
-    pub fn asked(&self) -> usize {
-        self.asked.load(Relaxed)
+    /// Returns how many connections it has accepted.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
     }
 }
 

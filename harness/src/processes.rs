@@ -1,18 +1,20 @@
-//! Processes: how one ends, and what is below one.
+//! Waiting for processes, and finding their descendants.
 
 use anyhow::Result;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How a child ended, or `None` where it still runs after this long.
+/// Waits this long for a child to end, and returns its status if it did.
 ///
 /// # Errors
-/// Where it cannot be waited for.
-pub fn ended_within(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
+/// If it cannot be waited for.
+pub fn wait_at_most(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     let end = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -25,20 +27,20 @@ pub fn ended_within(child: &mut Child, limit: Duration) -> Result<Option<ExitSta
     }
 }
 
-/// The same, and where it still runs it is killed.
+/// Waits this long for a child to end, returns its status if it did, and kills it if it did not.
 ///
 /// # Errors
-/// Where it cannot be waited for.
-pub fn ended_or_killed(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
-    let ended = ended_within(child, limit)?;
-    if ended.is_none() {
+/// If it cannot be waited for.
+pub fn wait_or_kill(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
+    let status = wait_at_most(child, limit)?;
+    if status.is_none() {
         child.kill()?;
         child.wait()?;
     }
-    Ok(ended)
+    Ok(status)
 }
 
-/// Every process below this one.
+/// Returns every process below this one.
 pub fn descendants(ancestor: u32) -> Vec<u32> {
     let mut found = vec![ancestor];
     let mut next = 0;
@@ -51,4 +53,19 @@ pub fn descendants(ancestor: u32) -> Vec<u32> {
         }
     }
     found.split_off(1)
+}
+
+/// Returns the processes whose command line or environment names this path.
+pub fn naming(path: &Path) -> Vec<u32> {
+    let name = path.as_os_str().as_bytes();
+    let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        let names = |file: &str| {
+            let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            bytes.windows(name.len()).any(|part| part == name)
+        };
+        names("environ") || names("cmdline")
+    })
+    .collect()
 }

@@ -1,11 +1,10 @@
 //! A stand-in for smolvm: the same command line, with a network namespace instead of a virtual
 //! machine. It starts in a fraction of a second.
 //!
-//! It replaces the machine and nothing else: `bottle`, the keeper, the guard, gvproxy, the jail
-//! and the helper are the real ones. What it shows says nothing about a real guest's isolation.
-//! It says so itself: its version line names it, and `bottle` repeats that at every start.
+//! It replaces only the machine: `bottle`, the keeper, the guard, gvproxy, the jail and the helper
+//! are the real ones. Its results say nothing about a real guest's isolation, and it says so: its
+//! version line names it, and `bottle` repeats that at every start.
 
-use crate::place::Place;
 use anyhow::{Context, Result, bail};
 use bottle_guest::status::exit_code;
 use bottle_host::process::die_with_parent;
@@ -13,9 +12,7 @@ use bottle_host::smolvm::CONFINED;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -24,9 +21,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where its machines are written down.
-const STATE: &str = "STAND_IN_STATE";
-/// The version whose command line it speaks.
+/// The variable that names the folder of its machines' records.
+pub(crate) const STATE: &str = "STAND_IN_STATE";
+/// The smolvm version whose command line it speaks.
 const VERSION: &str = "smolvm-stand-in 1.32.2";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,7 +36,7 @@ struct Machine {
     socket: (String, String),
 }
 
-/// The keys of a Smolfile that bottle writes; any other is an error, as it is with smolvm.
+/// The Smolfile keys that bottle writes. Any other key is an error, as it is for smolvm.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Smolfile {
@@ -65,22 +62,22 @@ struct Options {
     update: Update,
 }
 
-/// What `machine update` changes.
+/// The changes that `machine update` makes.
 #[derive(Default)]
 struct Update {
     cpus: Option<u8>,
     memory: Option<u32>,
     workdir: Option<String>,
     volumes: Vec<String>,
-    gone_volumes: Vec<String>,
+    removed_volumes: Vec<String>,
     env: Vec<String>,
-    gone_env: Vec<String>,
+    removed_env: Vec<String>,
 }
 
 /// Carries out a smolvm command line.
 ///
 /// # Errors
-/// What smolvm would refuse too, in its own words or near them.
+/// If smolvm would refuse it too, in smolvm's words or close to them.
 pub fn main() -> Result<ExitCode> {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -114,9 +111,9 @@ fn parse(words: &[&str]) -> Result<Options> {
             "--mem" => options.update.memory = Some(value()?.parse()?),
             "--workdir" => options.update.workdir = Some(value()?),
             "--volume" => options.update.volumes.push(value()?),
-            "--remove-volume" => options.update.gone_volumes.push(value()?),
+            "--remove-volume" => options.update.removed_volumes.push(value()?),
             "--env" => options.update.env.push(value()?),
-            "--remove-env" => options.update.gone_env.push(value()?),
+            "--remove-env" => options.update.removed_env.push(value()?),
             "--detach" => options.detach = true,
             "-i" | "-t" | "-f" | "--json" => {}
             "--" => {
@@ -149,12 +146,12 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
         }
         "exec" => return exec(&load(&named()?)?, options),
         "run" => {
-            told_to_confine()?;
+            check_confinement()?;
             eprintln!("Starting ephemeral machine (stand-in)...");
             let machine = new_machine("ephemeral".to_owned(), options)?;
             let etc = tempfile::tempdir()?;
             let mut command = guest(&machine, etc.path())?;
-            // bubblewrap asks for this itself, and may come too late.
+            // bubblewrap asks for this itself, but may be too late.
             command.arg("--die-with-parent").arg("--").args(&options.words);
             die_with_parent(&mut command, rustix::process::Signal::KILL);
             return foreground(command);
@@ -164,20 +161,20 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the guest until it ends, or this process is told to: then the guest goes first. Killing
-/// bubblewrap alone would leave a guest behind that bubblewrap has just made.
+/// Runs the guest until it ends or this process is told to end. The guest is killed first: killing
+/// bubblewrap alone would leave behind a guest that bubblewrap has just made.
 fn foreground(mut command: Command) -> Result<ExitCode> {
-    let told = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&told))?;
+    let terminated = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&terminated))?;
     let mut child = command.spawn()?;
     let children = format!("/proc/{0}/task/{0}/children", child.id());
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(exit_code(status));
         }
-        if told.load(Relaxed) {
-            let made = fs::read_to_string(&children).unwrap_or_default();
-            if let Some(guest) = made.split_whitespace().next().and_then(|pid| pid.parse().ok()) {
+        if terminated.load(Relaxed) {
+            let children = fs::read_to_string(&children).unwrap_or_default();
+            if let Some(guest) = children.split_whitespace().next().and_then(|pid| pid.parse().ok()) {
                 let guest = rustix::process::Pid::from_raw(guest).context("a process")?;
                 let _ = rustix::process::kill_process(guest, rustix::process::Signal::KILL);
                 return Ok(exit_code(child.wait()?));
@@ -196,13 +193,13 @@ fn update(mut machine: Machine, update: &Update) -> Result<()> {
     smolfile.memory = update.memory.unwrap_or(smolfile.memory);
     smolfile.workdir = update.workdir.clone().or(smolfile.workdir.take());
     let pair = |volume: &str| volume.strip_suffix(":ro").unwrap_or(volume).to_owned();
-    smolfile.volumes.retain(|volume| !update.gone_volumes.contains(&pair(volume)));
+    smolfile.volumes.retain(|volume| !update.removed_volumes.contains(&pair(volume)));
     smolfile.volumes.extend_from_slice(&update.volumes);
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
     let set: Vec<String> = update.env.iter().map(|variable| name(variable)).collect();
     smolfile.env.retain(|known| {
         let known = name(known);
-        !update.gone_env.contains(&known) && !set.contains(&known)
+        !update.removed_env.contains(&known) && !set.contains(&known)
     });
     smolfile.env.extend_from_slice(&update.env);
     save(&machine)
@@ -225,7 +222,7 @@ fn new_machine(name: String, options: &Options) -> Result<Machine> {
     })
 }
 
-/// The guest: this host's programs read-only, everything else its own.
+/// Returns the command that runs the guest: this host's programs read-only, everything else its own.
 fn guest(machine: &Machine, etc: &Path) -> Result<Command> {
     let mut bwrap = Command::new("bwrap");
     bwrap.args(["--unshare-net", "--unshare-pid", "--unshare-uts", "--unshare-ipc", "--cap-add", "ALL"]);
@@ -259,7 +256,7 @@ fn guest(machine: &Machine, etc: &Path) -> Result<Command> {
         let how = if parts.next() == Some("ro") { "--ro-bind" } else { "--bind" };
         bwrap.args([how, host, inside]);
     }
-    // The folder, not the socket: a keeper that comes back binds a new one under the same name.
+    // Bind the folder, not the socket: a new keeper binds a new socket under the same name.
     let (host, inside) = (Path::new(&machine.socket.0), &machine.socket.1);
     let folder = host.parent().context("the socket has no folder")?;
     bwrap.arg("--bind").arg(folder).arg("/run/stand-in");
@@ -271,9 +268,9 @@ fn guest(machine: &Machine, etc: &Path) -> Result<Command> {
     Ok(bwrap)
 }
 
-/// smolvm confines the process of a machine where its environment says so. Here is none to confine; it
-/// is not started where smolvm's would run unconfined, so that a bottle that forgets it does not start.
-fn told_to_confine() -> Result<()> {
+/// Fails where smolvm would run the machine's process unconfined. There is no such process here, but
+/// a bottle that forgets to ask for confinement must not start.
+fn check_confinement() -> Result<()> {
     for (name, value) in CONFINED {
         if env::var_os(name).is_none_or(|set| set != value) {
             bail!("{name} is not \"{value}\": the machine's process would run unconfined");
@@ -286,23 +283,24 @@ fn start(mut machine: Machine) -> Result<()> {
     if machine.is_alive() {
         bail!("machine '{}' is already running", machine.name);
     }
-    told_to_confine()?;
+    check_confinement()?;
     let etc = state()?.join(format!("{}.etc", machine.name));
     fs::create_dir_all(&etc)?;
     let info = state()?.join(format!("{}.info", machine.name));
     let mut command = guest(&machine, &etc)?;
     let pipe = fs::File::create(&info)?;
-    // bubblewrap tells the process id of the guest's first process on this descriptor.
+    // bubblewrap writes the process id of the guest's first process to this descriptor.
     command.args(["--json-status-fd", "1", "--as-pid-1", "--", "sleep", "infinity"]);
     let child = command.stdin(Stdio::null()).stdout(pipe).stderr(Stdio::null()).process_group(0).spawn()?;
     let end = Instant::now() + Duration::from_secs(10);
     let pid = loop {
-        let told = fs::read_to_string(&info)?;
-        let first = told.lines().next().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        // The process is there before its mounts are: only once it sleeps can it be entered.
+        let written = fs::read_to_string(&info)?;
+        let first =
+            written.lines().next().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        // The process exists before its mounts do. It can be entered only once it sleeps.
         let asleep =
             |pid: &i64| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n");
-        if let Some(pid) = first.and_then(|told| told["child-pid"].as_i64()).filter(asleep) {
+        if let Some(pid) = first.and_then(|first| first["child-pid"].as_i64()).filter(asleep) {
             break i32::try_from(pid)?;
         }
         if Instant::now() > end {
@@ -347,7 +345,7 @@ fn exec(machine: &Machine, options: &Options) -> Result<ExitCode> {
             command.env(name, value);
         }
     }
-    // `env` changes the folder inside: nsenter would look for it outside.
+    // `env` changes to the folder inside the guest. nsenter would look for it outside.
     let workdir = machine.smolfile.workdir.as_deref().unwrap_or("/");
     command.args(["--wd=/", "--", "env", "--chdir", workdir]).args(&options.words);
     if options.detach {
@@ -373,7 +371,7 @@ fn all() -> Result<Vec<Machine>> {
     for entry in fs::read_dir(state()?)? {
         let path = entry?.path();
         if path.extension() == Some("json".as_ref()) {
-            // One that is deleted just now is not there.
+            // A machine may be deleted meanwhile.
             let Ok(text) = fs::read_to_string(&path) else { continue };
             let mut machine: Machine = serde_json::from_str(&text)?;
             if !machine.is_alive() {
@@ -407,60 +405,4 @@ fn save(machine: &Machine) -> Result<()> {
     let draft = path.with_extension("draft");
     fs::write(&draft, serde_json::to_string(machine)?)?;
     Ok(fs::rename(draft, path)?)
-}
-
-/// A folder that `bottle` and the stand-in keep their state in. Everything goes away with the value.
-#[derive(Debug)]
-pub struct Room {
-    dir: tempfile::TempDir,
-    env: Vec<(&'static str, OsString)>,
-}
-
-impl Room {
-    /// Makes a room for bottles with stand-in guests: its `smolvm` is the stand-in.
-    ///
-    /// # Errors
-    /// Where something is not built or not set up.
-    pub fn new(place: &Place) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("bottle-").tempdir()?;
-        let bin = dir.path().join("bin");
-        fs::create_dir(&bin)?;
-        std::os::unix::fs::symlink(place.program("smolvm-stand-in")?, bin.join("smolvm"))?;
-        let env = place.environment(&[&bin])?;
-        Self::furnished(dir, env)
-    }
-
-    /// Makes a room for bottles with real guests.
-    ///
-    /// # Errors
-    /// Where something is not built or not set up.
-    pub fn real(place: &Place) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("bottle-").tempdir()?;
-        // smolvm's machine runs as a user of its own, and has to pass.
-        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o711))?;
-        Self::furnished(dir, place.environment(&[])?)
-    }
-
-    fn furnished(dir: tempfile::TempDir, mut env: Vec<(&'static str, OsString)>) -> Result<Self> {
-        env.push((STATE, dir.path().join("machines").into()));
-        env.push(("BOTTLE_STATE_DIR", dir.path().join("state").into()));
-        env.push(("BOTTLE_RUNTIME_DIR", dir.path().join("run").into()));
-        fs::create_dir(dir.path().join("project"))?;
-        Ok(Self { dir, env })
-    }
-
-    /// A folder for a project with its `bottle.toml`.
-    pub fn project(&self) -> PathBuf {
-        self.dir.path().join("project")
-    }
-
-    /// The room's own folder.
-    pub fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// What has to be set for `bottle` to use this room.
-    pub fn env(&self) -> &[(&'static str, OsString)] {
-        &self.env
-    }
 }

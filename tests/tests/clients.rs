@@ -1,15 +1,13 @@
-//! Real clients through the egress proxy, to a real https server: curl, wget, git, pip, npm,
-//! Python's urllib and requests, Node's fetch. What is allowed comes; what is not fails at once.
+//! Real clients through the egress proxy to a real https server: curl, wget, git, pip, npm, Python's urllib
+//! and requests, Node's fetch. An allowed host answers, and any other is refused at once.
 
-use bottle_harness::place::Place;
-use bottle_tests::secure::Secure;
-use bottle_tests::{World, eventually};
+use bottle_harness::https_server::HttpsServer;
+use bottle_tests::{ProjectExt, RunningBottleExt, checkout, eventually, git, project_with, up_with};
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
-/// Each client: its name, and a script that prints `got it` where it reaches `HOST`.
+/// The clients: a name, and a script that prints `got it` if it reaches `HOST`.
 const CLIENTS: [(&str, &str); 8] = [
     ("curl", "curl -sS --cacert $CA https://HOST/hello"),
     ("wget", "wget -q --tries=1 --ca-certificate=$CA -O- https://HOST/hello"),
@@ -41,30 +39,14 @@ fn run(dir: &Path, program: &str, words: &[&str]) {
     assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A page, a repository, a Python package and an npm package.
+/// Fills the server with a page, a repository, a Python package and an npm package.
 fn fill(folder: &Path) {
     fs::write(folder.join("hello"), "got it\n").unwrap();
-    let git: [&[&str]; 3] = [
-        &["init", "-q", "--bare", "repo.git"],
-        &["clone", "-q", "repo.git", "work"],
-        &[
-            "-C",
-            "work",
-            "-c",
-            "user.name=t",
-            "-c",
-            "user.email=t@example.com",
-            "commit",
-            "-q",
-            "--allow-empty",
-            "-m",
-            "x",
-        ],
-    ];
-    git.iter().for_each(|words| run(folder, "git", words));
-    run(folder, "git", &["-C", "work", "push", "-q", "origin", "HEAD:main"]);
-    run(folder, "git", &["-C", "repo.git", "symbolic-ref", "HEAD", "refs/heads/main"]);
-    run(folder, "git", &["-C", "repo.git", "update-server-info"]);
+    git(folder, &["init", "-q", "--bare", "-b", "main", "repo.git"]);
+    git(folder, &["clone", "-q", "repo.git", "work"]);
+    git(folder.join("work"), &["commit", "-q", "--allow-empty", "-m", "x"]);
+    git(folder.join("work"), &["push", "-q", "origin", "HEAD:main"]);
+    git(folder.join("repo.git"), &["update-server-info"]);
 
     let wheel = "import zipfile, hashlib\nz = zipfile.ZipFile('demo-1.0-py3-none-any.whl', 'w')\nm = 'demo-1.0.dist-info/'\nz.writestr('demo.py', '')\nz.writestr(m + 'METADATA', 'Metadata-Version: 2.1\\nName: demo\\nVersion: 1.0\\n')\nz.writestr(m + 'WHEEL', 'Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\nz.writestr(m + 'RECORD', '')\n";
     let simple = folder.join("simple/demo");
@@ -84,23 +66,23 @@ fn fill(folder: &Path) {
 }
 
 #[test]
-fn real_clients_get_what_is_allowed_and_are_told_at_once_what_is_not() {
-    let address = Ipv4Addr::new(127, 77, 2, 1);
-    let server = Secure::serve(address, &["files.test", "other.test"]).unwrap();
+fn real_clients_reach_an_allowed_host_and_are_refused_another_at_once() {
+    let server = HttpsServer::serve(&["files.test", "other.test"]).unwrap();
     fill(&server.folder());
-    let clients = Place::find().unwrap().tools().join("clients");
-    let world = World::with(&format!(
-        "slug = \"clients\"\n[egress]\nallow = [\"files.test\"]\nhosts = {{ \"files.test\" = \"{address}\", \"other.test\" = \"{address}\" }}\n\
+    let clients = checkout().tools().join("clients");
+    let project = project_with(&format!(
+        "slug = \"clients\"\n[egress]\nallow = [\"files.test\"]\nhosts = {{ \"files.test\" = \"{0}\", \"other.test\" = \"{0}\" }}\n\
          [guest.env]\nCA = \"/workspace/ca.pem\"\n\
-         [[guest.volumes]]\nhost = \"{}\"\nguest = \"/clients\"\n",
+         [[guest.volumes]]\nhost = \"{1}\"\nguest = \"/clients\"\n",
+        server.address(),
         clients.display()
     ));
-    fs::copy(server.authority(), world.path("project/ca.pem")).unwrap();
-    world.bottle(&["-q", "up"]).assert().success();
+    fs::copy(server.authority(), project.path("ca.pem")).unwrap();
+    let running = up_with(project, &[]);
     for (name, script) in CLIENTS {
         let ask = |host: &str| {
             let script = script.replace("HOST", host);
-            world.bottle(&["-q", "exec", "--", "timeout", "40", "sh", "-c", &script]).output().unwrap()
+            running.bottle(&["-q", "exec", "--", "timeout", "40", "sh", "-c", &script]).output().unwrap()
         };
         let allowed = ask("files.test");
         assert!(
@@ -108,49 +90,40 @@ fn real_clients_get_what_is_allowed_and_are_told_at_once_what_is_not() {
             "{name}: {allowed:?}"
         );
         let refused = ask("other.test");
-        // 124 is the time limit: a refusal is never a hang.
+        // 124 is the time limit: a refusal never hangs.
         assert!(!refused.status.success() && refused.status.code() != Some(124), "{name}: {refused:?}");
         assert!(!String::from_utf8_lossy(&refused.stdout).contains("got it"), "{name}: {refused:?}");
     }
-    let log = world.bottle(&["logs"]).output().unwrap();
-    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    let log = running.said(&["logs"]);
     assert!(log.matches("pipelock  allowed").count() >= CLIENTS.len(), "{log}");
     assert!(log.matches("request=CONNECT other.test:443").count() >= CLIENTS.len(), "{log}");
-    world.bottle(&["-q", "rm", "--force"]).assert().success();
 }
 
-/// A server that could be meant is one thing, one that is named another: no fronting.
+/// There is no fronting.
 #[test]
-fn tls_for_another_name_than_the_one_that_was_allowed_is_cut_off() {
-    let address = Ipv4Addr::new(127, 77, 2, 2);
-    let server = Secure::serve(address, &["files.test", "other.test"]).unwrap();
+fn tls_for_another_name_than_the_allowed_one_is_cut_off() {
+    let server = HttpsServer::serve(&["files.test", "other.test"]).unwrap();
     fs::write(server.folder().join("hello"), "got it\n").unwrap();
-    let world = World::with(&format!(
-        "slug = \"fronting\"\n[egress]\nallow = [\"files.test\"]\nhosts = {{ \"files.test\" = \"{address}\" }}\n"
+    let project = project_with(&format!(
+        "slug = \"fronting\"\n[egress]\nallow = [\"files.test\"]\nhosts = {{ \"files.test\" = \"{}\" }}\n",
+        server.address()
     ));
-    fs::copy(server.authority(), world.path("project/ca.pem")).unwrap();
-    world.bottle(&["-q", "up"]).assert().success();
-    let fetch = |words: &str| {
-        let script = format!("curl -sS -m 20 --cacert ca.pem {words}; echo \" $?\"");
-        let output = world.bottle(&["-q", "exec", "--", "sh", "-c", &script]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    };
+    fs::copy(server.authority(), project.path("ca.pem")).unwrap();
+    let running = up_with(project, &[]);
+    let fetch = |words: &str| running.guest(&format!("curl -sS -m 20 --cacert ca.pem {words}; echo \" $?\""));
     assert_eq!(fetch("https://files.test/hello"), "got it\n 0\n");
-    // One that is broken off is in the log from its first byte on, and its bytes are counted.
+    // An interrupted tunnel is in the log from its first byte on, and its bytes are counted.
     assert!(fetch("-m 1 https://files.test/drip").ends_with(" 28\n"));
-    let log = world.bottle(&["audit"]).output().unwrap();
-    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    let log = running.said(&["audit"]);
     assert_eq!(log.matches("\"event\":\"opened\"").count(), 2, "{log}");
     eventually("both ends are in the log", || {
-        let log = world.bottle(&["audit"]).output().unwrap();
-        let log = String::from_utf8_lossy(&log.stdout).into_owned();
+        let log = running.said(&["audit"]);
         let ended: Vec<&str> = log.lines().filter(|line| line.contains("\"event\":\"allowed\"")).collect();
         ended.len() == 2 && ended.iter().all(|line| !line.contains("\"bytes_down\":0"))
     });
-    // The tunnel is asked for as files.test, and the TLS in it is for other.test.
+    // The tunnel is requested for files.test, and the TLS inside it is for other.test.
     let said = fetch("--connect-to other.test:443:files.test:443 https://other.test/hello");
     assert_eq!(said, " 35\n");
-    let log = world.bottle(&["logs", "--denied"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&log.stdout).contains("reason=server-name"), "{log:?}");
-    world.bottle(&["-q", "rm", "--force"]).assert().success();
+    let log = running.said(&["logs", "--denied"]);
+    assert!(log.contains("reason=server-name"), "{log}");
 }

@@ -1,20 +1,19 @@
-//! The conformance check with a stand-in guest; that it finds what there is to find; and its page.
+//! The conformance check with stand-in guests, that it finds a hole, and its page.
 
-use bottle_harness::place::Place;
+use bottle_tests::checkout;
 use serde_json::Value;
 use std::fs;
 use std::process::{Command, Output};
 
-/// How many ways back are tried in every run.
+/// How many attacks every run makes at least.
 const LEAST_ATTACKS: usize = 60;
 
 fn conformance(words: &[&str]) -> Output {
-    let place = Place::find().expect("a built checkout: run `make build`");
-    let program = place.program("bottle-harness").unwrap();
+    let program = checkout().program("bottle-harness").unwrap();
     Command::new(program).args(["conformance", "--guest", "namespace"]).args(words).output().unwrap()
 }
 
-/// Through the guest's TCP and by hand; and its one door is what answered.
+/// Checks that every port was tried, by TCP and by hand, and that only the one door answered.
 fn every_port_was_tried(bottle: &Value) {
     for way in ["tcp proxy 1-65535", "syn proxy 1-65535"] {
         let sweep = bottle["probes"].as_array().unwrap().iter().find(|probe| probe["id"] == way).unwrap();
@@ -30,11 +29,11 @@ fn every_port_was_tried(bottle: &Value) {
 }
 
 #[test]
-fn every_network_comes_out_as_it_must_and_sabotage_is_found() {
+fn every_network_gives_the_expected_result_and_sabotage_is_found() {
     let output = conformance(&["--quick"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    let folder = Place::find().unwrap().root().join("target/conformance");
+    let folder = checkout().root().join("target/conformance");
     let report: Value =
         serde_json::from_str(&fs::read_to_string(folder.join("report.json")).unwrap()).unwrap();
     let verdicts: Vec<(&str, &str)> = report["subjects"]
@@ -67,14 +66,14 @@ fn every_network_comes_out_as_it_must_and_sabotage_is_found() {
     );
     browse(&fs::read_to_string(folder.join("report.html")).unwrap());
 
-    // With both walls taken away from bottle, the check goes red and says what was reached.
+    // Without both walls, the check fails and reports what was reached.
     let output = conformance(&["--only", "bottle", "--sabotage"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("not as it must be: bottle") && said.contains("leaks"), "{said}");
+    assert!(said.contains("unexpected: bottle") && said.contains("leaks"), "{said}");
 }
 
-/// What a browser makes of the page: it measures itself and says so in its title.
+/// A script with which the page measures itself in a browser, and puts the result into its title.
 const MEASURE: &str = "<script>
 const all = (selector) => [...document.querySelectorAll(selector)];
 const color = (selector) => new Set(all(selector).map((e) => getComputedStyle(e).backgroundColor));
@@ -110,7 +109,7 @@ fn browse(page: &str) {
     let dom = String::from_utf8_lossy(&output.stdout);
     let title = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next());
     let measured: Value = serde_json::from_str(title.expect(&dom)).expect("the page measured itself");
-    // Seventeen destinations, ten networks; only the control reached anything.
+    // Seventeen destinations, ten networks. Only the control reached anything.
     assert_eq!(measured["cells"], 17 * 10, "{measured}");
     assert!(measured["reached"].as_u64().unwrap() >= 4, "{measured}");
     assert_eq!(measured["red"], serde_json::json!(["rgb(179, 20, 44)"]), "{measured}");

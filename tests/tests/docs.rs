@@ -1,21 +1,19 @@
-//! The documentation says what is so: every command line in it is run, every key and every command
-//! is in it.
+//! The documentation is correct: every command line in it is run, and every key and command is in it.
 
 use bottle::args::Args;
 use bottle_harness::page::Page;
-use bottle_tests::{World, allowing};
+use bottle_tests::{ProjectExt, allowing, empty_project, git, project_with};
 use clap::CommandFactory;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// README and the pages of docs/, by their names.
+/// Returns README and the pages of docs/, with their names.
 fn pages() -> Vec<(String, String)> {
     let docs = fs::read_dir(root().join("docs")).unwrap().flatten().map(|entry| entry.path());
     let mut paths: Vec<PathBuf> = docs.chain([root().join("README.md")]).collect();
@@ -29,41 +27,36 @@ fn pages() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Command lines with another status than 0, and why.
+/// Command lines whose status is not 0.
 const OTHER: &[(&str, i32)] = &[
-    // What they find is not as it should be, or closed: a status of 1 says so.
+    // A status of 1 says that the host is closed.
     ("bottle check https://example.com", 1),
     ("bottle check HOST", 1),
-    // Nothing of the kind waits here.
+    // Nothing is waiting here.
     ("bottle git my-project diff", 2),
     ("bottle git my-project approve", 2),
     ("bottle git my-project reject", 2),
-    // The guest of the example does not work on a copy.
+    // The file exists, and the guest does not work on a copy.
     ("bottle init", 73),
     ("bottle diff", 66),
     ("bottle apply", 66),
 ];
 
-/// Those that may end well, too: with KVM; where the agent's request of the example still waits.
+/// Command lines that may also succeed: with KVM, or while the example's request still waits.
 const EITHER: &[(&str, i32)] =
     &[("bottle doctor", 69), ("bottle approve my-project.", 66), ("bottle refuse my-project.", 66)];
 
 #[test]
-fn every_command_line_in_the_documentation_is_run() {
+fn every_command_line_in_the_documentation_works() {
     let page = Page::serve("the page").unwrap();
-    let world = World::with(&format!(
+    let project = project_with(&format!(
         "{}[supervise]\n[git-gate]\n",
         allowing(&page).replace("\"t\"", "\"my-project\"")
     ));
-    let git = |words: &[&str]| {
-        assert!(
-            Command::new("git").args(words).current_dir(world.path("project")).status().unwrap().success()
-        );
-    };
-    git(&["init", "-q"]);
-    git(&["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "--allow-empty", "-m", "x"]);
-    let bin = world.path("bin");
-    let bottle = bottle_harness::place::Place::find().unwrap().program("bottle").unwrap();
+    git(project.folder(), &["init", "-q"]);
+    git(project.folder(), &["commit", "-q", "--allow-empty", "-m", "x"]);
+    let bin = project.on_host("bin");
+    let bottle = bottle_harness::checkout::Checkout::find().unwrap().program("bottle").unwrap();
     std::os::unix::fs::symlink(bottle, bin.join("bottle")).unwrap();
     let mut run = BTreeSet::new();
     for (name, text) in pages() {
@@ -74,29 +67,25 @@ fn every_command_line_in_the_documentation_is_run() {
                 continue;
             }
             if line.starts_with("curl ") {
-                // In the guest. A question waits for its operator, who is not there.
-                world.bottle(&["-q", "up"]).assert().success();
+                // This runs in the guest. A question waits for its operator, who is not there.
+                project.bottle(&["-q", "up"]).assert().success();
                 let words = ["-q", "exec", "--", "timeout", "3", "sh", "-c", &line];
-                let code = world.bottle(&words).output().unwrap().status.code();
+                let code = project.bottle(&words).output().unwrap().status.code();
                 assert!(
                     code == Some(0) || (code == Some(124) && line.contains(" -d ")),
                     "{name}: {line}: {code:?}"
                 );
                 continue;
             }
-            // A run wants the name for itself.
+            // A run needs the name for itself.
             let first = if line.starts_with("bottle run") {
                 &["-q", "rm", "--force", "my-project"][..]
             } else {
                 &["-q", "up"]
             };
-            let _ = world.bottle(first).output().unwrap();
-            let mut command = world.process(&[]);
-            let env: Vec<_> =
-                command.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
-            command = Command::new("timeout");
-            command.args(["30", "sh", "-c", &line]).current_dir(world.path("project"));
-            command.envs(env.into_iter().filter_map(|(key, value)| Some((key, value?))));
+            let _ = project.bottle(first).output().unwrap();
+            let mut command = project.environment().command("timeout");
+            command.args(["30", "sh", "-c", &line]).current_dir(project.folder());
             let output = command.stdin(std::process::Stdio::null()).output().unwrap();
             let code = output.status.code();
             let listed = |list: &[(&str, i32)]| {
@@ -110,7 +99,7 @@ fn every_command_line_in_the_documentation_is_run() {
         }
     }
     assert!(run.len() >= 25, "{run:?}");
-    world.bottle(&["-q", "rm", "--force", "my-project"]).assert().success();
+    project.bottle(&["-q", "rm", "--force", "my-project"]).assert().success();
     for (start, _) in OTHER {
         assert!(
             run.iter().any(|line| line.starts_with(start)) || start.contains("HOST"),
@@ -119,10 +108,10 @@ fn every_command_line_in_the_documentation_is_run() {
     }
 }
 
-/// What a table of `bottle.toml` may hold, by what is said of a key that it may not.
+/// Returns the keys that a table of `bottle.toml` may have, from the error for a wrong one.
 fn keys(table: &str) -> Vec<String> {
-    let world = World::with(&format!("{table}no-such-key = 1\n"));
-    let said = world.bottle(&["plan"]).output().unwrap().stderr;
+    let project = project_with(&format!("{table}no-such-key = 1\n"));
+    let said = project.bottle(&["plan"]).output().unwrap().stderr;
     let said = String::from_utf8(said).unwrap();
     let list =
         said.lines().next().unwrap().split("expected ").nth(1).unwrap_or_else(|| panic!("{said}")).to_owned();
@@ -130,7 +119,7 @@ fn keys(table: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_key_of_the_configuration_is_documented() {
+fn every_configuration_key_is_documented() {
     let text = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let mut count = 0;
     for table in [
@@ -160,21 +149,21 @@ fn every_key_of_the_configuration_is_documented() {
         }
     }
     assert!(count >= 40, "{count}");
-    // The page's own example is one.
+    // The page's own example is valid.
     let example = text.split("\n\n").find(|part| part.starts_with("    slug"));
     let from = text.find("    slug").unwrap();
     let to = text.find("`[git-gate]`, with").unwrap();
     assert!(example.is_some());
     let example: String = text[from..to].lines().map(|line| format!("{}\n", line.trim_start())).collect();
-    let world = World::new();
-    fs::create_dir_all(world.path("data")).unwrap();
-    world.write("bottle.toml", &example);
-    world.bottle(&["plan"]).assert().success();
+    let project = empty_project();
+    fs::create_dir_all(project.on_host("data")).unwrap();
+    project.put("bottle.toml", &example);
+    project.bottle(&["plan"]).assert().success();
 }
 
-/// The page of commands is what `--help` says. With `UPDATE_SNAPSHOTS=1` it is written anew.
+/// With `UPDATE_SNAPSHOTS=1` the page is rewritten.
 #[test]
-fn the_page_of_commands_is_what_help_says() {
+fn the_page_of_commands_matches_help() {
     let mut page =
         "# Commands\n\nThis is what `bottle COMMAND --help` says; `bottle man` has it as manual pages.\n"
             .to_owned();
@@ -185,7 +174,7 @@ fn the_page_of_commands_is_what_help_says() {
         let help = sub.render_long_help().to_string();
         write!(page, "\n## {}\n\n```\n{}\n```\n", sub.get_name(), help.trim_end()).unwrap();
     }
-    // Lines without trailing space, as an editor would keep them.
+    // Lines have no trailing space, as an editor would keep them.
     let page: String = page.lines().map(|line| format!("{}\n", line.trim_end())).collect();
     let place = root().join("docs/commands.md");
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
@@ -194,9 +183,8 @@ fn the_page_of_commands_is_what_help_says() {
     assert_eq!(fs::read_to_string(place).unwrap(), page);
 }
 
-/// Links between the pages lead somewhere.
 #[test]
-fn links_lead_somewhere() {
+fn links_between_pages_lead_somewhere() {
     let mut count = 0;
     for (name, text) in pages() {
         let folder = if name == "README.md" { root() } else { root().join("docs") };

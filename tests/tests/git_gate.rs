@@ -1,50 +1,49 @@
 //! git-gate, with a stand-in guest and real git at both ends.
 
-use bottle_harness::place::Place;
-use bottle_tests::World;
+use bottle_tests::{
+    Project, ProjectExt, RunningBottle, RunningBottleExt, checkout, git, project_with, up_with,
+};
 use predicates::prelude::*;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A project with a repository, its upstream beside it, and a bottle that is up.
-struct Gated(World);
+const CONFIG: &str = "slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n";
 
-fn git(dir: &Path, words: &[&str]) -> String {
-    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
-    let output = Command::new("git").args(identity).args(words).current_dir(dir).output().unwrap();
-    assert!(output.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+/// A running bottle whose project has a repository with an upstream.
+struct Gated(RunningBottle);
+
+/// Makes a project with a repository and an upstream.
+fn repository(config: &str, options: &[&str]) -> Project {
+    let project = project_with(config);
+    let folder = project.folder();
+    git(folder, &[&["init", "-q", "-b", "main"], options].concat());
+    project.put(".gitignore", "bottle.toml\n");
+    project.put("file", "one\n");
+    git(folder, &["add", "."]);
+    git(folder, &["commit", "-q", "-m", "first"]);
+    git(folder, &["clone", "-q", "--bare", ".", "../upstream.git"]);
+    git(folder, &["remote", "add", "origin", "../upstream.git"]);
+    project
 }
 
 impl Gated {
+    /// Brings a bottle up, with a policy for its repository, and clones the repository in the guest.
     fn new(policy: &str) -> Self {
-        Self::with(policy, &[])
+        Self::with_tools(policy, &[])
     }
 
-    /// The same, with tools that the keeper finds before others.
-    fn with(policy: &str, tools: &[&Path]) -> Self {
-        let world = World::with(&format!(
-            "slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n{policy}"
-        ));
-        let project = world.path("project");
-        git(&project, &["init", "-q", "-b", "main"]);
-        world.write(".gitignore", "bottle.toml\n");
-        world.write("file", "one\n");
-        git(&project, &["add", "."]);
-        git(&project, &["commit", "-q", "-m", "first"]);
-        git(world.path(".").as_path(), &["clone", "-q", "--bare", "project", "upstream.git"]);
-        git(&project, &["remote", "add", "origin", "../upstream.git"]);
-        let mut up = world.bottle(&["-q", "up"]);
-        let path = up
-            .get_envs()
-            .find(|(name, _)| *name == "PATH")
-            .and_then(|(_, value)| value.map(ToOwned::to_owned));
-        let path = path.unwrap().into_string().unwrap();
-        let path = tools.iter().fold(path, |path, dir| format!("{}:{path}", dir.display()));
-        up.env("PATH", path).assert().success();
-        let gated = Self(world);
+    /// Does the same, with folders that the keeper searches before the rest of `PATH`.
+    fn with_tools(policy: &str, tools: &[&Path]) -> Self {
+        let project = repository(&format!("{CONFIG}{policy}"), &[]);
+        let path =
+            project.environment().checkout().search_path(&[tools, &[&project.on_host("bin")]].concat());
+        Self::cloned(up_with(project, &[("PATH", path.unwrap().to_str().unwrap())]))
+    }
+
+    fn cloned(running: RunningBottle) -> Self {
+        let gated = Self(running);
         let said = gated.guest(
             "git config --global user.name agent; git config --global user.email agent@example.com; \
              git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work && cat /tmp/work/file",
@@ -53,25 +52,16 @@ impl Gated {
         gated
     }
 
-    /// What a script prints in the guest, both streams.
+    /// Runs a script in the guest's clone, and returns both of its output streams.
     fn guest(&self, script: &str) -> String {
-        let words = [
-            "-q",
-            "exec",
-            "--",
-            "sh",
-            "-c",
-            &format!("export HOME=/root; cd /tmp/work 2>/dev/null; ({script}) 2>&1"),
-        ];
-        String::from_utf8(self.0.bottle(&words).output().unwrap().stdout).unwrap()
+        self.0.guest(&format!("export HOME=/root; cd /tmp/work 2>/dev/null; ({script}) 2>&1"))
     }
 
     fn waiting(&self) -> Vec<Value> {
-        let output = self.0.bottle(&["git", "gated", "list", "--json"]).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap()
+        serde_json::from_value(self.0.json(&["git", "gated", "list", "--json"])).unwrap()
     }
 
-    /// What waits on the only branch, as `approve` and `reject` take it: `BRANCH@COMMIT`.
+    /// Returns the only waiting push as `approve` and `reject` take it: `BRANCH@COMMIT`.
     fn seen(&self) -> String {
         let waiting = self.waiting();
         assert_eq!(waiting.len(), 1, "{waiting:?}");
@@ -80,25 +70,20 @@ impl Gated {
     }
 
     fn upstream(&self) -> PathBuf {
-        self.0.path("upstream.git")
+        self.0.on_host("upstream.git")
     }
 
+    /// Returns whether the upstream has a branch.
     fn has(&self, branch: &str) -> bool {
         let words = ["rev-parse", "--verify", "--quiet", branch];
         Command::new("git").args(words).current_dir(self.upstream()).output().unwrap().status.success()
     }
 }
 
-impl Drop for Gated {
-    fn drop(&mut self) {
-        let _ = self.0.bottle(&["-q", "rm", "--force"]).output();
-    }
-}
-
 #[test]
-fn a_push_waits_for_a_person_who_looks_and_approves() {
+fn a_push_waits_until_a_person_approves_or_rejects_it() {
     let gated = Gated::new("");
-    let (project, before) = (gated.0.path("project"), git(&gated.0.path("project"), &["for-each-ref"]));
+    let before = git(gated.0.folder(), &["for-each-ref"]);
     let said = gated.guest(
         "git checkout -q -b work; echo two >> file; git commit -qam 'second \x1b[31m'; git push origin work",
     );
@@ -107,17 +92,16 @@ fn a_push_waits_for_a_person_who_looks_and_approves() {
         "{said}"
     );
     assert!(said.contains("[new branch]      work -> work"), "{said}");
-    // It is in quarantine, and nowhere else.
+    // It is only in quarantine.
     assert!(!gated.has("work"));
-    assert_eq!(git(&project, &["for-each-ref"]), before);
+    assert_eq!(git(gated.0.folder(), &["for-each-ref"]), before);
     let waiting = gated.waiting();
     assert_eq!(waiting.len(), 1, "{waiting:?}");
     assert_eq!(
         (&waiting[0]["push"]["branch"], &waiting[0]["push"]["commits"]),
         (&Value::from("work"), &Value::from(1))
     );
-    let list = gated.0.bottle(&["git", "gated", "list"]).output().unwrap();
-    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    let list = gated.0.said(&["git", "gated", "list"]);
     assert!(
         list.contains("project") && list.contains("second \\u{1b}[31m") && !list.contains('\x1b'),
         "{list:?}"
@@ -133,22 +117,21 @@ fn a_push_waits_for_a_person_who_looks_and_approves() {
         .code(2)
         .stderr(predicate::str::contains("nothing of that name waits"));
 
-    // The next one is taken back: the agent's branch is again what the upstream has.
+    // The next push is rejected: the agent's branch is again the upstream's.
     gated.guest("echo three >> file; git commit -qam third; git push -q origin work");
     gated.0.bottle(&["-q", "git", "gated", "reject", &gated.seen()]).assert().success();
     assert!(gated.waiting().is_empty());
     assert_eq!(gated.guest("git fetch -q && git log -1 --format=%an origin/work"), "agent\n");
-    assert_eq!(git(&gated.upstream(), &["rev-list", "--count", "work"]), "2");
+    assert_eq!(git(gated.upstream(), &["rev-list", "--count", "work"]), "2");
 
-    let log = gated.0.bottle(&["logs"]).output().unwrap();
-    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    let log = gated.0.said(&["logs"]);
     for event in ["git-gate  waiting", "git-gate  approved", "git-gate  rejected"] {
         assert!(log.contains(event), "{event}: {log}");
     }
 }
 
 #[test]
-fn what_the_policy_refuses_changes_nothing_and_says_why() {
+fn a_push_that_the_policy_refuses_changes_nothing_and_is_explained() {
     let gated = Gated::new(
         "[git-gate.repo.policy]\nmax_mib = 1\nrules = [{ ref = \"refs/heads/closed\", verdict = \"deny\" }]\n",
     );
@@ -173,7 +156,7 @@ fn what_the_policy_refuses_changes_nothing_and_says_why() {
             "refused: .github/workflows/x.yml must not be changed",
         ),
         (commit("mkdir -p .GitHub; echo x > .GitHub/x"), "must not be changed"),
-        // A commit in the middle, whose change a later one takes back.
+        // A commit whose change a later one reverts.
         (
             commit(
                 "mkdir -p .github; echo x > .github/x; git add -A; git commit -q -m y; rm -r .github; echo z > z",
@@ -200,12 +183,11 @@ fn what_the_policy_refuses_changes_nothing_and_says_why() {
     let said = gated.guest(&commit("echo fine > fine"));
     assert!(said.contains("waits for your operator"), "{said}");
     assert_eq!(gated.waiting().len(), 1);
-    let log = gated.0.bottle(&["logs", "--denied"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&log.stdout).matches("git-gate").count() >= 9);
+    assert!(gated.0.said(&["logs", "--denied"]).matches("git-gate").count() >= 9);
 }
 
 #[test]
-fn what_a_rule_allows_goes_on_at_once() {
+fn a_push_that_a_rule_allows_reaches_the_upstream_at_once() {
     let gated = Gated::new(
         "[git-gate.repo.policy]\nrules = [{ ref = \"refs/heads/agent/*\", verdict = \"allow\" }]\n",
     );
@@ -214,21 +196,21 @@ fn what_a_rule_allows_goes_on_at_once() {
     );
     assert!(said.contains("remote: bottle: refs/heads/agent/one: the upstream has it"), "{said}");
     assert!(gated.has("agent/one") && gated.waiting().is_empty());
-    // An upstream that does not take it: the agent is told, and it waits.
-    git(&gated.upstream(), &["config", "receive.denyCurrentBranch", "refuse"]);
-    fs::rename(gated.upstream(), gated.0.path("gone.git")).unwrap();
+    // If the upstream does not accept the push, the agent is told, and the push waits.
+    git(gated.upstream(), &["config", "receive.denyCurrentBranch", "refuse"]);
+    fs::rename(gated.upstream(), gated.0.on_host("gone.git")).unwrap();
     let said = gated.guest("echo three >> file; git commit -qam third; git push origin agent/one");
     assert!(said.contains("the upstream of project did not take agent/one"), "{said}");
     assert_eq!(gated.waiting().len(), 1);
 }
 
-/// Pushes a branch, changes the operator's repository, and starts again. Returns what waits then.
+/// Pushes a branch, changes the operator's repository, and restarts. Returns the pushes that wait then.
 fn restarted(gated: &Gated) -> Vec<Value> {
     gated.guest("git checkout -q -b mine; echo two >> file; git commit -qam second; git push -q origin mine");
-    let project = gated.0.path("project");
-    gated.0.write("file", "changed by the user\n");
-    git(&project, &["commit", "-qam", "the user's"]);
-    git(&project, &["branch", "theirs"]);
+    let folder = gated.0.folder();
+    gated.0.put("file", "changed by the user\n");
+    git(folder, &["commit", "-qam", "the user's"]);
+    git(folder, &["branch", "theirs"]);
     gated.0.bottle(&["-q", "restart"]).assert().success();
     let said = gated.guest(
         "rm -rf /tmp/work; git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work && cd /tmp/work && cat file && git branch -r",
@@ -243,7 +225,7 @@ fn restarted(gated: &Gated) -> Vec<Value> {
 }
 
 #[test]
-fn a_restart_brings_what_is_new_and_keeps_what_waits() {
+fn a_restart_brings_new_commits_and_keeps_waiting_pushes() {
     let gated = Gated::new("[workspace]\nmode = \"copy\"\n");
     let waiting = restarted(&gated);
     assert_eq!(waiting.len(), 1, "{waiting:?}");
@@ -251,8 +233,8 @@ fn a_restart_brings_what_is_new_and_keeps_what_waits() {
 }
 
 #[test]
-fn what_a_guest_could_have_committed_itself_waits_too() {
-    // The project is mounted writable: whose commits are in its `.git`, nobody can tell.
+fn commits_that_a_guest_could_have_made_itself_wait_too() {
+    // The project is mounted writable, so nobody can tell who made the commits in its `.git`.
     let gated = Gated::new("");
     let waiting = restarted(&gated);
     let named: Vec<_> = waiting
@@ -263,31 +245,27 @@ fn what_a_guest_could_have_committed_itself_waits_too() {
         named,
         [("main", &Value::from(false)), ("mine", &Value::from(true)), ("theirs", &Value::from(false))]
     );
-    let list = gated.0.bottle(&["git", "gated", "list"]).output().unwrap();
-    assert!(
-        String::from_utf8_lossy(&list.stdout).contains("(in your repository, which the guest can write)")
-    );
-    // What builds on it is shown from where the upstream is for sure.
+    let list = gated.0.said(&["git", "gated", "list"]);
+    assert!(list.contains("(in your repository, which the guest can write)"), "{list}");
+    // A branch that builds on it is shown from the last commit that the upstream is known to have.
     gated.guest("git config --global user.name a; git config --global user.email a@example.com; git checkout -q -b work origin/main; echo more > more; git add .; git commit -qm more; git push -q origin work");
-    let shown = gated.0.bottle(&["git", "gated", "diff", "work"]).output().unwrap();
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let shown = gated.0.said(&["git", "gated", "diff", "work"]);
     assert!(shown.contains("+changed by the user") && shown.contains("A more"), "{shown}");
     let main = waiting[0]["push"]["new"].as_str().unwrap();
     gated.0.bottle(&["-q", "git", "gated", "approve", &format!("main@{main}")]).assert().success();
-    assert_eq!(git(&gated.upstream(), &["rev-parse", "main"]), main);
-    let shown = gated.0.bottle(&["git", "gated", "diff", "work"]).output().unwrap();
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert_eq!(git(gated.upstream(), &["rev-parse", "main"]), main);
+    let shown = gated.0.said(&["git", "gated", "diff", "work"]);
     assert!(!shown.contains("+changed by the user") && shown.contains("A more"), "{shown}");
 }
 
 #[test]
-fn a_decision_names_the_commit_that_was_seen() {
+fn a_decision_must_name_the_commit_that_was_seen() {
     let gated = Gated::new("");
     gated.guest("git checkout -q -b work; echo two >> file; git commit -qam second; git push -q origin work");
     let seen = gated.seen();
     let commit = seen.rsplit('@').next().unwrap();
     for verb in ["approve", "reject"] {
-        // Nobody is there to be shown it: the hint is the command to run after a look.
+        // Without a terminal to show the commit on, the hint is the command to run after a look.
         for words in [vec![verb], vec![verb, "work"]] {
             let words = [vec!["git", "gated"], words].concat();
             let hint = format!("`bottle git gated {verb} {seen}`");
@@ -306,56 +284,43 @@ fn a_decision_names_the_commit_that_was_seen() {
     let changed = predicate::str::contains("it changed since; look again");
     gated.0.bottle(&["git", "gated", "approve", &seen]).assert().code(2).stderr(changed);
     assert!(!gated.has("work"));
-    // The witness: what is there now is taken, and it is exactly that.
+    // The witness: the current commit is accepted, and exactly that one.
     let seen = gated.seen();
     gated.0.bottle(&["-q", "git", "gated", "approve", &seen]).assert().success();
-    assert_eq!(format!("work@{}", git(&gated.upstream(), &["rev-parse", "work"])), seen);
+    assert_eq!(format!("work@{}", git(gated.upstream(), &["rev-parse", "work"])), seen);
 }
 
 #[test]
-fn no_guest_gets_the_quarantine_or_an_upstream_with_hooks() {
+fn no_guest_can_reach_the_quarantine_or_an_upstreams_hooks() {
     let gated = Gated::new("");
-    let state = gated.0.path("state");
+    let state = gated.0.on_host("state");
     let volume = format!("[[guest.volumes]]\nhost = \"{}\"\nguest = \"/s\"\n", state.display());
-    let config = "slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n";
-    gated.0.write("bottle.toml", &format!("{config}{volume}"));
+    gated.0.put("bottle.toml", &format!("{CONFIG}{volume}"));
     let refused = predicate::str::contains("holds git-gate's quarantine");
     gated.0.bottle(&["--i-know", "plan"]).assert().code(2).stderr(refused);
-    git(&gated.0.path("project"), &["clone", "-q", "--bare", ".", "inner.git"]);
-    gated.0.write("bottle.toml", &format!("{config}upstream = \"./inner.git\"\n"));
+    git(gated.0.folder(), &["clone", "-q", "--bare", ".", "inner.git"]);
+    gated.0.put("bottle.toml", &format!("{CONFIG}upstream = \"./inner.git\"\n"));
     let refused = predicate::str::contains("is in a folder that the guest can write");
     gated.0.bottle(&["plan"]).assert().code(2).stderr(refused);
-    // The witness: outside of it, it is said where the upstream is.
-    gated.0.write("bottle.toml", config);
+    // The witness: the plan shows an upstream outside the project.
+    gated.0.put("bottle.toml", CONFIG);
     let shown = predicate::str::contains(format!("-> origin ({})", gated.upstream().display()));
     gated.0.bottle(&["plan"]).assert().success().stdout(shown);
 }
 
 #[test]
-fn a_repository_that_was_a_guests_before_the_gate_has_the_upstream_that_a_person_names() {
-    let world = World::with("slug = \"gated\"\n");
-    let project = world.path("project");
-    git(&project, &["init", "-q", "-b", "main"]);
-    world.write("file", "one\n");
-    git(&project, &["add", "file"]);
-    git(&project, &["commit", "-q", "-m", "first"]);
-    git(&project, &["clone", "-q", "--bare", ".", "../upstream.git"]);
-    git(&project, &["remote", "add", "origin", "../upstream.git"]);
-    world.bottle(&["-q", "up"]).assert().success();
-    // What the guest commits is none of the upstream's.
-    git(&project, &["commit", "-q", "--allow-empty", "-m", "as if it were yours"]);
-    world.bottle(&["-q", "rm", "--force", "gated"]).assert().success();
-    let config = "slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n";
-    world.write("bottle.toml", config);
+fn the_operator_names_the_upstream_of_a_repository_that_a_guest_had_before_the_gate() {
+    let project = repository("slug = \"gated\"\n", &[]);
+    project.bottle(&["-q", "up"]).assert().success();
+    // The upstream does not have the guest's commit.
+    git(project.folder(), &["commit", "-q", "--allow-empty", "-m", "as if it were yours"]);
+    project.bottle(&["-q", "rm", "--force", "gated"]).assert().success();
+    project.put("bottle.toml", CONFIG);
     let noted = predicate::str::contains("a guest could have written that");
-    world.bottle(&["plan"]).assert().stderr(noted);
-    world.write("bottle.toml", &format!("{config}upstream = \"../upstream.git\"\n"));
-    world.bottle(&["-q", "up", "--trust"]).assert().success();
-    let gated = Gated(world);
-    gated.guest(
-        "git config --global user.name agent; git config --global user.email agent@example.com; \
-         git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work",
-    );
+    project.bottle(&["plan"]).assert().stderr(noted);
+    project.put("bottle.toml", &format!("{CONFIG}upstream = \"../upstream.git\"\n"));
+    project.bottle(&["-q", "up", "--trust"]).assert().success();
+    let gated = Gated::cloned(RunningBottle::new(project).unwrap());
     gated.guest("git checkout -qb work; echo two >> file; git commit -qam second; git push -q origin work");
     let waiting = gated.waiting();
     let work = waiting.iter().find(|push| push["push"]["branch"] == "work").unwrap();
@@ -367,22 +332,9 @@ fn a_repository_that_was_a_guests_before_the_gate_has_the_upstream_that_a_person
 }
 
 #[test]
-fn a_repository_with_sha_256_works_alike() {
-    let world = World::with("slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n");
-    let project = world.path("project");
-    git(&project, &["init", "-q", "-b", "main", "--object-format=sha256"]);
-    world.write("file", "one\n");
-    git(&project, &["add", "file"]);
-    git(&project, &["commit", "-q", "-m", "first"]);
-    git(&project, &["clone", "-q", "--bare", ".", "../upstream.git"]);
-    git(&project, &["remote", "add", "origin", "../upstream.git"]);
-    world.bottle(&["-q", "up"]).assert().success();
-    let gated = Gated(world);
-    gated.guest(
-        "git config --global user.name agent; git config --global user.email agent@example.com; \
-         git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work; cd /tmp/work; git checkout -q -b work; \
-         echo two >> file; git commit -qam second; git push -q origin work",
-    );
+fn a_repository_with_sha_256_works_the_same_way() {
+    let gated = Gated::cloned(up_with(repository(CONFIG, &["--object-format=sha256"]), &[]));
+    gated.guest("git checkout -q -b work; echo two >> file; git commit -qam second; git push -q origin work");
     let seen = gated.seen();
     assert_eq!(seen.len(), "work@".len() + 64, "{seen}");
     gated.0.bottle(&["-q", "git", "gated", "reject", &seen]).assert().success();
@@ -393,7 +345,7 @@ fn a_repository_with_sha_256_works_alike() {
 }
 
 #[test]
-fn only_gits_own_services_of_known_repositories_are_served() {
+fn only_gits_own_services_for_known_repositories_are_served() {
     let gated = Gated::new("");
     for (path, code) in [
         ("/project.git/info/refs?service=git-upload-pack", "200"),
@@ -412,41 +364,16 @@ fn only_gits_own_services_of_known_repositories_are_served() {
         ));
         assert_eq!(said, code, "{path}");
     }
-    // What the agent does not see: where the upstream is.
+    // The agent does not see the quarantine's refs.
     let said = gated.guest("git ls-remote origin");
     assert!(said.contains("refs/heads/main") && !said.contains("refs/bottle"), "{said}");
 }
 
+/// gitleaks knows more kinds of secrets than the built-in patterns.
 #[test]
-fn a_bad_git_gate_is_refused_with_file_and_line() {
-    for (config, wanted) in [
-        ("[git-gate]\n", "bottle.toml:1:1: "),
-        (
-            "[git-gate]\naddress = \"127.0.0.1:1\"\n[[git-gate.repo]]\n",
-            "repositories belong to the built-in git-gate",
-        ),
-        ("[[git-gate.repo]]\npath = \"nowhere\"\n", "nowhere is not there"),
-        ("[[git-gate.repo]]\nname = \"A B\"\n", "a slug holds only"),
-        (
-            "[[git-gate.repo]]\npolicy = { rules = [{ ref = \"main\", verdict = \"ask\" }] }\n",
-            "\"main\" is not a ref such as",
-        ),
-        (
-            "[[git-gate.repo]]\npolicy = { rules = [{ ref = \"refs/heads/x\", verdict = \"maybe\" }] }\n",
-            "unknown variant `maybe`",
-        ),
-        ("[[git-gate.repo]]\npolicy = { forse = true }\n", "unknown field `forse`"),
-    ] {
-        let world = World::with(config);
-        world.bottle(&["plan"]).assert().code(2).stderr(predicate::str::contains(wanted));
-    }
-}
-
-/// gitleaks knows more kinds of secrets than the patterns that are built in.
-#[test]
-fn gitleaks_is_asked_where_it_is_installed() {
-    let tools = Place::find().unwrap().tools().join("gitleaks");
-    let gated = Gated::with("", &[&tools]);
+fn gitleaks_is_used_if_it_is_installed() {
+    let tools = checkout().tools().join("gitleaks");
+    let gated = Gated::with_tools("", &[&tools]);
     let secret = "hooks.slack.com/services/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";
     let said = gated.guest(&format!("git checkout -q -b x; echo url=https://{secret} > hook.ini; git add .; git commit -qm x; git push origin x"));
     assert!(said.contains("a secret: slack-web-hook in hook.ini:1"), "{said}");
@@ -460,14 +387,14 @@ fn gitleaks_is_asked_where_it_is_installed() {
     );
     assert!(said.contains("waits for your operator"), "{said}");
 
-    // One that fails says nothing about a push: it is refused.
+    // If gitleaks fails, the push is refused.
     let dir = tempfile::tempdir().unwrap();
     let broken = dir.path();
     fs::write(broken.join("gitleaks"), "#!/bin/sh\nexit 1\n").unwrap();
     fs::set_permissions(broken.join("gitleaks"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .unwrap();
     drop(gated);
-    let gated = Gated::with("", &[broken]);
+    let gated = Gated::with_tools("", &[broken]);
     let said =
         gated.guest("git checkout -q -b y; echo fine > fine; git add .; git commit -qm y; git push origin y");
     assert!(said.contains("gitleaks failed") && gated.waiting().is_empty(), "{said}");

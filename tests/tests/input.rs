@@ -1,10 +1,12 @@
-//! Bad input: an error that says where and what to do, a documented status, and nothing started.
+//! Bad input: an error that says what is wrong and where, a documented status, and nothing started.
+//!
+//! `cases.rs` is the place for a new one. This is a table of many short ones, answered in a snapshot.
 
-use bottle_tests::World;
+use bottle_tests::{Project, ProjectExt, checkout, empty_project, project_with};
 use predicates::prelude::*;
 use std::fmt::Write;
 
-/// Files that say what cannot be.
+/// Invalid configurations.
 const FILES: &[&str] = &[
     "slug = \"Not A Slug\"\n",
     "slug = \"t\"\nslog = 1\n",
@@ -63,7 +65,7 @@ const FILES: &[&str] = &[
     "[[guest.volumes]]\nhost = \"a\"\n",
 ];
 
-/// Words that ask for what cannot be.
+/// Invalid command lines.
 const WORDS: &[&[&str]] = &[
     &["up", "Not-A-Slug"],
     &["run", "--allow", "1.2.3.4", "--", "true"],
@@ -101,34 +103,35 @@ const WORDS: &[&[&str]] = &[
     &["approve", "t.1"],
 ];
 
-/// What each of them is told, whole, as a person sees it. With `UPDATE_SNAPSHOTS=1` it is written anew.
+/// The snapshot holds each whole answer. With `UPDATE_SNAPSHOTS=1` it is rewritten.
 #[test]
-fn bad_input_is_told_so_as_it_was_before() {
+fn answers_to_bad_input_match_the_snapshot() {
     let mut told = String::new();
-    let mut tell = |world: &World, name: &str, words: &[&str]| {
-        let output = world.bottle(words).output().unwrap();
+    let mut tell = |project: &Project, name: &str, words: &[&str]| {
+        let output = project.bottle(words).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        let said = said.replace(world.path("").to_str().unwrap().trim_end_matches('/'), "ROOM");
+        let said = said.replace(project.on_host("").to_str().unwrap().trim_end_matches('/'), "ENVIRONMENT");
         assert!(output.stdout.is_empty(), "{name}: {:?}", output.stdout);
         assert!(!said.contains("panicked") && !said.contains("RUST_BACKTRACE"), "{said}");
         write!(told, "== {name}\n{said}-- status {}\n\n", output.status.code().unwrap()).unwrap();
         said
     };
     for config in FILES {
-        let world = World::with(config);
-        let said = tell(&world, &config.escape_debug().to_string(), &["plan"]);
+        let project = project_with(config);
+        let said = tell(&project, &config.escape_debug().to_string(), &["plan"]);
         for command in [&["up"][..], &["run", "--", "true"]] {
-            let output = world.bottle(command).output().unwrap();
+            let output = project.bottle(command).output().unwrap();
             let same = String::from_utf8(output.stderr).unwrap();
-            let same = same.replace(world.path("").to_str().unwrap().trim_end_matches('/'), "ROOM");
+            let same =
+                same.replace(project.on_host("").to_str().unwrap().trim_end_matches('/'), "ENVIRONMENT");
             assert_eq!((output.status.code(), same), (Some(2), said.clone()), "{config}");
         }
-        assert!(!world.path("state").exists() && !world.path("run").exists(), "{config}");
+        assert!(!project.on_host("state").exists() && !project.on_host("run").exists(), "{config}");
     }
     for words in WORDS {
-        let world = World::with("slug = \"t\"\n");
-        tell(&world, &format!("bottle {}", words.join(" ")), words);
-        assert!(!world.path("run").exists(), "{words:?}");
+        let project = project_with("slug = \"t\"\n");
+        tell(&project, &format!("bottle {}", words.join(" ")), words);
+        assert!(!project.on_host("run").exists(), "{words:?}");
     }
     assert!(FILES.len() + WORDS.len() >= 40);
     let place = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bad_input.snap");
@@ -144,8 +147,8 @@ fn bad_input_is_told_so_as_it_was_before() {
 
 #[test]
 fn a_bottle_that_is_not_there_gets_the_name_of_the_one_that_is() {
-    let world = World::with("slug = \"project\"\n");
-    std::fs::create_dir_all(world.path("state").join("project")).unwrap();
+    let project = project_with("slug = \"project\"\n");
+    std::fs::create_dir_all(project.on_host("state/project")).unwrap();
     for words in [
         &["exec", "projct", "--", "true"][..],
         &["shell", "projct"],
@@ -155,51 +158,47 @@ fn a_bottle_that_is_not_there_gets_the_name_of_the_one_that_is() {
         &["verify", "projct"],
     ] {
         let said = "error: there is no bottle projct\n  help: did you mean `project`?\n";
-        world.bottle(words).assert().code(66).stderr(said);
+        project.bottle(words).assert().code(66).stderr(said);
     }
     // One that is there, or like no other, is told as before.
-    world.bottle(&["status", "project"]).assert().code(66).stderr(predicate::str::contains("is not running"));
-    world.bottle(&["status", "x"]).assert().code(66).stderr(predicate::str::contains("is not running"));
+    project
+        .bottle(&["status", "project"])
+        .assert()
+        .code(66)
+        .stderr(predicate::str::contains("is not running"));
+    project.bottle(&["status", "x"]).assert().code(66).stderr(predicate::str::contains("is not running"));
 }
 
 #[test]
-fn what_is_missing_is_named_with_how_to_get_it() {
-    let world = World::new();
+fn a_missing_tool_is_named_with_a_way_to_install_it() {
+    let project = empty_project();
     for (name, help) in [
         ("smolvm", "pip install --target ~/.local/share/smolvm smolmachines"),
         ("gvproxy", "apt-get install gvproxy"),
         ("bwrap", "apt-get install bubblewrap"),
     ] {
-        // A PATH with every program that bottle needs but one.
+        // A PATH with every program that bottle needs except one.
         let dir = tempfile::tempdir().unwrap();
         for (program, place) in [("smolvm", "bin/smolvm"), ("gvproxy", ""), ("bwrap", "")] {
             if program != name {
-                let found = if place.is_empty() { which(program) } else { world.path(place) };
+                let found = if place.is_empty() { which(program) } else { project.on_host(place) };
                 std::os::unix::fs::symlink(found, dir.path().join(program)).unwrap();
             }
         }
         let missing = format!("{name} is not on PATH");
         let said = predicate::str::contains(missing).and(predicate::str::contains(help));
-        world.bottle(&["up"]).env("PATH", dir.path()).assert().code(69).stderr(said);
-        world
+        project.bottle(&["up"]).env("PATH", dir.path()).assert().code(69).stderr(said);
+        project
             .bottle(&["doctor"])
             .env("PATH", dir.path())
             .assert()
             .code(69)
             .stdout(predicate::str::contains(help));
-        assert!(!world.path("run").exists());
+        assert!(!project.on_host("run").exists());
     }
 }
 
-#[test]
-fn a_helper_that_would_not_run_in_a_guest_is_refused() {
-    let world = World::new();
-    let said = predicate::str::contains("is not static");
-    world.bottle(&["up"]).env("BOTTLE_GUEST_HELPER", which("bwrap")).assert().code(69).stderr(said);
-}
-
 fn which(program: &str) -> std::path::PathBuf {
-    let place = bottle_harness::place::Place::find().unwrap();
-    let path = place.path(&[]).unwrap();
+    let path = checkout().search_path(&[]).unwrap();
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.exists()).unwrap()
 }

@@ -1,11 +1,11 @@
-//! Many clients at once, and some that are up to no good: others are not harmed, memory is bounded.
+//! Many clients at once, some of them hostile: others are not affected, and memory is bounded.
 
 use bottle_harness::page::Page;
-use bottle_tests::{World, allowing};
+use bottle_tests::{ProjectExt, allowing, project_with};
 use serde_json::Value;
 
-/// In the guest: 500 clients that begin a request and never end it; then 1,000 that ask for the
-/// page at the same time, each connected before the first of them asks.
+/// A program for the guest: 500 clients begin a request and never finish it. Then 1,000 clients request
+/// the page at the same time, all of them connected before the first request.
 const LOAD: &str = r#"
 import asyncio, os, resource, sys, urllib.parse
 resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
@@ -42,13 +42,13 @@ asyncio.run(main())
 "#;
 
 #[test]
-fn a_thousand_clients_are_served_beside_five_hundred_that_are_slow() {
+fn a_thousand_clients_are_served_beside_five_hundred_slow_ones() {
     let page = Page::serve("the page").unwrap();
-    let world = World::with(&allowing(&page).replace("slug = \"t\"", "slug = \"load\""));
-    world.write("load.py", LOAD);
-    world.bottle(&["-q", "up"]).assert().success();
+    let project = project_with(&allowing(&page).replace("slug = \"t\"", "slug = \"load\""));
+    project.put("load.py", LOAD);
+    project.bottle(&["-q", "up"]).assert().success();
     let url = format!("http://page.test:{}/", page.port());
-    let load = world
+    let load = project
         .bottle(&["-q", "exec", "--", "python3", "load.py", &url])
         .timeout(std::time::Duration::from_secs(180))
         .output()
@@ -60,7 +60,7 @@ fn a_thousand_clients_are_served_beside_five_hundred_that_are_slow() {
         String::from_utf8_lossy(&load.stderr)
     );
 
-    let status = world.bottle(&["status", "--json"]).output().unwrap();
+    let status = project.bottle(&["status", "--json"]).output().unwrap();
     let keeper = serde_json::from_slice::<Value>(&status.stdout).unwrap()["pid"].to_string();
     let proc = std::fs::read_to_string(format!("/proc/{keeper}/status")).unwrap();
     let field = |name: &str| -> u64 {
@@ -70,5 +70,4 @@ fn a_thousand_clients_are_served_beside_five_hundred_that_are_slow() {
     let (peak, now) = (field("VmHWM:"), field("VmRSS:"));
     println!("keeper: {peak} KiB at most, {now} KiB now");
     assert!(peak < 128 << 10, "{peak} KiB");
-    world.bottle(&["-q", "rm", "--force"]).assert().success();
 }

@@ -1,11 +1,11 @@
-//! Every Smolfile that bottle renders is one that the real smolvm accepts. Nothing is booted.
+//! The real smolvm accepts every Smolfile that bottle renders. Nothing is booted.
 
 use bottle_core::egress::Rules;
 use bottle_core::gvproxy::Dialect;
 use bottle_core::plan::{Doors, Guest, Plan, Volume};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::Smolfile;
-use bottle_harness::place::Place;
+use bottle_tests::checkout;
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
@@ -34,15 +34,15 @@ fn plan(n: usize, folder: &str) -> Plan {
 }
 
 #[test]
-fn smolvm_accepts_what_bottle_renders_and_refuses_what_it_does_not_know() {
-    let place = Place::find().expect("a built checkout: run `make build`");
+fn smolvm_accepts_rendered_files_and_refuses_unknown_keys() {
+    let checkout = checkout();
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("folder");
     fs::create_dir(&folder).unwrap();
     let folder = folder.to_str().unwrap();
     let smolvm = |words: &[&str]| {
-        let mut command = Command::new(place.tool("smolvm").unwrap());
-        command.env("SMOLVM_LIB_DIR", place.tools().join("smolvm"));
+        let mut command = Command::new(checkout.tool("smolvm").unwrap());
+        command.env("SMOLVM_LIB_DIR", checkout.tools().join("smolvm"));
         command.arg("--state-dir").arg(dir.path().join("state")).args(words).output().unwrap()
     };
     let path = dir.path().join("smolfile.toml");

@@ -1,15 +1,14 @@
-//! supervise: an agent asks, a person decides; over MCP with the official Python client, and with curl.
+//! supervise: an agent asks and a person decides, over MCP with the official Python client, and with curl.
 
 use bottle_harness::page::Page;
-use bottle_harness::place::Place;
-use bottle_tests::World;
+use bottle_tests::{ProjectExt, RunningBottle, checkout, project_with, up_with};
 use predicates::prelude::*;
 use serde_json::Value;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// In the guest: `client.py TOOL ARGUMENTS` calls a tool and prints what came of it.
+/// A program for the guest: `client.py TOOL ARGUMENTS` calls a tool and prints the result.
 const CLIENT: &str = r#"
 import asyncio, json, os, sys
 from mcp import ClientSession
@@ -28,28 +27,27 @@ async def main():
 asyncio.run(main())
 "#;
 
-struct Up(World);
+struct Supervised(RunningBottle);
 
-impl Up {
+impl Supervised {
     fn new(slug: &str, page: &Page) -> Self {
-        let clients = Place::find().unwrap().tools().join("clients");
-        let world = World::with(&format!(
+        let clients = checkout().tools().join("clients");
+        let project = project_with(&format!(
             "slug = \"{slug}\"\n[supervise]\n[egress]\nhosts = {{ \"page.test\" = \"127.0.0.1\", \"other.test\" = \"127.0.0.1\" }}\n\
              [guest.env]\nPAGE = \"http://page.test:{}/\"\nPYTHONPATH = \"/clients/python\"\n\
              [[guest.volumes]]\nhost = \"{}\"\nguest = \"/clients\"\n",
             page.port(),
             clients.display()
         ));
-        world.write("client.py", CLIENT);
-        world.bottle(&["-q", "up"]).assert().success();
-        Self(world)
+        project.put("client.py", CLIENT);
+        Self(up_with(project, &[]))
     }
 
-    /// Starts a script in the guest that will wait.
+    /// Starts a script in the guest.
     fn start(&self, script: &str) -> Child {
         let words = ["-q", "exec", "--", "sh", "-c", script];
         self.0
-            .process(&words)
+            .command(&words)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -57,21 +55,20 @@ impl Up {
             .unwrap()
     }
 
-    fn say(&self, script: &str) -> String {
-        said(self.start(script))
+    fn run(&self, script: &str) -> String {
+        output_of(self.start(script))
     }
 
-    fn plain(&self, tool: &str, body: &str) -> String {
+    fn curl(&self, tool: &str, body: &str) -> String {
         format!("curl -sS -m 50 -w ' %{{http_code}}' -d '{body}' $BOTTLE_SUPERVISE/{tool}")
     }
 
     fn inbox(&self) -> Vec<Value> {
-        let output = self.0.bottle(&["inbox", "--json"]).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap()
+        serde_json::from_value(self.0.json(&["inbox", "--json"])).unwrap()
     }
 
-    /// Waits until so many requests wait, and gives them.
-    fn until(&self, count: usize) -> Vec<Value> {
+    /// Waits until this many requests are in the inbox, and returns them.
+    fn wait_for(&self, count: usize) -> Vec<Value> {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             let inbox = self.inbox();
@@ -84,101 +81,101 @@ impl Up {
     }
 }
 
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.0.bottle(&["-q", "rm", "--force"]).output();
-    }
-}
-
-fn said(child: Child) -> String {
+fn output_of(child: Child) -> String {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     if said.is_empty() { String::from_utf8_lossy(&output.stderr).into_owned() } else { said }
 }
 
 #[test]
-fn over_mcp_a_host_is_asked_for_approved_and_reached_at_once() {
+fn over_mcp_an_approved_host_is_reached_at_once() {
     let page = Page::serve("the page").unwrap();
-    let up = Up::new("mcp", &page);
-    assert_eq!(up.say("python3 client.py list").trim(), r#"["ask", "report", "request_host"]"#);
-    assert!(up.say("curl -sS $PAGE").contains("no rule allows page.test"));
-    let wish = format!(r#"{{"host": "page.test:{}", "reason": "docs \u001b[31m"}}"#, page.port());
-    let asking = up.start(&format!("python3 client.py request_host '{wish}'; curl -sS $PAGE"));
-    let inbox = up.until(1);
+    let running = Supervised::new("mcp", &page);
+    assert_eq!(running.run("python3 client.py list").trim(), r#"["ask", "report", "request_host"]"#);
+    assert!(running.run("curl -sS $PAGE").contains("no rule allows page.test"));
+    let request = format!(r#"{{"host": "page.test:{}", "reason": "docs \u001b[31m"}}"#, page.port());
+    let asking = running.start(&format!("python3 client.py request_host '{request}'; curl -sS $PAGE"));
+    let inbox = running.wait_for(1);
     assert_eq!(
         (&inbox[0]["id"], &inbox[0]["request"]["wish"]["kind"]),
         (&Value::from("mcp.1"), &Value::from("host"))
     );
-    let list = up.0.bottle(&["inbox"]).output().unwrap();
-    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    let list = running.0.said(&["inbox"]);
     assert!(list.contains("may it reach page.test") && !list.contains('\x1b'), "{list:?}");
-    up.0.bottle(&["-q", "approve", "mcp.1"]).assert().success();
-    let said = said(asking);
+    running.0.bottle(&["-q", "approve", "mcp.1"]).assert().success();
+    let said = output_of(asking);
     assert!(said.contains(r#""decision": "approved""#) && said.ends_with("the page"), "{said}");
-    // Asked for again, it is there already; and nothing waits.
-    assert!(up.say(&format!("python3 client.py request_host '{wish}'")).contains("it was allowed already"));
-    assert!(up.inbox().is_empty());
+    // A second request is answered at once, and nothing waits.
+    assert!(
+        running
+            .run(&format!("python3 client.py request_host '{request}'"))
+            .contains("it was allowed already")
+    );
+    assert!(running.inbox().is_empty());
 
-    let said = up.say(r#"python3 client.py report '{"status": "reading the docs"}'"#);
+    let said = running.run(r#"python3 client.py report '{"status": "reading the docs"}'"#);
     assert!(said.contains("noted"), "{said}");
-    up.0.bottle(&["status"])
+    running
+        .0
+        .bottle(&["status"])
         .assert()
         .success()
         .stdout(predicate::str::contains("reports   reading the docs"));
-    let log = up.0.bottle(&["logs"]).output().unwrap();
-    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    let log = running.0.said(&["logs"]);
     for line in ["supervise asked", "supervise approved", "rules     allowed", "supervise report"] {
         assert!(log.contains(line), "{line}: {log}");
     }
 }
 
 #[test]
-fn over_mcp_a_bad_call_is_an_error_and_not_a_wait() {
+fn over_mcp_a_bad_call_is_an_error_and_does_not_wait() {
     let page = Page::serve("the page").unwrap();
-    let up = Up::new("mcp-bad", &page);
+    let running = Supervised::new("mcp-bad", &page);
     for (call, wanted) in [
         (r#"request_host '{"host": "127.0.0.1", "reason": "x"}'"#, "is an address"),
         (r#"request_host '{"host": "a.test", "reason": " "}'"#, "reason is empty"),
         (r#"request_host '{"host": "a.test"}'"#, "reason"),
         (r#"ask '{"question": "x", "shell": "rm -rf /"}'"#, "unknown field"),
     ] {
-        let said = up.say(&format!("python3 client.py {call} 2>&1"));
+        let said = running.run(&format!("python3 client.py {call} 2>&1"));
         assert!(said.contains(wanted), "{call}: {said}");
     }
-    assert!(up.inbox().is_empty());
+    assert!(running.inbox().is_empty());
 }
 
 #[test]
-fn with_curl_a_question_is_answered_and_a_host_refused_with_the_reason() {
+fn with_curl_a_question_is_answered_and_a_host_is_refused_with_a_reason() {
     let page = Page::serve("the page").unwrap();
-    let up = Up::new("plain", &page);
-    let question = up.start(&up.plain("ask", r#"{"question": "tabs or spaces?"}"#));
-    up.until(1);
-    let host = up.start(&up.plain("request_host", r#"{"host": "other.test", "reason": "x"}"#));
-    let inbox = up.until(2);
+    let running = Supervised::new("plain", &page);
+    let question = running.start(&running.curl("ask", r#"{"question": "tabs or spaces?"}"#));
+    running.wait_for(1);
+    let host = running.start(&running.curl("request_host", r#"{"host": "other.test", "reason": "x"}"#));
+    let inbox = running.wait_for(2);
     assert_eq!(inbox[0]["request"]["callers"], 1);
-    up.0.bottle(&["-q", "refuse", "plain.2", "--why", "not today"]).assert().success();
-    // A yes alone answers no question, and nothing is decided by it.
+    running.0.bottle(&["-q", "refuse", "plain.2", "--why", "not today"]).assert().success();
+    // Approval alone does not answer a question, and decides nothing.
     for words in [&["approve", "plain.1"][..], &["approve", "plain.1", " "]] {
         let usage = predicate::str::contains("plain.1 needs an answer; it asks: tabs or spaces?");
-        up.0.bottle(words).assert().code(2).stderr(usage);
+        running.0.bottle(words).assert().code(2).stderr(usage);
     }
-    up.0.bottle(&["approve", "plain.1", "spaces"])
+    running
+        .0
+        .bottle(&["approve", "plain.1", "spaces"])
         .assert()
         .success()
         .stderr(predicate::str::contains("approved: it asks: tabs or spaces?"));
-    assert_eq!(said(question), "{\"decision\":\"approved\",\"says\":\"spaces\"}\n 200");
-    assert_eq!(said(host), "{\"decision\":\"refused\",\"says\":\"not today\"}\n 200");
-    assert!(up.say("curl -sS http://other.test/").contains("no rule allows other.test"));
-    up.0.bottle(&["-q", "approve", "plain.1"]).assert().code(66);
+    assert_eq!(output_of(question), "{\"decision\":\"approved\",\"says\":\"spaces\"}\n 200");
+    assert_eq!(output_of(host), "{\"decision\":\"refused\",\"says\":\"not today\"}\n 200");
+    assert!(running.run("curl -sS http://other.test/").contains("no rule allows other.test"));
+    running.0.bottle(&["-q", "approve", "plain.1"]).assert().code(66);
 
-    // Who does not wait long enough is told so, and gets the decision when it asks again.
-    let asked = up.plain("ask", r#"{"question": "now?", "wait_seconds": 0}"#);
-    assert_eq!(up.say(&asked), "{\"decision\":\"undecided\"}\n 200");
-    up.0.bottle(&["-q", "approve", "plain.3", "yes"]).assert().success();
-    // Given again where the first answer may have been lost on its way.
+    // A client that does not wait long enough is told so, and gets the decision when it asks again.
+    let asked = running.curl("ask", r#"{"question": "now?", "wait_seconds": 0}"#);
+    assert_eq!(running.run(&asked), "{\"decision\":\"undecided\"}\n 200");
+    running.0.bottle(&["-q", "approve", "plain.3", "yes"]).assert().success();
+    // The answer is given again, since the first may have been lost on its way.
     for _ in 0..2 {
-        assert_eq!(up.say(&asked), "{\"decision\":\"approved\",\"says\":\"yes\"}\n 200");
+        assert_eq!(running.run(&asked), "{\"decision\":\"approved\",\"says\":\"yes\"}\n 200");
     }
 
     for (tool, body, wanted) in [
@@ -187,23 +184,23 @@ fn with_curl_a_question_is_answered_and_a_host_refused_with_the_reason() {
         ("nothing", "{}", "POST /request_host"),
         ("request_host", r#"{"host": "*", "reason": "x"}"#, "bottle: host: "),
     ] {
-        let said = up.say(&up.plain(tool, body));
+        let said = running.run(&running.curl(tool, body));
         assert!(
             said.contains(wanted) && (said.ends_with(" 400") || said.ends_with(" 404")),
             "{tool} {body}: {said}"
         );
     }
     // Long texts, and many of them.
-    assert!(up.say("head -c 100000 /dev/zero | tr '\\0' x | curl -sS -w ' %{http_code}' --data-binary @- $BOTTLE_SUPERVISE/ask").contains("413"));
+    assert!(running.run("head -c 100000 /dev/zero | tr '\\0' x | curl -sS -w ' %{http_code}' --data-binary @- $BOTTLE_SUPERVISE/ask").contains("413"));
     let many = "for i in $(seq 33); do curl -sS -d \"{\\\"question\\\": \\\"$i\\\", \\\"wait_seconds\\\": 0}\" $BOTTLE_SUPERVISE/ask; done";
-    let said = up.say(many);
+    let said = running.run(many);
     assert!(
         said.matches("undecided").count() == 32
             && said.contains("32 requests wait for your operator already"),
         "{said}"
     );
     for id in ["plain", "plain.x", "Plain.1", ".1"] {
-        up.0.bottle(&["approve", id]).assert().code(2);
+        running.0.bottle(&["approve", id]).assert().code(2);
     }
-    up.0.bottle(&["approve", "nobody.1"]).assert().code(66);
+    running.0.bottle(&["approve", "nobody.1"]).assert().code(66);
 }

@@ -1,7 +1,9 @@
-//! Keys that never enter the guest: an upstream on the proxy's own path, over real TLS.
+//! Keys that never enter the guest: an upstream on the egress proxy's own path, over real TLS.
 
-use bottle_tests::secure::Secure;
-use bottle_tests::{World, below, started, words};
+use bottle_harness::https_server::HttpsServer;
+use bottle_tests::{
+    ProjectExt, RunningBottle, RunningBottleExt, children, command_line, project_with, started_by, up_with,
+};
 use predicates::prelude::*;
 use serde_json::Value;
 use std::fs;
@@ -21,45 +23,32 @@ fn config(address: Ipv4Addr) -> String {
     )
 }
 
-struct Up(World);
+struct Keyed(RunningBottle);
 
-impl Up {
-    fn new(config: &str, server: &Secure) -> Self {
-        let world = World::with(config);
-        world.write("key", &format!("{KEY}-f\n"));
-        let mut up = world.bottle(&["-q", "up"]);
-        up.env("TEST_KEY", KEY).env("SSL_CERT_FILE", server.authority()).assert().success();
-        Self(world)
+impl Keyed {
+    fn new(config: &str, server: &HttpsServer) -> Self {
+        let project = project_with(config);
+        project.put("key", &format!("{KEY}-f\n"));
+        let authority = server.authority().display().to_string();
+        Self(up_with(project, &[("TEST_KEY", KEY), ("SSL_CERT_FILE", &authority)]))
     }
 
-    fn exec(&self, script: &str) -> String {
-        let output = self.0.bottle(&["-q", "exec", "--", "sh", "-c", script]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// What the origin saw of a request. It tells the guest all of it but the headers.
-    fn echo(&self, server: &Secure, script: &str) -> Value {
-        let said = self.exec(script);
+    /// Returns the request that the origin saw. The guest is told everything but the headers.
+    fn echo(&self, server: &HttpsServer, script: &str) -> Value {
+        let said = self.0.guest(script);
         let told: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{script}: {said}"));
-        let seen = server.seen().pop().unwrap();
+        let seen = server.requests().pop().unwrap();
         assert_eq!((&told["path"], &told["body"]), (&seen["path"], &seen["body"]));
         seen
     }
 }
 
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.0.bottle(&["-q", "rm", "--force"]).output();
-    }
-}
-
 #[test]
 fn the_origin_gets_the_key_and_the_guest_does_not() {
-    let address = Ipv4Addr::new(127, 77, 1, 1);
-    let server = Secure::serve(address, &["api.test"]).unwrap();
-    let up = Up::new(&config(address), &server);
+    let server = HttpsServer::serve(&["api.test"]).unwrap();
+    let running = Keyed::new(&config(server.address()), &server);
 
-    let seen = up.echo(
+    let seen = running.echo(
         &server,
         "curl -sS $API_URL/v1/x?y=z -d body -H 'x-api-key: placeholder' -H 'authorization: Bearer other' -H 'cookie: a=b' -H 'x-mine: kept' -H 'host: evil.test'",
     );
@@ -69,55 +58,51 @@ fn the_origin_gets_the_key_and_the_guest_does_not() {
     assert_eq!((&headers["host"], &headers["x-mine"]), (&Value::from("api.test"), &Value::from("kept")));
     assert_eq!((&headers["authorization"], &headers["cookie"]), (&Value::Null, &Value::Null), "{seen}");
     assert_eq!(seen["body"], "body");
-    let seen = up.echo(&server, "curl -sS $FILE_URL/v2");
+    let seen = running.echo(&server, "curl -sS $FILE_URL/v2");
     assert_eq!(seen["path"], "/echo/base/v2");
     assert_eq!(seen["headers"]["authorization"], format!("Bearer {KEY}-f"));
-    assert_eq!(up.echo(&server, "curl -sS $COMMAND_URL")["headers"]["authorization"], "printed");
+    assert_eq!(running.echo(&server, "curl -sS $COMMAND_URL")["headers"]["authorization"], "printed");
 
-    // An answer comes as it is sent.
+    // An answer is passed on as it is sent.
     let events =
         "curl -sSN $API_BASE/events | { read first; echo \"$first\"; curl -sS $API_BASE/go; grep data; }";
-    assert_eq!(up.exec(events), "data: first\ngone\ndata: second\n");
+    assert_eq!(running.0.guest(events), "data: first\ngone\ndata: second\n");
 
-    // The guest chooses a path below the upstream's, and nothing else.
-    let status =
-        |words: &str| up.exec(&format!("curl -sS -o /dev/null -w '%{{http_code}}' --path-as-is {words}"));
+    // The guest can choose only a path below the upstream's.
+    let status = |words: &str| {
+        running.0.guest(&format!("curl -sS -o /dev/null -w '%{{http_code}}' --path-as-is {words}"))
+    };
     for climbs in ["/../x", "/..;/x", "/%252e%252e/x", "/x//y"] {
         assert_eq!(status(&format!("\"$API_BASE{climbs}\"")), "400", "{climbs}");
     }
     assert_eq!(status("$FILE_URL/%2e%2e/x"), "400");
     assert_eq!(status("${API_BASE}x"), "404");
-    // Nothing of what the origin saw of the key comes back: not by a method, not in an answer.
+    // The key does not come back, neither by a method nor in an answer.
     for method in ["TRACE", "TRACK", "get", "PROPFIND"] {
         assert_eq!(status(&format!("-X {method} $API_BASE/mirror")), "405", "{method}");
     }
     assert_eq!(status("$API_BASE/mirror-header"), "502");
-    let mirror = up.exec("curl -sS $API_BASE/mirror 2>&1");
-    // It ends in the middle, or before its head was sent.
+    let mirror = running.0.guest("curl -sS $API_BASE/mirror 2>&1");
+    // The answer is cut off in the middle, or before its head.
     let ended = mirror.contains("curl: (") || mirror.contains("api.test broke off");
     assert!(!mirror.contains(KEY) && ended, "{mirror}");
-    let headers = up.exec("curl -sSi $API_URL/x");
+    let headers = running.0.guest("curl -sSi $API_URL/x");
     assert!(headers.contains("200 OK") && !headers.to_lowercase().contains("cookie"), "{headers}");
-    let log = up.0.bottle(&["logs", "--denied"]).output().unwrap();
-    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    let log = running.0.said(&["logs", "--denied"]);
     for reason in ["reason=method", "reason=key", "reason=path"] {
         assert!(log.contains(reason), "{reason}: {log}");
     }
-    assert!(up.exec("curl -sS $HTTPS_PROXY/").contains("\n  /api\n  /file\n  /command\n"));
-    // Its key opens nothing else to the agent: api.test is not among the allowed hosts.
+    assert!(running.0.guest("curl -sS $HTTPS_PROXY/").contains("\n  /api\n  /file\n  /command\n"));
+    // The key opens nothing else to the agent: api.test is not an allowed host.
     assert_eq!(status("-x $HTTPS_PROXY http://api.test/"), "403");
-    let closed = up.0.bottle(&["-q", "deny", "t", "api.test"]).output().unwrap();
-    assert!(closed.status.success());
-    assert!(up.exec("curl -sS $API_URL").contains("a rule closes api.test"));
+    running.0.bottle(&["-q", "deny", "t", "api.test"]).assert().success();
+    assert!(running.0.guest("curl -sS $API_URL").contains("a rule closes api.test"));
 
-    // Nowhere but in the process that holds it: no file, no argument, no environment of another, no log.
-    let log = up.0.bottle(&["logs"]).output().unwrap();
-    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    // Only the process that holds the key has it: no file, argument, log or other environment.
+    let log = running.0.said(&["logs"]);
     assert!(log.contains("POST /api/echo/v1/x") && !log.contains("y=z"), "{log}");
-    assert!(!up.exec("env; cat /proc/*/environ").contains(KEY));
-    let status = up.0.bottle(&["status", "--json"]).output().unwrap();
-    let keeper = serde_json::from_slice::<Value>(&status.stdout).unwrap()["pid"].to_string();
-    let keeper = keeper.parse().unwrap();
+    assert!(!running.0.guest("env; cat /proc/*/environ").contains(KEY));
+    let keeper = running.0.keeper();
     let environment = |pid: u64| {
         String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()).into_owned()
     };
@@ -126,16 +111,16 @@ fn the_origin_gets_the_key_and_the_guest_does_not() {
         assert!(!String::from_utf8_lossy(&text).contains(KEY));
     }
     let (holders, others): (Vec<u64>, Vec<u64>) =
-        below(keeper).into_iter().partition(|pid| words(*pid).contains(" keys "));
-    let started = started(keeper);
+        children(keeper).into_iter().partition(|pid| command_line(*pid).contains(" keys "));
+    let started = started_by(keeper);
     assert!(holders.len() == 1 && others.len() == 1 && !started.is_empty(), "{others:?} {started:?}");
-    assert!(environment(holders[0]).contains(KEY), "who has it can be found");
+    assert!(environment(holders[0]).contains(KEY), "the holder's key is in its environment");
     for pid in [keeper].into_iter().chain(others).chain(started) {
-        assert!(!environment(pid).contains(KEY), "{}", words(pid));
+        assert!(!environment(pid).contains(KEY), "{}", command_line(pid));
     }
     let mut files = 0;
     for folder in ["state", "run"] {
-        for path in all(&up.0.path(folder)) {
+        for path in all(&running.0.on_host(folder)) {
             let text = fs::read_to_string(&path).unwrap_or_default();
             assert!(!text.contains(KEY), "{}", path.display());
             files += 1;
@@ -154,15 +139,14 @@ fn all(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn an_origin_that_cannot_prove_its_name_gets_no_key() {
-    let address = Ipv4Addr::new(127, 77, 1, 2);
-    let server = Secure::serve(address, &["other.test"]).unwrap();
-    let up = Up::new(&config(address), &server);
-    let said = up.exec("curl -sS $API_URL/v1");
+    let server = HttpsServer::serve(&["other.test"]).unwrap();
+    let running = Keyed::new(&config(server.address()), &server);
+    let said = running.0.guest("curl -sS $API_URL/v1");
     assert!(said.contains("bottle: api.test broke off: invalid peer certificate"), "{said}");
 }
 
 #[test]
-fn a_secret_that_is_not_there_is_named_and_nothing_is_started() {
+fn a_missing_secret_is_named_and_nothing_is_started() {
     for (config, wanted) in [
         (
             "headers = { x-key = { from_env = \"NO_SUCH_KEY\" } }",
@@ -179,12 +163,12 @@ fn a_secret_that_is_not_there_is_named_and_nothing_is_started() {
             "it has a character that no header can carry",
         ),
     ] {
-        let world = World::with(&format!(
+        let project = project_with(&format!(
             "slug = \"t\"\n[workspace]\nmode = \"none\"\n[[upstream]]\npath = \"/a\"\norigin = \"https://a.test\"\n{config}\n"
         ));
         for command in [&["up"][..], &["run", "--", "true"]] {
-            world.bottle(command).assert().failure().stderr(predicate::str::contains(wanted));
+            project.bottle(command).assert().failure().stderr(predicate::str::contains(wanted));
         }
-        assert!(!world.path("run/t").exists(), "{config}");
+        assert!(!project.on_host("run/t").exists(), "{config}");
     }
 }

@@ -1,7 +1,7 @@
-//! The project's folder in the guest: the folder itself, or a copy whose changes are taken back
-//! path by path. The guest is up to no good here.
+//! The project's folder in the guest: the folder itself, or a copy whose changes are applied path by path.
+//! The guest is hostile here.
 
-use bottle_tests::{World, alone};
+use bottle_tests::{ProjectExt, RunningBottle, RunningBottleExt, alone, project_with, up_with};
 use predicates::prelude::*;
 use predicates::str::contains;
 use rustix::fs::Uid;
@@ -12,30 +12,28 @@ use std::path::PathBuf;
 
 const COPY: &str = "slug = \"t\"\n[workspace]\nmode = \"copy\"\n";
 
-struct Up(World);
+struct Copied(RunningBottle);
 
-impl Up {
-    /// A bottle whose guest works on a copy of a small project.
+impl Copied {
+    /// Brings up a bottle whose guest works on a copy of a small project.
     fn new() -> Self {
-        let world = World::with(COPY);
-        world.write("kept", "one\ntwo\nthree\n");
-        world.write("gone", "bye\n");
-        fs::create_dir(world.path("project/folder")).unwrap();
-        world.write("folder/inner", "inner\n");
-        world.write("run.sh", "#!/bin/sh\n");
-        fs::set_permissions(world.path("project/run.sh"), PermissionsExt::from_mode(0o755)).unwrap();
-        symlink("kept", world.path("project/link")).unwrap();
-        world.bottle(&["-q", "up"]).assert().success();
-        Self(world)
+        let project = project_with(COPY);
+        project.put("kept", "one\ntwo\nthree\n");
+        project.put("gone", "bye\n");
+        fs::create_dir(project.path("folder")).unwrap();
+        project.put("folder/inner", "inner\n");
+        project.put("run.sh", "#!/bin/sh\n");
+        fs::set_permissions(project.path("run.sh"), PermissionsExt::from_mode(0o755)).unwrap();
+        symlink("kept", project.path("link")).unwrap();
+        Self(up_with(project, &[]))
     }
 
     fn exec(&self, script: &str) {
-        self.0.bottle(&["-q", "exec", "--", "sh", "-ec", script]).assert().success();
+        self.0.exec(&format!("set -e; {script}")).success();
     }
 
     fn changes(&self) -> Vec<(String, String, Option<String>)> {
-        let said = self.0.bottle(&["diff", "--json"]).output().unwrap();
-        let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+        let said = self.0.json(&["diff", "--json"]);
         let rows = said["changes"].as_array().unwrap();
         let text = |value: &Value| value.as_str().map(str::to_owned);
         rows.iter()
@@ -43,18 +41,8 @@ impl Up {
             .collect()
     }
 
-    fn project(&self, name: &str) -> PathBuf {
-        self.0.path("project").join(name)
-    }
-
     fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.project(name)).unwrap()
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.0.bottle(&["-q", "rm", "--force"]).output();
+        fs::read_to_string(self.0.path(name)).unwrap()
     }
 }
 
@@ -63,18 +51,18 @@ fn change(path: &str, what: &str) -> (String, String, Option<String>) {
 }
 
 #[test]
-fn a_guest_works_on_its_copy_and_a_person_takes_back_what_it_changed() {
-    let up = Up::new();
-    up.0.bottle(&["diff"]).assert().success().stdout("").stderr(contains("changed nothing"));
-    // What is only touched is not changed.
-    up.exec("touch kept; sed -i s/two/zwei/ kept; sed -i s/zwei/two/ kept");
-    assert_eq!(up.changes(), []);
+fn a_guest_works_on_a_copy_and_a_person_applies_its_changes() {
+    let running = Copied::new();
+    running.0.bottle(&["diff"]).assert().success().stdout("").stderr(contains("changed nothing"));
+    // Touching a file does not change it.
+    running.exec("touch kept; sed -i s/two/zwei/ kept; sed -i s/zwei/two/ kept");
+    assert_eq!(running.changes(), []);
 
-    up.exec("sed -i s/two/TWO/ kept; rm gone; mkdir -p new/deep; echo x > new/deep/file; chmod 600 run.sh; rm -r folder; ln -sf run.sh link; mkdir empty");
-    assert_eq!(up.read("kept"), "one\ntwo\nthree\n");
-    assert!(up.project("gone").exists());
+    running.exec("sed -i s/two/TWO/ kept; rm gone; mkdir -p new/deep; echo x > new/deep/file; chmod 600 run.sh; rm -r folder; ln -sf run.sh link; mkdir empty");
+    assert_eq!(running.read("kept"), "one\ntwo\nthree\n");
+    assert!(running.0.path("gone").exists());
     assert_eq!(
-        up.changes(),
+        running.changes(),
         [
             change("empty", "added"),
             change("folder", "deleted"),
@@ -87,46 +75,50 @@ fn a_guest_works_on_its_copy_and_a_person_takes_back_what_it_changed() {
         ]
     );
     let shown = contains("--- a/kept\n+++ b/kept\n").and(contains("-two\n+TWO\n")).and(contains("D gone\n"));
-    up.0.bottle(&["diff"]).assert().success().stdout(shown);
-    up.0.bottle(&["diff", "--names", "--", "new", "./gone"]).assert().stdout("D gone\nA new/deep/file\n");
+    running.0.bottle(&["diff"]).assert().success().stdout(shown);
+    running
+        .0
+        .bottle(&["diff", "--names", "--", "new", "./gone"])
+        .assert()
+        .stdout("D gone\nA new/deep/file\n");
 
-    // One path, and nothing without a yes.
-    up.0.bottle(&["apply"]).assert().success().stderr(contains("nobody to ask"));
-    up.0.bottle(&["apply", "--dry-run", "--yes"]).assert().success();
-    assert!(up.project("gone").exists());
-    up.0.bottle(&["apply", "--yes", "--", "gone"]).assert().success();
-    assert!(!up.project("gone").exists() && up.project("folder/inner").exists());
-    up.0.bottle(&["apply", "--yes"]).assert().success().stderr(contains("7 taken, 0 left"));
-    assert_eq!(up.read("kept"), "one\nTWO\nthree\n");
-    assert_eq!(up.read("new/deep/file"), "x\n");
-    assert!(!up.project("folder").exists() && up.project("empty").is_dir());
-    assert_eq!(fs::metadata(up.project("run.sh")).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(fs::read_link(up.project("link")).unwrap(), PathBuf::from("run.sh"));
-    assert_eq!(up.changes(), []);
+    // One path at a time, and nothing without consent.
+    running.0.bottle(&["apply"]).assert().success().stderr(contains("nobody to ask"));
+    running.0.bottle(&["apply", "--dry-run", "--yes"]).assert().success();
+    assert!(running.0.path("gone").exists());
+    running.0.bottle(&["apply", "--yes", "--", "gone"]).assert().success();
+    assert!(!running.0.path("gone").exists() && running.0.path("folder/inner").exists());
+    running.0.bottle(&["apply", "--yes"]).assert().success().stderr(contains("7 taken, 0 left"));
+    assert_eq!(running.read("kept"), "one\nTWO\nthree\n");
+    assert_eq!(running.read("new/deep/file"), "x\n");
+    assert!(!running.0.path("folder").exists() && running.0.path("empty").is_dir());
+    assert_eq!(fs::metadata(running.0.path("run.sh")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_link(running.0.path("link")).unwrap(), PathBuf::from("run.sh"));
+    assert_eq!(running.changes(), []);
 
     // It goes on from there, also after a restart.
-    up.0.bottle(&["-q", "restart"]).assert().success();
-    up.exec("grep -q TWO kept; echo four >> kept");
-    assert_eq!(up.changes(), [change("kept", "changed")]);
-    up.0.bottle(&["-q", "stop"]).assert().success();
-    up.0.bottle(&["rm"]).assert().code(73).stderr(contains("changed 1 paths of its copy"));
-    up.0.bottle(&["apply", "--yes"]).assert().success();
-    up.0.bottle(&["-q", "rm"]).assert().success();
-    assert_eq!(up.read("kept"), "one\nTWO\nthree\nfour\n");
-    assert!(!up.0.path("run/.copies/t").exists());
+    running.0.bottle(&["-q", "restart"]).assert().success();
+    running.exec("grep -q TWO kept; echo four >> kept");
+    assert_eq!(running.changes(), [change("kept", "changed")]);
+    running.0.bottle(&["-q", "stop"]).assert().success();
+    running.0.bottle(&["rm"]).assert().code(73).stderr(contains("changed 1 paths of its copy"));
+    running.0.bottle(&["apply", "--yes"]).assert().success();
+    running.0.bottle(&["-q", "rm"]).assert().success();
+    assert_eq!(running.read("kept"), "one\nTWO\nthree\nfour\n");
+    assert!(!running.0.on_host("run/.copies/t").exists());
 }
 
 #[test]
-fn what_could_harm_stays_in_the_guest() {
-    let up = Up::new();
-    fs::create_dir(up.project(".git")).unwrap();
-    up.exec(
+fn harmful_changes_stay_in_the_guest() {
+    let running = Copied::new();
+    fs::create_dir(running.0.path(".git")).unwrap();
+    running.exec(
         "mkdir -p .git/hooks sub/.GIT; echo evil > .git/hooks/post-checkout; echo evil > sub/.GIT/config
          ln -s /etc/passwd out; ln -s ../../x up; ln -s sub/../.git/hooks hooks; ln -s sub fine
          mkfifo pipe; echo evil > \"$(printf 'a\\033[2Jb')\"; chmod 4755 run.sh",
     );
     let kept: Vec<(String, Option<String>)> =
-        up.changes().into_iter().map(|(path, _, kept)| (path, kept)).collect();
+        running.changes().into_iter().map(|(path, _, kept)| (path, kept)).collect();
     let held = |path: &str, why: &str| (path.to_owned(), Some(why.to_owned()));
     for wanted in [
         held(".git/hooks/post-checkout", "git"),
@@ -140,108 +132,112 @@ fn what_could_harm_stays_in_the_guest() {
         assert!(kept.contains(&wanted), "{wanted:?} in {kept:?}");
     }
     // No escape sequence reaches the terminal.
-    let shown = up.0.bottle(&["diff"]).output().unwrap().stdout;
+    let shown = running.0.bottle(&["diff"]).output().unwrap().stdout;
     assert!(!shown.contains(&0x1b) && String::from_utf8_lossy(&shown).contains("a\\u{1b}[2Jb"));
 
-    up.0.bottle(&["apply", "--yes", "--overwrite"]).assert().success();
+    running.0.bottle(&["apply", "--yes", "--overwrite"]).assert().success();
     assert!(
-        !up.project(".git/hooks").exists() && !up.project("out").exists() && !up.project("pipe").exists()
+        !running.0.path(".git/hooks").exists()
+            && !running.0.path("out").exists()
+            && !running.0.path("pipe").exists()
     );
-    assert!(!up.project("sub/.GIT").exists() && !up.project("hooks").exists());
-    assert_eq!(fs::read_link(up.project("fine")).unwrap(), PathBuf::from("sub"));
-    assert_eq!(fs::metadata(up.project("run.sh")).unwrap().permissions().mode() & 0o7777, 0o755);
+    assert!(!running.0.path("sub/.GIT").exists() && !running.0.path("hooks").exists());
+    assert_eq!(fs::read_link(running.0.path("fine")).unwrap(), PathBuf::from("sub"));
+    assert_eq!(fs::metadata(running.0.path("run.sh")).unwrap().permissions().mode() & 0o7777, 0o755);
 }
 
 #[test]
-fn a_link_in_the_project_leads_no_change_out_of_it() {
-    let up = Up::new();
-    let outside = up.0.path("outside");
+fn no_change_leaves_the_project_through_a_link() {
+    let running = Copied::new();
+    let outside = running.0.on_host("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("inner"), "mine\n").unwrap();
-    up.exec("echo evil > folder/inner");
-    // The person's own link, made since, points out.
-    fs::remove_dir_all(up.project("folder")).unwrap();
-    symlink(&outside, up.project("folder")).unwrap();
-    up.0.bottle(&["apply", "--yes", "--overwrite"]).assert().failure();
+    running.exec("echo evil > folder/inner");
+    // A link that the person has made since then leads out.
+    fs::remove_dir_all(running.0.path("folder")).unwrap();
+    symlink(&outside, running.0.path("folder")).unwrap();
+    running.0.bottle(&["apply", "--yes", "--overwrite"]).assert().failure();
     assert_eq!(fs::read_to_string(outside.join("inner")).unwrap(), "mine\n");
 }
 
-/// A project that takes no more: nothing of it is lost.
 #[test]
-fn what_cannot_be_taken_back_leaves_what_was_there() {
-    let up = Up::new();
-    up.exec("echo theirs > folder/inner; mkdir new; echo x > new/file");
-    // Not even root writes into this.
+fn a_change_that_cannot_be_applied_leaves_the_old_file() {
+    let running = Copied::new();
+    running.exec("echo theirs > folder/inner; mkdir new; echo x > new/file");
+    // Not even root can write here.
     let immutable = |flag: &str| {
-        std::process::Command::new("chattr").args([flag, "folder"]).current_dir(up.0.path("project")).status()
+        std::process::Command::new("chattr").args([flag, "folder"]).current_dir(running.0.folder()).status()
     };
     if !immutable("+i").is_ok_and(|status| status.success()) {
         println!("no immutable folders here: nothing is shown");
         return;
     }
-    up.0.bottle(&["apply", "--yes"]).assert().failure().stderr(contains("folder/inner"));
+    running.0.bottle(&["apply", "--yes"]).assert().failure().stderr(contains("folder/inner"));
     assert!(immutable("-i").unwrap().success());
-    assert_eq!(up.read("folder/inner"), "inner\n");
-    up.0.bottle(&["apply", "--yes"]).assert().success();
-    assert_eq!((up.read("folder/inner"), up.read("new/file")), ("theirs\n".to_owned(), "x\n".to_owned()));
-    assert!(!up.project("folder/.bottle-apply.draft").exists());
+    assert_eq!(running.read("folder/inner"), "inner\n");
+    running.0.bottle(&["apply", "--yes"]).assert().success();
+    assert_eq!(
+        (running.read("folder/inner"), running.read("new/file")),
+        ("theirs\n".to_owned(), "x\n".to_owned())
+    );
+    assert!(!running.0.path("folder/.bottle-apply.draft").exists());
 }
 
 #[test]
-fn what_both_have_changed_is_not_overwritten_unless_a_person_says_so() {
-    let up = Up::new();
-    up.exec("echo theirs > kept; rm gone; echo theirs > new");
-    up.0.write("kept", "ours\n");
-    up.0.write("gone", "ours\n");
-    up.0.write("new", "ours\n");
+fn a_file_that_both_have_changed_is_overwritten_only_on_request() {
+    let running = Copied::new();
+    running.exec("echo theirs > kept; rm gone; echo theirs > new");
+    running.0.put("kept", "ours\n");
+    running.0.put("gone", "ours\n");
+    running.0.put("new", "ours\n");
     let conflict = |path: &str, what: &str| (path.to_owned(), what.to_owned(), Some("conflict".to_owned()));
     assert_eq!(
-        up.changes(),
+        running.changes(),
         [conflict("gone", "deleted"), conflict("kept", "changed"), conflict("new", "added")]
     );
-    up.0.bottle(&["apply", "--yes"]).assert().code(2).stderr(contains("nothing could be taken back"));
-    assert_eq!(up.read("kept"), "ours\n");
-    up.0.bottle(&["apply", "--yes", "--overwrite"]).assert().success();
-    assert_eq!((up.read("kept"), up.read("new")), ("theirs\n".to_owned(), "theirs\n".to_owned()));
-    assert!(!up.project("gone").exists());
+    running.0.bottle(&["apply", "--yes"]).assert().code(2).stderr(contains("nothing could be taken back"));
+    assert_eq!(running.read("kept"), "ours\n");
+    running.0.bottle(&["apply", "--yes", "--overwrite"]).assert().success();
+    assert_eq!((running.read("kept"), running.read("new")), ("theirs\n".to_owned(), "theirs\n".to_owned()));
+    assert!(!running.0.path("gone").exists());
 }
 
 #[test]
-fn a_run_leaves_its_copy_only_where_there_is_work_in_it() {
-    let world = World::with(COPY);
-    world.write("file", "x\n");
-    world.bottle(&["-q", "run", "--", "cat", "file"]).assert().success().stdout("x\n");
-    assert!(!world.path("run/.copies/t").exists() && !world.path("state/t/copy.json").exists());
-    world
+fn a_run_keeps_its_copy_only_if_it_has_changes() {
+    let project = project_with(COPY);
+    project.put("file", "x\n");
+    project.bottle(&["-q", "run", "--", "cat", "file"]).assert().success().stdout("x\n");
+    assert!(!project.on_host("run/.copies/t").exists() && !project.on_host("state/t/copy.json").exists());
+    project
         .bottle(&["run", "--", "sh", "-c", "echo y > file"])
         .assert()
         .success()
         .stderr(contains("the guest changed 1 paths of its copy"));
-    world
+    project
         .bottle(&["cleanup", "--yes"])
         .assert()
         .success()
         .stdout(contains("left        the copy of t's project"));
-    // Neither another project under the same name nor a start that fails throws it away.
-    fs::create_dir(world.path("other")).unwrap();
-    fs::write(world.path("other/bottle.toml"), COPY).unwrap();
-    let other = world.path("other/bottle.toml").display().to_string();
-    world.bottle(&["-c", &other, "run", "--", "true"]).assert().failure().stderr(contains("with changes"));
-    world.write("bottle.toml", &format!("{COPY}[supervise]\ncommand = [\"false\"]\n"));
-    world.bottle(&["-q", "up"]).assert().code(69);
-    world.write("bottle.toml", COPY);
-    world.bottle(&["diff"]).assert().success().stdout(contains("-x\n+y\n"));
-    world.bottle(&["apply", "--yes"]).assert().success();
-    assert_eq!(fs::read_to_string(world.path("project/file")).unwrap(), "y\n");
-    world.bottle(&["-q", "cleanup", "--yes"]).assert().success();
-    assert!(!world.path("run/.copies/t").exists() && !world.path("state/t").exists());
-    world.bottle(&["diff"]).assert().code(66).stderr(contains("has no copy of a project"));
+    // Neither another project of the same name nor a failed start discards it.
+    fs::create_dir(project.on_host("other")).unwrap();
+    fs::write(project.on_host("other/bottle.toml"), COPY).unwrap();
+    let other = project.on_host("other/bottle.toml").display().to_string();
+    project.bottle(&["-c", &other, "run", "--", "true"]).assert().failure().stderr(contains("with changes"));
+    project.put("bottle.toml", &format!("{COPY}[supervise]\ncommand = [\"false\"]\n"));
+    project.bottle(&["-q", "up"]).assert().code(69);
+    project.put("bottle.toml", COPY);
+    project.bottle(&["diff"]).assert().success().stdout(contains("-x\n+y\n"));
+    project.bottle(&["apply", "--yes"]).assert().success();
+    assert_eq!(fs::read_to_string(project.path("file")).unwrap(), "y\n");
+    project.bottle(&["-q", "cleanup", "--yes"]).assert().success();
+    assert!(!project.on_host("run/.copies/t").exists() && !project.on_host("state/t").exists());
+    project.bottle(&["diff"]).assert().code(66).stderr(contains("has no copy of a project"));
 }
 
 #[test]
-fn a_configuration_that_a_guest_could_have_changed_is_asked_about() {
-    let world = World::with("slug = \"t\"\n");
-    world
+fn a_configuration_that_a_guest_could_have_changed_must_be_accepted() {
+    let project = project_with("slug = \"t\"\n");
+    project
         .bottle(&[
             "-q",
             "run",
@@ -257,129 +253,139 @@ fn a_configuration_that_a_guest_could_have_changed_is_asked_about() {
             .and(contains("+allow = [\"evil.test\"]"))
             .and(contains("egress: hosts that the agent reaches"))
             .and(contains(format!("bottle {} --trust=", command[0])));
-        world.bottle(command).assert().code(2).stderr(said);
+        project.bottle(command).assert().code(2).stderr(said);
     }
-    // A plan starts nothing, and says what would be, and that nobody accepted it.
-    let planned = world.bottle(&["plan"]).assert().success().stdout(contains("allowed   evil.test"));
+    // A plan starts nothing. It shows what would start, and that nobody has accepted it.
+    let planned = project.bottle(&["plan"]).assert().success().stdout(contains("allowed   evil.test"));
     planned.stderr(contains("is not trusted yet"));
-    world.bottle(&["-q", "up", "--trust"]).assert().success();
-    world.bottle(&["-q", "restart"]).assert().success();
-    world.write("bottle.toml", "slug = \"t\"\n");
-    world.bottle(&["restart"]).assert().code(2);
-    world.bottle(&["-q", "exec", "--", "true"]).assert().success();
-    world.bottle(&["-q", "rm", "--force"]).assert().success();
-    // What a guest could write once is asked about when it cannot any more, and once for each change.
-    world.write("bottle.toml", COPY);
-    world.bottle(&["-q", "run", "--", "true"]).assert().code(2);
-    world.bottle(&["-q", "run", "--trust", "--", "true"]).assert().success();
-    world.bottle(&["-q", "run", "--", "true"]).assert().success();
-    // Where none ever could, nobody is asked.
-    let world = World::with(COPY);
-    world.bottle(&["-q", "run", "--", "true"]).assert().success();
-    world.write("bottle.toml", &format!("{COPY}[guest]\ncpus = 1\n"));
-    world.bottle(&["-q", "run", "--", "true"]).assert().success();
+    project.bottle(&["-q", "up", "--trust"]).assert().success();
+    project.bottle(&["-q", "restart"]).assert().success();
+    project.put("bottle.toml", "slug = \"t\"\n");
+    project.bottle(&["restart"]).assert().code(2);
+    project.bottle(&["-q", "exec", "--", "true"]).assert().success();
+    project.bottle(&["-q", "rm", "--force"]).assert().success();
+    // A file that a guest could once write must be accepted, once for each change.
+    project.put("bottle.toml", COPY);
+    project.bottle(&["-q", "run", "--", "true"]).assert().code(2);
+    project.bottle(&["-q", "run", "--trust", "--", "true"]).assert().success();
+    project.bottle(&["-q", "run", "--", "true"]).assert().success();
+    // If no guest ever could, nobody is asked.
+    let project = project_with(COPY);
+    project.bottle(&["-q", "run", "--", "true"]).assert().success();
+    project.put("bottle.toml", &format!("{COPY}[guest]\ncpus = 1\n"));
+    project.bottle(&["-q", "run", "--", "true"]).assert().success();
 }
 
 #[test]
-fn what_was_shown_is_what_is_taken() {
-    let up = Up::new();
-    let digest = || {
-        let said = up.0.bottle(&["diff", "--json"]).output().unwrap();
-        serde_json::from_slice::<Value>(&said.stdout).unwrap()["digest"].as_str().unwrap().to_owned()
-    };
-    up.exec("echo harmless > kept; mkdir -p .git; echo 1 > .git/config");
+fn only_what_was_shown_is_applied() {
+    let running = Copied::new();
+    let digest = || running.0.json(&["diff", "--json"])["digest"].as_str().unwrap().to_owned();
+    running.exec("echo harmless > kept; mkdir -p .git; echo 1 > .git/config");
     let shown = digest();
-    up.0.bottle(&["diff"]).assert().success().stderr(contains(format!("bottle apply --digest {shown}")));
-    up.exec("echo evil > kept");
+    running.0.bottle(&["diff"]).assert().success().stderr(contains(format!("bottle apply --digest {shown}")));
+    running.exec("echo evil > kept");
     let refused = contains("it changed since").and(contains("bottle diff"));
-    up.0.bottle(&["apply", "--digest", &shown]).assert().code(2).stderr(refused);
-    assert_eq!(up.read("kept"), "one\ntwo\nthree\n");
-    // A mode, another path, a link's target: each is another state.
+    running.0.bottle(&["apply", "--digest", &shown]).assert().code(2).stderr(refused);
+    assert_eq!(running.read("kept"), "one\ntwo\nthree\n");
+    // A mode, another path, a link's target: each changes the digest.
     let mut seen = std::collections::BTreeSet::from([shown.clone()]);
     for script in ["chmod 755 kept", "echo > new", "ln -s kept new2", "ln -sfn folder new2", "rm gone"] {
-        up.exec(script);
+        running.exec(script);
         assert!(seen.insert(digest()), "{script}");
     }
-    // What stays in the guest in any case may go on changing, and touching a file changes nothing.
-    up.exec("rm new new2; echo bye > gone; chmod 644 kept; echo harmless > kept; echo 2 > .git/config");
+    // A path that always stays in the guest may go on changing.
+    running.exec("rm new new2; echo bye > gone; chmod 644 kept; echo harmless > kept; echo 2 > .git/config");
     assert_eq!(digest(), shown);
-    up.0.bottle(&["apply", "--digest", &shown]).assert().success();
-    assert_eq!(up.read("kept"), "harmless\n");
-    up.0.bottle(&["apply", "--digest", "abc"]).assert().code(2).stderr(contains("40 hexadecimal digits"));
+    running.0.bottle(&["apply", "--digest", &shown]).assert().success();
+    assert_eq!(running.read("kept"), "harmless\n");
+    running
+        .0
+        .bottle(&["apply", "--digest", "abc"])
+        .assert()
+        .code(2)
+        .stderr(contains("40 hexadecimal digits"));
 }
 
-/// More than is shown, read or kept: each is said, and nothing hangs.
 #[test]
-fn a_copy_without_measure_is_told_and_gone_in_the_end() {
-    let up = Up::new();
-    up.exec(
+fn an_oversized_copy_is_reported_and_can_be_removed() {
+    let running = Copied::new();
+    running.exec(
         "truncate -s 1T sparse; echo x > \"$(printf 'bad\\377name')\"; echo x > \"$(printf '%0255d' 7)\"; echo 12345 > small
          d=d; i=0; while [ $i -lt 9 ]; do d=$d/$d; i=$((i+1)); [ ${#d} -gt 900 ] && break; done; mkdir -p $d; cd $d; mkdir -p $d",
     );
     let kept: Vec<(String, Option<String>)> =
-        up.changes().into_iter().map(|(path, _, kept)| (path, kept)).collect();
+        running.changes().into_iter().map(|(path, _, kept)| (path, kept)).collect();
     let why = |name: &str| kept.iter().find(|(path, _)| path.starts_with(name)).unwrap().1.clone();
     assert_eq!(why("sparse").as_deref(), Some("too-large"));
     assert_eq!(why("bad\\xffname").as_deref(), Some("no-text"));
     assert_eq!(why("d/").as_deref(), Some("too-deep"));
     assert_eq!((why("000"), why("small")), (None, None));
-    up.0.bottle(&["diff", "--max-size", "3"])
+    running
+        .0
+        .bottle(&["diff", "--max-size", "3"])
         .assert()
         .success()
         .stdout(contains("A small  (stays in the guest: more"));
-    up.0.bottle(&["apply", "--yes"]).assert().success().stderr(contains("2 taken, 3 left"));
-    assert!(up.project("small").exists() && !up.project("sparse").exists() && !up.project("d").exists());
-    up.0.bottle(&["-q", "rm", "--force"]).assert().success();
-    assert!(!up.0.path("run/.copies/t").exists());
+    running.0.bottle(&["apply", "--yes"]).assert().success().stderr(contains("2 taken, 3 left"));
+    assert!(
+        running.0.path("small").exists()
+            && !running.0.path("sparse").exists()
+            && !running.0.path("d").exists()
+    );
+    running.0.bottle(&["-q", "rm", "--force"]).assert().success();
+    assert!(!running.0.on_host("run/.copies/t").exists());
 }
 
-/// A folder of the guest's takes the place of a link of the project's: the link is what changes.
+/// The guest replaces one of the project's links with a folder.
 #[test]
-fn what_is_in_the_way_is_replaced_and_never_gone_through() {
-    let up = Up::new();
-    let outside = up.0.path("outside");
+fn a_link_in_the_way_is_replaced_and_never_followed() {
+    let running = Copied::new();
+    let outside = running.0.on_host("outside");
     fs::create_dir(&outside).unwrap();
-    up.exec("rm link; mkdir link; echo theirs > link/file; rm -r folder; echo theirs > folder");
-    up.0.bottle(&["apply", "--yes"]).assert().success();
-    assert!(fs::symlink_metadata(up.project("link")).unwrap().is_dir());
-    assert_eq!((up.read("link/file"), up.read("folder")), ("theirs\n".to_owned(), "theirs\n".to_owned()));
-    // What the person has put in the way stays, with what is below it.
-    up.exec("echo more > link/file");
-    fs::remove_dir_all(up.project("link")).unwrap();
-    symlink(&outside, up.project("link")).unwrap();
+    running.exec("rm link; mkdir link; echo theirs > link/file; rm -r folder; echo theirs > folder");
+    running.0.bottle(&["apply", "--yes"]).assert().success();
+    assert!(fs::symlink_metadata(running.0.path("link")).unwrap().is_dir());
+    assert_eq!(
+        (running.read("link/file"), running.read("folder")),
+        ("theirs\n".to_owned(), "theirs\n".to_owned())
+    );
+    // A link that the person has made since then stays.
+    running.exec("echo more > link/file");
+    fs::remove_dir_all(running.0.path("link")).unwrap();
+    symlink(&outside, running.0.path("link")).unwrap();
     let blocked = ("link/file".to_owned(), "changed".to_owned(), Some("blocked".to_owned()));
-    assert_eq!(up.changes(), [blocked]);
-    up.0.bottle(&["apply", "--yes", "--overwrite"]).assert().code(2);
+    assert_eq!(running.changes(), [blocked]);
+    running.0.bottle(&["apply", "--yes", "--overwrite"]).assert().code(2);
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
 }
 
 #[test]
-fn nothing_that_git_takes_for_a_repository_comes_back() {
-    let up = Up::new();
-    fs::create_dir_all(up.project("half/objects")).unwrap();
-    fs::create_dir_all(up.project("half/refs")).unwrap();
-    up.exec(
+fn nothing_that_git_takes_for_a_repository_is_applied() {
+    let running = Copied::new();
+    fs::create_dir_all(running.0.path("half/objects")).unwrap();
+    fs::create_dir_all(running.0.path("half/refs")).unwrap();
+    running.exec(
         "mkdir -p bare/objects bare/refs bare/sub half; echo x > bare/HEAD; echo x > bare/sub/file; echo x > half/HEAD
          echo x > 'git~1'; mkdir alone; echo x > alone/HEAD; echo x > .gitattributes
          printf '[submodule \"x\"]\\n\\tpath = x\\n\\tupdate = !evil\\n' > .gitmodules
          mkdir ok; printf '[submodule \"x\"]\\n\\tpath = x\\n\\turl = ../x\\n' > ok/.gitmodules",
     );
-    up.0.bottle(&["apply", "--yes", "--overwrite"]).assert().success();
+    running.0.bottle(&["apply", "--yes", "--overwrite"]).assert().success();
     for name in ["bare", "half/HEAD", "git~1", ".gitmodules"] {
-        assert!(!up.project(name).exists(), "{name}");
+        assert!(!running.0.path(name).exists(), "{name}");
     }
     for name in ["alone/HEAD", ".gitattributes", "ok/.gitmodules"] {
-        assert!(up.project(name).exists(), "{name}");
+        assert!(running.0.path(name).exists(), "{name}");
     }
-    let kept: Vec<_> = up.changes().into_iter().filter_map(|(_, _, kept)| kept).collect();
+    let kept: Vec<_> = running.changes().into_iter().filter_map(|(_, _, kept)| kept).collect();
     assert_eq!(kept.iter().filter(|why| *why == "repository").count(), 5, "{kept:?}");
     assert!(kept.contains(&"gitmodules".to_owned()) && kept.contains(&"git".to_owned()));
 }
 
-/// On an overlay a file's device number is another one than its folder's.
+/// On an overlay, a file's device number differs from its folder's.
 #[test]
-fn a_copy_on_an_overlay_is_given_whole_and_what_is_mounted_in_it_is_not() {
-    if !alone("a_copy_on_an_overlay_is_given_whole_and_what_is_mounted_in_it_is_not") {
+fn a_copy_on_an_overlay_is_given_away_without_other_mounts() {
+    if !alone(module_path!(), "a_copy_on_an_overlay_is_given_away_without_other_mounts") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! A stand-in for smolvm: see `bottle_harness::stand_in`.
+//! The stand-in for smolvm. `bottle_harness::stand_in` says what it is.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What runs in the namespaces.
+//! The programs that run in the namespaces.
 
 use anyhow::Result;
 use bottle_core::subnet::Subnet;
@@ -13,23 +13,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// `bottle-harness forward`: a guest's end of stock gvproxy, as its own forwarder would be.
+/// Runs `bottle-harness forward`: a guest's end of stock gvproxy, like gvproxy's own forwarder.
 ///
 /// # Errors
-/// Where the tap cannot be made, or gvproxy cannot be reached.
+/// If the tap cannot be made, or gvproxy cannot be reached.
 pub fn forward(socket: &PathBuf, mtu: u16) -> Result<ExitCode> {
     let stream = UnixStream::connect(socket)?;
-    // gvproxy's own forwarder leaves no checksum out.
+    // gvproxy's own forwarder does not omit checksums.
     let (tap, end) = GuestEndpoint::make(Subnet::FIXED, mtu, Checksums::Sent)?;
     end.up()?;
     pump::run(&Arc::new(tap), &stream);
     Ok(ExitCode::SUCCESS)
 }
 
-/// `bottle-harness ping-pong`: the microseconds of each exchange, one a line.
+/// Runs `bottle-harness ping-pong`: prints the microseconds of each exchange, one per line.
 ///
 /// # Errors
-/// Where a connection fails.
+/// If a connection fails.
 pub fn ping_pong(address: SocketAddr, count: usize) -> Result<ExitCode> {
     for _ in 0..count {
         let since = Instant::now();

@@ -1,39 +1,26 @@
-//! How long the command itself takes, beside smolvm's counterpart: with the stand-in, whose machine
-//! costs next to nothing, what is left is bottle's own time.
+//! How long the command itself takes, beside smolvm's counterpart. The stand-in's machine costs next to
+//! nothing, so what is left is bottle's own time.
 
 use super::report::{Better, Figures, Report};
-use crate::place::Place;
-use crate::stand_in::Room;
+use crate::checkout::Checkout;
+use crate::environment::{Environment, Guest};
 use anyhow::{Result, ensure};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// What a command may take of its own, in milliseconds.
+/// How long a command may take by itself, in milliseconds.
 const GOAL: f64 = 20.0;
 
-pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> {
-    let room = Room::new(place)?;
-    std::fs::write(
-        room.project().join("bottle.toml"),
-        "slug = \"commands\"\n[workspace]\nmode = \"none\"\n",
-    )?;
-    let time = |program: std::path::PathBuf, words: &[&str]| -> Result<f64> {
-        let mut command = Command::new(program);
-        command
-            .args(words)
-            .current_dir(room.project())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command.envs(room.env().iter().map(|(name, value)| (name, value)));
+pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {
+    let environment = Environment::new(checkout, Guest::Namespace)?;
+    let bottle = environment.small_project("commands", "")?.up()?;
+    let time = |mut command: Command| -> Result<f64> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let since = Instant::now();
         let status = command.status()?;
-        ensure!(status.success(), "{words:?} ended with {status}");
+        ensure!(status.success(), "{command:?} ended with {status}");
         Ok(since.elapsed().as_secs_f64() * 1e3)
     };
-    let bottle = || place.program("bottle");
-    let smolvm = || place.program("smolvm-stand-in");
-    time(bottle()?, &["-q", "up"])?;
     let none: &[&str] = &[];
     for (what, own, counterpart) in [
         (
@@ -47,8 +34,10 @@ pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> 
     ] {
         let mut values = Vec::new();
         for _ in 0..rounds * 2 {
-            let whole = time(bottle()?, own)?;
-            let theirs = if counterpart.is_empty() { 0.0 } else { time(smolvm()?, counterpart)? };
+            let whole = time(bottle.command(own))?;
+            let mut smolvm = environment.smolvm()?;
+            smolvm.args(counterpart);
+            let theirs = if counterpart.is_empty() { 0.0 } else { time(smolvm)? };
             values.push(whole - theirs);
         }
         let figures = [
@@ -57,6 +46,5 @@ pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> 
         ];
         report.add(what, "ms", Better::Lower, &figures);
     }
-    time(bottle()?, &["-q", "rm", "--force"])?;
     Ok(())
 }

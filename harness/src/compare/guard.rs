@@ -1,30 +1,32 @@
-//! What the guard and its pump cost: the same path with both replaced by a bare copy.
+//! The cost of the guard and its pump, compared with a bare copy in their place.
 
 use super::report::{Better, Figures, Report};
-use crate::ground::{Ground, Guest};
-use crate::parts::{Behind, Built, Parts};
-use crate::place::Place;
+use crate::assembly::{Assembly, StackKind, Walls};
+use crate::checkout::Checkout;
+use crate::environment::{Environment, Guest};
 use anyhow::{Context, Result, ensure};
 use bottle_guest::flow::{self, Direction};
 use std::process::Stdio;
 
-/// MiB of a flow: a second or so.
+/// MiB of a flow, which takes about a second.
 const MIB: u64 = 1024;
-/// A bare copy is at most so much faster.
+/// bottle should reach at least this share of a bare copy's speed.
 const GOAL: f64 = 0.95;
 
-pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> {
-    let grounds = [Ground::new(place, Guest::Namespace)?, Ground::new(place, Guest::Namespace)?];
-    let mut ways = Vec::new();
-    for (ground, guard) in grounds.iter().zip([true, false]) {
-        // Behind the kernel, which is fast, a cost is seen best.
-        ways.push((ground, Built::new(Parts { guard, behind: Behind::Kernel }, ground, flow::serve)?));
+pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {
+    let environments =
+        [Environment::new(checkout, Guest::Namespace)?, Environment::new(checkout, Guest::Namespace)?];
+    let mut networks = Vec::new();
+    for (environment, guard) in environments.iter().zip([true, false]) {
+        // The kernel is fast, so that a cost shows best in front of it.
+        let walls = Walls { guard, stack: StackKind::Kernel };
+        networks.push((environment, Assembly::new(walls, environment, flow::serve)?));
     }
     for direction in Direction::BOTH {
         let mut figures = [Vec::new(), Vec::new()];
         for _ in 0..rounds {
-            for ((ground, built), figures) in ways.iter().zip(&mut figures) {
-                figures.push(megabytes_per_second(ground, built, direction)?);
+            for ((environment, assembly), figures) in networks.iter().zip(&mut figures) {
+                figures.push(megabytes_per_second(environment, assembly, direction)?);
             }
         }
         let [guarded, bare] = figures;
@@ -37,11 +39,11 @@ pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> 
     Ok(())
 }
 
-fn megabytes_per_second(ground: &Ground, built: &Built, direction: Direction) -> Result<f64> {
-    let (proxy, doors) = (built.plan().subnet.proxy(), &built.plan().doors);
+fn megabytes_per_second(environment: &Environment, assembly: &Assembly, direction: Direction) -> Result<f64> {
+    let (proxy, doors) = (assembly.plan().subnet.proxy(), &assembly.plan().doors);
     let door = format!("{proxy}:{}", doors.pipelock());
     let words = ["flow", &door, &direction.to_string(), &MIB.to_string()];
-    let output = built.guest(ground, &words)?.stdin(Stdio::null()).output()?;
+    let output = assembly.guest(environment, &words)?.stdin(Stdio::null()).output()?;
     ensure!(output.status.success(), "a flow: {}", String::from_utf8_lossy(&output.stderr));
     flow::rate(MIB, &output.stdout).context("a flow's seconds")
 }

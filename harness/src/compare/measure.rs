@@ -1,7 +1,7 @@
 //! Single measurements.
 
-use super::ways::Way;
-use crate::place::Place;
+use super::routes::Route;
+use crate::checkout::Checkout;
 use anyhow::{Context, Result};
 use bottle_guest::flow::Direction;
 use std::fs;
@@ -11,30 +11,31 @@ use std::time::Duration;
 
 const TRIES: u32 = 5;
 
-/// Megabytes that arrive in a second, by iperf3.
-pub fn throughput(way: &Way, address: SocketAddr, direction: Direction, streams: u32) -> Option<f64> {
+/// Measures the megabytes that arrive in a second, with iperf3.
+pub fn throughput(route: &Route, address: SocketAddr, direction: Direction, streams: u32) -> Option<f64> {
     let (host, port, streams) = (address.ip().to_string(), address.port().to_string(), streams.to_string());
     let mut words =
         vec!["timeout", "20", "iperf3", "-c", &host, "-p", &port, "-t", "1", "-J", "-P", &streams];
     if direction == Direction::From {
         words.push("-R");
     }
-    // The server takes one client at a time, and a moment to see that the last one is gone.
+    // The server serves one client at a time, and needs a moment to see that the last one is gone.
     (0..TRIES).find_map(|n| {
         thread::sleep(Duration::from_millis(200) * n);
-        let output = way.command(&words).output().ok()?;
+        let output = route.command(&words).output().ok()?;
         let said: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
         said["end"]["sum_received"]["bits_per_second"].as_f64().map(|bits| bits / 8e6)
     })
 }
 
-/// Microseconds of the middle and of the ninety-ninth percentile of two hundred exchanges of one byte.
-pub fn latency(place: &Place, way: &Way, address: SocketAddr) -> Option<[f64; 2]> {
+/// Measures the median and the ninety-ninth percentile of two hundred exchanges of one byte, in
+/// microseconds.
+pub fn latency(checkout: &Checkout, route: &Route, address: SocketAddr) -> Option<[f64; 2]> {
     const COUNT: &str = "200";
-    let harness = place.program("bottle-harness").ok()?;
+    let harness = checkout.program("bottle-harness").ok()?;
     let address = address.to_string();
     let words = ["timeout", "20", harness.to_str()?, "ping-pong", &address, "--count", COUNT];
-    let output = way.command(&words).output().ok()?;
+    let output = route.command(&words).output().ok()?;
     let mut all: Vec<f64> =
         String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| line.parse().ok()).collect();
     all.sort_by(f64::total_cmp);
@@ -42,12 +43,12 @@ pub fn latency(place: &Place, way: &Way, address: SocketAddr) -> Option<[f64; 2]
     Some([part(50)?, part(99)?])
 }
 
-/// A process's resident memory now, in MiB.
+/// Returns a process's resident memory, in MiB.
 pub fn resident(pid: i64) -> Result<f64> {
     field(pid, "VmRSS:")
 }
 
-/// The most that it ever was.
+/// Returns a process's peak resident memory, in MiB.
 pub fn peak(pid: i64) -> Result<f64> {
     field(pid, "VmHWM:")
 }
@@ -59,10 +60,10 @@ fn field(pid: i64, name: &str) -> Result<f64> {
     Ok(kib / 1024.0)
 }
 
-/// Seconds of processor time that a process has had.
+/// Returns the seconds of processor time that a process has used.
 pub fn processor(pid: i64) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name may hold spaces; what follows its parenthesis does not (proc(5)).
+    // The name may contain spaces. What follows its parenthesis does not (proc(5)).
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
     let per_second = rustix::param::clock_ticks_per_second();

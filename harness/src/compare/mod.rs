@@ -1,10 +1,10 @@
-//! bottle beside what people use today, measured in one run: on shared machines only ratios within
-//! a run mean something.
+//! bottle beside the alternatives, measured in one run: on shared machines only ratios within a run mean
+//! anything.
 //!
-//! [`ways`] lead from a namespace to a port of this host: bottle's door, stock gvproxy, pasta, passt;
-//! [`network`] holds them against each other, with [`measure`] and, in the namespaces, [`client`].
-//! [`guard`] is what the guard costs, [`real`] what a real guest gives; [`proxies`], [`commands`] and
-//! [`many`] are about the rest. [`report`] prints, writes and draws.
+//! [`routes`] lead from a namespace to a port of this host: through bottle's doors, stock gvproxy, pasta and
+//! passt. [`network`] compares them, with [`measure`] and, in the namespaces, [`client`]. [`guard`] measures
+//! the guard's cost, [`real`] a real guest, [`proxies`] the egress proxy, [`commands`] the command itself,
+//! and [`many`] many bottles at once. [`report`] prints, writes and draws the results.
 
 mod client;
 mod commands;
@@ -15,32 +15,32 @@ mod network;
 mod proxies;
 mod real;
 mod report;
-mod ways;
+mod routes;
 
 pub use client::{forward, ping_pong};
 pub use real::{Real, real};
 
-use crate::place::Place;
+use crate::checkout::Checkout;
 use anyhow::Result;
 use clap::ValueEnum;
 use report::Report;
 use std::process::ExitCode;
 
-/// How much is measured.
+/// What to measure, and how often.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Alternating runs of each measurement
+    /// How many alternating runs of each measurement to make
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Bottles at once, at the most
+    /// How many bottles to run at once at most
     #[arg(long, default_value_t = 50)]
     many: usize,
-    /// This part alone
+    /// Measure only this part
     #[arg(long, value_enum)]
     only: Option<Part>,
 }
 
-/// What is measured.
+/// A part of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
     Network,
@@ -51,22 +51,22 @@ enum Part {
     Real,
 }
 
-/// Measures everything that this machine has the peers for.
+/// Measures bottle and the alternatives that are installed here.
 ///
 /// # Errors
-/// Where bottle itself cannot be measured. A peer that is missing is skipped, with the reason.
-pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
+/// If bottle itself cannot be measured. A missing alternative is skipped, with the reason.
+pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     let mut report = Report::default();
     for part in Part::value_variants().iter().filter(|part| options.only.is_none_or(|only| only == **part)) {
         match part {
-            Part::Network => network::compare(place, options.rounds, &mut report)?,
-            Part::Guard => guard::compare(place, options.rounds, &mut report)?,
-            Part::Proxies => proxies::compare(place, options.rounds, &mut report)?,
-            Part::Commands => commands::compare(place, options.rounds.max(5), &mut report)?,
-            Part::Many => many::compare(place, options.many, &mut report)?,
-            Part::Real => real::compare(place, options.rounds, &mut report)?,
+            Part::Network => network::compare(checkout, options.rounds, &mut report)?,
+            Part::Guard => guard::compare(checkout, options.rounds, &mut report)?,
+            Part::Proxies => proxies::compare(checkout, options.rounds, &mut report)?,
+            Part::Commands => commands::compare(checkout, options.rounds.max(5), &mut report)?,
+            Part::Many => many::compare(checkout, options.many, &mut report)?,
+            Part::Real => real::compare(checkout, options.rounds, &mut report)?,
         }
     }
-    report.finish(&place.root().join("target/compare"))?;
+    report.finish(&checkout.root().join("target/compare"))?;
     Ok(ExitCode::SUCCESS)
 }

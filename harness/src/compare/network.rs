@@ -1,10 +1,10 @@
-//! Throughput and latency of a bottle's doors, with each of its network stacks, beside others.
+//! Throughput and latency of a bottle's doors, with each of its network stacks, beside the alternatives.
 
 use super::measure;
 use super::report::{Better, Figures, Report};
-use super::ways::{Way, free_port, quiet};
-use crate::ground::STACKS;
-use crate::place::Place;
+use super::routes::{Route, free_port, quiet};
+use crate::checkout::Checkout;
+use crate::environment::STACKS;
 use anyhow::Result;
 use bottle_guest::flow::Direction;
 use std::io::{Read, Write};
@@ -15,12 +15,12 @@ use std::thread;
 /// How many times as fast bottle should be.
 const GOALS: [(&str, f64); 3] = [("stock gvproxy", 5.0), ("pasta", 1.0), ("passt", 1.0)];
 
-/// A way, and where iperf3 and the echo are from there.
-type Led = (Way, SocketAddr, SocketAddr);
+/// A route, and the addresses of iperf3 and the echo there.
+type RouteToPorts = (Route, SocketAddr, SocketAddr);
 
-/// Throughput in each direction with one and eight streams, the time of one byte there and back,
-/// and the keepers' memory meanwhile.
-pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> {
+/// Measures throughput in each direction with one and eight streams, the round trip of one byte, and the
+/// keepers' memory meanwhile.
+pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let iperf = free_port()?;
     let mut server = Command::new("iperf3");
@@ -30,20 +30,20 @@ pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> 
         return Ok(());
     };
     let echo = serve_echo()?;
-    let own = STACKS.map(|stack| Way::bottle_doors(place, stack, iperf, echo));
-    let own: Vec<Led> = own.into_iter().collect::<Result<_>>()?;
-    let mut peers: Vec<Led> = Vec::new();
-    for made in [Way::gvproxy(place, dir.path()), Way::pasta(), Way::passt(place, dir.path())] {
+    let own = STACKS.map(|stack| Route::bottle_doors(checkout, stack, iperf, echo));
+    let own: Vec<RouteToPorts> = own.into_iter().collect::<Result<_>>()?;
+    let mut peers: Vec<RouteToPorts> = Vec::new();
+    for made in [Route::gvproxy(checkout, dir.path()), Route::pasta(), Route::passt(checkout, dir.path())] {
         match made {
-            Ok(way) => {
-                let host = way.host.parse::<std::net::IpAddr>()?;
-                peers.push((way, (host, iperf).into(), (host, echo).into()));
+            Ok(route) => {
+                let host = route.host.parse::<std::net::IpAddr>()?;
+                peers.push((route, (host, iperf).into(), (host, echo).into()));
             }
             Err(error) => report.skip("a peer", &format!("{error:#}")),
         }
     }
-    let ways: Vec<&Led> = own.iter().chain(&peers).collect();
-    let keepers: Vec<i64> = own.iter().filter_map(|(way, ..)| way.keeper()).collect();
+    let routes: Vec<&RouteToPorts> = own.iter().chain(&peers).collect();
+    let keepers: Vec<i64> = own.iter().filter_map(|(route, ..)| route.keeper()).collect();
     let idle = keepers.iter().map(|pid| measure::resident(*pid)).collect::<Result<Vec<f64>>>()?;
     for (what, direction, streams) in [
         ("to a door, 1 stream", Direction::To, 1),
@@ -51,20 +51,22 @@ pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> 
         ("to a door, 8 streams", Direction::To, 8),
         ("from a door, 8 streams", Direction::From, 8),
     ] {
-        let figures = alternately(rounds, &ways, |(way, address, _)| {
-            measure::throughput(way, *address, direction, streams).into_iter().collect()
+        let figures = alternately(rounds, &routes, |(route, address, _)| {
+            measure::throughput(route, *address, direction, streams).into_iter().collect()
         });
         let goal = |name| GOALS.into_iter().find(|(peer, _)| *peer == name).map(|(_, goal)| goal);
-        add(report, what, "MB/s", Better::Higher, &ways, &figures, goal);
+        add(report, what, "MB/s", Better::Higher, &routes, &figures, goal);
     }
     let busy = keepers.iter().map(|pid| measure::peak(*pid)).collect::<Result<Vec<f64>>>()?;
-    let times = alternately(rounds, &ways, |(way, _, address)| {
-        measure::latency(place, way, *address).into_iter().flatten().collect()
+    let times = alternately(rounds, &routes, |(route, _, address)| {
+        measure::latency(checkout, route, *address).into_iter().flatten().collect()
     });
     for (at, what) in [(0, "one byte there and back, p50"), (1, "one byte there and back, p99")] {
         let one: Vec<Vec<f64>> =
             times.iter().map(|times| times.iter().skip(at).step_by(2).copied().collect()).collect();
-        add(report, what, "us", Better::Lower, &ways, &one, |name| (name == "stock gvproxy").then_some(1.0));
+        add(report, what, "us", Better::Lower, &routes, &one, |name| {
+            (name == "stock gvproxy").then_some(1.0)
+        });
     }
     for (stack, values, most) in [("idle", idle, 12.0), ("most", busy, 40.0)] {
         let figures = [
@@ -78,12 +80,16 @@ pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> 
     Ok(())
 }
 
-/// What each way gives, round after round, one way after the other.
-fn alternately(rounds: usize, ways: &[&Led], ask: impl Fn(&Led) -> Vec<f64>) -> Vec<Vec<f64>> {
-    let mut figures: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
+/// Measures the routes in turn, round after round.
+fn alternately(
+    rounds: usize,
+    routes: &[&RouteToPorts],
+    ask: impl Fn(&RouteToPorts) -> Vec<f64>,
+) -> Vec<Vec<f64>> {
+    let mut figures: Vec<Vec<f64>> = vec![Vec::new(); routes.len()];
     for _ in 0..rounds {
-        for (way, figures) in ways.iter().zip(&mut figures) {
-            figures.extend(ask(way));
+        for (route, figures) in routes.iter().zip(&mut figures) {
+            figures.extend(ask(route));
         }
     }
     figures
@@ -95,20 +101,20 @@ fn add(
     what: &str,
     unit: &'static str,
     better: Better,
-    ways: &[&Led],
+    routes: &[&RouteToPorts],
     figures: &[Vec<f64>],
     goal: impl Fn(&'static str) -> Option<f64>,
 ) {
     for (stack, own) in STACKS.iter().zip(figures) {
         let mut all = vec![Figures { system: "bottle", values: own.clone(), goal: None }];
-        for ((way, ..), values) in ways.iter().zip(figures).skip(STACKS.len()) {
-            all.push(Figures { system: way.name, values: values.clone(), goal: goal(way.name) });
+        for ((route, ..), values) in routes.iter().zip(figures).skip(STACKS.len()) {
+            all.push(Figures { system: route.name, values: values.clone(), goal: goal(route.name) });
         }
         report.add(&format!("{what}, {stack}"), unit, better, &all);
     }
 }
 
-/// Gives back the first byte of each connection.
+/// Runs a server that returns the first byte of each connection.
 fn serve_echo() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();

@@ -1,12 +1,12 @@
-//! Requests per second through the built-in proxy, beside tinyproxy and squid on the same upstream.
+//! Requests per second through the built-in egress proxy, beside tinyproxy and squid on the same upstream.
 //!
-//! Each proxy is asked on loopback by the same client: bottle's inside its jail, where its door is.
+//! The same client asks each proxy on loopback: bottle's inside its jail, where its door is.
 
 use super::report::{Better, Figures, Report};
-use super::ways::{free_port, wait_for};
-use crate::place::Place;
-use crate::stand_in::Room;
-use anyhow::{Context, Result, bail};
+use super::routes::{free_port, wait_for};
+use crate::checkout::Checkout;
+use crate::environment::{Environment, Guest, RunningBottle};
+use anyhow::{Context, Result};
 use bottle_host::process::die_with_parent;
 use rustix::process::Signal;
 use std::fs;
@@ -34,7 +34,7 @@ impl Drop for Proxy {
     }
 }
 
-pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> {
+pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let upstream = serve()?;
     let script = dir.path().join("absolute.lua");
@@ -44,9 +44,14 @@ pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> 
             "request = function() return wrk.format(\"GET\", \"http://upstream.test:{upstream}/\") end\n"
         ),
     )?;
-    let room = Room::new(place)?;
-    let own = own(place, &room, upstream)?;
-    let mut proxies = vec![own];
+    let bottle = Environment::new(checkout, Guest::Namespace)?.small_project(
+        "proxies",
+        &format!(
+            "[egress]\nallow = [\"upstream.test:{upstream}\"]\nhosts = {{ \"upstream.test\" = \"127.0.0.1\" }}\n"
+        ),
+    )?;
+    let bottle = bottle.up()?;
+    let mut proxies = vec![own(&bottle)?];
     for made in [tinyproxy(dir.path()), squid(dir.path())] {
         match made {
             Ok(proxy) => proxies.push(proxy),
@@ -66,7 +71,6 @@ pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> 
         .map(|(at, (proxy, values))| Figures { system: proxy.name, values, goal: (at > 0).then_some(2.0) })
         .collect();
     report.add("requests through the proxy", "/s", Better::Higher, &all);
-    bottle(place, &room, &["-q", "rm", "--force"])?;
     Ok(())
 }
 
@@ -78,7 +82,7 @@ impl Proxy {
         words.push(format!("http://127.0.0.1:{}/", self.port));
         let output = Command::new(&words[0]).args(&words[1..]).output().ok()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        // A proxy that refuses is fast.
+        // A proxy that refuses is fast, and does not count.
         if said.contains("Non-2xx") || upstream == 0 {
             return None;
         }
@@ -86,26 +90,10 @@ impl Proxy {
     }
 }
 
-fn bottle(place: &Place, room: &Room, words: &[&str]) -> Result<()> {
-    let mut command = Command::new(place.program("bottle")?);
-    command.args(words).current_dir(room.project());
-    let output = command.envs(room.env().iter().map(|(name, value)| (name, value))).output()?;
-    if !output.status.success() {
-        bail!("bottle {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(())
-}
-
-fn own(place: &Place, room: &Room, upstream: u16) -> Result<Proxy> {
-    let config = format!(
-        "slug = \"proxies\"\n[workspace]\nmode = \"none\"\n[egress]\nallow = [\"upstream.test:{upstream}\"]\nhosts = {{ \"upstream.test\" = \"127.0.0.1\" }}\n"
-    );
-    fs::write(room.project().join("bottle.toml"), config)?;
-    bottle(place, room, &["-q", "up"])?;
-    let plan: bottle_core::plan::Plan =
-        serde_json::from_str(&fs::read_to_string(room.path().join("state/proxies/plan.json"))?)?;
-    // Into the jail: gvproxy's namespace.
-    let jail = room.path().join("state/proxies/jail");
+fn own(bottle: &RunningBottle) -> Result<Proxy> {
+    let port = bottle.plan()?.doors.pipelock();
+    // Enter the jail, which is gvproxy's namespace.
+    let jail = bottle.environment().path("state/proxies/jail");
     let pid = fs::read_dir("/proc")?
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
@@ -116,7 +104,7 @@ fn own(place: &Place, room: &Room, upstream: u16) -> Result<Proxy> {
         })
         .context("gvproxy of this bottle")?;
     let enter = ["nsenter", "-t", &pid.to_string(), "-n"].map(str::to_owned).to_vec();
-    Ok(Proxy { name: "bottle", enter, port: plan.doors.pipelock(), child: None })
+    Ok(Proxy { name: "bottle", enter, port, child: None })
 }
 
 fn start(name: &'static str, mut command: Command, port: u16) -> Result<Proxy> {
@@ -128,7 +116,7 @@ fn start(name: &'static str, mut command: Command, port: u16) -> Result<Proxy> {
     Ok(proxy)
 }
 
-/// Names of the upstream are in no resolver, so the others are told its address by a hosts file.
+/// No resolver knows the upstream's name, so the others find its address in a hosts file.
 fn tinyproxy(dir: &Path) -> Result<Proxy> {
     let port = free_port()?;
     let config = dir.join("tinyproxy.conf");
@@ -163,7 +151,7 @@ fn squid(dir: &Path) -> Result<Proxy> {
     start("squid", command, port)
 }
 
-/// A mount namespace in which the upstream has a name.
+/// Returns the start of a command in a mount namespace in which the upstream has a name.
 fn in_hosts(dir: &Path) -> Result<Command> {
     let hosts = dir.join("hosts");
     fs::write(&hosts, "127.0.0.1 localhost upstream.test\n")?;
@@ -172,7 +160,7 @@ fn in_hosts(dir: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// A server of small answers that is not what is measured: one thread a connection, kept alive.
+/// Runs the upstream: a server of small answers, with a thread for each connection.
 fn serve() -> Result<u16> {
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     let listener = TcpListener::bind("127.0.0.1:0")?;

@@ -1,11 +1,11 @@
-//! A real guest: bottle beside what smolvm has itself. Without KVM this runs in the outer machine,
-//! where both are emulated alike.
+//! A real guest: bottle beside smolvm's own networks. Without KVM this runs in the outer machine, where
+//! both are emulated.
 
 use super::report::{Better, Figures, Report};
-use crate::ground::{Ground, Guest, STACKS};
+use crate::checkout::Checkout;
+use crate::environment::{Environment, Guest, Project, STACKS};
 use crate::outer;
-use crate::place::Place;
-use crate::processes::{ended_or_killed, ended_within};
+use crate::processes::{wait_at_most, wait_or_kill};
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::HELPER;
@@ -23,34 +23,34 @@ use std::time::{Duration, Instant};
 
 /// MiB of a flow, with KVM and without.
 const MIB: [u64; 2] = [1024, 16];
-/// Under emulation guests take what they take, and some freeze or die. The rest of the comparison takes
-/// five minutes, and all of it is to take ten.
+/// How long all rounds may take. Under emulation guests are slow, and some freeze or die. The rest of the
+/// comparison takes five minutes, and all of it should take ten.
 const LIMIT: Duration = Duration::from_secs(300);
-/// Half as much again as a round takes.
+/// How long a round may take: half as long again as it usually takes.
 const ROUND: Duration = Duration::from_secs(100);
-/// A guest under emulation now and then does not start.
+/// How often a guest is tried. Under emulation one sometimes fails to start.
 const TRIES: u32 = 4;
-/// How long one guest may take, several times what it does; and then to end.
+/// How long one guest may take, several times what it usually takes, and how long to end after that.
 const PATIENCE: Duration = Duration::from_secs(45);
 const GRACE: Duration = Duration::from_secs(10);
-/// smolvm's gateway, where its virtio-net has this host's loopback.
+/// smolvm's gateway, at which its virtio-net shows this host's loopback.
 const SMOLVM_GATEWAY: &str = "100.96.0.1";
 
-/// How much, and where the figures go.
+/// Which round, and where the figures go.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Real {
-    /// Its number, which says who begins
+    /// The round's number, which decides who begins
     #[arg(long)]
     round: usize,
-    /// The file that takes the figures
+    /// Write the figures to this file
     #[arg(long)]
     out: PathBuf,
 }
 
-/// How many ways there are to run `true`.
+/// How many ways of running `true` there are.
 const RUNS: usize = 3;
 
-/// What was measured, in the order of the rounds.
+/// The measurements, in the order of the rounds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Measured {
     /// Seconds of `run -- true`: bottle's, smolvm's, and smolvm's with a folder shared, as bottle
@@ -68,9 +68,9 @@ impl Measured {
     }
 }
 
-pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> {
+pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {
     let emulated = !outer::has_kvm();
-    if emulated && !place.tools().join("outer/initrd.gz").exists() {
+    if emulated && !checkout.tools().join("outer/initrd.gz").exists() {
         report.skip("a real guest", "there is neither KVM nor an outer machine: `make setup` builds one");
         return Ok(());
     }
@@ -80,9 +80,8 @@ pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> 
         if emulated && left.is_zero() {
             break;
         }
-        // A guest that freezes may take the outer machine along, as may its kernel's end: each round
-        // has one of its own.
-        match round(place, number, emulated.then_some(ROUND.min(left))) {
+        // Each round has an outer machine of its own, since a frozen guest may take the machine down.
+        match round(checkout, number, emulated.then_some(ROUND.min(left))) {
             Ok(Some(one)) => {
                 measured.add(one);
                 done += 1;
@@ -115,16 +114,20 @@ pub fn compare(place: &Place, rounds: usize, report: &mut Report) -> Result<()> 
     Ok(())
 }
 
-/// One round: where guests boot here, or in an outer machine that is given so long. `None` where it
-/// came to nothing.
-fn round(place: &Place, number: usize, limit: Option<Duration>) -> Result<Option<Measured>> {
+/// Runs one round: here if guests boot here, or in an outer machine with a time limit. Returns `None` if
+/// it gave no result.
+fn round(checkout: &Checkout, number: usize, limit: Option<Duration>) -> Result<Option<Measured>> {
     let number = number.to_string();
     let words = |out: &Path| -> Result<Vec<OsString>> {
         let words = ["compare-real", "--round", &number, "--out"].map(OsString::from);
-        Ok([place.program("bottle-harness")?.into()].into_iter().chain(words).chain([out.into()]).collect())
+        Ok([checkout.program("bottle-harness")?.into()]
+            .into_iter()
+            .chain(words)
+            .chain([out.into()])
+            .collect())
     };
     let measured = match limit {
-        Some(limit) => outer::run_for_result(place, &words(outer::RESULT.as_ref())?, limit)?,
+        Some(limit) => outer::run_for_result(checkout, &words(outer::RESULT.as_ref())?, limit)?,
         None => {
             let out = tempfile::NamedTempFile::new()?;
             let words = words(out.path())?;
@@ -135,26 +138,26 @@ fn round(place: &Place, number: usize, limit: Option<Duration>) -> Result<Option
     Ok(measured.and_then(|text| serde_json::from_slice(&text).ok()))
 }
 
-/// `bottle-harness compare-real`: one round, where real guests boot.
+/// Runs `bottle-harness compare-real`: one round, on a machine on which real guests boot.
 ///
 /// # Errors
-/// Where a guest does not start in four tries.
-pub fn real(place: &Place, options: &Real) -> Result<ExitCode> {
-    let bench = Bench::new(place)?;
+/// If a guest does not start in four tries.
+pub fn real(checkout: &Checkout, options: &Real) -> Result<ExitCode> {
+    let bench = Bench::new(checkout)?;
     let mut measured = Measured::default();
-    // The first guest finds nothing in the page cache, and bottle asks smolvm for its version once.
-    timed(|| bench.bottle(STACKS[0], &["true"]))?;
-    // Each is first, in the middle and last in turn.
+    // Warm up: the first guest finds the page cache empty, and bottle asks smolvm for its version once.
+    timed(|| bench.bottle(0, &["true"]))?;
+    // Each takes its turn to be first, second and last.
     for at in (0..RUNS).map(|at| (at + options.round) % RUNS) {
         let run = || match at {
-            0 => bench.bottle(STACKS[0], &["true"]),
+            0 => bench.bottle(0, &["true"]),
             1 => bench.bare(&["true"]),
             _ => bench.smolvm(&[], &["true"]),
         };
         measured.run[at].push(timed(run)?.1);
     }
-    for (at, stack) in STACKS.into_iter().enumerate() {
-        bench.flows(&mut measured, at, |words| bench.bottle(stack, words), &bench.door(stack)?)?;
+    for stack in 0..STACKS.len() {
+        bench.flows(&mut measured, stack, |words| bench.bottle(stack, words), &bench.door(stack)?)?;
     }
     let gateway = format!("{SMOLVM_GATEWAY}:{}", bench.port);
     let net = ["--net", "--net-backend", "virtio-net"];
@@ -163,55 +166,56 @@ pub fn real(place: &Place, options: &Real) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-struct Bench<'p> {
-    ground: Ground<'p>,
-    /// The flows' server, on this host's loopback.
+struct Bench {
+    environment: Environment,
+    /// A project for each of [`STACKS`].
+    projects: Vec<Project>,
+    /// The port of the flows' server, on this host's loopback.
     port: u16,
     mib: u64,
 }
 
-impl<'p> Bench<'p> {
-    fn new(place: &'p Place) -> Result<Self> {
+impl Bench {
+    fn new(checkout: &Checkout) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         flow::serve(listener);
         let mib = MIB[usize::from(std::env::var_os("BOTTLE_OUTER").is_some())];
-        let bench = Self { ground: Ground::new(place, Guest::Real)?, port, mib };
-        for stack in STACKS {
-            let config =
-                format!("[network]\nstack = \"{stack}\"\n[supervise]\naddress = \"127.0.0.1:{port}\"\n");
-            bench.ground.project(stack, &config)?;
-        }
-        Ok(bench)
+        let environment = Environment::new(checkout, Guest::Real)?;
+        let project = |stack: &str| {
+            let supervise = format!("[supervise]\naddress = \"127.0.0.1:{port}\"\n");
+            environment.small_project(stack, &format!("[network]\nstack = \"{stack}\"\n{supervise}"))
+        };
+        let projects = STACKS.into_iter().map(project).collect::<Result<_>>()?;
+        Ok(Self { environment, projects, port, mib })
     }
 
-    /// A fresh bottle with this stack, and a command in it.
-    fn bottle(&self, stack: &str, words: &[&str]) -> Result<Command> {
-        let project = self.ground.path().join("project").join(stack);
-        self.ground.bottle(&project, &[&["run", "--"], words].concat())
+    /// Returns a command in a fresh bottle with this one of [`STACKS`].
+    fn bottle(&self, stack: usize, words: &[&str]) -> Result<Command> {
+        Ok(self.projects[stack].command(&[&["--quiet", "run", "--"], words].concat()))
     }
 
-    /// A fresh machine of smolvm's with nothing that it was not asked for, and a command in it.
+    /// Returns a command in a fresh machine of smolvm's, without any extras.
     fn bare(&self, words: &[&str]) -> Result<Command> {
-        let mut command = self.ground.bare_machine()?;
+        let mut command = self.environment.bare_machine()?;
         command.arg("--").args(words);
         Ok(command)
     }
 
-    /// A fresh machine of smolvm's with the helper in it, and a command.
+    /// Returns a command in a fresh machine of smolvm's that has the helper.
     fn smolvm(&self, network: &[&str], words: &[&str]) -> Result<Command> {
-        let mut command = self.ground.machine(network)?;
+        let mut command = self.environment.machine(network)?;
         command.arg("--").args(words);
         Ok(command)
     }
 
-    fn door(&self, stack: &str) -> Result<String> {
-        let plan = self.ground.plan(&self.ground.path().join("project").join(stack))?;
+    fn door(&self, stack: usize) -> Result<String> {
+        let plan = self.projects[stack].plan()?;
         let port = plan.doors.port(Sidecar::Supervise).context("a door")?;
         Ok(format!("{}:{port}", plan.subnet.proxy()))
     }
 
-    /// A flow in each direction, in one guest.
+    /// Measures a flow in each direction, in one guest.
     fn flows(
         &self,
         measured: &mut Measured,
@@ -231,7 +235,7 @@ impl<'p> Bench<'p> {
     }
 }
 
-/// What a command that ends well prints, and the seconds that it took.
+/// Runs a command until it succeeds, and returns its output and the seconds that it took.
 fn timed(make: impl Fn() -> Result<Command>) -> Result<(String, f64)> {
     for attempt in 1..=TRIES {
         let since = Instant::now();
@@ -242,10 +246,10 @@ fn timed(make: impl Fn() -> Result<Command>) -> Result<(String, f64)> {
         let how = ended.map_or_else(|| "froze".to_owned(), |status| format!("ended with {status}"));
         eprintln!("a guest {how} (attempt {attempt} of {TRIES}): {said}");
     }
-    bail!("no guest lived through it");
+    bail!("no guest survived");
 }
 
-/// How a command ended within a limit, and what it printed. One that takes longer is told to end.
+/// Runs a command with a time limit, and returns its status and output. At the limit it is told to end.
 fn within(mut command: Command, limit: Duration) -> Result<(Option<ExitStatus>, String)> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut out = child.stdout.take().context("its output")?;
@@ -254,11 +258,11 @@ fn within(mut command: Command, limit: Duration) -> Result<(Option<ExitStatus>, 
         let _ = out.read_to_string(&mut said);
         said
     });
-    let ended = ended_within(&mut child, limit)?;
+    let ended = wait_at_most(&mut child, limit)?;
     if ended.is_none() {
         kill_process(Pid::from_child(&child), Signal::TERM)?;
-        ended_or_killed(&mut child, GRACE)?;
-        // What is left behind may still hold the pipe: not waited for.
+        wait_or_kill(&mut child, GRACE)?;
+        // Do not wait for the reader: a process that is left behind may still hold the pipe.
         return Ok((None, String::new()));
     }
     Ok((ended, reader.join().unwrap_or_default()))

@@ -1,4 +1,4 @@
-//! What was measured: a table, a file for programs, a picture.
+//! The report: a table, a file for programs, and a picture.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -6,10 +6,10 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-/// The layout of `compare.json`. It changes when a field changes its meaning or goes.
+/// The version of `compare.json`'s layout. It changes when a field is removed or changes its meaning.
 const SCHEMA: u32 = 1;
 
-/// Everything that was measured in a run.
+/// All measurements of a run.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     rows: Vec<Row>,
@@ -26,7 +26,7 @@ struct Row {
     median: f64,
     max: f64,
     runs: usize,
-    /// bottle's median as a multiple of this system's, larger is better.
+    /// bottle's median as a multiple of this system's. Larger is better.
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ pub enum Better {
 pub struct Figures<'a> {
     pub system: &'a str,
     pub values: Vec<f64>,
-    /// How many times as good bottle should be.
+    /// How many times as good as this system bottle should be.
     pub goal: Option<f64>,
 }
 
@@ -61,7 +61,7 @@ pub fn median(values: &[f64]) -> f64 {
 }
 
 impl Report {
-    /// Adds a measurement: the first system is bottle, the others are what it is held against.
+    /// Adds a measurement of bottle, which comes first, and of the systems to compare it with.
     pub fn add(&mut self, what: &str, unit: &'static str, better: Better, all: &[Figures]) {
         let own = all.first().map_or(f64::NAN, |own| median(&own.values));
         for (at, Figures { system, values, goal }) in all.iter().enumerate() {
@@ -105,7 +105,7 @@ impl Report {
         Ok(())
     }
 
-    /// Bars of the medians within each measurement, with the spread as a line.
+    /// Draws the medians of each measurement as bars, with the spread as a line.
     fn picture(&self) -> String {
         const BAR: f64 = 18.0;
         let mut svg = String::new();

@@ -2,9 +2,9 @@
 
 use super::questions::WITNESSES;
 use super::verdict::Judged;
-use crate::ground::Guest;
-use crate::ways_back::field::Verdict;
-use crate::ways_back::{self, Tried};
+use crate::environment::Guest;
+use crate::ways_back::target::Verdict;
+use crate::ways_back::{self, AttackResult};
 use anyhow::Result;
 use bottle_guest::probe::Answer;
 use bottle_verify::judge;
@@ -12,8 +12,8 @@ use std::fmt::Write;
 
 const STYLE: &str = include_str!("report.css");
 
-/// Destinations, as a reader thinks of them, and the beginnings of the probes' names that try
-/// them. The first that fits counts.
+/// Destinations as a reader thinks of them, with the prefixes of the names of the probes that try them.
+/// The first match counts.
 const DESTINATIONS: [(&str, &[&str]); 17] = [
     ("the doors' witness", &WITNESSES),
     ("ports of the gateway", &["tcp gateway", "udp gateway", "syn gateway"]),
@@ -34,7 +34,7 @@ const DESTINATIONS: [(&str, &[&str]); 17] = [
     ("the host's files and sockets", &["unix ", "file "]),
 ];
 
-/// What came of a destination.
+/// The result for a destination.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Cell {
     NotAsked,
@@ -58,8 +58,8 @@ impl Cell {
     }
 }
 
-/// The page.
-pub fn page(judged: &[Judged], tried: &[Tried]) -> Result<String> {
+/// Returns the page.
+pub fn page(judged: &[Judged], attacks: &[AttackResult]) -> Result<String> {
     let mut html = String::new();
     write!(
         html,
@@ -70,11 +70,11 @@ pub fn page(judged: &[Judged], tried: &[Tried]) -> Result<String> {
     let wrong = judged.iter().filter(|judged| !judged.as_it_must).count();
     let attempts: usize = judged.iter().map(|judged| judged.attempts).sum();
     let (class, sentence) = match wrong {
-        0 => ("good", "Every network came out as it must".to_owned()),
-        n => ("bad", format!("{n} of {} networks did not come out as they must", judged.len())),
+        0 => ("good", "Every network gave the expected result".to_owned()),
+        n => ("bad", format!("{n} of {} networks gave an unexpected result", judged.len())),
     };
     write!(html, "<p class=\"sum {class}\">{sentence}: {} of them, {attempts} attempts.</p>", judged.len())?;
-    html.push_str("<p>A network that is no bottle is a control, and has to be found leaking: otherwise this check proves nothing. Only bytes that carry the run's number, or a canary that saw the guest, count as reached.</p>");
+    html.push_str("<p>A network that is not bottle's is a control and must be found leaking: otherwise this check proves nothing. A destination counts as reached only if bytes with the run's number arrived, or a canary saw the guest.</p>");
     for guest in [Guest::Real, Guest::Namespace] {
         let of: Vec<&Judged> = judged.iter().filter(|judged| judged.guest == guest).collect();
         if !of.is_empty() {
@@ -85,8 +85,8 @@ pub fn page(judged: &[Judged], tried: &[Tried]) -> Result<String> {
             html.push_str("</section>");
         }
     }
-    ways_back(&mut html, tried)?;
-    html.push_str("<h2>What each network gave away</h2>");
+    ways_back(&mut html, attacks)?;
+    html.push_str("<h2>What was reached in each network</h2>");
     for judged in judged {
         details(&mut html, judged)?;
     }
@@ -94,36 +94,36 @@ pub fn page(judged: &[Judged], tried: &[Tried]) -> Result<String> {
     Ok(html)
 }
 
-/// What came back from guests, with each defence and without it.
-fn ways_back(html: &mut String, tried: &[Tried]) -> Result<()> {
-    if tried.is_empty() {
+/// Writes the table of attacks.
+fn ways_back(html: &mut String, attacks: &[AttackResult]) -> Result<()> {
+    if attacks.is_empty() {
         return Ok(());
     }
-    let wrong = tried.iter().filter(|tried| !tried.as_it_must()).count();
-    let class = if wrong == 0 { "good" } else { "bad" };
+    let is_good = attacks.iter().all(AttackResult::is_as_expected);
+    let class = if is_good { "good" } else { "bad" };
     write!(
         html,
         "<section><h2>What comes back from a guest</h2><p class=\"sum {class}\">{}.</p>\
-         <p>Each attack is made twice: as bottle is, where it must be held, and with the defence taken away that \
-         stands against it, where it must succeed. An attack that fails without its defence, too, would prove \
-         nothing.</p><table class=summary><tr><th>attack<th>guest<th>defence<th>as bottle is<th>without it<th>seconds</tr>",
-        escape(&ways_back::summary(tried))
+         <p>Each attack is made twice: against bottle as it is, which must hold, and with the defence against it \
+         switched off, where it must succeed. An attack that also fails without the defence would prove \
+         nothing.</p><table class=summary><tr><th>attack<th>guest<th>defence<th>with it<th>without it<th>seconds</tr>",
+        escape(&ways_back::summary(attacks))
     )?;
-    for t in tried {
+    for a in attacks {
         let class = |good: bool| if good { "good" } else { "bad" };
-        let guest = if t.guest == Guest::Real { "real" } else { "stand-in" };
+        let guest = if a.guest == Guest::Real { "real" } else { "stand-in" };
         write!(
             html,
             "<tr><td>{}<td>{guest}<td>{}<td class={} title=\"{}\">{}<td class={} title=\"{}\">{}<td>{:.1}</tr>",
-            escape(&t.name),
-            escape(&t.defence),
-            class(t.held == Verdict::Held),
-            escape(&t.held.to_string()),
-            t.held.word(),
-            class(matches!(t.witness, Verdict::Succeeded(_))),
-            escape(&t.witness.to_string()),
-            t.witness.word(),
-            t.seconds
+            escape(&a.name),
+            escape(&a.defence),
+            class(a.held == Verdict::Held),
+            escape(&a.held.to_string()),
+            a.held.word(),
+            class(a.witness.is_success()),
+            escape(&a.witness.to_string()),
+            a.witness.word(),
+            a.seconds
         )?;
     }
     html.push_str("</table></section>");
@@ -132,14 +132,14 @@ fn ways_back(html: &mut String, tried: &[Tried]) -> Result<()> {
 
 fn summary(html: &mut String, judged: &[&Judged]) -> Result<()> {
     html.push_str(
-        "<table class=summary><tr><th>network<th>verdict<th>as it must be<th>attempts<th>seconds</tr>",
+        "<table class=summary><tr><th>network<th>verdict<th>as expected<th>attempts<th>seconds</tr>",
     );
     for j in judged {
-        let must = if j.as_it_must { "<td class=good>yes" } else { "<td class=bad>no" };
+        let expected = if j.as_it_must { "<td class=good>yes" } else { "<td class=bad>no" };
         let (name, verdict) = (j.subject.name(), j.verdict.word());
         write!(
             html,
-            "<tr><td>{name}<td class={verdict}>{verdict}{must}<td>{}<td>{:.1}</tr>",
+            "<tr><td>{name}<td class={verdict}>{verdict}{expected}<td>{}<td>{:.1}</tr>",
             j.attempts, j.seconds
         )?;
     }
@@ -147,7 +147,7 @@ fn summary(html: &mut String, judged: &[&Judged]) -> Result<()> {
     Ok(())
 }
 
-/// Destinations against networks.
+/// Writes the table of destinations and networks.
 fn matrix(html: &mut String, judged: &[&Judged]) -> Result<()> {
     html.push_str("<div class=wide><table class=matrix><tr><th>");
     for j in judged {
@@ -186,7 +186,7 @@ fn cell(judged: &Judged, prefixes: &[&str]) -> Cell {
     answers.chain(leaked.then_some(Cell::Reached)).max().unwrap_or(Cell::NotAsked)
 }
 
-/// A canary's own report, in the words of the probe that is meant to reach it.
+/// Returns the name of the probe that would reach the canary in a leak's text.
 fn canary_as_probe(leak: &str) -> String {
     match leak.strip_prefix("canary ").unwrap_or_default() {
         rest if rest.starts_with("resolver") => "dns gateway".to_owned(),
@@ -209,7 +209,7 @@ fn one(answer: &Answer, judged: &Judged) -> Cell {
     if answer.silent > 0 && answer.refused == 0 { Cell::Silent } else { Cell::Refused }
 }
 
-/// Every TCP port, where every one was tried.
+/// Draws all ports, for probes that tried every one.
 fn strips(html: &mut String, judged: &[&Judged]) -> Result<()> {
     for j in judged {
         for answer in j.probes.iter().filter(|answer| answer.id.ends_with(" 1-65535")) {
@@ -246,7 +246,7 @@ fn details(html: &mut String, j: &Judged) -> Result<()> {
     )?;
     for (title, items) in [
         ("reached", &j.leaks),
-        ("services of its own", &j.services),
+        ("its own services", &j.services),
         ("the virtual machine's vsock ports", &j.vsock),
     ] {
         if !items.is_empty() {
@@ -259,7 +259,7 @@ fn details(html: &mut String, j: &Judged) -> Result<()> {
         write!(html, "<p class=inconclusive>{}</p>", escape(why))?;
     }
     html.push_str(
-        "<table class=probes><tr><th>probe<th>took a connection<th>refused<th>silent<th>not tried<th>ms</tr>",
+        "<table class=probes><tr><th>probe<th>accepted<th>refused<th>silent<th>not tried<th>ms</tr>",
     );
     for a in &j.probes {
         write!(

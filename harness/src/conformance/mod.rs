@@ -1,34 +1,32 @@
 //! The conformance check: does a guest reach anything but its doors?
 //!
-//! [`world`] puts canaries on everything that a guest might reach. [`subject`] lists the networks
-//! that are judged: bottle as a user runs it ([`kept`]), its walls one at a time ([`built`]), and
-//! others that must be found leaking ([`stock`]). [`crate::ground`] is where their guests run.
-//! [`verdict`] judges, [`report`] and [`html`] show. What a guest tries is in `bottle_verify`,
-//! which `bottle verify` shares, and [`questions`].
+//! [`canaries`] puts canaries on everything that a guest might reach. [`subject`] lists the networks
+//! to judge: bottle as a user runs it ([`shipped`]), its walls one at a time ([`assembled`]), and others
+//! that must be found leaking ([`stock`]). [`verdict`] judges; [`report`] and [`html`] show the result.
+//! A guest tries what `bottle_verify` lists, as for `bottle verify`, and [`questions`].
 //!
-//! Each subject is judged by a process of its own ([`judge`]), in a network namespace of its own
-//! and, where there is no KVM, in an outer machine of its own: what freezes or dies takes nothing
-//! with it, and is tried again.
+//! Each subject is judged by a process of its own ([`judge`]), in namespaces of its own and, if there is
+//! no KVM, in an outer machine of its own. A freeze or death affects nothing else, and is tried again.
 
-mod built;
+mod assembled;
+mod canaries;
 mod html;
 mod judge;
-mod kept;
 mod questions;
 mod report;
+mod shipped;
 mod stock;
 mod subject;
 mod verdict;
-mod world;
 
+pub use canaries::serve_witness;
 pub use judge::{Judge, judge};
 pub use subject::Subject;
-pub use world::serve_witness;
 
-use crate::ground::Guest;
+use crate::checkout::Checkout;
+use crate::environment::Guest;
 use crate::outer;
-use crate::place::Place;
-use crate::ways_back::{self, Tried};
+use crate::ways_back::{self, AttackResult};
 use anyhow::Result;
 use bottle_verify::judge::Verdict;
 use std::collections::BTreeMap;
@@ -39,75 +37,77 @@ use std::sync::mpsc;
 use std::thread;
 use verdict::Judged;
 
-/// Which subjects are judged, and how.
+/// Which subjects to judge, and how.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The guests: real ones, or the stand-in [default: both]
+    /// The kind of guest [default: both]
     #[arg(long, value_enum)]
     guest: Option<Guest>,
-    /// Only these subjects
+    /// Judge only these subjects
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Subject>,
-    /// Leave out the ways back that take long
+    /// Leave out the long attacks
     #[arg(long)]
     quick: bool,
-    /// Take both walls of the subject `bottle` away, to see that this is found
+    /// Take away both walls of the subject `bottle`, to see that this is found
     #[arg(long)]
     sabotage: bool,
 }
 
-/// Judges every subject, and writes the reports.
+/// Judges every subject and writes the reports.
 ///
 /// # Errors
-/// Where no subject can be judged. What does not come out as it must is an exit status.
-pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
-    let guests = options.guest.map_or(vec![Guest::Namespace, Guest::Real], |guest| vec![guest]);
+/// If a subject cannot be judged. An unexpected result is an exit status, not an error.
+pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
+    let guests = Guest::or_both(options.guest);
     if guests.contains(&Guest::Real) && !outer::has_kvm() {
         eprintln!("no usable KVM here: real guests run in the outer machine, under QEMU's emulation");
     }
-    let (mut judged, mut tried) = (Vec::new(), Vec::new());
+    let (mut judged, mut attacks) = (Vec::new(), Vec::new());
     for guest in guests {
         println!("guest: {}", guest.name());
         println!("{}", report::HEADER);
         let wanted = |subject: &Subject| options.only.is_empty() || options.only.contains(subject);
         let subjects: Vec<Subject> = Subject::all(guest).into_iter().filter(wanted).collect();
-        judged.extend(judge_all(place, guest, &subjects, options.sabotage)?);
-        // The ways back are judged with the whole, and alone by `ways-back`.
+        judged.extend(judge_all(checkout, guest, &subjects, options.sabotage)?);
+        // The attacks are part of a full run. `ways-back` makes them alone.
         if options.only.is_empty() {
-            tried.extend(ways_back::attack(place, guest, options.quick, &[], &|line| println!("{line}")));
+            attacks
+                .extend(ways_back::attack(checkout, guest, options.quick, &[], &|line| println!("{line}")));
         }
     }
     if !options.sabotage {
-        let folder = place.root().join("target/conformance");
-        report::write(&folder, &judged, &tried)?;
+        let folder = checkout.root().join("target/conformance");
+        report::write(&folder, &judged, &attacks)?;
         println!("reports: {0}/report.json and {0}/report.html", folder.display());
     }
     let wrong: Vec<&Judged> = judged.iter().filter(|judged| !judged.as_it_must).collect();
-    let wrong_ways: Vec<&Tried> = tried.iter().filter(|tried| !tried.as_it_must()).collect();
+    let wrong_attacks: Vec<&AttackResult> =
+        attacks.iter().filter(|attack| !attack.is_as_expected()).collect();
     let names = wrong.iter().map(|judged| judged.subject.name());
-    let names: Vec<String> = names.chain(wrong_ways.iter().map(|tried| tried.name.clone())).collect();
+    let names: Vec<String> = names.chain(wrong_attacks.iter().map(|attack| attack.name.clone())).collect();
     if names.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    println!("not as it must be: {}", names.join(", "));
-    let open = wrong.iter().all(|judged| judged.verdict == Verdict::Inconclusive)
-        && wrong_ways.iter().all(|tried| tried.held.is_unclear() || tried.witness.is_unclear());
-    Ok(if open { ExitCode::from(outer::INCONCLUSIVE) } else { ExitCode::FAILURE })
+    println!("unexpected: {}", names.join(", "));
+    let inconclusive = wrong.iter().all(|judged| judged.verdict == Verdict::Inconclusive)
+        && wrong_attacks.iter().all(|attack| attack.is_inconclusive());
+    Ok(if inconclusive { ExitCode::from(outer::INCONCLUSIVE) } else { ExitCode::FAILURE })
 }
 
-/// Judges subjects, and prints each one's row in their order. Stand-ins mostly wait, so two are
-/// judged at a time; two emulated machines would starve each other.
-fn judge_all(place: &Place, guest: Guest, subjects: &[Subject], sabotage: bool) -> Result<Vec<Judged>> {
+/// Judges subjects and prints their rows in order. Stand-ins mostly wait, so two are judged at a time.
+/// Two emulated machines would starve each other.
+fn judge_all(checkout: &Checkout, guest: Guest, subjects: &[Subject], sabotage: bool) -> Result<Vec<Judged>> {
     let workers = if guest == Guest::Namespace { 2 } else { 1 };
     let next = AtomicUsize::new(0);
-    let (done, came) = mpsc::channel();
+    let (done, judgments) = mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..workers {
             let (next, done) = (&next, done.clone());
             scope.spawn(move || {
                 while let Some(&subject) = subjects.get(next.fetch_add(1, Relaxed)) {
                     let job = Judge { subject, guest, sabotage, out: None };
-                    if done.send((subject, job.until_conclusive(place, &progress))).is_err() {
+                    if done.send((subject, job.until_conclusive(checkout, &progress))).is_err() {
                         return;
                     }
                 }
@@ -116,7 +116,7 @@ fn judge_all(place: &Place, guest: Guest, subjects: &[Subject], sabotage: bool) 
         drop(done);
         let mut early = BTreeMap::new();
         let mut judged = Vec::new();
-        for (subject, judgment) in came {
+        for (subject, judgment) in judgments {
             early.insert(subject, judgment?);
             while let Some(judgment) = subjects.get(judged.len()).and_then(|subject| early.remove(subject)) {
                 progress("");
@@ -128,7 +128,7 @@ fn judge_all(place: &Place, guest: Guest, subjects: &[Subject], sabotage: bool) 
     })
 }
 
-/// What is being done, on a line that is overwritten. Only a terminal sees it.
+/// Shows what is being done, on a line that is overwritten. It appears only on a terminal.
 fn progress(what: &str) {
     let mut out = std::io::stderr();
     if out.is_terminal() {

@@ -1,6 +1,6 @@
-//! What only a harness asks: the witnesses, and frames that no helper would send.
+//! The questions that only the harness asks: the witnesses, and frames that no helper would send.
 
-use super::world::{ADDRESSES, WITNESS_PORT};
+use super::canaries::{ADDRESSES, WITNESS_PORT};
 use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{GATEWAY_MAC, GUEST_MAC, Guard};
 use bottle_core::plan::Plan;
@@ -11,27 +11,27 @@ use bottle_oracle::frames::Change;
 use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep};
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// The name that the witness asks the proxy for.
+/// The host name that the witness asks the proxy for.
 pub const WITNESS_HOST: &str = "witness.test";
-/// The witnesses: their questions' names.
+/// The names of the witnesses' questions.
 pub const WITNESSES: [&str; 2] = ["witness before", "witness after"];
 
-/// The question that goes past the helper. Silence is what most of its frames deserve.
+/// The name of the question that bypasses the helper. Most of its frames should get no answer.
 pub const RAW: &str = "raw frames";
 
-/// What the world's page is asked with, through the proxy or without one.
+/// Returns the request for the witness's page, through the proxy or without one.
 fn request() -> String {
     format!(
         "GET http://{WITNESS_HOST}:{WITNESS_PORT}/ HTTP/1.1\r\nHost: {WITNESS_HOST}\r\nConnection: close\r\n\r\n"
     )
 }
 
-/// The door, asked for the world's page.
+/// Asks the door for the witness's page.
 pub fn witness(plan: &Plan) -> Attempt {
     Attempt::Say { address: door(plan), text: request() }
 }
 
-/// The same, as often as it takes: after a fault.
+/// Asks the door for the witness's page until it answers, after a fault.
 pub fn witness_in_time(plan: &Plan, nonce: &str) -> Attempt {
     Attempt::Until { address: door(plan), text: request(), wanted: nonce.to_owned(), seconds: 45 }
 }
@@ -40,7 +40,7 @@ fn door(plan: &Plan) -> SocketAddr {
     SocketAddr::new(plan.subnet.proxy().into(), plan.doors.pipelock())
 }
 
-/// Frames that no helper would send: spoofed, tagged, fragmented, broadcast, and lengths that lie.
+/// Sends frames that no helper would send: spoofed, tagged, fragmented, broadcast, with wrong lengths.
 pub fn raw(plan: &Plan) -> Attempt {
     let guard = plan.guard();
     let lan: Ipv4Addr = ADDRESSES[0].1.parse().unwrap_or(Ipv4Addr::LOCALHOST);
@@ -68,7 +68,7 @@ pub fn raw(plan: &Plan) -> Attempt {
                 // Fragments: the first of several, and one from the middle.
                 &[Change::Word(20, 0x2000), Change::Checksum],
                 &[Change::Word(20, 0x0001), Change::Checksum],
-                // A tiny first one, too short for its ports' flags, and one that overlaps it.
+                // A first fragment that is too short for the flags, and one that overlaps it.
                 &[Change::Word(16, 28), Change::Word(20, 0x2000), Change::Checksum, Change::Cut(42)],
                 &[Change::Word(18, 7), Change::Word(20, 0x2000), Change::Checksum],
                 &[Change::Word(18, 7), Change::Word(20, 0x0001), Change::Checksum],
@@ -78,7 +78,7 @@ pub fn raw(plan: &Plan) -> Attempt {
                     Change::Insert(34, vec![131, 7, 4, 192, 0, 2, 10, 0]),
                     Change::Checksum,
                 ],
-                // Longer than it says.
+                // Longer than its header says.
                 &[Change::Pad(100)],
             ];
             for changes in variants {
@@ -89,7 +89,7 @@ pub fn raw(plan: &Plan) -> Attempt {
         }
     }
     for address in [plan.subnet.guest(), lan, plan.subnet.proxy()] {
-        // ARP in another's name.
+        // ARP in another guest's name.
         let mut frame = guard.frame(&FirstPacket::Arp(address));
         Change::Byte(31, 254).apply(&mut frame);
         frames.push(frame);
@@ -108,17 +108,17 @@ pub fn raw(plan: &Plan) -> Attempt {
     Attempt::Raw { socket: GUEST_SOCKET.to_owned(), frames, flood: 2_000, bytes }
 }
 
-/// Every TCP port of an address, by hand.
+/// Tries every TCP port of an address with frames made by hand.
 pub fn every_tcp(plan: &Plan, address: Ipv4Addr) -> Attempt {
     let mut frame = Vec::new();
-    // A vector takes every frame.
+    // Writing to a vector does not fail.
     let _ = ipv4(plan, address).tcp(40_000, 1, 1, u16::MAX).syn().write(&mut frame, &[]);
     Attempt::Ports { socket: GUEST_SOCKET.to_owned(), frame: hex(&frame) }
 }
 
-/// Every UDP port of an address, by hand.
+/// Tries every UDP port of an address with frames made by hand.
 pub fn every_udp(plan: &Plan, address: Ipv4Addr) -> Attempt {
-    // A datagram without a checksum, so that only its port has to be changed.
+    // The datagram has no checksum, so that only its port has to be changed.
     let frame = plan.guard().frame(&FirstPacket::Udp(address, 1));
     Attempt::Ports { socket: GUEST_SOCKET.to_owned(), frame: hex(&frame) }
 }
@@ -127,7 +127,7 @@ fn ipv4(plan: &Plan, address: Ipv4Addr) -> PacketBuilderStep<IpHeaders> {
     PacketBuilder::ethernet2(GUEST_MAC, GATEWAY_MAC).ipv4(plan.subnet.guest().octets(), address.octets(), 64)
 }
 
-/// A DHCP client's first message (RFC 2131): what every guest's stock network would answer.
+/// Returns a DHCP client's first message (RFC 2131), which a stock network would answer.
 fn discover(guard: &Guard) -> Vec<u8> {
     const COOKIE: [u8; 4] = [99, 130, 83, 99];
     const DISCOVER: [u8; 4] = [53, 1, 1, 255];

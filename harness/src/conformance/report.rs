@@ -1,23 +1,23 @@
 //! The reports: a row in the terminal, a file for programs, a page for people.
 //!
-//! `docs/conformance.md` says what each field of `report.json` means.
+//! `docs/conformance.md` explains each field of `report.json`.
 
 use super::html;
 use super::verdict::Judged;
-use crate::ways_back::Tried;
+use crate::ways_back::AttackResult;
 use anyhow::Result;
 use bottle_verify::judge::Verdict;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
 
-/// The version of `report.json`'s layout. It changes when a field changes its meaning or goes.
+/// The version of `report.json`'s layout. It changes when a field is removed or changes its meaning.
 const SCHEMA: u32 = 2;
 
-/// What is above the rows in the terminal.
+/// The header above the rows in the terminal.
 pub const HEADER: &str = "subject         verdict        attempts       s  note";
 
-/// A subject's line in the terminal.
+/// Returns a subject's row in the terminal.
 pub fn row(judged: &Judged) -> String {
     let mut notes = Vec::new();
     notes.extend(judged.leaks.first().map(|leak| format!("{leak}{}", more(judged.leaks.len()))));
@@ -46,10 +46,10 @@ fn more(count: usize) -> String {
 }
 
 /// Writes `report.json` and `report.html`.
-pub fn write(folder: &Path, judged: &[Judged], tried: &[Tried]) -> Result<()> {
+pub fn write(folder: &Path, judged: &[Judged], attacks: &[AttackResult]) -> Result<()> {
     fs::create_dir_all(folder)?;
-    let report = json!({ "schema": SCHEMA, "subjects": judged, "ways_back": tried });
+    let report = json!({ "schema": SCHEMA, "subjects": judged, "ways_back": attacks });
     fs::write(folder.join("report.json"), serde_json::to_string_pretty(&report)?)?;
-    fs::write(folder.join("report.html"), html::page(judged, tried)?)?;
+    fs::write(folder.join("report.html"), html::page(judged, attacks)?)?;
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! The networks that are judged.
 
-use super::world::World;
-use super::{built, kept, stock};
-use crate::ground::{Ground, Guest};
-use crate::parts::{Behind, Parts};
+use super::canaries::HostCanaries;
+use super::{assembled, shipped, stock};
+use crate::assembly::{StackKind, Walls};
+use crate::environment::{Environment, Guest};
 use anyhow::Result;
 use bottle_guest::probe::Answer;
 use bottle_verify::scope::Scope;
@@ -15,17 +15,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
-    /// bottle, as a user runs it: both walls, and another bottle beside it.
+    /// bottle as a user runs it, with both walls, and another bottle beside it.
     Bottle,
-    /// The same, with the host's kernel for a network stack.
+    /// The same, with the host's kernel as its network stack.
     Kernel,
     /// bottle, with a guest whose root has killed the helper and does everything by hand.
     ByHand,
-    /// The guard before a gvproxy that runs on the host, without a jail.
+    /// The guard, in front of a gvproxy that runs on the host without a jail.
     GuardOnly,
-    /// gvproxy in its jail, with nothing that decides on frames before it.
+    /// gvproxy in its jail, with no guard in front of it.
     JailOnly,
-    /// The kernel's tap in its namespace, with nothing that decides on frames before it.
+    /// The kernel's tap in its namespace, with no guard in front of it.
     KernelJailOnly,
     /// bottle, whose keeper is killed during the sweep.
     KeeperDies,
@@ -35,37 +35,37 @@ pub enum Subject {
     SidecarDies,
     /// Stock gvproxy on the host: a control, which must be found leaking.
     Neither,
-    /// smolvm's default network, sockets that libkrun impersonates: a control.
+    /// smolvm's default network, in which libkrun impersonates sockets: a control.
     Tsi,
     /// smolvm's virtio-net: a control.
     VirtioNet,
-    /// smolvm, with nothing allowed but its gateway: a control.
+    /// smolvm, with only its gateway allowed: a control.
     AllowCidr,
-    /// smolvm, "localhost only": a control.
+    /// smolvm restricted to "localhost only": a control.
     LocalhostOnly,
-    /// smolvm, private addresses blocked: a control.
+    /// smolvm with private addresses blocked: a control.
     BlockPrivate,
 }
 
-/// What a guest said, and what it was asked about.
+/// A guest's answers, and what it was asked.
 pub struct Probed {
     pub scope: Scope,
     pub answers: Vec<Answer>,
     pub asked: usize,
-    /// Whether a guest has no door that could answer as a witness.
-    pub unheard: bool,
+    /// Whether the guest has no door that could answer as a witness.
+    pub has_no_witness: bool,
 }
 
 impl Probed {
-    /// Hears a guest to the end.
+    /// Hears a guest's answers to the end.
     pub fn by(talk: Talk, scope: Scope) -> Result<Self> {
         let asked = talk.asked();
-        Ok(Self { scope, answers: talk.end()?, asked, unheard: false })
+        Ok(Self { scope, answers: talk.end()?, asked, has_no_witness: false })
     }
 }
 
 impl Subject {
-    /// Every subject that a guest of this kind can be.
+    /// Returns every subject that is possible with this kind of guest.
     pub fn all(guest: Guest) -> Vec<Self> {
         Self::value_variants()
             .iter()
@@ -74,12 +74,12 @@ impl Subject {
             .collect()
     }
 
-    /// As the command line and reports call it.
+    /// Returns the name that the command line and reports use.
     pub fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Whether it is one of smolvm's own networks.
+    /// Returns whether it is one of smolvm's own networks.
     pub fn is_stock(self) -> bool {
         matches!(
             self,
@@ -87,44 +87,41 @@ impl Subject {
         )
     }
 
-    /// Whether it has to come out isolated. A control has to come out leaking.
+    /// Returns whether it must be found isolated. A control must be found leaking.
     pub fn must_be_isolated(self) -> bool {
         self != Self::Neither && !self.is_stock()
     }
 
-    /// Whether a guard stands before it: then nothing but a door takes a connection.
+    /// Returns whether it has a guard. Then only a door accepts connections.
     pub fn has_guard(self) -> bool {
         self.must_be_isolated() && !matches!(self, Self::JailOnly | Self::KernelJailOnly)
     }
 
-    /// Whether a refusal may be a silence: without a guard, with a spoofed sender's frames, or while
-    /// something is dead. Everywhere else a refusal must not look like a hang.
+    /// Returns whether a refusal may be silent: without a guard, for frames of a spoofed sender, or while a
+    /// process is dead. Everywhere else a refusal must not look like a hang.
     pub fn may_hang(self) -> bool {
         !matches!(self, Self::Bottle | Self::Kernel | Self::GuardOnly)
     }
 
     /// Runs every probe in a guest of this network.
-    pub fn probe(self, ground: &Ground, world: &World) -> Result<Probed> {
+    pub fn probe(self, environment: &Environment, canaries: &HostCanaries) -> Result<Probed> {
+        let assembled = |guard, stack| assembled::probe(Walls { guard, stack }, environment, canaries);
         match self {
-            Self::Bottle => kept::bottle("gvproxy", ground, world),
-            Self::Kernel => kept::bottle("kernel", ground, world),
-            Self::ByHand => kept::by_hand(ground, world),
-            Self::KeeperDies => kept::fault(kept::Fault::Keeper, ground, world),
-            Self::GvproxyDies => kept::fault(kept::Fault::Gvproxy, ground, world),
-            Self::SidecarDies => kept::fault(kept::Fault::Sidecar, ground, world),
-            Self::GuardOnly => built::probe(Parts { guard: true, behind: Behind::Gvproxy }, ground, world),
-            Self::JailOnly => {
-                built::probe(Parts { guard: false, behind: Behind::JailedGvproxy }, ground, world)
-            }
-            Self::KernelJailOnly => {
-                built::probe(Parts { guard: false, behind: Behind::Kernel }, ground, world)
-            }
-            Self::Neither => built::probe(Parts { guard: false, behind: Behind::Gvproxy }, ground, world),
-            Self::Tsi => stock::probe(&["--net"], ground, world),
-            Self::VirtioNet => stock::probe(&["--net", "--net-backend", "virtio-net"], ground, world),
-            Self::AllowCidr => stock::probe(&["--allow-cidr", stock::GATEWAY_ALONE], ground, world),
-            Self::LocalhostOnly => stock::probe(&["--outbound-localhost-only"], ground, world),
-            Self::BlockPrivate => stock::probe(&["--block-private"], ground, world),
+            Self::Bottle => shipped::bottle("gvproxy", environment, canaries),
+            Self::Kernel => shipped::bottle("kernel", environment, canaries),
+            Self::ByHand => shipped::by_hand(environment, canaries),
+            Self::KeeperDies => shipped::fault(shipped::Fault::Keeper, environment, canaries),
+            Self::GvproxyDies => shipped::fault(shipped::Fault::Gvproxy, environment, canaries),
+            Self::SidecarDies => shipped::fault(shipped::Fault::Sidecar, environment, canaries),
+            Self::GuardOnly => assembled(true, StackKind::BareGvproxy),
+            Self::JailOnly => assembled(false, StackKind::JailedGvproxy),
+            Self::KernelJailOnly => assembled(false, StackKind::Kernel),
+            Self::Neither => assembled(false, StackKind::BareGvproxy),
+            Self::Tsi => stock::probe(&["--net"], environment, canaries),
+            Self::VirtioNet => stock::probe(&["--net", "--net-backend", "virtio-net"], environment, canaries),
+            Self::AllowCidr => stock::probe(&["--allow-cidr", stock::GATEWAY_ALONE], environment, canaries),
+            Self::LocalhostOnly => stock::probe(&["--outbound-localhost-only"], environment, canaries),
+            Self::BlockPrivate => stock::probe(&["--block-private"], environment, canaries),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What the answers and the canaries say together.
+//! The verdict, from the answers and the canaries together.
 
+use super::canaries::HostCanaries;
 use super::questions::{RAW, WITNESSES};
 use super::subject::{Probed, Subject};
-use super::world::World;
-use crate::ground::Guest;
+use crate::environment::Guest;
 use anyhow::Result;
 use bottle_guest::probe::Answer;
 use bottle_verify::judge::{self, Verdict};
@@ -11,27 +11,27 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A subject, judged. This is an element of `subjects` in `report.json`.
+/// A judged subject. This is an element of `subjects` in `report.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Judged {
     pub subject: Subject,
     pub guest: Guest,
     pub verdict: Verdict,
-    /// Whether it came out as it must.
+    /// Whether the result is the expected one.
     pub as_it_must: bool,
-    /// What was reached and should not be.
+    /// What was reached but should not be.
     pub leaks: Vec<String>,
     /// Why it is inconclusive.
     pub inconclusive_because: Option<String>,
-    /// Services of the network itself that took a connection: listed, and no leak.
+    /// The network's own services that accepted a connection. They are listed, and no leak.
     pub services: Vec<String>,
-    /// vsock ports that took a connection: the virtual machine's own.
+    /// The virtual machine's own vsock ports that accepted a connection.
     pub vsock: Vec<String>,
-    /// Refusals that took until patience ended.
+    /// How many refusals were silent until the time limit.
     pub hangs: usize,
-    /// How many attempts the probes were.
+    /// How many attempts the probes made.
     pub attempts: usize,
-    /// How many times it was run: an inconclusive run is repeated.
+    /// How many times it was run. An inconclusive run is repeated.
     pub tries: u32,
     pub doors: BTreeSet<u16>,
     pub seconds: f64,
@@ -39,7 +39,7 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// One that says nothing either way.
+    /// Returns a result that says nothing either way.
     pub fn inconclusive(subject: Subject, guest: Guest, why: String) -> Self {
         Self {
             subject,
@@ -60,11 +60,11 @@ impl Judged {
     }
 }
 
-/// Judges what came of a subject's probes.
+/// Judges the results of a subject's probes.
 pub fn judge(
     subject: Subject,
     guest: Guest,
-    world: &World,
+    canaries: &HostCanaries,
     probed: Result<Probed>,
     took: Duration,
 ) -> Judged {
@@ -73,14 +73,14 @@ pub fn judge(
         Err(error) => return Judged::inconclusive(subject, guest, format!("{error:#}")),
     };
     let asked = probed.answers.iter().filter(|answer| !WITNESSES.contains(&answer.id.as_str()));
-    let mut findings = judge::read(asked, &probed.scope, world.nonce());
-    findings.leaks.extend(world.leaks());
+    let mut findings = judge::read(asked, &probed.scope, canaries.nonce());
+    findings.leaks.extend(canaries.leaks());
     if subject.has_guard() {
         findings.behind_a_guard();
     }
     let raw_silence: usize =
         probed.answers.iter().filter(|answer| answer.id == RAW).map(|answer| answer.silent).sum();
-    let why = inconclusive(&probed, world.nonce());
+    let why = inconclusive(&probed, canaries.nonce());
     let verdict = Verdict::of(&findings, why.as_deref());
     let wanted = if subject.must_be_isolated() { Verdict::Isolated } else { Verdict::Leaks };
     let hangs = findings.hangs - raw_silence;
@@ -103,11 +103,11 @@ pub fn judge(
 }
 
 fn inconclusive(probed: &Probed, nonce: &str) -> Option<String> {
-    let witnesses = if probed.unheard { &[][..] } else { &WITNESSES };
+    let witnesses = if probed.has_no_witness { &[][..] } else { &WITNESSES };
     if let Some(why) = judge::doubt(&probed.answers, probed.asked, witnesses, nonce) {
         return Some(why);
     }
-    if probed.unheard {
+    if probed.has_no_witness {
         return Some("there is no door that could answer as a witness".to_owned());
     }
     let raw = probed.answers.iter().find(|answer| answer.id == RAW)?;

@@ -1,18 +1,17 @@
-//! An hour of mixed traffic in stand-in guests, or gigabytes through a real one: no leak of memory,
-//! descriptors or processes, and no stall.
+//! The soak: an hour of mixed traffic in stand-in guests, or gigabytes through a real one, with no leak of
+//! memory, descriptors or processes, and no stall.
 //!
-//! [`traffic`] is what guests do, each byte and each answer looked at; [`holds`] is what a bottle's
-//! processes have, before and after.
+//! [`traffic`] makes the guests' traffic and checks each byte and each answer. [`usage`] measures what a
+//! bottle's processes use, before and after.
 
-mod holds;
 mod traffic;
+mod usage;
 
-use crate::ground::{Ground, Guest, STACKS, Up};
+use crate::checkout::Checkout;
+use crate::environment::{Environment, Guest, RunningBottle, STACKS};
 use crate::outer;
 use crate::page::Page;
-use crate::place::Place;
 use anyhow::{Context, Result};
-use holds::Holds;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fs;
@@ -21,82 +20,87 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 use traffic::{Tally, Traffic};
+use usage::Usage;
 
-/// How long, and in what.
+/// How much traffic to make, and in which guests.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// What the bottles' guests are
+    /// The kind of guest
     #[arg(long, value_enum, default_value = "namespace")]
     guest: Guest,
-    /// Minutes of mixed traffic, in stand-in guests
+    /// Minutes of mixed traffic, for stand-in guests
     #[arg(long, default_value_t = 60.0)]
     minutes: f64,
-    /// MiB in each direction, through a real guest
+    /// MiB in each direction, for a real guest
     #[arg(long, default_value_t = 2048)]
     mib: u64,
-    /// With one network stack alone
+    /// Use only this network stack
     #[arg(long, value_parser = STACKS)]
     stack: Option<String>,
 }
 
-/// What connections that have ended, and their timers, may take to be gone.
+/// How long ended connections and their timers may take to go away.
 const SETTLE: Duration = Duration::from_secs(10);
-/// So much more memory may be resident than after the first minute, in MiB: an allocator's slack.
+/// How much resident memory may grow after the warm-up, in MiB: an allocator's slack.
 const SLACK: f64 = 4.0;
 
-/// What came of one bottle.
+/// The result of one bottle.
 #[derive(Debug, Serialize)]
-struct Soaked {
+struct SoakResult {
     stack: &'static str,
     minutes: f64,
     did: Tally,
-    before: Holds,
-    after: Holds,
+    before: Usage,
+    after: Usage,
     faults: Vec<String>,
 }
 
-/// Soaks, and says what leaked or stalled.
+/// Makes the traffic, and reports what leaked or stalled.
 ///
 /// # Errors
-/// Where it cannot begin.
-pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
+/// If it cannot begin.
+pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     if options.guest == Guest::Real && !outer::has_kvm() {
         let mib = options.mib.to_string();
-        let mut words: Vec<OsString> = vec![place.program("bottle-harness")?.into()];
+        let mut words: Vec<OsString> = vec![checkout.program("bottle-harness")?.into()];
         words.extend(["soak", "--guest", "real", "--mib", &mib].map(OsString::from));
         words.extend(options.stack.iter().flat_map(|stack| ["--stack", stack]).map(OsString::from));
-        return outer::run(place, &words);
+        return outer::run(checkout, &words);
     }
-    let ground = Ground::new(place, options.guest)?;
+    let environment = Environment::new(checkout, options.guest)?;
     let stacks = STACKS.into_iter().filter(|stack| options.stack.as_ref().is_none_or(|only| only == stack));
-    let mut soaked = Vec::new();
+    let mut results = Vec::new();
     if options.guest == Guest::Real {
-        // One machine at a time: under emulation two seldom live.
+        // One machine at a time: under emulation two rarely survive.
         for stack in stacks {
-            let one = soak(&ground, stack, |traffic| traffic.bulk(options.mib))?;
+            let one = soak(&environment, stack, |traffic| traffic.bulk(options.mib))?;
             print(&one);
-            soaked.push(one);
+            results.push(one);
         }
     } else {
         let time = Duration::from_secs_f64(options.minutes * 60.0);
         thread::scope(|scope| -> Result<()> {
-            let soak = |stack| soak(&ground, stack, |traffic| traffic.mixed(Instant::now() + time));
+            let soak = |stack| soak(&environment, stack, |traffic| traffic.mixed(Instant::now() + time));
             let soaking: Vec<_> = stacks.map(|stack| scope.spawn(move || soak(stack))).collect();
             for one in soaking {
-                soaked.push(one.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??);
+                results.push(one.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??);
             }
             Ok(())
         })?;
-        let folder = place.root().join("target/soak");
+        let folder = checkout.root().join("target/soak");
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join("soak.json"), serde_json::to_string_pretty(&soaked)?)?;
-        soaked.iter().for_each(print);
+        fs::write(folder.join("soak.json"), serde_json::to_string_pretty(&results)?)?;
+        results.iter().for_each(print);
     }
-    let well = soaked.iter().all(|soaked| soaked.faults.is_empty());
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_clean = results.iter().all(|result| result.faults.is_empty());
+    Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn soak(ground: &Ground, stack: &'static str, work: impl Fn(&Traffic) -> Result<Tally>) -> Result<Soaked> {
+fn soak(
+    environment: &Environment,
+    stack: &'static str,
+    work: impl Fn(&Traffic) -> Result<Tally>,
+) -> Result<SoakResult> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let flows = listener.local_addr()?;
     bottle_guest::flow::serve(listener);
@@ -106,28 +110,29 @@ fn soak(ground: &Ground, stack: &'static str, work: impl Fn(&Traffic) -> Result<
          allow = [\"page.test:{0}\"]\nhosts = {{ \"page.test\" = \"127.0.0.1\" }}\n",
         page.port()
     );
-    let up = started(ground, &format!("soak-{stack}"), &config)?;
-    let traffic = Traffic::new(&up, page.port())?;
+    let bottle = started(environment, &format!("soak-{stack}"), &config)?;
+    let traffic = Traffic::new(&bottle, page.port())?;
     let since = Instant::now();
-    // Once everything was used: what is made once and kept is no leak.
+    // Measure only after everything was used once: what is made once and kept is not a leak.
     traffic.warm_up()?;
     thread::sleep(SETTLE);
-    let before = Holds::of(&up)?;
+    let before = Usage::of(&bottle)?;
     let did = work(&traffic)?;
     thread::sleep(SETTLE);
-    let after = Holds::of(&up).context("after the traffic")?;
+    let after = Usage::of(&bottle).context("after the traffic")?;
     let mut faults = did.faults.clone();
     faults.extend(before.grown_to(&after, SLACK));
-    Ok(Soaked { stack, minutes: since.elapsed().as_secs_f64() / 60.0, did, before, after, faults })
+    Ok(SoakResult { stack, minutes: since.elapsed().as_secs_f64() / 60.0, did, before, after, faults })
 }
 
-/// A bottle that is up. A guest under emulation now and then does not start, which shows nothing.
-fn started<'g>(ground: &'g Ground, slug: &str, config: &str) -> Result<Up<'g>> {
+/// Brings a bottle up. A guest under emulation sometimes fails to start, which shows nothing, and is tried
+/// again.
+fn started(environment: &Environment, slug: &str, config: &str) -> Result<RunningBottle> {
     const TRIES: u32 = 4;
     let mut tries = 1;
     loop {
-        match Up::new(ground, slug, config) {
-            Err(error) if ground.is_real() && tries < TRIES => {
+        match environment.small_project(slug, config)?.up() {
+            Err(error) if environment.is_real() && tries < TRIES => {
                 eprintln!("{slug} did not start (attempt {tries} of {TRIES}): {error:#}");
                 tries += 1;
             }
@@ -136,8 +141,8 @@ fn started<'g>(ground: &'g Ground, slug: &str, config: &str) -> Result<Up<'g>> {
     }
 }
 
-fn print(soaked: &Soaked) {
-    let Soaked { stack, minutes, did, before, after, faults } = soaked;
+fn print(result: &SoakResult) {
+    let SoakResult { stack, minutes, did, before, after, faults } = result;
     println!("stack = {stack}, {minutes:.1} minutes: {did}");
     println!("  before  {before}\n  after   {after}");
     for fault in faults {

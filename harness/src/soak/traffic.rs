@@ -1,8 +1,8 @@
-//! What guests do: flows in both directions, pages, refusals. Each byte and each answer is looked
-//! at, and nothing may take longer than a stall does.
+//! The guests' traffic: flows in both directions, pages, refusals. Each byte and each answer is checked,
+//! and nothing may stall.
 
-use crate::ground::Up;
-use crate::processes::ended_or_killed;
+use crate::environment::RunningBottle;
+use crate::processes::wait_or_kill;
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::HELPER;
@@ -15,16 +15,16 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What the page says.
+/// The page's text.
 pub const PAGE: &str = "soaked";
-/// Longer than this takes nothing of the mixed traffic.
+/// Whatever takes longer than this in the mixed traffic has stalled.
 const STALL: Duration = Duration::from_secs(90);
-/// A flow through a real guest, under emulation.
+/// The limit for a flow through a real guest, under emulation.
 const LONG: Duration = Duration::from_secs(1800);
-/// More faults than this show nothing new.
+/// After this many faults more show nothing new.
 const MOST_FAULTS: usize = 20;
 
-/// What was done.
+/// The traffic that was made.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Tally {
     pub mib_to: u64,
@@ -32,7 +32,7 @@ pub struct Tally {
     pub flows: u64,
     pub pages: u64,
     pub refusals: u64,
-    /// Seconds that bulk took: to a door, and from it.
+    /// Seconds of the bulk flows: to a door, and from it.
     pub seconds: Option<(f64, f64)>,
     pub faults: Vec<String>,
 }
@@ -63,20 +63,20 @@ impl Tally {
 }
 
 /// The traffic of one bottle.
-pub struct Traffic<'u> {
-    up: &'u Up<'u>,
+pub struct Traffic<'b> {
+    bottle: &'b RunningBottle,
     door: SocketAddr,
     page: u16,
 }
 
-impl<'u> Traffic<'u> {
-    pub fn new(up: &'u Up, page: u16) -> Result<Self> {
-        let plan = up.plan()?;
+impl<'b> Traffic<'b> {
+    pub fn new(bottle: &'b RunningBottle, page: u16) -> Result<Self> {
+        let plan = bottle.plan()?;
         let port = plan.doors.port(Sidecar::Supervise).context("a door")?;
-        Ok(Self { up, door: (plan.subnet.proxy(), port).into(), page })
+        Ok(Self { bottle, door: (plan.subnet.proxy(), port).into(), page })
     }
 
-    /// Everything once.
+    /// Makes each kind of traffic once.
     pub fn warm_up(&self) -> Result<()> {
         for direction in Direction::BOTH {
             self.flow(direction, 16, STALL)?;
@@ -85,7 +85,7 @@ impl<'u> Traffic<'u> {
         self.refusal()
     }
 
-    /// So much in each direction, one after the other.
+    /// Sends this much in each direction, one after the other.
     pub fn bulk(&self, mib: u64) -> Result<Tally> {
         let mut tally = Tally { flows: 2, ..Tally::default() };
         let mut seconds = [0.0; 2];
@@ -98,7 +98,7 @@ impl<'u> Traffic<'u> {
         Ok(tally)
     }
 
-    /// Flows of many lengths, pages and refusals, side by side, until this moment.
+    /// Makes flows of many lengths, pages and refusals side by side until this moment.
     pub fn mixed(&self, end: Instant) -> Result<Tally> {
         let mut all = Tally::default();
         thread::scope(|scope| {
@@ -159,11 +159,11 @@ impl<'u> Traffic<'u> {
         ensure!(well && said == PAGE, "a page: {said}");
         let (said, well) =
             self.guest(&["sh", "-c", "http_proxy=$HTTP_PROXY wget -q -O- http://other.test/ 2>&1"], STALL)?;
-        ensure!(!well, "a page that is not allowed came: {said}");
+        ensure!(!well, "a page that is not allowed was served: {said}");
         Ok(())
     }
 
-    /// Destinations that are none: each is refused, and at once.
+    /// Tries destinations that must be refused, at once.
     fn refusal(&self) -> Result<()> {
         for destination in ["192.0.2.1:443", "169.254.169.254:80", &format!("{}:1", self.door.ip())] {
             let since = Instant::now();
@@ -178,18 +178,18 @@ impl<'u> Traffic<'u> {
         Ok(())
     }
 
-    /// What a program in the guest prints, and whether it ended well.
+    /// Runs a program in the guest, and returns its output and whether it succeeded.
     fn guest(&self, words: &[&str], limit: Duration) -> Result<(String, bool)> {
-        let mut command = self.up.bottle(&[&["exec", "--"], words].concat())?;
+        let mut command = self.bottle.command(&[&["--quiet", "exec", "--"], words].concat());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let Some(status) = ended_or_killed(&mut child, limit)? else {
+        let Some(status) = wait_or_kill(&mut child, limit)? else {
             bail!("{words:?} stalled for {} s", limit.as_secs());
         };
         Ok((printed(&mut child), status.success()))
     }
 }
 
-/// What a child that has ended printed: a few lines, which a pipe holds.
+/// Returns the output of a child that has ended: a few lines, which fit into a pipe.
 fn printed(child: &mut Child) -> String {
     let mut said = String::new();
     if let Some(out) = &mut child.stdout {

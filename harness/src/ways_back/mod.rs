@@ -1,20 +1,18 @@
 //! The ways back: does anything that a guest says or leaves behind act on the host?
 //!
 //! A hostile guest attacks while an operator does an ordinary day's work. Each [`Attack`] is run
-//! twice: as bottle is, where it must be held, and with the one defence taken away that stands
-//! against it ([`bottle_host::defence`]), where it must be seen to succeed. The second run is the
-//! witness: without it a green first run means nothing. [`field`] is where an attack takes place,
-//! and judges it from outside.
+//! twice: against bottle as it is, which must hold, and with the one defence against it switched off
+//! ([`bottle_host::defence`]), where it must succeed. The second run is the witness: without it, a green
+//! first run means nothing. A [`target::Target`] is attacked, and judges the attack from outside.
 
 pub mod attacks;
-pub mod field;
+pub mod target;
 
-use crate::ground::Guest;
+use crate::checkout::Checkout;
+use crate::environment::Guest;
 use crate::outer;
-use crate::place::Place;
 use anyhow::Result;
 use bottle_host::defence::Defence;
-use field::{Field, Verdict};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs;
@@ -24,23 +22,24 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+use target::{Target, Verdict};
 
 /// One attack.
 #[derive(Clone, Copy)]
 pub struct Attack {
     /// Its name, in reports and on the command line.
     pub name: &'static str,
-    /// What stands against it.
+    /// The defence against it.
     pub defence: Defence,
-    /// How much of a run it takes part in.
+    /// What it needs of its guest.
     pub needs: Needs,
-    /// Carries it out, and says what came of it beyond what the field sees by itself.
-    pub run: fn(&mut Field) -> Result<Verdict>,
+    /// Carries it out, and returns a verdict on what the target cannot see by itself.
+    pub run: fn(&mut Target) -> Result<Verdict>,
 }
 
 impl Attack {
-    /// One that any guest can make, quickly.
-    pub fn new(name: &'static str, defence: Defence, run: fn(&mut Field) -> Result<Verdict>) -> Self {
+    /// Returns a quick attack that any guest can make.
+    pub fn new(name: &'static str, defence: Defence, run: fn(&mut Target) -> Result<Verdict>) -> Self {
         Self { name, defence, needs: Needs::Any, run }
     }
 }
@@ -48,67 +47,71 @@ impl Attack {
 /// What an attack needs of its guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Any guest, the stand-in among them; quick enough for every test run.
+    /// Any guest. It is quick enough for every test run.
     Any,
-    /// The stand-in, and more than a few seconds: not part of the quick form.
+    /// The stand-in, and more than a few seconds: `--quick` leaves it out.
     Long,
     /// A real virtual machine.
     Machine,
 }
 
-/// Attacks that are made on a real guest, too. A guest under emulation takes half a minute to boot, and
-/// each attack boots two: these are one of each way back that a virtual machine could change.
+/// The attacks that are also made by a real guest. A guest under emulation takes half a minute to boot,
+/// and each attack boots two: these are one of each way back that a virtual machine could change.
 const ALSO_REAL: [&str; 4] =
     ["cp-file-becomes-hook", "config-says-it-is-safe", "shown-name-forges-a-row", "verify-endless-line"];
 
-/// Which attacks are made.
+/// Which attacks to make.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The guest: real ones, or the stand-in [default: both]
+    /// The kind of guest [default: both]
     #[arg(long, value_enum)]
     guest: Option<Guest>,
-    /// Only these attacks
+    /// Make only these attacks
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Leave out the long ones
+    /// Leave out the long attacks
     #[arg(long)]
     quick: bool,
-    /// The file that takes the report
+    /// Write the report to this file instead of printing it
     #[arg(long)]
     out: Option<PathBuf>,
 }
 
-/// Makes the attacks, and prints what came of each.
+/// Makes the attacks and prints their results.
 ///
 /// # Errors
-/// Where nothing could be tried.
-pub fn main(place: &Place, options: &Options) -> Result<ExitCode> {
-    let guests = options.guest.map_or(vec![Guest::Namespace, Guest::Real], |guest| vec![guest]);
-    // Whoever takes the report prints it.
+/// If the report cannot be written.
+pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
+    // The reader of a report prints it.
     let say = |line: &str| {
         if options.out.is_none() {
             println!("{line}");
         }
     };
-    let mut tried = Vec::new();
-    for guest in guests {
-        tried.extend(attack(place, guest, options.quick, &options.only, &say));
+    let mut results = Vec::new();
+    for guest in Guest::or_both(options.guest) {
+        results.extend(attack(checkout, guest, options.quick, &options.only, &say));
     }
     if let Some(path) = &options.out {
-        fs::write(path, serde_json::to_vec_pretty(&tried)?)?;
+        fs::write(path, serde_json::to_vec_pretty(&results)?)?;
     }
-    let unclear = |tried: &Tried| tried.held.is_unclear() || tried.witness.is_unclear();
-    Ok(if !tried.is_empty() && tried.iter().all(Tried::as_it_must) {
+    Ok(if !results.is_empty() && results.iter().all(AttackResult::is_as_expected) {
         ExitCode::SUCCESS
-    } else if tried.iter().all(|tried| tried.as_it_must() || unclear(tried)) {
+    } else if results.iter().all(|result| result.is_as_expected() || result.is_inconclusive()) {
         ExitCode::from(outer::INCONCLUSIVE)
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// Makes the attacks that this guest can make, and says what came of each, and of all in one line.
-pub fn attack(place: &Place, guest: Guest, quick: bool, only: &[String], say: Say) -> Vec<Tried> {
+/// Makes the attacks that this guest can make. Reports each result, and a summary in one line.
+pub fn attack(
+    checkout: &Checkout,
+    guest: Guest,
+    quick: bool,
+    only: &[String],
+    say: Say,
+) -> Vec<AttackResult> {
     let wanted = |attack: &Attack| {
         let fits = match (guest, attack.needs) {
             (Guest::Namespace, Needs::Any) => true,
@@ -119,65 +122,71 @@ pub fn attack(place: &Place, guest: Guest, quick: bool, only: &[String], say: Sa
         if only.is_empty() { fits } else { only.iter().any(|name| name == attack.name) }
     };
     let attacks: Vec<Attack> = attacks::all().into_iter().filter(wanted).collect();
-    let tried = try_all(place, guest, &attacks, say);
-    for Tried { name, held, witness, defence, .. } in tried.iter().filter(|tried| !tried.as_it_must()) {
+    let results = make_all(checkout, guest, &attacks, say);
+    for result in results.iter().filter(|result| !result.is_as_expected()) {
+        let AttackResult { name, held, witness, defence, .. } = result;
         say(&format!("{name}: {held}; without {defence}: {witness}"));
     }
-    say(&summary(&tried));
-    tried
+    say(&summary(&results));
+    results
 }
 
-/// Who is told what came of attacks, line by line.
+/// Receives progress and results, line by line.
 pub type Say<'s> = &'s (dyn Fn(&str) + Sync);
 
-/// All attacks in one line.
-pub fn summary(tried: &[Tried]) -> String {
-    let held = tried.iter().filter(|tried| tried.held == Verdict::Held).count();
-    let seen = tried.iter().filter(|tried| matches!(tried.witness, Verdict::Succeeded(_))).count();
-    format!("ways-back: {} attacks, {held} held, {seen} witnesses seen", tried.len())
+/// Sums up the attacks in one line.
+pub fn summary(results: &[AttackResult]) -> String {
+    let held = results.iter().filter(|result| result.held == Verdict::Held).count();
+    let seen = results.iter().filter(|result| result.witness.is_success()).count();
+    format!("ways-back: {} attacks, {held} held, {seen} witnesses seen", results.len())
 }
 
-/// Stand-ins mostly wait, so three are attacked at a time; a real guest has the machine to itself.
-fn try_all(place: &Place, guest: Guest, attacks: &[Attack], say: Say) -> Vec<Tried> {
+/// Makes three attacks at a time on stand-ins, which mostly wait. A real guest has the machine to itself.
+fn make_all(checkout: &Checkout, guest: Guest, attacks: &[Attack], say: Say) -> Vec<AttackResult> {
     let workers = if guest == Guest::Namespace { 3 } else { 1 };
-    let (next, tried) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(attack) = attacks.get(next.fetch_add(1, Relaxed)) {
-                    let came = attack.until_conclusive(place, guest);
-                    say(&came.row());
-                    tried.lock().unwrap_or_else(PoisonError::into_inner).push(came);
+                    let result = attack.until_conclusive(checkout, guest);
+                    say(&result.row());
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
                 }
             });
         }
     });
-    let mut tried = tried.into_inner().unwrap_or_else(PoisonError::into_inner);
-    tried.sort_by(|a, b| a.name.cmp(&b.name));
-    tried
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by(|a, b| a.name.cmp(&b.name));
+    results
 }
 
-/// What came of one attack. This is an element of `ways_back` in `report.json`.
+/// The result of one attack. This is an element of `ways_back` in `report.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Tried {
+pub struct AttackResult {
     /// The attack.
     pub name: String,
-    /// The guest that made it.
+    /// The kind of guest that made it.
     pub guest: Guest,
-    /// What stands against it.
+    /// The defence against it.
     pub defence: String,
-    /// What came of it as bottle is.
+    /// The verdict with the defence.
     pub held: Verdict,
-    /// What came of it without the defence.
+    /// The verdict without the defence.
     pub witness: Verdict,
-    /// How long both took.
+    /// How long both runs took.
     pub seconds: f64,
 }
 
-impl Tried {
-    /// Whether it came out as it must, both ways.
-    pub fn as_it_must(&self) -> bool {
-        self.held == Verdict::Held && matches!(self.witness, Verdict::Succeeded(_))
+impl AttackResult {
+    /// Returns whether the attack was held, and succeeded without the defence.
+    pub fn is_as_expected(&self) -> bool {
+        self.held == Verdict::Held && self.witness.is_success()
+    }
+
+    /// Returns whether one of the runs says nothing either way.
+    pub fn is_inconclusive(&self) -> bool {
+        self.held.is_inconclusive() || self.witness.is_inconclusive()
     }
 
     fn row(&self) -> String {
@@ -187,70 +196,69 @@ impl Tried {
 }
 
 impl Attack {
-    /// Makes it with the defence and without, and again where that shows nothing: a guest under
-    /// emulation dies now and then, and some attacks are races.
-    fn until_conclusive(&self, place: &Place, guest: Guest) -> Tried {
+    /// Makes the attack with the defence and without it, and again if that shows nothing: a guest under
+    /// emulation sometimes dies, and some attacks are races.
+    fn until_conclusive(&self, checkout: &Checkout, guest: Guest) -> AttackResult {
         const TRIES: u32 = 3;
         let mut tries = 1;
         loop {
-            let tried = if guest == Guest::Real && !outer::has_kvm() {
-                self.in_outer_machine(place)
+            let result = if guest == Guest::Real && !outer::has_kvm() {
+                self.in_outer_machine(checkout)
             } else {
-                self.both_ways(place, guest)
+                self.both_ways(checkout, guest)
             };
-            // An attack that succeeded is never tried again. One that failed without its defence, too, was
-            // a race that it lost, perhaps: it shows nothing yet.
-            let is_settled = tried.as_it_must() || matches!(tried.held, Verdict::Succeeded(_));
-            if tries == TRIES || is_settled {
-                return tried;
+            // An attack that succeeded is never tried again. One that also failed without the defence may
+            // have lost a race, and shows nothing yet.
+            if tries == TRIES || result.is_as_expected() || result.held.is_success() {
+                return result;
             }
             tries += 1;
         }
     }
 
-    fn both_ways(&self, place: &Place, guest: Guest) -> Tried {
+    fn both_ways(&self, checkout: &Checkout, guest: Guest) -> AttackResult {
         let since = Instant::now();
-        let held = self.once(place, guest, None);
-        let witness = self.once(place, guest, Some(self.defence));
-        self.tried(guest, held, witness, since)
+        let held = self.once(checkout, guest, None);
+        let witness = self.once(checkout, guest, Some(self.defence));
+        self.result(guest, held, witness, since)
     }
 
-    fn tried(&self, guest: Guest, held: Verdict, witness: Verdict, since: Instant) -> Tried {
+    fn result(&self, guest: Guest, held: Verdict, witness: Verdict, since: Instant) -> AttackResult {
         let (name, defence) = (self.name.to_owned(), self.defence.name().to_owned());
-        Tried { name, guest, defence, held, witness, seconds: since.elapsed().as_secs_f64() }
+        AttackResult { name, guest, defence, held, witness, seconds: since.elapsed().as_secs_f64() }
     }
 
-    fn once(&self, place: &Place, guest: Guest, without: Option<Defence>) -> Verdict {
-        let came = Field::new(place, guest, without).and_then(|mut field| {
-            let said = (self.run)(&mut field);
-            field.judge(said)
+    fn once(&self, checkout: &Checkout, guest: Guest, without: Option<Defence>) -> Verdict {
+        let verdict = Target::new(checkout, guest, without).and_then(|mut target| {
+            let verdict = (self.run)(&mut target);
+            target.judge(verdict)
         });
-        came.unwrap_or_else(|error| Verdict::Inconclusive(format!("{error:#}")))
+        verdict.unwrap_or_else(|error| Verdict::Inconclusive(format!("{error:#}")))
     }
 
-    /// In an outer machine of its own: what freezes takes nothing else along.
-    fn in_outer_machine(&self, place: &Place) -> Tried {
+    /// Makes the attack in an outer machine of its own, so that a freeze affects nothing else.
+    fn in_outer_machine(&self, checkout: &Checkout) -> AttackResult {
         let since = Instant::now();
-        let result = || -> Result<Option<Vec<Tried>>> {
+        let results = || -> Result<Option<Vec<AttackResult>>> {
             let words = ["ways-back", "--guest", "real", "--only", self.name, "--out", outer::RESULT];
-            let program = OsString::from(place.program("bottle-harness")?);
+            let program = OsString::from(checkout.program("bottle-harness")?);
             let words: Vec<OsString> =
                 std::iter::once(program).chain(words.into_iter().map(OsString::from)).collect();
-            let written = outer::run_for_result(place, &words, REAL_LIMIT)?;
+            let written = outer::run_for_result(checkout, &words, REAL_LIMIT)?;
             Ok(written.map(|text| serde_json::from_slice(&text)).transpose()?)
         };
-        let why = match result() {
-            Ok(Some(tried)) => match tried.into_iter().next() {
-                Some(tried) => return tried,
-                None => "it made no attack".to_owned(),
+        let why = match results() {
+            Ok(Some(results)) => match results.into_iter().next() {
+                Some(result) => return result,
+                None => "no attack was made".to_owned(),
             },
             Ok(None) => format!("it froze or died within {} s", REAL_LIMIT.as_secs()),
             Err(error) => format!("{error:#}"),
         };
-        let unclear = Verdict::Inconclusive(why);
-        self.tried(Guest::Real, unclear.clone(), unclear, since)
+        let verdict = Verdict::Inconclusive(why);
+        self.result(Guest::Real, verdict.clone(), verdict, since)
     }
 }
 
-/// How long an attack on a real guest may take, both ways: several times what it does.
+/// How long an attack by a real guest may take, both ways: several times what it usually takes.
 const REAL_LIMIT: Duration = Duration::from_secs(240);

@@ -1,7 +1,8 @@
-//! Attacks on the log: a guest writes it full, writes around it, or makes it lie.
+//! Attacks on the log: a guest fills it, avoids it, or makes it lie.
 
+use crate::https_server::HttpsServer;
 use crate::ways_back::Attack;
-use crate::ways_back::field::{Field, SLUG, Verdict};
+use crate::ways_back::target::{SLUG, Target, Verdict};
 use anyhow::{Result, ensure};
 use bottle_host::defence::Defence;
 use std::fs;
@@ -10,7 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Every attack of this file.
+/// Returns every attack of this file.
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("log-flood-takes-decisions", Defence::DecisionsApart, decisions),
@@ -27,7 +28,8 @@ pub fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// In the guest: asks the egress proxy for so many hosts, so often each, by paths of this length.
+/// A program for the guest: it asks the egress proxy for a number of hosts, each a number of times, with
+/// paths of a given length.
 const FLOOD: &str = r#"
 import os, socket, sys, urllib.parse
 door = urllib.parse.urlparse(os.environ["HTTP_PROXY"])
@@ -47,15 +49,15 @@ for at in range(hosts * times):
         assert line, at
 "#;
 
-fn flood(field: &Field, hosts: u32, times: u32, length: u32) -> Result<()> {
-    field.into_guest("/tmp/flood.py", FLOOD.as_bytes())?;
-    field.guest(&format!("python3 /tmp/flood.py {hosts} {times} {length}")).map(|_| ())
+fn flood(target: &Target, hosts: u32, times: u32, length: u32) -> Result<()> {
+    target.into_guest("/tmp/flood.py", FLOOD.as_bytes())?;
+    target.guest(&format!("python3 /tmp/flood.py {hosts} {times} {length}")).map(|_| ())
 }
 
-/// How many bytes the log has, and lines, what was put aside included.
-fn size(field: &Field) -> Result<(usize, usize)> {
+/// Returns how many bytes and lines the log has, including rotated files.
+fn size(target: &Target) -> Result<(usize, usize)> {
     let mut all = (0, 0);
-    for entry in fs::read_dir(field.path("state").join(SLUG).join("log"))? {
+    for entry in fs::read_dir(target.path("state/t/log"))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "jsonl") {
             let text = fs::read(&path)?;
@@ -65,11 +67,11 @@ fn size(field: &Field) -> Result<(usize, usize)> {
     Ok(all)
 }
 
-/// Whether the log comes to have all of these words in one line.
-fn is_logged(field: &Field, words: &[&str]) -> Result<bool> {
+/// Waits for a line with all of these words in the log, and returns whether there is one.
+fn is_logged(target: &Target, words: &[&str]) -> Result<bool> {
     let end = Instant::now() + Duration::from_secs(3);
     loop {
-        let log = field.log()?;
+        let log = target.log()?;
         if log.lines().any(|line| words.iter().all(|word| line.contains(word))) {
             return Ok(true);
         }
@@ -80,19 +82,19 @@ fn is_logged(field: &Field, words: &[&str]) -> Result<bool> {
     }
 }
 
-fn held_if_logged(field: &Field, words: &[&str]) -> Result<Verdict> {
-    Ok(Verdict::succeeded_if(!is_logged(field, words)?, "it is not in the log"))
+fn held_if_logged(target: &Target, words: &[&str]) -> Result<Verdict> {
+    Ok(Verdict::succeeded_if(!is_logged(target, words)?, "it is not in the log"))
 }
 
-/// The operator closes a host and lets the agent have another; the guest then has all the time there
-/// is, which a small file stands for.
-fn decisions(field: &mut Field) -> Result<Verdict> {
-    field.up_with("", &[("BOTTLE_LOG_SEGMENT", "2048")])?;
-    ensure!(field.operator(&["deny", SLUG, "closed.test"])?.is_well(), "deny");
-    ensure!(field.operator(&["allow", SLUG, "open.test"])?.is_well(), "allow");
-    flood(field, 40, 30, 100)?;
+/// The operator denies one host and allows another. Then the guest floods the log, whose files are small
+/// so that a short flood is enough.
+fn decisions(target: &mut Target) -> Result<Verdict> {
+    target.up_with("", &[("BOTTLE_LOG_SEGMENT", "2048")])?;
+    ensure!(target.operator(&["deny", SLUG, "closed.test"])?.is_success(), "deny");
+    ensure!(target.operator(&["allow", SLUG, "open.test"])?.is_success(), "allow");
+    flood(target, 40, 30, 100)?;
     thread::sleep(Duration::from_millis(500));
-    let logs = field.operator(&["logs", SLUG])?.text();
+    let logs = target.operator(&["logs", SLUG])?.text();
     let kept = [
         ["rules", "denied", "rule=closed.test"],
         ["rules", "allowed", "rule=open.test"],
@@ -102,37 +104,37 @@ fn decisions(field: &mut Field) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(!kept.iter().all(there), "decisions are gone from the log"))
 }
 
-/// Requests of 60 KB, one after the other.
-fn long_requests(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    flood(field, 1, 200, 60_000)?;
+/// Requests of 60 KB, one after another.
+fn long_requests(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    flood(target, 1, 200, 60_000)?;
     thread::sleep(Duration::from_millis(500));
-    let (bytes, _) = size(field)?;
+    let (bytes, _) = size(target)?;
     Ok(Verdict::succeeded_if(bytes > 1 << 20, format!("200 requests made the log {bytes} bytes long")))
 }
 
-/// Names that are all different, so that none of them repeats.
-fn names(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    flood(field, 2000, 1, 10)?;
+/// Names that are all different, so that none of them is a repetition.
+fn names(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    flood(target, 2000, 1, 10)?;
     thread::sleep(Duration::from_millis(500));
-    let (_, lines) = size(field)?;
-    // Every one of them is in the count all the same.
-    let stopped = field.operator(&["stop", SLUG])?;
-    ensure!(stopped.is_well(), "stop: {}", stopped.text());
+    let (_, lines) = size(target)?;
+    // Every one of them must still be counted.
+    let stopped = target.operator(&["stop", SLUG])?;
+    ensure!(stopped.is_success(), "stop: {}", stopped.text());
     let count = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         (line["reason"] == "host").then(|| line["repeated"].as_u64().unwrap_or(1))
     };
-    let counted: u64 = field.log()?.lines().filter_map(count).sum();
+    let counted: u64 = target.log()?.lines().filter_map(count).sum();
     ensure!(counted == 2000, "{counted} of 2000 refusals are in the log");
     Ok(Verdict::succeeded_if(lines > 1000, format!("2000 names made {lines} lines")))
 }
 
 /// Datagrams to addresses that are all different.
-fn frames(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.guest(
+fn frames(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.guest(
         "python3 -c '
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -144,36 +146,33 @@ for at in range(3000):
 '",
     )?;
     thread::sleep(Duration::from_millis(500));
-    let (_, lines) = size(field)?;
+    let (_, lines) = size(target)?;
     Ok(Verdict::succeeded_if(lines > 1000, format!("3000 datagrams made {lines} lines")))
 }
 
-/// The guest has older lines rotated away; the operator asks whether the log is whole.
-fn gap(field: &mut Field) -> Result<Verdict> {
-    field.up_with("", &[("BOTTLE_LOG_SEGMENT", "2048")])?;
-    flood(field, 40, 30, 100)?;
+/// The guest causes older lines to be rotated away. The operator asks whether the log is complete.
+fn gap(target: &mut Target) -> Result<Verdict> {
+    target.up_with("", &[("BOTTLE_LOG_SEGMENT", "2048")])?;
+    flood(target, 40, 30, 100)?;
     thread::sleep(Duration::from_millis(500));
-    let check = field.operator(&["audit", SLUG, "--check"])?;
-    ensure!(
-        !field.path("state").join(SLUG).join("log/audit.000001.jsonl").exists(),
-        "nothing was rotated away"
-    );
+    let check = target.operator(&["audit", SLUG, "--check"])?;
+    ensure!(!target.path("state/t/log/audit.000001.jsonl").exists(), "nothing was rotated away");
     let told =
         check.status.and_then(|status| status.code()) == Some(3) && check.text().contains("rotated away");
     Ok(Verdict::succeeded_if(!told, format!("lines are gone, and the check says: {}", check.text())))
 }
 
-/// Bytes that are no HTTP.
-fn not_http(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.guest("printf '\\0\\1\\2 knock\\r\\n\\r\\n' | curl -sS -m 5 telnet://${HTTP_PROXY#http://} >/dev/null 2>&1 || true")?;
-    held_if_logged(field, &["pipelock", "refused", "not-http"])
+/// Bytes that are not HTTP.
+fn not_http(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.guest("printf '\\0\\1\\2 knock\\r\\n\\r\\n' | curl -sS -m 5 telnet://${HTTP_PROXY#http://} >/dev/null 2>&1 || true")?;
+    held_if_logged(target, &["pipelock", "refused", "not-http"])
 }
 
-/// An absolute-form request for https, which is answered 400.
-fn https_by_get(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.guest(
+/// An absolute-form request for https, which gets status 400.
+fn https_by_get(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.guest(
         "python3 -c '
 import os, socket, urllib.parse
 door = urllib.parse.urlparse(os.environ[\"HTTP_PROXY\"])
@@ -182,13 +181,13 @@ s.sendall(b\"GET https://evil.test/ HTTP/1.1\\r\\nhost: evil.test\\r\\n\\r\\n\")
 assert b\" 400 \" in s.recv(100)
 '",
     )?;
-    held_if_logged(field, &["pipelock", "refused", "scheme", "evil.test"])
+    held_if_logged(target, &["pipelock", "refused", "scheme", "evil.test"])
 }
 
-/// A length that no frame has, on the socket that leaves the machine.
-fn framing(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.guest(
+/// An impossible frame length, on the socket that leads out of the machine.
+fn framing(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.guest(
         "python3 -c '
 import socket
 s = socket.socket(socket.AF_UNIX)
@@ -202,21 +201,22 @@ except OSError:
     pass
 '",
     )?;
-    held_if_logged(field, &["link", "refused", "framing"])
+    held_if_logged(target, &["link", "refused", "framing"])
 }
 
-/// A knock at every path of a sidecar.
-fn nowhere(field: &mut Field) -> Result<Verdict> {
-    field.up("[supervise]\n")?;
-    field.guest("curl -sS -m 5 -d '{}' $BOTTLE_SUPERVISE/admin > /dev/null")?;
-    held_if_logged(field, &["supervise", "refused", "/admin"])
+/// A request for a path that a sidecar does not have.
+fn nowhere(target: &mut Target) -> Result<Verdict> {
+    target.up("[supervise]\n")?;
+    target.guest("curl -sS -m 5 -d '{}' $BOTTLE_SUPERVISE/admin > /dev/null")?;
+    held_if_logged(target, &["supervise", "refused", "/admin"])
 }
 
-/// A tunnel through which nothing is ever said.
-fn silent_tunnel(field: &mut Field) -> Result<Verdict> {
-    let server = crate::secure::Secure::serve([127, 77, 9, 1].into(), &["quiet.test"])?;
-    field.up("[egress]\nallow = [\"quiet.test\"]\nhosts = { \"quiet.test\" = \"127.77.9.1\" }\n")?;
-    field.guest(
+/// A tunnel through which nothing is ever sent.
+fn silent_tunnel(target: &mut Target) -> Result<Verdict> {
+    let server = HttpsServer::serve(&["quiet.test"])?;
+    let hosts = format!("hosts = {{ \"quiet.test\" = \"{}\" }}\n", server.address());
+    target.up(&format!("[egress]\nallow = [\"quiet.test\"]\n{hosts}"))?;
+    target.guest(
         "python3 -c '
 import os, socket, urllib.parse
 door = urllib.parse.urlparse(os.environ[\"HTTP_PROXY\"])
@@ -225,15 +225,15 @@ s.sendall(b\"CONNECT quiet.test:443 HTTP/1.1\\r\\nhost: quiet.test:443\\r\\n\\r\
 assert b\" 200 \" in s.recv(100)
 '",
     )?;
-    let verdict = held_if_logged(field, &["pipelock", "refused", "not-tls", "quiet.test"]);
+    let verdict = held_if_logged(target, &["pipelock", "refused", "not-tls", "quiet.test"]);
     drop(server);
     verdict
 }
 
-/// A keeper that a guest has taken over answers a command of the operator's, and never stops.
-fn endless_answer(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    let control = field.path("run").join(SLUG).join("control.sock");
+/// A keeper that a guest has taken over answers one of the operator's commands without end.
+fn endless_answer(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    let control = target.path("run/t/control.sock");
     fs::rename(&control, control.with_extension("old"))?;
     let listener = UnixListener::bind(&control)?;
     thread::spawn(move || {
@@ -246,8 +246,8 @@ fn endless_answer(field: &mut Field) -> Result<Verdict> {
             }
         }
     });
-    let before = field.memory();
-    let ended = field.operator(&["status", SLUG])?;
+    let before = target.memory();
+    let ended = target.operator(&["status", SLUG])?;
     fs::remove_file(&control)?;
     fs::rename(control.with_extension("old"), &control)?;
     let took = ended.peak.saturating_sub(before) >> 20;

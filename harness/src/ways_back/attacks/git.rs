@@ -1,7 +1,7 @@
 //! Attacks on git: on the operator's repository in the workspace, on what a push brings, and on what a
 //! person sees of it.
 
-use crate::ways_back::field::{Ended, Field, Verdict};
+use crate::ways_back::target::{Ended, Target, Verdict};
 use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result, bail};
 use bottle_host::defence::Defence;
@@ -11,15 +11,15 @@ use std::time::Duration;
 
 /// A git-gate for the project, whose folder is the workspace.
 const GATE: &str = "[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n";
-/// What no guest may read.
+/// Text that no guest may read.
 const PRIVATE: &str = "the operator's private words";
-/// What git and its hooks may have in memory together, with the keeper and the guest, in bytes.
+/// How much memory git, its hooks, the keeper and the guest may use together, in bytes.
 const MEMORY: u64 = 1200 << 20;
 
-/// How long a push of a few kilobytes may keep this machine at work, with a guest that makes it.
+/// How long a push of a few kilobytes may keep this machine busy, including the guest's own work.
 const WORK: Duration = Duration::from_secs(45);
 
-/// Every attack of this file.
+/// Returns every attack of this file.
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("git-gitdir-elsewhere", Defence::GitConfig, gitdir),
@@ -53,44 +53,44 @@ fn git(dir: &Path, words: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Brings up a bottle with the project's repository behind git-gate, an upstream beside it, and
-/// another repository of the operator's that is nobody's business.
-fn up(field: &mut Field, policy: &str) -> Result<()> {
-    repositories(field)?;
-    field.up(&format!("{GATE}{policy}"))
+/// Brings up a bottle with the project's repository behind git-gate, an upstream, and a private
+/// repository of the operator's elsewhere.
+fn up(target: &mut Target, policy: &str) -> Result<()> {
+    repositories(target)?;
+    target.up(&format!("{GATE}{policy}"))
 }
 
-fn repositories(field: &Field) -> Result<()> {
-    let project = field.path("project");
+fn repositories(target: &Target) -> Result<()> {
+    let project = target.path("project");
     git(&project, &["init", "-q"])?;
-    field.put("project/.gitignore", "bottle.toml\n")?;
+    target.put("project/.gitignore", "bottle.toml\n")?;
     for build in ["one", "two"] {
-        field.put("project/.github/ci.yml", build)?;
+        target.put("project/.github/ci.yml", build)?;
         git(&project, &["add", "."])?;
         git(&project, &["commit", "-qm", build])?;
     }
     git(&project, &["clone", "-q", "--bare", ".", "../upstream.git"])?;
     git(&project, &["remote", "add", "origin", "../upstream.git"])?;
-    let private = field.path("outside/private");
-    field.put("outside/private/words", PRIVATE)?;
+    let private = target.path("outside/private");
+    target.put("outside/private/words", PRIVATE)?;
     git(&private, &["init", "-q"])?;
     git(&private, &["add", "."])?;
     git(&private, &["commit", "-qm", "private"])?;
     Ok(())
 }
 
-/// A script in the guest's own clone. That it fails is no news.
-fn in_clone(field: &Field, script: &str) -> Result<Ended> {
+/// Runs a script in a fresh clone in the guest. It may fail.
+fn in_clone(target: &Target, script: &str) -> Result<Ended> {
     let script = format!(
         "export HOME=/root; git config --global user.name a; git config --global user.email a@example.com; \
          rm -rf /tmp/w; git clone -q $BOTTLE_GIT_GATE/project.git /tmp/w && cd /tmp/w && {{ {script}\n}}"
     );
-    field.operator(&["exec", "--", "sh", "-c", &script])
+    target.operator(&["exec", "--", "sh", "-c", &script])
 }
 
-/// What waits, as `BRANCH@COMMIT`.
-fn waiting(field: &Field) -> Result<Vec<String>> {
-    let output = field.command(&["git", "t", "list", "--json"]).output()?;
+/// Returns the waiting pushes, as `BRANCH@COMMIT`.
+fn waiting(target: &Target) -> Result<Vec<String>> {
+    let output = target.command(&["git", "t", "list", "--json"]).output()?;
     let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).context("bottle git list")?;
     let named = |row: &serde_json::Value| {
         Some(format!("{}@{}", row["push"]["branch"].as_str()?, row["push"]["new"].as_str()?))
@@ -98,37 +98,38 @@ fn waiting(field: &Field) -> Result<Vec<String>> {
     Ok(rows.iter().filter(|row| row["push"]["pushed"] == true).filter_map(named).collect())
 }
 
-/// Whether a push that a policy forbids was taken.
-fn taken(field: &Field, script: &str) -> Result<Verdict> {
-    let ended = in_clone(field, &format!("{script}\ngit push origin HEAD:refs/heads/x"))?;
+/// Pushes what the script commits, and succeeds if the forbidden push is accepted.
+fn taken(target: &Target, script: &str) -> Result<Verdict> {
+    let ended = in_clone(target, &format!("{script}\ngit push origin HEAD:refs/heads/x"))?;
     if !ended.text().contains("remote: bottle:") {
-        bail!("the push did not come to the hook: {}", ended.text());
+        bail!("the push did not reach the hook: {}", ended.text());
     }
-    Ok(Verdict::succeeded_if(!waiting(field)?.is_empty(), "the push was taken"))
+    Ok(Verdict::succeeded_if(!waiting(target)?.is_empty(), "the push was accepted"))
 }
 
-/// Whether the gate gives out what it must not, after the operator has restarted.
-fn stolen(field: &Field, script: &str) -> Result<Verdict> {
-    field.guest(&format!("cd /workspace; {script}"))?;
-    field.operator(&["restart"])?;
-    let ended = in_clone(field, "git grep -h . $(git for-each-ref --format='%(refname)') -- words")?;
+/// Runs the script in the workspace, restarts, and succeeds if the gate then serves the private
+/// repository.
+fn stolen(target: &Target, script: &str) -> Result<Verdict> {
+    target.guest(&format!("cd /workspace; {script}"))?;
+    target.operator(&["restart"])?;
+    let ended = in_clone(target, "git grep -h . $(git for-each-ref --format='%(refname)') -- words")?;
     Ok(Verdict::succeeded_if(ended.text().contains(PRIVATE), "the guest reads another repository"))
 }
 
 /// `.git` becomes a file that names another repository.
-fn gitdir(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
-    let private = field.path("outside/private/.git");
-    stolen(field, &format!("rm -rf .git; echo 'gitdir: {}' > .git", private.display()))
+fn gitdir(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
+    let private = target.path("outside/private/.git");
+    stolen(target, &format!("rm -rf .git; echo 'gitdir: {}' > .git", private.display()))
 }
 
-/// The workspace's repository borrows another one's objects, and a branch is a link to the other's.
-fn alternates(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
-    let private = field.path("outside/private/.git");
+/// The workspace's repository borrows another one's objects, and has a branch that links to the other's.
+fn alternates(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
+    let private = target.path("outside/private/.git");
     let private = private.display();
     stolen(
-        field,
+        target,
         &format!(
             "echo {private}/objects > .git/objects/info/alternates; \
              ln -s {private}/refs/heads/main .git/refs/heads/stolen"
@@ -136,101 +137,101 @@ fn alternates(field: &mut Field) -> Result<Verdict> {
     )
 }
 
-/// Objects and branches are links to another repository's.
-fn linked(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
-    let private = field.path("outside/private/.git");
+/// The folders of objects and branches are links to another repository's.
+fn linked(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
+    let private = target.path("outside/private/.git");
     let private = private.display();
     stolen(
-        field,
+        target,
         &format!(
             "rm -rf .git/objects .git/refs .git/packed-refs; ln -s {private}/objects {private}/refs .git/"
         ),
     )
 }
 
-/// A repository of the guest's, with a hook that leaves a proof on whatever machine runs it.
-fn trap(field: &Field) -> String {
+/// Returns a script that makes a repository with a hook, which leaves a proof wherever it runs.
+fn trap(target: &Target) -> String {
     format!(
         "git init -q --bare /workspace/trap.git; \
          printf '#!/bin/sh\\ntouch {}\\n' > /workspace/trap.git/hooks/pre-receive; \
          chmod 755 /workspace/trap.git/hooks/pre-receive; ",
-        field.proof().display()
+        target.proof().display()
     )
 }
 
-fn push_and_approve(field: &Field) -> Result<Verdict> {
-    in_clone(field, "echo x > x; git add x; git commit -qm x; git push -q origin HEAD:refs/heads/x")?;
-    let seen = waiting(field)?.pop().context("nothing waits")?;
-    field.operator(&["git", "t", "approve", &seen])?;
+fn push_and_approve(target: &Target) -> Result<Verdict> {
+    in_clone(target, "echo x > x; git add x; git commit -qm x; git push -q origin HEAD:refs/heads/x")?;
+    let seen = waiting(target)?.pop().context("nothing waits")?;
+    target.operator(&["git", "t", "approve", &seen])?;
     Ok(Verdict::Held)
 }
 
-/// The workspace's repository says that its upstream is one of the guest's.
-fn pushurl(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
-    field.guest(&format!("{} git -C /workspace config remote.origin.pushurl ./trap.git", trap(field)))?;
-    push_and_approve(field)
+/// The workspace's repository names one of the guest's as its upstream.
+fn pushurl(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
+    target.guest(&format!("{} git -C /workspace config remote.origin.pushurl ./trap.git", trap(target)))?;
+    push_and_approve(target)
 }
 
-/// The same, and the bottle is made anew.
-fn outlives(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
-    field.guest(&format!("{} git -C /workspace config remote.origin.url ./trap.git", trap(field)))?;
-    field.operator(&["rm", "--force", "t"])?;
-    field.operator(&["up"])?;
-    push_and_approve(field)
+/// The same, and the bottle is removed and made again.
+fn outlives(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
+    target.guest(&format!("{} git -C /workspace config remote.origin.url ./trap.git", trap(target)))?;
+    target.operator(&["rm", "--force", "t"])?;
+    target.operator(&["up"])?;
+    push_and_approve(target)
 }
 
-/// It is a guest's already when the operator puts the gate before it.
-fn before_the_gate(field: &mut Field) -> Result<Verdict> {
-    repositories(field)?;
-    field.up("")?;
-    field.guest(&format!("{} git -C /workspace config remote.origin.url ./trap.git", trap(field)))?;
-    field.operator(&["rm", "--force", "t"])?;
-    let config = field.config(GATE);
-    field.put("project/bottle.toml", config)?;
-    field.operator(&["up", "--trust"])?;
-    in_clone(field, "echo x > x; git add x; git commit -qm x; git push -q origin HEAD:refs/heads/x")?;
-    // Where nothing is known of an upstream, all of the history is the push's, and a rule may refuse it.
-    if let Some(seen) = waiting(field)?.pop() {
-        field.operator(&["git", "t", "approve", &seen])?;
+/// The guest could write to the repository before the operator put the gate in front of it.
+fn before_the_gate(target: &mut Target) -> Result<Verdict> {
+    repositories(target)?;
+    target.up("")?;
+    target.guest(&format!("{} git -C /workspace config remote.origin.url ./trap.git", trap(target)))?;
+    target.operator(&["rm", "--force", "t"])?;
+    let config = target.config(GATE);
+    target.put("project/bottle.toml", config)?;
+    target.operator(&["up", "--trust"])?;
+    in_clone(target, "echo x > x; git add x; git commit -qm x; git push -q origin HEAD:refs/heads/x")?;
+    // If the upstream is unknown, the push consists of the whole history, and a rule may refuse it.
+    if let Some(seen) = waiting(target)?.pop() {
+        target.operator(&["git", "t", "approve", &seen])?;
     }
     Ok(Verdict::Held)
 }
 
-/// Whether the diff of the branch, which shows this, leaves out the evil that goes along.
-fn diff_hides_evil(field: &Field, shows: &str, why: &str) -> Result<Verdict> {
-    let shown = field.operator(&["git", "t", "diff", "x"])?;
+/// Succeeds if the branch's diff shows the given text, but not the evil that goes with it.
+fn diff_hides_evil(target: &Target, shows: &str, why: &str) -> Result<Verdict> {
+    let shown = target.operator(&["git", "t", "diff", "x"])?;
     if !shown.text().contains(shows) {
         bail!("{}", shown.text());
     }
     Ok(Verdict::succeeded_if(!shown.text().contains("+evil"), why))
 }
 
-/// What the guest commits in the workspace passes for the upstream's, so that nobody is shown it.
-fn committed(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
-    field.guest(
+/// The guest commits in the workspace, so that its commit passes for the upstream's and nobody sees it.
+fn committed(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
+    target.guest(
         "cd /workspace; echo evil > evil; git add evil; \
          git -c user.name=o -c user.email=o@example.com commit -qm 'as if it were yours'",
     )?;
-    field.operator(&["restart"])?;
-    in_clone(field, "echo x > x; git add x; git commit -qm x; git push -q origin HEAD:refs/heads/x")?;
-    diff_hides_evil(field, "+x", "the diff leaves out what goes along")
+    target.operator(&["restart"])?;
+    in_clone(target, "echo x > x; git add x; git commit -qm x; git push -q origin HEAD:refs/heads/x")?;
+    diff_hides_evil(target, "+x", "the diff leaves out the guest's commit")
 }
 
-/// The operator looks at one commit, and the branch is another when they approve.
-fn swapped(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
-    in_clone(field, "echo x > x; git add x; git commit -qm x; git push -q origin HEAD:refs/heads/x")?;
-    let seen = waiting(field)?.pop().context("nothing waits")?;
+/// The operator looks at one commit. When they approve, the branch has another.
+fn swapped(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
+    in_clone(target, "echo x > x; git add x; git commit -qm x; git push -q origin HEAD:refs/heads/x")?;
+    let seen = waiting(target)?.pop().context("nothing waits")?;
     in_clone(
-        field,
+        target,
         "git checkout -q x; echo evil > evil; git add evil; git commit -qm y; git push -q origin x",
     )?;
-    field.operator(&["git", "t", "approve", &seen])?;
-    let has = git(&field.path("upstream.git"), &["ls-tree", "-r", "--name-only", "--full-tree", "x"]);
+    target.operator(&["git", "t", "approve", &seen])?;
+    let has = git(&target.path("upstream.git"), &["ls-tree", "-r", "--name-only", "--full-tree", "x"]);
     Ok(Verdict::succeeded_if(has.is_ok_and(|has| has.contains("evil")), "the upstream has what nobody saw"))
 }
 
@@ -238,69 +239,69 @@ fn key() -> String {
     format!("AKIA{}", "A1B2".repeat(4))
 }
 
-/// A line that a patch shows as a file's name.
-fn plus_lines(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
-    taken(field, &format!("echo '++ {}' > x; git add x; git commit -qm x", key()))
+/// A line that looks like a file name in a patch.
+fn plus_lines(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
+    taken(target, &format!("echo '++ {}' > x; git add x; git commit -qm x", key()))
 }
 
-/// A key that is in no file.
-fn message(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
-    taken(field, &format!("git commit -q --allow-empty -m 'x {}'", key()))
+/// A key in a commit message.
+fn message(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
+    taken(target, &format!("git commit -q --allow-empty -m 'x {}'", key()))
 }
 
-/// A key that no pattern of bytes matches.
-fn utf16(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
+/// A key in UTF-16, which no pattern of bytes matches.
+fn utf16(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
     let wide: String = key().chars().map(|c| format!("{c}\\000")).collect();
-    taken(field, &format!("printf '{wide}' > x; git add x; git commit -qm x"))
+    taken(target, &format!("printf '{wide}' > x; git add x; git commit -qm x"))
 }
 
-/// A merge that drops what the upstream changed below `.github`, with no content of its own.
-fn by_merge(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
+/// A merge that drops the upstream's change below `.github`, without any content of its own.
+fn by_merge(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
     taken(
-        field,
+        target,
         "git checkout -q -b old HEAD~1; echo x > x; git add x; git commit -qm x; \
          git merge -q -s ours -m merged origin/main",
     )
 }
 
-/// A folder above a guarded one becomes a link, and what is guarded is somewhere else.
-fn by_link(field: &mut Field) -> Result<Verdict> {
-    up(field, "[git-gate.repo.policy]\ndeny_paths = [\"ci/run/\"]\n")?;
-    taken(field, "mkdir -p other/run; echo x > other/run/x; ln -s other ci; git add .; git commit -qm x")
+/// A folder above a guarded one becomes a link, so that the guarded files are somewhere else.
+fn by_link(target: &mut Target) -> Result<Verdict> {
+    up(target, "[git-gate.repo.policy]\ndeny_paths = [\"ci/run/\"]\n")?;
+    taken(target, "mkdir -p other/run; echo x > other/run/x; ln -s other ci; git add .; git commit -qm x")
 }
 
-/// `.github` with a character that some file systems leave out.
-fn by_spelling(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
+/// `.github` with a character that some file systems ignore.
+fn by_spelling(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
     taken(
-        field,
+        target,
         "d=$(printf '.git\\342\\200\\214hub'); mkdir -p $d/workflows; echo x > $d/workflows/x.yml; \
          git add .; git commit -qm x",
     )
 }
 
-/// Content that only a merge's own resolution has.
-fn hidden_merge(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
+/// Content that only a merge's resolution has.
+fn hidden_merge(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
     in_clone(
-        field,
+        target,
         "git checkout -q -b a; echo a > a; git add a; git commit -qm a; \
          git checkout -q -b x origin/main; echo b > b; git add b; git commit -qm b; \
          git merge -q --no-commit a; echo evil > evil; git add evil; git commit -qm merged; \
          git push -q origin x",
     )?;
-    diff_hides_evil(field, "+b", "the diff leaves out what the merge brings")
+    diff_hides_evil(target, "+b", "the diff leaves out the merge's own content")
 }
 
-/// Twenty-two folders that hold the one below them twice: four million files in three kilobytes.
-fn bomb(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
+/// Twenty-two nested folders, each holding the next one twice: four million files in three kilobytes.
+fn bomb(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
     let ended = in_clone(
-        field,
+        target,
         "t=$(echo x | git hash-object -w --stdin); k=blob; m=100644; \
          for i in $(seq 22); do \
            t=$(printf \"$m $k $t\\ta\\n$m $k $t\\tb\\n\" | git mktree); k=tree; m=040000; \
@@ -312,41 +313,41 @@ fn bomb(field: &mut Field) -> Result<Verdict> {
         return Ok(Verdict::Succeeded(format!("git took {mib} MiB and {seconds} s")));
     }
     if !ended.text().contains("remote: bottle:") {
-        bail!("the push did not come to the hook: {} MiB, {}", ended.peak >> 20, ended.text());
+        bail!("the push did not reach the hook: {} MiB, {}", ended.peak >> 20, ended.text());
     }
-    // The gate is usable afterwards.
-    in_clone(field, "echo x > y; git add y; git commit -qm y; git push -q origin HEAD:refs/heads/y")?;
-    Ok(Verdict::succeeded_if(waiting(field)?.len() != 1, "the gate is not usable any more"))
+    // The gate must still work afterwards.
+    in_clone(target, "echo x > y; git add y; git commit -qm y; git push -q origin HEAD:refs/heads/y")?;
+    Ok(Verdict::succeeded_if(waiting(target)?.len() != 1, "the gate no longer works"))
 }
 
-/// As many branches as fit into one push.
-fn many_refs(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
+/// A great many branches in one push.
+fn many_refs(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
     in_clone(
-        field,
+        target,
         "git commit -q --allow-empty -m x; \
          git push -q origin $(for i in $(seq 150); do echo HEAD:refs/heads/x$i; done)",
     )?;
-    let count = waiting(field)?.len();
+    let count = waiting(target)?.len();
     Ok(Verdict::succeeded_if(count > 100, format!("{count} branches wait")))
 }
 
-/// A pushed branch where the operator's repository has a folder of branches.
-fn collide(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
-    in_clone(field, "git commit -q --allow-empty -m x; git push -q origin HEAD:refs/heads/topic")?;
-    git(&field.path("project"), &["branch", "topic/one"])?;
-    let ended = field.operator(&["restart"])?;
-    let usable = in_clone(field, "git rev-parse origin/topic")?.is_well();
-    Ok(Verdict::succeeded_if(!ended.is_well() || !usable, "the bottle does not start any more"))
+/// A pushed branch with the name of a folder of branches in the operator's repository.
+fn collide(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
+    in_clone(target, "git commit -q --allow-empty -m x; git push -q origin HEAD:refs/heads/topic")?;
+    git(&target.path("project"), &["branch", "topic/one"])?;
+    let ended = target.operator(&["restart"])?;
+    let usable = in_clone(target, "git rev-parse origin/topic")?.is_success();
+    Ok(Verdict::succeeded_if(!ended.is_success() || !usable, "the bottle no longer starts"))
 }
 
-/// A branch whose name turns a line around.
-fn steering_name(field: &mut Field) -> Result<Verdict> {
-    up(field, "")?;
+/// A branch whose name reverses the text of its line.
+fn steering_name(target: &mut Target) -> Result<Verdict> {
+    up(target, "")?;
     in_clone(
-        field,
+        target,
         "git commit -q --allow-empty -m x; git push origin \"HEAD:refs/heads/$(printf 'x\\342\\200\\256y')\"",
     )?;
-    Ok(Verdict::succeeded_if(!waiting(field)?.is_empty(), "the branch waits"))
+    Ok(Verdict::succeeded_if(!waiting(target)?.is_empty(), "the branch waits"))
 }

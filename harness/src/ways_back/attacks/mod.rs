@@ -1,4 +1,4 @@
-//! The attacks, by the part of bottle that they are made against.
+//! The attacks, by the part of bottle that they attack.
 
 mod apply;
 mod audit;
@@ -14,7 +14,7 @@ mod verify;
 
 use super::Attack;
 
-/// Every attack.
+/// Returns every attack.
 pub fn all() -> Vec<Attack> {
     [
         copy::attacks(),

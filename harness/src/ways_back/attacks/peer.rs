@@ -1,7 +1,7 @@
-//! Attacks on who is at the other end: strangers on the guest's socket, a machine that runs unconfined,
-//! and smolvm's own words, in which a guest's are.
+//! Attacks on the link's other end: strangers on the guest's socket, a machine that runs unconfined, and
+//! smolvm's own output, which contains the guest's.
 
-use crate::ways_back::field::{Field, SLUG, Verdict};
+use crate::ways_back::target::{SLUG, Target, Verdict};
 use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result};
 use bottle_core::wire;
@@ -17,12 +17,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A local user whose number smolvm could have given to a machine.
+/// A local user whose id smolvm could have given to a machine.
 const STRANGER: u32 = 2_000_001;
 /// How long a stranger waits for a greeting.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Every attack of this file.
+/// Returns every attack of this file.
 pub fn attacks() -> Vec<Attack> {
     let real = |name, defence, run| Attack { name, defence, needs: Needs::Machine, run };
     vec![
@@ -46,11 +46,11 @@ pub fn attacks() -> Vec<Attack> {
     ]
 }
 
-fn socket(field: &Field) -> PathBuf {
-    field.path("run").join(SLUG).join("guest.sock")
+fn socket(target: &Target) -> PathBuf {
+    target.path("run/t/guest.sock")
 }
 
-/// Whether a connection is greeted.
+/// Returns whether a connection is greeted.
 fn is_greeted(mut stream: UnixStream, limit: Duration) -> Result<bool> {
     stream.set_read_timeout(Some(limit))?;
     let mut hello = [0; wire::HELLO.len()];
@@ -62,20 +62,20 @@ fn is_greeted(mut stream: UnixStream, limit: Duration) -> Result<bool> {
     }
 }
 
-/// A process of another user that connects and prints how many bytes it was sent. With `left` it ends
-/// at once, and a child of its own waits with the descriptor.
-fn stranger(field: &Field, left: bool) -> Result<Child> {
-    // Whoever made the folder above is not to be what stops it: `/var/lib` stops nobody.
-    fs::set_permissions(field.path(""), PermissionsExt::from_mode(0o711))?;
+/// Starts a process of another user that connects and prints how many bytes it was sent. With `left` it
+/// ends at once, and its child waits with the descriptor.
+fn stranger(target: &Target, left: bool) -> Result<Child> {
+    // The folder above must not be what stops it: `/var/lib` stops nobody.
+    fs::set_permissions(target.path(""), PermissionsExt::from_mode(0o711))?;
     let script = r#"use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
         for (1..$ARGV[2]) { last if connect($s, sockaddr_un($ARGV[0])); select(undef, undef, undef, 0.05); }
         if ($ARGV[1] eq "left" and fork) { exit 0 }
         $SIG{ALRM} = sub { print "0\n"; exit 0 }; $| = 1; alarm 20;
         my $n = sysread($s, my $b, 64); print defined $n ? $n : 0, "\n"; alarm 0; sleep 1;"#;
     let mut command = Command::new("perl");
-    command.args(["-e", script]).arg(socket(field)).arg(if left { "left" } else { "" });
-    // Before a machine is there its socket is not; later nobody but the machine may get to it.
-    command.arg(if socket(field).exists() { "20" } else { "400" });
+    command.args(["-e", script]).arg(socket(target)).arg(if left { "left" } else { "" });
+    // The socket exists only once there is a machine. Later, only the machine can reach it.
+    command.arg(if socket(target).exists() { "20" } else { "400" });
     if rustix::process::geteuid().is_root() {
         command.uid(STRANGER).gid(STRANGER);
     }
@@ -83,42 +83,43 @@ fn stranger(field: &Field, left: bool) -> Result<Child> {
     command.spawn().context("perl")
 }
 
-/// Root in the guest ends the helper, so that a friend outside is the newest who connects, and stays it.
+/// A script with which root in the guest kills the helper, so that an accomplice outside stays the newest
+/// connection.
 const END_HELPER: &str = r#"for p in /proc/[0-9]*; do
     case "$(tr '\0' ' ' < $p/cmdline 2> /dev/null)" in
         */bottle-guest\ link*) [ ${p#/proc/} = $$ ] || kill -9 ${p#/proc/};;
     esac
 done"#;
 
-/// How many bytes it was sent.
+/// Returns how many bytes a stranger was sent.
 fn sent_to(child: Child) -> Result<usize> {
     let said = child.wait_with_output()?;
-    String::from_utf8_lossy(&said.stdout).trim().parse().context("a stranger's words")
+    String::from_utf8_lossy(&said.stdout).trim().parse().context("a stranger's output")
 }
 
-/// What an emulated machine boots with in a bearable time.
+/// A machine that boots in a bearable time under emulation.
 const SMALL: &str = "[guest]\ncpus = 1\nmemory = 512\n";
 
-/// A local user with a number from 2000000 up connects to a bottle that is up.
-fn user_of_a_machine(field: &mut Field) -> Result<Verdict> {
-    field.up(SMALL)?;
-    let sent = sent_to(stranger(field, false)?)?;
+/// A local user with an id from 2000000 up connects to a bottle that is up.
+fn user_of_a_machine(target: &mut Target) -> Result<Verdict> {
+    target.up(SMALL)?;
+    let sent = sent_to(stranger(target, false)?)?;
     Ok(Verdict::succeeded_if(sent > 0, format!("user {STRANGER} was greeted with {sent} bytes")))
 }
 
-/// Another process of the operator's own connects: a user says nothing about who it is.
-fn own_process(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    let greeted = is_greeted(UnixStream::connect(socket(field))?, PATIENCE)?;
+/// Another of the operator's processes connects: a user id does not identify the machine.
+fn own_process(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    let greeted = is_greeted(UnixStream::connect(socket(target))?, PATIENCE)?;
     Ok(Verdict::succeeded_if(greeted, "a process that is not the machine was greeted"))
 }
 
-/// The copy of the project is given to whoever is taken for the machine.
-fn takes_copy(field: &mut Field) -> Result<Verdict> {
-    field.up("[workspace]\nmode = \"copy\"\n")?;
-    let copy = field.path("run/.copies").join(SLUG);
+/// A stranger is taken for the machine, and the copy of the project is given to it.
+fn takes_copy(target: &mut Target) -> Result<Verdict> {
+    target.up("[workspace]\nmode = \"copy\"\n")?;
+    let copy = target.path("run/.copies").join(SLUG);
     let before = fs::metadata(&copy)?.uid();
-    field.guest(END_HELPER)?;
+    target.guest(END_HELPER)?;
     let (over, taken) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -126,7 +127,7 @@ fn takes_copy(field: &mut Field) -> Result<Verdict> {
                 taken.fetch_or(fs::metadata(&copy).is_ok_and(|meta| meta.uid() != before), Relaxed);
             }
         });
-        let sent = stranger(field, false).and_then(sent_to);
+        let sent = stranger(target, false).and_then(sent_to);
         over.store(true, Relaxed);
         sent
     })?;
@@ -134,10 +135,10 @@ fn takes_copy(field: &mut Field) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(taken.into_inner(), what))
 }
 
-/// The newest connection counts: who connects again and again keeps the guest away.
-fn pushes_out(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    let (socket, over, greeted) = (socket(field), AtomicBool::new(false), AtomicUsize::new(0));
+/// Strangers connect again and again to displace the guest, since the newest connection counts.
+fn pushes_out(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    let (socket, over, greeted) = (socket(target), AtomicBool::new(false), AtomicUsize::new(0));
     let reached = thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -150,7 +151,7 @@ fn pushes_out(field: &mut Field) -> Result<Verdict> {
             });
         }
         thread::sleep(Duration::from_millis(500));
-        let tried = field.guest("for i in 1 2 3 4 5; do curl -sS -m 5 -o /dev/null $HTTP_PROXY/; done");
+        let tried = target.guest("for i in 1 2 3 4 5; do curl -sS -m 5 -o /dev/null $HTTP_PROXY/; done");
         over.store(true, Relaxed);
         tried.is_ok()
     });
@@ -159,71 +160,74 @@ fn pushes_out(field: &mut Field) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(!reached || greeted > 0, what))
 }
 
-/// Who connects while the machine still boots, before anybody knows its process.
-fn comes_first(field: &mut Field) -> Result<Verdict> {
-    begin(field)?;
-    let stranger = stranger(field, false)?;
-    let ran = field.operator(&["run", "--", "sh", "-c", "sleep 1; echo the guest ran"])?;
+/// A stranger connects while the machine still boots, before its process is known.
+fn comes_first(target: &mut Target) -> Result<Verdict> {
+    begin(target)?;
+    let stranger = stranger(target, false)?;
+    let ran = target.operator(&["run", "--", "sh", "-c", "sleep 1; echo the guest ran"])?;
     let sent = sent_to(stranger)?;
     anyhow::ensure!(sent > 0 || ran.text().contains("the guest ran"), "run: {}", ran.text());
     Ok(Verdict::succeeded_if(sent > 0, format!("user {STRANGER} was greeted with {sent} bytes")))
 }
 
-/// Who connects first, ends, and leaves the descriptor to another process: its number is free again.
-fn leaves_descriptor(field: &mut Field) -> Result<Verdict> {
-    begin(field)?;
-    let stranger = stranger(field, true)?;
-    let ran = field.operator(&["run", "--", "sh", "-c", "sleep 1; echo the guest ran"])?;
+/// A process connects first, ends, and leaves its descriptor to another, so that its process id is free
+/// again.
+fn leaves_descriptor(target: &mut Target) -> Result<Verdict> {
+    begin(target)?;
+    let stranger = stranger(target, true)?;
+    let ran = target.operator(&["run", "--", "sh", "-c", "sleep 1; echo the guest ran"])?;
     let sent = sent_to(stranger)?;
     anyhow::ensure!(sent > 0 || ran.text().contains("the guest ran"), "run: {}", ran.text());
-    Ok(Verdict::succeeded_if(sent > 0, format!("what an ended process left was greeted with {sent} bytes")))
+    Ok(Verdict::succeeded_if(
+        sent > 0,
+        format!("the descriptor of an ended process was greeted with {sent} bytes"),
+    ))
 }
 
-fn begin(field: &mut Field) -> Result<()> {
-    field.put("project/bottle.toml", format!("slug = \"{SLUG}\"\n{SMALL}"))?;
-    field.begin()
+fn begin(target: &mut Target) -> Result<()> {
+    target.put("project/bottle.toml", format!("slug = \"{SLUG}\"\n{SMALL}"))?;
+    target.begin()
 }
 
-/// A stranger brings a helper of its own, and goes through the bottle's doors: what an upstream's key
-/// is for, and what the rules let through, is its own then.
-fn through_doors(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    let plan: serde_json::Value =
-        serde_json::from_slice(&fs::read(field.path("state").join(SLUG).join("plan.json"))?)?;
+/// A stranger brings a helper of its own and goes through the bottle's doors, to use its upstreams' keys
+/// and its rules.
+fn through_doors(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    let plan: serde_json::Value = serde_json::from_slice(&fs::read(target.path("state/t/plan.json"))?)?;
     let subnet = plan["subnet"].to_string();
     let door = format!("http://192.168.{subnet}.254:{}/", plan["doors"]["pipelock"]);
-    let names = field.put("names", "")?;
+    let names = target.put("names", "")?;
     let mut command = Command::new("timeout");
     command.args(["-s", "KILL", "8", "bwrap", "--unshare-net", "--die-with-parent", "--cap-add", "ALL"]);
     if !rustix::process::geteuid().is_root() {
         command.args(["--unshare-user", "--uid", "0", "--gid", "0"]);
     }
     command.args(["--bind", "/", "/", "--dev-bind", "/dev", "/dev"]);
-    // The helper writes names down, and not in this host's files.
+    // The helper writes to these files, but must not change this host's.
     for file in ["/etc/resolv.conf", "/etc/hosts"] {
         command.arg("--bind").arg(&names).arg(file);
     }
-    command.arg("--").arg(field.helper()).args(["link", "--subnet", &subnet, "--socket"]);
-    command.arg(socket(field)).args(["--", "curl", "-sS", "-o", "/dev/null", "-w", "status %{http_code}"]);
-    field.guest(END_HELPER)?;
+    command.arg("--").arg(target.helper()).args(["link", "--subnet", &subnet, "--socket"]);
+    command.arg(socket(target)).args(["--", "curl", "-sS", "-o", "/dev/null", "-w", "status %{http_code}"]);
+    target.guest(END_HELPER)?;
     command.args(["-m", "5", "--retry", "30", "--retry-all-errors", "--retry-delay", "0", &door]);
-    let ended = field.run(command)?;
+    let ended = target.run(command)?;
     let said = ended.text();
     let reached = said.contains("status ") && !said.ends_with("status 000");
     Ok(Verdict::succeeded_if(reached, format!("a stranger reached the proxy: {said}")))
 }
 
-/// Strangers connect by the thousand, read nothing and do not go: descriptors, and the guest's way in.
-fn never_reads(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    let status = field.operator(&["status", "--json"])?;
+/// Strangers connect by the hundred, read nothing and stay, to use up descriptors and keep the guest out.
+fn never_reads(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    let status = target.operator(&["status", "--json"])?;
     let keeper = serde_json::from_str::<serde_json::Value>(&status.text())?["pid"].to_string();
     let mut held: Vec<UnixStream> = Vec::new();
     let end = Instant::now() + Duration::from_secs(5);
     while held.len() < 900 && Instant::now() < end {
-        held.extend(UnixStream::connect(socket(field)));
+        held.extend(UnixStream::connect(socket(target)));
     }
-    // They are taken one after the other: each is let go, or greeted and let go for the next.
+    // They are accepted one after another: each is dropped, or greeted and dropped for the next.
     let descriptors = || fs::read_dir(format!("/proc/{keeper}/fd")).map_or(0, Iterator::count);
     let (mut most, end) = (descriptors(), Instant::now() + Duration::from_secs(8));
     let mut greeted = 0;
@@ -243,89 +247,88 @@ fn never_reads(field: &mut Field) -> Result<Verdict> {
         thread::sleep(Duration::from_millis(50));
     }
     let stay = held.len();
-    let reached = field.guest("curl -sS -m 5 -o /dev/null $HTTP_PROXY/").is_ok();
+    let reached = target.guest("curl -sS -m 5 -o /dev/null $HTTP_PROXY/").is_ok();
     let what = format!(
         "{greeted} strangers were greeted, {stay} stay, {most} descriptors; the guest reaches its proxy: {reached}"
     );
     Ok(Verdict::succeeded_if(greeted > 0 || stay > 0 || most > 300 || !reached, what))
 }
 
-/// The stand-in refuses what smolvm would do: to start a machine's process unconfined.
+/// Returns success if the stand-in refused to start a machine's process unconfined, as smolvm would have.
 fn refused(said: &str) -> Verdict {
     let asked = said.contains("would run unconfined");
     Verdict::succeeded_if(asked, "smolvm was asked to run the machine's process unconfined")
 }
 
-fn unconfined_up(field: &mut Field) -> Result<Verdict> {
-    match field.up("") {
+fn unconfined_up(target: &mut Target) -> Result<Verdict> {
+    match target.up("") {
         Ok(()) => Ok(Verdict::Held),
         Err(error) => Ok(refused(&format!("{error:#}"))),
     }
 }
 
-fn unconfined_run(field: &mut Field) -> Result<Verdict> {
-    begin(field)?;
-    let ran = field.operator(&["run", "--", "echo", "the guest ran"])?;
+fn unconfined_run(target: &mut Target) -> Result<Verdict> {
+    begin(target)?;
+    let ran = target.operator(&["run", "--", "echo", "the guest ran"])?;
     if ran.text().contains("the guest ran") { Ok(Verdict::Held) } else { Ok(refused(&ran.text())) }
 }
 
-/// What the kernel says of a real machine's process: whether it is behind a filter.
-fn unfiltered(field: &mut Field) -> Result<Verdict> {
-    field.up(SMALL)?;
-    let rows: serde_json::Value = serde_json::from_str(&field.operator(&["ls", "--json"])?.text())?;
+/// A real machine's process, which the kernel must show to be behind a filter.
+fn unfiltered(target: &mut Target) -> Result<Verdict> {
+    target.up(SMALL)?;
+    let rows: serde_json::Value = serde_json::from_str(&target.operator(&["ls", "--json"])?.text())?;
     let status = fs::read_to_string(format!("/proc/{}/status", rows[0]["pid"]))?;
     let filter = status.lines().find(|line| line.starts_with("Seccomp:")).context("a kernel with seccomp")?;
     Ok(Verdict::succeeded_if(!filter.ends_with('2'), format!("the machine's process has {filter:?}")))
 }
 
-/// The environment that `bottle` is called in says otherwise: a shell's file that a guest wrote, say.
-fn weakened(field: &mut Field) -> Result<Verdict> {
-    begin(field)?;
-    let mut command = field.command(&["run", "--", "echo", "the guest ran"]);
+/// The environment of `bottle` switches the confinement off, as a shell's file written by a guest could.
+fn weakened(target: &mut Target) -> Result<Verdict> {
+    begin(target)?;
+    let mut command = target.command(&["run", "--", "echo", "the guest ran"]);
     command.env("SMOLVM_SECCOMP", "off").env("SMOLVM_LANDLOCK", "audit");
-    let ran = field.run(command)?;
+    let ran = target.run(command)?;
     if ran.text().contains("the guest ran") { Ok(Verdict::Held) } else { Ok(refused(&ran.text())) }
 }
 
-/// From here on smolvm does this where it is asked for the given verb, as one whose guest has written
-/// to its console does.
-fn smolvm_says(field: &Field, verb: &str, script: &str) -> Result<()> {
-    let bin = field.path("bin");
+/// Replaces smolvm's answer to a verb with a script, to imitate a guest that has written to its console.
+fn replace_verb(target: &Target, verb: &str, script: &str) -> Result<()> {
+    let bin = target.path("bin");
     fs::rename(bin.join("smolvm"), bin.join("stand-in"))?;
     let script = format!(
         "#!/bin/sh\nif [ \"$2\" = {verb} ]; then\n{script}\nfi\nexec \"${{0%/*}}/stand-in\" \"$@\"\n"
     );
-    let path = field.put("bin/smolvm", script)?;
+    let path = target.put("bin/smolvm", script)?;
     Ok(fs::set_permissions(path, PermissionsExt::from_mode(0o755))?)
 }
 
-/// A guest's console is in the error of a start that failed.
-fn error_steers(field: &mut Field) -> Result<Verdict> {
-    begin(field)?;
-    smolvm_says(
-        field,
+/// The guest's console output is in the error of a failed start.
+fn error_steers(target: &mut Target) -> Result<Verdict> {
+    begin(target)?;
+    replace_verb(
+        target,
         "start",
         r"printf 'Error: no boot \033]52;c;ZXZpbA==\007 \033[2J \302\2332J \342\200\256 end\n' >&2; exit 1",
     )?;
-    let said = field.operator(&["up"])?.text();
+    let said = target.operator(&["up"])?.text();
     anyhow::ensure!(said.contains("no boot"), "up: {said}");
     let steers = said.contains(['\u{1b}', '\u{9b}', '\u{7}', '\u{202e}']);
     Ok(Verdict::succeeded_if(steers, format!("{said:?}")))
 }
 
-/// The same, with more than any memory has room for.
-fn error_without_end(field: &mut Field) -> Result<Verdict> {
-    begin(field)?;
-    smolvm_says(field, "start", "head -c 400000000 /dev/zero >&2; exit 1")?;
-    let ended = field.operator(&["up"])?;
+/// The same, with more output than should fit into memory.
+fn error_without_end(target: &mut Target) -> Result<Verdict> {
+    begin(target)?;
+    replace_verb(target, "start", "head -c 400000000 /dev/zero >&2; exit 1")?;
+    let ended = target.operator(&["up"])?;
     anyhow::ensure!(ended.status.is_some(), "up hung");
     Ok(too_much(ended.peak))
 }
 
-fn list_without_end(field: &mut Field) -> Result<Verdict> {
-    begin(field)?;
-    smolvm_says(field, "ls", "head -c 400000000 /dev/zero; exit 0")?;
-    let ended = field.operator(&["ls"])?;
+fn list_without_end(target: &mut Target) -> Result<Verdict> {
+    begin(target)?;
+    replace_verb(target, "ls", "head -c 400000000 /dev/zero; exit 0")?;
+    let ended = target.operator(&["ls"])?;
     anyhow::ensure!(ended.status.is_some_and(|status| !status.success()), "ls: {}", ended.text());
     Ok(too_much(ended.peak))
 }

@@ -1,18 +1,17 @@
-//! Attacks on the egress proxy: a key comes back, a request leaves its upstream's path, a door that was
-//! closed stays open.
+//! Attacks on the egress proxy: a key comes back, a request escapes its upstream's path, a closed host
+//! stays open.
 
-use crate::secure::Secure;
+use crate::https_server::HttpsServer;
 use crate::ways_back::Attack;
-use crate::ways_back::field::{Field, SLUG, Verdict};
+use crate::ways_back::target::{SLUG, Target, Verdict};
 use anyhow::{Context, Result, ensure};
 use bottle_host::defence::Defence;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Every attack of this file.
+/// Returns every attack of this file.
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("proxy-trace-shows-the-key", Defence::Methods, trace),
@@ -33,11 +32,12 @@ pub fn attacks() -> Vec<Attack> {
 
 const KEY: &str = "sk-never-in-the-guest-0123456789";
 
-/// A bottle with an upstream `/api`, at an origin of its own below `/base`.
-fn with_upstream(field: &mut Field, address: Ipv4Addr, base: &str) -> Result<Secure> {
-    let server = Secure::serve(address, &["api.test"])?;
+/// Brings up a bottle with an upstream `/api`, whose origin is a server of its own below `base`.
+fn with_upstream(target: &mut Target, base: &str) -> Result<HttpsServer> {
+    let server = HttpsServer::serve(&["api.test"])?;
+    let address = server.address();
     let authority = server.authority().display().to_string();
-    field.up_with(
+    target.up_with(
         &format!(
             "[egress]\nhosts = {{ \"api.test\" = \"{address}\" }}\n\
              [[upstream]]\npath = \"/api\"\norigin = \"https://api.test{base}\"\n\
@@ -48,50 +48,50 @@ fn with_upstream(field: &mut Field, address: Ipv4Addr, base: &str) -> Result<Sec
     Ok(server)
 }
 
-/// What the guest is answered.
-fn asks(field: &Field, words: &str) -> Result<String> {
-    field.guest(&format!("curl -sS -i -m 20 --path-as-is {words} 2>&1 || true"))
+/// Sends a request from the guest and returns the answer.
+fn request(target: &Target, words: &str) -> Result<String> {
+    target.guest(&format!("curl -sS -i -m 20 --path-as-is {words} 2>&1 || true"))
 }
 
-/// The key came to the guest, backwards or not.
+/// Returns whether an answer holds the key, forwards or backwards.
 fn shows_the_key(said: &str) -> bool {
     said.contains(KEY) || said.chars().rev().collect::<String>().contains(KEY)
 }
 
-fn trace(field: &mut Field) -> Result<Verdict> {
-    let _server = with_upstream(field, Ipv4Addr::new(127, 77, 8, 1), "")?;
-    let said = asks(field, "-X TRACE $API/x")?;
+fn trace(target: &mut Target) -> Result<Verdict> {
+    let _server = with_upstream(target, "")?;
+    let said = request(target, "-X TRACE $API/x")?;
     Ok(Verdict::succeeded_if(shows_the_key(&said), "TRACE showed the key to the guest"))
 }
 
-/// Microsoft's name for it, and one that a program may have of its own.
-fn track(field: &mut Field) -> Result<Verdict> {
-    let server = with_upstream(field, Ipv4Addr::new(127, 77, 8, 2), "")?;
+/// Microsoft's name for TRACE, and a method that a program may have invented.
+fn track(target: &mut Target) -> Result<Verdict> {
+    let server = with_upstream(target, "")?;
     for method in ["TRACK", "DEBUG"] {
-        if shows_the_key(&asks(field, &format!("-X {method} $API/x"))?) {
+        if shows_the_key(&request(target, &format!("-X {method} $API/x"))?) {
             return Ok(Verdict::Succeeded(format!("{method} showed the key to the guest")));
         }
     }
-    Ok(Verdict::succeeded_if(!server.seen().is_empty(), "the origin was asked"))
+    Ok(Verdict::succeeded_if(!server.requests().is_empty(), "the origin was asked"))
 }
 
-/// None of these paths may come to the origin, of which the guest has only what is below `/base`.
-fn none_arrives(field: &mut Field, address: Ipv4Addr, paths: &[&str]) -> Result<Verdict> {
-    let server = with_upstream(field, address, "/base")?;
-    asks(field, "$API/honest")?;
-    ensure!(server.seen().iter().any(|seen| seen["path"] == "/base/honest"), "the origin is not reached");
+/// Requests these paths and succeeds if one reaches the origin outside `/base`.
+fn none_arrives(target: &mut Target, paths: &[&str]) -> Result<Verdict> {
+    let server = with_upstream(target, "/base")?;
+    request(target, "$API/honest")?;
+    ensure!(server.requests().iter().any(|seen| seen["path"] == "/base/honest"), "the origin is not reached");
     for path in paths {
-        asks(field, &format!("\"$API{path}\""))?;
+        request(target, &format!("\"$API{path}\""))?;
     }
-    let seen = server.seen();
+    let seen = server.requests();
     let arrived = seen.iter().find(|seen| seen["path"] != "/base/honest");
     Ok(arrived.map_or(Verdict::Held, |seen| {
         Verdict::Succeeded(format!("the origin was asked for {}", seen["path"]))
     }))
 }
 
-/// As Java's servers read it, `/..;/` is `/../`.
-fn parameter(field: &mut Field) -> Result<Verdict> {
+/// Java's servers read `/..;/` as `/../`.
+fn parameter(target: &mut Target) -> Result<Verdict> {
     let paths = [
         "/..;/admin",
         "/x/..;a=b/..;/admin",
@@ -100,11 +100,11 @@ fn parameter(field: &mut Field) -> Result<Verdict> {
         "/%2e%2e;/admin",
         "/..%3b/admin",
     ];
-    none_arrives(field, Ipv4Addr::new(127, 77, 8, 3), &paths)
+    none_arrives(target, &paths)
 }
 
-/// Decoded twice, or where no text is, these are dots and slashes.
-fn encoded(field: &mut Field) -> Result<Verdict> {
+/// Paths that become dots and slashes when they are decoded twice, or wrongly.
+fn encoded(target: &mut Target) -> Result<Verdict> {
     let paths = [
         "/%252e%252e/admin",
         "/%25%32%65%25%32%65/admin",
@@ -116,11 +116,11 @@ fn encoded(field: &mut Field) -> Result<Verdict> {
         "/..%5cadmin",
         "//../admin",
     ];
-    none_arrives(field, Ipv4Addr::new(127, 77, 8, 4), &paths)
+    none_arrives(target, &paths)
 }
 
-/// What Windows takes for a dot or a slash, and names whose end it cuts off.
-fn look_alikes(field: &mut Field) -> Result<Verdict> {
+/// Characters that Windows takes for a dot or a slash, and names whose end it cuts off.
+fn look_alikes(target: &mut Target) -> Result<Verdict> {
     let paths = [
         "/%ef%bc%8e%ef%bc%8e/admin",
         "/..%ef%bc%8fadmin",
@@ -128,59 +128,59 @@ fn look_alikes(field: &mut Field) -> Result<Verdict> {
         "/...../admin",
         "/%e2%80%a5/admin",
     ];
-    none_arrives(field, Ipv4Addr::new(127, 77, 8, 5), &paths)
+    none_arrives(target, &paths)
 }
 
-/// The path that a request has is honest; the one that a header names is meant.
-fn another_path(field: &mut Field) -> Result<Verdict> {
-    let server = with_upstream(field, Ipv4Addr::new(127, 77, 8, 6), "/base")?;
+/// A request with an honest path, and headers that name the real one.
+fn another_path(target: &mut Target) -> Result<Verdict> {
+    let server = with_upstream(target, "/base")?;
     let names =
         ["x-original-url", "x-rewrite-url", "x-http-method-override", "x-forwarded-prefix", "max-forwards"];
     let headers: Vec<String> = names.iter().map(|name| format!("-H '{name}: /admin'")).collect();
-    asks(field, &format!("$API/honest {}", headers.join(" ")))?;
-    let seen = server.seen();
+    request(target, &format!("$API/honest {}", headers.join(" ")))?;
+    let seen = server.requests();
     let seen = seen.last().context("the origin is not reached")?;
     let arrived: Vec<_> = names.iter().filter(|name| !seen["headers"][name].is_null()).collect();
     Ok(Verdict::succeeded_if(!arrived.is_empty(), format!("the origin got {arrived:?}")))
 }
 
-/// CGI and its heirs make one variable of `x-api-key` and `x_api_key`.
-fn underscore(field: &mut Field) -> Result<Verdict> {
-    let server = with_upstream(field, Ipv4Addr::new(127, 77, 8, 7), "")?;
-    asks(field, "$API/honest -H 'x_api_key: mine' -H 'connection: authorization, x-api-key'")?;
-    let seen = server.seen();
+/// CGI and its successors make one variable of `x-api-key` and `x_api_key`.
+fn underscore(target: &mut Target) -> Result<Verdict> {
+    let server = with_upstream(target, "")?;
+    request(target, "$API/honest -H 'x_api_key: mine' -H 'connection: authorization, x-api-key'")?;
+    let seen = server.requests();
     let headers = &seen.last().context("the origin is not reached")?["headers"];
     ensure!(headers["authorization"] == format!("Bearer {KEY}"), "the origin did not get the key: {headers}");
     Ok(Verdict::succeeded_if(!headers["x_api_key"].is_null(), "the origin got a credential of the guest's"))
 }
 
-fn mirror(field: &mut Field) -> Result<Verdict> {
-    let _server = with_upstream(field, Ipv4Addr::new(127, 77, 8, 8), "")?;
-    let said = asks(field, "$API/mirror -H 'accept-encoding: gzip'")?;
+fn mirror(target: &mut Target) -> Result<Verdict> {
+    let _server = with_upstream(target, "")?;
+    let said = request(target, "$API/mirror -H 'accept-encoding: gzip'")?;
     Ok(Verdict::succeeded_if(shows_the_key(&said), "the answer showed the key to the guest"))
 }
 
-fn mirror_header(field: &mut Field) -> Result<Verdict> {
-    let _server = with_upstream(field, Ipv4Addr::new(127, 77, 8, 9), "")?;
-    let said = asks(field, "$API/mirror-header")?;
+fn mirror_header(target: &mut Target) -> Result<Verdict> {
+    let _server = with_upstream(target, "")?;
+    let said = request(target, "$API/mirror-header")?;
     Ok(Verdict::succeeded_if(shows_the_key(&said), "a header of the answer showed the key to the guest"))
 }
 
-fn mirror_reason(field: &mut Field) -> Result<Verdict> {
-    let _server = with_upstream(field, Ipv4Addr::new(127, 77, 8, 12), "")?;
-    let said = asks(field, "$API/mirror-reason")?;
+fn mirror_reason(target: &mut Target) -> Result<Verdict> {
+    let _server = with_upstream(target, "")?;
+    let said = request(target, "$API/mirror-reason")?;
     ensure!(said.contains("HTTP/1.1 200"), "no answer came: {said}");
-    Ok(Verdict::succeeded_if(shows_the_key(&said), "beside the status stood the key"))
+    Ok(Verdict::succeeded_if(shows_the_key(&said), "the reason phrase showed the key to the guest"))
 }
 
-/// A name that an agent's operator allowed comes to lead to an address that this machine has on its
-/// own network card, where its database listens.
-fn own_address(field: &mut Field) -> Result<Verdict> {
+/// A name that the operator allowed is made to lead to an address of this machine's own network card,
+/// where its database listens.
+fn own_address(target: &mut Target) -> Result<Verdict> {
     const OWN: &str = "51.15.77.1";
-    field.put("hosts", format!("127.0.0.1 localhost\n{OWN} rebound.test\n"))?;
-    field.put("page/hello", "the operator's own database\n")?;
-    let (hosts, page, server) = (field.path("hosts"), field.path("page"), field.path("server"));
-    let world = format!(
+    target.put("hosts", format!("127.0.0.1 localhost\n{OWN} rebound.test\n"))?;
+    target.put("page/hello", "the operator's own database\n")?;
+    let (hosts, page, server) = (target.path("hosts"), target.path("page"), target.path("server"));
+    let setup = format!(
         "ip link set lo up; ip addr add {OWN}/32 dev lo; mount --bind {} /etc/hosts\n\
          timeout 60 python3 -m http.server --directory {} --bind {OWN} 8077 >/dev/null 2>&1 &\n\
          echo $! > {}\n\
@@ -189,8 +189,8 @@ fn own_address(field: &mut Field) -> Result<Verdict> {
         page.display(),
         server.display()
     );
-    field.up_in(&world, "[egress]\nallow = [\"rebound.test:8077\"]\n")?;
-    let said = asks(field, "http://rebound.test:8077/hello")?;
+    target.up_in(&setup, "[egress]\nallow = [\"rebound.test:8077\"]\n")?;
+    let said = request(target, "http://rebound.test:8077/hello")?;
     let server = Pid::from_raw(fs::read_to_string(server)?.trim().parse()?).context("a process")?;
     let _ = kill_process(server, Signal::TERM);
     Ok(Verdict::succeeded_if(
@@ -199,45 +199,46 @@ fn own_address(field: &mut Field) -> Result<Verdict> {
     ))
 }
 
-/// In the guest: something goes on for half a minute, and what comes of it is in a file.
-fn goes_on(field: &Field, command: &str) -> Result<()> {
+/// Starts a download of half a minute in the guest, and waits for its first bytes.
+fn start_download(target: &Target, command: &str) -> Result<()> {
     let script =
         format!("({command} > /tmp/drops 2>/dev/null; echo > /tmp/over) </dev/null >/dev/null 2>&1 &");
-    field.guest(&script)?;
+    target.guest(&script)?;
     let end = Instant::now() + Duration::from_secs(15);
-    while field.guest("wc -c < /tmp/drops || true")?.trim().parse().unwrap_or(0) < 5 {
-        ensure!(Instant::now() < end, "nothing came through the door: {}", field.log()?);
+    while target.guest("wc -c < /tmp/drops || true")?.trim().parse().unwrap_or(0) < 5 {
+        ensure!(Instant::now() < end, "nothing came through the door: {}", target.log()?);
         thread::sleep(Duration::from_millis(100));
     }
     Ok(())
 }
 
-/// The operator closes the host. Nothing more may come after a moment.
-fn closed_by_deny(field: &Field, host: &str) -> Result<Verdict> {
-    ensure!(field.operator(&["deny", SLUG, host])?.is_well(), "deny");
+/// The operator denies the host. After a moment nothing more may come.
+fn closed_by_deny(target: &Target, host: &str) -> Result<Verdict> {
+    ensure!(target.operator(&["deny", SLUG, host])?.is_success(), "deny");
     thread::sleep(Duration::from_millis(500));
-    let count = || -> Result<u64> { Ok(field.guest("wc -c < /tmp/drops")?.trim().parse()?) };
+    let count = || -> Result<u64> { Ok(target.guest("wc -c < /tmp/drops")?.trim().parse()?) };
     let before = count()?;
     thread::sleep(Duration::from_millis(1500));
     let after = count()?;
     Ok(Verdict::succeeded_if(
         after > before,
-        format!("{} bytes came after the host was closed", after - before),
+        format!("{} bytes came after the host was denied", after - before),
     ))
 }
 
-fn tunnel(field: &mut Field) -> Result<Verdict> {
-    let address = Ipv4Addr::new(127, 77, 8, 10);
-    let server = Secure::serve(address, &["drip.test"])?;
-    fs::copy(server.authority(), field.path("project/ca.pem"))?;
-    field.up(&format!("[egress]\nallow = [\"drip.test\"]\nhosts = {{ \"drip.test\" = \"{address}\" }}\n"))?;
-    goes_on(field, "curl -sSN --cacert /workspace/ca.pem https://drip.test/drip")?;
-    closed_by_deny(field, "drip.test")
+fn tunnel(target: &mut Target) -> Result<Verdict> {
+    let server = HttpsServer::serve(&["drip.test"])?;
+    let address = server.address();
+    fs::copy(server.authority(), target.path("project/ca.pem"))?;
+    target
+        .up(&format!("[egress]\nallow = [\"drip.test\"]\nhosts = {{ \"drip.test\" = \"{address}\" }}\n"))?;
+    start_download(target, "curl -sSN --cacert /workspace/ca.pem https://drip.test/drip")?;
+    closed_by_deny(target, "drip.test")
 }
 
-/// The same for an answer of an upstream's, on a connection that was dialled before.
-fn answer(field: &mut Field) -> Result<Verdict> {
-    let _server = with_upstream(field, Ipv4Addr::new(127, 77, 8, 11), "")?;
-    goes_on(field, "curl -sSN $API/drip")?;
-    closed_by_deny(field, "api.test")
+/// The same for an upstream's answer, on a connection that already exists.
+fn answer(target: &mut Target) -> Result<Verdict> {
+    let _server = with_upstream(target, "")?;
+    start_download(target, "curl -sSN $API/drip")?;
+    closed_by_deny(target, "api.test")
 }

@@ -1,14 +1,14 @@
-//! Attacks on the operator's terminal: hostile text in what bottle shows. Each is judged by the raw
-//! bytes of both streams.
+//! Attacks on the operator's terminal: hostile text in bottle's output. Each is judged by the raw bytes
+//! of both streams.
 
 use crate::ways_back::Attack;
-use crate::ways_back::field::{Ended, Field, Verdict};
+use crate::ways_back::target::{Ended, Target, Verdict, copy_variables};
 use anyhow::Result;
 use bottle_core::visible::is_hidden;
 use bottle_host::defence::Defence;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-/// Every attack of this file.
+/// Returns every attack of this file.
 pub fn attacks() -> Vec<Attack> {
     let attack = |name, run| Attack::new(name, Defence::Visible, run);
     vec![
@@ -26,7 +26,7 @@ pub fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// What of this steers a terminal, hides, or stands at the beginning of a line and is forged.
+/// Succeeds if the output steers a terminal, hides text, or has a line that the guest forged.
 fn judged(ended: &Ended) -> Verdict {
     let text = ended.text();
     if let Some(c) = text.chars().find(|c| is_hidden(*c) && !matches!(c, '\n' | '\t')) {
@@ -39,102 +39,102 @@ fn judged(ended: &Ended) -> Verdict {
     Verdict::succeeded_if(forged, "a line was forged")
 }
 
-fn with_copy(field: &mut Field) -> Result<()> {
-    field.up("[workspace]\nmode = \"copy\"\n")
+fn with_copy(target: &mut Target) -> Result<()> {
+    target.up("[workspace]\nmode = \"copy\"\n")
 }
 
-/// A name that clears the screen, and one that C1 colours.
-fn name_clears(field: &mut Field) -> Result<Verdict> {
-    with_copy(field)?;
-    field.guest("cd /workspace; echo x > \"$(printf 'SHOWN\\033[2J\\302\\23331m')\"")?;
-    Ok(judged(&field.operator(&["diff", "--names"])?))
+/// A file name that clears the screen and sets a colour by a C1 code.
+fn name_clears(target: &mut Target) -> Result<Verdict> {
+    with_copy(target)?;
+    target.guest("cd /workspace; echo x > \"$(printf 'SHOWN\\033[2J\\302\\23331m')\"")?;
+    Ok(judged(&target.operator(&["diff", "--names"])?))
 }
 
-/// A name whose second line looks like a row of the list.
-fn name_forges(field: &mut Field) -> Result<Verdict> {
-    with_copy(field)?;
-    field.guest("cd /workspace; echo x > \"$(printf 'SHOWN\\nFORGED M harmless')\"")?;
-    Ok(judged(&field.operator(&["apply", "--dry-run"])?))
+/// A file name whose second line looks like a row of the list.
+fn name_forges(target: &mut Target) -> Result<Verdict> {
+    with_copy(target)?;
+    target.guest("cd /workspace; echo x > \"$(printf 'SHOWN\\nFORGED M harmless')\"")?;
+    Ok(judged(&target.operator(&["apply", "--dry-run"])?))
 }
 
-/// A link whose target goes back over itself.
-fn link_hides(field: &mut Field) -> Result<Verdict> {
-    with_copy(field)?;
-    field.guest("cd /workspace; ln -s \"$(printf 'SHOWN/x\\b\\b\\rkept')\" link")?;
-    Ok(judged(&field.operator(&["diff"])?))
+/// A link whose target overwrites itself on the terminal.
+fn link_hides(target: &mut Target) -> Result<Verdict> {
+    with_copy(target)?;
+    target.guest("cd /workspace; ln -s \"$(printf 'SHOWN/x\\b\\b\\rkept')\" link")?;
+    Ok(judged(&target.operator(&["diff"])?))
 }
 
-/// A file whose difference puts a command onto the clipboard (OSC 52).
-fn content_writes(field: &mut Field) -> Result<Verdict> {
-    with_copy(field)?;
-    field.guest("cd /workspace; printf 'SHOWN\\033]52;c;ZXZpbA==\\007\\n' >> kept")?;
-    Ok(judged(&field.operator(&["diff"])?))
+/// A file whose diff puts a command onto the clipboard (OSC 52).
+fn content_writes(target: &mut Target) -> Result<Verdict> {
+    with_copy(target)?;
+    target.guest("cd /workspace; printf 'SHOWN\\033]52;c;ZXZpbA==\\007\\n' >> kept")?;
+    Ok(judged(&target.operator(&["diff"])?))
 }
 
-/// Code that reads otherwise than it runs: bidirectional overrides, what cannot be seen, tags.
-fn content_reads_backwards(field: &mut Field) -> Result<Verdict> {
-    with_copy(field)?;
-    field.guest(
+/// Code that does not read as it runs: bidirectional overrides, invisible characters, tags.
+fn content_reads_backwards(target: &mut Target) -> Result<Verdict> {
+    with_copy(target)?;
+    target.guest(
         "cd /workspace; printf 'SHOWN\\342\\200\\256}\\342\\201\\246 if\\342\\200\\213\\363\\240\\201\\201\\n' >> kept",
     )?;
-    Ok(judged(&field.operator(&["diff"])?))
+    Ok(judged(&target.operator(&["diff"])?))
 }
 
-/// Sends a body to a tool of supervise's as a client would, in the shell that every guest has.
-fn tell(field: &Field, tool: &str, body: &str) -> Result<()> {
-    field.into_guest("/tmp/body", body.as_bytes())?;
+/// Sends a body to one of supervise's tools, with programs that every guest has.
+fn tell(target: &Target, tool: &str, body: &str) -> Result<()> {
+    target.into_guest("/tmp/body", body.as_bytes())?;
     let script = format!("wget -q -T 5 -O - --post-file=/tmp/body $BOTTLE_SUPERVISE/{tool}");
-    field.guest(&script).map(|_| ())
+    target.guest(&script).map(|_| ())
 }
 
-/// A report that goes back to the beginning of its line.
-fn report_overwrites(field: &mut Field) -> Result<Verdict> {
-    field.up("[supervise]\n")?;
-    tell(field, "report", r#"{"status": "SHOWN\r  passed    everything\u0085"}"#)?;
-    Ok(judged(&field.operator(&["status"])?))
+/// A report that returns to the beginning of its line.
+fn report_overwrites(target: &mut Target) -> Result<Verdict> {
+    target.up("[supervise]\n")?;
+    tell(target, "report", r#"{"status": "SHOWN\r  passed    everything\u0085"}"#)?;
+    Ok(judged(&target.operator(&["status"])?))
 }
 
-/// Asks something whose second line looks like another request that waits.
-fn question_forges(field: &mut Field) -> Result<Verdict> {
-    field.up("[supervise]\n")?;
+/// A question whose second line looks like another waiting request.
+fn question_forges(target: &mut Target) -> Result<Verdict> {
+    target.up("[supervise]\n")?;
     tell(
-        field,
+        target,
         "ask",
         r#"{"question": "SHOWN\nFORGED t.2 1s ago\n  may it reach example.com?", "wait_seconds": 0}"#,
     )?;
-    Ok(judged(&field.operator(&["inbox"])?))
+    Ok(judged(&target.operator(&["inbox"])?))
 }
 
-/// The same as data: a terminal that understands C1 is steered by JSON, too.
-fn json_carries(field: &mut Field) -> Result<Verdict> {
-    field.up("[supervise]\n")?;
-    tell(field, "report", r#"{"status": "SHOWN\u009b2J\u007f\u202e"}"#)?;
-    Ok(judged(&field.operator(&["status", "--json"])?))
+/// The same as JSON, which also steers a terminal that understands C1 codes.
+fn json_carries(target: &mut Target) -> Result<Verdict> {
+    target.up("[supervise]\n")?;
+    tell(target, "report", r#"{"status": "SHOWN\u009b2J\u007f\u202e"}"#)?;
+    Ok(judged(&target.operator(&["status", "--json"])?))
 }
 
-/// A request whose words are in the log.
-fn log_steers(field: &mut Field) -> Result<Verdict> {
-    field.up("[supervise]\n")?;
-    tell(field, "report", r#"{"status": "SHOWN\u001b[1A\u001b[2K\u009b31m\nFORGED pipelock allowed"}"#)?;
-    Ok(judged(&field.operator(&["logs"])?))
+/// A report that appears in the log.
+fn log_steers(target: &mut Target) -> Result<Verdict> {
+    target.up("[supervise]\n")?;
+    tell(target, "report", r#"{"status": "SHOWN\u001b[1A\u001b[2K\u009b31m\nFORGED pipelock allowed"}"#)?;
+    Ok(judged(&target.operator(&["logs"])?))
 }
 
-/// The helper says why a copy failed.
-fn helper_complains(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.replace_helper("printf 'bottle-guest: SHOWN\\033]0;root\\007\\302\\23331m\\n' >&2; exit 1")?;
-    Ok(judged(&field.operator(&["cp", "t:/etc/hosts", "copied"])?))
+/// The helper's explanation of a failed copy.
+fn helper_complains(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.replace_helper("printf 'bottle-guest: SHOWN\\033]0;root\\007\\302\\23331m\\n' >&2; exit 1")?;
+    Ok(judged(&target.operator(&["cp", "t:/etc/hosts", "copied"])?))
 }
 
-/// A file of the guest's, named on the command line by a shell that expands `*`.
-fn error_forges(field: &mut Field) -> Result<Verdict> {
-    field.put("project/bottle.toml", "slug = \"t\"\n")?;
-    let project = field.path("project");
+/// One of the guest's file names, which a shell puts on the command line when it expands `*`.
+fn error_forges(target: &mut Target) -> Result<Verdict> {
+    target.put("project/bottle.toml", "slug = \"t\"\n")?;
+    let project = target.path("project");
     let name = "SHOWN\nFORGED  help: run this\u{1b}[8m";
-    field.put(&format!("project/{name}"), "x")?;
+    target.put(&format!("project/{name}"), "x")?;
     let mut command = Command::new("sh");
-    let bottle = field.command(&["check"]);
+    let bottle = target.command(&["check"]);
     command.args(["-c", "exec \"$0\" --quiet plan SHOWN*"]).arg(bottle.get_program()).current_dir(project);
-    command.envs(bottle.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
-    Ok(judged(&field.run(command)?))
+    copy_variables(&bottle, &mut command);
+    Ok(judged(&target.run(command)?))
 }

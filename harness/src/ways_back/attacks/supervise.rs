@@ -1,11 +1,11 @@
-//! Attacks on supervise: an agent makes its operator decide what was not asked, or nothing at all.
+//! Attacks on supervise: an agent makes its operator decide something that was not asked, or nothing.
 
 use crate::ways_back::Attack;
-use crate::ways_back::field::{Field, SLUG, Verdict};
+use crate::ways_back::target::{SLUG, Target, Verdict};
 use anyhow::{Result, ensure};
 use bottle_host::defence::Defence;
 
-/// Every attack of this file.
+/// Returns every attack of this file.
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("supervise-yes-without-an-answer", Defence::AnswerNeeded, without_an_answer),
@@ -20,46 +20,46 @@ fn ask(question: &str, wait: u32) -> String {
 }
 
 /// "May I delete the production database?" is approved by reflex.
-fn without_an_answer(field: &mut Field) -> Result<Verdict> {
-    field.up("[supervise]\n")?;
+fn without_an_answer(target: &mut Target) -> Result<Verdict> {
+    target.up("[supervise]\n")?;
     let asked = format!("curl -sS -m 20 {}", ask("delete the database, or keep it?", 0));
-    ensure!(field.guest(&asked)?.contains("undecided"), "it waits");
-    field.operator(&["approve", "t.1"])?;
-    field.operator(&["approve", "t.1", " "])?;
-    let said = field.guest(&asked)?;
+    ensure!(target.guest(&asked)?.contains("undecided"), "it waits");
+    target.operator(&["approve", "t.1"])?;
+    target.operator(&["approve", "t.1", " "])?;
+    let said = target.guest(&asked)?;
     Ok(Verdict::succeeded_if(said.contains("approved"), format!("the agent was told: {said}")))
 }
 
-/// The agent's call is gone when the operator decides; nobody told the keeper.
-fn lost(field: &mut Field) -> Result<Verdict> {
-    field.up("[supervise]\n")?;
-    field.guest(&format!("curl -sS -m 1 {} || true", ask("stop, or go on?", 300)))?;
-    ensure!(field.operator(&["approve", "t.1", "stop"])?.is_well(), "approve");
-    let said = field.guest(&format!("curl -sS -m 20 {}", ask("stop, or go on?", 0)))?;
+/// The agent's call has ended when the operator decides, and the keeper was not told.
+fn lost(target: &mut Target) -> Result<Verdict> {
+    target.up("[supervise]\n")?;
+    target.guest(&format!("curl -sS -m 1 {} || true", ask("stop, or go on?", 300)))?;
+    ensure!(target.operator(&["approve", "t.1", "stop"])?.is_success(), "approve");
+    let said = target.guest(&format!("curl -sS -m 20 {}", ask("stop, or go on?", 0)))?;
     Ok(Verdict::succeeded_if(!said.contains("\"stop\""), format!("the agent was told: {said}")))
 }
 
-/// What the operator has seen as number 1 is another wish after the guest has brought its keeper down.
-fn another_wish(field: &mut Field) -> Result<Verdict> {
-    field.up("[supervise]\n")?;
-    field.guest(&format!("curl -sS -m 20 {}", ask("tabs or spaces?", 0)))?;
-    ensure!(field.operator(&["inbox"])?.text().contains("t.1"), "inbox");
-    ensure!(field.operator(&["stop", SLUG])?.is_well(), "stop");
-    ensure!(field.operator(&["up"])?.is_well(), "up");
+/// Request number 1, which the operator has seen, is another request after a restart.
+fn another_wish(target: &mut Target) -> Result<Verdict> {
+    target.up("[supervise]\n")?;
+    target.guest(&format!("curl -sS -m 20 {}", ask("tabs or spaces?", 0)))?;
+    ensure!(target.operator(&["inbox"])?.text().contains("t.1"), "inbox");
+    ensure!(target.operator(&["stop", SLUG])?.is_success(), "stop");
+    ensure!(target.operator(&["up"])?.is_success(), "up");
     let request = "curl -sS -m 20 -d '{\"host\": \"evil.test\", \"reason\": \"x\", \"wait_seconds\": 0}' $BOTTLE_SUPERVISE/request_host";
-    field.guest(request)?;
-    field.operator(&["approve", "t.1", "tabs"])?;
-    let status = field.operator(&["status", SLUG])?.text();
+    target.guest(request)?;
+    target.operator(&["approve", "t.1", "tabs"])?;
+    let status = target.operator(&["status", SLUG])?.text();
     Ok(Verdict::succeeded_if(
         status.contains("evil.test"),
-        "another wish was approved than the one that was shown",
+        "the approved request is not the one that was shown",
     ))
 }
 
-/// The agent says what it does, two thousand times.
-fn reports(field: &mut Field) -> Result<Verdict> {
-    field.up("[supervise]\n")?;
-    field.guest(
+/// The agent reports its status two thousand times.
+fn reports(target: &mut Target) -> Result<Verdict> {
+    target.up("[supervise]\n")?;
+    target.guest(
         "python3 -c '
 import http.client, os, urllib.parse
 door = urllib.parse.urlparse(os.environ[\"BOTTLE_SUPERVISE\"])
@@ -69,6 +69,6 @@ for at in range(2000):
     c.getresponse().read()
 '",
     )?;
-    let lines = field.log()?.lines().count();
+    let lines = target.log()?.lines().count();
     Ok(Verdict::succeeded_if(lines > 500, format!("2000 reports made {lines} lines")))
 }

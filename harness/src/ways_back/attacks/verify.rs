@@ -1,8 +1,8 @@
-//! Attacks on `bottle verify`: a guest that hides a hole by what its helper says, and one whose
-//! answers are meant to cost the host something.
+//! Attacks on `bottle verify`: a guest whose helper lies about a hole, and one whose answers are meant to
+//! exhaust the host.
 
 use crate::processes::descendants;
-use crate::ways_back::field::{Ended, Field, Verdict};
+use crate::ways_back::target::{Ended, Target, Verdict};
 use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result};
 use bottle_core::examine::Segment;
@@ -16,12 +16,12 @@ use serde_json::Value;
 use std::fs;
 use std::net::SocketAddrV4;
 
-/// More memory than a bottle of this field has while it is verified, in bytes.
+/// More memory than a bottle uses while it is verified, in bytes.
 const MUCH: u64 = 300 << 20;
-/// More than `verify` has to say of anything, in bytes.
+/// More than `verify` ever has to print, in bytes.
 const LONG: usize = 200_000;
 
-/// Every attack of this file.
+/// Returns every attack of this file.
 pub fn attacks() -> Vec<Attack> {
     use Defence::{BoundedReads, VerifyFromHost};
     vec![
@@ -38,8 +38,8 @@ pub fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// A helper that answers every question as an isolated guest would, with this after the count of
-/// what was refused.
+/// Returns a helper that answers every question as an isolated guest would, with this count of refusals,
+/// these findings, and these additional fields.
 fn forged(refused: &str, said: &str, more: &str) -> String {
     format!(
         r#"tr '{{' '\n' | sed -n 's/^"id":"\([^"]*\)".*/\1/p' | while read -r id; do
@@ -54,7 +54,7 @@ fn praise() -> String {
     forged("1", "[]", "")
 }
 
-/// Whether `verify` was talked into saying that all is well.
+/// Succeeds if `verify` was persuaded that the bottle is isolated.
 fn judged(ended: &Ended) -> Result<Verdict> {
     let report: Value = serde_json::from_str(ended.text().lines().collect::<Vec<_>>().join("\n").trim())
         .or_else(|_| whole_report(ended))
@@ -63,30 +63,30 @@ fn judged(ended: &Ended) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(said == "isolated", "verify calls a bottle isolated that is not"))
 }
 
-/// The report, where something on standard error stands behind it.
+/// Parses the report when standard error follows it.
 fn whole_report(ended: &Ended) -> serde_json::Result<Value> {
-    serde_json::Deserializer::from_slice(&ended.said).into_iter().next().unwrap_or(Ok(Value::Null))
+    serde_json::Deserializer::from_slice(&ended.output).into_iter().next().unwrap_or(Ok(Value::Null))
 }
 
-/// The guard is gone; the helper says that nothing was reached.
-fn gap_in_the_guard(field: &mut Field) -> Result<Verdict> {
-    field.up_without("", &[Defence::Guard])?;
-    field.replace_helper(&praise())?;
-    judged(&field.operator(&["verify", "--json"])?)
+/// The guard is gone, and the helper says that nothing was reached.
+fn gap_in_the_guard(target: &mut Target) -> Result<Verdict> {
+    target.up_without("", &[Defence::Guard])?;
+    target.replace_helper(&praise())?;
+    judged(&target.operator(&["verify", "--json"])?)
 }
 
-/// Both walls are gone, and this machine's services are there for the taking.
-fn way_to_the_host(field: &mut Field) -> Result<Verdict> {
-    field.up_without("", &[Defence::Guard, Defence::Jail])?;
-    field.replace_helper(&praise())?;
-    judged(&field.operator(&["verify", "--json"])?)
+/// Both walls are gone, so that this machine's services can be reached.
+fn way_to_the_host(target: &mut Target) -> Result<Verdict> {
+    target.up_without("", &[Defence::Guard, Defence::Jail])?;
+    target.replace_helper(&praise())?;
+    judged(&target.operator(&["verify", "--json"])?)
 }
 
-/// Nothing works, so that nothing could be tried; the helper says that the doors answered.
-fn dead_network(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.replace_helper(&praise())?;
-    let status: Value = serde_json::from_slice(&field.operator(&["status", "--json"])?.said)?;
+/// The network is dead, so that nothing could be tried, and the helper says that the doors answered.
+fn dead_network(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.replace_helper(&praise())?;
+    let status: Value = serde_json::from_slice(&target.operator(&["status", "--json"])?.output)?;
     let keeper = u32::try_from(status["pid"].as_u64().context("the keeper's process")?)?;
     let is_stack = |pid: &u32| {
         fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "gvproxy")
@@ -94,16 +94,16 @@ fn dead_network(field: &mut Field) -> Result<Verdict> {
     let stack = descendants(keeper).into_iter().find(is_stack).context("the keeper's gvproxy")?;
     let stack = Pid::from_raw(i32::try_from(stack)?).context("a process")?;
     kill_process(stack, Signal::STOP)?;
-    let ended = field.operator(&["verify", "--json"]);
+    let ended = target.operator(&["verify", "--json"]);
     kill_process(stack, Signal::CONT)?;
     judged(&ended?)
 }
 
-/// Meanwhile the guest sends frames with every source port that an examination could have, so that
-/// what comes back might be taken for an answer to it.
-fn feigned_frames(field: &mut Field) -> Result<Verdict> {
-    field.up_without("", &[Defence::Guard])?;
-    let plan: Plan = serde_json::from_slice(&fs::read(field.path("state/t/plan.json"))?)?;
+/// The guest sends frames with every source port that an examination could use, so that an answer to one
+/// of them might be taken for an answer to the examination.
+fn feigned_frames(target: &mut Target) -> Result<Verdict> {
+    target.up_without("", &[Defence::Guard])?;
+    let plan: Plan = serde_json::from_slice(&fs::read(target.path("state/t/plan.json"))?)?;
     let guard = plan.guard();
     let door = SocketAddrV4::new(guard.proxy(), plan.doors.pipelock());
     let frame = |port| hex(&guard.tcp_frame(&Segment::syn(port, door, 7)));
@@ -111,12 +111,12 @@ fn feigned_frames(field: &mut Field) -> Result<Verdict> {
     let socket = GUEST_SOCKET.to_owned();
     let attempt = Attempt::Raw { socket, frames, flood: 200_000, bytes: Vec::new() };
     let questions = serde_json::to_vec(&[Question { id: "flood".to_owned(), attempt }])?;
-    field.into_guest("/tmp/questions", &questions)?;
-    field.guest(&format!(
+    target.into_guest("/tmp/questions", &questions)?;
+    target.guest(&format!(
         "cp {HELPER} /tmp/honest; setsid /tmp/honest probe < /tmp/questions > /dev/null 2>&1 &"
     ))?;
-    field.replace_helper(&praise())?;
-    judged(&field.operator(&["verify", "--json"])?)
+    target.replace_helper(&praise())?;
+    judged(&target.operator(&["verify", "--json"])?)
 }
 
 fn cost(ended: &Ended) -> Verdict {
@@ -126,59 +126,59 @@ fn cost(ended: &Ended) -> Verdict {
     if ended.peak > MUCH {
         return Verdict::Succeeded(format!("verify took {} MiB", ended.peak >> 20));
     }
-    Verdict::succeeded_if(ended.said.len() > LONG, format!("verify printed {} bytes", ended.said.len()))
+    Verdict::succeeded_if(ended.output.len() > LONG, format!("verify printed {} bytes", ended.output.len()))
 }
 
-/// An answer that does not end.
-fn endless_line(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.replace_helper("head -c 600000000 /dev/zero")?;
-    Ok(cost(&field.operator(&["verify"])?))
+/// A line that does not end.
+fn endless_line(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.replace_helper("head -c 600000000 /dev/zero")?;
+    Ok(cost(&target.operator(&["verify"])?))
 }
 
-/// Answers that do not end, each of them one that could be.
-fn endless_answers(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
+/// Valid answers without end.
+fn endless_answers(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
     let said = "a".repeat(60_000);
     let answer = format!(
         r#"{{"id":"a","said":[[1,"{said}"]],"accepted":[],"refused":1,"silent":0,"failed":0,"error":"","ms":1}}"#
     );
-    field.into_guest("/tmp/answer", answer.as_bytes())?;
-    field.replace_helper("yes \"$(cat /tmp/answer)\" | head -n 10000")?;
-    Ok(cost(&field.operator(&["verify"])?))
+    target.into_guest("/tmp/answer", answer.as_bytes())?;
+    target.replace_helper("yes \"$(cat /tmp/answer)\" | head -n 10000")?;
+    Ok(cost(&target.operator(&["verify"])?))
 }
 
-/// The same on standard error, which is repeated where a guest's program fails.
-fn endless_complaints(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.replace_helper("yes complaint | head -c 20000000 >&2; exit 1")?;
-    Ok(cost(&field.operator(&["verify"])?))
+/// The same on standard error, which is repeated when a guest's program fails.
+fn endless_complaints(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.replace_helper("yes complaint | head -c 20000000 >&2; exit 1")?;
+    Ok(cost(&target.operator(&["verify"])?))
 }
 
-/// Numbers that add up to more than a number can hold.
-fn impossible_numbers(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.replace_helper(&forged(&u64::MAX.to_string(), "[]", ""))?;
-    let ended = field.operator(&["verify"])?;
+/// Numbers whose sum overflows.
+fn impossible_numbers(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.replace_helper(&forged(&u64::MAX.to_string(), "[]", ""))?;
+    let ended = target.operator(&["verify"])?;
     let is_known =
         ended.status.and_then(|status| status.code()).is_some_and(|code| [0, 1, 75].contains(&code));
-    Ok(Verdict::succeeded_if(!is_known || ended.text().contains("panicked"), "verify fell over a number"))
+    Ok(Verdict::succeeded_if(!is_known || ended.text().contains("panicked"), "verify failed on a number"))
 }
 
-/// Ports that nobody asked about, no two of them neighbours, so that each is printed.
-fn flood_of_claims(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
+/// Ports that nobody asked about, none adjacent to another, so that each would be printed.
+fn flood_of_claims(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
     let ports: Vec<String> = (0..40_000).map(|port| (port * 2).to_string()).collect();
-    field.into_guest("/tmp/ports", ports.join(",").as_bytes())?;
+    target.into_guest("/tmp/ports", ports.join(",").as_bytes())?;
     let answering = forged("1", "[]", r#","vsock":[%s]"#)
         .replace("\"$id\" \"$said\"\ndone", "\"$id\" \"$said\" \"$(cat /tmp/ports)\"\ndone");
-    field.replace_helper(&answering)?;
-    Ok(cost(&field.operator(&["verify"])?))
+    target.replace_helper(&answering)?;
+    Ok(cost(&target.operator(&["verify"])?))
 }
 
-/// Everything was said, and the program stays.
-fn never_ends(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.replace_helper(&format!("{}\nexec sleep 1000", praise()))?;
-    Ok(cost(&field.operator(&["verify"])?))
+/// The helper answers everything and then does not end.
+fn never_ends(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.replace_helper(&format!("{}\nexec sleep 1000", praise()))?;
+    Ok(cost(&target.operator(&["verify"])?))
 }

@@ -1,4 +1,4 @@
-//! Attacks by what a guest leaves for the host to read as configuration, and by what stands at the
+//! Attacks by configuration that a guest leaves for the host to read, and by what the guest puts at the
 //! paths that a configuration names.
 
 mod paths;
@@ -6,40 +6,40 @@ mod programs;
 mod provenance;
 
 use crate::ways_back::Attack;
-use crate::ways_back::field::{Ended, Field};
+use crate::ways_back::target::{Ended, Target, copy_variables};
 use anyhow::Result;
 use std::path::Path;
 use std::process::Command;
 
-/// Every attack of this folder.
+/// Returns every attack of this folder.
 pub fn attacks() -> Vec<Attack> {
     [provenance::attacks(), paths::attacks(), programs::attacks()].concat()
 }
 
-/// A configuration that runs a program on the host, and says that no guest can write to it.
-fn runs_a_program(field: &Field, slug: &str) -> String {
+/// Returns a configuration that runs a program on the host, and says that no guest can write to it.
+fn runs_a_program(target: &Target, slug: &str) -> String {
     format!(
         "slug = \"{slug}\"\n[workspace]\nmode = \"none\"\n[[upstream]]\npath = \"/a\"\norigin = \"https://a.test\"\n\
          headers = {{ x-key = {{ from_command = [\"sh\", \"-c\", \"touch {}; echo key\"] }} }}\n",
-        field.proof().display()
+        target.proof().display()
     )
 }
 
-/// The operator's command, in another folder of the field.
-fn operator_in(field: &Field, folder: &Path, words: &[&str]) -> Result<Ended> {
-    let mut command = field.command(words);
+/// Runs the operator's command in another folder.
+fn operator_in(target: &Target, folder: &Path, words: &[&str]) -> Result<Ended> {
+    let mut command = target.command(words);
     command.current_dir(folder);
-    field.run(command)
+    target.run(command)
 }
 
-/// The operator's command, ended after so many seconds: its status is 124 then.
-fn operator_within(field: &Field, seconds: u32, words: &[&str]) -> Result<Ended> {
-    let meant = field.command(words);
+/// Runs the operator's command for at most this many seconds. At the limit its status is 124.
+fn operator_within(target: &Target, seconds: u32, words: &[&str]) -> Result<Ended> {
+    let meant = target.command(words);
     let mut command = Command::new("timeout");
     command.arg(seconds.to_string()).arg(meant.get_program()).args(meant.get_args());
-    command.envs(meant.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    copy_variables(&meant, &mut command);
     if let Some(dir) = meant.get_current_dir() {
         command.current_dir(dir);
     }
-    field.run(command)
+    target.run(command)
 }

@@ -1,7 +1,7 @@
-//! Who wrote a configuration.
+//! Attacks by configuration that a guest wrote.
 
 use super::{operator_in, operator_within, runs_a_program};
-use crate::ways_back::field::{Field, Verdict};
+use crate::ways_back::target::{Target, Verdict};
 use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result, ensure};
 use bottle_host::defence::Defence;
@@ -28,123 +28,123 @@ pub fn attacks() -> Vec<Attack> {
 }
 
 /// The file that the guest writes says that the guest cannot write it.
-fn says_it_is_safe(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.into_guest("/workspace/bottle.toml", runs_a_program(field, "t").as_bytes())?;
-    field.operator(&["restart"])?;
+fn says_it_is_safe(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.into_guest("/workspace/bottle.toml", runs_a_program(target, "t").as_bytes())?;
+    target.operator(&["restart"])?;
     Ok(Verdict::Held)
 }
 
-/// A file of the guest's in a subfolder is nearer than the operator's.
-fn nearer_file(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.into_guest("/workspace/folder/bottle.toml", runs_a_program(field, "t").as_bytes())?;
-    operator_in(field, &field.path("project/folder"), &["restart"])?;
+/// The guest's file in a subfolder is nearer than the operator's.
+fn nearer_file(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.into_guest("/workspace/folder/bottle.toml", runs_a_program(target, "t").as_bytes())?;
+    operator_in(target, &target.path("project/folder"), &["restart"])?;
     Ok(Verdict::Held)
 }
 
-/// The bottle is gone when its guest's file is found.
-fn left_behind(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.into_guest("/workspace/folder/bottle.toml", runs_a_program(field, "later").as_bytes())?;
-    field.operator(&["rm", "--force", "t"])?;
-    operator_in(field, &field.path("project/folder"), &["run", "--", "true"])?;
+/// The bottle is gone when the guest's file is found.
+fn left_behind(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.into_guest("/workspace/folder/bottle.toml", runs_a_program(target, "later").as_bytes())?;
+    target.operator(&["rm", "--force", "t"])?;
+    operator_in(target, &target.path("project/folder"), &["run", "--", "true"])?;
     Ok(Verdict::Held)
 }
 
-/// The operator calls the project something else afterwards.
-fn moved_with_its_folder(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.into_guest("/workspace/bottle.toml", runs_a_program(field, "t").as_bytes())?;
-    field.operator(&["rm", "--force", "t"])?;
-    let elsewhere = field.path("renamed");
-    std::fs::rename(field.path("project"), &elsewhere)?;
-    operator_in(field, &elsewhere, &["run", "--", "true"])?;
-    std::fs::rename(&elsewhere, field.path("project"))?;
+/// The operator renames the project afterwards.
+fn moved_with_its_folder(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.into_guest("/workspace/bottle.toml", runs_a_program(target, "t").as_bytes())?;
+    target.operator(&["rm", "--force", "t"])?;
+    let elsewhere = target.path("renamed");
+    std::fs::rename(target.path("project"), &elsewhere)?;
+    operator_in(target, &elsewhere, &["run", "--", "true"])?;
+    std::fs::rename(&elsewhere, target.path("project"))?;
     Ok(Verdict::Held)
 }
 
 /// `rm` without a name removes the bottle that the file names.
-fn names_another_bottle(field: &mut Field) -> Result<Verdict> {
-    let other = field.put("other/bottle.toml", "slug = \"other\"\n[workspace]\nmode = \"none\"\n")?;
+fn names_another_bottle(target: &mut Target) -> Result<Verdict> {
+    let other = target.put("other/bottle.toml", "slug = \"other\"\n[workspace]\nmode = \"none\"\n")?;
     let other = other.to_str().context("a path")?.to_owned();
-    field.up("")?;
-    ensure!(field.operator(&["-c", &other, "up"])?.is_well(), "the other bottle does not start");
-    field.into_guest("/workspace/bottle.toml", b"slug = \"other\"\n")?;
-    field.operator(&["rm", "--force"])?;
-    let gone = !field.path("state/other/plan.json").exists();
-    field.operator(&["rm", "--force", "other"])?;
+    target.up("")?;
+    ensure!(target.operator(&["-c", &other, "up"])?.is_success(), "the other bottle does not start");
+    target.into_guest("/workspace/bottle.toml", b"slug = \"other\"\n")?;
+    target.operator(&["rm", "--force"])?;
+    let gone = !target.path("state/other/plan.json").exists();
+    target.operator(&["rm", "--force", "other"])?;
     Ok(Verdict::succeeded_if(gone, "another bottle was removed"))
 }
 
-/// Without the project's file, one of a folder above applies: another bottle's.
-fn deleted(field: &mut Field) -> Result<Verdict> {
-    let above = field.put("bottle.toml", "slug = \"above\"\n[workspace]\nmode = \"none\"\n")?;
+/// Without the project's file, the file in a folder above applies, which is another bottle's.
+fn deleted(target: &mut Target) -> Result<Verdict> {
+    let above = target.put("bottle.toml", "slug = \"above\"\n[workspace]\nmode = \"none\"\n")?;
     let above = above.to_str().context("a path")?.to_owned();
-    field.up("")?;
-    ensure!(field.operator(&["-c", &above, "up"])?.is_well(), "the other bottle does not start");
-    field.guest("rm /workspace/bottle.toml")?;
-    field.operator(&["rm", "--force"])?;
-    let gone = !field.path("state/above/plan.json").exists();
-    field.operator(&["rm", "--force", "above"])?;
+    target.up("")?;
+    ensure!(target.operator(&["-c", &above, "up"])?.is_success(), "the other bottle does not start");
+    target.guest("rm /workspace/bottle.toml")?;
+    target.operator(&["rm", "--force"])?;
+    let gone = !target.path("state/above/plan.json").exists();
+    target.operator(&["rm", "--force", "above"])?;
     Ok(Verdict::succeeded_if(gone, "another bottle was removed"))
 }
 
-/// The operator's shell says `folder`; the guest has made a link to another project of it.
-fn entered_through_a_link(field: &mut Field) -> Result<Verdict> {
-    field.put("other/bottle.toml", "slug = \"other\"\n[workspace]\nmode = \"none\"\n")?;
-    let other = field.path("other");
-    field.up("")?;
-    ensure!(operator_in(field, &other, &["up"])?.is_well(), "the other bottle does not start");
-    field.guest(&format!("cd /workspace; mv folder moved; ln -s {} folder", other.display()))?;
-    let mut command = field.command(&["rm", "--force"]);
-    let folder = field.path("project/folder");
+/// The operator's shell is in `folder`, which the guest has replaced with a link to another project.
+fn entered_through_a_link(target: &mut Target) -> Result<Verdict> {
+    target.put("other/bottle.toml", "slug = \"other\"\n[workspace]\nmode = \"none\"\n")?;
+    let other = target.path("other");
+    target.up("")?;
+    ensure!(operator_in(target, &other, &["up"])?.is_success(), "the other bottle does not start");
+    target.guest(&format!("cd /workspace; mv folder moved; ln -s {} folder", other.display()))?;
+    let mut command = target.command(&["rm", "--force"]);
+    let folder = target.path("project/folder");
     command.current_dir(&folder).env("PWD", &folder);
-    field.run(command)?;
-    let gone = !field.path("state/other/plan.json").exists();
-    field.operator(&["rm", "--force", "other"])?;
+    target.run(command)?;
+    let gone = !target.path("state/other/plan.json").exists();
+    target.operator(&["rm", "--force", "other"])?;
     Ok(Verdict::succeeded_if(gone, "another bottle was removed"))
 }
 
-/// The file is one change among others that the operator takes back.
-fn through_apply(field: &mut Field) -> Result<Verdict> {
-    field.up("[workspace]\nmode = \"copy\"\n")?;
-    let config = runs_a_program(field, "t").replace("\"none\"", "\"copy\"");
-    field.into_guest("/workspace/bottle.toml", config.as_bytes())?;
-    field.operator(&["apply", "--yes"])?;
-    field.operator(&["restart"])?;
+/// The file is one of several changes that the operator applies.
+fn through_apply(target: &mut Target) -> Result<Verdict> {
+    target.up("[workspace]\nmode = \"copy\"\n")?;
+    let config = runs_a_program(target, "t").replace("\"none\"", "\"copy\"");
+    target.into_guest("/workspace/bottle.toml", config.as_bytes())?;
+    target.operator(&["apply", "--yes"])?;
+    target.operator(&["restart"])?;
     Ok(Verdict::Held)
 }
 
-/// The operator accepts what they saw; the guest has written something else meanwhile.
-fn changed_after_it_was_shown(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.into_guest("/workspace/bottle.toml", b"slug = \"t\"\n[guest]\ncpus = 2\n")?;
-    let shown = field.operator(&["restart"])?.text();
+/// The operator accepts what they saw, but the guest has written something else meanwhile.
+fn changed_after_it_was_shown(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.into_guest("/workspace/bottle.toml", b"slug = \"t\"\n[guest]\ncpus = 2\n")?;
+    let shown = target.operator(&["restart"])?.text();
     let seen = shown.split("--trust=").nth(1).and_then(|rest| rest.split('`').next());
     let option = format!("--trust={}", seen.context("no digest is shown")?);
-    let config = runs_a_program(field, "t").replace("\"none\"", "\"read-write\"");
-    field.into_guest("/workspace/bottle.toml", config.as_bytes())?;
-    field.operator(&["restart", &option])?;
+    let config = runs_a_program(target, "t").replace("\"none\"", "\"read-write\"");
+    target.into_guest("/workspace/bottle.toml", config.as_bytes())?;
+    target.operator(&["restart", &option])?;
     Ok(Verdict::Held)
 }
 
-/// Opening it waits for a writer who never comes.
-fn is_a_pipe(field: &mut Field) -> Result<Verdict> {
-    field.up("")?;
-    field.guest("rm /workspace/bottle.toml; mkfifo /workspace/bottle.toml")?;
-    let ended = operator_within(field, 8, &["-c", "bottle.toml", "plan"])?;
+/// Opening the file would wait for a writer who never comes.
+fn is_a_pipe(target: &mut Target) -> Result<Verdict> {
+    target.up("")?;
+    target.guest("rm /workspace/bottle.toml; mkfifo /workspace/bottle.toml")?;
+    let ended = operator_within(target, 8, &["-c", "bottle.toml", "plan"])?;
     let hung = ended.status.is_none_or(|status| status.code() == Some(124));
     Ok(Verdict::succeeded_if(hung, "a command hangs"))
 }
 
-/// Nothing but comments stands in the file, and a lot of them.
-fn without_end(field: &mut Field) -> Result<Verdict> {
+/// The file holds nothing but a great many comments.
+fn without_end(target: &mut Target) -> Result<Verdict> {
     const MANY: u64 = 20 * 1024 * 1024;
-    field.up("")?;
-    let before = field.memory();
-    field.guest("yes '# a line of a comment, which nobody needs' | head -c 24M > /workspace/bottle.toml")?;
-    let ended = field.operator(&["plan"])?;
+    target.up("")?;
+    let before = target.memory();
+    target.guest("yes '# a line of a comment, which nobody needs' | head -c 24M > /workspace/bottle.toml")?;
+    let ended = target.operator(&["plan"])?;
     let more = ended.peak.saturating_sub(before);
     Ok(Verdict::succeeded_if(more > MANY, format!("a command took {more} bytes of memory")))
 }

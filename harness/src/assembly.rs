@@ -1,7 +1,7 @@
-//! Networks built of bottle's parts, with walls taken away: not something that the command can be
-//! asked for. The conformance check judges them, and `compare` measures what a wall costs.
+//! Networks assembled from bottle's parts, with walls taken away. The command itself cannot be asked for
+//! one. The conformance check judges them, and `compare` measures what a wall costs.
 
-use crate::ground::Ground;
+use crate::environment::Environment;
 use anyhow::{Context, Result};
 use bottle_core::egress::Rules;
 use bottle_core::gvproxy::Config;
@@ -28,73 +28,75 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// What a network is built of.
+/// The bottle that an assembled network belongs to.
+const SLUG: &str = "assembly";
+
+/// The walls of an assembled network.
 #[derive(Clone, Copy, Debug)]
-pub struct Parts {
-    /// Whether each frame crosses the guard; else it is handed on as it comes.
+pub struct Walls {
+    /// Whether each frame has to pass the guard. Otherwise it is passed on unchecked.
     pub guard: bool,
-    /// What is behind it.
-    pub behind: Behind,
+    /// The network stack behind the guard, or in its place.
+    pub stack: StackKind,
 }
 
-/// What is behind the guard, or where a guard would be.
+/// A network stack, with its jail or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Behind {
+pub enum StackKind {
     /// gvproxy on the host.
-    Gvproxy,
+    BareGvproxy,
     /// gvproxy in its jail.
     JailedGvproxy,
     /// The kernel in its namespace.
     Kernel,
 }
 
-/// A network of bottle's parts. It ends with the value.
-pub struct Built {
+/// A network assembled from bottle's parts. It ends when the value is dropped.
+pub struct Assembly {
     _stack: Running,
     doors: Vec<TcpListener>,
     folder: Folder,
     plan: Plan,
 }
 
-impl Drop for Built {
+impl Drop for Assembly {
     fn drop(&mut self) {
         for door in &self.doors {
-            // Its thread, asleep in accept, is told.
+            // Wake its thread, which sleeps in accept.
             let _ = rustix::net::shutdown(door, rustix::net::Shutdown::Both);
         }
     }
 }
 
-impl Built {
-    /// Builds one in a place, with something behind its one door.
-    pub fn new(parts: Parts, ground: &Ground, serve: impl Fn(TcpListener)) -> Result<Self> {
-        let folder =
-            Home::at(ground.path().join("built"), ground.path().join("run")).bottle(&"built".parse()?);
+impl Assembly {
+    /// Assembles a network in an environment, and lets `serve` answer behind its one door.
+    pub fn new(walls: Walls, environment: &Environment, serve: impl Fn(TcpListener)) -> Result<Self> {
+        let home = Home::at(environment.path("assembly"), environment.path("run"));
+        let folder = home.bottle(&SLUG.parse()?);
         folder.create()?;
-        let network = Network::find(match parts.behind {
-            Behind::Kernel => StackChoice::Kernel,
-            Behind::Gvproxy | Behind::JailedGvproxy => StackChoice::Gvproxy,
+        let network = Network::find(match walls.stack {
+            StackKind::Kernel => StackChoice::Kernel,
+            StackKind::BareGvproxy | StackKind::JailedGvproxy => StackChoice::Gvproxy,
         })?;
         let plan = plan(&network)?;
-        let link = if parts.behind == Behind::Gvproxy { Bare::link(&folder) } else { Jail::link(&folder) };
+        let is_bare = walls.stack == StackKind::BareGvproxy;
+        let link = if is_bare { Bare::link(&folder) } else { Jail::link(&folder) };
         let link = link.to_str().context("a path that is UTF-8")?;
         fs::write(folder.gvproxy(), Config::for_plan(&plan, link).render()?)?;
         let guest = UnixListener::bind(folder.guest_socket())?;
         let log = File::create(folder.keeper_log())?;
-        let mut stack = match (parts.behind, &network.backend) {
-            (Behind::Gvproxy, StackBackend::Gvproxy(found)) => {
-                Bare::start(found, &network, &folder, &plan, &log)?
-            }
+        let mut stack = match &network.backend {
+            StackBackend::Gvproxy(found) if is_bare => Bare::start(found, &network, &folder, &plan, &log)?,
             _ => start(&network, &folder, &plan, &log)?,
         };
-        let doors: Vec<TcpListener> = std::mem::take(&mut stack.doors);
+        let doors = std::mem::take(&mut stack.doors);
         for door in &doors {
             serve(door.try_clone()?);
         }
         let link = Arc::clone(&stack.link);
-        // smolvm's machine runs as a user of its own, and has to reach the socket.
+        // smolvm's machine runs as another user and has to reach the socket.
         fs::set_permissions(folder.guest_socket(), PermissionsExt::from_mode(0o666))?;
-        if parts.guard {
+        if walls.guard {
             guarded(guest, link, &plan, &folder)?;
         } else {
             unguarded(guest, link);
@@ -105,19 +107,19 @@ impl Built {
         Ok(Self { _stack: stack, doors, folder, plan })
     }
 
-    /// What it is configured with.
+    /// Returns its plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Its files.
+    /// Returns the folder with its files.
     pub fn folder(&self) -> &Folder {
         &self.folder
     }
 
-    /// The helper, with these words, in a fresh guest of it.
-    pub fn guest(&self, ground: &Ground, words: &[&str]) -> Result<Command> {
-        let mut guest = ground.smolvm()?;
+    /// Returns a command that runs the helper with these arguments in a fresh guest of this network.
+    pub fn guest(&self, environment: &Environment, words: &[&str]) -> Result<Command> {
+        let mut guest = environment.smolvm()?;
         guest.args(["machine", "run", "--smolfile"]).arg(self.folder.smolfile());
         guest.arg("--mount-socket").arg(format!("{}:{GUEST_SOCKET}", self.folder.guest_socket().display()));
         let subnet = self.plan.subnet.octet().to_string();
@@ -136,10 +138,10 @@ fn plan(network: &Network) -> Result<Plan> {
         volumes: Vec::new(),
         env: BTreeMap::new(),
     };
-    Ok(Plan::new("built".parse()?, network.stack(), doors, guest, Rules::default())?)
+    Ok(Plan::new(SLUG.parse()?, network.stack(), doors, guest, Rules::default())?)
 }
 
-/// The product's own link: each frame crosses the guard.
+/// Runs the product's own link, in which each frame has to pass the guard.
 fn guarded(guest: UnixListener, stack: Arc<Endpoint>, plan: &Plan, folder: &Folder) -> Result<()> {
     let link = Link::new(
         plan.guard(),
@@ -148,14 +150,14 @@ fn guarded(guest: UnixListener, stack: Arc<Endpoint>, plan: &Plan, folder: &Fold
         Box::new(|_| Ok(())),
     );
     link.attach(stack)?;
-    // Its guests are run by calls of this process's.
+    // This process starts the guests.
     let pid = std::process::id().cast_signed();
     let machine = Machine::named(Named { pid, extent: Extent::Below, confined: false });
     link.expect(machine.context("this process")?)?;
     link.listen(guest)
 }
 
-/// No guard at all: each frame is handed on as it comes.
+/// Runs a link without a guard, which passes each frame on unchecked.
 fn unguarded(listener: UnixListener, stack: Arc<Endpoint>) {
     let current: Arc<Mutex<Option<UnixStream>>> = Arc::default();
     let (inwards, out) = (Arc::clone(&current), Arc::clone(&stack));

@@ -1,8 +1,9 @@
-//! Ways from a namespace to a port of this host.
+//! Routes from a namespace to a port of this host.
 
-use crate::place::Place;
-use crate::stand_in::Room;
+use crate::checkout::Checkout;
+use crate::environment::{Environment, Guest, RunningBottle};
 use anyhow::{Context, Result, bail};
+use bottle_core::sidecar::Sidecar;
 use bottle_core::wire::MTU;
 use bottle_host::process::die_with_parent;
 use rustix::process::Signal;
@@ -13,27 +14,23 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where pasta puts this host's loopback.
+/// The address at which pasta shows this host's loopback.
 const PASTA_GATEWAY: &str = "10.0.2.2";
 const NETNS: &str = "bottle-compare";
 
-/// A namespace with a way to this host.
-pub struct Way {
+/// A namespace with a route to this host.
+pub struct Route {
     pub name: &'static str,
     enter: Vec<String>,
-    /// This host's loopback, as it is seen from there.
+    /// The address of this host's loopback there.
     pub host: String,
-    /// What ends with it.
-    kept: Vec<Child>,
-    room: Option<Room>,
+    children: Vec<Child>,
+    bottle: Option<RunningBottle>,
 }
 
-impl Drop for Way {
+impl Drop for Route {
     fn drop(&mut self) {
-        if let Some(room) = &self.room {
-            let _ = self.bottle(room, &["-q", "rm", "--force"]).map(|mut command| command.output());
-        }
-        for child in &mut self.kept {
+        for child in &mut self.children {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -43,79 +40,62 @@ impl Drop for Way {
     }
 }
 
-impl Way {
-    /// Through a bottle with this stack: two doors, to these ports of this host.
+impl Route {
+    /// Makes a route through a bottle with this stack, and returns it with its two doors, which lead to
+    /// these ports of this host.
     pub fn bottle_doors(
-        place: &Place,
+        checkout: &Checkout,
         stack: &str,
         throughput: u16,
         latency: u16,
     ) -> Result<(Self, SocketAddr, SocketAddr)> {
-        let room = Room::new(place)?;
-        fs::write(
-            room.project().join("bottle.toml"),
-            format!(
-                "slug = \"compare\"\n[network]\nstack = \"{stack}\"\n[workspace]\nmode = \"none\"\n[supervise]\naddress = \"127.0.0.1:{throughput}\"\n[git-gate]\naddress = \"127.0.0.1:{latency}\"\n\
-                 [[guest.volumes]]\nhost = \"{}\"\nguest = \"/harness\"\n",
-                place.program("bottle-harness")?.parent().context("a folder")?.display()
-            ),
-        )?;
-        let mut way =
-            Self { name: "bottle", enter: Vec::new(), host: String::new(), kept: Vec::new(), room: None };
-        let up = way.bottle(&room, &["-q", "up"])?.output()?;
-        if !up.status.success() {
-            bail!("bottle up: {}", String::from_utf8_lossy(&up.stderr));
-        }
-        let plan = fs::read_to_string(room.path().join("state/compare/plan.json"))?;
-        let plan: bottle_core::plan::Plan = serde_json::from_str(&plan)?;
-        let machine = fs::read_to_string(room.path().join("machines/bottle-compare.json"))?;
+        let environment = Environment::new(checkout, Guest::Namespace)?;
+        let config = format!(
+            "[network]\nstack = \"{stack}\"\n[supervise]\naddress = \"127.0.0.1:{throughput}\"\n\
+             [git-gate]\naddress = \"127.0.0.1:{latency}\"\n\
+             [[guest.volumes]]\nhost = \"{}\"\nguest = \"/harness\"\n",
+            checkout.program("bottle-harness")?.parent().context("a folder")?.display()
+        );
+        let bottle = environment.small_project("compare", &config)?.up()?;
+        let plan = bottle.plan()?;
+        let machine = fs::read_to_string(environment.path("machines/bottle-compare.json"))?;
         let machine: serde_json::Value = serde_json::from_str(&machine)?;
-        way.enter = ["nsenter", "-t", &machine["pid"].to_string(), "-n"].map(str::to_owned).to_vec();
-        way.host = plan.subnet.proxy().to_string();
-        way.room = Some(room);
+        let enter = ["nsenter", "-t", &machine["pid"].to_string(), "-n"].map(str::to_owned).to_vec();
+        let host = plan.subnet.proxy().to_string();
+        let route = Self { name: "bottle", enter, host, children: Vec::new(), bottle: Some(bottle) };
         let door = |sidecar| -> Result<SocketAddr> {
             Ok((plan.subnet.proxy(), plan.doors.port(sidecar).context("a door")?).into())
         };
-        let doors =
-            (door(bottle_core::sidecar::Sidecar::Supervise)?, door(bottle_core::sidecar::Sidecar::GitGate)?);
-        Ok((way, doors.0, doors.1))
+        Ok((route, door(Sidecar::Supervise)?, door(Sidecar::GitGate)?))
     }
 
-    fn bottle(&self, room: &Room, words: &[&str]) -> Result<Command> {
-        let mut command = Command::new(Place::find()?.program("bottle")?);
-        command.args(words).current_dir(room.project());
-        command.envs(room.env().iter().map(|(name, value)| (name, value)));
-        Ok(command)
-    }
-
-    /// The keeper's process, where there is one.
+    /// Returns the keeper's process, if there is one.
     pub fn keeper(&self) -> Option<i64> {
-        let status = self.bottle(self.room.as_ref()?, &["status", "--json"]).ok()?.output().ok()?;
-        serde_json::from_slice::<serde_json::Value>(&status.stdout).ok()?["pid"].as_i64()
+        Some(self.bottle.as_ref()?.status().ok()?.pid.into())
     }
 
-    /// Through stock gvproxy at its default MTU.
-    pub fn gvproxy(place: &Place, dir: &Path) -> Result<Self> {
+    /// Makes a route through stock gvproxy at its default MTU.
+    pub fn gvproxy(checkout: &Checkout, dir: &Path) -> Result<Self> {
         let socket = dir.join("gvproxy.sock");
-        let mut gvproxy = Command::new(place.tool("gvproxy")?);
+        let mut gvproxy = Command::new(checkout.tool("gvproxy")?);
         gvproxy.args(["-ssh-port", "-1", "-listen-qemu", &format!("unix://{}", socket.display())]);
-        Self::forwarded("stock gvproxy", "192.168.127.254", place, gvproxy, &socket, 1500)
+        Self::forwarded("stock gvproxy", "192.168.127.254", checkout, gvproxy, &socket, 1500)
     }
 
-    /// Through passt, pasta's form for virtual machines, at the MTU of a bottle's link.
-    pub fn passt(place: &Place, dir: &Path) -> Result<Self> {
+    /// Makes a route through passt, pasta's form for virtual machines, at the MTU of a bottle's link.
+    pub fn passt(checkout: &Checkout, dir: &Path) -> Result<Self> {
         let socket = dir.join("passt.sock");
         let mut passt = Command::new("passt");
         passt.args(["-f", "-q", "--runas", "0:0", "-a", "192.168.127.2", "-n", "24", "-g", "192.168.127.1"]);
         passt.args(["-m", &MTU.to_string(), "-t", "none", "-u", "none", "-s"]).arg(&socket);
-        Self::forwarded("passt", "192.168.127.1", place, passt, &socket, MTU)
+        Self::forwarded("passt", "192.168.127.1", checkout, passt, &socket, MTU)
     }
 
-    /// Through a program that speaks QEMU's framing on a socket, with a pump between that and a tap.
+    /// Makes a route through a program with QEMU's framing on a socket, and a pump between that and a tap.
     fn forwarded(
         name: &'static str,
         host: &str,
-        place: &Place,
+        checkout: &Checkout,
         program: Command,
         socket: &Path,
         mtu: u16,
@@ -123,22 +103,22 @@ impl Way {
         let program = quiet(program)?;
         wait_for(|| socket.exists())?;
         let mut guest = Command::new("unshare");
-        guest.arg("--net").arg(place.program("bottle-harness")?);
+        guest.arg("--net").arg(checkout.program("bottle-harness")?);
         guest.args(["forward", "--mtu", &mtu.to_string(), "--socket"]).arg(socket);
         let guest = quiet(guest)?;
         let enter = ["nsenter", "-t", &guest.id().to_string(), "-n"].map(str::to_owned).to_vec();
-        let way = Self { name, enter, host: host.to_owned(), kept: vec![guest, program], room: None };
-        way.await_route()
+        let route = Self { name, enter, host: host.to_owned(), children: vec![guest, program], bottle: None };
+        route.wait_until_up()
     }
 
-    fn await_route(self) -> Result<Self> {
+    fn wait_until_up(self) -> Result<Self> {
         wait_for(|| {
             self.command(&["ip", "route"]).output().is_ok_and(|said| said.stdout.starts_with(b"default"))
         })?;
         Ok(self)
     }
 
-    /// Through pasta, with everything but its mapping of the gateway off.
+    /// Makes a route through pasta, with everything but its mapping of the gateway switched off.
     pub fn pasta() -> Result<Self> {
         let _ = Command::new("ip").args(["netns", "del", NETNS]).output();
         let made = Command::new("ip").args(["netns", "add", NETNS]).output()?;
@@ -164,12 +144,17 @@ impl Way {
         pasta.args(["--netns", &format!("/run/netns/{NETNS}")]);
         let pasta = quiet(pasta).context("pasta is not here: Debian's package passt has it")?;
         let enter = ["ip", "netns", "exec", NETNS].map(str::to_owned).to_vec();
-        let way =
-            Self { name: "pasta", enter, host: PASTA_GATEWAY.to_owned(), kept: vec![pasta], room: None };
-        way.await_route()
+        let route = Self {
+            name: "pasta",
+            enter,
+            host: PASTA_GATEWAY.to_owned(),
+            children: vec![pasta],
+            bottle: None,
+        };
+        route.wait_until_up()
     }
 
-    /// A program in the namespace.
+    /// Returns a command that runs a program in the namespace.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.enter[0]);
         command.args(&self.enter[1..]).args(words);
@@ -177,7 +162,7 @@ impl Way {
     }
 }
 
-/// A program that says nothing and ends with this one.
+/// Starts a program without input and output that ends with this one.
 pub fn quiet(mut command: Command) -> Result<Child> {
     die_with_parent(&mut command, Signal::KILL);
     let what = format!("{:?}", command.get_program());

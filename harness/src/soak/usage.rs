@@ -1,35 +1,35 @@
-//! What a bottle's processes on the host hold.
+//! The resources that a bottle's processes on the host use.
 
 use crate::compare::measure;
-use crate::ground::Up;
+use crate::environment::RunningBottle;
 use crate::processes::descendants;
 use anyhow::Result;
 use serde::Serialize;
 use std::fmt;
 use std::fs;
 
-/// What the keeper and the processes below it have.
+/// The resources of the keeper and of the processes below it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Holds {
+pub struct Usage {
     keeper: u32,
     /// Resident memory of the keeper, in MiB.
     memory: f64,
-    /// Resident memory of what is below it, gvproxy among them, in MiB.
+    /// Resident memory of the processes below it, including gvproxy, in MiB.
     below: f64,
-    /// Descriptors of the keeper.
+    /// The keeper's descriptors.
     descriptors: usize,
-    /// Its threads.
+    /// The keeper's threads.
     threads: usize,
-    /// The processes below it.
+    /// The number of processes below it.
     processes: usize,
-    /// How often gvproxy had to be started again.
+    /// How often gvproxy had to be restarted.
     restarts: u32,
 }
 
-impl Holds {
-    /// Of a bottle that is up.
-    pub fn of(up: &Up) -> Result<Self> {
-        let status = up.status()?;
+impl Usage {
+    /// Measures a running bottle.
+    pub fn of(bottle: &RunningBottle) -> Result<Self> {
+        let status = bottle.status()?;
         let proc = |what: &str| {
             Ok::<_, anyhow::Error>(fs::read_dir(format!("/proc/{}/{what}", status.pid))?.count())
         };
@@ -37,7 +37,7 @@ impl Holds {
         Ok(Self {
             keeper: status.pid,
             memory: measure::resident(status.pid.into())?,
-            // One that ends just now holds nothing.
+            // A process that has just ended uses nothing.
             below: below
                 .iter()
                 .filter_map(|pid| measure::resident((*pid).into()).ok())
@@ -49,7 +49,7 @@ impl Holds {
         })
     }
 
-    /// What there is more of afterwards, with so many MiB of memory allowed.
+    /// Lists what has grown. Memory may grow by `slack` MiB.
     pub fn grown_to(&self, after: &Self, slack: f64) -> Vec<String> {
         let mut grown = Vec::new();
         let mut check = |what: &str, was: f64, is: f64, slack: f64| {
@@ -60,10 +60,10 @@ impl Holds {
         #[expect(clippy::cast_precision_loss, reason = "there are few of them")]
         let count = |n: usize| n as f64;
         check("the keeper's memory, MiB", self.memory, after.memory, slack);
-        // gvproxy's collector keeps what its busiest moment took.
+        // gvproxy's garbage collector keeps the memory of its busiest moment.
         check("memory below it, MiB", self.below, after.below, 16.0 * slack);
         check("descriptors", count(self.descriptors), count(after.descriptors), 0.0);
-        // The runtime keeps a thread that looked a name up for ten seconds more.
+        // The runtime keeps a thread that resolved a name for another ten seconds.
         check("threads", count(self.threads), count(after.threads), 1.0);
         check("processes", count(self.processes), count(after.processes), 0.0);
         check("restarts of gvproxy", self.restarts.into(), after.restarts.into(), 0.0);
@@ -74,7 +74,7 @@ impl Holds {
     }
 }
 
-impl fmt::Display for Holds {
+impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { memory, below, descriptors, threads, processes, .. } = self;
         write!(
@@ -89,8 +89,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_grows_is_said() {
-        let before = Holds {
+    fn whatever_grows_is_listed() {
+        let before = Usage {
             keeper: 1,
             memory: 10.0,
             below: 30.0,
@@ -100,16 +100,16 @@ mod tests {
             restarts: 0,
         };
         assert_eq!(before.grown_to(&before, 4.0), Vec::<String>::new());
-        let slack = Holds { memory: 13.9, below: 93.0, threads: 7, ..before.clone() };
+        let slack = Usage { memory: 13.9, below: 93.0, threads: 7, ..before.clone() };
         assert_eq!(before.grown_to(&slack, 4.0), Vec::<String>::new());
         for (after, what) in [
-            (Holds { memory: 14.1, ..before.clone() }, "the keeper's memory"),
-            (Holds { below: 95.0, ..before.clone() }, "memory below it"),
-            (Holds { descriptors: 21, ..before.clone() }, "descriptors"),
-            (Holds { threads: 8, ..before.clone() }, "threads"),
-            (Holds { processes: 4, ..before.clone() }, "processes"),
-            (Holds { restarts: 1, ..before.clone() }, "restarts"),
-            (Holds { keeper: 2, ..before.clone() }, "another keeper"),
+            (Usage { memory: 14.1, ..before.clone() }, "the keeper's memory"),
+            (Usage { below: 95.0, ..before.clone() }, "memory below it"),
+            (Usage { descriptors: 21, ..before.clone() }, "descriptors"),
+            (Usage { threads: 8, ..before.clone() }, "threads"),
+            (Usage { processes: 4, ..before.clone() }, "processes"),
+            (Usage { restarts: 1, ..before.clone() }, "restarts"),
+            (Usage { keeper: 2, ..before.clone() }, "another keeper"),
         ] {
             let grown = before.grown_to(&after, 4.0);
             assert!(grown.len() == 1 && grown[0].contains(what), "{what}: {grown:?}");

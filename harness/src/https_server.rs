@@ -1,4 +1,4 @@
-//! An https server on an address of loopback, with a certificate that only its own authority signed.
+//! An https server on a loopback address, with a certificate from an authority of its own.
 
 use anyhow::{Context, Result, ensure};
 use bottle_host::process::die_with_parent;
@@ -8,24 +8,30 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// An https server on port 443. It ends with the value.
+/// An https server on port 443. It ends when the value is dropped.
 #[derive(Debug)]
-pub struct Secure {
+pub struct HttpsServer {
     server: Child,
+    address: Ipv4Addr,
     dir: TempDir,
 }
 
-impl Secure {
-    /// Serves a folder for these names at an address of 127.0.0.0/8.
+impl HttpsServer {
+    /// Serves a folder under these names, at a loopback address that no other server has.
     ///
     /// # Errors
-    /// Where `openssl` or the server does not do its part.
-    pub fn serve(address: Ipv4Addr, names: &[&str]) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("bottle-secure-").tempdir()?;
+    /// If `openssl` or the server fails.
+    pub fn serve(names: &[&str]) -> Result<Self> {
+        static SERVERS: AtomicU8 = AtomicU8::new(1);
+        // Others on this machine may run the same tests.
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        let address = Ipv4Addr::new(127, 64 | (high & 63), low, SERVERS.fetch_add(1, Relaxed));
+        let dir = tempfile::Builder::new().prefix("bottle-https-").tempdir()?;
         let path = |name: &str| dir.path().join(name).display().to_string();
         fs::create_dir(path("www"))?;
         let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
@@ -71,33 +77,39 @@ impl Secure {
             &path("www"),
         ]);
         die_with_parent(&mut server, Signal::KILL);
-        let server = server.stdin(Stdio::null()).spawn()?;
+        let mut server = server.stdin(Stdio::null()).spawn()?;
         let end = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect((address, 443)).is_err() {
             ensure!(Instant::now() < end, "the server does not answer");
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(Self { server, dir })
+        ensure!(server.try_wait()?.is_none(), "another server has {address}");
+        Ok(Self { server, address, dir })
     }
 
-    /// The certificate of its authority.
+    /// Returns its address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Returns the certificate file of its authority.
     pub fn authority(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 
-    /// Every request that it has shown or held, the first one first: `method`, `path`, `headers`, `body`.
-    pub fn seen(&self) -> Vec<Value> {
+    /// Returns the requests that it has recorded, oldest first, with `method`, `path`, `headers` and `body`.
+    pub fn requests(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.dir.path().join("seen.jsonl")).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// The folder that it serves.
+    /// Returns the folder that it serves.
     pub fn folder(&self) -> PathBuf {
         self.dir.path().join("www")
     }
 }
 
-impl Drop for Secure {
+impl Drop for HttpsServer {
     fn drop(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();

@@ -1,4 +1,4 @@
-//! The world: canaries on everything that a guest might reach.
+//! Canaries on everything of the host that a guest might reach.
 
 use anyhow::{Context, Result, bail};
 use bottle_guest::probe::Attempt;
@@ -16,12 +16,12 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-/// Addresses that the world has besides loopback's own. They are of the ranges for documentation,
-/// and the one that clouds serve metadata on. The namespace is the harness's, so they lead nowhere.
+/// The host's addresses besides loopback's. They are from the ranges for documentation, and the one on
+/// which clouds serve metadata. The namespace is the harness's own, so they lead nowhere.
 pub const ADDRESSES: [(&str, &str); 3] =
     [("lan", "192.0.2.10"), ("public", "198.51.100.20"), ("metadata", "169.254.169.254")];
 
-/// Where canaries sit: a name, an address, a port.
+/// The canaries: a name, an address, a port.
 pub const CANARIES: [(&str, &str, u16); 10] = [
     ("loopback-ssh", "127.0.0.1", 22),
     ("loopback-http", "127.0.0.1", 8080),
@@ -35,30 +35,30 @@ pub const CANARIES: [(&str, &str, u16); 10] = [
     ("metadata", "169.254.169.254", 80),
 ];
 
-/// The page that witnesses ask for, through a door: the path of reach that must exist.
+/// The port of the witness's page, which must be reachable through a door.
 pub const WITNESS_PORT: u16 = 18_080;
 
-/// The canaries, as those who ask for them know them.
-pub fn canaries() -> Vec<Canary> {
+/// Returns the canaries that have an address.
+pub fn known_canaries() -> Vec<Canary> {
     let known = |(name, address, port): (&str, &str, u16)| {
         Some(Canary { name: name.to_owned(), address: SocketAddr::new(address.parse().ok()?, port) })
     };
     CANARIES.into_iter().filter_map(known).collect()
 }
 
-/// Canaries, in a network namespace of the harness's own.
-pub struct World {
+/// A host with canaries, in a network namespace of the harness's own.
+pub struct HostCanaries {
     canaries: Canaries,
     /// The name of the abstract Unix socket among the canaries.
     pub abstract_socket: String,
-    /// Where the Unix socket with a path and the file among the canaries are.
+    /// The folder with the Unix socket and the file among the canaries.
     pub files: tempfile::TempDir,
-    /// What stands in for the host's resolver file. It stays as long as it is mounted.
+    /// The file that replaces the host's resolver configuration. It is kept for as long as it is mounted.
     _resolver: tempfile::NamedTempFile,
 }
 
-impl World {
-    /// Puts the canaries up.
+impl HostCanaries {
+    /// Sets the canaries up.
     pub fn new() -> Result<Self> {
         let placed = Canaries::new()?;
         ip(&["link", "set", "lo", "up"])?;
@@ -66,13 +66,13 @@ impl World {
             ip(&["addr", "add", &format!("{address}/32"), "dev", "lo"])?;
         }
         let _resolver = own_resolver()?;
-        for Canary { name, address } in canaries() {
+        for Canary { name, address } in known_canaries() {
             placed.listen(&name, address)?;
         }
         resolver_canary(&placed)?;
         tcp_witness(placed.nonce())?;
         let files = tempfile::Builder::new().prefix("bottle-canary-").tempdir()?;
-        // For every user of this host: that a guest cannot read it must be no question of modes.
+        // Every user of this host can read it, so that its mode is not what keeps a guest out.
         fs::set_permissions(files.path(), fs::Permissions::from_mode(0o755))?;
         fs::write(files.path().join(FILE), placed.says("file"))?;
         let abstract_socket = format!("bottle-canary-{}", placed.nonce());
@@ -81,21 +81,21 @@ impl World {
         placed.listen_unix("socket", UnixListener::bind(files.path().join(SOCKET))?);
         placed.heard("abstract socket", UnixStream::connect_addr(&hidden)?)?;
         placed.heard("socket", UnixStream::connect(files.path().join(SOCKET))?)?;
-        placed.check(&canaries())?;
+        placed.check(&known_canaries())?;
         Ok(Self { canaries: placed, abstract_socket, files, _resolver })
     }
 
-    /// This run's number, which every canary says.
+    /// Returns this run's number, which every canary sends.
     pub fn nonce(&self) -> &str {
         self.canaries.nonce()
     }
 
-    /// What canaries saw.
+    /// Returns what the canaries saw.
     pub fn leaks(&self) -> Vec<String> {
         self.canaries.leaks()
     }
 
-    /// Asks a guest for the canaries that are no addresses.
+    /// Asks a guest for the canaries that have no address.
     pub fn ask_for_files(&self, questions: &mut Questions, state: &Path) {
         let name = self.abstract_socket.clone();
         questions.ask("unix abstract canary", Attempt::Unix { name, is_abstract: true });
@@ -108,14 +108,14 @@ impl World {
         );
     }
 
-    /// Puts the file among the canaries into another folder, too.
+    /// Copies the file among the canaries into another folder.
     pub fn put_file(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder)?;
         fs::copy(self.files.path().join(FILE), folder.join(FILE))?;
         Ok(())
     }
 
-    /// The ports that are tried where not every one is: a canary has each of them.
+    /// Returns the ports to try when not every port is tried: those of the canaries.
     pub fn sample(&self) -> Breadth {
         let mut ports: Vec<u16> =
             CANARIES.map(|(_, _, port)| port).into_iter().filter(|port| *port > 100).collect();
@@ -126,7 +126,7 @@ impl World {
     }
 }
 
-/// The file among the canaries, and the socket.
+/// The names of the file and the socket among the canaries.
 const FILE: &str = "canary";
 const SOCKET: &str = "canary.sock";
 
@@ -138,20 +138,20 @@ fn ip(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Programs of this world ask the canary's resolver, as those of a host ask theirs.
+/// Makes programs in this namespace ask the resolver canary.
 fn own_resolver() -> Result<tempfile::NamedTempFile> {
     let file = tempfile::Builder::new().prefix("bottle-resolv-").tempfile()?;
     fs::write(file.path(), "nameserver 127.0.0.1\n")?;
-    // smolvm's machine runs as a user of its own, and asks the resolver that it can read of.
+    // smolvm's machine runs as another user and has to read it.
     fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))?;
     let status = Command::new("mount").arg("--bind").arg(file.path()).arg("/etc/resolv.conf").status()?;
     if !status.success() {
-        bail!("the world cannot have a resolver of its own");
+        bail!("the namespace cannot have a resolver of its own");
     }
     Ok(file)
 }
 
-/// The host's resolver: records each question and answers that there is no such name.
+/// Runs the host's resolver, which records each question and answers that there is no such name.
 fn resolver_canary(canaries: &Canaries) -> Result<()> {
     let here = SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 53);
     let (udp, tcp) = (UdpSocket::bind(here)?, TcpListener::bind(here)?);
@@ -196,7 +196,7 @@ fn name_in(message: &[u8]) -> String {
     name
 }
 
-/// The witness's page. It is no canary: it is what a door leads to.
+/// Serves the witness's page. It is not a canary: a door leads to it.
 fn tcp_witness(nonce: &str) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", WITNESS_PORT))?;
     let nonce = nonce.to_owned();
@@ -204,16 +204,16 @@ fn tcp_witness(nonce: &str) -> Result<()> {
     Ok(())
 }
 
-/// The same page as a sidecar that a keeper starts.
+/// Serves the witness's page as a sidecar.
 ///
 /// # Errors
-/// Where the port cannot be had.
+/// If the port cannot be bound.
 pub fn serve_witness(port: u16, nonce: &str) -> Result<()> {
     answer_all(&TcpListener::bind(("127.0.0.1", port))?, nonce);
     Ok(())
 }
 
-/// Answers whoever connects, for as long as the listener works.
+/// Answers every connection, for as long as the listener works.
 pub fn answer_all(listener: &TcpListener, nonce: &str) {
     while let Ok((mut stream, _)) = listener.accept() {
         let nonce = nonce.to_owned();

@@ -1,10 +1,9 @@
-//! Where an attack takes place: an operator's home, a project, a bottle; and what is looked at from
-//! outside, before and after.
+//! The target of one attack: an operator's home, a project and a bottle, with what must not change.
 
-use crate::ground::Guest;
-use crate::place::Place;
-use crate::stand_in::Room;
-use anyhow::{Context, Result, bail};
+use crate::checkout::Checkout;
+use crate::environment::{Environment, Guest, Project};
+use crate::processes::{naming, wait_at_most};
+use anyhow::{Context, Result, ensure};
 use bottle_host::defence::{Defence, WITHOUT};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
@@ -12,8 +11,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -24,33 +22,38 @@ use std::time::{Duration, Instant};
 
 /// The bottle of an attack.
 pub const SLUG: &str = "t";
-/// How long one command of the operator's may take before it counts as hanging.
+/// How long one of the operator's commands may take before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What came of an attack.
+/// The outcome of an attack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "verdict", content = "what")]
 pub enum Verdict {
     /// Nothing happened on the host that should not have.
     Held,
-    /// Something did.
+    /// Something did happen.
     Succeeded(String),
-    /// It could not be tried.
+    /// The attack could not be tried.
     Inconclusive(String),
 }
 
 impl Verdict {
-    /// Succeeded where this is so, held otherwise.
-    pub fn succeeded_if(so: bool, what: impl Into<String>) -> Self {
-        if so { Self::Succeeded(what.into()) } else { Self::Held }
+    /// Returns `Succeeded` if the condition is true, otherwise `Held`.
+    pub fn succeeded_if(condition: bool, what: impl Into<String>) -> Self {
+        if condition { Self::Succeeded(what.into()) } else { Self::Held }
     }
 
-    /// Whether it says nothing either way.
-    pub fn is_unclear(&self) -> bool {
+    /// Returns whether it says nothing either way.
+    pub fn is_inconclusive(&self) -> bool {
         matches!(self, Self::Inconclusive(_))
     }
 
-    /// In one word.
+    /// Returns whether the attack succeeded.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Succeeded(_))
+    }
+
+    /// Returns it in one word.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Held => "held",
@@ -62,66 +65,58 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())?;
         match self {
-            Self::Held => f.write_str("held"),
-            Self::Succeeded(what) => write!(f, "succeeded: {what}"),
-            Self::Inconclusive(why) => write!(f, "unclear: {why}"),
+            Self::Held => Ok(()),
+            Self::Succeeded(what) | Self::Inconclusive(what) => write!(f, ": {what}"),
         }
     }
 }
 
-/// How a command of the operator's ended.
+/// How one of the operator's commands ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its status; `None` where it had to be killed.
+    /// Its status, or `None` if it had to be killed.
     pub status: Option<ExitStatus>,
-    /// What it printed on both streams, standard output first.
-    pub said: Vec<u8>,
+    /// Its output, standard output first.
+    pub output: Vec<u8>,
     /// How long it took.
     pub took: Duration,
-    /// The most memory that it and everything of this field had at one moment, in bytes.
+    /// The most memory that it and the target's other processes used at one moment, in bytes.
     pub peak: u64,
 }
 
 impl Ended {
-    /// What it printed, as text.
+    /// Returns its output as text.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.said).into_owned()
+        String::from_utf8_lossy(&self.output).into_owned()
     }
 
-    /// Whether it ended by itself, and well.
-    pub fn is_well(&self) -> bool {
+    /// Returns whether it ended by itself with status 0.
+    pub fn is_success(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }
 }
 
-/// Where one attack takes place. Everything of it is gone with the value.
-pub struct Field {
-    room: Room,
-    bottle: PathBuf,
+/// The target of one attack. Dropping it removes everything.
+pub struct Target {
+    project: Project,
     helper: PathBuf,
-    guest: Guest,
     without: Option<Defence>,
-    canaries: Vec<PathBuf>,
+    watched: Vec<PathBuf>,
     before: BTreeMap<PathBuf, String>,
     up: bool,
     variables: Vec<(String, String)>,
 }
 
-impl Field {
-    /// Makes one: an operator with a home and files, a project, and nothing that runs.
-    pub fn new(place: &Place, guest: Guest, without: Option<Defence>) -> Result<Self> {
-        let room = match guest {
-            Guest::Real => Room::real(place)?,
-            Guest::Namespace => Room::new(place)?,
-        };
-        let mut field = Self {
-            bottle: place.program("bottle")?,
-            helper: place.helper()?,
-            room,
-            guest,
+impl Target {
+    /// Makes an operator with a home and files, and a project. Nothing is running yet.
+    pub fn new(checkout: &Checkout, guest: Guest, without: Option<Defence>) -> Result<Self> {
+        let mut target = Self {
+            project: Environment::new(checkout, guest)?.project("project")?,
+            helper: checkout.helper()?,
             without,
-            canaries: Vec::new(),
+            watched: Vec::new(),
             before: BTreeMap::new(),
             up: false,
             variables: Vec::new(),
@@ -135,19 +130,19 @@ impl Field {
             ("project/kept", "one\ntwo\nthree\n"),
             ("project/folder/inner", "inner\n"),
         ] {
-            field.put(name, text)?;
+            target.put(name, text)?;
         }
-        field.watch("home");
-        field.watch("outside");
-        Ok(field)
+        target.watch("home");
+        target.watch("outside");
+        Ok(target)
     }
 
-    /// A path of this field: `home`, `outside`, `project`, `state`, `run`.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.room.path().join(name)
+    /// Returns a path of this target: `home`, `outside`, `project`, `state`, `run`.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.project.environment().path(name)
     }
 
-    /// Writes a file of this field, with the folders above it.
+    /// Writes a file of this target, and makes the folders above it.
     pub fn put(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path(name);
         fs::create_dir_all(path.parent().context("a folder")?)?;
@@ -155,84 +150,78 @@ impl Field {
         Ok(path)
     }
 
-    /// A file that exists only where a program of the guest's choice has run on the host.
+    /// Returns the file that exists only if a program of the guest's choice has run on the host.
     pub fn proof(&self) -> PathBuf {
         self.path("proof")
     }
 
-    /// Whether the guest is a virtual machine.
+    /// Returns whether the guest is a virtual machine.
     pub fn is_real(&self) -> bool {
-        self.guest == Guest::Real
+        self.project.environment().is_real()
     }
 
-    /// From [`Field::begin`] on nothing below this may change.
+    /// Watches a path: after [`Target::begin`] nothing in it may change.
     pub fn watch(&mut self, name: &str) {
-        self.canaries.push(self.path(name));
+        self.watched.push(self.path(name));
     }
 
-    /// The defence that is taken away in this run.
+    /// Returns the defence that is switched off in this run.
     pub fn without(&self) -> Option<Defence> {
         self.without
     }
 
-    /// What the helper's program is, for an attack that is made with it.
+    /// Returns the helper's program, for an attack that uses it.
     pub fn helper(&self) -> &Path {
         &self.helper
     }
 
-    /// The watched files are as they should stay.
+    /// Records the watched files as they should stay.
     pub fn begin(&mut self) -> Result<()> {
-        for canary in &self.canaries {
-            take(canary, &mut self.before)?;
+        for path in &self.watched {
+            record(path, &mut self.before)?;
         }
         Ok(())
     }
 
-    /// Starts the bottle of this field with this configuration, after `slug`. The watched files are
-    /// as they should stay from here on.
+    /// Starts the bottle with this configuration, which follows `slug`. From here on the watched files
+    /// must not change.
     pub fn up(&mut self, config: &str) -> Result<()> {
         self.up_by(config, self.command(&["up"]))
     }
 
-    /// A configuration of this field's bottle: small where it is a virtual machine under emulation.
+    /// Returns a configuration for this target's bottle: a small one for a machine under emulation.
     pub fn config(&self, config: &str) -> String {
         let machine = "[guest]\ncpus = 1\nmemory = 512\n";
         let machine = if self.is_real() && !config.contains("[guest]") { machine } else { "" };
         format!("slug = \"{SLUG}\"\n{config}\n{machine}")
     }
 
-    /// Runs a script in the guest, as root. It must end well.
+    /// Runs a script in the guest as root and returns its output. It must succeed.
     pub fn guest(&self, script: &str) -> Result<String> {
         let ended = self.operator(&["exec", "--", "sh", "-ec", script])?;
-        if !ended.is_well() {
-            bail!("in the guest: {}", ended.text());
-        }
+        ensure!(ended.is_success(), "in the guest: {}", ended.text());
         Ok(ended.text())
     }
 
-    /// Puts a file into the guest, byte by byte as it is.
+    /// Writes a file in the guest.
     pub fn into_guest(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let mut command = self.command(&["exec", "--", "sh", "-c", &format!("cat > '{path}'")]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         child.stdin.take().context("standard input")?.write_all(bytes)?;
-        if !child.wait()?.success() {
-            bail!("{path} could not be put into the guest");
-        }
+        ensure!(child.wait()?.success(), "{path} could not be written in the guest");
         Ok(())
     }
 
-    /// From now on the guest's helper is this shell script. Root in the guest can do that.
+    /// Replaces the guest's helper with a shell script, as root in the guest can.
     pub fn replace_helper(&self, script: &str) -> Result<()> {
         self.into_guest("/tmp/helper", format!("#!/bin/sh\n{script}\n").as_bytes())?;
         self.guest("chmod 755 /tmp/helper; mount --bind /tmp/helper /opt/bottle/bottle-guest").map(|_| ())
     }
 
-    /// `bottle` as the operator runs it, in the project, with these words.
+    /// Returns a command that runs `bottle` as the operator, in the project.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.bottle);
-        command.arg("--quiet").args(words).current_dir(self.room.project());
-        command.envs(self.room.env().iter().map(|(name, value)| (name, value)));
-        command.env("HOME", self.path("home"));
+        let mut command = self.project.command(&["--quiet"]);
+        command.args(words).env("HOME", self.path("home"));
         if self.is_real() {
             // smolvm keeps its machines there, and an operator's home is watched.
             command.env("XDG_CACHE_HOME", self.path("cache")).env("XDG_DATA_HOME", self.path("data"));
@@ -244,14 +233,14 @@ impl Field {
         command
     }
 
-    /// The operator runs `bottle` with these words.
+    /// Runs `bottle` as the operator.
     pub fn operator(&self, words: &[&str]) -> Result<Ended> {
         self.run(self.command(words))
     }
 
-    /// Runs a command to its end, or until patience ends; nothing is typed into it.
+    /// Runs a command until it ends or patience does, with no input.
     pub fn run(&self, mut command: Command) -> Result<Ended> {
-        let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        let (mut out, mut err) = (tempfile::tempfile()?, tempfile::tempfile()?);
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?).process_group(0);
         let since = Instant::now();
         let mut child = command.spawn()?;
@@ -263,9 +252,9 @@ impl Field {
                     thread::sleep(Duration::from_millis(20));
                 }
             });
-            // An emulated guest takes its time.
+            // An emulated guest is slow.
             let patience = if self.is_real() { 4 * PATIENCE } else { PATIENCE };
-            let status = crate::processes::ended_within(&mut child, patience);
+            let status = wait_at_most(&mut child, patience);
             over.store(true, Relaxed);
             status
         })?;
@@ -273,102 +262,89 @@ impl Field {
             let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
             child.wait()?;
         }
-        let mut said = read_all(out)?;
-        said.extend(read_all(err)?);
-        Ok(Ended { status, said, took: since.elapsed(), peak: peak.into_inner() })
+        let mut output = Vec::new();
+        for file in [&mut out, &mut err] {
+            file.rewind()?;
+            file.read_to_end(&mut output)?;
+        }
+        Ok(Ended { status, output, took: since.elapsed(), peak: peak.into_inner() })
     }
 
-    /// The memory of every process of this field, in bytes: those whose environment names it.
+    /// Returns the memory of the target's processes, in bytes.
     pub fn memory(&self) -> u64 {
         const PAGE: u64 = 4096;
         let resident = |pid: &u32| {
             let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
             statm.split(' ').nth(1)?.parse::<u64>().ok()
         };
-        self.processes().iter().filter_map(resident).sum::<u64>() * PAGE
+        naming(self.project.environment().folder()).iter().filter_map(resident).sum::<u64>() * PAGE
     }
 
-    /// Every process of this field.
-    pub fn processes(&self) -> Vec<u32> {
-        let name = self.room.path().as_os_str().as_bytes();
-        let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
-        let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        pids.filter(|pid| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.windows(name.len()).any(|part| part == name)
-        })
-        .collect()
-    }
-
-    /// What the log says now, a line each.
+    /// Returns the log as it is now, one entry a line.
     pub fn log(&self) -> Result<String> {
         Ok(self.operator(&["audit", SLUG])?.text())
     }
 
-    /// Starts the bottle of this field as [`Field::up`] does, with these variables set.
+    /// Starts the bottle as [`Target::up`] does, with these variables set.
     pub fn up_with(&mut self, config: &str, env: &[(&str, &str)]) -> Result<()> {
         let mut command = self.command(&["up"]);
         command.envs(env.iter().copied());
         self.up_by(config, command)
     }
 
-    /// Starts the bottle of this field in network and mount namespaces of its own, in which root has
-    /// run this script before.
+    /// Starts the bottle as [`Target::up`] does, in network and mount namespaces of its own in which root
+    /// has run this script first.
     pub fn up_in(&mut self, script: &str, config: &str) -> Result<()> {
         let up = self.command(&["up"]);
         let mut command = Command::new("unshare");
         command.args(["--net", "--mount", "sh", "-ec", &format!("{script}\nexec \"$@\""), "sh"]);
-        command.arg(up.get_program()).args(up.get_args()).current_dir(self.room.project());
-        command.envs(up.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.arg(up.get_program()).args(up.get_args()).current_dir(self.project.folder());
+        copy_variables(&up, &mut command);
         self.up_by(config, command)
     }
 
+    /// Starts the bottle as [`Target::up_with`] does, but with walls taken away from its keeper, in
+    /// addition to the defence of this run: a hole that something has to find.
+    pub fn up_without(&mut self, config: &str, walls: &[Defence]) -> Result<()> {
+        let gone: Vec<&str> = walls.iter().copied().chain(self.without).map(Defence::name).collect();
+        self.up_with(config, &[(WITHOUT, &gone.join(","))])
+    }
+
     fn up_by(&mut self, config: &str, command: Command) -> Result<()> {
-        self.put("project/bottle.toml", self.config(config))?;
+        self.project.write("bottle.toml", self.config(config))?;
         self.begin()?;
         self.up = true;
         let ended = self.run(command)?;
-        if !ended.is_well() {
-            bail!("bottle up: {}", ended.text());
-        }
+        ensure!(ended.is_success(), "bottle up: {}", ended.text());
         Ok(())
     }
 
-    /// From now on the operator's commands have this variable.
+    /// Sets a variable for the operator's commands from now on.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         self.variables.push((name.to_owned(), value.into()));
     }
 
-    /// Judges from outside, after what the attack itself found.
-    pub(super) fn judge(&mut self, said: Result<Verdict>) -> Result<Verdict> {
+    /// Judges from outside, and returns the attack's own verdict if nothing was found.
+    pub(super) fn judge(&mut self, verdict: Result<Verdict>) -> Result<Verdict> {
         if self.proof().exists() {
             return Ok(Verdict::Succeeded("a program of the guest's choice ran on the host".to_owned()));
         }
         let mut after = BTreeMap::new();
-        for canary in &self.canaries {
-            take(canary, &mut after)?;
+        for path in &self.watched {
+            record(path, &mut after)?;
         }
         if !self.before.is_empty() {
-            let paths = self.before.keys().chain(after.keys());
-            if let Some(path) = paths.clone().find(|path| self.before.get(*path) != after.get(*path)) {
-                let name = path.strip_prefix(self.room.path()).unwrap_or(path);
+            let mut paths = self.before.keys().chain(after.keys());
+            if let Some(path) = paths.find(|path| self.before.get(*path) != after.get(*path)) {
+                let name = path.strip_prefix(self.project.environment().folder()).unwrap_or(path);
                 return Ok(Verdict::Succeeded(format!("{} changed", name.display())));
             }
         }
-        said
-    }
-
-    /// Starts the bottle of this field as [`Field::up`] does, but with walls taken away from its
-    /// keeper, whatever else is taken away in this run: a hole that something has to find.
-    pub fn up_without(&mut self, config: &str, walls: &[Defence]) -> Result<()> {
-        let gone: Vec<&str> = walls.iter().copied().chain(self.without).map(Defence::name).collect();
-        let mut command = self.command(&["up"]);
-        command.env(WITHOUT, gone.join(","));
-        self.up_by(config, command)
+        verdict
     }
 }
 
-impl Drop for Field {
+impl Drop for Target {
     fn drop(&mut self) {
         if self.up {
             let mut command = self.command(&["rm", "--force", SLUG]);
@@ -378,11 +354,16 @@ impl Drop for Field {
     }
 }
 
-/// Where smolvm keeps its machines in a home.
-const SMOLVMS: [&str; 2] = [".cache", ".local"];
+/// Gives a command the variables that another one was given.
+pub fn copy_variables(from: &Command, to: &mut Command) {
+    to.envs(from.get_envs().filter_map(|(name, value)| Some((name, value?))));
+}
 
-/// What is below a path: kind, mode, owner and content of each.
-fn take(path: &Path, into: &mut BTreeMap<PathBuf, String>) -> Result<()> {
+/// The folders in which smolvm keeps its machines in a home.
+const SMOLVM_FOLDERS: [&str; 2] = [".cache", ".local"];
+
+/// Records what is below a path: the mode, owner and content of each file.
+fn record(path: &Path, into: &mut BTreeMap<PathBuf, String>) -> Result<()> {
     let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
     let content = if meta.is_file() {
         Sha256::digest(fs::read(path)?).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -395,18 +376,10 @@ fn take(path: &Path, into: &mut BTreeMap<PathBuf, String>) -> Result<()> {
     if meta.is_dir() {
         for entry in fs::read_dir(path)? {
             let entry = entry?;
-            if !SMOLVMS.iter().any(|name| entry.file_name() == *name) {
-                take(&entry.path(), into)?;
+            if !SMOLVM_FOLDERS.iter().any(|name| entry.file_name() == *name) {
+                record(&entry.path(), into)?;
             }
         }
     }
     Ok(())
-}
-
-fn read_all(mut file: fs::File) -> Result<Vec<u8>> {
-    use std::io::{Read, Seek, SeekFrom};
-    file.seek(SeekFrom::Start(0))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

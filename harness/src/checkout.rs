@@ -1,22 +1,22 @@
 //! Where things are in a checkout.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// A checkout with its built programs and its tools.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Checkout {
     root: PathBuf,
     programs: PathBuf,
 }
 
-impl Place {
-    /// The checkout that this program was built in.
+impl Checkout {
+    /// Finds the checkout that this program was built in.
     ///
     /// # Errors
-    /// Where this program is not in a checkout's `target` folder.
+    /// If this program is not in a checkout's `target` folder.
     pub fn find() -> Result<Self> {
         let exe = env::current_exe()?;
         // target/PROFILE/program, target/PROFILE/deps/test-0123456789abcdef
@@ -27,75 +27,73 @@ impl Place {
         Ok(Self { root, programs })
     }
 
-    /// The checkout.
+    /// Returns the checkout's top folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// What `make setup` fetched.
+    /// Returns the folder that `make setup` fills.
     pub fn tools(&self) -> PathBuf {
         self.root.join("tools")
     }
 
-    /// A program of this build: `bottle`, `bottle-harness`, `smolvm-stand-in`.
+    /// Returns a program of this build: `bottle`, `bottle-harness`, `smolvm-stand-in`.
     ///
     /// # Errors
-    /// Where it is not built.
+    /// If it is not built.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
         present(self.programs.join(name), "make build")
     }
 
-    /// The static helper.
+    /// Returns the static helper.
     ///
     /// # Errors
-    /// Where it is not built.
+    /// If it is not built.
     pub fn helper(&self) -> Result<PathBuf> {
         present(self.root.join("target/guest/bottle-guest"), "make build")
     }
 
-    /// A tool that `make setup` fetched.
+    /// Returns a tool that `make setup` fetched.
     ///
     /// # Errors
-    /// Where it is not there.
+    /// If it is missing.
     pub fn tool(&self, name: &str) -> Result<PathBuf> {
         present(self.tools().join("bin").join(name), "make setup")
     }
 
-    /// `PATH` with the folders `first`, then the tools', before everything else.
+    /// Returns a `PATH` with the folders `first`, then the tools', before everything else.
     ///
     /// # Errors
-    /// Where a folder's name cannot be part of `PATH`.
-    pub fn path(&self, first: &[&Path]) -> Result<OsString> {
+    /// If a folder's name cannot be part of `PATH`.
+    pub fn search_path(&self, first: &[&Path]) -> Result<OsString> {
         let mut dirs: Vec<PathBuf> = first.iter().map(|dir| dir.to_path_buf()).collect();
         dirs.push(self.tools().join("bin"));
         dirs.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
         Ok(env::join_paths(dirs)?)
     }
 
-    /// The environment in which `bottle` finds this build's helper and the fetched smolvm. Under
-    /// emulation a guest takes its time, and smolvm's root filesystem is unpacked already.
+    /// Returns the variables with which `bottle` finds this build's helper and the fetched smolvm.
+    /// They allow for slow guests under emulation and for smolvm's root filesystem, unpacked already.
     ///
     /// # Errors
-    /// Where something is not built or not set up.
-    pub fn environment(&self, first: &[&Path]) -> Result<Vec<(&'static str, OsString)>> {
+    /// If something is not built or not set up.
+    pub fn variables(&self, first: &[&Path]) -> Result<Vec<(&'static str, OsString)>> {
         const PATIENCE: &str = "60";
-        let mut env = vec![
-            ("PATH", self.path(first)?),
+        let mut variables = vec![
+            ("PATH", self.search_path(first)?),
             ("BOTTLE_GUEST_HELPER", self.helper()?.into()),
             ("SMOLVM_AGENT_READY_TIMEOUT_SECS", PATIENCE.into()),
             ("SMOLVM_START_TIMEOUT_SECS", PATIENCE.into()),
         ];
         let rootfs = self.tools().join("smolvm/agent-rootfs");
         if rootfs.exists() {
-            env.push(("SMOLVM_AGENT_ROOTFS", rootfs.into()));
+            variables.push(("SMOLVM_AGENT_ROOTFS", rootfs.into()));
         }
-        Ok(env)
+        Ok(variables)
     }
 }
 
 fn present(path: PathBuf, how: &str) -> Result<PathBuf> {
-    if !path.exists() {
-        bail!("{} is missing: run `{how}`", path.display());
-    }
+    ensure!(path.exists(), "{} is missing: run `{how}`", path.display());
     Ok(path)
 }

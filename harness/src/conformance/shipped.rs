@@ -1,0 +1,167 @@
+//! bottle as a user runs it: left alone, with a guest whose root does everything by hand, and with one
+//! of its processes killed during the sweep.
+
+use super::canaries::{HostCanaries, WITNESS_PORT, known_canaries};
+use super::questions::{self, RAW, WITNESS_HOST, WITNESSES};
+use super::subject::Probed;
+use crate::environment::Environment;
+use crate::processes::descendants;
+use anyhow::{Context, Result, ensure};
+use bottle_core::smolfile::HELPER;
+use bottle_guest::probe::Attempt;
+use bottle_verify::questions::Questions;
+use bottle_verify::scope::{Breadth, Scope};
+use bottle_verify::talk::Talk;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
+
+const SLUG: &str = "conformance";
+const NEIGHBOUR: &str = "neighbour";
+/// The port of the canary in the neighbour's guest.
+const NEIGHBOUR_PORT: u16 = 7777;
+
+/// Returns the rule for the one host that may be reached, which serves the witness's page.
+fn egress() -> String {
+    format!(
+        "[egress]\nallow = [\"{WITNESS_HOST}:{WITNESS_PORT}\"]\nhosts = {{ \"{WITNESS_HOST}\" = \"127.0.0.1\" }}\n"
+    )
+}
+
+/// Probes bottle with both walls and this network stack, on every port, with another bottle beside it.
+pub fn bottle(stack: &str, environment: &Environment, canaries: &HostCanaries) -> Result<Probed> {
+    // The neighbour's guest is a stand-in: two emulated machines at once rarely survive.
+    let network = format!("[network]\nstack = \"{stack}\"\n");
+    let neighbour = environment.neighbour()?.small_project(NEIGHBOUR, &network)?.up()?;
+    let canary = format!(
+        "setsid {HELPER} canary --port {NEIGHBOUR_PORT} --say 'canary {} neighbour' < /dev/null > /dev/null 2>&1 &",
+        canaries.nonce()
+    );
+    neighbour.run(&["exec", "--", "sh", "-c", &canary])?;
+    let theirs = neighbour.plan()?;
+
+    let project = environment.small_project(SLUG, &(egress() + &network))?;
+    let plan = project.plan()?;
+    // Without KVM a real guest does not survive so many connections: see `Attempt::Ports`.
+    let breadth = if environment.is_real() { canaries.sample() } else { Breadth::Every };
+    let scope = Scope::of(&plan, breadth, environment.is_real());
+    let state = environment.path("state").join(SLUG);
+    canaries.put_file(&state)?;
+    let mut questions = Questions::default();
+    questions.ask(WITNESSES[0], questions::witness(&plan));
+    questions.all(&scope, &known_canaries(), canaries.nonce());
+    for (what, address, port) in [
+        ("guest", theirs.subnet.guest(), NEIGHBOUR_PORT),
+        ("door", theirs.subnet.proxy(), theirs.doors.pipelock()),
+    ] {
+        // gvproxy has one subnet for all bottles, so its door may have the number of our own.
+        if (address, port) != (scope.proxy, plan.doors.pipelock()) {
+            let attempt = Attempt::Tcp { address: IpAddr::V4(address), first: port, last: port };
+            questions.ask(format!("tcp neighbour's {what}"), attempt);
+        }
+    }
+    canaries.ask_for_files(&mut questions, &state);
+    for (name, address) in [("gateway", scope.gateway), ("proxy", scope.proxy)] {
+        questions.ask(format!("syn {name} 1-65535"), questions::every_tcp(&plan, address));
+        questions.ask(format!("udp {name} 1-65535"), questions::every_udp(&plan, address));
+    }
+    questions.ask(RAW, questions::raw(&plan));
+    questions.ask(WITNESSES[1], questions::witness(&plan));
+    let mut talk = Talk::begin(project.command(&["--quiet", "run", "--", HELPER, "probe"]), questions)?;
+    ensure!(talk.hear_next()?, "the first witness did not answer");
+    // While the guest tries everything, the host looks for itself. Both must come to the same verdict.
+    project.run(&["verify", "--host-only", SLUG]).context("seen from the host")?;
+    Probed::by(talk, scope)
+}
+
+/// Probes bottle while root in the guest kills the helper, writes frames itself, and makes a link with
+/// another guest's address. At last it makes one as the helper would, and the door must answer again.
+pub fn by_hand(environment: &Environment, canaries: &HostCanaries) -> Result<Probed> {
+    let bottle = environment.small_project(SLUG, &egress())?.up()?;
+    let plan = bottle.plan()?;
+    let scope = Scope::of(&plan, canaries.sample(), environment.is_real());
+    let mut first = Questions::default();
+    first.ask(WITNESSES[0], questions::witness(&plan));
+    let mut probed = Probed::by(bottle.ask(&[HELPER], first)?, scope.clone())?;
+
+    let kill = "for exe in /proc/[0-9]*/exe; do case $(readlink $exe) in */bottle-guest) pid=${exe#/proc/}; kill -9 ${pid%/exe};; esac; done; :";
+    bottle.run(&["exec", "--", "sh", "-c", kill])?;
+    let mut raw = Questions::default();
+    raw.ask(RAW, questions::raw(&plan));
+    let other = plan.subnet.octet() % 254 + 1;
+    let mut spoofed = Questions::default();
+    spoofed.all(&scope, &known_canaries(), canaries.nonce());
+    let mut last = Questions::default();
+    last.ask(WITNESSES[1], questions::witness(&plan));
+    let (spoofer, own) = (link(other), link(plan.subnet.octet()));
+    for (program, questions) in [(&[HELPER.to_owned()][..], raw), (&spoofer, spoofed), (&own, last)] {
+        let program: Vec<&str> = program.iter().map(String::as_str).collect();
+        let more = Probed::by(bottle.ask(&program, questions)?, scope.clone())?;
+        probed.answers.extend(more.answers);
+        probed.asked += more.asked;
+    }
+    Ok(probed)
+}
+
+fn link(subnet: u8) -> Vec<String> {
+    [HELPER, "link", "--subnet", &subnet.to_string(), "--", HELPER].map(str::to_owned).to_vec()
+}
+
+/// The process that is killed during the sweep.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    Keeper,
+    Gvproxy,
+    Sidecar,
+}
+
+/// Probes bottle while one of its processes is killed. Nothing more may be reached than before, and the
+/// witness must answer again after recovery.
+pub fn fault(fault: Fault, environment: &Environment, canaries: &HostCanaries) -> Result<Probed> {
+    let config = match fault {
+        Fault::Sidecar => format!(
+            "[pipelock]\ncommand = [\"{}\", \"witness\", \"--port\", \"{{port}}\", \"--nonce\", \"{}\"]\n",
+            environment.checkout().program("bottle-harness")?.display(),
+            canaries.nonce()
+        ),
+        _ => egress(),
+    };
+    let bottle = environment.small_project(SLUG, &config)?.up()?;
+    let plan = bottle.plan()?;
+    // The sweep of every port takes longer than the fault. A real guest is slow enough with fewer.
+    let breadth = if environment.is_real() { canaries.sample() } else { Breadth::Every };
+    let scope = Scope::of(&plan, breadth, environment.is_real());
+    let mut questions = Questions::default();
+    questions.ask(WITNESSES[0], questions::witness_in_time(&plan, canaries.nonce()));
+    questions.all(&scope, &known_canaries(), canaries.nonce());
+    questions.ask(WITNESSES[1], questions::witness_in_time(&plan, canaries.nonce()));
+    let mut talk = bottle.ask(&[HELPER], questions)?;
+    ensure!(talk.hear_next()?, "the first witness did not answer");
+    // Let the sweep get under way.
+    thread::sleep(Duration::from_millis(100));
+    let keeper = bottle.status()?.pid;
+    let victim = match fault {
+        Fault::Keeper => keeper,
+        Fault::Gvproxy => descendant(keeper, "gvproxy").context("the keeper has no gvproxy")?,
+        Fault::Sidecar => descendant(keeper, "bottle-harness").context("the keeper has no sidecar")?,
+    };
+    kill_process(Pid::from_raw(i32::try_from(victim)?).context("a process")?, Signal::KILL)?;
+    let swept = talk.so_far()?.iter().any(|answer| answer.id.starts_with("dns "));
+    ensure!(!swept, "the sweep was over before the fault");
+    if matches!(fault, Fault::Keeper) {
+        thread::sleep(Duration::from_millis(500));
+        bottle.run(&["up"])?;
+    }
+    Probed::by(talk, scope)
+}
+
+/// Returns a process with this name, somewhere below another.
+fn descendant(ancestor: u32, name: &str) -> Option<u32> {
+    descendants(ancestor).into_iter().find(|pid| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        // The kernel keeps fifteen bytes of a name.
+        name.starts_with(comm.trim()) && comm.trim().len() >= name.len().min(14)
+    })
+}
