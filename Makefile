@@ -8,9 +8,10 @@ export PATH := $(CURDIR)/tools/bin:$(PATH)
 export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 
 # What CI is made of. Each runs alone, and prints how long it took. Its work is in `do-NAME`.
-STEPS = setup lint unit e2e conformance ways-back fuzz
+STEPS = setup lint unit e2e conformance ways-back fuzz docs dist dist-test
 
-.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo audit exhaustive bench compare soak mutants install clean
+.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo audit exhaustive bench compare soak mutants install \
+	dist-reproducible clean
 .NOTPARALLEL:
 
 help:
@@ -28,6 +29,10 @@ help:
 	@echo 'make compare      bottle beside stock gvproxy, pasta, passt, smolvm, tinyproxy and squid, in one run'
 	@echo 'make soak         MINUTES (60) of mixed traffic, then MIB (2048) each way through a real guest'
 	@echo 'make mutants      mutation testing of the core'
+	@echo 'make docs         build the documentation as a site, in target/book'
+	@echo 'make dist         build what users install, in target/dist: tarball, .deb, wheel, SBOM'
+	@echo 'make dist-test    install each of them into an empty place, and run bottle from there'
+	@echo 'make dist-reproducible  build all of that in two folders, and compare the bytes'
 	@echo 'make build        build everything'
 	@echo 'make setup        fetch what tests and demo need into tools/'
 	@echo 'make install      install bottle and its helper into PREFIX (default /usr/local)'
@@ -97,6 +102,23 @@ soak: do-setup helper
 mutants:
 	@$(CARGO) mutants --version > /dev/null 2>&1 || $(CARGO) install --quiet --locked cargo-mutants
 	$(CARGO) mutants --profile mutants --package bottle-core --test-package bottle-core --output target
+
+do-docs:
+	@harness/setup.sh tools
+	@mdbook build docs
+
+# What users install. PROFILE=dev packages the debug build that tests use, in target/dist-dev.
+do-dist:
+	@harness/setup.sh tools
+	@CARGO='$(CARGO)' harness/dist/build.sh
+
+do-dist-test:
+	@harness/dist/test.sh
+
+# Two optimized builds from scratch: half an hour on two cores.
+dist-reproducible:
+	@harness/setup.sh tools
+	@CARGO='$(CARGO)' harness/dist/reproducible.sh
 
 PREFIX ?= /usr/local
 install: helper

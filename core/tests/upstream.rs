@@ -208,7 +208,7 @@ fn presets_match_what_programs_expect() {
         ),
     ] {
         let preset: Preset = name.parse().unwrap();
-        assert_eq!((preset.name(), String::from(preset)), (name, name.to_owned()));
+        assert_eq!(preset.name(), name);
         let upstream = preset.upstream().unwrap();
         assert_eq!((upstream.path.as_str(), upstream.origin.as_str()), (path, origin));
         let (named, secret) = upstream.headers.first_key_value().unwrap();

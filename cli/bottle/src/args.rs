@@ -67,6 +67,9 @@ pub enum Command {
         /// Make its machine anew; what is on its disk is lost
         #[arg(long)]
         renew: bool,
+        /// The project's folder was moved or made anew: it is the same project
+        #[arg(long)]
+        moved: bool,
     },
     /// Run a command in a bottle that is up
     Exec {
@@ -101,9 +104,21 @@ pub enum Command {
     Rm {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         slug: Option<Slug>,
-        /// Stop it first if it runs, and throw away changes that were not taken back
+        /// Ask nothing: stop it if it runs, and move changes that were not taken back to the trash
         #[arg(long, short)]
         force: bool,
+    },
+    /// List copies of projects that were removed with changes in them; they stay for 7 days
+    Trash {
+        /// Remove all of them now
+        #[arg(long)]
+        now: bool,
+        /// Make one its bottle's again, for `bottle diff` and `bottle apply`
+        #[arg(long, value_name = "NAME", conflicts_with = "now")]
+        restore: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Copy a file or a folder into a bottle that is up, or out of it
     Cp {

@@ -2,7 +2,8 @@
 //!
 //! [`args`] is the command line, [`config`] reads `bottle.toml`, [`trust`] asks whether a guest could have
 //! written it, [`resolve`] turns it into a plan, [`lifecycle`] has the
-//! states of a bottle and the steps between them, and [`commands`] one file for each subcommand.
+//! states of a bottle and the steps between them, [`suggest`] guesses what a misspelt name was meant to be,
+//! and [`commands`] has one file for each subcommand.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod args;
@@ -11,6 +12,8 @@ pub mod config;
 pub mod describe;
 pub mod lifecycle;
 pub mod operator;
+pub mod owner;
 pub mod resolve;
+pub mod suggest;
 pub mod time;
 pub mod trust;

@@ -102,6 +102,8 @@ fail_points! {
     RmLocked = "rm-locked",
     /// The machine is deleted.
     RmMachine = "rm-machine",
+    /// The copy of the project is in the trash, if the guest changed something in it.
+    RmTrash = "rm-trash",
     /// The sockets and the helper are gone.
     RmRuntime = "rm-runtime",
     /// The copy of the project is gone.

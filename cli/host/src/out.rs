@@ -112,6 +112,11 @@ pub fn confirmed(question: &str) -> bool {
     io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y")
 }
 
+/// Returns whether a person is there to answer a question.
+pub fn is_asked() -> bool {
+    io::stdin().is_terminal() && is_watched()
+}
+
 /// Returns whether a person watches standard error.
 pub fn is_watched() -> bool {
     io::stderr().is_terminal()

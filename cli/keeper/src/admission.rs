@@ -1,8 +1,9 @@
-//! Whose connections to the guest's socket are taken: those of this keeper's own machine.
+//! Decides whose connections to the guest's socket are accepted: those of this keeper's own
+//! machine.
 //!
-//! Anybody who gets to the socket can connect. Whoever is not the machine is told nothing, is written
-//! down, and is gone at once; nothing here waits for a peer. Until the keeper knows its machine a
-//! connection waits, unanswered: it may be the machine's.
+//! Anybody who reaches the socket can connect. A peer that is not the machine is told nothing, is
+//! logged, and is disconnected at once; nothing here waits for a peer. Until the keeper knows its
+//! machine, a connection waits without an answer, because it may be the machine's.
 
 use bottle_host::audit::Audit;
 use bottle_host::defence::Defence;
@@ -14,26 +15,26 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Started by root, smolvm gives each machine a user of its own, from this one up.
+/// When root starts smolvm, it gives each machine a user of its own, from this user id up.
 const FIRST_MACHINE_USER: u32 = 2_000_000;
-/// How many connections wait until the machine is known, one of each process.
-const ROOM: usize = 16;
-/// How long one waits at most.
+/// How many connections may wait until the machine is known, one for each process.
+const MAX_WAITING: usize = 16;
+/// How long a connection waits at most.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How many that are turned away are written down in each [`WINDOW`]; the others are counted.
+/// How many rejected connections are logged in each [`WINDOW`]; the others are counted.
 const BURST: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// A connection of the machine's.
+/// A connection that the machine made.
 #[derive(Debug)]
 pub struct Admitted {
     /// The connection.
     pub stream: UnixStream,
-    /// Who made it.
+    /// The process that made it.
     pub peer: Peer,
 }
 
-/// Decides on each connection.
+/// Decides about each connection.
 pub struct Admission {
     audit: Audit,
     state: Mutex<State>,
@@ -49,13 +50,13 @@ struct State {
 }
 
 impl Admission {
-    /// One that knows no machine yet, and writes here whom it turns away.
+    /// Creates an admission that knows no machine yet. Rejected connections are logged to `audit`.
     pub fn new(audit: Audit) -> Self {
         Self { audit, state: Mutex::default() }
     }
 
-    /// Takes a connection that has just been made, and gives it back where it is the machine's.
-    pub fn arrived(&self, stream: UnixStream) -> Option<Admitted> {
+    /// Takes a new connection, and returns it if it is the machine's.
+    pub fn accept(&self, stream: UnixStream) -> Option<Admitted> {
         let peer = Peer::of(&stream)?;
         let arrived = Admitted { stream, peer };
         if !Defence::Peer.stands() {
@@ -64,11 +65,11 @@ impl Admission {
         let mut state = self.lock();
         let possible = arrived.peer.process.filter(|_| is_possible(&arrived.peer));
         let Some(process) = possible else {
-            self.turn_away(&mut state, arrived, "no machine's");
+            self.turn_away(&mut state, arrived, "not a machine's user");
             return None;
         };
         match state.machine {
-            Some(machine) => self.judged(&mut state, &machine, process, arrived),
+            Some(machine) => self.check(&mut state, &machine, process, arrived),
             None => {
                 self.wait(&mut state, process, arrived);
                 None
@@ -76,26 +77,26 @@ impl Admission {
         }
     }
 
-    /// From now on this machine's connections are taken. Gives those that have waited for it, the
+    /// Accepts this machine's connections from now on. Returns those that were waiting for it, the
     /// oldest first.
     pub fn expect(&self, machine: Machine) -> Vec<Admitted> {
         let mut state = self.lock();
         state.machine = Some(machine);
         let waited = std::mem::take(&mut state.waiting);
-        let judged = waited.into_iter().filter_map(|(_, waited)| {
-            // Who has ended meanwhile has no connection any more, whoever holds it now.
+        let admitted = waited.into_iter().filter_map(|(_, waited)| {
+            // A process that has ended has no connection any more, whoever holds the socket now.
             match Peer::of(&waited.stream).and_then(|peer| peer.process) {
-                Some(process) => self.judged(&mut state, &machine, process, waited),
+                Some(process) => self.check(&mut state, &machine, process, waited),
                 None => {
                     end(&waited.stream);
                     None
                 }
             }
         });
-        judged.collect()
+        admitted.collect()
     }
 
-    /// Ends those that have waited too long, and says whether others still wait.
+    /// Closes connections that have waited too long, and returns whether others still wait.
     pub fn expire(&self) -> bool {
         let mut state = self.lock();
         while let Some((_, oldest)) = state.waiting.pop_front_if(|(since, _)| since.elapsed() >= PATIENCE) {
@@ -104,7 +105,7 @@ impl Admission {
         !state.waiting.is_empty()
     }
 
-    fn judged(
+    fn check(
         &self,
         state: &mut State,
         machine: &Machine,
@@ -122,16 +123,17 @@ impl Admission {
         None
     }
 
-    /// The newest of each process waits: who connects often takes nobody else's place.
+    /// Only the newest connection of each process waits, so a process that connects often takes
+    /// nobody else's place.
     fn wait(&self, state: &mut State, process: Process, arrived: Admitted) {
         let before = state.waiting.iter().position(|(_, waiting)| waiting.peer.process == Some(process));
         if let Some((_, before)) = before.and_then(|at| state.waiting.remove(at)) {
             end(&before.stream);
         }
-        if state.waiting.len() == ROOM
+        if state.waiting.len() == MAX_WAITING
             && let Some((_, oldest)) = state.waiting.pop_front()
         {
-            self.turn_away(state, oldest, "too many connect");
+            self.turn_away(state, oldest, "too many connections");
         }
         state.waiting.push_back((Instant::now(), arrived));
     }
@@ -155,18 +157,20 @@ impl Admission {
         self.audit.write("keeper", "turned-away", details);
     }
 
-    /// A lock whose holder panicked protects nothing that could be half done here.
+    /// If a thread panicked with this lock, nothing that it protects can be half done.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Ends a connection for whoever has it: a child that is just being started may have its descriptor, too.
+/// Shuts a connection down for everybody who holds it: a child that is being started may have its
+/// descriptor, too.
 fn end(stream: &UnixStream) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-/// Whether a machine may run as this user at all: as the bottle's own, or one that smolvm made.
+/// Returns whether a machine may run as this user at all: the bottle's own user, or one that smolvm
+/// made.
 fn is_possible(peer: &Peer) -> bool {
     let own = rustix::process::geteuid();
     peer.uid == own || (own.is_root() && peer.uid.as_raw() >= FIRST_MACHINE_USER)
@@ -202,26 +206,26 @@ mod tests {
     fn a_connection_waits_until_the_machine_is_known() {
         let (_dir, admission) = admission();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        assert!(admission.arrived(ours).is_none());
+        assert!(admission.accept(ours).is_none());
         assert!(admission.expire() && is_open(&theirs));
         let admitted = admission.expect(machine(std::process::id(), false));
         assert_eq!(admitted.len(), 1);
         assert!(is_open(&theirs) && !admission.expire());
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        assert!(admission.arrived(ours).is_some(), "the machine is known, and this is it");
+        assert!(admission.accept(ours).is_some(), "the machine is known, and this is it");
     }
 
     #[test]
     fn a_stranger_is_gone_at_once() {
         let (dir, admission) = admission();
         let (waiting, waits) = UnixStream::pair().unwrap();
-        assert!(admission.arrived(waiting).is_none());
-        // This process is not the machine that is told.
+        assert!(admission.accept(waiting).is_none());
+        // This process is not the machine that the keeper is told about.
         assert!(admission.expect(machine(1, false)).is_empty());
         assert!(!is_open(&waits));
         for _ in 0..100 {
             let (ours, theirs) = UnixStream::pair().unwrap();
-            assert!(admission.arrived(ours).is_none());
+            assert!(admission.accept(ours).is_none());
             assert!(!is_open(&theirs));
         }
         admission.audit.flush();
@@ -234,7 +238,7 @@ mod tests {
         let (_dir, admission) = admission();
         let pairs: Vec<_> = (0..100).map(|_| UnixStream::pair().unwrap()).collect();
         let (ours, theirs): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-        ours.into_iter().for_each(|ours| assert!(admission.arrived(ours).is_none()));
+        ours.into_iter().for_each(|ours| assert!(admission.accept(ours).is_none()));
         assert_eq!(theirs.iter().filter(|theirs| is_open(theirs)).count(), 1);
         assert!(is_open(&theirs[99]), "the newest counts");
     }
@@ -244,6 +248,6 @@ mod tests {
         let (_dir, admission) = admission();
         let _ = admission.expect(machine(std::process::id(), true));
         let (ours, theirs) = UnixStream::pair().unwrap();
-        assert!(admission.arrived(ours).is_none() && !is_open(&theirs));
+        assert!(admission.accept(ours).is_none() && !is_open(&theirs));
     }
 }

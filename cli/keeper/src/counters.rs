@@ -1,4 +1,4 @@
-//! What a keeper counts. Counting never waits.
+//! The keeper's counters. Counting never blocks.
 
 use bottle_core::guard::Refusal;
 use bottle_host::control::Snapshot;
@@ -16,29 +16,29 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// A frame from the guest was handed on.
+    /// Counts a frame from the guest that was forwarded.
     pub fn from_guest(&self, bytes: usize) {
         self.frames_from_guest.fetch_add(1, Relaxed);
         self.bytes_from_guest.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// A frame to the guest was handed on.
+    /// Counts a frame to the guest that was forwarded.
     pub fn to_guest(&self, bytes: usize) {
         self.frames_to_guest.fetch_add(1, Relaxed);
         self.bytes_to_guest.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// A frame from the guest was refused.
+    /// Counts a frame from the guest that was refused.
     pub fn refused(&self, refusal: Refusal) {
         self.refused[refusal as usize].fetch_add(1, Relaxed);
     }
 
-    /// A frame to the guest was dropped.
+    /// Counts a frame to the guest that was dropped.
     pub fn dropped(&self, refusal: Refusal) {
         self.dropped[refusal as usize].fetch_add(1, Relaxed);
     }
 
-    /// The counts now.
+    /// Returns the current counts.
     pub fn snapshot(&self) -> Snapshot {
         let by_reason = |counts: &[AtomicU64]| {
             let counted =

@@ -1,72 +1,65 @@
-//! The keeper's life: it starts confined, opens its doors, and keeps them open until its bottle ends.
+//! The keeper's life: it is confined first, then opens its doors, and keeps them open until its
+//! bottle ends.
 
-use crate::begin::{self, Given};
+mod confined;
+mod network;
+
+use crate::begin::{self, Arguments};
 use crate::counters::Counters;
-use crate::launch::{READY, bind};
+use crate::launch::READY;
 use crate::link::Link;
 use crate::owner::Owner;
 use crate::shared::Shared;
-use crate::stack::Endpoint;
-use crate::{doors, requests, sidecars};
-use anyhow::{Context, Result, anyhow};
-use bottle_core::plan::Plan;
+use crate::{requests, sidecars};
+use anyhow::Result;
 use bottle_core::slug::Slug;
-use bottle_core::specification::Services;
 use bottle_host::audit::Audit;
-use bottle_host::confine::{self, InForce, Policy};
-use bottle_host::defence::Defence;
 use bottle_host::fail_point::{self, FailPoint};
-use bottle_host::starter::{Alive, Ask, Starter};
-use bottle_host::state::{Folder, Home, Lock};
-use bottle_sidecars::egress::Proxy;
+use bottle_host::starter::{Ask, Starter};
+use bottle_host::state::Lock;
+use bottle_sidecars::egress::EgressProxy;
 use bottle_sidecars::git::Gate;
-use bottle_sidecars::http::{Answers, Room};
+use bottle_sidecars::http::{Answers, Server};
 use bottle_sidecars::keys::Keys;
 use bottle_sidecars::supervise::Supervise;
 use bottle_sidecars::supervise::inbox::Numbers;
+use confined::Confined;
+use network::OpenNetwork;
 use rustix::fs::Uid;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot::Receiver;
-use tokio::task::AbortHandle;
 
-/// Pauses before gvproxy is started again: one second at first, doubled up to half a minute.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// A keeper's helpers, at the other ends of these sockets.
+/// The sockets to a keeper's helpers.
 #[derive(Debug)]
 pub struct Helpers {
-    /// Who starts what the keeper may not.
+    /// The socket to the starter, which starts what the keeper may not.
     pub starter: OwnedFd,
-    /// Who has the keys of upstreams, where there are any.
+    /// The socket to the process that holds the upstreams' keys, if there are upstreams.
     pub keys: Option<OwnedFd>,
 }
 
-/// Runs a keeper until its bottle ends. At first it has no helpers: it starts them, and itself anew.
+/// Runs a keeper until its bottle ends. Without helpers, it starts them and then itself again.
 ///
 /// # Errors
-/// What kept it from starting, which it also tells whoever launched it.
-pub fn main(given: Given, helpers: Option<Helpers>) -> Result<()> {
+/// Returns what kept it from starting. Whoever launched it is told, too.
+pub fn main(arguments: Arguments, helpers: Option<Helpers>) -> Result<()> {
     let Some(helpers) = helpers else {
-        let Err(error) = begin::anew(&given);
-        writeln!(File::from(given.ready), "{error:#}")?;
+        let Err(error) = begin::start_again(&arguments);
+        writeln!(File::from(arguments.ready), "{error:#}")?;
         return Err(error);
     };
-    let Given { slug, owner, ready, guest } = given;
+    let Arguments { slug, owner, ready, guest } = arguments;
     let mut ready = File::from(ready);
     let result = Confined::begin(&slug).and_then(|confined| {
-        // Every thread comes from here on, and is confined, too.
+        // All threads are started after this, so they are confined, too.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok((confined, runtime))
     });
@@ -91,54 +84,15 @@ pub fn main(given: Given, helpers: Option<Helpers>) -> Result<()> {
             }
         }
     });
-    // A blocking call in flight, a name being looked up, must not keep the keeper alive.
+    // A blocking call, such as a name lookup, must not keep the keeper alive.
     runtime.shutdown_background();
     result
-}
-
-/// Two thousand connections have two descriptors each, and the usual limit is a thousand.
-fn raise_descriptors() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // What cannot be had is done without.
-    let _ = setrlimit(Resource::Nofile, limit);
-}
-
-/// A keeper that has opened what it needs and given up the rest. Nothing of a guest's was read yet.
-struct Confined {
-    folder: Folder,
-    plan: Plan,
-    services: Services,
-    control: UnixListener,
-    in_force: InForce,
-    lock: Lock,
-}
-
-impl Confined {
-    fn begin(slug: &Slug) -> Result<Self> {
-        raise_descriptors();
-        let folder = Home::find()?.bottle(slug);
-        let lock = folder.lock_keeper()?.ok_or_else(|| anyhow!("bottle {slug} has a keeper already"))?;
-        fail_point::reached(FailPoint::KeeperLocked);
-        let (plan, services) = (folder.read_plan()?, bottle_host::services::read(&folder)?);
-        let control = bind(&folder.control(), 0o600)?;
-        fail_point::reached(FailPoint::KeeperControl);
-        control.set_nonblocking(true)?;
-        let is_root = rustix::process::geteuid().is_root();
-        let runtime = folder.control().parent().map(Path::to_owned).context("the runtime folder")?;
-        let in_force = if Defence::KeeperConfined.stands() {
-            confine::this_process(&Policy::keeper(&folder.logs(), &runtime, is_root))?
-        } else {
-            InForce::default()
-        };
-        Ok(Self { folder, plan, services, control, in_force, lock })
-    }
 }
 
 /// A keeper that is ready to serve.
 struct Started {
     shared: Arc<Shared>,
-    jail: Open,
+    network: OpenNetwork,
     control: tokio::net::UnixListener,
     hooks: UnboundedReceiver<(Slug, OwnedFd)>,
     starter_ended: Receiver<()>,
@@ -156,18 +110,18 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
     let giver = Arc::clone(&starter);
     let welcome = move |uid: Uid| giver.demand(&Ask::Give { uid: uid.as_raw() });
     let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone(), Box::new(welcome));
-    let proxy = Proxy::new(&plan, services.limits, audit.clone(), keys.as_ref());
+    let egress_proxy = EgressProxy::new(&plan, services.limits, audit.clone(), keys.as_ref());
     if !services.git.is_empty() {
         starter.demand(&Ask::Refresh)?;
     }
     let (to_hooks, hooks) = unbounded_channel();
-    let room = Room::new(services.limits, audit.clone(), "git-gate", Answers::Own);
-    let git = Gate::new(services.git.clone(), room, Arc::clone(&starter), to_hooks, folder.git_log());
-    let of_proxy = Arc::clone(&proxy);
+    let server = Server::new(services.limits, audit.clone(), "git-gate", Answers::Own);
+    let git = Gate::new(services.git.clone(), server, Arc::clone(&starter), to_hooks, folder.git_log());
+    let rules_of = Arc::clone(&egress_proxy);
     let supervise = Supervise::new(
         plan.slug.clone(),
         Numbers::of(&folder)?,
-        move || of_proxy.rules(),
+        move || rules_of.rules(),
         audit.clone(),
         services.limits,
     );
@@ -180,7 +134,7 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
         counters,
         audit,
         link,
-        proxy,
+        egress_proxy,
         git,
         supervise,
         starter,
@@ -190,49 +144,24 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
         jail_restarts: 0.into(),
     });
     sidecars::start(&shared).await?;
-    let jail = open(&shared)?;
+    let network = network::open(&shared)?;
     if let Some(keys) = keys {
         keys.ready().await?;
-        let of_proxy = Arc::clone(&shared.proxy);
-        keys.tell(move |request| of_proxy.had_a_key(&request))?;
+        let egress_proxy = Arc::clone(&shared.egress_proxy);
+        keys.on_key_found(move |request| egress_proxy.log_key_found(&request))?;
     }
     bottle_host::trial::run("keeper");
     shared.link.listen(guest)?;
     shared.audit.decided(
         "keeper",
         "started",
-        json!({ "doors": shared.plan.doors, "rules": shared.proxy.rules(), "confined": in_force }),
+        json!({ "doors": shared.plan.doors, "rules": shared.egress_proxy.rules(), "confined": in_force }),
     )?;
-    Ok(Started { shared, jail, control, hooks, starter_ended, _lock: lock })
-}
-
-/// A stack at work, with its doors. Both end with the value.
-struct Open {
-    stack: Alive,
-    doors: Vec<AbortHandle>,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.doors.iter().for_each(AbortHandle::abort);
-    }
-}
-
-/// Starts a stack and puts it to work.
-fn open(shared: &Arc<Shared>) -> Result<Open> {
-    let (stack, mut descriptors) = shared.starter.start(&Ask::Stack)?;
-    fail_point::reached(FailPoint::KeeperJail);
-    let link = descriptors.pop().context("there is no link")?;
-    let mut open = Open { stack, doors: Vec::new() };
-    for ((sidecar, _), listener) in shared.plan.doors.iter().zip(descriptors) {
-        open.doors.push(doors::serve(shared, sidecar, TcpListener::from(listener))?);
-    }
-    shared.link.attach(Arc::new(Endpoint::taken_over(link, shared.plan.stack)))?;
-    Ok(open)
+    Ok(Started { shared, network, control, hooks, starter_ended, _lock: lock })
 }
 
 async fn serve(started: Started) -> Result<()> {
-    let Started { shared, jail, control, mut hooks, starter_ended, _lock } = started;
+    let Started { shared, network, control, mut hooks, starter_ended, _lock } = started;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = Arc::new(tokio::sync::Notify::new());
@@ -248,9 +177,9 @@ async fn serve(started: Started) -> Result<()> {
         _ = terminate.recv() => "it was terminated",
         _ = interrupt.recv() => "it was interrupted",
         () = stop.notified() => "it was asked to",
-        // What it started has ended with it: nothing is left to keep.
+        // Everything that the starter started has ended with it, so there is nothing left to keep.
         _ = starter_ended => "its starter ended",
-        error = keep_jail(&shared, jail) => return error,
+        error = network::keep(&shared, network) => return error,
     };
     shared.audit.flush();
     let stopped = json!({ "why": why, "counters": shared.counters.snapshot() });
@@ -260,32 +189,4 @@ async fn serve(started: Started) -> Result<()> {
     let _ = fs::remove_file(shared.folder.control());
     let _ = fs::remove_file(shared.folder.guest_socket());
     recorded
-}
-
-/// Watches gvproxy, where it is the stack, and starts it again when it ends. Meanwhile the guest
-/// reaches nothing.
-async fn keep_jail(shared: &Arc<Shared>, mut jail: Open) -> Result<()> {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let since = Instant::now();
-        let _ = jail.stack.ended().await;
-        shared.link.detach();
-        drop(jail);
-        shared.audit.write("keeper", "gvproxy-ended", json!({}));
-        if since.elapsed() > LONGEST_PAUSE {
-            pause = FIRST_PAUSE;
-        }
-        jail = loop {
-            tokio::time::sleep(pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
-            match open(shared) {
-                Ok(jail) => break jail,
-                Err(error) => {
-                    shared.audit.write("keeper", "gvproxy-failed", json!({ "why": format!("{error:#}") }));
-                }
-            }
-        };
-        shared.jail_restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        shared.audit.write("keeper", "gvproxy-restarted", json!({}));
-    }
 }

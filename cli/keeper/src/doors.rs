@@ -1,4 +1,4 @@
-//! What stands behind each door: a built-in sidecar, or a relay to one that runs by itself.
+//! What is behind each door: a built-in sidecar, or a relay to one that runs by itself.
 
 use crate::relay;
 use crate::shared::Shared;
@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
-/// The most connections through one door at a time.
+/// How many connections through one door may be open at a time.
 const MAX_CONNECTIONS: usize = 2048;
 const DIAL_LIMIT: Duration = Duration::from_secs(10);
 
-/// Serves a door until it is told to stop. Its listener keeps the jail's network namespace alive,
-/// so with the jail it has to go too.
+/// Serves a door until the task is aborted. The listener keeps the jail's network namespace alive,
+/// so it has to be closed together with the jail.
 pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, listener: TcpListener) -> Result<AbortHandle> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -26,7 +26,7 @@ pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, listener: TcpListener) -> R
     let served = match *shared.services.form(sidecar) {
         SidecarForm::Builtin => tokio::spawn(async move {
             match sidecar {
-                Sidecar::Pipelock => shared.proxy.serve(listener).await,
+                Sidecar::Pipelock => shared.egress_proxy.serve(listener).await,
                 Sidecar::GitGate => shared.git.serve(listener).await,
                 Sidecar::Supervise => shared.supervise.serve(listener).await,
             }
@@ -80,7 +80,8 @@ async fn connect(mut door: TcpStream, address: SocketAddr) -> std::io::Result<(u
     let mut sidecar = match dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
         Ok(stream) => stream,
         Err(error) => {
-            // With nothing left to send, zero lingering turns the close into a reset: a refusal.
+            // With nothing left to send, zero lingering turns the close into a reset, which the
+            // client sees as a refusal.
             let _ = door.set_zero_linger();
             return Err(error);
         }

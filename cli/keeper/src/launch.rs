@@ -1,4 +1,4 @@
-//! Starting a keeper.
+//! Starts a keeper.
 
 use anyhow::{Context, Result};
 use bottle_host::defence::Defence;
@@ -18,18 +18,19 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// What launched the keeper reads to the end: this word, or why it did not start.
+/// The word that a keeper writes once it is ready. Otherwise it writes why it did not start.
 pub const READY: &str = "ready";
 
-/// A keeper that was launched here. It ends with this value, unless it is left to its machine.
+/// A keeper that this process launched. It ends when this value is dropped, unless it is left to
+/// its machine.
 #[derive(Debug)]
 pub struct Keeper {
     child: Child,
     owner: Option<OwnedFd>,
 }
 
-/// One that is not ready yet. A machine may boot meanwhile: the guest's socket is there, and its
-/// helper waits for a word of the keeper's.
+/// A keeper that is not ready yet. A machine may boot in the meantime: the guest's socket exists,
+/// and its helper waits for the keeper's greeting.
 #[derive(Debug)]
 pub struct Starting {
     keeper: Keeper,
@@ -37,19 +38,20 @@ pub struct Starting {
     log: PathBuf,
 }
 
-/// Who may connect to the guest's socket at first. Whoever does is looked at, too: see `peer`.
+/// Says who may connect to the guest's socket at first. Every peer is checked as well: see
+/// [`bottle_host::peer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Its owner, until it is given to the machine's user.
     Owner,
-    /// Everybody, where root starts a machine whose user nobody knows before it connects.
+    /// Everybody, because root starts a machine whose user nobody knows before it connects.
     Machine,
 }
 
-/// Launches a bottle's keeper. Whoever calls has the bottle to itself, and it has no keeper.
+/// Launches a bottle's keeper. The caller holds the bottle's lock, and the bottle has no keeper.
 ///
 /// # Errors
-/// Where the guest's socket or the process cannot be made.
+/// Returns an error if the guest's socket or the process cannot be created.
 pub fn launch(folder: &Folder, reach: Reach) -> Result<Starting> {
     let for_all = reach == Reach::Machine || !Defence::Peer.stands();
     let open = for_all && rustix::process::geteuid().is_root();
@@ -62,13 +64,13 @@ pub fn launch(folder: &Folder, reach: Reach) -> Result<Starting> {
 /// Gives the guest's socket to the user that a machine's process runs as.
 ///
 /// # Errors
-/// Where the process has ended, or the socket cannot be given.
+/// Returns an error if the process has ended, or the socket cannot be given away.
 pub fn give_guest_socket(folder: &Folder, pid: i32) -> Result<()> {
     let user = Process::of(pid).and_then(Process::user).context("the machine's process has ended")?;
     give(&folder.guest_socket(), user)
 }
 
-/// From here on nobody but this user, and root, gets to a socket.
+/// Gives a socket to a user. From then on only this user and root can connect.
 pub fn give(socket: &Path, user: Uid) -> Result<()> {
     if !Defence::Peer.stands() {
         return Ok(());
@@ -86,7 +88,7 @@ impl Starting {
     /// Waits until it is ready.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] with its own words where it does not come up.
+    /// Returns [`Kind::Unavailable`], with the keeper's own message, if it does not start.
     pub fn ready(mut self) -> Outcome<Keeper> {
         let mut said = String::new();
         let read = self.ready.take(4096).read_to_string(&mut said).map_err(anyhow::Error::from);
@@ -107,7 +109,7 @@ impl Starting {
 fn spawn(folder: &Folder, guest: &UnixListener) -> Result<(Keeper, File)> {
     let (owner_read, owner_write) = std::io::pipe()?;
     let (ready_read, ready_write) = std::io::pipe()?;
-    // What is handed down must survive exec.
+    // Inherited descriptors must survive exec.
     for inherited in [owner_read.as_fd(), ready_write.as_fd(), guest.as_fd()] {
         rustix::io::fcntl_setfd(inherited, rustix::io::FdFlags::empty())?;
     }
@@ -129,13 +131,13 @@ impl Keeper {
     /// Leaves the keeper to its machine, which has adopted it.
     pub fn leave(mut self) {
         self.owner = None;
-        // It is nobody's child from here on, and reaped by init.
+        // From now on it is nobody's child, and init reaps it.
         std::mem::forget(self);
     }
 
     fn end(&mut self) {
         self.owner = None;
-        // One that a machine has adopted does not mind its launcher: it has to be told.
+        // A keeper that a machine has adopted does not end with its launcher, so it is told to end.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
@@ -147,9 +149,9 @@ impl Drop for Keeper {
     }
 }
 
-/// Makes a socket at a path, in place of one that nobody is behind.
+/// Creates a socket at a path, in place of one that nobody listens on.
 pub fn bind(path: &Path, mode: u32) -> Result<UnixListener> {
-    // The bottle has no other keeper, so a socket that is there has nobody behind it.
+    // The bottle has no other keeper, so nobody listens on an existing socket.
     let _ = fs::remove_file(path);
     let listener = UnixListener::bind(path).with_context(|| path.display().to_string())?;
     fs::set_permissions(path, Permissions::from_mode(mode))?;

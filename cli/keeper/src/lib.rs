@@ -1,11 +1,11 @@
-//! The keeper: one host process per bottle, alive as long as the bottle.
+//! The keeper: one host process per bottle, which lives as long as the bottle.
 //!
 //! It owns the socket that smolvm mounts, the guard, the network stack in its jail, the doors, the
 //! built-in sidecars and the audit log. When it dies, its children die with it, and the guest
 //! reaches nothing.
 //!
-//! [`launch`] brings one up from a command. [`link`] is the guest's socket, with the guard on it;
-//! [`stack`] is the network stack behind it, and `doors` what listens there. `requests` answers
+//! [`launch`] starts one from a command. [`link`] is the guest's socket, with the guard on it;
+//! [`stack`] is the network stack behind it, and `doors` serves the doors. `requests` answers
 //! commands. [`starter`] is the process that starts programs for a keeper, which may start none.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -24,8 +24,9 @@ mod shared;
 mod sidecars;
 pub mod stack;
 pub mod starter;
+mod watch;
 
-pub use begin::Given;
+pub use begin::Arguments;
 pub use daemon::{Helpers, main};
 pub use launch::{Keeper, Reach, Starting, give, give_guest_socket, launch};
 pub use owner::when_ended;

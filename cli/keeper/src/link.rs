@@ -1,83 +1,69 @@
-//! The way of a frame on the host: guest socket, guard, network stack, and back.
+//! A frame's way through the host: guest socket, guard, network stack, and back.
 //!
-//! Two plain threads, one each way, with a blocking read in each: nothing else touches a frame.
-//! Both cross the guard; there is no other path.
+//! Two plain threads, one for each direction, with a blocking read in each: nothing else touches a
+//! frame. Both go through the guard ([`crossing`]); there is no other path.
+
+mod crossing;
 
 use crate::admission::{Admission, Admitted};
 use crate::counters::Counters;
-use crate::examine::Watch;
 use crate::stack::Endpoint;
+use crate::watch::Watch;
 use anyhow::Result;
 use bottle_core::guard::{Guard, Reply, Verdict};
-use bottle_core::wire::{self, Inbox, Outbox};
+use bottle_core::wire;
 use bottle_host::audit::Audit;
-use bottle_host::defence::Defence;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::out;
 use bottle_host::peer::{Machine, Process};
+use crossing::{Crossing, lock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Uid;
-use serde_json::json;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::net::Shutdown;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The link between a guest that comes and goes and a stack that may be started again.
+/// The link between a guest that comes and goes and a stack that may be restarted.
 pub struct Link {
-    guard: Guard,
-    counters: Arc<Counters>,
-    audit: Audit,
-    /// The helper's connection, the newest that there is.
-    guest: Mutex<Option<Arc<UnixStream>>>,
+    crossing: Arc<Crossing>,
     guest_came: Condvar,
     guest_seen: AtomicBool,
-    /// Whose connection the newest one was.
+    /// The process that made the newest connection.
     greeted: Mutex<Option<Process>>,
     admission: Admission,
-    /// Connections are taken one after the other, in the order in which they were made.
-    taking: Mutex<()>,
-    stack: Mutex<Option<Arc<Endpoint>>>,
-    writing: Mutex<()>,
+    /// Connections are handled one after the other, in the order in which they were made.
+    handling: Mutex<()>,
     welcome: Welcome,
-    /// Whether the guard decides. It always does, but in a debug build that is told otherwise.
-    guarded: bool,
-    watch: Watch,
 }
 
-/// What is done before a guest is greeted, with the user that its machine runs as; an error keeps
-/// it out.
+/// Runs before a guest is greeted, with the user that its machine runs as. An error keeps the guest
+/// out.
 pub type Welcome = Box<dyn Fn(Uid) -> Result<()> + Send + Sync>;
 
-/// How often those that wait for their machine to be known are looked at.
+/// How often connections that wait for their machine to be known are checked.
 const GLANCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 impl Link {
-    /// A link without either end.
+    /// Creates a link without either end.
     pub fn new(guard: Guard, counters: Arc<Counters>, audit: Audit, welcome: Welcome) -> Arc<Self> {
         Arc::new(Self {
-            guard,
-            counters,
             admission: Admission::new(audit.clone()),
-            audit,
-            guest: Mutex::new(None),
+            crossing: Arc::new(Crossing::new(guard, counters, audit)),
             guest_came: Condvar::new(),
             guest_seen: AtomicBool::new(false),
             greeted: Mutex::new(None),
-            taking: Mutex::new(()),
-            stack: Mutex::new(None),
-            writing: Mutex::new(()),
+            handling: Mutex::new(()),
             welcome,
-            guarded: Defence::Guard.stands(),
-            watch: Watch::default(),
         })
     }
 
-    /// Takes connections of the guest's helper for ever. The newest of the machine's counts: after a
-    /// guest's restart the old one may take its time to go. Nobody who is not the machine holds this up.
+    /// Accepts connections of the guest's helper. The machine's newest connection counts: after a
+    /// guest's restart the old one may take time to close. Nobody who is not the machine can hold
+    /// this up.
     pub fn listen(self: &Arc<Self>, listener: UnixListener) -> Result<()> {
         let link = Arc::clone(self);
         thread::Builder::new().name("guest".to_owned()).spawn(move || {
@@ -89,12 +75,12 @@ impl Link {
                 }
                 match listener.accept() {
                     Ok((stream, _)) => {
-                        let _in_order = lock(&link.taking);
-                        if let Some(admitted) = link.admission.arrived(stream) {
+                        let _in_order = lock(&link.handling);
+                        if let Some(admitted) = link.admission.accept(stream) {
                             link.adopt(admitted);
                         }
                     }
-                    // Out of descriptors, most likely: try again, but not in a busy loop.
+                    // Probably out of descriptors: try again, but not in a busy loop.
                     Err(_) => thread::sleep(Duration::from_millis(100)),
                 }
             }
@@ -102,48 +88,48 @@ impl Link {
         Ok(())
     }
 
-    /// From now on only this machine is greeted. What it has to say already is heard, on a thread of
-    /// its own: to give a large copy to the machine's user takes a while.
+    /// Greets only this machine from now on. Its waiting connections are handled on a separate
+    /// thread, because giving a large copy of the project to the machine's user takes a while.
     pub fn expect(self: &Arc<Self>, machine: Machine) -> Result<()> {
         let link = Arc::clone(self);
         let expected = move || {
-            let _in_order = lock(&link.taking);
+            let _in_order = lock(&link.handling);
             link.admission.expect(machine).into_iter().for_each(|admitted| link.adopt(admitted));
         };
         thread::Builder::new().name("expected".to_owned()).spawn(expected)?;
         Ok(())
     }
 
-    /// Puts a new stack at the other end.
+    /// Attaches a new stack.
     pub fn attach(self: &Arc<Self>, stack: Arc<Endpoint>) -> Result<()> {
-        *lock(&self.stack) = Some(Arc::clone(&stack));
-        let link = Arc::clone(self);
+        *lock(&self.crossing.stack) = Some(Arc::clone(&stack));
+        let crossing = Arc::clone(&self.crossing);
         thread::Builder::new().name("to-guest".to_owned()).spawn(move || {
-            let _ = link.pump_to_guest(&stack);
+            let _ = crossing.pump_to_guest(&stack);
         })?;
         Ok(())
     }
 
-    /// Takes the stack away: what the guest sends goes nowhere until there is another.
+    /// Detaches the stack: the guest's frames go nowhere until there is another.
     pub fn detach(&self) {
-        if let Some(stack) = lock(&self.stack).take() {
+        if let Some(stack) = lock(&self.crossing.stack).take() {
             stack.close();
         }
     }
 
-    /// Whether a guest is connected, after waiting for one at most this long.
+    /// Waits for a guest, for at most `limit`, and returns whether one is connected.
     pub fn wait_for_guest(&self, limit: Duration) -> bool {
-        let guest = lock(&self.guest);
+        let guest = lock(&self.crossing.guest);
         let waited = self.guest_came.wait_timeout_while(guest, limit, |guest| guest.is_none());
         waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
     }
 
-    /// Whether a guest was ever connected.
+    /// Returns whether a guest was ever connected.
     pub fn has_seen_guest(&self) -> bool {
         self.guest_seen.load(Relaxed)
     }
 
-    /// The process of the guest that was greeted last.
+    /// Returns the process of the guest that was greeted last.
     pub fn greeted(&self) -> Option<Process> {
         *lock(&self.greeted)
     }
@@ -159,149 +145,35 @@ impl Link {
         }
         *lock(&self.greeted) = peer.process;
         fail_point::reached(FailPoint::KeeperGreeted);
-        // What cannot be had is done without.
+        // If the buffer cannot be this large, the link works with what it has.
         let _ = rustix::net::sockopt::set_socket_send_buffer_size(&*stream, wire::IN_FLIGHT);
-        if let Some(old) = lock(&self.guest).replace(Arc::clone(&stream)) {
+        if let Some(old) = lock(&self.crossing.guest).replace(Arc::clone(&stream)) {
             let _ = old.shutdown(Shutdown::Both);
         }
         self.guest_seen.store(true, Relaxed);
         self.guest_came.notify_all();
         let link = Arc::clone(self);
         let spawned = thread::Builder::new().name("from-guest".to_owned()).spawn(move || {
-            let _ = link.pump_from_guest(&stream);
+            let _ = link.crossing.pump_from_guest(&stream);
             let _ = stream.shutdown(Shutdown::Both);
-            let mut guest = lock(&link.guest);
+            let mut guest = lock(&link.crossing.guest);
             if guest.as_ref().is_some_and(|current| Arc::ptr_eq(current, &stream)) {
                 *guest = None;
             }
         });
         if spawned.is_err() {
-            *lock(&self.guest) = None;
+            *lock(&self.crossing.guest) = None;
         }
     }
 
-    fn pump_from_guest(&self, stream: &Arc<UnixStream>) -> io::Result<()> {
-        let (mut inbox, mut reply, mut replies) = (Inbox::default(), Reply::default(), Vec::new());
-        loop {
-            let read = (&**stream).read(inbox.room())?;
-            if read == 0 {
-                return Ok(());
-            }
-            inbox.arrived(read);
-            while let Some(frame) = inbox.frame().map_err(|error| self.broken(&error))? {
-                if self.watch.is_feigned(frame) {
-                    continue;
-                }
-                if let Some(answer) = self.decide(frame, &mut reply) {
-                    replies.extend(wire::header(answer.len()).unwrap_or_default());
-                    replies.extend(answer);
-                }
-            }
-            // What arrived together is answered together: in the guest each write is an interrupt.
-            if !replies.is_empty() {
-                let _one_at_a_time = lock(&self.writing);
-                (&**stream).write_all(&replies)?;
-                replies.clear();
-            }
-        }
-    }
-
-    /// A stream that cannot be followed any further. It is closed, and the log says so.
-    fn broken(&self, error: &wire::BadLength) -> io::Error {
-        if Defence::RefusalsLogged.stands() {
-            self.audit.caused("link", "refused", "framing", "", json!({ "why": error.to_string() }));
-        }
-        io::Error::other(*error)
-    }
-
-    /// Forwards or refuses one frame. What the guest is told of it is in `reply`.
-    fn decide<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Option<&'r [u8]> {
-        match self.cross(frame, reply) {
-            Verdict::Forward => {
-                self.counters.from_guest(frame.len());
-                None
-            }
-            Verdict::Answer(answer) => Some(answer),
-            Verdict::Refuse(refusal, answer) => {
-                self.counters.refused(refusal);
-                self.audit.refused(refusal, frame);
-                answer
-            }
-        }
-    }
-
-    /// Asks the guard, and hands what passes to the stack: the only way there.
-    fn cross<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Verdict<'r> {
-        let verdict = match self.guard.from_guest(frame, reply) {
-            verdict if self.guarded => verdict,
-            _ => Verdict::Forward,
-        };
-        if verdict == Verdict::Forward {
-            let stack = lock(&self.stack).clone();
-            if let Some(stack) = stack {
-                // One that has gone is the keeper's to start again.
-                let _ = stack.send(frame);
-            }
-        }
-        verdict
-    }
-
-    /// Lets a frame that was made on the host go the guest's way. It counts for nothing and is in no
-    /// log: the guest did not send it.
+    /// Sends a frame that was made on the host through the guard. It is not counted and not logged,
+    /// because the guest did not send it.
     pub fn inject<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Verdict<'r> {
-        self.cross(frame, reply)
+        self.crossing.cross(frame, reply)
     }
 
-    /// Who looks at what comes back for such frames.
+    /// Returns the watch for responses to such frames.
     pub fn watch(&self) -> &Watch {
-        &self.watch
+        &self.crossing.watch
     }
-
-    /// What comes together is written together: each write wakes the guest's helper.
-    fn pump_to_guest(&self, stack: &Endpoint) -> io::Result<()> {
-        let mut outbox = Outbox::default();
-        loop {
-            while let Some(room) = outbox.room() {
-                let len = match stack.receive(room) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    received => received?,
-                };
-                if len == 0 {
-                    return Ok(());
-                }
-                if self.watch.takes(&self.guard, outbox.frame(len)) {
-                    continue;
-                }
-                match self.guard.to_guest(outbox.frame(len)) {
-                    Err(refusal) if self.guarded => self.counters.dropped(refusal),
-                    _ => {
-                        self.counters.to_guest(len);
-                        outbox.keep(len);
-                    }
-                }
-            }
-            match outbox.take() {
-                [] => stack.wait()?,
-                frames => self.write(frames),
-            }
-        }
-    }
-
-    /// Writes whole frames to the guest, if there is one. A frame's bytes never mix with another's:
-    /// both threads write under this lock.
-    fn write(&self, frames: &[u8]) {
-        let Some(guest) = lock(&self.guest).clone() else { return };
-        let written = {
-            let _one_at_a_time = lock(&self.writing);
-            (&*guest).write_all(frames)
-        };
-        if written.is_err() {
-            let _ = guest.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-/// A lock whose holder panicked protects nothing that could be half done here.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Whose life a keeper shares: at first its launcher's, then its machine's.
+//! The process that a keeper lives for: at first its launcher, then its machine.
 
 use anyhow::{Context, Result};
 use bottle_host::peer::Process;
@@ -12,30 +12,30 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 /// The process that a keeper lives for.
 pub struct Owner {
-    /// The launcher has the other end of a pipe; once it is gone, this is told.
+    /// Resolves when the launcher has ended, which holds the other end of a pipe.
     launcher: AsyncMutex<Receiver<()>>,
     machine: Mutex<Option<Receiver<()>>>,
     adopted: Notify,
 }
 
 impl Owner {
-    /// A keeper that lives for whoever holds the other end of this pipe.
+    /// Creates the owner of a keeper that lives for whoever holds the other end of this pipe.
     pub fn new(pipe: OwnedFd) -> Result<Self> {
         let launcher = AsyncMutex::new(when_ready(pipe)?);
         Ok(Self { launcher, machine: Mutex::new(None), adopted: Notify::new() })
     }
 
-    /// From now on, live for this process.
+    /// Lives for this process from now on.
     pub fn adopt(&self, process: Process) -> Result<()> {
         let machine = when_ended(Pid::from_raw(process.pid()).context("not a process id")?)?;
-        // What is waited for now is that process and not another that has got its number.
-        anyhow::ensure!(Process::of(process.pid()) == Some(process), "the process is gone");
+        // Check again: the process id could have been reused before the wait began.
+        anyhow::ensure!(Process::of(process.pid()) == Some(process), "the process has ended");
         *self.machine.lock().unwrap_or_else(PoisonError::into_inner) = Some(machine);
         self.adopted.notify_one();
         Ok(())
     }
 
-    /// Waits until the owner is gone.
+    /// Waits until the owner has ended.
     pub async fn gone(&self) {
         let mut launcher = self.launcher.lock().await;
         tokio::select! {
@@ -47,21 +47,22 @@ impl Owner {
             let Some(machine) = machine else { return };
             tokio::select! {
                 _ = machine => return,
-                // Adopted once more: the machine was started again.
+                // Adopted again: the machine was restarted.
                 () = self.adopted.notified() => {}
             }
         }
     }
 }
 
-/// Tells when a process has ended.
+/// Returns a receiver that resolves when a process has ended.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub fn when_ended(pid: Pid) -> Result<Receiver<()>> {
     use rustix::process::{PidfdFlags, pidfd_open};
-    when_ready(pidfd_open(pid, PidfdFlags::empty()).context("the process is gone")?)
+    when_ready(pidfd_open(pid, PidfdFlags::empty()).context("the process has ended")?)
 }
 
-/// Tells when a process has ended: by asking, where the system has no descriptor for one.
+/// Returns a receiver that resolves when a process has ended. This system has no descriptor for a
+/// process, so a thread asks repeatedly.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub fn when_ended(pid: Pid) -> Result<Receiver<()>> {
     const GLANCE: std::time::Duration = std::time::Duration::from_millis(100);
@@ -75,7 +76,8 @@ pub fn when_ended(pid: Pid) -> Result<Receiver<()>> {
     Ok(receiver)
 }
 
-/// Tells when a descriptor has something to read or is at its end. A thread waits for it, asleep.
+/// Returns a receiver that resolves when a descriptor has something to read or is at its end. A
+/// sleeping thread waits for it.
 pub fn when_ready(fd: OwnedFd) -> Result<Receiver<()>> {
     let (sender, receiver) = channel();
     thread::Builder::new().name("owner".to_owned()).spawn(move || {

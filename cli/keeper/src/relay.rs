@@ -1,24 +1,24 @@
-//! Bytes from one TCP connection to another, both ways, to their ends.
+//! Relays bytes between two TCP connections, in both directions, until both have ended.
 //!
-//! On Linux they stay in the kernel (`splice`): a byte through a door is copied two times less.
+//! On Linux the bytes stay in the kernel (`splice`), which saves two copies of each byte.
 
 use std::io;
 use tokio::net::TcpStream;
 
-/// Carries until both sides have said all, and gives the bytes that went from `a` to `b` and back.
-/// A side that closes its half closes the other's.
+/// Relays until both sides have sent everything. Returns the number of bytes from `a` to `b`, and
+/// from `b` to `a`. When a side closes its half, the other side's is closed, too.
 ///
 /// # Errors
-/// Where one side breaks off.
+/// Returns an error if one side breaks off.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream) -> io::Result<(u64, u64)> {
     tokio::try_join!(spliced::one_way(a, b), spliced::one_way(b, a))
 }
 
-/// The same, through memory of this process.
+/// Does the same through this process's memory.
 ///
 /// # Errors
-/// Where one side breaks off.
+/// Returns an error if one side breaks off.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream) -> io::Result<(u64, u64)> {
     tokio::io::copy_bidirectional(a, b).await
@@ -33,26 +33,27 @@ mod spliced {
     use tokio::io::Interest;
     use tokio::net::TcpStream;
 
-    /// What a pipe holds, unless the system is short of pages for them.
+    /// The size of a pipe, unless the system is short of pages for pipes.
     const AT_ONCE: usize = 64 << 10;
-    /// What it is made to hold once it was full: a user has few such pages, so only bulk gets them.
+    /// The size of a pipe after it was full once. A user has few such pages, so only bulk transfers
+    /// get them.
     const BULK: usize = 256 << 10;
 
     pub async fn one_way(from: &TcpStream, to: &TcpStream) -> io::Result<u64> {
         let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let (mut carried, mut at_once) = (0, AT_ONCE);
+        let (mut relayed, mut at_once) = (0, AT_ONCE);
         loop {
-            // The pipe is empty here, so what would block is the socket.
-            let came = ready(from, Interest::READABLE, || step(from, &into, at_once)).await?;
+            // The pipe is empty here, so only the socket can block.
+            let came = ready(from, Interest::READABLE, || splice_once(from, &into, at_once)).await?;
             if came == 0 {
                 let _ = shutdown(to, Shutdown::Write);
-                return Ok(carried);
+                return Ok(relayed);
             }
             let mut left = came;
             while left > 0 {
-                left -= ready(to, Interest::WRITABLE, || step(&out, to, left)).await?;
+                left -= ready(to, Interest::WRITABLE, || splice_once(&out, to, left)).await?;
             }
-            carried += came as u64;
+            relayed += came as u64;
             if at_once == AT_ONCE && came == AT_ONCE && fcntl_setpipe_size(&into, BULK).is_ok() {
                 at_once = BULK;
             }
@@ -62,18 +63,18 @@ mod spliced {
     async fn ready(
         stream: &TcpStream,
         interest: Interest,
-        mut step: impl FnMut() -> io::Result<usize>,
+        mut transfer: impl FnMut() -> io::Result<usize>,
     ) -> io::Result<usize> {
         loop {
             stream.ready(interest).await?;
-            match stream.try_io(interest, &mut step) {
+            match stream.try_io(interest, &mut transfer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return done,
             }
         }
     }
 
-    fn step(from: impl AsFd, to: impl AsFd, len: usize) -> io::Result<usize> {
+    fn splice_once(from: impl AsFd, to: impl AsFd, len: usize) -> io::Result<usize> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         Ok(rustix::io::retry_on_intr(|| splice(from.as_fd(), None, to.as_fd(), None, len, flags))?)
     }
@@ -95,7 +96,7 @@ mod tests {
     async fn every_byte_arrives_both_ways_at_once_and_each_half_is_closed_by_itself() {
         let (client, mut door) = pair().await;
         let (mut out, server) = pair().await;
-        let carrying = tokio::spawn(async move { both_ways(&mut door, &mut out).await });
+        let relaying = tokio::spawn(async move { both_ways(&mut door, &mut out).await });
         let up: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
         let down: Vec<u8> = up.iter().rev().copied().take(2_000_001).collect();
         let (mut client_in, mut client_out) = client.into_split();
@@ -107,7 +108,7 @@ mod tests {
         });
         let answering = tokio::spawn(async move {
             let mut all = Vec::new();
-            // The client has closed its half, and still hears.
+            // The client has closed its half and still receives.
             server_in.read_to_end(&mut all).await.unwrap();
             server_out.write_all(&answered).await.unwrap();
             server_out.shutdown().await.unwrap();
@@ -117,17 +118,17 @@ mod tests {
         client_in.read_to_end(&mut heard).await.unwrap();
         writing.await.unwrap();
         assert!(answering.await.unwrap() == up && heard == down);
-        assert_eq!(carrying.await.unwrap().unwrap(), (3_000_000, 2_000_001));
+        assert_eq!(relaying.await.unwrap().unwrap(), (3_000_000, 2_000_001));
     }
 
     #[tokio::test]
     async fn one_that_breaks_off_ends_the_other() {
         let (client, mut door) = pair().await;
         let (mut out, mut server) = pair().await;
-        let carrying = tokio::spawn(async move { both_ways(&mut door, &mut out).await });
+        let relaying = tokio::spawn(async move { both_ways(&mut door, &mut out).await });
         client.set_zero_linger().unwrap();
         drop(client);
-        assert!(carrying.await.unwrap().is_err());
+        assert!(relaying.await.unwrap().is_err());
         assert!(matches!(server.read(&mut [0]).await, Ok(0) | Err(_)));
     }
 }

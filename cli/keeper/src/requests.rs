@@ -1,4 +1,4 @@
-//! Answers what commands ask a keeper.
+//! Responds to the requests of commands.
 
 use crate::examine;
 use crate::shared::Shared;
@@ -20,7 +20,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 
-/// How long a command may take to say what it wants.
+/// How long a command may take to send its request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 pub async fn serve(shared: Arc<Shared>, listener: UnixListener, stop: Arc<Notify>) {
@@ -52,7 +52,7 @@ async fn answer(shared: &Arc<Shared>, stream: UnixStream, stop: &Notify) -> anyh
     Ok(())
 }
 
-/// Answers the hooks of one push, which may speak of its repository and of nothing else.
+/// Responds to the hooks of one push, which may speak about its repository and about nothing else.
 pub async fn serve_hooks(shared: Arc<Shared>, repo: Slug, socket: OwnedFd) -> anyhow::Result<()> {
     let stream = std::os::unix::net::UnixStream::from(socket);
     stream.set_nonblocking(true)?;
@@ -71,7 +71,7 @@ pub async fn serve_hooks(shared: Arc<Shared>, repo: Slug, socket: OwnedFd) -> an
             }
             Request::GitForward { repo: named, .. } if *named == repo => decide(&shared, request).await,
             _ if !Defence::GitConfined.stands() => decide(&shared, request).await,
-            _ => Answer::Failed { why: "this is not for a hook to ask".to_owned() },
+            _ => Answer::Failed { why: "a hook may not ask for this".to_owned() },
         };
         let mut answer = serde_json::to_string(&answer)?;
         answer.push('\n');
@@ -96,7 +96,7 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             report: shared.supervise.status(),
             log_failing: shared.audit.is_failing(),
             counters: shared.counters.snapshot(),
-            rules: shared.proxy.rules(),
+            rules: shared.egress_proxy.rules(),
         })),
         Request::Adopt { machine } => {
             let adopted = named(machine).and_then(|machine| {
@@ -152,7 +152,7 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
 
 fn named(named: Named) -> anyhow::Result<Machine> {
     let machine = Machine::named(named).ok_or_else(|| anyhow::anyhow!("the machine's process has ended"))?;
-    // A call's own process is not the machine's: that one is looked at when it connects.
+    // A call's own process is not the machine's; the machine's is checked when it connects.
     let unconfined = machine.process().is_filtered() == Some(false);
     if named.extent == Extent::Itself && machine.confined && unconfined {
         anyhow::bail!("smolvm did not put the machine's process ({}) behind a seccomp filter", named.pid);
@@ -160,13 +160,13 @@ fn named(named: Named) -> anyhow::Result<Machine> {
     Ok(machine)
 }
 
-/// Changes the rules: in the log, on disk, and at last for the agent.
+/// Changes the rules: first in the log, then on disk, and finally for the agent.
 fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()> {
     anyhow::ensure!(shared.audit.may_allow(), UNRECORDED);
     let (event, details) = change.recorded(by);
     shared.audit.decided("rules", event, details)?;
     shared.starter.demand(&Ask::Remember(change.clone()))?;
-    shared.proxy.change(change);
+    shared.egress_proxy.change(change);
     if let Change::Deny(pattern) = change {
         let covers = |rule: &HostPattern| matches!(rule, HostPattern::Exact(host) if pattern.matches(host));
         shared.supervise.inbox.forget(|rule| rule.pattern == *pattern || covers(&rule.pattern));
@@ -174,7 +174,7 @@ fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()
     Ok(())
 }
 
-/// Sends a push on that a rule allows: the commit that was judged.
+/// Forwards a push that a rule allows: the commit that was judged.
 fn forward(shared: &Shared, repo: &Slug, branch: &str, commit: Option<&str>) -> anyhow::Result<()> {
     let forwarded = shared.starter.forward(repo.clone(), branch.to_owned(), commit.map(str::to_owned));
     let (event, why) = match &forwarded {
@@ -186,7 +186,8 @@ fn forward(shared: &Shared, repo: &Slug, branch: &str, commit: Option<&str>) -> 
     forwarded
 }
 
-/// Decides what the agent asked for. An approved host is in the rules before the agent hears of it.
+/// Decides a request of the agent. An approved host is in the rules before the agent hears about
+/// it.
 fn decide_request(shared: &Shared, number: u32, decision: Decision, by: &str) -> anyhow::Result<()> {
     let inbox = &shared.supervise.inbox;
     let asked = inbox.find(number).ok_or_else(|| anyhow::anyhow!("nothing of that number waits"))?;
@@ -200,6 +201,6 @@ fn decide_request(shared: &Shared, number: u32, decision: Decision, by: &str) ->
     if let (true, AgentRequest::Host { rule, .. }) = (decision.approved, asked) {
         change_rules(shared, &Change::Allow(rule), by)?;
     }
-    anyhow::ensure!(inbox.decide(number, decision), "somebody else decided just now");
+    anyhow::ensure!(inbox.decide(number, decision), "somebody else has just decided it");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the parts of a keeper share.
+//! The state that a keeper's tasks share.
 
 use crate::counters::Counters;
 use crate::link::Link;
@@ -9,14 +9,14 @@ use bottle_host::audit::Audit;
 use bottle_host::confine::InForce;
 use bottle_host::starter::Starter;
 use bottle_host::state::Folder;
-use bottle_sidecars::egress::Proxy;
+use bottle_sidecars::egress::EgressProxy;
 use bottle_sidecars::git::Gate;
 use bottle_sidecars::supervise::Supervise;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
-/// Everything that the parts of a keeper share.
+/// The state that a keeper's tasks share.
 pub struct Shared {
     pub folder: Folder,
     pub plan: Plan,
@@ -24,7 +24,7 @@ pub struct Shared {
     pub counters: Arc<Counters>,
     pub audit: Audit,
     pub link: Arc<Link>,
-    pub proxy: Arc<Proxy>,
+    pub egress_proxy: Arc<EgressProxy>,
     pub git: Arc<Gate>,
     pub supervise: Arc<Supervise>,
     pub starter: Arc<Starter>,

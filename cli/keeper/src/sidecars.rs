@@ -1,4 +1,4 @@
-//! Sidecars that are commands: started before the bottle is, and started again when they end.
+//! Sidecars that are commands. They are started before the bottle, and started again when they end.
 
 use crate::shared::Shared;
 use anyhow::{Result, bail};
@@ -15,17 +15,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// How long a sidecar may take until it listens.
+/// How long a sidecar may take before it listens.
 const READY: Duration = Duration::from_secs(20);
 const GLANCE: Duration = Duration::from_millis(20);
-/// Pauses before one is started again: half a second at first, doubled up to half a minute.
+/// The pauses before a sidecar is started again: half a second at first, doubled up to half a
+/// minute.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How much of what a sidecar said last is shown when it does not come up, in bytes.
-const LAST_WORDS: u64 = 1000;
+/// How much of the end of a sidecar's log is shown if it does not start, in bytes.
+const TAIL: u64 = 1000;
 
 /// A sidecar that is a command.
-struct Commanded {
+struct CommandSidecar {
     sidecar: Sidecar,
     address: SocketAddr,
     log: PathBuf,
@@ -34,27 +35,27 @@ struct Commanded {
 /// Starts each of them, waits until all listen, and keeps them running.
 ///
 /// # Errors
-/// With the last words of the first that does not come up.
+/// Returns the end of the log of the first one that does not start.
 pub async fn start(shared: &Arc<Shared>) -> Result<()> {
     for (sidecar, _) in shared.plan.doors.iter() {
         if let SidecarForm::Command { address, .. } = shared.services.form(sidecar) {
             let log = shared.folder.sidecar_log(sidecar);
-            let commanded = Commanded { sidecar, address: *address, log };
-            let child = commanded.up(&shared.starter).await?;
+            let sidecar_command = CommandSidecar { sidecar, address: *address, log };
+            let child = sidecar_command.up(&shared.starter).await?;
             let shared = Arc::clone(shared);
-            tokio::spawn(async move { commanded.keep(&shared, child).await });
+            tokio::spawn(async move { sidecar_command.keep(&shared, child).await });
         }
     }
     Ok(())
 }
 
-impl Commanded {
+impl CommandSidecar {
     async fn up(&self, starter: &Starter) -> Result<Alive> {
         let (child, _) = starter.start_meanwhile(&Ask::Sidecar(self.sidecar)).await?;
         let end = Instant::now() + READY;
         loop {
             let listens = TcpStream::connect(self.address).await.is_ok();
-            // What it said before it ended counts, and whether it has ended does first.
+            // What listens may be another program, so first check whether the sidecar has ended.
             let how = match tokio::time::timeout(GLANCE, child.ended()).await {
                 Ok(how) => format!("ended with {how}"),
                 Err(_) if listens => return Ok(child),
@@ -63,7 +64,7 @@ impl Commanded {
                 }
                 Err(_) => continue,
             };
-            let said = last_words(&self.log).unwrap_or_default();
+            let said = log_tail(&self.log).unwrap_or_default();
             let said =
                 if said.is_empty() { "it said nothing".to_owned() } else { format!("it said last:\n{said}") };
             bail!("the sidecar {} {how}; {said}", self.sidecar);
@@ -99,12 +100,12 @@ impl Commanded {
     }
 }
 
-fn last_words(log: &Path) -> Result<String> {
+fn log_tail(log: &Path) -> Result<String> {
     let mut file = File::open(log)?;
-    let from = file.metadata()?.len().saturating_sub(LAST_WORDS);
+    let from = file.metadata()?.len().saturating_sub(TAIL);
     file.seek(SeekFrom::Start(from))?;
     let mut said = Vec::new();
-    file.take(LAST_WORDS).read_to_end(&mut said)?;
+    file.take(TAIL).read_to_end(&mut said)?;
     let text = String::from_utf8_lossy(&said);
     let lines: Vec<String> = text.lines().map(|line| format!("  | {}", visible::Line(line))).collect();
     Ok(lines[lines.len().saturating_sub(8)..].join("\n"))

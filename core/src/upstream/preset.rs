@@ -5,13 +5,12 @@ use super::route::Upstream;
 use super::secret::{Secret, SecretSource};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// A well-known upstream: `preset = "anthropic"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// Anthropic's API, as its SDKs and Claude Code read `ANTHROPIC_BASE_URL`.
     Anthropic,
@@ -100,19 +99,5 @@ impl FromStr for Preset {
     fn from_str(text: &str) -> Result<Self, InvalidUpstream> {
         let found = Self::ALL.into_iter().find(|preset| preset.name() == text);
         found.ok_or_else(|| InvalidUpstream::Preset(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for Preset {
-    type Error = InvalidUpstream;
-
-    fn try_from(text: String) -> Result<Self, InvalidUpstream> {
-        text.parse()
-    }
-}
-
-impl From<Preset> for String {
-    fn from(preset: Preset) -> Self {
-        preset.name().to_owned()
     }
 }

@@ -43,6 +43,7 @@ pub fn diff(context: &Context, slug: Option<Slug>, how: &Shown, paths: &[PathBuf
 }
 
 /// How changes are taken back.
+#[derive(Default)]
 pub struct How {
     pub overwrite: bool,
     pub dry_run: bool,

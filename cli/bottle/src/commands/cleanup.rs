@@ -1,15 +1,18 @@
 //! `bottle cleanup`: what crashes left behind. The plan first, then exactly the plan.
 
 use super::context::Context;
-use crate::lifecycle::observe::{Row, rows};
+use crate::lifecycle::observe::{Row, observe};
 use crate::lifecycle::state::{Break, State};
 use crate::lifecycle::stop::end_keeper;
 use bottle_core::slug::Slug;
+use bottle_core::visible::Line;
 use bottle_host::failure::Outcome;
 use bottle_host::out::{self, confirmed};
+use bottle_host::outln;
 use bottle_host::state::{Folder, Home};
 use bottle_host::tools;
 use bottle_host::workspace::Copy;
+use bottle_host::workspace::trash::Trash;
 use std::fmt;
 
 /// One thing to do.
@@ -53,7 +56,7 @@ impl fmt::Display for Step {
                 );
                 write!(
                     f,
-                    "left        the copy of {slug}'s project: its guest {changed} (bottle diff {slug}, bottle rm --force {slug})"
+                    "left        the copy of {slug}'s project: its guest {changed} (`bottle diff {slug}` shows it, `bottle rm {slug}` asks what to do)"
                 )
             }
         }
@@ -90,21 +93,37 @@ fn steps(folder: &Folder, row: &Row) -> Vec<Step> {
 
 pub fn cleanup(context: &Context, dry_run: bool, yes: bool) -> Outcome {
     let home = Home::find()?;
+    let observed = observe(&home)?;
     let mut plan = Vec::new();
-    for row in rows()? {
-        plan.extend(steps(&home.bottle(&row.slug), &row));
-    }
-    if plan.is_empty() {
-        context.say("there is nothing to clean up");
-        return Ok(());
+    for row in &observed.rows {
+        plan.extend(steps(&home.bottle(&row.slug), row));
     }
     for step in &plan {
         out::line(step)?;
     }
-    if dry_run || plan.iter().all(|step| matches!(step, Step::Leave(..))) || !(yes || confirmed("Do this?")) {
-        return Ok(());
+    for machine in &observed.foreign {
+        outln!(
+            "left        the machine {}, of a bottle that this state folder does not know (smolvm machine delete --name {} -f)",
+            Line(&machine.name),
+            Line(&machine.name)
+        )?;
     }
-    plan.into_iter().try_for_each(|step| carry_out(&home, step))
+    let does_something = plan.iter().any(|step| !matches!(step, Step::Leave(..)));
+    if !does_something {
+        context.say(if plan.is_empty() && observed.foreign.is_empty() {
+            "there is nothing to clean up"
+        } else {
+            "nothing was done: what is left is not bottle's to decide"
+        });
+    } else if dry_run || !(yes || confirmed("Do this?")) {
+        context.say("nothing was done");
+    } else {
+        plan.into_iter().try_for_each(|step| carry_out(&home, step))?;
+    }
+    if !dry_run {
+        Trash::of(&home).empty(false)?;
+    }
+    Ok(())
 }
 
 fn carry_out(home: &Home, step: Step) -> Outcome {

@@ -1,9 +1,11 @@
 //! What every subcommand starts from.
 
-use crate::args::Args;
+use crate::args::{Args, Command};
 use crate::config::found::shown;
 use crate::config::{self, Config, Found};
 use crate::operator::who;
+use crate::owner;
+use crate::suggest;
 use crate::trust::{self, Answer, Standing};
 use bottle_core::slug::Slug;
 use bottle_host::audit;
@@ -14,7 +16,7 @@ use bottle_host::provenance::walk::walk;
 use bottle_host::state::{Folder, Home, private_dir};
 use serde_json::json;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The global options.
 pub struct Context {
@@ -22,11 +24,19 @@ pub struct Context {
     quiet: bool,
     verbose: bool,
     insisted: bool,
+    /// Whether a person said that the project was moved.
+    pub moved: bool,
 }
 
 impl Context {
     pub fn new(args: &Args) -> Self {
-        Self { config: args.config.clone(), quiet: args.quiet, verbose: args.verbose, insisted: args.i_know }
+        Self {
+            config: args.config.clone(),
+            quiet: args.quiet,
+            verbose: args.verbose,
+            insisted: args.i_know,
+            moved: matches!(args.command, Command::Up { moved: true, .. }),
+        }
     }
 
     /// The folder in which the command is run.
@@ -52,30 +62,51 @@ impl Context {
     /// The bottle that is meant, with its configuration, which need not be trusted.
     pub fn configured(&self, named: Option<Slug>) -> Outcome<(Slug, Config)> {
         let config = self.config()?;
-        Ok((config.slug(named, &Self::here()?)?, config))
+        let slug = config.slug(named, &Self::here()?)?;
+        let home = Home::find()?;
+        self.owned(&home, &home.bottle(&slug), &Self::project(&config)?)?;
+        Ok((slug, config))
+    }
+
+    /// The project of a configuration: the folder of its file, or the one in which the command is run.
+    pub fn project(config: &Config) -> Outcome<PathBuf> {
+        config.project.clone().map_or_else(Self::here, Ok)
+    }
+
+    /// Lets a command go on if the bottle is this project's.
+    fn owned(&self, home: &Home, folder: &Folder, project: &Path) -> Outcome {
+        owner::check(home, folder, project, &|question| {
+            self.moved || (std::io::stdin().is_terminal() && out::is_watched() && out::confirmed(question))
+        })
     }
 
     /// The folder of the bottle that is meant, for a command that needs no configuration if it is
     /// given a name. A configuration that nobody accepted names none: the one before it does.
     pub fn folder(&self, named: Option<Slug>) -> Outcome<Folder> {
         let home = Home::find()?;
-        let slug = match named {
-            Some(slug) => slug,
-            None if Defence::ConfigProvenance.stands() => self.meant(&home)?,
-            None => self.configured(None)?.0,
+        if !Defence::ConfigProvenance.stands() {
+            return Ok(home.bottle(&named.map_or_else(|| Ok(self.configured(None)?.0), Ok::<_, Failure>)?));
+        }
+        // A person who names a bottle means it, unless the project here is called the same.
+        let (slug, project) = match (named, self.meant(&home)) {
+            (None, meant) => meant?,
+            (Some(named), Ok((slug, project))) if named == slug => (slug, project),
+            (Some(named), _) => return Ok(home.bottle(&named)),
         };
-        Ok(home.bottle(&slug))
+        let folder = home.bottle(&slug);
+        self.owned(&home, &folder, &project)?;
+        Ok(folder)
     }
 
-    /// The bottle that a trusted configuration names.
-    fn meant(&self, home: &Home) -> Outcome<Slug> {
+    /// The bottle that a trusted configuration names, and the project that it is of.
+    fn meant(&self, home: &Home) -> Outcome<(Slug, PathBuf)> {
         let here = Self::here()?;
         let search = Found::search(self.config.as_deref(), &here)?;
         if let Some(seen) = trust::gone(home, &search.passed)? {
-            return seen.slug();
+            return Ok((seen.slug()?, seen.path.parent().unwrap_or(&here).to_owned()));
         }
-        let Some(found) = search.found else { return Config::default().slug(None, &here) };
-        match trust::standing(home, &found)? {
+        let Some(found) = search.found else { return Ok((Config::default().slug(None, &here)?, here)) };
+        let slug = match trust::standing(home, &found)? {
             Standing::Untouched | Standing::Accepted => {
                 config::parse_found(&found, self.config.as_deref(), self.insisted)?.slug(None, &here)
             }
@@ -85,7 +116,8 @@ impl Context {
                 format!("{} is where a guest could write, and nobody has accepted it", shown(&found.path)),
             )
             .help("name the bottle: `bottle ls` lists them")),
-        }
+        };
+        Ok((slug?, found.path.parent().unwrap_or(&here).to_owned()))
     }
 
     /// The folder of the bottle that is meant, which has to be up.
@@ -95,6 +127,9 @@ impl Context {
             return Ok(folder);
         }
         let slug = folder.slug();
+        if !folder.exists() && suggest::similar(slug).is_some() {
+            return Err(suggest::no_such(slug));
+        }
         Err(Failure::new(Kind::NoBottle, format!("bottle {slug} is not running"))
             .help(format!("start it with `bottle up {slug}`")))
     }

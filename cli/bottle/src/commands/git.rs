@@ -3,6 +3,7 @@
 use super::context::Context;
 use crate::args::{GitAction, Push, Seen};
 use crate::operator::who;
+use crate::suggest;
 use bottle_core::git::name::ObjectId;
 use bottle_core::slug::Slug;
 use bottle_core::specification::Repo;
@@ -22,7 +23,7 @@ use std::io::{self, IsTerminal};
 pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
     let folder = context.folder(Some(slug.clone()))?;
     if !folder.services().exists() {
-        return Err(Failure::new(Kind::NoBottle, format!("there is no bottle {slug}")));
+        return Err(suggest::no_such(slug));
     }
     let repos = services::read(&folder)?.git;
     if repos.is_empty() {

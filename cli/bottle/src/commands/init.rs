@@ -2,11 +2,12 @@
 
 use super::context::Context;
 use crate::config::FILE;
+use crate::owner;
 use anyhow::Context as _;
 use bottle_core::slug::Slug;
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::state::write_public;
+use bottle_host::state::{Home, write_public};
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -52,7 +53,7 @@ const AGENTS: [Agent; 2] = [
 pub fn init(context: &Context, force: bool) -> Outcome {
     let here = Context::here()?;
     let path = here.join(FILE);
-    let text = render(&here);
+    let text = render(&Home::find()?, &here);
     match force {
         true if Defence::PinnedPaths.stands() => write_public(&path, text.as_bytes())?,
         true => fs::write(&path, &text).with_context(|| path.display().to_string())?,
@@ -74,11 +75,12 @@ fn write_new(path: &Path, text: &str) -> Outcome {
     Ok(file.write_all(text.as_bytes()).with_context(|| path.display().to_string())?)
 }
 
-fn render(here: &Path) -> String {
+fn render(home: &Home, here: &Path) -> String {
     let has = |files: &[&str]| files.iter().any(|file| here.join(file).exists());
     let language = LANGUAGES.iter().find(|language| has(language.files));
     let agent = AGENTS.iter().find(|agent| has(agent.files));
     let slug = here.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name);
+    let slug = slug.map(|slug| owner::own_name(home, &slug, here));
     let slug = slug.map_or_else(|| "# slug = \"my-project\"".to_owned(), |slug| format!("slug = \"{slug}\""));
     let found = match (language, agent) {
         (None, None) => "an empty page: nothing of a language or an agent was found here".to_owned(),

@@ -1,13 +1,14 @@
 //! `bottle ls`: what there is, as it really is.
 
-use crate::lifecycle::observe::rows;
+use crate::lifecycle::observe::observe;
 use crate::lifecycle::state::State;
 use bottle_core::visible::Line;
 use bottle_host::failure::Outcome;
+use bottle_host::state::Home;
 use bottle_host::{out, outln};
 
 pub fn ls(all: bool, json: bool) -> Outcome {
-    let mut rows = rows()?;
+    let mut rows = observe(&Home::find()?)?.rows;
     // Of a run that has ended there is only its log.
     rows.retain(|row| all || row.state != State::Ended || row.busy.is_some());
     if json {

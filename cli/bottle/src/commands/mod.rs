@@ -20,6 +20,7 @@ mod rules;
 mod run;
 mod status;
 mod stop;
+mod trash;
 mod up;
 mod verify;
 
@@ -60,7 +61,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Approve { id, answer } => inbox::decide(&context, &id, true, answer)?,
         Command::Refuse { id, why } => inbox::decide(&context, &id, false, why)?,
         Command::Git { slug, action } => git::git(&context, &slug, &action)?,
-        Command::Up { slug, trust, renew } => {
+        Command::Up { slug, trust, renew, moved: _ } => {
             up::up(&context, slug, &up::Options { trust, renew })?;
         }
         Command::Stop { slug } => stop::stop(&context, slug)?,
@@ -68,6 +69,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             restart::restart(&context, slug, &up::Options { trust, renew })?;
         }
         Command::Rm { slug, force } => rm::rm(&context, slug, force)?,
+        Command::Trash { now, restore, json } => trash::trash(&context, &trash::How { now, restore, json })?,
         Command::Ls { all, json } => ls::ls(all, json)?,
         Command::Status { slug, json } => status::status(&context, slug, json)?,
         Command::Cp { from, to, all, max_size } => {
@@ -104,7 +106,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
                 }),
                 None => None,
             };
-            keeper::main(keeper::Given { slug, owner, ready, guest }, helpers)?;
+            keeper::main(keeper::Arguments { slug, owner, ready, guest }, helpers)?;
         }
         Command::Starter { slug, fd } => starter::main(&slug, &inherited(fd)?)?,
         Command::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,

@@ -3,9 +3,9 @@
 use super::context::Context;
 use crate::config::found::shown;
 use crate::describe::{describe, difference};
+use crate::lifecycle::check::check;
 use crate::lifecycle::files;
 use crate::resolve::{Resolved, resolve};
-use crate::trust::pins::Pins;
 use bottle_core::slug::Slug;
 use bottle_core::specification::MachineUser;
 use bottle_host::confine;
@@ -21,13 +21,15 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     let folder = home.bottle(&slug);
     let resolved = resolve(&slug, &config, tools::stack(config.stack), &folder)?;
     context.note_trust(&home, &config)?;
-    Pins::check(&home, &slug, &config, &[])?;
+    let checked = check(&home, &folder, &config, &resolved);
     if diff {
+        checked?;
         return show_difference(&folder, &resolved, json);
     }
     let plan = &resolved.plan;
     if json {
         out::json(plan)?;
+        checked?;
         return Ok(ExitCode::SUCCESS);
     }
     let rendered = files::render(&folder, plan)?;
@@ -52,6 +54,8 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     if let Some(gvproxy) = rendered.gvproxy {
         outln!("--- {}\n{gvproxy}", folder.gvproxy().display())?;
     }
+    // What would be written is shown first: it helps to see why it would not start.
+    checked?;
     Ok(ExitCode::SUCCESS)
 }
 

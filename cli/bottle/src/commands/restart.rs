@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::stop::stop;
 use super::up::{Options, up, up_with};
-use crate::trust::pins::Pins;
+use crate::lifecycle::start;
 use bottle_core::slug::Slug;
 use bottle_host::defence::Defence;
 use bottle_host::failure::Outcome;
@@ -14,7 +14,7 @@ pub fn restart(context: &Context, slug: Option<Slug>, options: &Options) -> Outc
     // Before anything is stopped: what cannot be started again is better left running.
     let home = Home::find()?;
     context.trust(&home.bottle(&slug), &config, options.trust.as_deref(), &context.again("restart"))?;
-    Pins::check(&home, &slug, &config, &[])?;
+    start::check_again(&slug, &config, options.renew)?;
     stop(context, Some(slug.clone()))?;
     if Defence::ConfigProvenance.stands() {
         return up_with(context, &slug, &config, options, "restart");

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use crate::operator::who;
+use crate::suggest;
 use bottle_core::egress::HostRule;
 use bottle_core::slug::Slug;
 use bottle_host::audit;
@@ -32,8 +33,7 @@ fn parse(host: &str) -> Outcome<HostRule> {
 fn change(context: &Context, slug: &Slug, change: Change) -> Outcome {
     let folder = context.folder(Some(slug.clone()))?;
     if !folder.exists() {
-        return Err(Failure::new(Kind::NoBottle, format!("there is no bottle {slug}"))
-            .help("rules for one that is yet to come are in bottle.toml"));
+        return Err(suggest::no_such_or(slug, "rules for one that is yet to come are in bottle.toml"));
     }
     if folder.has_keeper() {
         return control::demand(&folder, &Request::Rules { change, by: who() }, Kind::Internal);

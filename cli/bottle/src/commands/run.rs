@@ -30,6 +30,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     let run = Run {
         home: &home,
         folder: &folder,
+        project: &Context::project(&config)?,
         config: &config,
         tools: &tools,
         insisted: extra.trust.is_some(),

@@ -11,7 +11,7 @@ use bottle_host::{out, outln};
 use std::time::Duration;
 
 pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
-    let folder = context.folder(slug)?;
+    let folder = context.running(slug)?;
     let status = match control::ask(&folder, &Request::Status)? {
         Answer::Status(status) => status,
         other => return Err(Failure::new(Kind::Internal, format!("the keeper answered {other:?}"))),

@@ -1,7 +1,8 @@
 //! `bottle stop`: the machine and the keeper end; disk, copy and log stay.
 
 use super::context::Context;
-use crate::lifecycle::stop::{self, no_such};
+use crate::lifecycle::stop;
+use crate::suggest::no_such;
 use bottle_core::slug::Slug;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::Outcome;

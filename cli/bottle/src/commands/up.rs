@@ -24,9 +24,13 @@ pub fn up(context: &Context, slug: Option<Slug>, options: &Options) -> Outcome {
 
 /// Starts a bottle with a configuration that was read already: what is asked about is what is used.
 pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Options, verb: &str) -> Outcome {
-    let planned = match start::plan(slug, config, options.renew)? {
+    let planned = match start::plan(slug, config, Context::project(config)?, options.renew)? {
         Found::Planned(planned) => planned,
         Found::Running(folder, resolved) => {
+            // What was accepted at the path where the project was is accepted where it is now.
+            if context.moved {
+                context.trust(&folder, config, options.trust.as_deref(), &context.again(verb))?;
+            }
             already_up(context, &folder, &resolved);
             return Ok(());
         }

@@ -4,7 +4,9 @@ use super::git_gate::{GitGateTable, from_git_gate};
 use super::model::Config;
 use super::paths::Site;
 use super::source::Source;
+use super::spanned::Spanned;
 use super::upstream::{UpstreamTable, from_table};
+use super::{shape, syntax};
 use crate::config::named::{Named, Use};
 use bottle_core::egress::{HostName, HostPattern, HostRule};
 use bottle_core::environment;
@@ -19,7 +21,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use toml::Spanned;
+use toml::de::{DeTable, Deserializer};
 
 /// The least memory, in MiB, with which smolvm's kernel and agent come up.
 const LEAST_MEMORY_MIB: u32 = 128;
@@ -120,8 +122,9 @@ pub(super) struct SidecarTable {
 /// # Errors
 /// With file, line and key.
 pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
-    let file: File =
-        toml::from_str(source.text()).map_err(|error| source.fail(error.span(), error.message()))?;
+    let document = DeTable::parse(source.text()).map_err(|error| syntax::failure(source, &error))?;
+    let file = File::deserialize(Deserializer::from(document));
+    let file = file.map_err(|error| shape::failure(source, &error))?;
     let mut config =
         Config { slug: file.slug, audit: file.audit, stack: file.network.stack, ..Config::default() };
     guest(&mut config, file.guest, source, site)?;

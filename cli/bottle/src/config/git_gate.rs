@@ -4,6 +4,7 @@ use super::file::SidecarTable;
 use super::model::Config;
 use super::paths::Site;
 use super::source::Source;
+use super::spanned::Spanned;
 use crate::config::named::{Named, Use};
 use bottle_core::git::Policy;
 use bottle_core::slug::Slug;
@@ -12,7 +13,6 @@ use bottle_host::failure::Outcome;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use toml::Spanned;
 
 /// The remote that most repositories have.
 const ORIGIN: &str = "origin";

@@ -3,10 +3,14 @@
 mod file;
 pub mod found;
 mod git_gate;
+mod key;
 mod model;
 pub mod named;
 pub mod paths;
+mod shape;
 mod source;
+mod spanned;
+mod syntax;
 mod upstream;
 
 pub use file::parse;

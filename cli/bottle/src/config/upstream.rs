@@ -1,13 +1,13 @@
 //! `[[upstream]]`: what a preset says, and what the table says otherwise.
 
 use super::Source;
+use super::spanned::Spanned;
 use bottle_core::text::EnvName;
 use bottle_core::upstream::{HeaderName, Origin, Preset, Secret, SecretSource, Upstream, UpstreamPath};
 use bottle_host::failure::Outcome;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use toml::Spanned;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

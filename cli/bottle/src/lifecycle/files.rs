@@ -11,7 +11,7 @@ use bottle_core::specification::SidecarForm;
 use bottle_core::stack::Stack;
 use bottle_core::text::MountPath;
 use bottle_host::fail_point::{self, FailPoint};
-use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::failure::Outcome;
 use bottle_host::services;
 use bottle_host::state::{Folder, write_private};
 use bottle_host::tools::Network;
@@ -87,20 +87,11 @@ pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
 }
 
 /// Writes everything that a bottle starts from.
-pub fn write(folder: &Folder, resolved: &Resolved, network: &Network) -> Outcome {
-    // A Unix socket's path holds 107 bytes and a NUL.
-    const SOCKET_PATH: usize = 107;
-    let longest = folder.control().as_os_str().len();
-    if longest > SOCKET_PATH {
-        return Err(Failure::new(
-            Kind::Unavailable,
-            format!("{} is too long for a socket's path", folder.control().display()),
-        )
-        .help("set BOTTLE_RUNTIME_DIR to a folder with a shorter name"));
-    }
+pub fn write(folder: &Folder, project: &Path, resolved: &Resolved, network: &Network) -> Outcome {
+    folder.create()?;
     let write = || -> Result<()> {
         let rendered = render(folder, &resolved.plan)?;
-        folder.create()?;
+        folder.belong_to(project)?;
         fail_point::reached(FailPoint::Folders);
         folder.write_plan(&resolved.plan)?;
         fail_point::reached(FailPoint::Plan);

@@ -59,7 +59,7 @@ impl MachineChange {
         let create = || -> Outcome {
             remember()?;
             fail_point::reached(FailPoint::UpRemembered);
-            smolvm.create(slug, &folder.smolfile(), &folder.guest_socket())
+            smolvm.create(folder)
         };
         match self {
             Self::Keep(machine) if machine.is_running() => smolvm.stop(slug),

@@ -19,6 +19,7 @@
 //! | network stack, sidecar commands, git | the starter | the starter |
 //! | machine | smolvm, asked by `up` or `run` | `stop`, `rm`; `run`'s own process |
 
+pub mod check;
 pub mod files;
 pub mod machine;
 pub mod observe;

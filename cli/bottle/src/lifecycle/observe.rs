@@ -33,18 +33,36 @@ fn word<S: serde::Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(state.word())
 }
 
-/// Returns every bottle of this user, in the order of their names.
+/// What there is: the bottles of this state folder, and machines that look like bottles of another one.
+pub struct Observed {
+    /// The bottles, in the order of their names.
+    pub rows: Vec<Row>,
+    /// Machines with a bottle's name and label that this state folder knows nothing of.
+    pub foreign: Vec<Machine>,
+}
+
+/// Looks at what runs and what is written down.
 ///
 /// # Errors
 /// Where smolvm cannot be asked, or the folders cannot be read.
-pub fn rows() -> Outcome<Vec<Row>> {
-    let home = Home::find()?;
-    let machines = tools::smolvm()?.machines()?;
-    let machines: BTreeMap<Slug, Machine> =
-        machines.into_iter().filter_map(|machine| Some((machine.bottle()?, machine))).collect();
-    let mut slugs: BTreeSet<Slug> = machines.keys().cloned().collect();
+pub fn observe(home: &Home) -> Outcome<Observed> {
+    let id = home.id();
+    let is_ours = |machine: &Machine, slug: &Slug| {
+        // Machines of older versions do not say whose they are; what was written down does.
+        machine.is_of(&id).unwrap_or_else(|| home.bottle(slug).machine_smolfile().exists())
+    };
+    let (mut ours, mut foreign) = (BTreeMap::new(), Vec::new());
+    for machine in tools::smolvm()?.machines()? {
+        match machine.bottle() {
+            Some(slug) if is_ours(&machine, &slug) => _ = ours.insert(slug, machine),
+            Some(_) => foreign.push(machine),
+            None => {}
+        }
+    }
+    let mut slugs: BTreeSet<Slug> = ours.keys().cloned().collect();
     slugs.extend(home.bottles()?.iter().map(|folder| folder.slug().clone()));
-    Ok(slugs.into_iter().map(|slug| row(&home.bottle(&slug), machines.get(&slug))).collect())
+    let rows = slugs.into_iter().map(|slug| row(&home.bottle(&slug), ours.get(&slug))).collect();
+    Ok(Observed { rows, foreign })
 }
 
 fn row(folder: &Folder, machine: Option<&Machine>) -> Row {

@@ -1,9 +1,11 @@
 //! A bottle for one command: it is started with it, and gone afterwards.
 
+use super::check::check;
 use super::files::{self, Files};
 use super::signals::{Ended, Events, TERM, tell, wait};
 use super::start::link_words;
 use crate::config::Config;
+use crate::owner;
 use crate::resolve::{Resolved, resolve};
 use crate::trust::pins::Pins;
 use anyhow::Result;
@@ -20,6 +22,7 @@ use bottle_host::workspace::Copy;
 use bottle_keeper::{self as keeper, Keeper, Reach, Starting};
 use rustix::process::{Pid, Signal};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -31,6 +34,8 @@ pub struct Run<'r> {
     pub home: &'r Home,
     /// The folders of this one.
     pub folder: &'r Folder,
+    /// The project that it is of.
+    pub project: &'r Path,
     /// What a person wants of it.
     pub config: &'r Config,
     /// What it is started with.
@@ -56,10 +61,11 @@ impl Run<'_> {
     /// # Errors
     /// Where nothing was started: the name is taken, or a file cannot be written.
     pub fn carry_out(&self, events: &Events, progress: &dyn Fn(&str)) -> Outcome<Ran> {
-        let Self { home, folder, config, tools, insisted, command } = *self;
+        let Self { home, folder, project, config, tools, insisted, command } = *self;
         let slug = folder.slug();
         let _lock = folder.lock_operation("run")?;
         fail_point::reached(FailPoint::RunLocked);
+        owner::check(home, folder, project, &|_| false)?;
         if folder.has_keeper() {
             return Err(there_is(slug));
         }
@@ -67,9 +73,10 @@ impl Run<'_> {
             is_free(&tools.smolvm, slug)?;
         }
         let resolved = resolve(slug, config, tools.network.stack(), folder)?;
+        check(home, folder, config, &resolved)?;
         let pins = Pins::admit(home, folder, config, tools, insisted)?;
         let files = Files::of(folder);
-        files::write(folder, &resolved, &tools.network)?;
+        files::write(folder, project, &resolved, &tools.network)?;
         let keeper = keeper::launch(folder, Reach::Machine)?;
         fail_point::reached(FailPoint::RunKeeper);
         progress(&format!("starting {slug}"));

@@ -1,8 +1,10 @@
 //! Starting a bottle that stays: planned, then staged, then running.
 
+use super::check::check;
 use super::files::{self, Files};
 use super::machine::MachineChange;
 use crate::config::Config;
+use crate::owner;
 use crate::resolve::{Resolved, resolve};
 use crate::trust::pins::Pins;
 use bottle_core::slug::Slug;
@@ -11,11 +13,12 @@ use bottle_core::subnet::Subnet;
 use bottle_host::control::{self, Request};
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::smolvm::Smolvm;
+use bottle_host::smolvm::{Machine, Smolvm};
 use bottle_host::state::{Folder, Home, Lock};
 use bottle_host::tools::Tools;
 use bottle_host::workspace::Copy;
 use bottle_keeper::{self as keeper, Reach};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a started guest's helper may take to connect. Under emulation this takes seconds.
@@ -35,6 +38,7 @@ pub enum Found {
 pub struct Planned {
     home: Home,
     folder: Folder,
+    project: PathBuf,
     tools: Tools,
     resolved: Resolved,
     machine: MachineChange,
@@ -61,12 +65,14 @@ pub struct Staged {
 /// # Errors
 /// Where the configuration contradicts itself, the name is taken, or a tool is missing. Nothing has
 /// changed then.
-pub fn plan(slug: &Slug, config: &Config, renew: bool) -> Outcome<Found> {
+pub fn plan(slug: &Slug, config: &Config, project: PathBuf, renew: bool) -> Outcome<Found> {
     let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
     let folder = home.bottle(slug);
     let lock = folder.lock_operation("up")?;
     fail_point::reached(FailPoint::UpLocked);
+    // Whoever had the lock before may have made it another project's.
+    owner::check(&home, &folder, &project, &|_| false)?;
     let resolved = resolve(slug, config, tools.network.stack(), &folder)?;
     let machine = tools.smolvm.machine(slug)?;
     if folder.has_keeper() {
@@ -76,18 +82,41 @@ pub fn plan(slug: &Slug, config: &Config, renew: bool) -> Outcome<Found> {
         return Err(Failure::new(Kind::Busy, format!("a bottle {slug} is being run already"))
             .help("wait for its `bottle run` to end, or choose another name"));
     }
-    if let Some(machine) = &machine
-        && machine.bottle().as_ref() != Some(slug)
+    is_the_bottles(&folder, machine.as_ref())?;
+    let machine = MachineChange::of(&folder, machine, &resolved, renew)?;
+    check(&home, &folder, config, &resolved)?;
+    fail_point::reached(FailPoint::UpResolved);
+    Ok(Found::Planned(Box::new(Planned { home, folder, project, tools, resolved, machine, lock })))
+}
+
+/// Checks that a bottle which may run now could be started again, before it is stopped.
+///
+/// # Errors
+/// As for [`plan`].
+pub fn check_again(slug: &Slug, config: &Config, renew: bool) -> Outcome {
+    let tools = Tools::find(config.stack)?;
+    let home = Home::find()?;
+    let folder = home.bottle(slug);
+    let resolved = resolve(slug, config, tools.network.stack(), &folder)?;
+    let machine = tools.smolvm.machine(slug)?;
+    is_the_bottles(&folder, machine.as_ref())?;
+    MachineChange::of(&folder, machine, &resolved, renew)?;
+    check(&home, &folder, config, &resolved)
+}
+
+/// Refuses a name that a machine has which is not this bottle's.
+fn is_the_bottles(folder: &Folder, machine: Option<&Machine>) -> Outcome {
+    let slug = folder.slug();
+    if let Some(machine) = machine
+        && (machine.bottle().as_ref() != Some(slug) || machine.is_of(&folder.state_id()) == Some(false))
     {
         return Err(Failure::new(
             Kind::Busy,
-            format!("there is a machine {} that is not bottle's", machine.name),
+            format!("there is a machine {} that is not this bottle's", machine.name),
         )
         .help("choose another name for the bottle"));
     }
-    let machine = MachineChange::of(&folder, machine, &resolved, renew)?;
-    fail_point::reached(FailPoint::UpResolved);
-    Ok(Found::Planned(Box::new(Planned { home, folder, tools, resolved, machine, lock })))
+    Ok(())
 }
 
 impl Planned {
@@ -101,12 +130,12 @@ impl Planned {
     /// # Errors
     /// Where a host path is in a guest's reach, or a file cannot be written.
     pub fn stage(self, config: &Config, insisted: bool) -> Outcome<Staged> {
-        let Self { home, folder, tools, resolved, machine, lock } = self;
+        let Self { home, folder, project, tools, resolved, machine, lock } = self;
         let pins = Pins::admit(&home, &folder, config, &tools, insisted)?;
         fail_point::reached(FailPoint::UpTrusted);
         let new = matches!(machine, MachineChange::Create).then(|| Files::of(&folder));
         let same_link = folder.read_plan().is_ok_and(|was| was.subnet == resolved.plan.subnet);
-        files::write(&folder, &resolved, &tools.network)?;
+        files::write(&folder, &project, &resolved, &tools.network)?;
         Ok(Staged { folder, tools, resolved, machine, pins, new, same_link, _lock: lock })
     }
 }

@@ -1,11 +1,12 @@
 //! Ending a bottle: its machine first, then its keeper, then what only a running bottle has.
 
-use bottle_core::slug::Slug;
 use bottle_host::control::{self, Request};
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::smolvm::{Machine, Smolvm};
-use bottle_host::state::Folder;
+use bottle_host::state::{Folder, Home};
+use bottle_host::workspace::Copy;
+use bottle_host::workspace::trash::{Entry, Trash};
 use std::time::{Duration, Instant};
 
 /// How long a keeper may take to end.
@@ -46,20 +47,31 @@ pub fn end_keeper(folder: &Folder) -> Outcome {
     Ok(())
 }
 
-/// Removes a bottle with its disk, its copy of the project and its log.
+/// Removes a bottle with its disk, its copy of the project and its log. A copy in which the guest changed
+/// something goes to the trash, and is returned.
 ///
 /// # Errors
 /// What does not end, or cannot be removed.
-pub fn remove(smolvm: &Smolvm, folder: &Folder, machine: Option<&Machine>) -> Outcome {
+pub fn remove(
+    smolvm: &Smolvm,
+    home: &Home,
+    folder: &Folder,
+    machine: Option<&Machine>,
+) -> Outcome<Option<Entry>> {
     end_keeper(folder)?;
     if let Some(machine) = machine {
         smolvm.delete(&machine.name)?;
         fail_point::reached(FailPoint::RmMachine);
     }
-    Ok(folder.remove()?)
-}
-
-/// Says that there is no bottle of this name.
-pub fn no_such(slug: &Slug) -> Failure {
-    Failure::new(Kind::NoBottle, format!("there is no bottle {slug}")).help("`bottle ls` lists them")
+    // Counted once more: the guest may have worked on until now. What cannot be compared is kept, too.
+    let kept = match Copy::find(folder)? {
+        Some(copy) => match Copy::changed(folder).ok() {
+            Some(0) => None,
+            changed => Trash::of(home).take(folder, copy.of(), changed)?,
+        },
+        None => None,
+    };
+    fail_point::reached(FailPoint::RmTrash);
+    folder.remove()?;
+    Ok(kept)
 }

@@ -2,11 +2,12 @@
 
 use super::call::{MOST, PATIENCE, bounded, last_words};
 use super::launch::{Launch, Terminal};
-use super::machine::{LABEL, Machine};
+use super::machine::{LABEL, Machine, STATE_LABEL};
 use crate::confine;
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::peer::{Extent, Named};
+use crate::state::Folder;
 use anyhow::Result;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::{GUEST_SOCKET, Smolfile};
@@ -107,12 +108,14 @@ impl Smolvm {
     }
 
     /// Creates a bottle's machine.
-    pub fn create(&self, slug: &Slug, smolfile: &Path, guest_socket: &Path) -> Outcome {
+    pub fn create(&self, folder: &Folder) -> Outcome {
+        let slug = folder.slug();
         let mut command = self.command();
         command.args(["machine", "create", "--name", &slug.machine_name()]);
         command.arg("--label").arg(format!("{LABEL}={slug}"));
-        command.arg("--smolfile").arg(smolfile);
-        command.arg("--mount-socket").arg(socket_pair(guest_socket));
+        command.arg("--label").arg(format!("{STATE_LABEL}={}", folder.state_id()));
+        command.arg("--smolfile").arg(folder.smolfile());
+        command.arg("--mount-socket").arg(socket_pair(&folder.guest_socket()));
         self.finish(command, "create", None)
     }
 

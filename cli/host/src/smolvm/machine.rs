@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 /// The label that marks a machine as ours.
 pub(super) const LABEL: &str = "bottle";
+/// The label that says which state folder its bottle is in.
+pub(super) const STATE_LABEL: &str = "bottle-state";
 
 /// One machine, as `smolvm machine ls --json` shows it.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,6 +30,12 @@ impl Machine {
     /// Returns whether its process runs.
     pub fn is_running(&self) -> bool {
         self.state == "running"
+    }
+
+    /// Returns whether it belongs to a bottle of this state folder, or `None` if it does not say. Machines of
+    /// older versions do not.
+    pub fn is_of(&self, state_id: &str) -> Option<bool> {
+        self.labels.get(STATE_LABEL).map(|label| label == state_id)
     }
 
     /// Returns the bottle that it belongs to, if both its label and its name say that it is ours.

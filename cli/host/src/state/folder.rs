@@ -1,7 +1,9 @@
 //! The folders of one bottle.
 
+use super::claim::{claim, id};
 use super::files::{parse_json, private_dir, remove_dir, remove_file, remove_tree, write_private};
 use crate::fail_point::{self, FailPoint};
+use crate::failure::Outcome;
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
 use bottle_core::sidecar::Sidecar;
@@ -34,6 +36,11 @@ impl Folder {
     /// Returns the path of the resolved plan.
     pub fn plan(&self) -> PathBuf {
         self.state.join("plan.json")
+    }
+
+    /// Returns the path of the record of the project that the bottle was made for.
+    pub fn owner_record(&self) -> PathBuf {
+        self.state.join("owner.json")
     }
 
     /// Returns the path of the record of the bottle's host paths at its last start, and of which files and
@@ -135,6 +142,12 @@ impl Folder {
         self.runtime.with_file_name(COPIES).join(self.slug.as_str())
     }
 
+    /// Returns a word that tells this bottle's state folder apart from others. Its machine carries the word as a
+    /// label.
+    pub fn state_id(&self) -> String {
+        id(self.state.parent().unwrap_or(&self.state))
+    }
+
     /// Returns the path of the record of what was copied, and from where.
     pub fn copy_record(&self) -> PathBuf {
         self.state.join("copy.json")
@@ -166,20 +179,22 @@ impl Folder {
     }
 
     /// Makes the folders.
-    pub fn create(&self) -> Result<()> {
+    pub fn create(&self) -> Outcome {
         private_dir(&self.state)?;
         private_dir(&self.jail())?;
         private_dir(&self.logs())?;
         // Others may pass through, but not list: the virtual machine's process must reach what is inside.
-        for dir in [self.runtime.parent().unwrap_or(&self.runtime), &self.runtime, &self.helper_dir()] {
+        let root = self.runtime.parent().unwrap_or(&self.runtime);
+        for dir in [root, &self.runtime, &self.helper_dir()] {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o711)
                 .create(dir)
                 .with_context(|| dir.display().to_string())?;
-            fs::set_permissions(dir, Permissions::from_mode(0o711))?;
+            fs::set_permissions(dir, Permissions::from_mode(0o711))
+                .with_context(|| dir.display().to_string())?;
         }
-        Ok(())
+        claim(root, self.state.parent().unwrap_or(&self.state))
     }
 
     /// Removes everything of this bottle.

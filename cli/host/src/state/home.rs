@@ -1,5 +1,6 @@
 //! The folders of all bottles.
 
+use super::claim::{id, is_anothers};
 use super::folder::{COPIES, Folder};
 use crate::failure::{Failure, Kind, Outcome};
 use anyhow::{Context, Result};
@@ -11,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 const TRUSTED: &str = ".trusted";
 const VERSIONS: &str = ".versions";
+const TRASH: &str = ".trash";
+/// The folder that holds the runtime folders of root's bottles.
+const FOR_ROOT: &str = "/var/lib/bottle";
 
 /// The folders of all bottles of this user.
 #[derive(Clone, Debug)]
@@ -22,8 +26,8 @@ pub struct Home {
 impl Home {
     /// Finds the folders. State is where `BOTTLE_STATE_DIR` says, or where the XDG base directory
     /// specification puts it. The runtime folder is where `BOTTLE_RUNTIME_DIR` says, or beside the state.
-    /// Root's is `/var/lib/bottle`, because root's home is closed to the users that smolvm creates. It is not
-    /// in `/run`, because smolvm mounts nothing from there.
+    /// Root's is a folder of this state's own in `/var/lib/bottle`, because root's home is closed to the users
+    /// that smolvm creates. It is not in `/run`, because smolvm mounts nothing from there.
     ///
     /// # Errors
     /// Returns an error if there is no home folder to keep state in.
@@ -37,7 +41,7 @@ impl Home {
                     .help("set HOME, XDG_STATE_HOME or BOTTLE_STATE_DIR to an absolute path")
             })?;
         let runtime = absolute("BOTTLE_RUNTIME_DIR")
-            .or_else(|| rustix::process::geteuid().is_root().then(|| PathBuf::from("/var/lib/bottle")))
+            .or_else(|| rustix::process::geteuid().is_root().then(|| Path::new(FOR_ROOT).join(id(&state))))
             .unwrap_or_else(|| state.join(".run"));
         Ok(Self { state, runtime })
     }
@@ -45,6 +49,16 @@ impl Home {
     /// Uses these folders.
     pub fn at(state: PathBuf, runtime: PathBuf) -> Self {
         Self { state, runtime }
+    }
+
+    /// Returns a word that tells this state folder apart from others. Machines carry the word as a label.
+    pub fn id(&self) -> String {
+        id(&self.state)
+    }
+
+    /// Returns the path of the folder that keeps copies for a while that were removed with work in them.
+    pub fn trash(&self) -> PathBuf {
+        self.runtime.join(TRASH)
     }
 
     /// Returns the path of the record of folders that guests could write, and of configurations that a person
@@ -76,7 +90,8 @@ impl Home {
     /// Lists every bottle that has a folder, by name.
     pub fn bottles(&self) -> Result<Vec<Folder>> {
         let mut slugs: Vec<Slug> = Vec::new();
-        for root in [&self.state, &self.runtime] {
+        let runtime = (!is_anothers(&self.runtime, &self.state)).then_some(&self.runtime);
+        for root in [Some(&self.state), runtime].into_iter().flatten() {
             let entries = match fs::read_dir(root) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,

@@ -7,12 +7,15 @@
 //! [`Home`] holds the folders of all bottles, [`Folder`] those of one bottle. [`Lock`] keeps two commands
 //! apart.
 
+mod claim;
 mod files;
 mod folder;
 mod home;
 mod lock;
+mod owner;
 
 pub use files::{parse_json, private_dir, remove_dir, remove_tree, write_private, write_public};
 pub use folder::Folder;
 pub use home::Home;
 pub use lock::Lock;
+pub use owner::{Owner, Relation};

@@ -37,6 +37,15 @@ impl Copy {
         Ok(Some(Self { folder: folder.clone(), record }))
     }
 
+    /// Follows a project that was moved.
+    ///
+    /// # Errors
+    /// Returns an error if its new path cannot be recorded.
+    pub fn follow(mut self, to: &Path) -> Result<()> {
+        to.clone_into(&mut self.record.of);
+        self.remember()
+    }
+
     /// Returns the project that it is a copy of.
     pub fn of(&self) -> &Path {
         &self.record.of

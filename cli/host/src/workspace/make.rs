@@ -25,7 +25,7 @@ impl Copy {
             let changed = known.count();
             ensure!(
                 matches!(changed, Ok(0)),
-                "{slug} has a copy of {other} with changes in it; `bottle apply {slug}` applies them, `bottle rm --force {slug}` discards them"
+                "{slug} has a copy of {other} with changes in it; `bottle apply {slug}` applies them, `bottle rm {slug}` asks what to do with them"
             );
         }
         let path = folder.copy();
@@ -34,8 +34,8 @@ impl Copy {
         let above = path.parent().unwrap_or(&path);
         DirBuilder::new().recursive(true).mode(0o711).create(above)?;
         DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
-        let manifest = tree::copy(&open(of)?, &open(&path)?)
-            .with_context(|| format!("cannot copy {}", of.display()))?;
+        let manifest =
+            tree::copy(&open(of)?, &open(&path)?).with_context(|| format!("cannot copy {}", of.display()))?;
         let made = Self { folder: folder.clone(), record: Record { of: of.to_owned(), manifest } };
         fail_point::reached(FailPoint::CopyMade);
         made.remember()?;

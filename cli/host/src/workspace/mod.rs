@@ -15,6 +15,7 @@ mod diff;
 mod look;
 mod make;
 mod snapshot;
+pub mod trash;
 pub mod tree;
 
 pub use apply::Applied;

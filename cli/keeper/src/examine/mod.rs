@@ -1,103 +1,15 @@
-//! The host's half of `bottle verify`: everything that a guest could send, sent from the host through
-//! this keeper's own guard, into the live stack, to the live doors.
+//! The host's half of `bottle verify`. It sends everything that a guest could send, from the host,
+//! through this keeper's own guard, into the live stack and to the live doors.
 //!
-//! The guest takes no part in it and learns nothing of it. It cannot forge the result: frames of its
-//! own with these source ports are dropped meanwhile, and what it did with such a port before can at
-//! most keep a door from answering, which makes the examination inconclusive.
+//! The guest takes no part in it and learns nothing about it. It cannot forge the result: its own
+//! frames with these source ports are dropped during the examination. What it did with such a port
+//! before can at most keep a door from responding, which makes the examination inconclusive.
 
 mod door;
+mod limits;
+mod run;
 mod sweep;
-mod watch;
+mod unpredictable;
 
-pub use watch::Watch;
-
-use super::link::Link;
-use anyhow::{Context, Result};
-use bottle_core::examine::{Block, ranges};
-use bottle_core::plan::Plan;
-use bottle_host::control::{Door, Examined};
-use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
-use std::net::{SocketAddr, SocketAddrV4};
-use std::thread;
-use std::time::{Duration, Instant};
-use sweep::Sweep;
-use watch::Returned;
-
-/// How long frames may be sent. Behind a guard that refuses, it takes about a second, and much longer
-/// on a machine that is emulated.
-const LIMIT: Duration = Duration::from_secs(40);
-/// How long an examination takes at most, its last look at the doors among it.
-pub const LONGEST: Duration = Duration::from_secs(70);
-/// How long what is under way has to arrive: a stack that dials for the guest answers late.
-const SETTLE: Duration = Duration::from_millis(500);
-/// The most sentences of a kind.
-const SENTENCES: usize = 1000;
-
-/// Numbers that nobody can foresee who does not know the run's own number.
-pub struct Unforeseen<'n>(&'n str);
-
-impl Unforeseen<'_> {
-    fn number(&self, what: &str) -> u32 {
-        let digest = Sha256::new().chain_update(self.0).chain_update(what).finalize();
-        digest.first_chunk().map_or(0, |head| u32::from_be_bytes(*head))
-    }
-}
-
-/// Examines the walls of a plan. `canaries` are addresses of this machine that something listens on
-/// and no guest may reach; whoever put them up sees what comes to them.
-///
-/// # Errors
-/// Where another examination is under way.
-pub fn run(link: &Link, plan: &Plan, canaries: &[SocketAddr], nonce: &str) -> Result<Examined> {
-    let since = Instant::now();
-    let unforeseen = Unforeseen(nonce);
-    let [first, second, high, low] = unforeseen.number("ports").to_be_bytes();
-    let block = Block::by(u16::from_be_bytes([high, low]));
-    let first = u16::from_be_bytes([0, first ^ second]);
-    let guard = plan.guard();
-    let doors = plan.doors.ports().into_iter().map(|port| SocketAddrV4::new(guard.proxy(), port)).collect();
-    let watching = link.watch().begin(block, doors).context("another verify of this bottle is under way")?;
-    let mut sweep = Sweep::new(link, &guard, block, first, since + LIMIT);
-    watching.expect_hello();
-    sweep.send(&guard.hello_frame())?;
-    let mut doors: Vec<Door> =
-        plan.doors.iter().map(|(sidecar, port)| Door { sidecar, port, before: None, after: None }).collect();
-    for door in &mut doors {
-        door.before = door::ask(door, &mut sweep, &watching.heard, &unforeseen, "before")?;
-    }
-    let cut_short = sweep.everything(plan, canaries, nonce).err().map(|error| format!("{error:#}"));
-    // The doors are asked again, however long everything took.
-    sweep.allow_more();
-    thread::sleep(SETTLE);
-    for door in &mut doors {
-        door.after = door::ask(door, &mut sweep, &watching.heard, &unforeseen, "after")?;
-    }
-    let mut answered = sweep.answered;
-    answered.extend(sentences(watching.returned().into_iter()));
-    Ok(Examined {
-        frames: sweep.frames,
-        passed: limited(sweep.passed),
-        answered: limited(answered),
-        silent: sweep.silent,
-        cut_short,
-        doors,
-        ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
-    })
-}
-
-/// One sentence for each address and way, with its ports.
-fn sentences(returned: impl Iterator<Item = Returned>) -> Vec<String> {
-    let mut by_address: BTreeMap<_, Vec<u16>> = BTreeMap::new();
-    for Returned { way, from, port } in returned {
-        by_address.entry((way, from)).or_default().push(port);
-    }
-    by_address.into_iter().map(|((way, from), ports)| format!("{way} {from}:{}", ranges(&ports))).collect()
-}
-
-fn limited(mut sentences: Vec<String>) -> Vec<String> {
-    let more = sentences.len().saturating_sub(SENTENCES);
-    sentences.truncate(SENTENCES);
-    sentences.extend((more > 0).then(|| format!("and {more} more")));
-    sentences
-}
+pub use limits::LONGEST;
+pub use run::run;

@@ -1,5 +1,7 @@
-//! What is sent: every port, the canaries, names, neighbours, and frames that no kernel would send.
+//! The frames that are sent: to every port, the canaries, names and neighbours, and frames that no
+//! kernel would send.
 
+use super::limits::{LIMIT, LONGEST};
 use crate::link::Link;
 use anyhow::{Result, ensure};
 use bottle_core::PROXY_NAME;
@@ -13,10 +15,10 @@ use std::time::Instant;
 /// Types of DNS questions: A, NS, CNAME, NULL, MX, TXT, AAAA, SRV, HTTPS, ANY.
 const TYPES: [u16; 10] = [1, 2, 5, 10, 15, 16, 28, 33, 65, 255];
 const TYPE_A: u16 = 1;
-/// Ports that are tried on every address: of name servers, web servers, clouds' metadata.
+/// The ports that are tried on every address: SSH, name servers, web servers and cloud metadata.
 const PORTS: [u16; 4] = [22, 53, 80, 443];
-/// Loopback, in forms that a list of one address does not have; metadata; and addresses that
-/// nobody has (RFC 5737), in place of the whole internet.
+/// Addresses elsewhere: loopback in forms that a list of one address does not cover; metadata;
+/// private networks; and addresses that nobody has (RFC 5737), which stand for the whole internet.
 const ELSEWHERE: [Ipv4Addr; 8] = [
     Ipv4Addr::new(127, 0, 0, 1),
     Ipv4Addr::new(127, 0, 0, 53),
@@ -28,14 +30,15 @@ const ELSEWHERE: [Ipv4Addr; 8] = [
     Ipv4Addr::new(198, 51, 100, 1),
 ];
 
-/// Ports of a block that only connections to doors have: three doors, twice, a few tries each.
-const FOR_DOORS: u16 = 64;
+/// Ports of the block that are reserved for connections to doors: three doors, twice, a few tries
+/// each.
+const DOOR_PORTS: u16 = 64;
 
-/// So many ports of one address that pass the guard are hole enough: all of them would keep the stack
-/// busy for a minute.
+/// How many ports of one address may pass the guard before the sweep stops there: that is proof
+/// enough, and all of them would keep the stack busy for a minute.
 const ENOUGH: usize = 512;
 
-/// Sends frames, and keeps what became of them.
+/// Sends frames, and collects the results.
 pub struct Sweep<'l> {
     link: &'l Link,
     pub guard: &'l Guard,
@@ -49,11 +52,11 @@ pub struct Sweep<'l> {
     pub silent: u64,
 }
 
-/// What became of a frame.
-enum Fate {
+/// The result of sending a frame.
+enum Outcome {
     Passed,
-    /// It was refused, with this answer.
-    Told(Vec<u8>),
+    /// The guard answered it.
+    Answered(Vec<u8>),
     Dropped,
 }
 
@@ -73,40 +76,40 @@ impl<'l> Sweep<'l> {
         }
     }
 
-    /// A source port for a connection to a door, that no other one has.
+    /// Returns an unused source port for a connection to a door.
     pub fn port_for_a_door(&mut self) -> u16 {
         self.next_for_a_door += 1;
-        self.block.port(self.next_for_a_door % FOR_DOORS)
+        self.block.port(self.next_for_a_door % DOOR_PORTS)
     }
 
-    /// A source port for anything else: to a destination it is used once.
+    /// Returns a source port for anything else. Each destination sees it once.
     fn next_port(&mut self) -> u16 {
         self.next += 1;
-        self.block.port(FOR_DOORS + self.next % (Block::LEN - FOR_DOORS))
+        self.block.port(DOOR_PORTS + self.next % (Block::LEN - DOOR_PORTS))
     }
 
-    /// Lets it send for a while longer.
+    /// Extends the time limit for the last look at the doors.
     pub fn allow_more(&mut self) {
-        self.end = Instant::now() + super::LONGEST.saturating_sub(super::LIMIT);
+        self.end = Instant::now() + LONGEST.saturating_sub(LIMIT);
     }
 
-    /// Sends a frame: whether it passed the guard.
+    /// Sends a frame, and returns whether it passed the guard.
     pub fn send(&mut self, frame: &[u8]) -> Result<bool> {
-        Ok(matches!(self.fate(frame)?, Fate::Passed))
+        Ok(matches!(self.outcome(frame)?, Outcome::Passed))
     }
 
-    fn fate(&mut self, frame: &[u8]) -> Result<Fate> {
-        ensure!(Instant::now() < self.end, "the examination took longer than {} s", super::LIMIT.as_secs());
+    fn outcome(&mut self, frame: &[u8]) -> Result<Outcome> {
+        ensure!(Instant::now() < self.end, "the examination took longer than {} s", LIMIT.as_secs());
         self.frames += 1;
         let mut reply = Reply::default();
         Ok(match self.link.inject(frame, &mut reply) {
-            Verdict::Forward => Fate::Passed,
-            Verdict::Answer(answer) | Verdict::Refuse(_, Some(answer)) => Fate::Told(answer.to_vec()),
-            Verdict::Refuse(_, None) => Fate::Dropped,
+            Verdict::Forward => Outcome::Passed,
+            Verdict::Answer(answer) | Verdict::Refuse(_, Some(answer)) => Outcome::Answered(answer.to_vec()),
+            Verdict::Refuse(_, None) => Outcome::Dropped,
         })
     }
 
-    /// Everything that a guest could try: what leads to a canary first, the most frames last.
+    /// Sends everything that a guest could try: frames to canaries first, the largest sweeps last.
     pub fn everything(&mut self, plan: &Plan, canaries: &[SocketAddr], nonce: &str) -> Result<()> {
         let doors = plan.doors.ports();
         let every = || 1..=u16::MAX;
@@ -114,7 +117,7 @@ impl<'l> Sweep<'l> {
         for canary in canaries {
             self.canary(*canary)?;
             if !doors.contains(&canary.port()) {
-                // A stack may have the host's loopback behind an address of its own.
+                // A stack may map the host's loopback to an address of its own.
                 self.tcp("gateway", gateway, [canary.port()].into_iter())?;
                 self.tcp("proxy", proxy, [canary.port()].into_iter())?;
             }
@@ -172,15 +175,17 @@ impl<'l> Sweep<'l> {
     ) -> Result<()> {
         let (mut passed, mut answered) = (Vec::new(), Vec::new());
         for port in ports {
-            match self.fate(&frame(SocketAddrV4::new(address, port)))? {
-                Fate::Passed => passed.push(port),
-                Fate::Told(answer) => {
-                    let told = Arrived::parse(&answer);
-                    if !told.is_some_and(|told| self.block.has(told.port) && is_refusal(&told.what)) {
+            match self.outcome(&frame(SocketAddrV4::new(address, port)))? {
+                Outcome::Passed => passed.push(port),
+                Outcome::Answered(answer) => {
+                    let arrived = Arrived::parse(&answer);
+                    if !arrived
+                        .is_some_and(|arrived| self.block.has(arrived.port) && is_refusal(&arrived.what))
+                    {
                         answered.push(port);
                     }
                 }
-                Fate::Dropped => self.silent += 1,
+                Outcome::Dropped => self.silent += 1,
             }
             if passed.len() == ENOUGH {
                 break;
@@ -211,7 +216,7 @@ impl<'l> Sweep<'l> {
         }
     }
 
-    /// One name has an address; nothing else has anything, whoever is asked.
+    /// Asks for names. Only one of them has an address, whoever is asked.
     fn names(&mut self, nonce: &str) -> Result<()> {
         let data = "exfiltrated".repeat(5);
         let names = [
@@ -231,12 +236,12 @@ impl<'l> Sweep<'l> {
             for kind in TYPES {
                 let from = self.next_port();
                 let what = || format!("dns {name} type {kind}");
-                match self.fate(&self.guard.dns_frame(from, self.guard.gateway(), &name, kind))? {
-                    Fate::Passed => self.passed.push(what()),
-                    Fate::Dropped => self.silent += 1,
-                    Fate::Told(answer) => {
+                match self.outcome(&self.guard.dns_frame(from, self.guard.gateway(), &name, kind))? {
+                    Outcome::Passed => self.passed.push(what()),
+                    Outcome::Dropped => self.silent += 1,
+                    Outcome::Answered(answer) => {
                         let records = Arrived::parse(&answer).is_some_and(
-                            |told| matches!(told.what, What::Udp { payload, .. } if gives_records(payload)),
+                            |arrived| matches!(arrived.what, What::Udp { payload, .. } if gives_records(payload)),
                         );
                         if records && !(is_proxy && kind == TYPE_A) {
                             self.answered.push(what());
@@ -249,13 +254,13 @@ impl<'l> Sweep<'l> {
     }
 }
 
-/// One sentence for all neighbours: what is so of one is so of every one.
+/// Folds the sentences about neighbours into one: what holds for one neighbour holds for all.
 fn fold(sentences: &mut Vec<String>, from: usize) {
     let more = sentences.len().saturating_sub(from + 1);
     if more > 0 {
         sentences.truncate(from + 1);
         if let Some(first) = sentences.last_mut() {
-            first.push_str(&format!(" and {more} addresses more"));
+            first.push_str(&format!(" and {more} more addresses"));
         }
     }
 }

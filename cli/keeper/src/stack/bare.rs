@@ -1,6 +1,9 @@
-//! gvproxy without a wall around it: the guard alone decides what reaches it.
+//! gvproxy without a jail: the guard alone decides what reaches it.
 
-use super::{Endpoint, Running, Wall, connect, end};
+use super::endpoint::Endpoint;
+use super::running::{Running, end};
+use super::wait::connect;
+use super::wall::Wall;
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
 use bottle_host::process::die_with_parent;
@@ -12,7 +15,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// gvproxy as a process of this machine like any other, its doors on this machine's own loopback.
+/// gvproxy as an ordinary process of this machine, with its doors on this machine's loopback.
 #[derive(Clone, Copy, Debug)]
 pub struct Bare;
 
@@ -27,12 +30,17 @@ impl Wall for Bare {
         let link = Self::link(folder);
         let _ = std::fs::remove_file(&link);
         let ports = plan.doors.iter().map(|(_, port)| port);
-        let doors = ports.map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).context("a door"));
+        let doors = ports.map(|port| {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+                .with_context(|| format!("cannot listen on the door's port {port}"))
+        });
         let doors: Vec<TcpListener> = doors.collect::<Result<_>>()?;
-        let text = |path: PathBuf| path.into_os_string().into_string().ok().context("a path that is UTF-8");
+        let text = |path: PathBuf| {
+            path.into_os_string().into_string().ok().context("the state folder's path is not UTF-8")
+        };
         let mut gvproxy = Command::new(&found.program);
         gvproxy.args(found.dialect.arguments(&text(folder.gvproxy())?, &text(link.clone())?));
-        // Its environment may hold keys of the operator's.
+        // Its environment could hold the operator's keys.
         gvproxy.env_clear().stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
         die_with_parent(&mut gvproxy, Signal::KILL);
         let mut child =
@@ -41,7 +49,7 @@ impl Wall for Bare {
             Ok(link) => Ok(Running { child: Some(child), doors, link: Endpoint::Gvproxy(link).into() }),
             Err(error) => {
                 end(&mut child);
-                Err(error.context("gvproxy did not come up"))
+                Err(error.context("gvproxy did not start"))
             }
         }
     }

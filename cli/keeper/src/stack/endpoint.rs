@@ -1,4 +1,4 @@
-//! The stack's end of the link: frames to it and from it, whole.
+//! The stack's end of the link, which sends and receives whole frames.
 
 use bottle_core::stack::Stack;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
@@ -7,10 +7,10 @@ use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Where the guard's frames go, and where those to the guest come from.
+/// The stack's end of the link.
 #[derive(Debug)]
 pub enum Endpoint {
-    /// gvproxy: one frame a packet of this socket.
+    /// gvproxy: each packet of this socket is one frame.
     Gvproxy(OwnedFd),
     /// The kernel: a tap.
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
@@ -28,7 +28,7 @@ impl AsFd for Endpoint {
 }
 
 impl Endpoint {
-    /// The end that somebody else has made, for this stack.
+    /// Takes over an end that another process created, for this stack.
     pub fn taken_over(link: OwnedFd, stack: Stack) -> Self {
         match stack {
             #[cfg(all(target_os = "linux", not(bottle_portable)))]
@@ -37,13 +37,14 @@ impl Endpoint {
         }
     }
 
-    /// Hands the stack a frame.
+    /// Sends a frame to the stack.
     ///
     /// # Errors
-    /// Where it cannot take it now, or is gone. The frame is lost, which is what a network does.
+    /// Returns an error if the stack cannot take it now, or has ended. The frame is lost, as on any
+    /// network.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         match self {
-            // Rust's programs ignore SIGPIPE.
+            // Rust programs ignore SIGPIPE.
             Self::Gvproxy(socket) => {
                 rustix::io::retry_on_intr(|| rustix::net::send(socket, frame, SendFlags::empty()))?;
                 Ok(())
@@ -53,11 +54,12 @@ impl Endpoint {
         }
     }
 
-    /// Takes a frame of the stack's, if there is one now. One that is longer than the buffer is cut
-    /// off. A length of zero: the stack is gone.
+    /// Receives a frame from the stack, if there is one now. A frame that is longer than the buffer
+    /// is cut off. A length of zero means that the stack has ended.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] where there is none now; others where there will be no more.
+    /// Returns [`io::ErrorKind::WouldBlock`] if there is none now, and other errors if there will
+    /// be no more.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Gvproxy(socket) => {
@@ -69,17 +71,18 @@ impl Endpoint {
         }
     }
 
-    /// Waits until there is one, or the stack is gone.
+    /// Waits until there is a frame, or the stack has ended.
     ///
     /// # Errors
-    /// Where it cannot be waited for.
+    /// Returns an error if waiting fails.
     pub fn wait(&self) -> io::Result<()> {
         use rustix::event::{PollFd, PollFlags, poll};
         rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(self, PollFlags::IN)], None))?;
         Ok(())
     }
 
-    /// Ends it: whoever waits for a frame is told. A tap has nobody to be told by, and stays.
+    /// Closes the endpoint and wakes whoever waits for a frame. A tap has no way to do that, and
+    /// stays open.
     pub fn close(&self) {
         match self {
             Self::Gvproxy(socket) => {

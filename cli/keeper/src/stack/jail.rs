@@ -1,8 +1,12 @@
 //! The second wall: gvproxy in a network namespace that holds nothing but the doors.
 //!
-//! The helper makes the doors there, hands them out and becomes gvproxy.
+//! The helper creates the doors there, hands them out and becomes gvproxy.
 
-use super::{Endpoint, Running, Wall, connect, end, namespace};
+use super::endpoint::Endpoint;
+use super::namespace;
+use super::running::{Running, end};
+use super::wait::connect;
+use super::wall::Wall;
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
 use bottle_host::state::Folder;
@@ -11,11 +15,11 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-/// The jail's one folder from outside, as gvproxy sees it.
+/// The one folder from outside the jail, as gvproxy sees it.
 const INSIDE: &str = "/run/bottle";
 const LINK: &str = "link.sock";
-/// gvproxy before 0.8.8 refuses to start without these two files and a resolver in them. The one
-/// that they name is the jail's own loopback, where nobody answers.
+/// gvproxy before 0.8.8 refuses to start without these two files and a resolver in them. The
+/// resolver is the jail's own loopback, where nobody responds.
 const STUBS: [(&str, &[u8]); 2] = [("hosts", b""), ("resolv.conf", b"nameserver 127.0.0.1\n")];
 
 /// gvproxy in a network namespace of its own.
@@ -41,9 +45,9 @@ impl Wall for Jail {
         for (stub, text) in STUBS {
             bottle_host::state::write_private(&folder.jail().join(stub), text)?;
         }
-        let (ours, theirs) = namespace::hand()?;
+        let (ours, theirs) = namespace::socket_pair()?;
         let mut command = namespace::command(network, log)?;
-        // Go's own resolver: no NSS module and no host resolver's socket is ever looked for.
+        // Go's own resolver never looks for NSS modules or a host resolver's socket.
         command.args(["--setenv", "GODEBUG", "netdns=go"]);
         command.arg("--ro-bind").arg(std::fs::canonicalize(&found.program)?).arg("/bin/gvproxy");
         for (stub, _) in STUBS {
@@ -71,7 +75,7 @@ impl Wall for Jail {
             }
             Err(error) => {
                 end(&mut child);
-                Err(error.context("gvproxy did not come up in its jail"))
+                Err(error.context("gvproxy did not start in its jail"))
             }
         }
     }

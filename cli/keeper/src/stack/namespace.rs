@@ -1,9 +1,9 @@
-//! A place for a network stack: bubblewrap's, with an empty filesystem, no capabilities, no way to a
-//! host socket, and a network namespace of its own.
+//! The namespaces that hold a network stack: bubblewrap gives it an empty filesystem, no
+//! capabilities, no access to host sockets, and a network namespace of its own.
 //!
-//! The helper runs first inside, makes the doors there and hands them out.
+//! The helper runs first inside, creates the doors there and hands them out.
 
-use super::wait_until;
+use super::wait::wait_until;
 use anyhow::{Context, Result, bail};
 use bottle_core::plan::Plan;
 use bottle_guest::doors::MAX_DESCRIPTORS;
@@ -21,54 +21,57 @@ use std::process::{Child, Command, Stdio};
 
 const HELPER: &str = "/bin/bottle-guest";
 
-/// The socket that the helper hands out through: the keeper's end, and the one that goes inside.
-pub fn hand() -> Result<(OwnedFd, OwnedFd)> {
+/// Creates the socket through which the helper hands out descriptors: the keeper's end, and the end
+/// that goes inside.
+pub fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    // What is handed down must survive exec.
+    // Inherited descriptors must survive exec.
     rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty())?;
     Ok((ours, theirs))
 }
 
-/// bubblewrap with nothing in it but the helper. What else is to be seen inside is added, and then
-/// [`make_doors`] is.
+/// Returns bubblewrap with nothing inside it but the helper. The caller adds whatever else is
+/// visible inside, and then calls [`make_doors`].
 pub fn command(network: &Network, log: &File) -> Result<Command> {
     let mut command = Command::new(&network.bwrap);
     command.args(["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
-    // Its environment may hold keys of the operator's.
+    // Its environment could hold the operator's keys.
     command.env_clear();
     command.args(["--clearenv", "--hostname", "jail", "--chdir", "/"]);
     command.arg("--ro-bind").arg(std::fs::canonicalize(&network.helper)?).arg(HELPER);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
-    // bubblewrap asks for this itself, and not whether it comes too late.
+    // bubblewrap sets this itself, but does not check whether its parent has already died.
     die_with_parent(&mut command, Signal::KILL);
     Ok(command)
 }
 
-/// Lets the helper make the doors of a plan.
-pub fn make_doors(command: &mut Command, hand: &OwnedFd, plan: &Plan) {
+/// Adds the helper, which creates the doors of a plan.
+pub fn make_doors(command: &mut Command, socket: &OwnedFd, plan: &Plan) {
     let ports: Vec<String> = plan.doors.iter().map(|(_, port)| port.to_string()).collect();
     command.args(["--", HELPER, "doors"]);
-    command.arg("--fd").arg(hand.as_raw_fd().to_string()).arg("--ports").arg(ports.join(","));
+    command.arg("--fd").arg(socket.as_raw_fd().to_string()).arg("--ports").arg(ports.join(","));
 }
 
-/// What the helper hands out: one door for each that is planned, and so many descriptors more.
-pub fn receive(hand: &OwnedFd, child: &mut Child, plan: &Plan, more: usize) -> Result<Vec<OwnedFd>> {
-    let descriptors = wait_until(child, || receive_now(hand))?;
-    if descriptors.len() != plan.doors.iter().count() + more {
-        bail!("the jail handed out {} descriptors", descriptors.len());
+/// Receives what the helper hands out: a listener for each planned door, and `more` other
+/// descriptors.
+pub fn receive(socket: &OwnedFd, child: &mut Child, plan: &Plan, more: usize) -> Result<Vec<OwnedFd>> {
+    let descriptors = wait_until(child, || receive_now(socket))?;
+    let expected = plan.doors.iter().count() + more;
+    if descriptors.len() != expected {
+        bail!("the jail handed out {} descriptors instead of {expected}", descriptors.len());
     }
     Ok(descriptors)
 }
 
-fn receive_now(hand: &OwnedFd) -> Result<Option<Vec<OwnedFd>>> {
+fn receive_now(socket: &OwnedFd) -> Result<Option<Vec<OwnedFd>>> {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    match recvmsg(hand, &mut [IoSliceMut::new(&mut byte)], &mut control, flags) {
+    match recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut control, flags) {
         Ok(_) => {}
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
-        Err(error) => return Err(error).context("the jail's hand"),
+        Err(error) => return Err(error).context("cannot receive descriptors from the jail"),
     }
     let rights = |message| match message {
         RecvAncillaryMessage::ScmRights(fds) => Some(fds),

@@ -1,6 +1,6 @@
-//! Dialling what was checked.
+//! Resolves a host, checks its addresses and connects to one of them.
 
-use super::open::{Destination, Dialled, Open};
+use super::open::{Destination, Dialled, OpenConnections};
 use bottle_core::egress::{Denial, HostName, Rules, authority, reached};
 use bottle_host::defence::Defence;
 use hyper::Uri;
@@ -17,44 +17,44 @@ use tokio::net::TcpStream;
 const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
 const DIAL_LIMIT: Duration = Duration::from_secs(10);
 
-/// Opens connections to hosts that the rules allow, at addresses that they allow.
+/// Connects to hosts that the rules allow, at addresses that the rules allow.
 #[derive(Clone)]
 pub struct Dialer {
     rules: Arc<RwLock<Rules>>,
     chooser: Chooser,
-    open: Open<Chooser>,
+    open: OpenConnections<Chooser>,
 }
 
-/// Who chose the host.
+/// Says who chose the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chooser {
-    /// The agent: a rule has to allow it.
+    /// The agent chose it, so a rule must allow it.
     Agent,
-    /// The operator, in `bottle.toml`: no rule may be against it.
+    /// The operator chose it in `bottle.toml`, so it is allowed unless a rule denies it.
     Operator,
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DialError {
-    /// A rule is against it.
+    /// A rule denies it.
     #[error("{0}")]
     Denied(Denial),
     /// The name does not resolve.
     #[error("{0} does not resolve")]
     Resolve(HostName),
-    /// Nobody answers.
+    /// The host does not accept the connection, or not in time.
     #[error("{0} does not answer: {1}")]
     Unreachable(HostName, String),
 }
 
 impl Dialer {
-    /// One by these rules, for hosts that this one chose. What it opens is on the list.
-    pub fn new(rules: Arc<RwLock<Rules>>, chooser: Chooser, open: Open<Chooser>) -> Self {
+    /// Creates a dialer for hosts that `chooser` chose. Its connections are registered in `open`.
+    pub fn new(rules: Arc<RwLock<Rules>>, chooser: Chooser, open: OpenConnections<Chooser>) -> Self {
         Self { rules, chooser, open }
     }
 
-    /// Whether a request may leave at all, before its name is resolved.
+    /// Checks whether a request may leave at all, before its name is resolved.
     pub fn check(&self, host: &HostName, port: u16) -> Result<(), Denial> {
         self.read(|rules| self.chooser.check(rules, host, port))
     }
@@ -64,7 +64,7 @@ impl Dialer {
     }
 
     /// Resolves `host` and connects to one of its addresses. If any of them is forbidden, none is
-    /// tried: a name that mixes public and private addresses is up to no good.
+    /// tried: a name that mixes public and private addresses is not trusted.
     pub async fn dial(&self, host: &HostName, port: u16) -> Result<Dialled, DialError> {
         self.check(host, port).map_err(DialError::Denied)?;
         let addresses = self.resolve(host, port).await?;
@@ -73,10 +73,7 @@ impl Dialer {
         }
         if Defence::OwnAddresses.stands() {
             let own = own_addresses().map_err(|error| {
-                DialError::Unreachable(
-                    host.clone(),
-                    format!("this machine's addresses are not known: {error}"),
-                )
+                DialError::Unreachable(host.clone(), format!("cannot read this machine's addresses: {error}"))
             })?;
             for &address in addresses.iter().filter(|address| is_own(**address, &own)) {
                 self.read(|rules| rules.check_own(host, address)).map_err(DialError::Denied)?;
@@ -90,12 +87,13 @@ impl Dialer {
                     let _ = stream.set_nodelay(true);
                     let destination = Destination { host: host.clone(), port, chooser: self.chooser };
                     let dialled = self.open.add(destination, stream);
-                    // A rule that came while it was dialled did not find it on the list.
+                    // A rule that changed during the dial did not find this connection in the list,
+                    // so check again.
                     self.check(host, port).map_err(DialError::Denied)?;
                     return Ok(dialled);
                 }
                 Ok(Err(error)) => last = DialError::Unreachable(host.clone(), error.to_string()),
-                Err(_) => last = DialError::Unreachable(host.clone(), "it takes too long".to_owned()),
+                Err(_) => last = DialError::Unreachable(host.clone(), "timed out".to_owned()),
             }
         }
         Err(last)
@@ -114,10 +112,10 @@ impl Dialer {
 }
 
 impl Chooser {
-    /// Whether rules let a request leave for a host that this one chose.
+    /// Checks whether the rules allow a request to this host.
     ///
     /// # Errors
-    /// The [`Denial`] otherwise.
+    /// Returns the [`Denial`] if they do not.
     pub fn check(self, rules: &Rules, host: &HostName, port: u16) -> Result<(), Denial> {
         match self {
             Self::Agent => rules.check(host, port),
@@ -126,14 +124,14 @@ impl Chooser {
     }
 }
 
-/// The addresses of this machine's interfaces, as they are now.
+/// Returns the current addresses of this machine's interfaces.
 fn own_addresses() -> std::io::Result<Vec<IpAddr>> {
     Ok(if_addrs::get_if_addrs()?.iter().map(if_addrs::Interface::ip).collect())
 }
 
-/// Whether a packet to `address` stays on this machine: an interface has the address, or the kernel
-/// would send from the very address that it sends to, as it does for every one that it takes for its
-/// own (`ip route show table local`). No packet is sent to find out.
+/// Returns whether a packet to `address` stays on this machine: an interface has the address, or
+/// the kernel would send from the address that it sends to, as it does for every address that it
+/// considers its own (`ip route show table local`). No packet is sent to find out.
 fn is_own(address: IpAddr, own: &[IpAddr]) -> bool {
     let address = reached(address);
     let any: IpAddr =

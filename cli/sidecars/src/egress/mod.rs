@@ -1,163 +1,19 @@
-//! The built-in egress proxy behind the `pipelock` door: HTTP/1.1, CONNECT and absolute-form,
-//! default deny.
+//! The egress proxy: the built-in sidecar that is called `pipelock`. It speaks HTTP/1.1, with
+//! CONNECT and absolute-form requests, and denies by default.
 //!
-//! What may leave is decided by `bottle_core::egress`; this carries it out. It dials the address
-//! that it checked, so a name that changes its mind in between gains nothing.
+//! `bottle_core::egress` decides what may leave, and this module acts on the decision. It dials the
+//! address that it checked, so a name that changes its address in between gains nothing.
 
 mod dial;
+mod headers;
 mod open;
 mod plain;
+mod pool;
+mod proxy;
 mod reply;
+mod serve;
 mod tunnel;
 mod upstream;
+mod upstreams;
 
-use crate::http::{self, Answers, Room};
-use crate::keys::Keys;
-use bottle_core::egress::{Denial, HostName, Rules};
-use bottle_core::plan::Plan;
-use bottle_core::slug::Slug;
-use bottle_core::specification::Limits;
-use bottle_host::audit::{Audit, UNRECORDED};
-use bottle_host::defence::Defence;
-use bottle_host::rules::Change;
-use dial::{Chooser, DialError, Dialer};
-use hyper::body::Incoming;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use open::Open;
-use reply::Body;
-use serde_json::{Value, json};
-use std::sync::{Arc, PoisonError, RwLock};
-use tokio::net::TcpListener;
-use upstream::Upstreams;
-
-/// What the log calls it.
-const PART: &str = "pipelock";
-/// Connections to one upstream that are kept for the next request.
-const IDLE_PER_HOST: usize = 64;
-
-/// The egress proxy of one bottle.
-pub struct Proxy {
-    slug: Slug,
-    rules: Arc<RwLock<Rules>>,
-    audit: Audit,
-    client: Client<Dialer, Incoming>,
-    dialer: Dialer,
-    open: Open<Chooser>,
-    upstreams: Upstreams,
-    room: Room,
-}
-
-impl Proxy {
-    /// The proxy of a plan. What its upstreams are asked with, `keys` has.
-    pub fn new(plan: &Plan, limits: Limits, audit: Audit, keys: Option<&Keys>) -> Arc<Self> {
-        let rules = Arc::new(RwLock::new(plan.egress.clone()));
-        let open = Open::default();
-        let dialer = Dialer::new(Arc::clone(&rules), Chooser::Agent, open.clone());
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .build(dialer.clone());
-        let upstreams = Upstreams::new(plan.upstreams.clone(), &rules, &open, keys);
-        let room = Room::new(limits, audit.clone(), PART, Answers::Passed);
-        let slug = plan.slug.clone();
-        Arc::new(Self { slug, rules, audit, client, dialer, open, upstreams, room })
-    }
-
-    /// The rules now.
-    pub fn rules(&self) -> Rules {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Changes the rules, and closes at once what is open against them: tunnels, answers on their way,
-    /// and connections that wait for the next request. On disk the change is already.
-    pub fn change(&self, change: &Change) {
-        let mut rules = self.rules();
-        change.apply(&mut rules);
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules.clone();
-        if !Defence::DenyCloses.stands() {
-            return;
-        }
-        let closed = self.open.close(|to| to.chooser.check(&rules, &to.host, to.port).is_err());
-        if closed > 0 {
-            self.audit.write(PART, "closed", json!({ "connections": closed, "why": "a rule changed" }));
-        }
-    }
-
-    /// Serves a door until its listener fails, as it does when its jail ends.
-    pub async fn serve(self: &Arc<Self>, listener: TcpListener) {
-        let proxy = Arc::clone(self);
-        http::serve(listener, &self.room, move |request| Self::answer(Arc::clone(&proxy), request)).await;
-    }
-
-    async fn answer(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, std::convert::Infallible> {
-        if !self.audit.may_allow() {
-            let what = format!("{} {}", request.method(), request.uri().path());
-            self.log("refused", "log", "", json!({ "request": what, "why": UNRECORDED }));
-            return Ok(reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("bottle: {UNRECORDED}")));
-        }
-        Ok(if request.method() == Method::CONNECT {
-            tunnel::open(&self, request).await
-        } else if request.uri().authority().is_some() {
-            plain::forward(&self, request).await
-        } else {
-            upstream::ask(&self, request).await
-        })
-    }
-
-    /// Writes down what came of a request. `destination` is a host, or a path of our own.
-    /// Writes down that an answer of an upstream's had its key in it, and ended there.
-    pub fn had_a_key(&self, request: &str) {
-        let why = "the answer had the upstream's key in it";
-        self.log("refused", "key", "", json!({ "request": request, "why": why }));
-    }
-
-    fn log(&self, event: &'static str, reason: &'static str, destination: &str, details: Value) {
-        self.audit.caused(PART, event, reason, destination, details);
-    }
-
-    /// Refuses a request, in the log and to the agent.
-    fn refuse(&self, what: &str, denial: &Denial) -> Response<Body> {
-        let host = denial.host().map(ToString::to_string).unwrap_or_default();
-        self.log("refused", denial.name(), &host, json!({ "request": what, "why": denial.to_string() }));
-        reply::denied(&self.slug, denial)
-    }
-
-    /// Refuses a request that makes no sense to us, in the log and to the agent.
-    fn reject(&self, what: &str, reason: &'static str, status: StatusCode, why: &str) -> Response<Body> {
-        if Defence::RefusalsLogged.stands() {
-            self.log(
-                "refused",
-                reason,
-                "",
-                json!({ "request": what, "why": why, "status": status.as_u16() }),
-            );
-        }
-        reply::text(status, format!("bottle: {why}"))
-    }
-
-    /// Says that a request has no answer, in the log and to the agent.
-    fn no_answer(
-        &self,
-        what: &str,
-        host: &HostName,
-        error: &hyper_util::client::legacy::Error,
-    ) -> Response<Body> {
-        let sources = std::iter::successors(std::error::Error::source(error), |error| error.source());
-        let whys: Vec<_> = sources.collect();
-        let dial = whys.iter().find_map(|error| error.downcast_ref::<DialError>());
-        if let Some(DialError::Denied(denial)) = dial {
-            return self.refuse(what, denial);
-        }
-        let why = whys.last().map_or_else(|| error.to_string(), ToString::to_string);
-        self.log("failed", "", host.as_str(), json!({ "request": what, "why": why }));
-        match dial {
-            Some(error) => reply::unreachable(error),
-            None => reply::text(StatusCode::BAD_GATEWAY, format!("bottle: {host} broke off: {why}")),
-        }
-    }
-}
+pub use proxy::EgressProxy;

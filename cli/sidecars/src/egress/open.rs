@@ -1,4 +1,4 @@
-//! Connections that are open, so that a rule which closes their host closes them, too.
+//! The list of open connections. When a rule closes a host, its connections are closed, too.
 
 use bottle_core::egress::HostName;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Where a connection leads.
+/// The destination of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination<C> {
     /// The host that was asked for.
@@ -24,9 +24,9 @@ pub struct Destination<C> {
     pub chooser: C,
 }
 
-/// Every connection that is open.
+/// The list of all open connections.
 #[derive(Debug)]
-pub struct Open<C>(Arc<Mutex<List<C>>>);
+pub struct OpenConnections<C>(Arc<Mutex<List<C>>>);
 
 #[derive(Debug)]
 struct List<C> {
@@ -34,20 +34,20 @@ struct List<C> {
     all: BTreeMap<u64, (Destination<C>, CancellationToken)>,
 }
 
-impl<C> Clone for Open<C> {
+impl<C> Clone for OpenConnections<C> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<C> Default for Open<C> {
+impl<C> Default for OpenConnections<C> {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(List { next: 0, all: BTreeMap::new() })))
     }
 }
 
-impl<C: Send + 'static> Open<C> {
-    /// Puts a connection on the list, for as long as it lives.
+impl<C: Send + 'static> OpenConnections<C> {
+    /// Registers a connection for as long as it lives.
     pub fn add(&self, destination: Destination<C>, stream: TcpStream) -> Dialled {
         let closed = CancellationToken::new();
         let mut list = self.lock();
@@ -56,19 +56,19 @@ impl<C: Send + 'static> Open<C> {
         list.all.insert(number, (destination, closed.clone()));
         drop(list);
         let list = self.clone();
-        let leave = Leave(Some(Box::new(move || drop(list.lock().all.remove(&number)))));
-        Listed {
+        let remove = RemoveOnDrop(Some(Box::new(move || drop(list.lock().all.remove(&number)))));
+        Entry {
             closing: Box::pin(closed.clone().cancelled_owned()),
             passed: Arc::new(Passed { up: 0.into(), down: 0.into(), closed }),
-            _leave: leave,
+            _remove: remove,
         }
         .on(stream)
     }
 
-    /// Closes those of which this is so, and says how many they were.
-    pub fn close(&self, is_meant: impl Fn(&Destination<C>) -> bool) -> usize {
+    /// Closes the connections for which `is_affected` holds, and returns how many there were.
+    pub fn close(&self, is_affected: impl Fn(&Destination<C>) -> bool) -> usize {
         let list = self.lock();
-        let meant: Vec<_> = list.all.values().filter(|(destination, _)| is_meant(destination)).collect();
+        let meant: Vec<_> = list.all.values().filter(|(destination, _)| is_affected(destination)).collect();
         meant.iter().for_each(|(_, closed)| closed.cancel());
         meant.len()
     }
@@ -78,17 +78,17 @@ impl<C: Send + 'static> Open<C> {
     }
 }
 
-struct Leave(Option<Box<dyn FnOnce() + Send>>);
+struct RemoveOnDrop(Option<Box<dyn FnOnce() + Send>>);
 
-impl Drop for Leave {
+impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
-        if let Some(leave) = self.0.take() {
-            leave();
+        if let Some(remove) = self.0.take() {
+            remove();
         }
     }
 }
 
-/// What passed over a connection, however it ended.
+/// The bytes that a connection relayed, available after it has ended, too.
 #[derive(Debug)]
 pub struct Passed {
     up: AtomicU64,
@@ -97,56 +97,57 @@ pub struct Passed {
 }
 
 impl Passed {
-    /// Bytes to the host.
+    /// Returns the number of bytes sent to the host.
     pub fn up(&self) -> u64 {
         self.up.load(Relaxed)
     }
 
-    /// Bytes from the host.
+    /// Returns the number of bytes received from the host.
     pub fn down(&self) -> u64 {
         self.down.load(Relaxed)
     }
 
-    /// Whether a rule closed it.
+    /// Returns whether a rule closed the connection.
     pub fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }
 }
 
-/// A connection's place on the list. It leaves with the value.
-pub struct Listed {
+/// A connection's entry in the list, which is removed when this value is dropped.
+pub struct Entry {
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     passed: Arc<Passed>,
-    _leave: Leave,
+    _remove: RemoveOnDrop,
 }
 
-impl Listed {
-    /// The stream that has this place from now on.
+impl Entry {
+    /// Moves the entry to another stream, which leads to the same destination.
     pub fn on<S>(self, stream: S) -> Dialled<S> {
-        Dialled { stream, listed: self }
+        Dialled { stream, entry: self }
     }
 }
 
 /// A connection that was dialled, or a stream that leads over one.
 pub struct Dialled<S = TcpStream> {
     stream: S,
-    listed: Listed,
+    entry: Entry,
 }
 
 impl<S> Dialled<S> {
-    /// The stream, and its place.
-    pub fn into_parts(self) -> (S, Listed) {
-        (self.stream, self.listed)
+    /// Returns the stream and its entry in the list.
+    pub fn into_parts(self) -> (S, Entry) {
+        (self.stream, self.entry)
     }
 
-    /// What passes over it.
+    /// Returns the connection's byte counts.
     pub fn passed(&self) -> Arc<Passed> {
-        Arc::clone(&self.listed.passed)
+        Arc::clone(&self.entry.passed)
     }
 
-    /// One task has both directions of a connection, so the waker of the last poll is the right one.
+    /// One task polls both directions of a connection, so the waker of the last poll is the right
+    /// one.
     fn poll_closed(&mut self, context: &mut Context<'_>) -> Result<()> {
-        match self.listed.closing.as_mut().poll(context) {
+        match self.entry.closing.as_mut().poll(context) {
             Poll::Ready(()) => Err(Error::new(ErrorKind::ConnectionAborted, "a rule closed it")),
             Poll::Pending => Ok(()),
         }
@@ -154,7 +155,7 @@ impl<S> Dialled<S> {
 
     fn wrote(&self, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
-            self.listed.passed.up.fetch_add(bytes as u64, Relaxed);
+            self.entry.passed.up.fetch_add(bytes as u64, Relaxed);
         }
         written
     }
@@ -169,7 +170,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Dialled<S> {
         self.poll_closed(context)?;
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.listed.passed.down.fetch_add((buffer.filled().len() - before) as u64, Relaxed);
+        self.entry.passed.down.fetch_add((buffer.filled().len() - before) as u64, Relaxed);
         read
     }
 }
@@ -219,7 +220,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_closed_while_it_is_read_and_others_are_not() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let open = Open::default();
+        let open = OpenConnections::default();
         let mut connections = Vec::new();
         for host in ["a.test", "b.test"] {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

@@ -1,4 +1,4 @@
-//! What the proxy says itself.
+//! Responses that the egress proxy writes itself.
 
 use super::dial::DialError;
 use bottle_core::egress::Denial;
@@ -8,10 +8,10 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// An answer's body: the upstream's, passed through as it comes, or a short text of our own.
+/// A response's body: the upstream's, passed through as it arrives, or a short text of our own.
 pub type Body = Either<Incoming, Full<Bytes>>;
 
-/// A short text.
+/// Returns a short text response.
 pub fn text(status: StatusCode, text: impl Into<String>) -> Response<Body> {
     let mut body: String = text.into();
     if !body.is_empty() {
@@ -23,7 +23,7 @@ pub fn text(status: StatusCode, text: impl Into<String>) -> Response<Body> {
     response
 }
 
-/// A refusal: why, and what the operator could do about it.
+/// Returns a refusal: why, and how the operator could allow it.
 pub fn denied(slug: &Slug, denial: &Denial) -> Response<Body> {
     let mut body = format!("bottle: {denial}");
     if let Some((host, port)) = denial.could_allow() {
@@ -35,7 +35,7 @@ pub fn denied(slug: &Slug, denial: &Denial) -> Response<Body> {
     response
 }
 
-/// An upstream that could not be reached.
+/// Returns the response for a host that could not be reached.
 pub fn unreachable(error: &DialError) -> Response<Body> {
     text(StatusCode::BAD_GATEWAY, format!("bottle: {error}"))
 }

@@ -1,8 +1,9 @@
-//! CONNECT: a tunnel to one host and port. To port 443, TLS for that very host and nothing else.
+//! CONNECT: a tunnel to one host and port. A tunnel to port 443 carries TLS for that host and
+//! nothing else.
 
-use super::Proxy;
 use super::dial::DialError;
 use super::open::Dialled;
+use super::proxy::EgressProxy;
 use super::reply::{self, Body};
 use bottle_core::egress::{ClientHello, Denial, HostName, MAX_HELLO, authority, client_hello};
 use bottle_host::audit;
@@ -17,10 +18,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const HTTPS: u16 = 443;
-/// How long a client may take to say which server it wants.
+/// How long a client may take to name the server that it wants.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);
 
-pub async fn open(proxy: &Arc<Proxy>, request: Request<Incoming>) -> Response<Body> {
+pub async fn open(proxy: &Arc<EgressProxy>, request: Request<Incoming>) -> Response<Body> {
     let what = format!("CONNECT {}", request.uri());
     let text = request.uri().authority().map_or("", |authority| authority.as_str());
     let Ok((host, port)) = authority(text, HTTPS) else {
@@ -37,7 +38,7 @@ pub async fn open(proxy: &Arc<Proxy>, request: Request<Incoming>) -> Response<Bo
     let proxy = Arc::clone(proxy);
     tokio::spawn(async move {
         match hyper::upgrade::on(request).await {
-            Ok(client) => carry(&proxy, &what, &host, port, client, upstream).await,
+            Ok(client) => relay(&proxy, &what, &host, port, client, upstream).await,
             Err(error) => {
                 proxy.log("failed", "", host.as_str(), json!({ "request": what, "why": error.to_string() }));
             }
@@ -46,15 +47,15 @@ pub async fn open(proxy: &Arc<Proxy>, request: Request<Incoming>) -> Response<Bo
     reply::text(StatusCode::OK, "")
 }
 
-/// What is wrong with an authority that names no host.
+/// Returns why an authority that names no host is refused.
 pub fn unreadable(text: &str) -> Denial {
     let host = text.rsplit_once(':').filter(|_| !text.ends_with(']')).map_or(text, |(host, _)| host);
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare.parse().map_or(Denial::Unreadable, Denial::AddressLiteral)
 }
 
-async fn carry(
-    proxy: &Arc<Proxy>,
+async fn relay(
+    proxy: &Arc<EgressProxy>,
     what: &str,
     host: &HostName,
     port: u16,
@@ -77,11 +78,11 @@ async fn carry(
     }
     proxy.log("opened", "", host.as_str(), json!({ "request": what }));
     let passed = upstream.passed();
-    let carried = async {
+    let relayed = async {
         upstream.write_all(&first).await?;
         tokio::io::copy_bidirectional(&mut client, &mut upstream).await
     };
-    let ended = carried.await;
+    let ended = relayed.await;
     let ms = audit::millis(since.elapsed());
     let mut details =
         json!({ "request": what, "bytes_up": passed.up(), "bytes_down": passed.down(), "ms": ms });
@@ -93,7 +94,7 @@ async fn carry(
     proxy.log("allowed", "", host.as_str(), details);
 }
 
-/// Reads until the first bytes say which server is wanted, or that they never will.
+/// Reads until the first bytes name the wanted server, or it is clear that they never will.
 async fn read_hello(client: &mut TokioIo<Upgraded>, first: &mut Vec<u8>) -> ClientHello {
     let mut buffer = [0; 4096];
     loop {

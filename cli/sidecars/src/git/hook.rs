@@ -1,14 +1,16 @@
-//! What git runs while the agent pushes: it looks, decides, and says so in the push's own output.
+//! The hooks that git runs while the agent pushes. They inspect the push, decide about it, and
+//! explain the decision in the push's own output.
 
 use super::child::Git;
-use super::objects::New;
+use super::objects::NewObjects;
 use super::quarantine::{Quarantine, UPSTREAM, Waiting};
-use super::{Repo, judge, scan};
+use super::{judge, scan};
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::git::listed::Command;
 use bottle_core::git::name::{ObjectId, is_pushable};
 use bottle_core::git::path::Touched;
 use bottle_core::git::{Refused, Update, Verdict};
+use bottle_core::specification::Repo;
 use bottle_core::visible::Line;
 use bottle_host::control::{self, Answer, GitEvent, Request};
 use bottle_host::defence::Defence;
@@ -22,57 +24,63 @@ use std::env;
 use std::io::Read;
 use std::process::ExitCode;
 
-/// Which bottle a hook is for.
+/// The variable that names the hook's bottle.
 pub const SLUG: &str = "BOTTLE_GIT_SLUG";
-/// Which repository.
+/// The variable that names the hook's repository.
 pub const REPO: &str = "BOTTLE_GIT_REPO";
-/// The program that a hook runs: this one.
+/// The variable that names the program that a hook runs: this one.
 pub const EXE: &str = "BOTTLE_EXE";
 
-/// The descriptor of the socket on which hooks speak with the keeper.
+/// The variable for the descriptor of the socket between the hooks and the keeper.
 pub const CHANNEL: &str = "BOTTLE_GIT_CHANNEL";
 
-/// How many refs one push may change, and how much git says of them at most, in bytes.
+/// How many refs one push may change, and how many bytes git may print about them.
 const MAX_REFS: usize = 100;
 const MAX_SAID: u64 = 1 << 20;
 
 /// A hook, by git's name for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Hook {
-    /// Before any ref changes: all of them do, or none.
+    /// Runs before any ref changes. All of them change, or none.
     PreReceive,
-    /// After they changed.
+    /// Runs after the refs have changed.
     PostReceive,
 }
 
 /// Runs a hook.
 ///
 /// # Errors
-/// Where it cannot look, log or decide: nothing is pushed then.
+/// Returns an error if it cannot inspect, log or decide. Nothing is pushed then.
 pub fn run(hook: Hook) -> Outcome<ExitCode> {
     Ok(match hook {
-        Hook::PreReceive => before(),
-        Hook::PostReceive => after(),
+        Hook::PreReceive => pre_receive(),
+        Hook::PostReceive => post_receive(),
     }
     .inspect_err(|error| out::note(format_args!("refused: {}", Line(&format!("{error:#}")))))?)
 }
 
-fn place() -> Result<(Folder, Repo)> {
-    let slug = env::var(SLUG).ok().and_then(|slug| slug.parse().ok()).context("no bottle is named")?;
+fn bottle_and_repository() -> Result<(Folder, Repo)> {
+    let slug = env::var(SLUG)
+        .ok()
+        .and_then(|slug| slug.parse().ok())
+        .with_context(|| format!("{SLUG} does not name a bottle"))?;
     let folder = Home::find()?.bottle(&slug);
-    let name = env::var(REPO).context("no repository is named")?;
+    let name = env::var(REPO).with_context(|| format!("{REPO} does not name a repository"))?;
     let repos = services::read(&folder)?.git;
-    let repo = repos.into_iter().find(|repo| repo.name.as_str() == name).context("no such repository")?;
+    let repo = repos
+        .into_iter()
+        .find(|repo| repo.name.as_str() == name)
+        .with_context(|| format!("this bottle has no repository {name}"))?;
     Ok((folder, repo))
 }
 
-fn before() -> Result<ExitCode> {
+fn pre_receive() -> Result<ExitCode> {
     trial::run("git");
-    let (folder, repo) = place()?;
+    let (folder, repo) = bottle_and_repository()?;
     let mut refused = false;
     ensure!(
         !Quarantine::of(&folder, &repo).is_full(&repo)?,
-        "the quarantine is full: your operator decides about what waits, and `bottle restart {}` makes room",
+        "the quarantine is full: your operator has to decide about what waits; `bottle restart {}` then makes room",
         folder.slug()
     );
     for command in pushed()? {
@@ -88,7 +96,7 @@ fn before() -> Result<ExitCode> {
         out::note(format_args!("{}: {line}", Line(&name)));
         let why = decided.as_ref().err().map(ToString::to_string);
         let commit = command.new.map(String::from);
-        // Where it cannot be written down, there is no decision.
+        // A decision that cannot be logged is not made.
         let decision = Request::Git { repo: repo.name.clone(), event, name, commit, why };
         control::demand(&folder, &decision, Kind::Internal)?;
         refused |= decided.is_err();
@@ -96,15 +104,15 @@ fn before() -> Result<ExitCode> {
     Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn after() -> Result<ExitCode> {
-    let (folder, repo) = place()?;
-    // It was looked at before: what is left to decide is whether it goes on.
+fn post_receive() -> Result<ExitCode> {
+    let (folder, repo) = bottle_and_repository()?;
+    // The push was inspected before it was accepted. What remains is whether it is forwarded.
     for allowed in pushed()? {
-        if repo.policy.decide(&unseen(&allowed)) != Ok(Verdict::Allow) {
+        if repo.policy.decide(&uninspected(&allowed)) != Ok(Verdict::Allow) {
             continue;
         }
-        // The keeper has the operator's environment, and its credentials with it; this has not. It
-        // sends what was judged, whatever the branch has by then.
+        // The keeper has the operator's environment and credentials; this process has not. The
+        // keeper forwards the commit that was judged, whatever the branch points to by then.
         let (branch, commit) = (allowed.name.clone(), allowed.new.map(String::from));
         let forward = Request::GitForward { repo: repo.name.clone(), branch, commit };
         match control::ask(&folder, &forward)? {
@@ -115,18 +123,21 @@ fn after() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is pushed: git says it on standard input, a line for each ref.
+/// Returns the pushed refs, which git lists on standard input, one a line.
 fn pushed() -> Result<Vec<Command>> {
     let mut said = Vec::new();
     std::io::stdin().lock().take(MAX_SAID + 1).read_to_end(&mut said)?;
-    let lines = said.strip_suffix(b"\n").context("git said nothing")?.split(|byte| *byte == b'\n');
+    let lines = said.strip_suffix(b"\n").context("git named no refs")?.split(|byte| *byte == b'\n');
     let commands = lines.map(Command::read).collect::<Result<Vec<_>, _>>()?;
     let few = said.len() as u64 <= MAX_SAID && commands.len() <= MAX_REFS;
-    ensure!(few || !Defence::GitLimits.stands(), "one push may change {MAX_REFS} refs at most");
+    ensure!(
+        few || !Defence::GitLimits.stands(),
+        "one push may change at most {MAX_REFS} refs: push fewer at a time"
+    );
     Ok(commands)
 }
 
-fn unseen(command: &Command) -> Update {
+fn uninspected(command: &Command) -> Update {
     Update {
         name: command.name.clone(),
         old: command.old.clone().map(String::from),
@@ -141,8 +152,8 @@ fn decide(repo: &Repo, command: &Command) -> Result<Result<Verdict, Refused>> {
     if !is_pushable(&command.name) && Defence::GitRefNames.stands() {
         return Ok(Err(Refused::Name));
     }
-    let mut update = unseen(command);
-    // What is refused anyway need not be looked at.
+    let mut update = uninspected(command);
+    // A push that is refused anyway does not have to be inspected.
     if let Err(refused) = repo.policy.decide(&update) {
         return Ok(Err(refused));
     }
@@ -152,9 +163,9 @@ fn decide(repo: &Repo, command: &Command) -> Result<Result<Verdict, Refused>> {
     if let Some(new) = &command.new {
         let commit = format!("{new}^{{commit}}");
         let commit =
-            Git::pushed().args(["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).text();
-        let commit: ObjectId = commit.context("it is no commit")?.parse()?;
-        let objects = New::of(new, repo.policy.max_mib)?;
+            Git::in_hook().args(["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).text();
+        let commit: ObjectId = commit.with_context(|| format!("{new} is not a commit"))?.parse()?;
+        let objects = NewObjects::of(new, repo.policy.max_mib)?;
         update.paths = if Defence::GitTrees.stands() {
             let upstream = upstream_of(&command.name)?;
             judge::touched(&commit, upstream.as_ref(), &repo.policy.guarded())?
@@ -173,40 +184,42 @@ fn decide(repo: &Repo, command: &Command) -> Result<Result<Verdict, Refused>> {
 }
 
 fn is_ancestor(old: &ObjectId, new: &ObjectId) -> Result<bool> {
-    let ended = Git::pushed().args(["merge-base", "--is-ancestor", old.as_str(), new.as_str()]).end()?;
+    let ended = Git::in_hook().args(["merge-base", "--is-ancestor", old.as_str(), new.as_str()]).finish()?;
     match ended.status.code() {
         Some(0) => Ok(true),
         Some(1) => Ok(false),
-        _ => bail!("git: {}", ended.complaint),
+        _ => bail!("git: {}", ended.stderr),
     }
 }
 
-/// What the upstream has under this name.
+/// Returns the upstream's commit for this ref.
 fn upstream_of(name: &str) -> Result<Option<ObjectId>> {
     let known = format!("{UPSTREAM}{}^{{commit}}", name.trim_start_matches("refs/"));
-    let said = Git::pushed().args(["rev-parse", "--verify", "--quiet", "--end-of-options", &known]).end()?;
-    Ok(String::from_utf8_lossy(&said.out).trim().parse().ok())
+    let said =
+        Git::in_hook().args(["rev-parse", "--verify", "--quiet", "--end-of-options", &known]).finish()?;
+    Ok(String::from_utf8_lossy(&said.stdout).trim().parse().ok())
 }
 
-/// The guarded paths that git's log names, a merge by what it has of neither side.
+/// Returns the guarded paths that git's log lists. Of a merge it lists those that differ from both
+/// sides.
 fn named_in_log(new: &ObjectId, guarded: &[String]) -> Result<Vec<Touched>> {
     let list =
         ["log", "-z", "-c", "--name-only", "--no-renames", "--format=", new.as_str(), "--not", "--all"];
-    let said = Git::pushed().args(list).said()?;
+    let said = Git::in_hook().args(list).output()?;
     let paths =
         said.split(|byte| *byte == 0).map(|path| String::from_utf8_lossy(path).trim_start().to_owned());
     let named = |path: &String| guarded.iter().any(|guarded| path.to_lowercase().starts_with(guarded));
     Ok(paths.filter(named).map(|path| Touched { path, leads: false }).collect())
 }
 
-/// A push that a rule allows, as it was judged.
+/// Returns a push that a rule allows, as it was judged.
 ///
 /// # Errors
-/// Where there is no such commit.
+/// Returns an error if there is no such commit.
 pub fn judged(quarantine: &Quarantine, name: &str, commit: Option<&str>) -> Result<Waiting> {
     if !Defence::ShownIsApproved.stands() {
         let waiting = quarantine.waiting()?.into_iter().find(|waiting| waiting.name == name);
-        return waiting.with_context(|| format!("nothing waits on {name}"));
+        return waiting.with_context(|| format!("no push of {name} waits"));
     }
     let old = quarantine.upstream_of(name)?;
     Ok(Waiting::of(name, old, commit.map(str::parse).transpose()?))

@@ -1,12 +1,12 @@
-//! Which guarded paths a push touches: by the trees of its commits, not by what a patch shows.
+//! Finds the guarded paths that a push touches, by the trees of its commits and not by a patch.
 //!
-//! Every commit that the upstream does not have is compared with each of its parents, entry by entry:
-//! mode, kind and object. A merge brings what others changed, so it needs a second look where it
-//! differs from one parent and not from another: it may take what the other side changed, and may not
-//! drop what this side did. By that rule a guarded path has, in every new commit, what the upstream
-//! gave it.
+//! Every commit that the upstream does not have is compared with each of its parents, entry by
+//! entry: mode, kind and object. A merge brings changes that others made. So where it differs from
+//! one parent and not from another, it is checked a second time: it may take what the other side
+//! changed, and must not drop what this side changed. By that rule every new commit has, at a
+//! guarded path, the content that the upstream gave it.
 
-use super::child::{Git, until};
+use super::child::{Git, read_until};
 use super::quarantine::UPSTREAM;
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::git::listed::{Differs, Entry, Piece, piece};
@@ -17,26 +17,27 @@ use std::io::BufRead;
 
 /// How many commits one push may bring.
 const MAX_COMMITS: usize = 20_000;
-/// How many others one commit may merge. Git itself stops long before.
+/// How many parents one commit may have. git itself stops long before.
 const MAX_PARENTS: usize = 66;
-/// In how many entries all of its trees together may differ.
+/// How many entries may differ in all of its trees together.
 const MAX_ENTRIES: usize = 2_000_000;
-/// The longest path, and the deepest.
+/// The longest path in bytes, and the deepest in folders.
 const MAX_PATH: usize = 4096;
 const MAX_DEPTH: usize = 256;
-/// How often a merge is looked at a second time.
-const MAX_SECOND_LOOKS: usize = 2000;
+/// How many entries of merges are checked a second time.
+const MAX_SECOND_CHECKS: usize = 2000;
 const MAX_LINE: usize = 256 << 10;
 
-/// A commit and its parents.
+/// Commits and their parents.
 type Lineage = Vec<(ObjectId, Vec<ObjectId>)>;
-/// Two trees.
+/// Two trees that are compared.
 type Pair = (ObjectId, ObjectId);
 
-/// The guarded paths that a push touches. `upstream` is what the upstream has under the same name.
+/// Returns the guarded paths that a push touches. `upstream` is the upstream's commit for the same
+/// ref.
 ///
 /// # Errors
-/// Where it is too much to be looked at.
+/// Returns an error if the push is too large to be inspected.
 pub fn touched(new: &ObjectId, upstream: Option<&ObjectId>, guarded: &Guarded) -> Result<Vec<Touched>> {
     let lineage = lineage(new)?;
     let mut ids: BTreeSet<&ObjectId> =
@@ -44,7 +45,7 @@ pub fn touched(new: &ObjectId, upstream: Option<&ObjectId>, guarded: &Guarded) -
     ids.insert(new);
     ids.extend(upstream);
     let trees = trees(&ids)?;
-    let tree = |id: &ObjectId| trees.get(id).cloned().context("a commit without a tree");
+    let tree = |id: &ObjectId| trees.get(id).cloned().context("git listed no tree for a commit");
     let empty: ObjectId = new.empty_tree().parse()?;
 
     let mut pairs = BTreeSet::new();
@@ -64,7 +65,7 @@ pub fn touched(new: &ObjectId, upstream: Option<&ObjectId>, guarded: &Guarded) -
     let of = |pair: &Pair| differ.get(pair).map_or(&[][..], Vec::as_slice);
 
     let mut found = Vec::new();
-    let mut looks = Looks::default();
+    let mut checks = SecondChecks::default();
     for (commit, parents) in &lineage {
         let has = tree(commit)?;
         match parents.as_slice() {
@@ -79,7 +80,7 @@ pub fn touched(new: &ObjectId, upstream: Option<&ObjectId>, guarded: &Guarded) -
                                 from = Some(other);
                             }
                         }
-                        let taken = from.map(|from| looks.drops(parent, from, differs)).transpose()?;
+                        let taken = from.map(|from| checks.drops(parent, from, differs)).transpose()?;
                         if taken.unwrap_or(true) {
                             found.push(shown(differs));
                         }
@@ -89,9 +90,9 @@ pub fn touched(new: &ObjectId, upstream: Option<&ObjectId>, guarded: &Guarded) -
         }
     }
     if let Some(upstream) = upstream {
-        // What is rewritten drops nothing either that the upstream has changed there.
+        // A rewritten branch must not drop the upstream's changes, either.
         for differs in of(&(tree(upstream)?, tree(new)?)) {
-            if looks.drops(upstream, new, differs)? {
+            if checks.drops(upstream, new, differs)? {
                 found.push(shown(differs));
             }
         }
@@ -106,19 +107,19 @@ fn shown(differs: &Differs) -> Touched {
     }
 }
 
-/// The commits that the upstream does not have, with their parents.
+/// Returns the commits that the upstream does not have, with their parents.
 fn lineage(new: &ObjectId) -> Result<Lineage> {
     let list = ["rev-list", "--parents", new.as_str(), "--not", &format!("--glob={UPSTREAM}*"), "--"];
     let mut commits = Lineage::new();
-    Git::pushed().args(list).read(|out| {
-        while let Some(line) = until(out, b'\n', MAX_LINE)? {
+    Git::in_hook().args(list).read(|out| {
+        while let Some(line) = read_until(out, b'\n', MAX_LINE)? {
             let ids = std::str::from_utf8(&line)?.split(' ').map(str::parse);
             let mut ids = ids.collect::<Result<Vec<ObjectId>, _>>()?;
             ensure!(ids.len() <= MAX_PARENTS, "a commit merges more than {MAX_PARENTS} others");
             commits.push((ids.remove(0), ids));
             ensure!(
                 commits.len() <= MAX_COMMITS,
-                "the push brings more than {MAX_COMMITS} commits: push less at a time"
+                "the push brings more than {MAX_COMMITS} commits: push fewer at a time"
             );
         }
         Ok(())
@@ -128,23 +129,23 @@ fn lineage(new: &ObjectId) -> Result<Lineage> {
 
 fn trees(commits: &BTreeSet<&ObjectId>) -> Result<BTreeMap<ObjectId, ObjectId>> {
     let asked: String = commits.iter().map(|id| format!("{id}^{{tree}}\n")).collect();
-    let said = Git::pushed().args(["cat-file", "--batch-check=%(objectname)"]).input(asked).text()?;
+    let said = Git::in_hook().args(["cat-file", "--batch-check=%(objectname)"]).input(asked).text()?;
     let trees: Vec<ObjectId> =
-        said.lines().map(str::parse).collect::<Result<_, _>>().context("a commit's tree")?;
-    ensure!(trees.len() == commits.len(), "git named {} trees of {} commits", trees.len(), commits.len());
+        said.lines().map(str::parse).collect::<Result<_, _>>().context("git named no tree for a commit")?;
+    ensure!(trees.len() == commits.len(), "git listed {} trees for {} commits", trees.len(), commits.len());
     Ok(commits.iter().map(|id| (*id).clone()).zip(trees).collect())
 }
 
-/// In which guarded entries the trees of each pair differ.
+/// Returns the guarded entries in which each pair of trees differs.
 fn differing(pairs: &BTreeSet<Pair>, guarded: &Guarded) -> Result<BTreeMap<Pair, Vec<Differs>>> {
     let mut found: BTreeMap<Pair, Vec<Differs>> = BTreeMap::new();
     if pairs.is_empty() {
         return Ok(found);
     }
     let asked: String = pairs.iter().map(|(one, other)| format!("{one} {other}\n")).collect();
-    each_difference(Git::pushed(), &asked, &mut |pair, differs| {
+    each_difference(Git::in_hook(), &asked, &mut |pair, differs| {
         let depth = differs.path.iter().filter(|byte| **byte == b'/').count();
-        ensure!(depth <= MAX_DEPTH, "the push has folders that are deeper than {MAX_DEPTH}");
+        ensure!(depth <= MAX_DEPTH, "the push has folders nested more than {MAX_DEPTH} deep");
         if guarded.covers(&shown(&differs)) {
             found.entry(pair.clone()).or_default().push(differs);
         }
@@ -153,10 +154,11 @@ fn differing(pairs: &BTreeSet<Pair>, guarded: &Guarded) -> Result<BTreeMap<Pair,
     Ok(found)
 }
 
-/// Goes through the entries in which pairs of trees differ, a line `TREE TREE` each.
+/// Calls `take` for each entry in which two trees differ. `pairs` has one line, `TREE TREE`, for
+/// each pair.
 ///
 /// # Errors
-/// Where they are too many, and what `take` says.
+/// Returns an error if there are too many entries, and the errors of `take`.
 pub fn each_difference(
     git: Git,
     pairs: &str,
@@ -166,9 +168,10 @@ pub fn each_difference(
     git.args(words).input(pairs).read(|out| {
         let (mut pair, mut count) = (None, 0);
         while let Some(&start) = out.fill_buf()?.first() {
-            // The line that names the trees ends with a newline, also where all else ends with NUL.
+            // The line that names the trees ends with a newline, even though everything else ends
+            // with NUL.
             let end = if start == b':' { 0 } else { b'\n' };
-            let head = until(out, end, MAX_PATH)?.context("git ended early")?;
+            let head = read_until(out, end, MAX_PATH)?.context("git ended in the middle of its list")?;
             let (old, new) = match piece(&head)? {
                 Piece::Trees(one, other) => {
                     pair = Some((one, other));
@@ -176,38 +179,42 @@ pub fn each_difference(
                 }
                 Piece::Entry(old, new) => (old, new),
             };
-            let path = until(out, 0, MAX_PATH)?.context("git ended early")?;
+            let path = read_until(out, 0, MAX_PATH)?.context("git ended in the middle of its list")?;
             count += 1;
             ensure!(
                 count <= MAX_ENTRIES,
-                "the push changes more than {MAX_ENTRIES} files: push less at a time"
+                "the push changes more than {MAX_ENTRIES} files: push fewer commits at a time"
             );
-            take(pair.as_ref().context("git named no trees")?, Differs { old, new, path })?;
+            take(
+                pair.as_ref().context("git listed a difference before it named the trees")?,
+                Differs { old, new, path },
+            )?;
         }
         Ok(())
     })
 }
 
-/// The second looks at merges.
+/// The second checks of merges.
 #[derive(Default)]
-struct Looks {
+struct SecondChecks {
     count: usize,
     bases: BTreeMap<Pair, Vec<ObjectId>>,
 }
 
-impl Looks {
-    /// Whether `one` had changed an entry since both sides were the same, so that taking the other's
-    /// drops that change.
+impl SecondChecks {
+    /// Returns whether `one` changed an entry after both sides diverged, so that taking the other
+    /// side's version drops that change.
     fn drops(&mut self, one: &ObjectId, other: &ObjectId, differs: &Differs) -> Result<bool> {
         self.count += 1;
-        if self.count > MAX_SECOND_LOOKS {
-            bail!("the push merges too many guarded files: push less at a time");
+        if self.count > MAX_SECOND_CHECKS {
+            bail!("the push merges too many guarded files: push fewer commits at a time");
         }
         let key = (one.clone(), other.clone());
         if !self.bases.contains_key(&key) {
-            let ended = Git::pushed().args(["merge-base", "--all", one.as_str(), other.as_str()]).end()?;
-            ensure!(matches!(ended.status.code(), Some(0 | 1)), "git: {}", ended.complaint);
-            let said = String::from_utf8_lossy(&ended.out).into_owned();
+            let ended =
+                Git::in_hook().args(["merge-base", "--all", one.as_str(), other.as_str()]).finish()?;
+            ensure!(matches!(ended.status.code(), Some(0 | 1)), "git: {}", ended.stderr);
+            let said = String::from_utf8_lossy(&ended.stdout).into_owned();
             let bases = said.lines().map(str::parse).collect::<Result<Vec<ObjectId>, _>>()?;
             self.bases.insert(key.clone(), bases);
         }
@@ -224,16 +231,16 @@ impl Looks {
     }
 }
 
-/// What a commit has at a path.
+/// Returns a commit's entry at a path.
 fn entry(commit: &ObjectId, path: &[u8]) -> Result<Option<Entry>> {
     use std::os::unix::ffi::OsStrExt;
     let words = ["ls-tree", "-z", "--full-tree", commit.as_str(), "--"];
-    let said = Git::pushed().args(words).args([std::ffi::OsStr::from_bytes(path)]).said()?;
+    let said = Git::in_hook().args(words).args([std::ffi::OsStr::from_bytes(path)]).output()?;
     let Some(said) = said.split(|byte| *byte == 0).next().filter(|said| !said.is_empty()) else {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(said);
     let words: Vec<&str> = text.split(['\t', ' ']).take(3).collect();
-    let [mode, _kind, id] = words.as_slice() else { bail!("git said {text:?}") };
+    let [mode, _kind, id] = words.as_slice() else { bail!("git ls-tree printed {text:?}") };
     Ok(Some(Entry { mode: u32::from_str_radix(mode, 8)?, id: id.parse()? }))
 }

@@ -1,7 +1,7 @@
-//! The objects that a push brings, one after the other, whatever they are: commits, trees, blobs,
-//! tags. None is held whole.
+//! The objects that a push brings: commits, trees, blobs and tags. They are read one after the
+//! other, and none is held in memory as a whole.
 
-use super::child::{Git, until};
+use super::child::{Git, read_until};
 use super::quarantine::UPSTREAM;
 use anyhow::{Context, Result, ensure};
 use bottle_core::git::listed::{self, Object};
@@ -11,50 +11,51 @@ use bottle_host::defence::Defence;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-/// How many objects one push may bring, and how many commits.
+/// How many objects one push may bring.
 const MAX_OBJECTS: usize = 200_000;
-/// The longest commit or tag, in bytes. What is shown of one is its first line.
+/// The longest commit or tag, in bytes. Only its first line is shown.
 const MAX_WORDS: u64 = 1 << 20;
-/// The longest tree: some ten thousand files in one folder.
+/// The longest tree, in bytes: about ten thousand files in one folder.
 const MAX_TREE: u64 = 16 << 20;
-/// How much a push may unpack to, for each MiB that it may hold packed, and at least, in bytes.
+/// How much a push may unpack to, in bytes: for each MiB that it may have packed, and at least.
 const UNPACKED: u64 = 16 << 20;
 const MIN_UNPACKED: u64 = 256 << 20;
-/// How many files one of its trees may unfold to, and how many folders may be in one another.
+/// How many files one of its trees may contain, and how deep its folders may be nested.
 const MAX_FILES: u64 = 500_000;
 const MAX_DEPTH: usize = 256;
-/// The longest line of a list.
+/// The longest line of a list, in bytes.
 const MAX_LINE: usize = 8192;
 
-/// What a push brings that the upstream does not have.
+/// The objects that a push brings and the upstream does not have.
 #[derive(Debug)]
-pub struct New {
+pub struct NewObjects {
     /// The objects, in git's order.
     pub objects: Vec<Object>,
-    /// A path under which an object is found, for people.
+    /// A path for each object, to show to people.
     paths: BTreeMap<ObjectId, Vec<u8>>,
 }
 
-impl New {
-    /// Finds out what a commit (or tag) brings with it.
+impl NewObjects {
+    /// Lists what a commit or tag brings with it.
     ///
     /// # Errors
-    /// Where it is too much to be looked at.
+    /// Returns an error if it is too much to be inspected.
     pub fn of(new: &ObjectId, max_mib: u32) -> Result<Self> {
         let list = ["rev-list", "--objects", new.as_str(), "--not", &format!("--glob={UPSTREAM}*"), "--"];
         let mut paths = BTreeMap::new();
         let mut ids = String::new();
-        Git::pushed().args(list).read(|out| {
-            while let Some(line) = until(out, b'\n', MAX_LINE)? {
-                let (id, path) =
-                    line.split_at_checked(new.as_str().len()).context("git said a short line")?;
+        Git::in_hook().args(list).read(|out| {
+            while let Some(line) = read_until(out, b'\n', MAX_LINE)? {
+                let (id, path) = line
+                    .split_at_checked(new.as_str().len())
+                    .context("git rev-list printed a line that is too short")?;
                 let id: ObjectId = std::str::from_utf8(id)?.parse()?;
                 ids.push_str(id.as_str());
                 ids.push('\n');
                 if paths.insert(id, path.strip_prefix(b" ").unwrap_or(path).to_vec()).is_none() {
                     ensure!(
                         paths.len() <= MAX_OBJECTS,
-                        "the push brings more than {MAX_OBJECTS} objects: push less at a time"
+                        "the push brings more than {MAX_OBJECTS} objects: push fewer commits at a time"
                     );
                 }
             }
@@ -63,8 +64,8 @@ impl New {
         let mut objects = Vec::new();
         let mut unpacked = 0;
         let most = MIN_UNPACKED.max(u64::from(max_mib) * UNPACKED);
-        Git::pushed().args(["cat-file", "--batch-check", "--buffer"]).input(ids).read(|out| {
-            while let Some(line) = until(out, b'\n', MAX_LINE)? {
+        Git::in_hook().args(["cat-file", "--batch-check", "--buffer"]).input(ids).read(|out| {
+            while let Some(line) = read_until(out, b'\n', MAX_LINE)? {
                 let object = listed::object(&line)?;
                 let longest = match object.kind.as_str() {
                     "commit" | "tag" => MAX_WORDS,
@@ -73,14 +74,14 @@ impl New {
                 };
                 ensure!(
                     object.size <= longest,
-                    "a {} of {} bytes is longer than any should be",
+                    "a {} has {} bytes; at most {longest} are accepted",
                     object.kind,
                     object.size
                 );
                 unpacked += object.size;
                 ensure!(
                     unpacked <= most,
-                    "the push unpacks to more than {} MiB: push less at a time",
+                    "the push unpacks to more than {} MiB: push fewer commits at a time",
                     most >> 20
                 );
                 objects.push(object);
@@ -88,33 +89,33 @@ impl New {
             Ok(())
         })?;
         let new = Self { objects, paths };
-        new.weigh()?;
+        new.check_trees()?;
         Ok(new)
     }
 
-    /// Sees that no tree unfolds to more than can be walked.
-    fn weigh(&self) -> Result<()> {
+    /// Checks that no tree contains more files than can be walked.
+    fn check_trees(&self) -> Result<()> {
         let trees: Vec<Object> =
             self.objects.iter().filter(|object| object.kind == "tree").cloned().collect();
-        let mut weighed = Trees::default();
-        contents(Git::pushed(), &trees, &mut |object, content| {
+        let mut trees_seen = Trees::default();
+        contents(Git::in_hook(), &trees, &mut |object, content| {
             let mut bytes = Vec::new();
             content.read_to_end(&mut bytes)?;
-            Ok(weighed.add(object.id.clone(), &bytes)?)
+            Ok(trees_seen.add(object.id.clone(), &bytes)?)
         })?;
-        let heaviest = weighed.heaviest();
+        let heaviest = trees_seen.heaviest();
         let light = heaviest.files <= MAX_FILES && heaviest.depth <= MAX_DEPTH;
         ensure!(
             light || !Defence::GitLimits.stands(),
-            "a commit has {} files in folders {} deep, and may have {MAX_FILES} and {MAX_DEPTH}",
+            "a commit has {} files in folders nested {} deep; at most {MAX_FILES} and {MAX_DEPTH} are accepted",
             heaviest.files,
             heaviest.depth
         );
         Ok(())
     }
 
-    /// Where an object is, or what it is.
-    pub fn place(&self, object: &Object) -> String {
+    /// Returns a description of where an object is, or of what it is.
+    pub fn location(&self, object: &Object) -> String {
         match (object.kind.as_str(), self.paths.get(&object.id)) {
             ("blob", Some(path)) => bottle_core::visible::Bytes(path).to_string(),
             ("tree", Some(path)) if !path.is_empty() => {
@@ -125,19 +126,19 @@ impl New {
         }
     }
 
-    /// Gives the content of each object to somebody, in pieces.
+    /// Passes the content of each object to `take`, as a stream.
     ///
     /// # Errors
-    /// Where git ends early, and what the reader says.
+    /// Returns an error if git ends early, and the errors of `take`.
     pub fn read(&self, git: Git, mut take: impl FnMut(&Object, &mut dyn Read) -> Result<()>) -> Result<()> {
         contents(git, &self.objects, &mut take)
     }
 }
 
-/// Gives the content of objects to somebody, in pieces.
+/// Passes the content of each of `objects` to `take`, as a stream.
 ///
 /// # Errors
-/// Where git ends early, and what the reader says.
+/// Returns an error if git ends early, and the errors of `take`.
 pub fn contents(
     git: Git,
     objects: &[Object],
@@ -149,21 +150,27 @@ pub fn contents(
     let ids: String = objects.iter().map(|object| format!("{}\n", object.id)).collect();
     git.args(["cat-file", "--batch", "--buffer"]).input(ids).read(|out| {
         for object in objects {
-            let head = until(out, b'\n', MAX_LINE)?.context("git ended early")?;
-            ensure!(listed::object(&head)? == *object, "git gave another object than was asked for");
+            let head = read_until(out, b'\n', MAX_LINE)?.context("git ended in the middle of its output")?;
+            ensure!(
+                listed::object(&head)? == *object,
+                "git printed a different object than the one it was asked for"
+            );
             let mut content = out.take(object.size);
             take(object, &mut content)?;
             std::io::copy(&mut content, &mut std::io::sink())?;
-            ensure!(until(out, b'\n', 0)?.is_some_and(|rest| rest.is_empty()), "git ended early");
+            ensure!(
+                read_until(out, b'\n', 0)?.is_some_and(|rest| rest.is_empty()),
+                "git ended in the middle of its output"
+            );
         }
         Ok(())
     })
 }
 
-/// Reads as much as there is, up to the buffer's length.
+/// Reads read_until the buffer is full or the input ends, and returns the number of bytes.
 ///
 /// # Errors
-/// Where it cannot be read.
+/// Returns an error if reading fails.
 pub fn fill(from: &mut dyn Read, into: &mut [u8]) -> Result<usize> {
     let mut filled = 0;
     while filled < into.len() {

@@ -1,8 +1,10 @@
-//! What git works on where it has the operator's credentials: a repository of ours, made for one call.
+//! The repository that git works on when it has the operator's credentials. It belongs to us and is
+//! made for one call.
 //!
-//! A git that a push has taken over may write its store, and the store's configuration with it. So the
-//! operator's own git never opens the store. It opens this: a configuration of three lines, no refs, no
-//! hooks, and the way to the store's objects, which are named by their digests.
+//! A git that a push has taken over can write to its store, and to the store's configuration with
+//! it. So the operator's own git never opens the store. It opens this repository instead: three
+//! lines of configuration, no refs, no hooks, and a path to the store's objects, which are named by
+//! their digests.
 
 use super::child::Git;
 use anyhow::{Context, Result};
@@ -10,18 +12,18 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// A repository from which objects of a store are sent. It is gone with the value.
+/// A repository from which a store's objects are sent. It is removed when this value is dropped.
 #[derive(Debug)]
 pub struct Outgoing(TempDir);
 
 impl Outgoing {
-    /// One for the objects of a store, whose names have this format.
+    /// Creates one for the objects of a store. `format` is the store's object format.
     ///
     /// # Errors
-    /// Where it cannot be made.
+    /// Returns an error if it cannot be created.
     pub fn of(store: &Path, format: &str) -> Result<Self> {
-        let above = store.parent().context("a store has a folder")?;
-        // Beside the store, where no git of the gate's may write.
+        let above = store.parent().context("the quarantine has no parent folder")?;
+        // Beside the store, where git-gate's own git processes cannot write.
         let dir = tempfile::Builder::new().prefix(".outgoing-").tempdir_in(above)?;
         let put = |name: &str, text: String| fs::write(dir.path().join(name), text);
         fs::create_dir(dir.path().join("refs"))?;
@@ -37,9 +39,9 @@ impl Outgoing {
         Ok(Self(dir))
     }
 
-    /// The operator's own git, on it.
+    /// Returns the operator's own git, working on this repository.
     pub fn git(&self) -> Git {
-        Git::operators(self.0.path())
+        Git::operator(self.0.path())
     }
 }
 
@@ -64,19 +66,19 @@ mod tests {
         }
         let tree = git(&store, &["mktree"]);
         let commit = git(&store, &["commit-tree", "-m", "x", &tree]);
-        // What a git that was taken over could leave.
+        // What a git that was taken over could leave behind.
         let proof = dir.path().join("proof");
         let url = format!("ext::touch {}", proof.display());
         git(&store, &["config", &format!("url.{url}.insteadOf"), upstream.to_str().unwrap()]);
         git(&store, &["config", "protocol.ext.allow", "always"]);
         let send = |git: Git| {
             let words = ["push", "--quiet", "--", upstream.to_str().unwrap()];
-            git.args(words).args([format!("{commit}:refs/heads/main")]).end().unwrap().status.success()
+            git.args(words).args([format!("{commit}:refs/heads/main")]).finish().unwrap().status.success()
         };
         let outgoing = Outgoing::of(&store, "sha1").unwrap();
         assert!(send(outgoing.git()) && !proof.exists());
         assert_eq!(git(&upstream, &["rev-parse", "main"]), commit);
-        // The store itself would have had its say.
-        assert!(!send(Git::operators(&store)));
+        // git on the store itself would have obeyed the store's configuration.
+        assert!(!send(Git::operator(&store)));
     }
 }

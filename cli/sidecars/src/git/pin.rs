@@ -1,18 +1,18 @@
-//! What was known of a repository before a guest could write to it.
+//! The record of what was known about a repository before a guest could write to it.
 //!
-//! Where upstream is, and what upstream has, is said by the repository itself: `remote.*.url` and its
-//! branches. In a folder that is mounted writable that is the guest's to say. So it is written down
-//! here, outside of every mount and beside the bottles, as it was when the first bottle started with
-//! it; it outlives `bottle rm`. From then on the record counts. A person changes it by naming the
-//! upstream in `bottle.toml`, and by approving what the repository has.
+//! The repository itself says where its upstream is and what the upstream has: in `remote.*.url`
+//! and in its branches. In a folder that is mounted writable, the guest can change both. So they
+//! are recorded here when the first bottle starts with the repository, outside every mount and
+//! beside the bottles. The record outlives `bottle rm`, and from then on it counts. A person
+//! changes it by naming the upstream in `bottle.toml`, and by approving what the repository has.
 
-use super::Repo;
 use super::child::Git;
 use super::source::Source;
 use anyhow::{Context, Result};
 use bottle_core::git::name::ObjectId;
 use bottle_core::git::url;
 use bottle_core::plan::Volume;
+use bottle_core::specification::Repo;
 use bottle_core::visible::Line;
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
@@ -27,77 +27,80 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-/// What holds the records, beside the bottles. It is no slug, so it is no bottle's folder.
+/// The folder of the records, beside the bottles. It is not a slug, so no bottle can have this
+/// folder.
 const RECORDS: &str = ".upstreams";
 
-/// What is recorded of a repository.
+/// The record of one repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// The repository.
     path: PathBuf,
-    /// Whether a guest could write to it since.
+    /// Whether a guest could write to it since the record was made.
     pub exposed: bool,
-    /// Where its remotes are, by their names.
+    /// The remotes' locations, by name.
     remotes: BTreeMap<String, String>,
-    /// What the upstream has, by the names of its branches and tags without `refs/`.
+    /// The upstream's branches and tags, by name without `refs/`.
     pub refs: BTreeMap<String, ObjectId>,
 }
 
 impl Pin {
-    /// The record of a repository; an empty one where there is none.
+    /// Reads the record of a repository. It is empty if there is none.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// Returns an error if it cannot be read.
     pub fn read(folder: &Folder, path: &Path) -> Result<Self> {
-        let place = place(folder, path)?;
-        let text = match fs::read_to_string(&place) {
+        let file = record_path(folder, path)?;
+        let text = match fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Ok(Self { path: path.to_owned(), ..Self::default() });
             }
-            Err(error) => return Err(error).with_context(|| place.display().to_string()),
+            Err(error) => return Err(error).with_context(|| file.display().to_string()),
         };
-        serde_json::from_str(&text).with_context(|| place.display().to_string())
+        serde_json::from_str(&text).with_context(|| file.display().to_string())
     }
 
-    /// Writes down what is known now.
+    /// Saves the record.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// Returns an error if it cannot be written.
     pub fn write(&mut self, folder: &Folder, repo: &Repo) -> Result<()> {
         self.exposed |= repo.writable;
         if let Some(url) = &repo.url {
             self.remotes.insert(repo.upstream.clone(), url.clone());
         }
-        let place = place(folder, Path::new(&repo.path))?;
-        private_dir(place.parent().context("a file has a folder")?)?;
-        write_private(&place, &serde_json::to_vec_pretty(self)?)
+        let file = record_path(folder, Path::new(&repo.path))?;
+        private_dir(file.parent().context("the record has no parent folder")?)?;
+        write_private(&file, &serde_json::to_vec_pretty(self)?)
     }
 }
 
-fn place(folder: &Folder, path: &Path) -> Result<PathBuf> {
+fn record_path(folder: &Folder, path: &Path) -> Result<PathBuf> {
     let digest: String = Sha256::digest(path.as_os_str().as_encoded_bytes())
         .iter()
         .take(16)
         .map(|b| format!("{b:02x}"))
         .collect();
-    let above = folder.state().parent().context("the state folder")?;
+    let above = folder.state().parent().context("the state folder has no parent folder")?;
     Ok(above.join(RECORDS).join(format!("{digest}.json")))
 }
 
-/// Finds out where a repository's upstream is, and whether a guest with these folders could write to
-/// the repository.
+/// Finds a repository's upstream, and whether a guest with these volumes could write to the
+/// repository.
 ///
 /// # Errors
-/// [`Kind::Usage`] where the upstream itself is in such a folder: git would run its hooks here.
+/// Returns [`Kind::Usage`] if the upstream itself is in such a folder: git would run its hooks
+/// here.
 pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo> {
     let mut repo = repo.clone();
-    // Also where a person insists on sharing it: what was pushed would be judged in the guest's hands.
+    // This also holds if a person insists on sharing it: the guest could change what is being
+    // judged.
     let store = real(&folder.git());
     if let Some(volume) = volumes.iter().find(|volume| overlap(Path::new(volume.host.as_str()), &store)) {
         return Err(Failure::new(
             Kind::Usage,
-            format!("{} holds git-gate's quarantine, which no guest may have", volume.host),
+            format!("{} holds git-gate's quarantine, which must not be shared with a guest", volume.host),
         )
         .help("share another folder, or set BOTTLE_STATE_DIR to one that is not shared"));
     }
@@ -107,13 +110,13 @@ pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo
         hosts.map(|volume| Path::new(volume.host.as_str())).any(|host| overlap(host, place))
     };
     repo.writable = match &source {
-        Ok(source) => writable(source.place()) || writable(&Path::new(&repo.path).join(".git")),
+        Ok(source) => writable(source.path()) || writable(&Path::new(&repo.path).join(".git")),
         Err(_) => writable(Path::new(&repo.path)),
     };
     let recorded_writable = recorded_writable(folder)?;
-    let was_writable = |place: &Path| was_guests(&recorded_writable, place);
+    let was_writable = |place: &Path| was_writable_by_guest(&recorded_writable, place);
     repo.exposed = match &source {
-        Ok(source) => was_writable(source.place()) || was_writable(&Path::new(&repo.path).join(".git")),
+        Ok(source) => was_writable(source.path()) || was_writable(&Path::new(&repo.path).join(".git")),
         Err(_) => was_writable(Path::new(&repo.path)),
     };
     repo.url = if url::is_place(&repo.upstream) {
@@ -145,13 +148,13 @@ pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo
             real.display(),
             if now { "the guest can" } else { "a guest could" }
         ))
-        .help("git would run its hooks on this machine: keep it elsewhere, or share that folder read-only"));
+        .help("git would run the upstream's hooks on this machine: move it elsewhere, or share that folder read-only"));
     }
     repo.url = Some(absolute);
     Ok(repo)
 }
 
-/// The record, where a guest could have changed what the repository says.
+/// Returns the recorded upstream if a guest could have changed what the repository says.
 fn recorded(repo: &Repo, folder: &Folder, says: Option<String>) -> Result<Option<String>> {
     let pin = Pin::read(folder, Path::new(&repo.path))?;
     if !(pin.exposed || repo.exposed) || !Defence::GitUpstream.stands() {
@@ -160,8 +163,8 @@ fn recorded(repo: &Repo, folder: &Folder, says: Option<String>) -> Result<Option
     let Some(was) = pin.remotes.get(&repo.upstream) else {
         if let Some(says) = says {
             out::note(format_args!(
-                "{} of {} is {}, and a guest could have written that: nothing goes there; \
-                 `upstream = \"...\"` in bottle.toml names where it goes",
+                "{} of {} is {}, and a guest could have written that: nothing is pushed there; \
+                 set `upstream = \"...\"` in bottle.toml to say where pushes go",
                 Line(&repo.upstream),
                 repo.path,
                 Line(&says)
@@ -169,15 +172,15 @@ fn recorded(repo: &Repo, folder: &Folder, says: Option<String>) -> Result<Option
         }
         return Ok(None);
     };
-    // The record is absolute, and what the repository says need not be.
+    // The record is absolute; what the repository says may be relative.
     let same = says.as_ref().is_some_and(|says| {
         says == was
             || url::local(says).is_some_and(|path| real(&Path::new(&repo.path).join(path)) == Path::new(was))
     });
     if !same {
         out::note(format_args!(
-            "{} of {} was {} before a guest could write to it, and now is {}: bottle keeps to what it was; \
-             `upstream = \"...\"` in bottle.toml names another",
+            "{} of {} was {} before a guest could write to it, and is {} now: bottle goes on using the former; \
+             set `upstream = \"...\"` in bottle.toml to change that",
             Line(&repo.upstream),
             repo.path,
             Line(was),
@@ -187,15 +190,16 @@ fn recorded(repo: &Repo, folder: &Folder, says: Option<String>) -> Result<Option
     Ok(Some(was.clone()))
 }
 
-/// Where pushes to a remote go, by the repository's configuration alone. Git only reads what it is
-/// given there: what it includes is not opened.
+/// Returns where pushes to a remote go, by the repository's configuration alone. git reads only the
+/// text that it gets here: files that it includes are not opened.
 fn remote(source: &Source, name: &str) -> Result<Option<String>> {
     let text = source.configuration()?;
     for key in ["pushurl", "url"] {
         let words = ["config", "--file", "-", "--no-includes", "--null", "--get-all"];
-        let git = Git::nowhere().args(words).args([format!("remote.{name}.{key}")]).input(text.clone());
-        let ended = git.end()?;
-        let said = String::from_utf8_lossy(&ended.out).into_owned();
+        let git =
+            Git::without_repository().args(words).args([format!("remote.{name}.{key}")]).input(text.clone());
+        let ended = git.finish()?;
+        let said = String::from_utf8_lossy(&ended.stdout).into_owned();
         if let Some(url) = said.split('\0').next().filter(|url| ended.status.success() && !url.is_empty()) {
             return Ok(Some(url.to_owned()));
         }
@@ -213,19 +217,19 @@ fn recorded_writable(folder: &Folder) -> Result<WritablePaths> {
 }
 
 /// Tells whether a guest could write to a folder before, or to something in it.
-fn was_guests(recorded: &WritablePaths, path: &Path) -> bool {
+fn was_writable_by_guest(recorded: &WritablePaths, path: &Path) -> bool {
     let path = real(path);
     let within = walk(&path).is_ok_and(|walk| recorded.around(&walk).is_some());
     within || recorded.shared().any(|shared| shared.path.starts_with(&path))
 }
 
-/// Whether a guest of any bottle can write to a folder now, or could.
+/// Returns whether a guest of any bottle can write to a folder now, or could in the past.
 ///
 /// # Errors
-/// Where the bottles cannot be read.
-pub fn is_guests(folder: &Folder, path: &Path) -> Result<bool> {
+/// Returns an error if the bottles cannot be read.
+pub fn is_writable_by_guest(folder: &Folder, path: &Path) -> Result<bool> {
     let [(_, state), (_, runtime)] = folder.environment();
-    if was_guests(&recorded_writable(folder)?, path) {
+    if was_writable_by_guest(&recorded_writable(folder)?, path) {
         return Ok(true);
     }
     let path = real(path);
@@ -236,7 +240,7 @@ pub fn is_guests(folder: &Folder, path: &Path) -> Result<bool> {
     }))
 }
 
-/// The path without links and dots, as far as something is there.
+/// Returns the path without links and dots, as far as it exists.
 fn real(path: &Path) -> PathBuf {
     match (path.canonicalize(), path.parent(), path.components().next_back()) {
         (Ok(real), _, _) => real,
@@ -249,7 +253,7 @@ fn real(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether one of two folders is in the other, or is it.
+/// Returns whether two folders are the same, or one is inside the other.
 fn overlap(one: &Path, other: &Path) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }

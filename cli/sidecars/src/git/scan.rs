@@ -1,9 +1,9 @@
-//! Looks for secrets in what a push brings: in every new object, whatever it is (a file, a link's
-//! target, a name, a message, a tag), whole and byte by byte, not in the text of a patch. gitleaks,
-//! where it is installed, is asked beside.
+//! Finds secrets in what a push brings. It searches every new object, whatever it is (a file, a
+//! link's target, a name, a message, a tag), whole and byte by byte, and not the text of a patch.
+//! If gitleaks is installed, it runs as well.
 
 use super::child::Git;
-use super::objects::{New, fill};
+use super::objects::{NewObjects, fill};
 use anyhow::{Context, Result, bail};
 use bottle_core::git::name::ObjectId;
 use bottle_core::visible::Line;
@@ -12,16 +12,17 @@ use regex::bytes::RegexSet;
 use serde::Deserialize;
 use std::sync::LazyLock;
 
-/// What is shown of what was found.
+/// How many findings are shown.
 const MAX_FINDINGS: usize = 10;
-/// gitleaks' exit status where it has found something: its own 1 would also be any other failure.
+/// The exit status that gitleaks is told to use for findings: its default, 1, also means any other
+/// failure.
 const LEAKS: i32 = 42;
-/// How much is looked at at a time, and how much of it again with what follows. No pattern needs more
-/// to match, also where each letter takes two bytes.
+/// How many bytes are searched at a time, and how many of them again together with those that
+/// follow. No pattern needs more to match, even with two bytes a letter.
 const WINDOW: usize = 256 << 10;
 const AGAIN: usize = 1 << 10;
 
-/// Keys that say what they are. Their forms are the issuers' own.
+/// Keys that can be recognized by their form, which their issuers define.
 const PATTERNS: [(&str, &str); 11] = [
     ("a private key", r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----"),
     ("an AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
@@ -37,27 +38,28 @@ const PATTERNS: [(&str, &str); 11] = [
 ];
 
 static KEYS: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
-    // Bytes and not letters: what is beside a key need not be UTF-8, and is no part of a word then.
+    // Patterns match bytes, not letters: bytes beside a key do not have to be UTF-8, and do not
+    // count as part of a word.
     RegexSet::new(PATTERNS.iter().map(|(_, pattern)| format!("(?-u){pattern}"))).ok()
 });
 
-/// Where what a push brings holds secrets, in words that do not repeat them.
+/// Describes the secrets in what a push brings, without repeating them.
 ///
 /// # Errors
-/// Where it cannot be looked at.
-pub fn new_objects(commit: &ObjectId, new: &New) -> Result<Vec<String>> {
+/// Returns an error if the objects cannot be read.
+pub fn new_objects(commit: &ObjectId, new: &NewObjects) -> Result<Vec<String>> {
     let mut found = by_gitleaks(commit)?;
     if !Defence::GitTrees.stands() {
         found.extend(in_patch(commit)?);
         return Ok(found);
     }
     let mut window = vec![0; WINDOW];
-    new.read(Git::pushed(), |object, content| {
+    new.read(Git::in_hook(), |object, content| {
         if found.len() >= MAX_FINDINGS {
             return Ok(());
         }
         if let Some((what, line)) = search(content, &mut window)? {
-            let place = new.place(object);
+            let place = new.location(object);
             let line = if object.kind == "blob" { format!(":{line}") } else { String::new() };
             found.push(format!("{what} in {place}{line}"));
         }
@@ -66,7 +68,7 @@ pub fn new_objects(commit: &ObjectId, new: &New) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The first key in a stream of bytes, and its line.
+/// Returns the first key in a stream of bytes, and its line.
 fn search(content: &mut dyn std::io::Read, window: &mut [u8]) -> Result<Option<(&'static str, usize)>> {
     let (mut kept, mut lines) = (0, 1);
     loop {
@@ -90,7 +92,8 @@ fn newlines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// The rest from the line on that holds the first key. A key without a line of its own is on the first.
+/// Returns the bytes from the line that holds the first key. A key that spans lines counts as being
+/// on the first.
 fn first(bytes: &[u8]) -> Option<&[u8]> {
     let mut rest = bytes;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -102,7 +105,7 @@ fn first(bytes: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// The key that some bytes hold, as they are or as UTF-16.
+/// Returns the kind of key in some bytes, read as they are or as UTF-16.
 fn key(bytes: &[u8]) -> Option<&'static str> {
     matched(bytes).or_else(|| {
         let narrow: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
@@ -110,9 +113,9 @@ fn key(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Which kind of secret is in a text.
+/// Returns the kind of secret in a text.
 pub fn matched(bytes: &[u8]) -> Option<&'static str> {
-    let Some(keys) = &*KEYS else { return Some("patterns that cannot be used, instead of a look") };
+    let Some(keys) = &*KEYS else { return Some("something unknown (the patterns cannot be used)") };
     keys.matches(bytes).iter().next().map(|key| PATTERNS[key].0)
 }
 
@@ -125,26 +128,26 @@ struct Finding {
     start_line: u64,
 }
 
-/// What gitleaks finds. Where it is not installed, nothing.
+/// Returns what gitleaks finds, and nothing if it is not installed.
 fn by_gitleaks(commit: &ObjectId) -> Result<Vec<String>> {
     let gitleaks = Git::scanner("gitleaks")
         .args(["detect", "--source", ".", "--no-banner", "--redact"])
         .args(["--report-format", "json", "--report-path", "/dev/stdout"])
         .args(["--exit-code", &LEAKS.to_string()])
         .args([format!("--log-opts={commit} --not --all")]);
-    let ended = match gitleaks.end() {
+    let ended = match gitleaks.finish() {
         Err(error) if is_missing(&error) => return Ok(Vec::new()),
         ended => ended.context("gitleaks")?,
     };
     match ended.status.code() {
         Some(0) => Ok(Vec::new()),
         Some(LEAKS) => {
-            let findings: Vec<Finding> = serde_json::from_slice(&ended.out).context("gitleaks")?;
+            let findings: Vec<Finding> = serde_json::from_slice(&ended.stdout).context("gitleaks")?;
             let word = |finding: &Finding| {
                 format!("{} in {}:{}", finding.rule, Line(&finding.file), finding.start_line)
             };
             let found: Vec<String> = findings.iter().take(MAX_FINDINGS).map(word).collect();
-            Ok(if found.is_empty() { vec!["gitleaks found one".to_owned()] } else { found })
+            Ok(if found.is_empty() { vec!["a secret that gitleaks found".to_owned()] } else { found })
         }
         _ => bail!("gitleaks failed: {}", ended.status),
     }
@@ -155,10 +158,10 @@ fn is_missing(error: &anyhow::Error) -> bool {
     error.is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Keys in the lines that a patch adds, by their first letter.
+/// Returns the kinds of keys in the lines that a patch adds.
 fn in_patch(commit: &ObjectId) -> Result<Vec<String>> {
     let show = ["log", "-p", "-c", "--text", "--no-color", "--no-ext-diff", "--no-textconv", "--unified=0"];
-    let patch = Git::pushed().args(show).args(["--format=", commit.as_str(), "--not", "--all"]).said()?;
+    let patch = Git::in_hook().args(show).args(["--format=", commit.as_str(), "--not", "--all"]).output()?;
     let added = patch
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.starts_with(b"+++ ") && (line.starts_with(b"+") || line.starts_with(b" +")));

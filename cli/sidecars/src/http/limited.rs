@@ -1,5 +1,5 @@
-//! A client's connection within its limits: how long it may be idle, and how fast all clients of a
-//! bottle may be together.
+//! A client's connection with its limits: how long it may be idle, and how fast all of a bottle's
+//! clients together may be.
 
 use bottle_core::specification::Limits;
 use std::io::{ErrorKind, IoSlice, Result};
@@ -10,74 +10,76 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Bytes that may pass now, for all connections of a bottle.
+/// A token bucket for the bytes of all of a bottle's connections.
 #[derive(Debug)]
-pub struct Bucket(Mutex<Level>);
+pub struct TokenBucket(Mutex<Tokens>);
 
 #[derive(Debug)]
-struct Level {
+struct Tokens {
     rate: u64,
     left: u64,
     filled: Instant,
 }
 
-impl Bucket {
-    /// One that is filled so fast. It holds what comes in a second.
+impl TokenBucket {
+    /// Creates a bucket that fills at this rate, in bytes a second. It holds one second's worth;
+    /// with a rate of 0 there is no limit.
     pub fn new(rate: u64) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Level { rate, left: rate, filled: Instant::now() })))
+        Arc::new(Self(Mutex::new(Tokens { rate, left: rate, filled: Instant::now() })))
     }
 
-    /// How many of `wanted` bytes may pass now, at least one; or how long to wait.
-    fn ask(&self, wanted: usize) -> std::result::Result<usize, Duration> {
-        let mut level = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if level.rate == 0 {
+    /// Returns how many of `wanted` bytes may pass now, at least one, or how long to wait.
+    fn available(&self, wanted: usize) -> std::result::Result<usize, Duration> {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tokens.rate == 0 {
             return Ok(wanted);
         }
         let now = Instant::now();
-        let came = now.duration_since(level.filled).as_micros() * u128::from(level.rate) / 1_000_000;
-        if came > 0 {
-            level.left = level.rate.min(level.left.saturating_add(u64::try_from(came).unwrap_or(u64::MAX)));
-            level.filled = now;
+        let gained = now.duration_since(tokens.filled).as_micros() * u128::from(tokens.rate) / 1_000_000;
+        if gained > 0 {
+            tokens.left =
+                tokens.rate.min(tokens.left.saturating_add(u64::try_from(gained).unwrap_or(u64::MAX)));
+            tokens.filled = now;
         }
-        if level.left == 0 {
+        if tokens.left == 0 {
             return Err(Duration::from_millis(10)
-                .max(Duration::from_secs(1) / u32::try_from(level.rate).unwrap_or(u32::MAX)));
+                .max(Duration::from_secs(1) / u32::try_from(tokens.rate).unwrap_or(u32::MAX)));
         }
-        Ok(wanted.min(usize::try_from(level.left).unwrap_or(usize::MAX)))
+        Ok(wanted.min(usize::try_from(tokens.left).unwrap_or(usize::MAX)))
     }
 
-    fn took(&self, bytes: usize) {
-        let mut level = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        level.left = level.left.saturating_sub(bytes as u64);
+    fn consume(&self, bytes: usize) {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.left = tokens.left.saturating_sub(bytes as u64);
     }
 }
 
-/// A stream within limits.
+/// A stream with limits.
 #[derive(Debug)]
 pub struct Limited<S> {
     stream: S,
-    bucket: Arc<Bucket>,
+    bucket: Arc<TokenBucket>,
     idle: Duration,
-    /// When it has been idle for too long.
+    /// The time at which it has been idle for too long.
     end: Pin<Box<Sleep>>,
-    /// Until when it waits for the bucket.
+    /// The pause until the bucket has bytes again.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Limited<S> {
-    pub fn new(stream: S, limits: &Limits, bucket: Arc<Bucket>) -> Self {
+    pub fn new(stream: S, limits: &Limits, bucket: Arc<TokenBucket>) -> Self {
         let idle = Duration::from_secs(limits.idle_seconds.into());
         Self { stream, bucket, idle, end: Box::pin(sleep(idle)), pause: None }
     }
 
-    /// How many of so many bytes may pass, once some may.
+    /// Waits until at least one of `wanted` bytes may pass, and returns how many may.
     fn poll_allowance(&mut self, context: &mut Context<'_>, wanted: usize) -> Poll<usize> {
         loop {
             if let Some(pause) = &mut self.pause {
                 ready!(pause.as_mut().poll(context));
                 self.pause = None;
             }
-            match self.bucket.ask(wanted) {
+            match self.bucket.available(wanted) {
                 Ok(bytes) => return Poll::Ready(bytes),
                 Err(wait) => self.pause = Some(Box::pin(sleep(wait))),
             }
@@ -85,11 +87,11 @@ impl<S> Limited<S> {
     }
 
     fn passed(&mut self, bytes: usize) {
-        self.bucket.took(bytes);
+        self.bucket.consume(bytes);
         self.end.as_mut().reset(Instant::now() + self.idle);
     }
 
-    /// Whether it has been idle for too long.
+    /// Fails once the stream has been idle for too long.
     fn poll_idle<T>(&mut self, context: &mut Context<'_>) -> Poll<Result<T>> {
         ready!(self.end.as_mut().poll(context));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
@@ -189,13 +191,13 @@ mod tests {
     fn bytes_pass_no_faster_than_they_may() {
         on_a_paused_clock(async {
             let limits = Limits { bytes_per_second: 1000, ..Limits::default() };
-            let bucket = Bucket::new(limits.bytes_per_second);
+            let bucket = TokenBucket::new(limits.bytes_per_second);
             let (near, mut far) = duplex(1 << 16);
             let mut near = Limited::new(near, &limits, Arc::clone(&bucket));
             let since = Instant::now();
             tokio::spawn(async move {
                 near.write_all(&[7; 3000]).await.unwrap();
-                // Both directions drink from one bucket.
+                // Both directions draw from one bucket.
                 near.read_exact(&mut [0; 2000]).await.unwrap();
             });
             let mut all = [0; 3000];
@@ -214,7 +216,7 @@ mod tests {
     fn without_a_limit_bytes_pass_at_once() {
         on_a_paused_clock(async {
             let (near, mut far) = duplex(1 << 20);
-            let mut near = Limited::new(near, &Limits::default(), Bucket::new(0));
+            let mut near = Limited::new(near, &Limits::default(), TokenBucket::new(0));
             let since = Instant::now();
             near.write_all(&[7; 1 << 19]).await.unwrap();
             far.read_exact(&mut vec![0; 1 << 19]).await.unwrap();
@@ -227,7 +229,7 @@ mod tests {
         on_a_paused_clock(async {
             let limits = Limits { idle_seconds: 10, ..Limits::default() };
             let (near, mut far) = duplex(64);
-            let mut near = Limited::new(near, &limits, Bucket::new(0));
+            let mut near = Limited::new(near, &limits, TokenBucket::new(0));
             for _ in 0..5 {
                 tokio::time::advance(Duration::from_secs(9)).await;
                 far.write_all(b"x").await.unwrap();

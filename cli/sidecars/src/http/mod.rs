@@ -1,4 +1,4 @@
-//! Serving HTTP on a door: what the built-in sidecars share.
+//! Serves HTTP on a door, for all built-in sidecars.
 
 mod limited;
 
@@ -9,7 +9,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use limited::{Bucket, Limited};
+use limited::{Limited, TokenBucket};
 use serde_json::json;
 use std::convert::Infallible;
 use std::error::Error;
@@ -20,43 +20,43 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-/// How long a client may take to say what it wants.
+/// How long a client may take to send the head of a request.
 const HEADER_LIMIT: Duration = Duration::from_secs(15);
 /// The longest request head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-/// A listener that fails so often in a row is gone, as it is when its jail ends.
+/// How many times in a row a listener may fail before it counts as gone, which it is when its jail
+/// ends.
 const FAILURES: u32 = 10;
 
-/// Whose answers a sidecar gives.
+/// Says who writes a sidecar's responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answers {
-    /// Its own: one with an error's status is a refusal, and written down here.
+    /// The sidecar writes them all. One with an error status is a refusal, and is logged here.
     Own,
-    /// Others' too: it writes down itself what it refuses.
+    /// The sidecar also passes on responses of others, and logs its own refusals.
     Passed,
 }
 
-/// How many clients are served at a time, and how fast; and where it is written down that one was
-/// refused.
+/// The HTTP server of one sidecar: its limits, and where it logs the requests that it refuses.
 #[derive(Clone)]
-pub struct Room {
+pub struct Server {
     limits: Limits,
     audit: Audit,
     part: &'static str,
     answers: Answers,
-    bucket: Arc<Bucket>,
-    /// Those beyond it wait to be accepted; they harm nobody.
-    seats: Arc<Semaphore>,
+    bucket: Arc<TokenBucket>,
+    /// Connections beyond this number wait to be accepted, and cost nothing.
+    permits: Arc<Semaphore>,
 }
 
-impl Room {
-    /// One with these limits. The log calls the sidecar `part`.
+impl Server {
+    /// Creates a server with these limits. `part` is the sidecar's name in the log.
     pub fn new(limits: Limits, audit: Audit, part: &'static str, answers: Answers) -> Self {
-        let seats = Arc::new(Semaphore::new(limits.connections.into()));
-        Self { limits, audit, part, answers, bucket: Bucket::new(limits.bytes_per_second), seats }
+        let permits = Arc::new(Semaphore::new(limits.connections.into()));
+        Self { limits, audit, part, answers, bucket: TokenBucket::new(limits.bytes_per_second), permits }
     }
 
-    /// Writes down a request that was refused.
+    /// Logs a request that was refused.
     fn refused(&self, request: &str, status: StatusCode) {
         let ours = self.answers == Answers::Own && Defence::RefusalsLogged.stands();
         if ours && (status.is_client_error() || status.is_server_error()) {
@@ -65,14 +65,14 @@ impl Room {
         }
     }
 
-    /// Writes down a connection that was closed because it is not HTTP, or takes too long to be.
+    /// Logs a connection that was closed because it is not HTTP, or because it was too slow.
     fn broken(&self, error: &hyper::Error, asked: bool) {
         let reason = if error.is_parse() {
             "not-http"
         } else if error.is_timeout() && !asked {
             "slow"
         } else {
-            // A client that goes away, or has nothing more to ask, is none that was refused.
+            // A client that goes away, or has nothing more to ask, was not refused.
             return;
         };
         if Defence::RefusalsLogged.stands() {
@@ -81,14 +81,17 @@ impl Room {
     }
 }
 
-impl fmt::Debug for Room {
+impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Room").field("part", &self.part).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("part", &self.part)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
-/// Answers every request on a listener, until the listener fails.
-pub async fn serve<A, F, B>(listener: TcpListener, room: &Room, answer: A)
+/// Responds to every request on a listener, until the listener fails.
+pub async fn serve<A, F, B>(listener: TcpListener, server: &Server, answer: A)
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
@@ -96,7 +99,7 @@ where
 {
     let mut failures = 0;
     while failures < FAILURES {
-        let Ok(seat) = Arc::clone(&room.seats).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&server.permits).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
             failures += 1;
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -104,20 +107,20 @@ where
         };
         failures = 0;
         let _ = stream.set_nodelay(true);
-        let stream = Limited::new(stream, &room.limits, Arc::clone(&room.bucket));
-        let (answer, room) = (answer.clone(), room.clone());
+        let stream = Limited::new(stream, &server.limits, Arc::clone(&server.bucket));
+        let (answer, server) = (answer.clone(), server.clone());
         tokio::spawn(async move {
-            let _seat = seat;
-            let (of_request, asked) = (room.clone(), Arc::new(AtomicBool::new(false)));
-            let has_asked = Arc::clone(&asked);
+            let _permit = permit;
+            let (for_request, asked) = (server.clone(), Arc::new(AtomicBool::new(false)));
+            let set_asked = Arc::clone(&asked);
             let served = service_fn(move |request: Request<Incoming>| {
-                has_asked.store(true, Relaxed);
+                set_asked.store(true, Relaxed);
                 let what = format!("{} {}", request.method(), request.uri().path());
-                let (room, answered) = (of_request.clone(), answer(request));
+                let (server, answered) = (for_request.clone(), answer(request));
                 async move {
                     let answered = answered.await;
                     if let Ok(response) = &answered {
-                        room.refused(&what, response.status());
+                        server.refused(&what, response.status());
                     }
                     answered
                 }
@@ -126,12 +129,12 @@ where
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_LIMIT)
                 .max_buf_size(MAX_HEAD)
-                // A client may say all that it has to say and close its side: `printf | nc`.
+                // A client may send everything and close its side: `printf | nc`.
                 .half_close(true)
                 .preserve_header_case(true)
                 .serve_connection(TokioIo::new(stream), served);
             if let Err(error) = connection.with_upgrades().await {
-                room.broken(&error, asked.load(Relaxed));
+                server.broken(&error, asked.load(Relaxed));
             }
         });
     }

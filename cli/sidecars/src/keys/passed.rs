@@ -1,4 +1,4 @@
-//! An answer that is passed through as it comes, and ends where a key is in it.
+//! A response body that is passed through as it arrives, and cut off if it contains a key.
 
 use bottle_core::upstream::echo::{Echo, Echoed};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use zeroize::Zeroizing;
 
-/// Keys that no answer may have in it, overwritten when they are dropped.
+/// Keys that no response may contain. They are overwritten when they are dropped.
 pub type Secrets = Arc<Zeroizing<Vec<Vec<u8>>>>;
 
-/// The body of an answer that comes from elsewhere.
+/// A response body that somebody else wrote.
 pub struct Passed<B = Incoming> {
     body: B,
     guarded: Option<Guarded>,
@@ -25,12 +25,12 @@ struct Guarded {
 }
 
 impl<B> Passed<B> {
-    /// One in which no key could be.
+    /// Passes on a body that cannot contain a key.
     pub fn plain(body: B) -> Self {
         Self { body, guarded: None }
     }
 
-    /// One that is looked through. `on_echo` is called where a key is found.
+    /// Passes on a body and searches it for keys. `on_echo` is called if one is found.
     pub fn guarded(body: B, secrets: Secrets, on_echo: impl FnOnce() + Send + 'static) -> Self {
         let on_echo: Option<Box<dyn FnOnce() + Send>> = Some(Box::new(on_echo));
         Self { body, guarded: Some(Guarded { secrets, held: Vec::new(), over: false, on_echo }) }
@@ -38,7 +38,7 @@ impl<B> Passed<B> {
 }
 
 impl Guarded {
-    /// What of a part may go on.
+    /// Returns the bytes that may be passed on now.
     fn next(&mut self, part: &[u8]) -> Result<Vec<u8>, Echoed> {
         let mut echo = Echo::resume(&self.secrets, std::mem::take(&mut self.held));
         let passed = echo.next(part).inspect_err(|_| {
@@ -73,7 +73,7 @@ where
             }
             match ready!(polled.poll_frame(context)).transpose().map_err(Into::into)? {
                 Some(frame) => {
-                    // Trailers could carry a key, too, and no client of an upstream's needs them.
+                    // Trailers could contain a key, too, and no client needs them.
                     let data = frame.into_data().unwrap_or_default();
                     let passed = guarded.next(&data).inspect_err(|_| guarded.over = true)?;
                     if !passed.is_empty() {

@@ -1,8 +1,8 @@
-//! Finding the values that upstreams' headers carry, when a bottle starts.
+//! Finds the values of upstreams' headers when a bottle starts.
 //!
-//! They are in this one process's memory and nowhere else: marked as sensitive, so that no `Debug`
-//! shows them, in no file, no log and no argument; kept out of swap where that is allowed, and
-//! overwritten when they are dropped.
+//! They are in this process's memory and nowhere else: they are marked as sensitive, so that
+//! `Debug` does not show them; they are in no file, no log and no argument; they are kept out of
+//! swap where that is allowed, and overwritten when they are dropped.
 
 use anyhow::{Context, Result, bail};
 use bottle_core::upstream::{Secret, SecretSource, Upstream};
@@ -15,13 +15,14 @@ use std::process::Stdio;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// How long a command may take to print a secret: a person may have to unlock something.
+/// How long a command may take to print a secret. A person may have to unlock something.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The headers of an upstream, with their values.
+/// Returns the headers of an upstream, with their values.
 ///
 /// # Errors
-/// Where one is not to be had. The error names where it was looked for, and never what was found.
+/// Returns an error if a value is not available. It says where the value was looked for, and never
+/// what was found.
 pub async fn headers(upstream: &Upstream) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, secret) in &upstream.headers {
@@ -46,12 +47,12 @@ async fn value(secret: &Secret) -> Result<HeaderValue> {
     if found.is_empty() {
         bail!("it is empty");
     }
-    // As long as it will be from the start: what grows leaves copies behind.
+    // Allocated at its final size: a buffer that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(secret.prefix.len() + found.len()));
     bytes.extend_from_slice(secret.prefix.as_bytes());
     bytes.extend_from_slice(found.as_bytes());
     keep_from_swap(&bytes);
-    // The header's value is these very bytes, and every copy of it, too: no other is made.
+    // The header's value, and every clone of it, shares these bytes: no other copy is made.
     let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from_owner(bytes)) else {
         bail!("it has a character that no header can carry");
     };
@@ -59,9 +60,9 @@ async fn value(secret: &Secret) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// Keeps bytes out of swap. A user may do that for a few, and what may not be done is done without.
+/// Keeps bytes out of swap if possible. A user may lock a small amount of memory.
 fn keep_from_swap(bytes: &[u8]) {
-    // SAFETY: locking pages changes nothing that is in them, and the kernel checks the range.
+    // SAFETY: locking pages does not change their contents, and the kernel checks the range.
     #[expect(unsafe_code, reason = "no crate in use locks memory without it")]
     let _ = unsafe { rustix::mm::mlock(bytes.as_ptr().cast_mut().cast(), bytes.len()) };
 }
@@ -73,7 +74,7 @@ async fn printed_by(words: &[&str]) -> Result<SecretString> {
     command.kill_on_drop(true);
     die_with_parent(command.as_std_mut(), Signal::KILL);
     let ended = tokio::time::timeout(PATIENCE, command.output()).await;
-    let output = ended.ok().with_context(|| format!("it takes more than {} s", PATIENCE.as_secs()))??;
+    let output = ended.ok().with_context(|| format!("it took more than {} s", PATIENCE.as_secs()))??;
     if !output.status.success() {
         bail!("it ended with {}", output.status);
     }

@@ -1,7 +1,9 @@
-//! The own process of the keys.
+//! The process that holds the keys.
 
 use super::passed::{Passed, Secrets};
-use super::{Echoed, For, route, secrets};
+use super::protocol::{Connect, KeyFound};
+use super::route::route;
+use super::secrets;
 use anyhow::{Context, Result, ensure};
 use bottle_core::slug::Slug;
 use bottle_core::upstream::{CREDENTIALS, Upstream, echo, is_passed_on};
@@ -31,35 +33,36 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-/// How long an origin may take to prove who it is.
+/// How long an origin may take to prove its identity.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 
 type Body = Either<Passed, Full<Bytes>>;
 
-/// What this process has: the upstreams, with their keys.
-struct Held {
+/// The upstreams, with their keys.
+struct KeyHolder {
     upstreams: Vec<Upstream>,
     headers: Vec<HeaderMap>,
-    /// Every key, without what stands before it in its header.
+    /// Every key, without its header's prefix.
     keys: Secrets,
     tls: TlsConnector,
 }
 
-/// Finds the keys of a bottle, gives up everything else, and serves its keeper until that ends.
+/// Finds the keys of a bottle, gives up all other rights, and serves its keeper until the keeper
+/// ends.
 ///
 /// # Errors
-/// Where a key is not to be had, which the keeper is told, too.
+/// Returns an error if a key is not available. The keeper is told, too.
 pub fn main(slug: &Slug, socket: OwnedFd) -> Result<()> {
     let plan = Home::find()?.bottle(slug).read_plan()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let held = runtime.block_on(Held::find(plan.upstreams)).and_then(|held| {
+    let holder = runtime.block_on(KeyHolder::find(plan.upstreams)).and_then(|holder| {
         if Defence::KeeperConfined.stands() {
             confine::this_process(&Policy::keys())?;
         }
-        Ok(held)
+        Ok(holder)
     });
-    let held = match held {
-        Ok(held) => held,
+    let holder = match holder {
+        Ok(holder) => holder,
         Err(error) => {
             wire::send(&socket, &Said::Failed(format!("{error:#}")), &[])?;
             return Err(error);
@@ -67,10 +70,10 @@ pub fn main(slug: &Slug, socket: OwnedFd) -> Result<()> {
     };
     trial::run("keys");
     wire::send(&socket, &Said::Done, &[])?;
-    runtime.block_on(serve(Arc::new(held), socket))
+    runtime.block_on(serve(Arc::new(holder), socket))
 }
 
-impl Held {
+impl KeyHolder {
     async fn find(upstreams: Vec<Upstream>) -> Result<Self> {
         let (mut headers, mut keys) = (Vec::new(), Zeroizing::new(Vec::new()));
         for upstream in &upstreams {
@@ -90,13 +93,13 @@ impl Held {
     }
 }
 
-async fn serve(held: Arc<Held>, socket: OwnedFd) -> Result<()> {
+async fn serve(holder: Arc<KeyHolder>, socket: OwnedFd) -> Result<()> {
     let keeper = Arc::new(socket.try_clone()?);
     let wanted = wire::Incoming::on(socket)?;
-    while let Some((wanted, descriptors)) = wanted.next::<For>().await? {
-        let (held, keeper) = (Arc::clone(&held), Arc::clone(&keeper));
+    while let Some((wanted, descriptors)) = wanted.next::<Connect>().await? {
+        let (holder, keeper) = (Arc::clone(&holder), Arc::clone(&keeper));
         tokio::spawn(async move {
-            if let Err(error) = connection(&held, &keeper, wanted.upstream, descriptors).await {
+            if let Err(error) = connection(&holder, &keeper, wanted.upstream, descriptors).await {
                 out::note(format_args!("keys: {error:#}"));
             }
         });
@@ -105,20 +108,20 @@ async fn serve(held: Arc<Held>, socket: OwnedFd) -> Result<()> {
 }
 
 async fn connection(
-    held: &Arc<Held>,
+    holder: &Arc<KeyHolder>,
     keeper: &Arc<OwnedFd>,
     index: usize,
     descriptors: Vec<OwnedFd>,
 ) -> Result<()> {
-    let [http, origin] =
-        <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| anyhow::anyhow!("no connection"))?;
+    let [http, origin] = <[OwnedFd; 2]>::try_from(descriptors)
+        .map_err(|_| anyhow::anyhow!("a request came without its two connections"))?;
     let (http, origin) = (std::os::unix::net::UnixStream::from(http), std::net::TcpStream::from(origin));
     http.set_nonblocking(true)?;
     origin.set_nonblocking(true)?;
     let (mut http, origin) = (UnixStream::from_std(http)?, TcpStream::from_std(origin)?);
-    let upstream = held.upstreams.get(index).context("no such upstream")?;
+    let upstream = holder.upstreams.get(index).with_context(|| format!("there is no upstream {index}"))?;
     let name = ServerName::try_from(upstream.origin.host().as_str().to_owned())?;
-    let shaken = tokio::time::timeout(HANDSHAKE, held.tls.connect(name, origin)).await;
+    let shaken = tokio::time::timeout(HANDSHAKE, holder.tls.connect(name, origin)).await;
     let tls = match shaken.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
         Ok(tls) => tls,
         Err(error) => {
@@ -129,9 +132,9 @@ async fn connection(
     http.write_all(b"\n").await?;
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await?;
     let sender = Arc::new(Mutex::new(sender));
-    let (held, keeper) = (Arc::clone(held), Arc::clone(keeper));
+    let (holder, keeper) = (Arc::clone(holder), Arc::clone(keeper));
     let answer = service_fn(move |request| {
-        answer(Arc::clone(&held), Arc::clone(&keeper), index, Arc::clone(&sender), request)
+        answer(Arc::clone(&holder), Arc::clone(&keeper), index, Arc::clone(&sender), request)
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -141,7 +144,8 @@ async fn connection(
     let (mut serving, mut connection) = (pin!(serving), pin!(connection));
     tokio::select! {
         _ = &mut serving => {}
-        // The origin has gone, perhaps in the middle of an answer: what came of it is still passed on.
+        // The origin has closed the connection, perhaps in the middle of a response. What has
+        // arrived is still passed on.
         _ = &mut connection => {
             serving.as_mut().graceful_shutdown();
             let _ = serving.await;
@@ -151,20 +155,20 @@ async fn connection(
 }
 
 async fn answer(
-    held: Arc<Held>,
+    holder: Arc<KeyHolder>,
     keeper: Arc<OwnedFd>,
     index: usize,
     sender: Arc<Mutex<SendRequest<Incoming>>>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>> {
-    // The query may carry what a log should not.
+    // The query may hold something that must not be logged.
     let what = format!("{} {}", request.method(), request.uri().path());
-    if let Err(error) = prepare(&held, index, &mut request) {
+    if let Err(error) = prepare(&holder, index, &mut request) {
         out::note(format_args!("keys: refused: {error:#}"));
         return Ok(refusal(StatusCode::BAD_REQUEST, ""));
     }
     let answer = sender.lock().await.send_request(request).await?;
-    Ok(without_keys(&held, keeper, what, answer))
+    Ok(without_keys(&holder, keeper, what, answer))
 }
 
 fn refusal(status: StatusCode, text: &'static str) -> Response<Body> {
@@ -173,9 +177,9 @@ fn refusal(status: StatusCode, text: &'static str) -> Response<Body> {
     refusal
 }
 
-/// An answer of an upstream's, and none where one of the keys is in it.
+/// Returns a response without keys: it is replaced, or cut off, if it contains one.
 fn without_keys(
-    held: &Held,
+    holder: &KeyHolder,
     keeper: Arc<OwnedFd>,
     request: String,
     mut response: Response<Incoming>,
@@ -183,49 +187,54 @@ fn without_keys(
     if !Defence::KeyEcho.stands() {
         return response.map(|body| Either::Left(Passed::plain(body)));
     }
-    // A session that the key opened is as good as the key; and a guest's cookies do not travel.
+    // A session that was opened with the key is as good as the key, and a guest's cookies are not
+    // sent anyway.
     response.headers_mut().remove(header::SET_COOKIE);
-    // What an origin says beside the status is text of its choice, and nobody needs it.
+    // The reason phrase is text of the origin's choice, and nobody needs it.
     response.extensions_mut().remove::<ReasonPhrase>();
     let found = move || {
-        // A keeper that does not listen has ended, or has enough of these to write down.
-        let _ = wire::send(&*keeper, &Echoed { request }, &[]);
+        // A keeper that does not listen has ended, or has enough of these to log.
+        let _ = wire::send(&*keeper, &KeyFound { request }, &[]);
     };
     let said = |name: &HeaderName, value: &HeaderValue| {
-        echo::has_in_any_case(&held.keys, name.as_str().as_bytes()) || echo::has(&held.keys, value.as_bytes())
+        echo::has_in_any_case(&holder.keys, name.as_str().as_bytes())
+            || echo::has(&holder.keys, value.as_bytes())
     };
     if response.headers().iter().any(|(name, value)| said(name, value)) {
         found();
-        return refusal(StatusCode::BAD_GATEWAY, "bottle: the answer had the upstream's key in it\n");
+        return refusal(StatusCode::BAD_GATEWAY, "bottle: the response contained the upstream's key\n");
     }
-    response.map(|body| Either::Left(Passed::guarded(body, Arc::clone(&held.keys), found)))
+    response.map(|body| Either::Left(Passed::guarded(body, Arc::clone(&holder.keys), found)))
 }
 
-/// Makes a request one for the upstream, and gives it the key. What the keeper did already is done
-/// once more: it may not be what it was.
-fn prepare(held: &Held, index: usize, request: &mut Request<Incoming>) -> Result<()> {
+/// Rewrites a request for the upstream and adds the key. It repeats the keeper's checks, because
+/// the keeper may have been taken over.
+fn prepare(holder: &KeyHolder, index: usize, request: &mut Request<Incoming>) -> Result<()> {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let route = route(&held.upstreams, &target)?;
+    let route = route(&holder.upstreams, &target)?;
     ensure!(route.index == index, "the path belongs to another upstream");
     let method = request.method();
-    ensure!(!Defence::Methods.stands() || is_passed_on(method.as_str()), "{method} is not passed on");
-    let upstream = held.upstreams.get(index).context("no such upstream")?;
+    ensure!(
+        !Defence::Methods.stands() || is_passed_on(method.as_str()),
+        "the method {method} is not allowed"
+    );
+    let upstream = holder.upstreams.get(index).with_context(|| format!("there is no upstream {index}"))?;
     let whole: Uri = format!("{}{}", upstream.origin, route.rest).parse()?;
-    let path = whole.path_and_query().context("a path")?.as_str().parse()?;
+    let path = whole.path_and_query().context("the upstream's address has no path")?.as_str().parse()?;
     *request.uri_mut() = path;
     let headers = request.headers_mut();
     for name in CREDENTIALS {
         headers.remove(name);
     }
-    // In an answer that is packed nobody would see a key.
+    // A key in a compressed response would not be found.
     if Defence::KeyEcho.stands() {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        // Nor where it comes in pieces, each asked for by itself.
+        // Neither would a key that arrives in parts, each requested separately.
         headers.remove(header::RANGE);
         headers.remove(header::IF_RANGE);
     }
     headers.insert(header::HOST, HeaderValue::from_str(&upstream.origin.authority())?);
-    for (name, value) in held.headers.get(index).context("no such upstream")? {
+    for (name, value) in holder.headers.get(index).with_context(|| format!("there is no upstream {index}"))? {
         headers.insert(name, value.clone());
     }
     Ok(())

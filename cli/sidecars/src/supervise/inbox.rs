@@ -1,7 +1,8 @@
-//! What an agent has asked for, until a person has decided and the agent has heard of it.
+//! The agent's requests, from the call until a person has decided and the agent knows.
 //!
-//! It is in the keeper's memory only: who asked is gone with the keeper, too. A number is given once
-//! in a bottle's life, so what a person saw under it is what a person decides.
+//! They are in the keeper's memory only: when the keeper ends, the callers are gone, too. A number
+//! is used once in a bottle's life, so a person decides about the request that they saw under that
+//! number.
 
 use anyhow::{Context, Result};
 use bottle_core::egress::HostRule;
@@ -16,15 +17,15 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-/// The most that wait at a time. An agent that asks for more is told so.
+/// How many requests may wait at a time. An agent that asks for more is told so.
 pub const MAX_WAITING: usize = 32;
-/// Decisions that are remembered, for an agent that did not wait for them.
+/// How many decisions are kept for an agent that did not wait for them.
 const MAX_DECIDED: usize = 256;
-/// How long a decision that was given to the agent is given again. Whether it arrived nobody knows:
+/// How long a decision that was given to the agent is given again. Nobody knows whether it arrived:
 /// a call whose connection is gone looks like one that waits.
 const GIVEN_AGAIN: Duration = Duration::from_secs(600);
 
-/// The numbers that were given, on disk: a keeper that comes back goes on after them.
+/// The last number used, saved on disk so that a restarted keeper continues after it.
 #[derive(Debug)]
 pub struct Numbers {
     last: u32,
@@ -46,26 +47,26 @@ struct State {
 struct Decided {
     request: AgentRequest,
     decision: Decision,
-    /// When the agent was given it first.
+    /// When the agent first got it.
     given: Option<Instant>,
 }
 
-/// Why a request does not wait.
+/// The reason why a request does not wait.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Too much waits already.
+    /// Too many requests wait already.
     #[error("{MAX_WAITING} requests wait for your operator already")]
     Full,
     /// It cannot be given a number.
-    #[error("the request cannot be written down: {0}")]
+    #[error("the number of the request cannot be saved: {0}")]
     Unwritten(String),
 }
 
 impl Numbers {
-    /// Those of a bottle.
+    /// Returns the numbers of a bottle.
     ///
     /// # Errors
-    /// Where the file is there and cannot be read.
+    /// Returns an error if the file exists and cannot be read.
     pub fn of(folder: &Folder) -> Result<Self> {
         let path = folder.inbox();
         let last = match fs::read_to_string(&path) {
@@ -80,7 +81,7 @@ impl Numbers {
         Ok(Self { last, path: Some(path) })
     }
 
-    /// Numbers from 1 that nobody remembers.
+    /// Returns numbers from 1 on that are not saved.
     pub fn forgotten() -> Self {
         Self { last: 0, path: None }
     }
@@ -96,7 +97,7 @@ impl Numbers {
 }
 
 impl State {
-    /// What was decided of such a request, if the agent may be given it now.
+    /// Returns the decision about this request, if the agent may get it now.
     fn decided(&mut self, request: &AgentRequest) -> Option<Decision> {
         let at = self.decided.iter().position(|decided| decided.request.is_same(request))?;
         if !Defence::DecisionKept.stands() {
@@ -107,22 +108,23 @@ impl State {
         if given.elapsed() <= GIVEN_AGAIN {
             return Some(decided.decision.clone());
         }
-        // It is a new question now.
+        // It counts as a new request now.
         self.decided.remove(at);
         None
     }
 }
 
 impl Inbox {
-    /// An empty one.
+    /// Creates an empty inbox.
     pub fn new(numbers: Numbers) -> Self {
         Self(Mutex::new(State { numbers, waiting: Vec::new(), decided: Vec::new() }))
     }
 
-    /// Asks, and waits so long for a decision. Without one the request stays, and asking again waits on.
+    /// Adds a request and waits for a decision, up to `patience`. Without a decision the request
+    /// stays, and asking again goes on waiting.
     ///
     /// # Errors
-    /// [`Refused`] where it cannot wait.
+    /// Returns [`Refused`] if it cannot wait.
     pub async fn ask(&self, request: AgentRequest, patience: Duration) -> Result<Option<Decision>, Refused> {
         let mut decision = {
             let mut state = self.lock();
@@ -146,7 +148,7 @@ impl Inbox {
         Ok(decided.ok().and_then(|decided| decided.ok().and_then(|decision| decision.clone())))
     }
 
-    /// What waits, the oldest first.
+    /// Returns the requests that wait, the oldest first.
     pub fn waiting(&self) -> Vec<Waiting> {
         let state = self.lock();
         let now = |(waiting, sender): &(Waiting, watch::Sender<_>)| Waiting {
@@ -156,12 +158,12 @@ impl Inbox {
         state.waiting.iter().map(now).collect()
     }
 
-    /// The request of this number, if it waits.
+    /// Returns the request with this number, if it waits.
     pub fn find(&self, number: u32) -> Option<AgentRequest> {
         self.waiting().into_iter().find(|waiting| waiting.number == number).map(|waiting| waiting.request)
     }
 
-    /// Decides: whether there was something to decide.
+    /// Decides a request, and returns whether it was still waiting.
     pub fn decide(&self, number: u32, decision: Decision) -> bool {
         let mut state = self.lock();
         let Some(at) = state.waiting.iter().position(|(waiting, _)| waiting.number == number) else {
@@ -178,7 +180,8 @@ impl Inbox {
         true
     }
 
-    /// Forgets what was decided about hosts that other rules stand for now.
+    /// Forgets decisions about the hosts for which `is_meant` holds, because their rules have
+    /// changed.
     pub fn forget(&self, is_meant: impl Fn(&HostRule) -> bool) {
         self.lock()
             .decided
@@ -191,113 +194,4 @@ impl Inbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    fn question(text: &str) -> AgentRequest {
-        AgentRequest::Question { question: text.to_owned() }
-    }
-
-    fn host(reason: &str) -> AgentRequest {
-        AgentRequest::Host { rule: "a.test".parse().unwrap(), reason: reason.to_owned() }
-    }
-
-    fn empty() -> Inbox {
-        Inbox::new(Numbers::forgotten())
-    }
-
-    fn on_a_paused_clock(test: impl Future<Output = ()>) {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_all().start_paused(true).build().unwrap().block_on(test);
-    }
-
-    const YES: Decision = Decision { approved: true, says: None };
-
-    #[test]
-    fn a_call_gets_the_decision_however_many_ask_for_the_same() {
-        on_a_paused_clock(async {
-            let inbox = Arc::new(empty());
-            let call = |reason: &'static str| {
-                let inbox = Arc::clone(&inbox);
-                tokio::spawn(async move { inbox.ask(host(reason), Duration::from_secs(60)).await })
-            };
-            let (first, second) = (call("one"), call("in other words"));
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let waiting = inbox.waiting();
-            assert_eq!((waiting.len(), waiting[0].number, waiting[0].callers), (1, 1, 2));
-            assert!(inbox.decide(1, YES) && !inbox.decide(1, YES));
-            assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(Some(YES)), Ok(Some(YES))));
-            assert!(inbox.waiting().is_empty());
-        });
-    }
-
-    #[test]
-    fn one_that_did_not_wait_gets_the_decision_when_it_asks_again() {
-        on_a_paused_clock(async {
-            let inbox = empty();
-            assert_eq!(inbox.ask(question("?"), Duration::from_secs(5)).await, Ok(None));
-            assert_eq!(inbox.waiting().len(), 1);
-            let no = Decision { approved: false, says: Some("because".to_owned()) };
-            assert!(inbox.decide(1, no.clone()));
-            assert_eq!(inbox.ask(question("other"), Duration::ZERO).await, Ok(None));
-            tokio::time::sleep(10 * GIVEN_AGAIN).await;
-            assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(Some(no.clone())));
-            // An answer that was lost on its way is given again; much later it is a new question.
-            tokio::time::sleep(GIVEN_AGAIN).await;
-            assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(Some(no)));
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(None));
-            assert_eq!(inbox.waiting().last().unwrap().number, 3);
-        });
-    }
-
-    #[test]
-    fn a_decision_that_went_to_a_call_that_is_gone_is_not_lost() {
-        on_a_paused_clock(async {
-            let inbox = Arc::new(empty());
-            let asking = Arc::clone(&inbox);
-            // The call waits on although nobody listens to it any more.
-            let call = tokio::spawn(async move { asking.ask(host("x"), Duration::from_secs(300)).await });
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            assert!(inbox.decide(1, YES));
-            call.abort();
-            assert_eq!(inbox.ask(host("again"), Duration::ZERO).await, Ok(Some(YES)));
-            // A rule that was changed since stands above what was decided before.
-            inbox.forget(|rule| rule.pattern == "a.test".parse().unwrap());
-            assert_eq!(inbox.ask(host("again"), Duration::ZERO).await, Ok(None));
-        });
-    }
-
-    #[test]
-    fn no_more_wait_than_a_person_can_look_at() {
-        on_a_paused_clock(async {
-            let inbox = empty();
-            for number in 0..MAX_WAITING {
-                assert_eq!(inbox.ask(question(&number.to_string()), Duration::ZERO).await, Ok(None));
-            }
-            assert_eq!(inbox.ask(question("more"), Duration::ZERO).await, Err(Refused::Full));
-            assert_eq!(inbox.ask(question("3"), Duration::ZERO).await, Ok(None));
-        });
-    }
-
-    #[test]
-    fn a_number_is_given_once_however_often_the_keeper_comes_back() {
-        on_a_paused_clock(async {
-            let dir = tempfile::tempdir().unwrap();
-            let home = bottle_host::state::Home::at(dir.path().join("state"), dir.path().join("run"));
-            let folder = home.bottle(&"t".parse().unwrap());
-            fs::create_dir_all(folder.logs()).unwrap();
-            for number in 1..4 {
-                let inbox = Inbox::new(Numbers::of(&folder).unwrap());
-                assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(None));
-                assert_eq!(inbox.waiting()[0].number, number);
-            }
-            // Where a number cannot be written down, none is given.
-            let inbox = Inbox::new(Numbers::of(&folder).unwrap());
-            fs::remove_dir_all(folder.state()).unwrap();
-            assert!(matches!(inbox.ask(question("?"), Duration::ZERO).await, Err(Refused::Unwritten(_))));
-            assert!(inbox.waiting().is_empty());
-        });
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
-//! The tools as an MCP server, by the protocol's official SDK.
+//! The tools as an MCP server, built with the protocol's official SDK.
 
-use super::{Ask, Outcome, Report, RequestHost, Supervise};
+use super::messages::{Ask, Outcome, Report, RequestHost};
+use super::tools::Supervise;
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{Implementation, ServerCapabilities, ServerConfig};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -8,12 +9,12 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use rmcp::{Json, ServerHandler, tool, tool_handler, tool_router};
 use std::sync::Arc;
 
-/// Where it is on the door.
+/// Its path on the door.
 pub const PATH: &str = "/mcp";
 /// The longest request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// The agent's side of it.
+/// The tools that the agent sees.
 #[derive(Clone)]
 pub struct Tools(Arc<Supervise>);
 
@@ -52,7 +53,7 @@ impl ServerHandler for Tools {
     }
 }
 
-/// The server. It keeps no sessions, so that an agent cannot make it keep many.
+/// Returns the MCP server. It keeps no sessions, so an agent cannot make it keep many.
 pub fn service(supervise: Arc<Supervise>) -> StreamableHttpService<Tools, LocalSessionManager> {
     let mut config = StreamableHttpServerConfig::default().with_allowed_hosts([bottle_core::PROXY_NAME]);
     config.legacy_session_mode = false;

@@ -1,6 +1,7 @@
-//! The tools as plain HTTP, for whoever has curl and no MCP client.
+//! The tools as plain HTTP, for agents that have curl and no MCP client.
 
-use super::{Outcome, Supervise};
+use super::messages::Outcome;
+use super::tools::Supervise;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};

@@ -1,4 +1,4 @@
-//! What git is told, and how much a child may take.
+//! The settings that git gets, and the limits of a child.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::os::unix::process::CommandExt;
@@ -6,13 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
-/// Descriptors of one process.
+/// The number of descriptors that one process may have.
 const DESCRIPTORS: u64 = 512;
 
-/// What git is told about every repository of ours, above what the repository itself says. `null` is
-/// what leads nowhere.
+/// The settings for all our repositories. They override each repository's own.
 pub const CONFIG: &[(&str, &str)] = &[
-    // Nothing that runs a program, reads another file or asks somebody.
+    // Nothing may run a program, read another file or ask anybody.
     ("core.attributesFile", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.alternateRefsCommand", "true"),
@@ -22,22 +21,22 @@ pub const CONFIG: &[(&str, &str)] = &[
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
     ("receive.autogc", "false"),
-    // What comes from a guest-writable repository is checked as a push is.
+    // Objects from a repository that a guest can write to are checked like a push.
     ("transfer.fsckObjects", "true"),
-    // Only between two folders of this machine.
+    // Transfers only happen between two folders of this machine.
     ("protocol.allow", "never"),
     ("protocol.file.allow", "always"),
 ];
 
-/// What keeps git from taking all the memory there is. Each is a bound on what one process holds;
-/// the operating system's limit stands behind them.
-pub const FRUGAL: &[(&str, &str)] = &[
-    // Larger blobs are streamed, neither held whole nor compared.
+/// The settings that limit git's memory. Each limits one process; the operating system's limits
+/// apply on top.
+pub const MEMORY_LIMITS: &[(&str, &str)] = &[
+    // Larger blobs are streamed, neither held in memory nor compared.
     ("core.bigFileThreshold", "8m"),
     ("core.packedGitWindowSize", "16m"),
     ("core.packedGitLimit", "256m"),
     ("core.deltaBaseCacheLimit", "32m"),
-    // git 2.39 has no such limit, and ends with a full stack: an error, too.
+    // git 2.39 has no such limit; it ends with a stack overflow, which is an error, too.
     ("core.maxTreeDepth", "256"),
     ("pack.windowMemory", "64m"),
     ("pack.deltaCacheSize", "32m"),
@@ -47,35 +46,35 @@ pub const FRUGAL: &[(&str, &str)] = &[
     ("transfer.unpackLimit", "1"),
 ];
 
-/// How much a child may take.
+/// The limits of a child.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Memory of its own of one process, in bytes.
+    /// The private memory of one process, in bytes.
     pub memory: u64,
-    /// Processor time of one process.
+    /// The processor time of one process.
     pub cpu: Duration,
-    /// Time from start to end.
+    /// The time from start to end.
     pub wall: Duration,
-    /// The largest file that it writes, in bytes.
+    /// The largest file that it may write, in bytes.
     pub file: u64,
 }
 
 impl Limits {
-    /// Looking at what was pushed.
+    /// Limits for inspecting a push.
     pub const LOOK: Self = Self {
         memory: 512 * MIB,
         cpu: Duration::from_secs(60),
         wall: Duration::from_secs(120),
         file: 256 * MIB,
     };
-    /// Reading the operator's repository, whose size the operator chose.
+    /// Limits for reading the operator's repository, whose size the operator chose.
     pub const READ: Self = Self {
         memory: 2048 * MIB,
         cpu: Duration::from_secs(900),
         wall: Duration::from_secs(900),
         file: 32 * 1024 * MIB,
     };
-    /// Sending to an upstream, which may be slow and may ask a person for a passphrase.
+    /// Limits for pushing to an upstream, which may be slow and may ask a person for a passphrase.
     pub const SEND: Self = Self {
         memory: 2048 * MIB,
         cpu: Duration::from_secs(300),
@@ -83,21 +82,21 @@ impl Limits {
         file: 1024 * MIB,
     };
 
-    /// Serving a guest whose push may be this large. At [`crate::git::MAX_FETCHES`] and
-    /// [`crate::git::MAX_PUSHES`] all of them together have bounded memory.
+    /// Returns the limits for serving a guest whose push may be this large. Together with
+    /// `MAX_FETCHES` and `MAX_PUSHES` they limit the memory of all processes.
     pub const fn serve(max_mib: u32) -> Self {
         Self {
             memory: 512 * MIB,
             cpu: Duration::from_secs(300),
             wall: Duration::from_secs(900),
-            // A thin pack is completed with what it builds on.
+            // git completes a thin pack with the objects that it builds on.
             file: (2 * max_mib as u64 + 64) * MIB,
         }
     }
 }
 
-/// Bounds a child and whatever it starts. Memory is counted as data and not as address space: git
-/// maps its packs, and a map that it only reads costs nothing.
+/// Limits a child and everything that it starts. Memory is limited as data and not as address
+/// space: git maps its packs, and a read-only mapping costs nothing.
 pub(super) fn bound(command: &mut Command, limits: &Limits) {
     let mut wanted = vec![
         (Resource::Cpu, limits.cpu.as_secs()),
@@ -106,7 +105,7 @@ pub(super) fn bound(command: &mut Command, limits: &Limits) {
         (Resource::Core, 0),
         (Resource::Data, limits.memory),
     ];
-    // The limit counts every process of the user's, so it stands above what runs anyway. The kernel
+    // The limit counts all processes of the user, so it is set above the current number. The kernel
     // does not apply it to root.
     #[cfg(target_os = "linux")]
     wanted.push((Resource::Nproc, u64::from(rustix::system::sysinfo().procs) + 512));
@@ -117,8 +116,8 @@ pub(super) fn bound(command: &mut Command, limits: &Limits) {
             (resource, Rlimit { current: Some(most), maximum: Some(most) })
         })
         .collect();
-    // SAFETY: the closure only makes system calls on memory that is there, which is safe between fork
-    // and exec.
+    // SAFETY: the closure only makes system calls on memory that it owns, which is safe between
+    // fork and exec.
     #[expect(unsafe_code, reason = "only code that runs after fork can bound the child alone")]
     unsafe {
         command.pre_exec(move || {

@@ -1,4 +1,4 @@
-//! A child that runs, and that ends in time.
+//! A running child with a deadline.
 
 use anyhow::Result;
 use bottle_host::defence::Defence;
@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A child that runs. It is ended when its time is over.
+/// A running child, which is killed at its deadline.
 pub(super) struct Running {
     pub(super) child: Child,
-    /// None once it has been waited for: its number may be another process' then.
+    /// None once it has been waited for: its process id may then be another process's.
     alive: Arc<Mutex<Option<Pid>>>,
     grouped: bool,
     over: Sender<()>,
@@ -39,14 +39,14 @@ impl Running {
         kill(&self.alive, self.grouped);
     }
 
-    /// Waits for its end. Returns how it ended, and whether it took too long.
+    /// Waits read_until it ends. Returns its status, and whether it was killed at its deadline.
     pub(super) fn end(mut self) -> Result<(ExitStatus, bool)> {
         let pid = Pid::from_child(&self.child);
-        // It stays a zombie, so that its number stays its own, until nobody can kill it any more.
+        // It stays a zombie, and keeps its process id, read_until nobody can kill it any more.
         while let Err(rustix::io::Errno::INTR) =
             waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
         {}
-        // What it left running ends with it.
+        // Processes that it left running end with it.
         if self.grouped {
             self.kill();
         }
@@ -59,7 +59,7 @@ impl Running {
 
 fn kill(alive: &Mutex<Option<Pid>>, grouped: bool) {
     if let Some(pid) = *alive.lock().unwrap_or_else(PoisonError::into_inner) {
-        // Who is gone already cannot be killed.
+        // If it has already exited, there is nothing to kill.
         let _ = if grouped { kill_process_group(pid, Signal::KILL) } else { kill_process(pid, Signal::KILL) };
     }
 }

@@ -1,4 +1,4 @@
-//! What comes back from the network stack for an examination, told apart from what is the guest's.
+//! Separates the network stack's responses to an examination from the guest's traffic.
 
 use bottle_core::examine::{Arrived, Block, What, flag};
 use bottle_core::guard::Guard;
@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The most answers that are kept of those that should not be. One is enough for a verdict.
+/// How many unwanted responses are kept. One is enough for a verdict.
 const KEPT: usize = 1024;
-/// Frames of doors that may wait to be read.
+/// How many frames from doors may wait to be read.
 const QUEUE: usize = 64;
 
-/// Stands between the stack and the guest while an examination is under way.
+/// Stands between the stack and the guest during an examination.
 #[derive(Debug, Default)]
 pub struct Watch {
     is_on: AtomicBool,
@@ -24,24 +24,24 @@ pub struct Watch {
 struct Current {
     block: Block,
     doors: BTreeSet<SocketAddrV4>,
-    /// Answers to ARP questions that the guest did not ask.
+    /// How many answers to ARP questions are expected that the guest did not ask.
     hellos: u32,
     returned: BTreeSet<Returned>,
     heard: SyncSender<Vec<u8>>,
 }
 
-/// An answer of the stack's to something that is no door.
+/// A response of the stack from something that is not a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Returned {
-    /// How: `tcp`, `udp`, `ping`.
+    /// The protocol: `tcp`, `udp`, `ping`.
     pub way: &'static str,
-    /// Who answered.
+    /// The address that responded.
     pub from: Ipv4Addr,
-    /// From which port.
+    /// Its port.
     pub port: u16,
 }
 
-/// An examination that is under way. It ends with the value.
+/// A running examination. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Watching<'w> {
     watch: &'w Watch,
@@ -50,7 +50,7 @@ pub struct Watching<'w> {
 }
 
 impl Watch {
-    /// Begins one, unless another is under way.
+    /// Begins an examination, unless another is running.
     pub fn begin(&self, block: Block, doors: BTreeSet<SocketAddrV4>) -> Option<Watching<'_>> {
         let mut current = self.lock();
         if current.is_some() {
@@ -62,13 +62,15 @@ impl Watch {
         Some(Watching { watch: self, heard })
     }
 
-    /// Whether a frame of the stack's belongs to the examination, and is kept from the guest.
-    pub fn takes(&self, guard: &Guard, frame: &[u8]) -> bool {
-        self.is_on.load(Relaxed) && self.lock().as_mut().is_some_and(|current| current.takes(guard, frame))
+    /// Returns whether a frame from the stack belongs to the examination and must not reach the
+    /// guest.
+    pub fn intercepts(&self, guard: &Guard, frame: &[u8]) -> bool {
+        self.is_on.load(Relaxed)
+            && self.lock().as_mut().is_some_and(|current| current.intercepts(guard, frame))
     }
 
-    /// Whether a frame of the guest's pretends to belong to the examination.
-    pub fn is_feigned(&self, frame: &[u8]) -> bool {
+    /// Returns whether a frame from the guest pretends to belong to the examination.
+    pub fn is_spoofed(&self, frame: &[u8]) -> bool {
         self.is_on.load(Relaxed) && self.lock().as_ref().is_some_and(|current| current.block.sent(frame))
     }
 
@@ -78,7 +80,7 @@ impl Watch {
 }
 
 impl Current {
-    fn takes(&mut self, guard: &Guard, frame: &[u8]) -> bool {
+    fn intercepts(&mut self, guard: &Guard, frame: &[u8]) -> bool {
         if self.hellos > 0 && guard.is_hello_back(frame) {
             self.hellos -= 1;
             return true;
@@ -88,10 +90,11 @@ impl Current {
         };
         match arrived.what {
             What::Tcp { from, .. } if self.doors.contains(&SocketAddrV4::new(arrived.from, from)) => {
-                // What does not fit is sent again by a stack that had no answer.
+                // A frame that does not fit is sent again, because the stack gets no response to
+                // it.
                 let _ = self.heard.try_send(frame.to_vec());
             }
-            // A refusal of the stack's: nothing is there.
+            // The stack refused the connection: nothing is there.
             What::Tcp { flags, .. } if flags & flag::RST != 0 => {}
             What::Unreachable { .. } => {}
             What::Tcp { from, .. } => self.note("tcp", arrived.from, from),
@@ -109,14 +112,14 @@ impl Current {
 }
 
 impl Watching<'_> {
-    /// The next answer of the gateway's to an ARP question is not the guest's.
+    /// Expects an answer of the gateway to an ARP question that the guest did not ask.
     pub fn expect_hello(&self) {
         if let Some(current) = self.watch.lock().as_mut() {
             current.hellos += 1;
         }
     }
 
-    /// What answered so far and is no door.
+    /// Returns what has responded so far and is not a door.
     pub fn returned(&self) -> BTreeSet<Returned> {
         self.watch.lock().as_ref().map(|current| current.returned.clone()).unwrap_or_default()
     }

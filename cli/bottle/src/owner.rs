@@ -1,0 +1,64 @@
+//! One bottle, one owner: a name means the bottle of the project that it was first used in.
+
+use crate::config::found::shown;
+use anyhow::Context;
+use bottle_core::slug::Slug;
+use bottle_core::visible::Line;
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::state::{Folder, Home, Relation};
+use bottle_host::workspace::Copy;
+use std::path::Path;
+
+/// Lets a command go on if the bottle is the project's, or if a person says that it still is.
+///
+/// # Errors
+/// [`Kind::Busy`] where it belongs to another project, with the two ways on.
+pub fn check(home: &Home, folder: &Folder, project: &Path, confirmed: &dyn Fn(&str) -> bool) -> Outcome {
+    let (slug, here) = (folder.slug(), shown(project));
+    let changed = match folder.relation_to(project)? {
+        Relation::Owner => return Ok(()),
+        Relation::Stranger(owner) => {
+            let owner = Line(&owner.path).to_string();
+            return Err(Failure::new(Kind::Busy, format!("bottle {slug} belongs to {owner}, not to {here}"))
+                .help(format!(
+                    "for that one: cd {owner}; for one of its own here: slug = \"{}\" in bottle.toml",
+                    free(home, slug)
+                )));
+        }
+        Relation::Moved(owner) => {
+            format!("bottle {slug} was made for {}, which is now {here}", Line(&owner.path))
+        }
+        Relation::Replaced(_) => format!("bottle {slug} was made for another folder that was at {here}"),
+    };
+    if !confirmed(&format!("{changed}. Is it the same project?")) {
+        return Err(Failure::new(Kind::Busy, changed)
+            .help(format!("if it is the same project: `bottle up --moved {slug}`")));
+    }
+    // Both lead to the project: the bottle's own record, and that of the guest's copy.
+    if let Some(copy) = Copy::find(folder)? {
+        copy.follow(&project.canonicalize().with_context(|| here.clone())?)?;
+    }
+    Ok(folder.belong_to(project)?)
+}
+
+/// Returns the name for a bottle of this project: this one, or one like it if it is another project's.
+pub fn own_name(home: &Home, slug: &Slug, project: &Path) -> Slug {
+    match home.bottle(slug).relation_to(project) {
+        Ok(Relation::Stranger(_)) => free(home, slug),
+        _ => slug.clone(),
+    }
+}
+
+/// Returns a name like this one that no bottle has.
+pub fn free(home: &Home, slug: &Slug) -> Slug {
+    let taken = |name: &Slug| home.bottle(name).exists();
+    let numbered = (2..).filter_map(|number| {
+        let number = format!("-{number}");
+        let stem: String = slug.as_str().chars().take(Slug::MAX_LEN - number.len()).collect();
+        format!("{stem}{number}").parse().ok()
+    });
+    std::iter::once(slug.clone())
+        .chain(numbered.take(1000))
+        .find(|name| !taken(name))
+        .unwrap_or_else(|| slug.clone())
+}

@@ -1,0 +1,42 @@
+//! Starts the stack of a plan.
+
+use super::bare::Bare;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+use super::jail::Jail;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+use super::kernel;
+use super::running::Running;
+use super::wall::Wall;
+use anyhow::Result;
+#[cfg(any(not(target_os = "linux"), bottle_portable))]
+use anyhow::bail;
+use bottle_core::plan::Plan;
+use bottle_host::defence::Defence;
+use bottle_host::state::Folder;
+use bottle_host::tools::{Network, StackBackend};
+use std::fs::File;
+
+/// The form of gvproxy on this system.
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+pub type Here = Jail;
+/// The form of gvproxy on this system.
+#[cfg(any(not(target_os = "linux"), bottle_portable))]
+pub type Here = Bare;
+
+/// Starts the stack of a plan in this system's form.
+///
+/// # Errors
+/// Returns an error if it is not ready within 20 s. The keeper's log has the details.
+pub fn start(network: &Network, folder: &Folder, plan: &Plan, log: &File) -> Result<Running> {
+    match &network.backend {
+        // Without the second wall this is like other systems: the guard stands alone.
+        StackBackend::Gvproxy(found) if !Defence::Jail.stands() => {
+            Bare::start(found, network, folder, plan, log)
+        }
+        StackBackend::Gvproxy(found) => Here::start(found, network, folder, plan, log),
+        #[cfg(all(target_os = "linux", not(bottle_portable)))]
+        StackBackend::Kernel => kernel::start(network, plan, log),
+        #[cfg(any(not(target_os = "linux"), bottle_portable))]
+        StackBackend::Kernel => bail!("the kernel can be the network stack on Linux only"),
+    }
+}

@@ -1,0 +1,130 @@
+//! The egress proxy's state: its rules, its clients, and its log.
+
+use super::dial::{Chooser, DialError, Dialer};
+use super::open::OpenConnections;
+use super::pool::pooled;
+use super::reply::{self, Body};
+use super::upstreams::Upstreams;
+use crate::http::{Answers, Server};
+use crate::keys::Keys;
+use bottle_core::egress::{Denial, HostName, Rules};
+use bottle_core::plan::Plan;
+use bottle_core::slug::Slug;
+use bottle_core::specification::Limits;
+use bottle_host::audit::Audit;
+use bottle_host::defence::Defence;
+use bottle_host::rules::Change;
+use hyper::body::Incoming;
+use hyper::{Response, StatusCode};
+use hyper_util::client::legacy::Client;
+use serde_json::{Value, json};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The egress proxy's name in the log.
+const PART: &str = "pipelock";
+
+/// The egress proxy of one bottle.
+pub struct EgressProxy {
+    slug: Slug,
+    rules: Arc<RwLock<Rules>>,
+    pub(super) audit: Audit,
+    pub(super) client: Client<Dialer, Incoming>,
+    pub(super) dialer: Dialer,
+    open: OpenConnections<Chooser>,
+    pub(super) upstreams: Upstreams,
+    pub(super) server: Server,
+}
+
+impl EgressProxy {
+    /// Creates the egress proxy of a plan. `keys` leads to the process that holds the keys of its
+    /// upstreams.
+    pub fn new(plan: &Plan, limits: Limits, audit: Audit, keys: Option<&Keys>) -> Arc<Self> {
+        let rules = Arc::new(RwLock::new(plan.egress.clone()));
+        let open = OpenConnections::default();
+        let dialer = Dialer::new(Arc::clone(&rules), Chooser::Agent, open.clone());
+        let client = pooled(dialer.clone());
+        let upstreams = Upstreams::new(plan.upstreams.clone(), &rules, &open, keys);
+        let server = Server::new(limits, audit.clone(), PART, Answers::Passed);
+        let slug = plan.slug.clone();
+        Arc::new(Self { slug, rules, audit, client, dialer, open, upstreams, server })
+    }
+
+    /// Returns the current rules.
+    pub fn rules(&self) -> Rules {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Applies a change of the rules, and closes at once every connection that they now deny:
+    /// tunnels, responses in progress, and idle connections. The caller has already saved the
+    /// change.
+    pub fn change(&self, change: &Change) {
+        let mut rules = self.rules();
+        change.apply(&mut rules);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules.clone();
+        if !Defence::DenyCloses.stands() {
+            return;
+        }
+        let closed = self.open.close(|to| to.chooser.check(&rules, &to.host, to.port).is_err());
+        if closed > 0 {
+            self.audit.write(PART, "closed", json!({ "connections": closed, "why": "a rule changed" }));
+        }
+    }
+
+    /// Logs that a response was cut off because it contained the upstream's key.
+    pub fn log_key_found(&self, request: &str) {
+        let why = "the response contained the upstream's key";
+        self.log("refused", "key", "", json!({ "request": request, "why": why }));
+    }
+
+    /// Logs the outcome of a request. `destination` is a host, or a path of the door itself.
+    pub(super) fn log(&self, event: &'static str, reason: &'static str, destination: &str, details: Value) {
+        self.audit.caused(PART, event, reason, destination, details);
+    }
+
+    /// Refuses a request, in the log and to the agent.
+    pub(super) fn refuse(&self, what: &str, denial: &Denial) -> Response<Body> {
+        let host = denial.host().map(ToString::to_string).unwrap_or_default();
+        self.log("refused", denial.name(), &host, json!({ "request": what, "why": denial.to_string() }));
+        reply::denied(&self.slug, denial)
+    }
+
+    /// Rejects a malformed request, in the log and to the agent.
+    pub(super) fn reject(
+        &self,
+        what: &str,
+        reason: &'static str,
+        status: StatusCode,
+        why: &str,
+    ) -> Response<Body> {
+        if Defence::RefusalsLogged.stands() {
+            self.log(
+                "refused",
+                reason,
+                "",
+                json!({ "request": what, "why": why, "status": status.as_u16() }),
+            );
+        }
+        reply::text(status, format!("bottle: {why}"))
+    }
+
+    /// Reports that a request got no response, in the log and to the agent.
+    pub(super) fn no_answer(
+        &self,
+        what: &str,
+        host: &HostName,
+        error: &hyper_util::client::legacy::Error,
+    ) -> Response<Body> {
+        let sources = std::iter::successors(std::error::Error::source(error), |error| error.source());
+        let whys: Vec<_> = sources.collect();
+        let dial = whys.iter().find_map(|error| error.downcast_ref::<DialError>());
+        if let Some(DialError::Denied(denial)) = dial {
+            return self.refuse(what, denial);
+        }
+        let why = whys.last().map_or_else(|| error.to_string(), ToString::to_string);
+        self.log("failed", "", host.as_str(), json!({ "request": what, "why": why }));
+        match dial {
+            Some(error) => reply::unreachable(error),
+            None => reply::text(StatusCode::BAD_GATEWAY, format!("bottle: {host} broke off: {why}")),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The keeper's end of the socket to the process that holds the keys.
+
+use super::protocol::{Connect, KeyFound};
+use anyhow::{Context, Result, bail};
+use bottle_host::starter::Said;
+use bottle_host::starter::wire;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpStream, UnixStream};
+
+/// The longest reason why there is no connection, in bytes.
+const MAX_WHY: u64 = 4096;
+
+/// The keeper's connection to the process that holds the keys.
+#[derive(Clone, Debug)]
+pub struct Keys(Arc<OwnedFd>);
+
+impl Keys {
+    /// Uses the process at the other end of this socket.
+    pub fn at(socket: OwnedFd) -> Self {
+        Self(Arc::new(socket))
+    }
+
+    /// Waits until every key has been found.
+    ///
+    /// # Errors
+    /// Returns which key was not found, and where it was looked for.
+    pub async fn ready(&self) -> Result<()> {
+        let keys = self.clone();
+        let said = tokio::task::spawn_blocking(move || wire::receive::<Said>(&*keys.0)).await??;
+        match said.context("the process that holds the keys has ended")?.0 {
+            Said::Failed(why) => bail!(why),
+            _ => Ok(()),
+        }
+    }
+
+    /// Calls `report` for each response that contained a key, for as long as that process lives.
+    ///
+    /// # Errors
+    /// Returns an error if no thread can be started.
+    pub fn on_key_found(&self, mut report: impl FnMut(String) + Send + 'static) -> io::Result<()> {
+        let keys = self.clone();
+        thread::Builder::new().name("keys".to_owned()).spawn(move || {
+            while let Ok(Some((KeyFound { request }, _))) = wire::receive(&*keys.0) {
+                report(request);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Returns a connection to an upstream. `origin` is the TCP connection to its origin.
+    ///
+    /// # Errors
+    /// Returns why the origin could not prove its identity.
+    pub async fn connect(&self, upstream: usize, origin: TcpStream) -> io::Result<UnixStream> {
+        let (mut ours, theirs) = UnixStream::pair()?;
+        let (theirs, origin) = (theirs.into_std()?, origin.into_std()?);
+        wire::send(&*self.0, &Connect { upstream }, &[theirs.as_fd(), origin.as_fd()]).map_err(|_| {
+            io::Error::other("the process that holds the keys has ended: `bottle restart` starts it again")
+        })?;
+        drop((theirs, origin));
+        let mut why = Vec::new();
+        loop {
+            match ours.read_u8().await {
+                Ok(b'\n') if why.is_empty() => return Ok(ours),
+                Ok(b'\n') => break,
+                Ok(byte) if (why.len() as u64) < MAX_WHY => why.push(byte),
+                Ok(_) => break,
+                Err(error) if why.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Err(io::Error::other(String::from_utf8_lossy(&why).into_owned()))
+    }
+}

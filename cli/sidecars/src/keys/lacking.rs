@@ -1,0 +1,46 @@
+//! Whether the keys of upstreams are to be had, looked at before anything starts.
+
+use anyhow::{Context, Result, bail, ensure};
+use bottle_core::upstream::{Secret, SecretSource, Upstream};
+use bottle_host::tools::in_path;
+use rustix::fs::{Mode, OFlags, open};
+use std::fs::File;
+use std::path::Path;
+
+/// Checks that every key can be looked for: its variable is set, its file can be read, its program is there.
+/// No program is run, and what a key is stays unread.
+///
+/// # Errors
+/// Returns an error with the first key that is missing. It names where the key was looked for.
+pub fn check(upstreams: &[Upstream]) -> Result<()> {
+    for upstream in upstreams {
+        for (name, secret) in &upstream.headers {
+            look_for(secret).with_context(|| {
+                format!("the header {name} of the upstream {}, from {}", upstream.path, secret.source)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn look_for(secret: &Secret) -> Result<()> {
+    match &secret.source {
+        SecretSource::Env(name) => match std::env::var_os(name.as_str()) {
+            None => bail!("it is not set"),
+            Some(value) => ensure!(!value.is_empty(), "it is empty"),
+        },
+        SecretSource::File(path) => {
+            // A pipe without a writer would hold up whoever opens it.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = File::from(open(path.as_str(), flags, Mode::empty()).map_err(std::io::Error::from)?);
+            ensure!(!file.metadata()?.is_dir(), "it is a folder");
+        }
+        SecretSource::Command(words) => {
+            let program = words.first().context("the command is empty")?.as_str();
+            let found =
+                if program.contains('/') { Path::new(program).exists() } else { in_path(program).is_some() };
+            ensure!(found, "{program} is not there");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Tests of who gets a decision, and when.
+
+use super::*;
+use std::sync::Arc;
+
+fn question(text: &str) -> AgentRequest {
+    AgentRequest::Question { question: text.to_owned() }
+}
+
+fn host(reason: &str) -> AgentRequest {
+    AgentRequest::Host { rule: "a.test".parse().unwrap(), reason: reason.to_owned() }
+}
+
+fn empty() -> Inbox {
+    Inbox::new(Numbers::forgotten())
+}
+
+fn on_a_paused_clock(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().unwrap().block_on(test);
+}
+
+const YES: Decision = Decision { approved: true, says: None };
+
+#[test]
+fn a_call_gets_the_decision_however_many_ask_for_the_same() {
+    on_a_paused_clock(async {
+        let inbox = Arc::new(empty());
+        let call = |reason: &'static str| {
+            let inbox = Arc::clone(&inbox);
+            tokio::spawn(async move { inbox.ask(host(reason), Duration::from_secs(60)).await })
+        };
+        let (first, second) = (call("one"), call("in other words"));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let waiting = inbox.waiting();
+        assert_eq!((waiting.len(), waiting[0].number, waiting[0].callers), (1, 1, 2));
+        assert!(inbox.decide(1, YES) && !inbox.decide(1, YES));
+        assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(Some(YES)), Ok(Some(YES))));
+        assert!(inbox.waiting().is_empty());
+    });
+}
+
+#[test]
+fn one_that_did_not_wait_gets_the_decision_when_it_asks_again() {
+    on_a_paused_clock(async {
+        let inbox = empty();
+        assert_eq!(inbox.ask(question("?"), Duration::from_secs(5)).await, Ok(None));
+        assert_eq!(inbox.waiting().len(), 1);
+        let no = Decision { approved: false, says: Some("because".to_owned()) };
+        assert!(inbox.decide(1, no.clone()));
+        assert_eq!(inbox.ask(question("other"), Duration::ZERO).await, Ok(None));
+        tokio::time::sleep(10 * GIVEN_AGAIN).await;
+        assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(Some(no.clone())));
+        // A decision that was lost on its way is given again; much later it is a new request.
+        tokio::time::sleep(GIVEN_AGAIN).await;
+        assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(Some(no)));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(None));
+        assert_eq!(inbox.waiting().last().unwrap().number, 3);
+    });
+}
+
+#[test]
+fn a_decision_that_went_to_a_call_that_is_gone_is_not_lost() {
+    on_a_paused_clock(async {
+        let inbox = Arc::new(empty());
+        let asking = Arc::clone(&inbox);
+        // The call goes on waiting although nobody listens to it any more.
+        let call = tokio::spawn(async move { asking.ask(host("x"), Duration::from_secs(300)).await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(inbox.decide(1, YES));
+        call.abort();
+        assert_eq!(inbox.ask(host("again"), Duration::ZERO).await, Ok(Some(YES)));
+        // A later rule overrides an earlier decision.
+        inbox.forget(|rule| rule.pattern == "a.test".parse().unwrap());
+        assert_eq!(inbox.ask(host("again"), Duration::ZERO).await, Ok(None));
+    });
+}
+
+#[test]
+fn no_more_wait_than_a_person_can_look_at() {
+    on_a_paused_clock(async {
+        let inbox = empty();
+        for number in 0..MAX_WAITING {
+            assert_eq!(inbox.ask(question(&number.to_string()), Duration::ZERO).await, Ok(None));
+        }
+        assert_eq!(inbox.ask(question("more"), Duration::ZERO).await, Err(Refused::Full));
+        assert_eq!(inbox.ask(question("3"), Duration::ZERO).await, Ok(None));
+    });
+}
+
+#[test]
+fn a_number_is_given_once_however_often_the_keeper_comes_back() {
+    on_a_paused_clock(async {
+        let dir = tempfile::tempdir().unwrap();
+        let home = bottle_host::state::Home::at(dir.path().join("state"), dir.path().join("run"));
+        let folder = home.bottle(&"t".parse().unwrap());
+        fs::create_dir_all(folder.logs()).unwrap();
+        for number in 1..4 {
+            let inbox = Inbox::new(Numbers::of(&folder).unwrap());
+            assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(None));
+            assert_eq!(inbox.waiting()[0].number, number);
+        }
+        // If a number cannot be saved, it is not used.
+        let inbox = Inbox::new(Numbers::of(&folder).unwrap());
+        fs::remove_dir_all(folder.state()).unwrap();
+        assert!(matches!(inbox.ask(question("?"), Duration::ZERO).await, Err(Refused::Unwritten(_))));
+        assert!(inbox.waiting().is_empty());
+    });
+}

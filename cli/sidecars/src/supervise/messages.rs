@@ -1,0 +1,65 @@
+//! The tools' requests and responses.
+
+use rmcp::schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Asks for a host.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
+pub struct RequestHost {
+    /// The host to reach: example.com, *.example.com, or example.com:8443
+    pub host: String,
+    /// What it is needed for, for the operator to read
+    pub reason: String,
+    /// How many seconds to wait for a decision [default: 300, at most 3600]
+    #[serde(default)]
+    pub wait_seconds: Option<u32>,
+}
+
+/// Asks a question.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    /// The question, for the operator to read
+    pub question: String,
+    /// How many seconds to wait for an answer [default: 300, at most 3600]
+    #[serde(default)]
+    pub wait_seconds: Option<u32>,
+}
+
+/// Reports.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// What the agent is doing now, in a sentence or two
+    pub status: String,
+}
+
+/// What a call comes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+pub struct Outcome {
+    /// What was decided
+    pub decision: Word,
+    /// The operator's answer, or why not
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
+}
+
+/// What was decided, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+#[serde(rename_all = "kebab-case")]
+pub enum Word {
+    /// Yes: the host can be reached now, or here is the answer
+    Approved,
+    /// No
+    Refused,
+    /// Nothing yet: the request stays before the operator, and asking again waits on
+    Undecided,
+    /// It was taken down
+    Noted,
+}

@@ -1,0 +1,75 @@
+#!/bin/sh
+# Installs each package that `make dist` built into an empty place, and runs bottle from there with
+# nothing else of this machine on PATH.
+set -eu
+cd "$(dirname "$0")/../.."
+case ${PROFILE:-release} in
+    dev) dist=$PWD/target/dist-dev ;;
+    *) dist=$PWD/target/dist ;;
+esac
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0
+failed=0
+
+# `bottle FOLDER ARGUMENTS...`: runs the bottle of that folder in an empty project.
+bottle() {
+    folder=$1
+    shift
+    (cd "$work/project" && env -i PATH="$folder" HOME="$work/home" NO_COLOR=1 "$folder/bottle" "$@" 2>&1)
+}
+
+# Whether the bottle of a folder knows its version, this machine and a plan.
+works() {
+    said=$(bottle "$1" --version) && [ "$said" = "bottle $version" ] || return 1
+    # Status 69 means that this machine lacks something. The helper is in every package.
+    said=$(bottle "$1" doctor) || [ $? = 69 ] || return 1
+    echo "$said" | grep -qE '^ok +helper ' || return 1
+    said=$(bottle "$1" plan) && echo "$said" | grep -qE '^door +pipelock '
+}
+
+# `result PACKAGE FOLDER`: tries it, and says how that went.
+result() {
+    rm -rf "$work/project" "$work/home"
+    mkdir -p "$work/project" "$work/home"
+    if works "$2"; then
+        echo "dist-test: $1: ok"
+        passed=$((passed + 1))
+    else
+        echo "dist-test: $1: failed; bottle said:"
+        echo "$said"
+        failed=$((failed + 1))
+    fi
+}
+
+one() {
+    [ $# = 1 ] && [ -f "$1" ] || { echo "dist-test: $dist has no such package, or several: run make dist" >&2; exit 1; }
+    echo "$1"
+}
+tarball=$(one "$dist"/bottle-*.tar.gz)
+deb=$(one "$dist"/bottle_*.deb)
+wheel=$(one "$dist"/bottle_vm-*.whl)
+version=$(dpkg-deb --field "$deb" Version)
+version=${version%-*}
+
+(cd "$dist" && sha256sum --check --quiet SHA256SUMS ./*.sha256)
+mkdir "$work/tarball"
+tar -C "$work/tarball" --strip-components=1 -xzf "$tarball"
+result tarball "$work/tarball/bin"
+
+dpkg-deb --extract "$deb" "$work/debian"
+result deb "$work/debian/usr/bin"
+# Whether the packages that it depends on are those of this machine.
+apt-get --simulate --no-install-recommends install "$deb" > "$work/apt.log" 2>&1 ||
+    { echo 'dist-test: deb: cannot be installed here:'; cat "$work/apt.log"; failed=$((failed + 1)); }
+
+python3 -m venv --without-pip "$work/venv"
+python3 -m pip --python "$work/venv/bin/python" --disable-pip-version-check install --quiet --no-compile "$wheel"
+result wheel "$work/venv/bin"
+# One command has to bring the monitor, too.
+monitor=$(one "$work"/venv/lib/python3*/site-packages/smol/smol-vmm)
+"$monitor" --version > "$work/monitor.log" 2>&1 ||
+    { echo "dist-test: wheel: its smolvm does not run:"; cat "$work/monitor.log"; failed=$((failed + 1)); }
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
