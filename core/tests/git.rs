@@ -334,9 +334,9 @@ fn an_upstream_is_a_url_or_the_name_of_a_remote() {
         "./x",
         "file:///srv/x",
     ] {
-        assert!(url::is_place(place) && url::check(place).is_ok(), "{place}");
+        assert!(url::is_location(place) && url::check(place).is_ok(), "{place}");
     }
-    assert!(!url::is_place("origin") && !url::is_place("team/origin"));
+    assert!(!url::is_location("origin") && !url::is_location("team/origin"));
     for bad in
         ["", "-x", "--upload-pack=x", "ext::sh -c id", "fd::3", "https://a\nb", "file:///a%2fb", "x\u{202e}y"]
     {

@@ -1,7 +1,7 @@
 //! Whoever unpacks what a guest packed does not trust it.
 
 use bottle_guest::archive::{
-    Leave, Limits, NOTHING, Names, Refused, Rules, Unpacked, pack, placed, stays_inside, unpack,
+    Leave, Limits, NOTHING, Names, Refused, Rules, Unpacked, destination, pack, stays_inside, unpack,
 };
 use bottle_guest::beneath::{Folder, Links};
 use proptest::prelude::*;
@@ -260,7 +260,7 @@ fn only_what_is_in_the_folder_is_packed() {
 }
 
 /// Decides where a path goes a second time, letter by letter.
-fn second_placed(path: &str) -> Result<String, Refused> {
+fn second_destination(path: &str) -> Result<String, Refused> {
     if path.starts_with('/') {
         return Err(Refused::LeadsOut);
     }
@@ -294,8 +294,8 @@ fn resolves_inside(path: &str, target: &str) -> bool {
 proptest! {
     #[test]
     fn a_path_is_placed_as_a_second_opinion_says(path in "[./ab]{0,12}") {
-        let got = placed(Path::new(&path), Some(OsStr::new("it")), None);
-        prop_assert_eq!(got.clone().map(|path| path.to_str().unwrap().to_owned()), second_placed(&path));
+        let got = destination(Path::new(&path), Some(OsStr::new("it")), None);
+        prop_assert_eq!(got.clone().map(|path| path.to_str().unwrap().to_owned()), second_destination(&path));
         if let Ok(path) = got {
             prop_assert!(path.starts_with("it") && path.components().all(|part| matches!(part, Component::Normal(_))));
         }

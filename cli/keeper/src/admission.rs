@@ -5,6 +5,7 @@
 //! logged, and is disconnected at once; nothing here waits for a peer. Until the keeper knows its
 //! machine, a connection waits without an answer, because it may be the machine's.
 
+use crate::machine_user::FIRST_MACHINE_USER;
 use bottle_host::audit::Audit;
 use bottle_host::defence::Defence;
 use bottle_host::peer::{Machine, Peer, Process};
@@ -15,8 +16,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// When root starts smolvm, it gives each machine a user of its own, from this user id up.
-const FIRST_MACHINE_USER: u32 = 2_000_000;
 /// How many connections may wait until the machine is known, one for each process.
 const MAX_WAITING: usize = 16;
 /// How long a connection waits at most.
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_gone_at_once() {
+    fn a_stranger_is_disconnected_at_once() {
         let (dir, admission) = admission();
         let (waiting, waits) = UnixStream::pair().unwrap();
         assert!(admission.accept(waiting).is_none());
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn one_process_has_one_place_among_those_that_wait() {
+    fn only_one_connection_of_each_process_waits() {
         let (_dir, admission) = admission();
         let pairs: Vec<_> = (0..100).map(|_| UnixStream::pair().unwrap()).collect();
         let (ours, theirs): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_has_to_be_confined_and_is_not_is_kept_out() {
+    fn a_machine_without_its_required_confinement_is_kept_out() {
         let (_dir, admission) = admission();
         let _ = admission.expect(machine(std::process::id(), true));
         let (ours, theirs) = UnixStream::pair().unwrap();

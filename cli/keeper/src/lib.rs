@@ -17,6 +17,7 @@ mod doors;
 pub mod examine;
 mod launch;
 pub mod link;
+mod machine_user;
 mod owner;
 mod relay;
 mod requests;

@@ -45,7 +45,7 @@ pub struct Link {
 pub type Welcome = Box<dyn Fn(Uid) -> Result<()> + Send + Sync>;
 
 /// How often connections that wait for their machine to be known are checked.
-const GLANCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+const POLL_INTERVAL: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 impl Link {
     /// Creates a link without either end.
@@ -68,7 +68,7 @@ impl Link {
         let link = Arc::clone(self);
         thread::Builder::new().name("guest".to_owned()).spawn(move || {
             loop {
-                let limit = link.admission.expire().then_some(&GLANCE);
+                let limit = link.admission.expire().then_some(&POLL_INTERVAL);
                 let mut asked = [PollFd::new(&listener, PollFlags::IN)];
                 if poll(&mut asked, limit) == Ok(0) {
                     continue;

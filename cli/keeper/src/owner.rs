@@ -65,11 +65,11 @@ pub fn when_ended(pid: Pid) -> Result<Receiver<()>> {
 /// process, so a thread asks repeatedly.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub fn when_ended(pid: Pid) -> Result<Receiver<()>> {
-    const GLANCE: std::time::Duration = std::time::Duration::from_millis(100);
+    const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
     let (sender, receiver) = channel();
     thread::Builder::new().name("owner".to_owned()).spawn(move || {
         while rustix::process::test_kill_process(pid).is_ok() {
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
         let _ = sender.send(());
     })?;

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_byte_arrives_both_ways_at_once_and_each_half_is_closed_by_itself() {
+    async fn bytes_arrive_in_both_directions_and_each_half_closes_separately() {
         let (client, mut door) = pair().await;
         let (mut out, server) = pair().await;
         let relaying = tokio::spawn(async move { both_ways(&mut door, &mut out).await });
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_breaks_off_ends_the_other() {
+    async fn when_one_side_breaks_off_the_other_ends() {
         let (client, mut door) = pair().await;
         let (mut out, mut server) = pair().await;
         let relaying = tokio::spawn(async move { both_ways(&mut door, &mut out).await });

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 /// How long a sidecar may take before it listens.
 const READY: Duration = Duration::from_secs(20);
-const GLANCE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The pauses before a sidecar is started again: half a second at first, doubled up to half a
 /// minute.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -56,7 +56,7 @@ impl CommandSidecar {
         loop {
             let listens = TcpStream::connect(self.address).await.is_ok();
             // What listens may be another program, so first check whether the sidecar has ended.
-            let how = match tokio::time::timeout(GLANCE, child.ended()).await {
+            let how = match tokio::time::timeout(POLL_INTERVAL, child.ended()).await {
                 Ok(how) => format!("ended with {how}"),
                 Err(_) if listens => return Ok(child),
                 Err(_) if Instant::now() > end => {

@@ -1,6 +1,6 @@
 //! Paths that a push must not touch, in every form that some file system takes for one of them.
 //!
-//! [`super::fold`] knows which names file systems take for the same one; here NTFS's short names are added.
+//! `fold` knows which names file systems take for the same one; here NTFS's short names are added.
 //! Git guards `.git` against the same forms (`verify_path`); this guards every path of a policy.
 
 use alloc::string::String;

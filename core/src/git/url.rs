@@ -1,7 +1,7 @@
 //! The URLs of upstreams, as git reads them.
 
 /// Returns whether this is a path or a URL, and not the name of a remote.
-pub fn is_place(text: &str) -> bool {
+pub fn is_location(text: &str) -> bool {
     text.starts_with(['/', '.']) || text.contains("://") || is_scp(text)
 }
 

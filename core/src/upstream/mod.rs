@@ -15,6 +15,6 @@ mod secret;
 pub use names::{HeaderName, InvalidUpstream, Origin, UpstreamPath};
 pub use path::BadPath;
 pub use preset::Preset;
-pub use request::{METHODS, is_passed_on, travels};
+pub use request::{METHODS, is_header_passed_on, is_method_passed_on};
 pub use route::{CREDENTIALS, Conflict, NoRoute, Route, Upstream, check, find, route};
 pub use secret::{Secret, SecretSource};

@@ -4,7 +4,7 @@
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// Returns whether a request with this method is passed on. Methods are case-sensitive.
-pub fn is_passed_on(method: &str) -> bool {
+pub fn is_method_passed_on(method: &str) -> bool {
     METHODS.contains(&method)
 }
 
@@ -56,7 +56,7 @@ const STEERING_BEGINS: [&str; 9] = [
 /// Returns whether a guest's header with this name, in lower case, goes to an upstream. A name with an
 /// underscore does not: many servers pass it to the program as the same name with a hyphen, so `x_api_key`
 /// would become the key's header. nginx drops such names, too.
-pub fn travels(name: &str) -> bool {
+pub fn is_header_passed_on(name: &str) -> bool {
     let steers = STEERING.contains(&name) || STEERING_BEGINS.iter().any(|begin| name.starts_with(begin));
     !steers && !name.contains('_')
 }

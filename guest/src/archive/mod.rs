@@ -10,7 +10,7 @@ mod name;
 mod pack;
 mod unpack;
 
-pub use name::{Refused, placed, stays_inside};
+pub use name::{Refused, destination, stays_inside};
 pub use pack::{pack, pack_from, split};
 pub use unpack::{Leave, LeftOut, Limits, NOTHING, Names, Rules, Unpacked, unpack};
 

@@ -31,7 +31,7 @@ impl fmt::Display for Refused {
 ///
 /// # Errors
 /// Returns why the entry is refused.
-pub fn placed(path: &Path, first: Option<&OsStr>, root: Option<&OsStr>) -> Result<PathBuf, Refused> {
+pub fn destination(path: &Path, first: Option<&OsStr>, root: Option<&OsStr>) -> Result<PathBuf, Refused> {
     let mut placed = PathBuf::new();
     for part in path.components() {
         match part {

@@ -1,7 +1,7 @@
 //! Unpacks an archive below a folder.
 
 use super::entries::{self, Item};
-use super::name::{placed, stays_inside};
+use super::name::{destination, stays_inside};
 use crate::beneath::{Folder, Kind, MODE};
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::git::repository;
@@ -163,7 +163,7 @@ impl State<'_> {
             Names::Given(name) => (Some(name.as_os_str()), true),
             Names::Packed(name) => (name.as_deref(), false),
         };
-        let place = placed(path, first, self.root.as_deref()).map_err(|why| anyhow::anyhow!("{why}"))?;
+        let place = destination(path, first, self.root.as_deref()).map_err(|why| anyhow::anyhow!("{why}"))?;
         if is_given && self.root.is_none() {
             self.root = path.components().find_map(|part| match part {
                 std::path::Component::Normal(name) => Some(name.to_owned()),

@@ -29,13 +29,13 @@ pub fn remove_all(root: &Folder) -> io::Result<()> {
             match remove_one(root, &name) {
                 Err(error) if is_full(&error) => {
                     empty(root, &name, &mut moved)?;
-                    match gone(root.remove_folder(&name)) {
+                    match unless_missing(root.remove_folder(&name)) {
                         // Somebody put something into it. The next round removes that.
                         Err(error) if is_full(&error) => {}
                         removed => removed?,
                     }
                 }
-                other => gone(other)?,
+                other => unless_missing(other)?,
             }
         }
         if is_empty {
@@ -59,7 +59,7 @@ fn empty(root: &Folder, name: &OsStr, moved: &mut u64) -> io::Result<()> {
         let child = child?;
         match remove_one(&folder, &child) {
             Err(error) if is_full(&error) => move_up(&folder, &child, root, moved)?,
-            other => gone(other)?,
+            other => unless_missing(other)?,
         }
     }
     Ok(())
@@ -95,6 +95,6 @@ fn is_full(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOTEMPTY | Errno::EXIST))
 }
 
-fn gone(removed: io::Result<()>) -> io::Result<()> {
+fn unless_missing(removed: io::Result<()>) -> io::Result<()> {
     removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }

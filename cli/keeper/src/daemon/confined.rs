@@ -36,7 +36,9 @@ impl Confined {
     pub fn begin(slug: &Slug) -> Result<Self> {
         raise_descriptors();
         let folder = Home::find()?.bottle(slug);
-        let lock = folder.lock_keeper()?.ok_or_else(|| anyhow!("bottle {slug} has a keeper already"))?;
+        let lock = folder
+            .lock_keeper()?
+            .ok_or_else(|| anyhow!("bottle {slug} already has a keeper: `bottle stop {slug}` ends it"))?;
         fail_point::reached(FailPoint::KeeperLocked);
         let (plan, services) = (folder.read_plan()?, bottle_host::services::read(&folder)?);
         let control = bind(&folder.control(), 0o600)?;

@@ -3,6 +3,7 @@
 use super::log::bounded;
 use super::watch::watch;
 use crate::launch::give;
+use crate::machine_user::FIRST_MACHINE_USER;
 use crate::owner::when_ended;
 use crate::stack::{self, Process};
 use anyhow::{Context, Result, bail, ensure};
@@ -32,9 +33,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
-
-/// When root starts smolvm, it gives each machine a user of its own, from this user id up.
-const FIRST_MACHINE_USER: u32 = 2_000_000;
 
 /// The stack's process. Without one, the socket that stays open because there is no end to report.
 type Stack = (Process, Option<OwnedFd>);
@@ -149,7 +147,8 @@ impl Server {
         };
         let [program, arguments @ ..] = command.as_slice() else { bail!("the command is empty") };
         // A program that already listens there would be taken for the sidecar.
-        TcpListener::bind(address).with_context(|| format!("the sidecar {sidecar} cannot have {address}"))?;
+        TcpListener::bind(address)
+            .with_context(|| format!("the sidecar {sidecar} cannot listen on {address}"))?;
         let path = self.folder.sidecar_log(sidecar);
         let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
         let log = log.with_context(|| path.display().to_string())?;
@@ -198,6 +197,6 @@ impl Server {
 
     fn repo(&self, name: &Slug) -> Result<&Repo> {
         let known = self.services.git.iter().find(|known| known.name == *name);
-        known.with_context(|| format!("there is no repository {name}"))
+        known.with_context(|| format!("this bottle has no repository {name}"))
     }
 }

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 /// How long a child may take to clean up when it is asked to end, and how often that is checked.
 const GRACE: Duration = Duration::from_secs(2);
-const GLANCE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Reports when a child has ended. The child is killed when nobody listens any more or its time is
 /// up, together with everything it started if it has a process group of its own.
 pub fn watch(mut child: Child, reply: &OwnedFd, limit: Option<Duration>, grouped: bool) -> Result<()> {
     let reply = rustix::io::fcntl_dupfd_cloexec(reply, 0)?;
-    let end = End::of(&child)?;
+    let exit = ExitWatch::of(&child)?;
     thread::Builder::new().name("watch".to_owned()).spawn(move || {
-        if end.comes_before_hang_up(&mut child, &reply, limit) == Some(false) {
+        if exit.exits_before_hang_up(&mut child, &reply, limit) == Some(false) {
             if grouped {
                 end_group(&mut child);
             }
@@ -40,23 +40,23 @@ fn end_group(child: &mut Child) {
     // The child has not been waited for, so its process id cannot be reused, and no other group is
     // killed.
     while !has_ended(group) && Instant::now() < end {
-        thread::sleep(GLANCE);
+        thread::sleep(POLL_INTERVAL);
     }
     let _ = kill_process_group(group, Signal::KILL);
 }
 
 fn has_ended(child: Pid) -> bool {
-    let glance = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    !matches!(waitid(WaitId::Pid(child), glance), Ok(None))
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    !matches!(waitid(WaitId::Pid(child), options), Ok(None))
 }
 
 /// Detects that a child has ended.
-struct End {
+struct ExitWatch {
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
     process: OwnedFd,
 }
 
-impl End {
+impl ExitWatch {
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
     fn of(child: &Child) -> Result<Self> {
         use rustix::process::{PidfdFlags, pidfd_open};
@@ -64,7 +64,7 @@ impl End {
     }
 
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
-    fn comes_before_hang_up(&self, _: &mut Child, reply: &OwnedFd, limit: Option<Duration>) -> Option<bool> {
+    fn exits_before_hang_up(&self, _: &mut Child, reply: &OwnedFd, limit: Option<Duration>) -> Option<bool> {
         let mut both = [PollFd::new(&self.process, PollFlags::IN), PollFd::new(reply, PollFlags::empty())];
         let limit = limit.and_then(|limit| rustix::event::Timespec::try_from(limit).ok());
         rustix::io::retry_on_intr(|| poll(&mut both, limit.as_ref())).ok()?;
@@ -77,19 +77,19 @@ impl End {
     }
 
     #[cfg(any(not(target_os = "linux"), bottle_portable))]
-    fn comes_before_hang_up(
+    fn exits_before_hang_up(
         &self,
         child: &mut Child,
         reply: &OwnedFd,
         limit: Option<Duration>,
     ) -> Option<bool> {
-        let (since, glance) = (Instant::now(), rustix::event::Timespec::try_from(GLANCE).ok());
+        let (since, interval) = (Instant::now(), rustix::event::Timespec::try_from(POLL_INTERVAL).ok());
         while child.try_wait().ok()?.is_none() {
             if limit.is_some_and(|limit| since.elapsed() > limit) {
                 return Some(false);
             }
             let mut listened = [PollFd::new(reply, PollFlags::empty())];
-            if rustix::io::retry_on_intr(|| poll(&mut listened, glance.as_ref())).ok()? > 0 {
+            if rustix::io::retry_on_intr(|| poll(&mut listened, interval.as_ref())).ok()? > 0 {
                 return Some(false);
             }
         }

@@ -1,6 +1,6 @@
 //! Headers that are not passed on.
 
-use bottle_core::upstream::{CREDENTIALS, travels};
+use bottle_core::upstream::{CREDENTIALS, is_header_passed_on};
 use bottle_host::defence::Defence;
 use hyper::header::{self, HeaderMap, HeaderName};
 
@@ -39,7 +39,7 @@ pub fn strip_for_upstream(headers: &mut HeaderMap) {
     }
     if Defence::UpstreamHeaders.stands() {
         let steering: Vec<HeaderName> =
-            headers.keys().filter(|name| !travels(name.as_str())).cloned().collect();
+            headers.keys().filter(|name| !is_header_passed_on(name.as_str())).cloned().collect();
         for name in steering {
             headers.remove(name);
         }

@@ -68,9 +68,10 @@ impl<C: Send + 'static> OpenConnections<C> {
     /// Closes the connections for which `is_affected` holds, and returns how many there were.
     pub fn close(&self, is_affected: impl Fn(&Destination<C>) -> bool) -> usize {
         let list = self.lock();
-        let meant: Vec<_> = list.all.values().filter(|(destination, _)| is_affected(destination)).collect();
-        meant.iter().for_each(|(_, closed)| closed.cancel());
-        meant.len()
+        let affected: Vec<_> =
+            list.all.values().filter(|(destination, _)| is_affected(destination)).collect();
+        affected.iter().for_each(|(_, closed)| closed.cancel());
+        affected.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, List<C>> {
@@ -88,7 +89,7 @@ impl Drop for RemoveOnDrop {
     }
 }
 
-/// The bytes that a connection relayed, available after it has ended, too.
+/// The byte counts of a connection. They remain available after it has ended.
 #[derive(Debug)]
 pub struct Passed {
     up: AtomicU64,
@@ -218,7 +219,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     #[tokio::test]
-    async fn a_connection_is_closed_while_it_is_read_and_others_are_not() {
+    async fn closing_a_host_ends_reads_from_it_and_from_no_other() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = OpenConnections::default();
         let mut connections = Vec::new();

@@ -5,7 +5,7 @@ use super::headers::{strip_for_upstream, strip_hop_by_hop};
 use super::proxy::EgressProxy;
 use super::reply::{self, Body};
 use crate::keys;
-use bottle_core::upstream::{METHODS, NoRoute, is_passed_on};
+use bottle_core::upstream::{METHODS, NoRoute, is_method_passed_on};
 use bottle_host::audit;
 use bottle_host::defence::Defence;
 use http_body_util::Either;
@@ -27,7 +27,7 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
         Ok(route) => route,
         Err(why) => return nowhere(proxy, &what, why),
     };
-    if Defence::Methods.stands() && !is_passed_on(request.method().as_str()) {
+    if Defence::Methods.stands() && !is_method_passed_on(request.method().as_str()) {
         let why = format!("this method is not allowed; these are: {}", METHODS.join(", "));
         let mut answer = proxy.reject(&what, "method", StatusCode::METHOD_NOT_ALLOWED, &why);
         if let Ok(allow) = HeaderValue::from_str(&METHODS.join(", ")) {

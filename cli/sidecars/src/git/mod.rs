@@ -6,7 +6,7 @@
 //! upstream has. [`cgi`] hands a request to git itself, and [`child`] starts every git, with
 //! limits. git's own hooks ([`hook`]) inspect what is pushed before a ref changes: [`objects`]
 //! lists the new objects, [`judge`] finds the guarded paths that they touch, and [`scan`] finds
-//! secrets. `bottle_core::git` decides. A person checks at a waiting push ([`show`]) and approves
+//! secrets. `bottle_core::git` decides. A person looks at a waiting push ([`show`]) and approves
 //! it; it is then forwarded with that person's own credentials.
 
 mod backend;

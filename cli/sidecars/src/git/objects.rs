@@ -167,7 +167,7 @@ pub fn contents(
     })
 }
 
-/// Reads read_until the buffer is full or the input ends, and returns the number of bytes.
+/// Reads until the buffer is full or the input ends, and returns the number of bytes.
 ///
 /// # Errors
 /// Returns an error if reading fails.

@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_stores_own_has_a_say_where_the_operators_git_runs() {
+    fn the_operators_git_ignores_the_stores_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let (store, upstream) = (dir.path().join("store.git"), dir.path().join("upstream.git"));
         for repository in [&store, &upstream] {

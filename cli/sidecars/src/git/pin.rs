@@ -119,7 +119,7 @@ pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo
         Ok(source) => was_writable(source.path()) || was_writable(&Path::new(&repo.path).join(".git")),
         Err(_) => was_writable(Path::new(&repo.path)),
     };
-    repo.url = if url::is_place(&repo.upstream) {
+    repo.url = if url::is_location(&repo.upstream) {
         Some(repo.upstream.clone())
     } else {
         let says = source.ok().map(|source| remote(&source, &repo.upstream)).transpose()?.flatten();

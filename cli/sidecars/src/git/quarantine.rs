@@ -1,4 +1,4 @@
-//! Quarantine repositories: they hold what the agent has pushed read_until a person has looked at it.
+//! Quarantine repositories: they hold what the agent has pushed until a person has looked at it.
 //!
 //! There are three sets of branches and tags, all by the same names:
 //! - `refs/heads/*`, `refs/tags/*` ([`OURS`]): what the agent sees and changes.
@@ -113,13 +113,13 @@ impl Quarantine {
                 name.trim_start_matches(UPSTREAM)
             )]),
             (Err(_), several) => {
-                // Deletions come first, to make server for new names.
-                let (gone, come): (Vec<_>, Vec<_>) = several
+                // Deletions created first, to make room for new names.
+                let (deleted, created): (Vec<_>, Vec<_>) = several
                     .iter()
                     .map(|Change(n, i)| Change(n.clone(), i.clone()))
                     .partition(|c| c.1.is_none());
-                if !gone.is_empty() && !come.is_empty() {
-                    return Ok([self.change(&gone)?, self.change(&come)?].concat());
+                if !deleted.is_empty() && !created.is_empty() {
+                    return Ok([self.change(&deleted)?, self.change(&created)?].concat());
                 }
                 let (first, second) = several.split_at(several.len() / 2);
                 Ok([self.change(first)?, self.change(second)?].concat())

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 const MAX_WORDS: u64 = 8 << 20;
 
 impl Gate {
-    /// Serves the door read_until its listener fails.
+    /// Serves the door until its listener fails.
     pub async fn serve(self: &Arc<Self>, listener: TcpListener) {
         let gate = Arc::clone(self);
         http::serve(listener, &self.server, move |request| {

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_pass_no_faster_than_they_may() {
+    fn bytes_pass_no_faster_than_the_limit() {
         on_a_paused_clock(async {
             let limits = Limits { bytes_per_second: 1000, ..Limits::default() };
             let bucket = TokenBucket::new(limits.bytes_per_second);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_idle_ends_and_one_that_is_not_goes_on() {
+    fn an_idle_connection_ends_and_a_busy_one_goes_on() {
         on_a_paused_clock(async {
             let limits = Limits { idle_seconds: 10, ..Limits::default() };
             let (near, mut far) = duplex(64);

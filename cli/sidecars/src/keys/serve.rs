@@ -6,7 +6,7 @@ use super::route::route;
 use super::secrets;
 use anyhow::{Context, Result, ensure};
 use bottle_core::slug::Slug;
-use bottle_core::upstream::{CREDENTIALS, Upstream, echo, is_passed_on};
+use bottle_core::upstream::{CREDENTIALS, Upstream, echo, is_method_passed_on};
 use bottle_host::confine::{self, Policy};
 use bottle_host::defence::Defence;
 use bottle_host::out;
@@ -215,7 +215,7 @@ fn prepare(holder: &KeyHolder, index: usize, request: &mut Request<Incoming>) ->
     ensure!(route.index == index, "the path belongs to another upstream");
     let method = request.method();
     ensure!(
-        !Defence::Methods.stands() || is_passed_on(method.as_str()),
+        !Defence::Methods.stands() || is_method_passed_on(method.as_str()),
         "the method {method} is not allowed"
     );
     let upstream = holder.upstreams.get(index).with_context(|| format!("there is no upstream {index}"))?;

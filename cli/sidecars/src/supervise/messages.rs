@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct RequestHost {
     /// The host to reach: example.com, *.example.com, or example.com:8443
     pub host: String,
-    /// What it is needed for, for the operator to read
+    /// Why it is needed, for the operator to read
     pub reason: String,
     /// How many seconds to wait for a decision [default: 300, at most 3600]
     #[serde(default)]
@@ -29,7 +29,7 @@ pub struct Ask {
     pub wait_seconds: Option<u32>,
 }
 
-/// Reports.
+/// Tells the operator what the agent is doing.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
 #[serde(deny_unknown_fields)]
@@ -38,18 +38,18 @@ pub struct Report {
     pub status: String,
 }
 
-/// What a call comes to.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
 pub struct Outcome {
-    /// What was decided
+    /// The decision
     pub decision: Word,
     /// The operator's answer, or why not
     #[serde(skip_serializing_if = "Option::is_none")]
     pub says: Option<String>,
 }
 
-/// What was decided, in a word.
+/// The decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
 #[serde(rename_all = "kebab-case")]
@@ -58,8 +58,8 @@ pub enum Word {
     Approved,
     /// No
     Refused,
-    /// Nothing yet: the request stays before the operator, and asking again waits on
+    /// Nothing yet: the request stays with the operator, and asking again goes on waiting
     Undecided,
-    /// It was taken down
+    /// The report was recorded
     Noted,
 }

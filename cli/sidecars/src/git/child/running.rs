@@ -39,10 +39,10 @@ impl Running {
         kill(&self.alive, self.grouped);
     }
 
-    /// Waits read_until it ends. Returns its status, and whether it was killed at its deadline.
+    /// Waits until it ends. Returns its status, and whether it was killed at its deadline.
     pub(super) fn end(mut self) -> Result<(ExitStatus, bool)> {
         let pid = Pid::from_child(&self.child);
-        // It stays a zombie, and keeps its process id, read_until nobody can kill it any more.
+        // It stays a zombie, and keeps its process id, until nobody can kill it any more.
         while let Err(rustix::io::Errno::INTR) =
             waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
         {}

@@ -30,22 +30,22 @@ impl Quarantine {
     pub fn refresh(&self, folder: &Folder, repo: &Repo) -> Result<()> {
         let there = self.dir.join("HEAD").exists();
         let cannot = || format!("git-gate cannot read {}", repo.path);
-        let mut odd = Vec::new();
+        let mut unfollowed = Vec::new();
         if there {
             self.configure(repo)?;
         }
         match self.follow(folder, repo) {
-            Ok(unfollowed) => odd = unfollowed,
+            Ok(found) => unfollowed = found,
             // The quarantine is complete without it, and a person may still want to see what waits
             // there.
             Err(error) if there && Defence::GitRefNames.stands() => {
-                odd.push(format!("{:#}", error.context(cannot())));
+                unfollowed.push(format!("{:#}", error.context(cannot())));
             }
             Err(error) => return Err(error.context(cannot())),
         }
         self.tidy()?;
-        odd.iter().for_each(|what| out::note(format_args!("git-gate: {}", Line(what))));
-        write_private(&self.dir.join(UNFOLLOWED), odd.join("\n").as_bytes())
+        unfollowed.iter().for_each(|what| out::note(format_args!("git-gate: {}", Line(what))));
+        write_private(&self.dir.join(UNFOLLOWED), unfollowed.join("\n").as_bytes())
     }
 
     /// Returns what the last refresh could not follow.
@@ -118,10 +118,10 @@ impl Quarantine {
     fn import(&self, source: &Source, refs: &Refs) -> Result<()> {
         let copy = self.dir.with_extension("source");
         remove_dir(&copy)?;
-        let brought =
+        let imported =
             self.copy(source, refs, &copy).and_then(|()| Self::fetch(self.git().allow_read(&copy), &copy));
         remove_dir(&copy)?;
-        brought
+        imported
     }
 
     fn copy(&self, source: &Source, refs: &Refs, into: &Path) -> Result<()> {

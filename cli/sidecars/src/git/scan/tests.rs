@@ -27,7 +27,7 @@ fn found(content: &[u8]) -> Option<(&'static str, usize)> {
 }
 
 #[test]
-fn each_pattern_finds_its_key_and_ordinary_text_is_none() {
+fn each_pattern_finds_its_key_and_not_ordinary_text() {
     for (key, (what, _)) in keys().iter().zip(PATTERNS) {
         assert_eq!(found(format!("x = 1\nkey = \"{key}\"\n").as_bytes()), Some((what, 2)), "{key}");
         // In a patch this would look like something else, and the next line is not text.

@@ -23,7 +23,7 @@ fn on_a_paused_clock(test: impl Future<Output = ()>) {
 const YES: Decision = Decision { approved: true, says: None };
 
 #[test]
-fn a_call_gets_the_decision_however_many_ask_for_the_same() {
+fn every_call_for_the_same_host_gets_the_decision() {
     on_a_paused_clock(async {
         let inbox = Arc::new(empty());
         let call = |reason: &'static str| {
@@ -41,7 +41,7 @@ fn a_call_gets_the_decision_however_many_ask_for_the_same() {
 }
 
 #[test]
-fn one_that_did_not_wait_gets_the_decision_when_it_asks_again() {
+fn a_call_that_did_not_wait_gets_the_decision_when_it_asks_again() {
     on_a_paused_clock(async {
         let inbox = empty();
         assert_eq!(inbox.ask(question("?"), Duration::from_secs(5)).await, Ok(None));
@@ -61,7 +61,7 @@ fn one_that_did_not_wait_gets_the_decision_when_it_asks_again() {
 }
 
 #[test]
-fn a_decision_that_went_to_a_call_that_is_gone_is_not_lost() {
+fn a_decision_for_an_aborted_call_is_not_lost() {
     on_a_paused_clock(async {
         let inbox = Arc::new(empty());
         let asking = Arc::clone(&inbox);
@@ -78,7 +78,7 @@ fn a_decision_that_went_to_a_call_that_is_gone_is_not_lost() {
 }
 
 #[test]
-fn no_more_wait_than_a_person_can_look_at() {
+fn the_number_of_waiting_requests_is_limited() {
     on_a_paused_clock(async {
         let inbox = empty();
         for number in 0..MAX_WAITING {
@@ -90,7 +90,7 @@ fn no_more_wait_than_a_person_can_look_at() {
 }
 
 #[test]
-fn a_number_is_given_once_however_often_the_keeper_comes_back() {
+fn a_number_is_used_once_even_if_the_keeper_restarts() {
     on_a_paused_clock(async {
         let dir = tempfile::tempdir().unwrap();
         let home = bottle_host::state::Home::at(dir.path().join("state"), dir.path().join("run"));
