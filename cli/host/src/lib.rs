@@ -12,6 +12,7 @@ pub mod beneath;
 pub mod confine;
 pub mod control;
 pub mod defence;
+pub mod digest;
 pub mod fail_point;
 pub mod failure;
 pub mod out;

@@ -112,7 +112,7 @@ pub fn confirmed(question: &str) -> bool {
     io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y")
 }
 
-/// Whether a person is there to answer a question.
+/// Returns whether a person is there to answer a question.
 pub fn is_asked() -> bool {
     io::stdin().is_terminal() && is_watched()
 }

@@ -1,8 +1,8 @@
 //! One line of the log. `docs/audit.md` says what each event's fields mean.
 
+use crate::digest::hex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One line of the log.
@@ -48,7 +48,7 @@ pub fn fields(details: Value) -> Map<String, Value> {
 
 /// Returns the hash by which the next line refers to this one, which has no newline at its end.
 pub fn hash(line: &str) -> String {
-    Sha256::digest(line).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(line.as_bytes())
 }
 
 /// Cuts every text in `details` that is longer than `limit` bytes. The rest says how long the text was, with

@@ -3,9 +3,4 @@
 pub mod walk;
 pub mod writable;
 
-use sha2::{Digest, Sha256};
-
-/// Returns the SHA-256 of bytes, in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
+pub use crate::digest::hex;

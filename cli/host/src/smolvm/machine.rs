@@ -32,7 +32,8 @@ impl Machine {
         self.state == "running"
     }
 
-    /// Whether it belongs to a bottle of this state folder, if it says so. Machines of older versions do not.
+    /// Returns whether it belongs to a bottle of this state folder, or `None` if it does not say. Machines of
+    /// older versions do not.
     pub fn is_of(&self, state_id: &str) -> Option<bool> {
         self.labels.get(STATE_LABEL).map(|label| label == state_id)
     }

@@ -1,12 +1,12 @@
-//! One runtime folder, one state folder.
+//! Ties a runtime folder to one state folder.
 
 use super::files::write_private;
+use crate::digest::hex;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::provenance::hex;
 use std::fs;
 use std::path::Path;
 
-/// The file in a runtime folder that says whose it is: it holds the path of the state folder.
+/// The file in a runtime folder that names its owner: it holds the path of the state folder.
 const CLAIM: &str = ".state";
 
 /// Returns a word that tells this state folder apart from others.
@@ -14,16 +14,17 @@ pub fn id(state: &Path) -> String {
     hex(state.as_os_str().as_encoded_bytes())[..12].to_owned()
 }
 
-/// Returns whether a runtime folder holds what belongs to another state folder.
+/// Returns whether a runtime folder belongs to another state folder.
 pub fn is_anothers(runtime: &Path, state: &Path) -> bool {
     fs::read(runtime.join(CLAIM)).is_ok_and(|claimed| claimed != state.as_os_str().as_encoded_bytes())
 }
 
-/// Makes a runtime folder this state's own: a second state with the same one would take the first one's
-/// sockets and copies for what a crash left.
+/// Makes a runtime folder this state folder's own. A second state folder with the same one would mistake the
+/// first one's sockets and copies for what a crash left behind.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] where it is another state's, or cannot be written.
+/// Returns [`Kind::Unavailable`] if it belongs to another state folder, or another error if it cannot be
+/// written.
 pub fn claim(runtime: &Path, state: &Path) -> Outcome {
     if is_anothers(runtime, state) {
         return Err(Failure::new(

@@ -38,7 +38,7 @@ impl Folder {
         self.state.join("plan.json")
     }
 
-    /// The project that the bottle was made for.
+    /// Returns the path of the record of the project that the bottle was made for.
     pub fn owner_record(&self) -> PathBuf {
         self.state.join("owner.json")
     }
@@ -142,7 +142,8 @@ impl Folder {
         self.runtime.with_file_name(COPIES).join(self.slug.as_str())
     }
 
-    /// A word that tells the state folder of this bottle apart from others. Its machine carries it.
+    /// Returns a word that tells this bottle's state folder apart from others. Its machine carries the word as a
+    /// label.
     pub fn state_id(&self) -> String {
         id(self.state.parent().unwrap_or(&self.state))
     }

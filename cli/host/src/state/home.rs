@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const TRUSTED: &str = ".trusted";
 const VERSIONS: &str = ".versions";
 const TRASH: &str = ".trash";
-/// Where root's bottles have their runtime folders.
+/// The folder that holds the runtime folders of root's bottles.
 const FOR_ROOT: &str = "/var/lib/bottle";
 
 /// The folders of all bottles of this user.
@@ -26,9 +26,8 @@ pub struct Home {
 impl Home {
     /// Finds the folders. State is where `BOTTLE_STATE_DIR` says, or where the XDG base directory
     /// specification puts it. The runtime folder is where `BOTTLE_RUNTIME_DIR` says, or beside the state.
-    /// Root's is a folder of this state's own in
-    /// `/var/lib/bottle`, because root's home is closed to the users that smolvm creates. It is not
-    /// in `/run`, because smolvm mounts nothing from there.
+    /// Root's is a folder of this state's own in `/var/lib/bottle`, because root's home is closed to the users
+    /// that smolvm creates. It is not in `/run`, because smolvm mounts nothing from there.
     ///
     /// # Errors
     /// Returns an error if there is no home folder to keep state in.
@@ -52,12 +51,12 @@ impl Home {
         Self { state, runtime }
     }
 
-    /// A word that tells this state folder apart from others. Machines carry it as a label.
+    /// Returns a word that tells this state folder apart from others. Machines carry the word as a label.
     pub fn id(&self) -> String {
         id(&self.state)
     }
 
-    /// What holds the copies that were removed with work in them, for a while.
+    /// Returns the path of the folder that keeps copies for a while that were removed with work in them.
     pub fn trash(&self) -> PathBuf {
         self.runtime.join(TRASH)
     }

@@ -1,6 +1,7 @@
 //! The project folder that a bottle was made for.
 
-use super::{Folder, write_private};
+use super::files::{parse_json, write_private};
+use super::folder::Folder;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -8,11 +9,11 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// A project folder, told apart from every other.
+/// A project folder, identified so that no other can pass for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Owner {
-    /// Its path without links, for people: what is not UTF-8 in it is replaced.
+    /// Its path without links, for people to read: anything in it that is not UTF-8 is replaced.
     pub path: String,
     device: u64,
     inode: u64,
@@ -21,21 +22,21 @@ pub struct Owner {
 /// How a folder relates to the one that a bottle was made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Relation {
-    /// It is the one, or the bottle was made for none yet.
+    /// It is that folder, or the bottle was not made for any folder yet.
     Owner,
     /// It is the same folder, which was at another path.
     Moved(Owner),
-    /// It is at the same path, and another folder.
+    /// It is another folder at the same path.
     Replaced(Owner),
     /// It is another folder.
     Stranger(Owner),
 }
 
 impl Owner {
-    /// Looks at a project folder.
+    /// Identifies a project folder.
     ///
     /// # Errors
-    /// Where it is not there.
+    /// Returns an error if the folder does not exist.
     pub fn of(project: &Path) -> Result<Self> {
         let what = || project.display().to_string();
         let real = project.canonicalize().with_context(what)?;
@@ -43,14 +44,14 @@ impl Owner {
         Ok(Self { path: real.to_string_lossy().into_owned(), device: meta.dev(), inode: meta.ino() })
     }
 
-    /// Compares a folder with this one. A device has another number after a restart of the machine on
-    /// some file systems, so a folder with the same path and inode is the same.
+    /// Compares a folder with this one. On some file systems the device has another number after a restart
+    /// of the machine, so a folder with the same path and inode counts as the same.
     fn compare(self, other: &Self) -> Relation {
         let same_path = self.path == other.path;
         let same_folder = self.inode == other.inode && (same_path || self.device == other.device);
         match (same_folder, same_path) {
             (true, true) => Relation::Owner,
-            // A bind mount gives one folder two paths: it has not moved where the first one still leads to it.
+            // A bind mount gives one folder two paths: if the first one still leads to it, it has not moved.
             (true, false) if Self::of(Path::new(&self.path)).is_ok_and(|now| now.inode == other.inode) => {
                 Relation::Owner
             }
@@ -62,14 +63,14 @@ impl Owner {
 }
 
 impl Folder {
-    /// Returns the project that the bottle was made for, if that was written down.
+    /// Returns the project that the bottle was made for, if that was recorded.
     ///
     /// # Errors
-    /// Where the record is there and cannot be read.
+    /// Returns an error if the record exists and cannot be read.
     pub fn owner(&self) -> Result<Option<Owner>> {
         let path = self.owner_record();
         match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(serde_json::from_str(&text).with_context(|| path.display().to_string())?)),
+            Ok(text) => Ok(Some(parse_json(&path, &text)?)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| path.display().to_string()),
         }
@@ -78,16 +79,16 @@ impl Folder {
     /// Compares a project with the one that the bottle was made for.
     ///
     /// # Errors
-    /// Where the project is not there, or the record cannot be read.
+    /// Returns an error if the project does not exist, or if the record cannot be read.
     pub fn relation_to(&self, project: &Path) -> Result<Relation> {
         let Some(owner) = self.owner()? else { return Ok(Relation::Owner) };
         Ok(owner.compare(&Owner::of(project)?))
     }
 
-    /// Writes down whose the bottle is.
+    /// Records which project the bottle was made for.
     ///
     /// # Errors
-    /// Where the project is not there, or the record cannot be written.
+    /// Returns an error if the project does not exist, or if the record cannot be written.
     pub fn belong_to(&self, project: &Path) -> Result<()> {
         write_private(&self.owner_record(), serde_json::to_string(&Owner::of(project)?)?.as_bytes())
     }
@@ -96,7 +97,7 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Home;
+    use crate::state::home::Home;
 
     #[test]
     fn a_bottle_belongs_to_one_folder() {

@@ -40,7 +40,7 @@ impl Copy {
     /// Follows a project that was moved.
     ///
     /// # Errors
-    /// If the new place cannot be written down.
+    /// Returns an error if its new path cannot be recorded.
     pub fn follow(mut self, to: &Path) -> Result<()> {
         to.clone_into(&mut self.record.of);
         self.remember()

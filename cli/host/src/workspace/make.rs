@@ -25,7 +25,7 @@ impl Copy {
             let changed = known.count();
             ensure!(
                 matches!(changed, Ok(0)),
-                "{slug} has a copy of {other}, with changes; `bottle apply {slug}` takes them back, `bottle rm {slug}` asks what to do with them"
+                "{slug} has a copy of {other} with changes in it; `bottle apply {slug}` applies them, `bottle rm {slug}` asks what to do with them"
             );
         }
         let path = folder.copy();

@@ -1,10 +1,10 @@
-//! Copies that were removed with work in them. They stay for a week.
+//! The trash: copies that were removed with work in them stay for a week.
 //!
-//! An entry is a folder of its own: `entry.json` says what it is, `record.json` is the copy's own record, and
-//! `files` is the copy. An entry without files was cut off, and holds nothing.
+//! An entry is a folder of its own: `entry.json` describes it, `record.json` is the copy's own record, and `files` is
+//! the copy. An entry without files is incomplete, and holds nothing.
 
 use crate::beneath;
-use crate::state::{Folder, Home, private_dir, remove_tree, write_private};
+use crate::state::{Folder, Home, parse_json, private_dir, remove_tree, write_private};
 use anyhow::{Context, Result, ensure};
 use bottle_core::slug::Slug;
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ impl Trash {
     /// Takes a bottle's copy, with its record. Returns `None` if the bottle has none.
     ///
     /// # Errors
-    /// Where it cannot be moved; it is where it was then.
+    /// Returns an error if the copy cannot be moved. It is still in its old place then.
     pub fn take(&self, folder: &Folder, of: &Path, changed: Option<usize>) -> Result<Option<Entry>> {
         let copy = folder.copy();
         if !copy.exists() {
@@ -68,23 +68,22 @@ impl Trash {
         Ok(Some(entry))
     }
 
-    /// Lists what is there, the oldest first.
+    /// Lists the entries, oldest first.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// Returns an error if the trash cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>> {
         let folders = match fs::read_dir(&self.0) {
             Ok(folders) => folders,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error).with_context(|| self.0.display().to_string()),
         };
-        let mut entries = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         for folder in folders {
             let place = folder?.path();
             let Ok(text) = fs::read_to_string(place.join("entry.json")) else { continue };
             if place.join("files").exists() {
-                entries
-                    .push(serde_json::from_str::<Entry>(&text).with_context(|| place.display().to_string())?);
+                entries.push(parse_json(&place.join("entry.json"), &text)?);
             }
         }
         entries.sort_by_key(|entry| entry.removed);
@@ -94,7 +93,7 @@ impl Trash {
     /// Makes an entry the copy of its bottle again.
     ///
     /// # Errors
-    /// Where the bottle has a copy already, or there is no such entry.
+    /// Returns an error if the bottle has a copy already, or if there is no such entry.
     pub fn restore(&self, entry: &Entry, folder: &Folder) -> Result<()> {
         ensure!(!folder.copy().exists(), "the bottle {} has a copy of a project already", folder.slug());
         let place = self.0.join(&entry.name);
@@ -103,20 +102,20 @@ impl Trash {
             fs::create_dir_all(above).with_context(|| above.display().to_string())?;
         }
         private_dir(folder.state())?;
-        // The record last: a copy without one is taken for cut off, so it is never there alone.
+        // The record comes first: a copy without one would count as incomplete.
         write_private(&folder.copy_record(), &record)?;
         fs::rename(place.join("files"), folder.copy()).with_context(|| place.display().to_string())?;
         remove(&place)
     }
 
-    /// Removes what was removed a week ago, or everything. Returns how many.
+    /// Removes entries that are a week old, or all of them. Returns how many it removed.
     ///
     /// # Errors
-    /// Where something cannot be removed.
+    /// Returns an error if something cannot be removed.
     pub fn empty(&self, everything: bool) -> Result<usize> {
         let mut removed = 0;
         for entry in self.entries()? {
-            // A clock that was set back keeps an entry.
+            // If the clock was set back, the entry stays.
             let age = entry.removed.elapsed().unwrap_or_default();
             if everything || age >= KEPT {
                 remove(&self.0.join(&entry.name))?;
@@ -127,7 +126,7 @@ impl Trash {
     }
 }
 
-/// Removes an entry: its files were a guest's, so nothing in them is followed.
+/// Removes an entry. Its files were a guest's, so no link in them is followed.
 fn remove(place: &Path) -> Result<()> {
     let files = place.join("files");
     if beneath::open(&files).is_ok() {
