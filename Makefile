@@ -125,6 +125,7 @@ install: helper
 	@$(CARGO) build --quiet --locked --release -p bottle
 	install -D -m 755 target/release/bottle $(DESTDIR)$(PREFIX)/bin/bottle
 	install -D -m 755 target/guest/bottle-guest $(DESTDIR)$(PREFIX)/bin/bottle-guest
+	install -D -m 644 docs/schema/bottle.schema.json $(DESTDIR)$(PREFIX)/share/bottle/bottle.schema.json
 
 clean:
 	$(CARGO) clean

@@ -2,6 +2,8 @@
 //!
 //! The vocabulary is the harness's: see [`bottle_harness::environment`].
 
+pub mod reference;
+
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
 use bottle_harness::checkout::Checkout;

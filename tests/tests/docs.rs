@@ -1,11 +1,13 @@
 //! The documentation is correct: every command line in it is run, and every key and command is in it.
 
-use bottle::args::Args;
+use bottle::args::Document;
+use bottle::schema;
 use bottle_harness::page::Page;
-use bottle_tests::{ProjectExt, allowing, empty_project, git, project_with};
-use clap::CommandFactory;
+use bottle_tests::reference::{self, BEGIN, END};
+use bottle_tests::{Project, ProjectExt, allowing, empty_project, git, project_with};
+use clap::ValueEnum;
+use predicates::prelude::*;
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -108,79 +110,142 @@ fn every_command_line_in_the_documentation_works() {
     }
 }
 
-/// Returns the keys that a table of `bottle.toml` may have, from the error for a wrong one.
-fn keys(table: &str) -> Vec<String> {
-    let project = project_with(&format!("{table}no-such-key = 1\n"));
-    let said = project.bottle(&["plan"]).output().unwrap().stderr;
-    let said = String::from_utf8(said).unwrap();
-    let list =
-        said.lines().next().unwrap().split("expected ").nth(1).unwrap_or_else(|| panic!("{said}")).to_owned();
-    list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+/// Checks that a file is what the program makes. With `UPDATE_SNAPSHOTS=1` it is written anew.
+fn is_made(place: &Path, made: &str) {
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, made).unwrap();
+    }
+    let is = fs::read_to_string(place).unwrap_or_default();
+    let name = place.strip_prefix(root()).unwrap().display();
+    assert!(
+        is == made,
+        "{name} is not what the program says: `UPDATE_SNAPSHOTS=1 cargo test -p bottle-tests --test docs` writes it"
+    );
 }
 
 #[test]
-fn every_configuration_key_is_documented() {
-    let text = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
-    let mut count = 0;
-    for table in [
-        "",
-        "[guest]\n",
-        "[[guest.volumes]]\n",
-        "[workspace]\n",
-        "[network]\n",
-        "[egress]\n",
-        "[egress.limits]\n",
-        "[supervise]\n",
-        "[git-gate]\n",
-        "[[git-gate.repo]]\n",
-        "[git-gate]\n[[git-gate.repo]]\n[git-gate.repo.policy]\n",
-        "[[upstream]]\n",
-    ] {
-        for key in keys(table) {
-            let named = [
-                format!("`{key}`"),
-                format!("{key} ="),
-                format!("[{key}]"),
-                format!(".{key}]"),
-                format!("{{ {key} ="),
-            ];
-            assert!(named.iter().any(|name| text.contains(name)), "{table}{key}");
-            count += 1;
-        }
+fn the_page_of_commands_is_what_help_says() {
+    is_made(&root().join("docs/commands.md"), &reference::commands());
+}
+
+#[test]
+fn the_table_of_keys_is_what_the_schema_says() {
+    let place = root().join("docs/configuration.md");
+    let page = fs::read_to_string(&place).unwrap();
+    let (before, rest) = page.split_once(BEGIN).expect("the marker before the keys");
+    let (_, after) = rest.split_once(END).expect("the marker after the keys");
+    assert!(reference::keys().len() >= 50);
+    is_made(&place, &format!("{before}{BEGIN}{}{END}{after}", reference::table()));
+}
+
+#[test]
+fn each_schema_is_what_the_types_say() {
+    for document in Document::value_variants() {
+        is_made(&root().join("docs/schema").join(schema::file_name(*document)), &schema::text(*document));
     }
-    assert!(count >= 40, "{count}");
-    // The page's own example is valid.
-    let example = text.split("\n\n").find(|part| part.starts_with("    slug"));
-    let from = text.find("    slug").unwrap();
-    let to = text.find("`[git-gate]`, with").unwrap();
-    assert!(example.is_some());
-    let example: String = text[from..to].lines().map(|line| format!("{}\n", line.trim_start())).collect();
+}
+
+/// Whether a document has the form that its schema says, or where it has another.
+fn fits(document: Document, value: &serde_json::Value) -> Result<(), String> {
+    let validator = jsonschema::validator_for(&schema::of(document)).unwrap();
+    validator.validate(value).map_err(|error| format!("{document:?}: {}: {error}", error.instance_path))
+}
+
+#[test]
+fn each_example_fits_the_schema() {
+    let project = empty_project();
+    project.bottle(&["init"]).assert().success();
+    let own = fs::read_to_string(project.folder().join("bottle.toml")).unwrap();
+    let examples = fs::read_dir(root().join("examples")).unwrap().flatten();
+    let texts = examples.map(|folder| fs::read_to_string(folder.path().join("bottle.toml")).unwrap());
+    let page = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let texts: Vec<String> = texts.chain([own, example(&page)]).collect();
+    assert!(texts.len() >= 6);
+    for text in texts {
+        fits(Document::BottleToml, &toml::from_str(&text).unwrap()).unwrap();
+    }
+}
+
+/// The example of docs/configuration.md.
+fn example(page: &str) -> String {
+    let (from, to) = (page.find("    slug").unwrap(), page.find("`[git-gate]`, with").unwrap());
+    page[from..to].lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect()
+}
+
+#[test]
+fn the_example_of_the_page_of_keys_is_one() {
     let project = empty_project();
     fs::create_dir_all(project.on_host("data")).unwrap();
-    project.put("bottle.toml", &example);
+    project.put("bottle.toml", &example(&fs::read_to_string(root().join("docs/configuration.md")).unwrap()));
     project.bottle(&["plan"]).assert().success();
 }
 
-/// With `UPDATE_SNAPSHOTS=1` the page is rewritten.
 #[test]
-fn the_page_of_commands_matches_help() {
-    let mut page =
-        "# Commands\n\nThis is what `bottle COMMAND --help` says; `bottle man` has it as manual pages.\n"
-            .to_owned();
-    let mut command = Args::command().term_width(100);
-    command.build();
-    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-        let mut sub = sub.clone().term_width(100);
-        let help = sub.render_long_help().to_string();
-        write!(page, "\n## {}\n\n```\n{}\n```\n", sub.get_name(), help.trim_end()).unwrap();
+fn what_is_printed_as_json_fits_its_schema() {
+    let project = project_with(
+        "slug = \"t\"\n[workspace]\nmode = \"copy\"\n[supervise]\n[egress]\nallow = [\"a.test\"]\n[[upstream]]\npreset = \"github\"\n",
+    );
+    let mut all = vec![(Document::Plan, &["plan", "--json"][..]), (Document::Doctor, &["doctor", "--json"])];
+    let check = |(document, words): (Document, &[&str])| {
+        let printed = project.bottle(words).env("GITHUB_TOKEN", "x").output().unwrap().stdout;
+        let text = String::from_utf8(printed).unwrap();
+        let first = if document == Document::Audit { text.lines().next().unwrap() } else { &text };
+        fits(document, &serde_json::from_str(first).unwrap_or_else(|_| panic!("{words:?}: {text}"))).unwrap();
+    };
+    all.drain(..).for_each(check);
+    project.bottle(&["-q", "up"]).env("GITHUB_TOKEN", "x").assert().success();
+    project.bottle(&["-q", "exec", "--", "touch", "new"]).assert().success();
+    for row in [
+        (Document::Ls, &["ls", "--json"][..]),
+        (Document::Status, &["status", "t", "--json"]),
+        (Document::PlanDiff, &["plan", "--diff", "--json"]),
+        (Document::Inbox, &["inbox", "--json"]),
+        (Document::Diff, &["diff", "t", "--json"]),
+        (Document::Verify, &["verify", "t", "--host-only", "--json"]),
+        (Document::Audit, &["audit", "t"]),
+    ] {
+        check(row);
     }
-    // Lines have no trailing space, as an editor would keep them.
-    let page: String = page.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    let place = root().join("docs/commands.md");
-    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        fs::write(&place, &page).unwrap();
+    project.bottle(&["-q", "rm", "--force", "t"]).assert().success();
+}
+
+/// What bash offers for the last of these words, through the script that `bottle completions bash` prints.
+fn offered(project: &Project, words: &[&str]) -> Vec<String> {
+    let script = format!(
+        "source <(bottle completions bash)\nCOMP_WORDS=({}) COMP_CWORD={} COMP_TYPE=9\n\
+         _clap_complete_bottle bottle '{}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+        words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+        words.len() - 1,
+        words.last().unwrap()
+    );
+    let mut command = project.environment().command("bash");
+    command.args(["-c", &script]).current_dir(project.folder());
+    let output = command.output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_shell_completes_commands_bottles_and_paths() {
+    let project = project_with("slug = \"t\"\n");
+    for slug in ["project", "other"] {
+        fs::create_dir_all(project.on_host("state").join(slug)).unwrap();
     }
-    assert_eq!(fs::read_to_string(place).unwrap(), page);
+    project.put("prose.txt", "");
+    let bottle = bottle_harness::checkout::Checkout::find().unwrap().program("bottle").unwrap();
+    std::os::unix::fs::symlink(bottle, project.on_host("bin").join("bottle")).unwrap();
+    assert_eq!(offered(&project, &["bottle", "exe"]), ["exec"]);
+    assert_eq!(offered(&project, &["bottle", "exec", "p"]), ["project"]);
+    assert_eq!(offered(&project, &["bottle", "allow", "o"]), ["other"]);
+    assert_eq!(offered(&project, &["bottle", "up", "--ren"]), ["--renew"]);
+    assert_eq!(offered(&project, &["bottle", "cp", "pro"]), ["prose.txt", "project:"]);
+    // Those that no person types are not offered.
+    assert!(!offered(&project, &["bottle", ""]).iter().any(|word| word == "keeper"));
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = predicate::str::contains("COMPLETE").and(predicate::str::contains("bottle"));
+        project.bottle(&["completions", shell]).assert().success().stdout(script);
+    }
 }
 
 #[test]

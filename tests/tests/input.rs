@@ -169,6 +169,48 @@ fn a_bottle_that_is_not_there_gets_the_name_of_the_one_that_is() {
     project.bottle(&["status", "x"]).assert().code(66).stderr(predicate::str::contains("is not running"));
 }
 
+/// Wrong files that an editor cannot know to be wrong: what is on the machine, what two keys say together,
+/// and texts with a form of their own.
+const NOT_BY_SHAPE: &[&str] = &[
+    "[guest.env]\nA = \"b\\u0000c\"\n",
+    "[[guest.volumes]]\nhost = \"missing\"\nguest = \"/x\"\n",
+    "[[guest.volumes]]\nhost = \"/\"\nguest = \"/x\"\n",
+    "[egress]\nallow = [\"1.2.3.4\"]\n",
+    "[egress]\nallow = [\"a.test\", \"b.test:99999\"]\n",
+    "[egress]\nallow = [\"*.com\"]\n",
+    "[egress]\nallow = [\"a*.test\"]\n",
+    "[pipelock]\naddress = \"nowhere\"\n",
+    "[[upstream]]\npath = \"/a\"\norigin = \"http://a.test\"\n",
+    "[[upstream]]\npath = \"a\"\n",
+    "[[upstream]]\npath = \"/a\"\n",
+    "[[upstream]]\norigin = \"https://a.test\"\n",
+    "[[upstream]]\npreset = \"github\"\nheaders = { host = { from_env = \"A\" } }\n",
+    "[[upstream]]\npreset = \"github\"\nheaders = { x-key = { prefix = \"s\" } }\n",
+    "[[upstream]]\npreset = \"github\"\n[[upstream]]\npreset = \"github\"\n",
+    "[guest.env]\nGITHUB_API_URL = \"x\"\n[[upstream]]\npreset = \"github\"\n",
+    "[guest.env]\nHTTPS_PROXY = \"http://elsewhere\"\n",
+    "[egress]\nhosts = { \"a.test\" = \"nowhere\" }\n",
+    "[egress]\nallow_private = [\"10.0.0.1\"]\n",
+    "[pipelock]\naddress = \"127.0.0.1:1\"\n[supervise]\naddress = \"127.0.0.1:1\"\n",
+    "[supervise]\naddress = \"127.0.0.1:1\"\ncommand = [\"x\"]\n",
+    "[git-gate]\n",
+    "[[git-gate.repo]]\npath = \"nowhere\"\n",
+    "[[guest.volumes]]\nhost = \"bottle.toml\"\nguest = \"/x\"\n",
+    "[[guest.volumes]]\nhost = \"../state\"\nguest = \"/x\"\n",
+];
+
+#[test]
+fn what_is_wrong_by_its_shape_does_not_fit_the_schema() {
+    let schema = bottle::schema::of(bottle::args::Document::BottleToml);
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    // What is not even TOML, no schema is asked about.
+    let parsed = FILES.iter().filter_map(|text| Some((text, toml::from_str(text).ok()?)));
+    let fitting: Vec<&str> =
+        parsed.filter(|(_, value)| validator.is_valid(value)).map(|(text, _)| *text).collect();
+    assert_eq!(fitting, NOT_BY_SHAPE);
+    assert!(FILES.len() - fitting.len() >= 25);
+}
+
 #[test]
 fn a_missing_tool_is_named_with_a_way_to_install_it() {
     let project = empty_project();

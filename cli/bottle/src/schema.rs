@@ -46,16 +46,33 @@ pub fn of(document: Document) -> Value {
     schema
 }
 
-/// Draft 7, which every editor's plugin for TOML knows, of what is read.
+/// Draft 7, which every editor's plugin for TOML knows.
+fn settings() -> SchemaSettings {
+    SchemaSettings::draft07().with_transform(RecursiveTransform(plain))
+}
+
+/// The schema of what is read.
 fn readable() -> SchemaSettings {
-    SchemaSettings::draft07().with_transform(RecursiveTransform(without_null)).with(|settings| {
+    settings().with_transform(RecursiveTransform(without_null)).with(|settings| {
         settings.contract = schemars::generate::Contract::Deserialize;
     })
 }
 
 /// The schema of what is printed.
 fn printed<T: JsonSchema>() -> Schema {
-    SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<T>()
+    settings().for_serialize().into_generator().into_root_schema_for::<T>()
+}
+
+/// Sentences that were broken into lines in the source are whole again, and the largest number of 32 bits
+/// is said in a way that every validator knows.
+fn plain(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else { return };
+    if let Some(Value::String(text)) = object.get_mut("description") {
+        *text = text.split("\n\n").map(|part| part.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
+    }
+    if object.get("format").is_some_and(|format| format == "uint32") {
+        object.entry("maximum").or_insert_with(|| json!(u32::MAX));
+    }
 }
 
 /// TOML has no null: a key that need not be there is left out.

@@ -34,12 +34,16 @@ pub enum SecretSource {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Table {
+    /// The variable that has it, in the environment in which `bottle` is run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from_env: Option<EnvName>,
+    /// The file that has it, relative to the folder of `bottle.toml`, or below `~/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from_file: Option<String>,
+    /// The command that prints it, with its arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from_command: Option<Vec<Word>>,
+    /// What the header has before it, like `Bearer `.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     prefix: String,
 }

@@ -75,6 +75,20 @@ fn write_new(path: &Path, text: &str) -> Outcome {
     Ok(file.write_all(text.as_bytes()).with_context(|| path.display().to_string())?)
 }
 
+/// Returns the line that tells an editor where the schema is. `make install` puts the schema beside the
+/// folder of the program: it fits the program, and no network is needed to find it.
+fn schema_line() -> String {
+    let program = std::env::current_exe().ok();
+    let above = program.as_deref().and_then(Path::parent).and_then(Path::parent);
+    let schema = above.map(|prefix| prefix.join("share/bottle/bottle.schema.json"));
+    match schema.as_deref().filter(|path| path.is_file()).and_then(Path::to_str) {
+        Some(path) => format!("#:schema {path}"),
+        None => "# For completion in your editor: `bottle schema > bottle.schema.json`, and here the line\n\
+                 # `#:schema ./bottle.schema.json`"
+            .to_owned(),
+    }
+}
+
 fn render(home: &Home, here: &Path) -> String {
     let has = |files: &[&str]| files.iter().any(|file| here.join(file).exists());
     let language = LANGUAGES.iter().find(|language| has(language.files));
@@ -105,8 +119,10 @@ fn render(home: &Home, here: &Path) -> String {
     } else {
         "# Where the agent clones and pushes, once this is a git repository.\n# [git-gate]\n"
     };
+    let schema = schema_line();
     format!(
-        "# What `bottle up` starts here. Found: {found}.\n\
+        "{schema}\n\
+         # What `bottle up` starts here. Found: {found}.\n\
          # Every key has a default; docs/configuration.md has them all.\n\
          {slug}\n\
          \n\

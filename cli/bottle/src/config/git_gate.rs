@@ -25,6 +25,7 @@ pub struct GitGateTable {
     /// Where a program that is already running listens.
     address: Option<SocketAddr>,
     /// A program that bottle starts, with its arguments. `{port}`, `{slug}` and `{stage}` are filled in.
+    #[schemars(length(min = 1))]
     command: Option<Vec<String>>,
     /// The repositories of the built-in git-gate. Default: the project alone.
     #[serde(default, rename = "repo")]

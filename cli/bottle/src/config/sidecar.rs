@@ -17,6 +17,7 @@ pub struct SidecarTable {
     /// Where a program that is already running listens.
     pub address: Option<SocketAddr>,
     /// A program that bottle starts, with its arguments. `{port}`, `{slug}` and `{stage}` are filled in.
+    #[schemars(length(min = 1))]
     pub command: Option<Vec<String>>,
 }
 
