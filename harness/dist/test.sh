@@ -19,13 +19,15 @@ bottle() {
     (cd "$work/project" && env -i PATH="$folder" HOME="$work/home" NO_COLOR=1 "$folder/bottle" "$@" 2>&1)
 }
 
-# Whether the bottle of a folder knows its version, this machine and a plan.
+# Whether the bottle of a folder knows its version, this machine, a plan and its schema.
 works() {
     said=$(bottle "$1" --version) && [ "$said" = "bottle $version" ] || return 1
     # Status 69 means that this machine lacks something. The helper is in every package.
     said=$(bottle "$1" doctor) || [ $? = 69 ] || return 1
     echo "$said" | grep -qE '^ok +helper ' || return 1
-    said=$(bottle "$1" plan) && echo "$said" | grep -qE '^door +pipelock '
+    said=$(bottle "$1" plan) && echo "$said" | grep -qE '^door +pipelock ' || return 1
+    # What it writes names the schema that was installed with it.
+    said=$(bottle "$1" init && cat "$work/project/bottle.toml") && echo "$said" | grep -qxF "#:schema ${1%/*}/share/bottle/bottle.schema.json"
 }
 
 # `result PACKAGE FOLDER`: tries it, and says how that went.
