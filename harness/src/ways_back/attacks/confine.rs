@@ -2,7 +2,7 @@
 //! guest sends, and git, which reads its pushes. The process makes the attack itself, at the point where
 //! it would read the first of those bytes ([`bottle_host::trial`]).
 
-use crate::ways_back::Attack;
+use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{SLUG, Target, Verdict};
 use anyhow::{Context, Result};
 use bottle_host::defence::Defence;
