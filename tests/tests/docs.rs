@@ -120,7 +120,7 @@ fn is_made(place: &Path, made: &str) {
     let name = place.strip_prefix(root()).unwrap().display();
     assert!(
         is == made,
-        "{name} is not what the program says: `UPDATE_SNAPSHOTS=1 cargo test -p bottle-tests --test docs` writes it"
+        "{name} is not what the program says: `UPDATE_SNAPSHOTS=1 cargo test -p bottle-tests --test e2e docs` writes it"
     );
 }
 
@@ -178,7 +178,7 @@ fn the_example_of_the_page_of_keys_is_one() {
     let project = empty_project();
     fs::create_dir_all(project.on_host("data")).unwrap();
     project.put("bottle.toml", &example(&fs::read_to_string(root().join("docs/configuration.md")).unwrap()));
-    project.bottle(&["plan"]).assert().success();
+    project.bottle(&["plan"]).env("EXAMPLE_KEY", "x").assert().success();
 }
 
 #[test]
