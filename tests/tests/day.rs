@@ -16,6 +16,7 @@ fn examples_are_valid() {
         let file = entry.path().join("bottle.toml");
         fs::copy(&file, project.path("bottle.toml")).unwrap();
         git(project.folder(), &["init", "-q"]);
+        git(project.folder(), &["remote", "add", "origin", "../upstream.git"]);
         project.bottle(&["plan"]).assert().success().stdout(contains("door      pipelock"));
         read += 1;
     }
