@@ -16,6 +16,7 @@ fn examples_are_valid() {
         let file = entry.path().join("bottle.toml");
         fs::copy(&file, project.path("bottle.toml")).unwrap();
         git(project.folder(), &["init", "-q"]);
+        git(project.folder(), &["remote", "add", "origin", "../upstream.git"]);
         // Their keys are looked for, and not used.
         let mut plan = project.bottle(&["plan"]);
         plan.env("ANTHROPIC_API_KEY", "key").env("OPENAI_API_KEY", "key");

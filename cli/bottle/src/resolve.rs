@@ -13,7 +13,7 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::rules::Changes;
 use bottle_host::smolvm::Launch;
 use bottle_host::state::Folder;
-use bottle_sidecars::git::pin;
+use bottle_sidecars::git::resolve;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -80,7 +80,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
         git: config
             .git
             .iter()
-            .map(|repo| pin::resolve(repo, folder, &guest.volumes))
+            .map(|repo| resolve::resolve(repo, folder, &guest.volumes))
             .collect::<Outcome<_>>()?,
     };
     let mut rules = config.egress.clone();

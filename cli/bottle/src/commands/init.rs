@@ -114,10 +114,11 @@ fn render(home: &Home, here: &Path) -> String {
                  # [[upstream]]\n# preset = \"anthropic\"           # or \"openai\", \"github\"\n"
             .to_owned(),
     };
-    let git_gate = if here.join(".git").exists() {
+    let remotes = fs::read_to_string(here.join(".git/config")).unwrap_or_default();
+    let git_gate = if remotes.contains("[remote \"origin\"]") {
         "# The agent clones and pushes here; every branch waits until you have looked.\n[git-gate]\n"
     } else {
-        "# Where the agent clones and pushes, once this is a git repository.\n# [git-gate]\n"
+        "# Where the agent clones and pushes, once this is a git repository with a remote `origin`.\n# [git-gate]\n"
     };
     let schema = schema_line();
     format!(
