@@ -109,8 +109,8 @@ pub fn write(folder: &Folder, project: &Path, resolved: &Resolved, network: &Net
                 Pipelock::for_rules(&resolved.plan.egress, resolved.plan.doors.pipelock());
             write_private(&folder.pipelock(), pipelock.render(&left_out)?.as_bytes())?;
         }
-        if let Some(project) = &resolved.copied {
-            Copy::make(folder, Path::new(project.as_str()))?;
+        if let Some((project, exclude)) = &resolved.copied {
+            Copy::make(folder, Path::new(project.as_str()), exclude)?;
             fail_point::reached(FailPoint::Copied);
         }
         install_helper(folder, network)?;
