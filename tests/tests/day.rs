@@ -16,7 +16,10 @@ fn examples_are_valid() {
         let file = entry.path().join("bottle.toml");
         fs::copy(&file, project.path("bottle.toml")).unwrap();
         git(project.folder(), &["init", "-q"]);
-        project.bottle(&["plan"]).assert().success().stdout(contains("door      pipelock"));
+        git(project.folder(), &["remote", "add", "origin", "https://git.example.com/x.git"]);
+        let mut plan = project.bottle(&["plan"]);
+        plan.env("ANTHROPIC_API_KEY", "x").env("OPENAI_API_KEY", "x");
+        plan.assert().success().stdout(contains("door      pipelock"));
         read += 1;
     }
     assert!(read >= 4, "{read}");
@@ -51,7 +54,7 @@ fn plan_shows_a_changed_configuration_and_restart_applies_it() {
     // Another image means another machine, and a person has to give up the old one's disk.
     project.put("bottle.toml", "slug = \"t\"\n[guest]\nimage = \"other:1\"\n");
     project.bottle(&["-q", "stop"]).assert().success();
-    project.bottle(&["-q", "up", "--trust"]).assert().code(73).stderr(contains("--renew makes it anew"));
+    project.bottle(&["-q", "up", "--trust"]).assert().code(73).stderr(contains("`--renew` creates it anew"));
     project.bottle(&["-q", "up", "--trust", "--renew"]).assert().success();
 }
 
@@ -110,7 +113,7 @@ fn folders_with_keys_are_shared_only_if_a_person_insists() {
     let place = |name: &str| home.join(name).display().to_string();
     for (volume, why) in [
         (place(""), "is your home folder"),
-        (place(".ssh"), "is your keys"),
+        (place(".ssh"), "is your SSH keys"),
         (project.on_host("").display().to_string(), "holds your home folder"),
         ("/".to_owned(), "is the whole machine"),
     ] {

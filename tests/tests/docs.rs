@@ -178,7 +178,7 @@ fn the_example_of_the_page_of_keys_is_one() {
     let project = empty_project();
     fs::create_dir_all(project.on_host("data")).unwrap();
     project.put("bottle.toml", &example(&fs::read_to_string(root().join("docs/configuration.md")).unwrap()));
-    project.bottle(&["plan"]).assert().success();
+    project.bottle(&["plan"]).env("EXAMPLE_KEY", "x").assert().success();
 }
 
 #[test]
