@@ -4,6 +4,7 @@
 #![no_main]
 
 use bottle::config::paths::{Disk, Site};
+use bottle::config::sensitive::{Scope, Sensitive};
 use bottle::config::{Source, parse};
 use bottle::resolve::resolve;
 use bottle_host::state::Home;
@@ -31,8 +32,11 @@ impl Disk for Everything {
         true
     }
 
-    fn private(&self) -> Vec<(PathBuf, &'static str)> {
-        vec![("/home/me".into(), "your home folder"), ("/home/me/.ssh".into(), "your keys")]
+    fn sensitive(&self) -> Vec<Sensitive> {
+        vec![
+            Sensitive { path: "/home/me".into(), what: "your home folder", scope: Scope::Whole },
+            Sensitive { path: "/home/me/.ssh".into(), what: "your keys", scope: Scope::Everything },
+        ]
     }
 }
 
@@ -46,7 +50,11 @@ fuzz_target!(|text: &str| {
             return;
         }
     };
-    assert!(config.guest.volumes.iter().all(|volume| !"/home/me/.ssh".starts_with(volume.host.as_str())));
+    // Unless the file itself says so.
+    assert!(
+        !config.allow_sensitive.is_empty()
+            || config.guest.volumes.iter().all(|volume| !"/home/me/.ssh".starts_with(volume.host.as_str()))
+    );
     // A program that the keeper would start needs a port that is free here, which is not asked.
     if config.sidecars.values().any(|form| matches!(form, SidecarSpec::Command(_))) {
         return;

@@ -16,10 +16,9 @@ fn examples_are_valid() {
         let file = entry.path().join("bottle.toml");
         fs::copy(&file, project.path("bottle.toml")).unwrap();
         git(project.folder(), &["init", "-q"]);
-        git(project.folder(), &["remote", "add", "origin", "../upstream.git"]);
-        // Their keys are looked for, and not used.
+        git(project.folder(), &["remote", "add", "origin", "https://git.example.com/x.git"]);
         let mut plan = project.bottle(&["plan"]);
-        plan.env("ANTHROPIC_API_KEY", "key").env("OPENAI_API_KEY", "key");
+        plan.env("ANTHROPIC_API_KEY", "x").env("OPENAI_API_KEY", "x");
         plan.assert().success().stdout(contains("door      pipelock"));
         read += 1;
     }
@@ -114,7 +113,7 @@ fn folders_with_keys_are_shared_only_if_a_person_insists() {
     let place = |name: &str| home.join(name).display().to_string();
     for (volume, why) in [
         (place(""), "is your home folder"),
-        (place(".ssh"), "is your keys"),
+        (place(".ssh"), "is your SSH keys"),
         (project.on_host("").display().to_string(), "holds your home folder"),
         ("/".to_owned(), "is the whole machine"),
     ] {

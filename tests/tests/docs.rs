@@ -57,7 +57,7 @@ fn every_command_line_in_the_documentation_works() {
     ));
     git(project.folder(), &["init", "-q"]);
     git(project.folder(), &["commit", "-q", "--allow-empty", "-m", "x"]);
-    git(project.folder(), &["remote", "add", "origin", "../upstream.git"]);
+    git(project.folder(), &["remote", "add", "origin", "https://git.example.com/x.git"]);
     let bin = project.on_host("bin");
     let bottle = bottle_harness::checkout::Checkout::find().unwrap().program("bottle").unwrap();
     std::os::unix::fs::symlink(bottle, bin.join("bottle")).unwrap();

@@ -196,6 +196,7 @@ fn a_file_applied_from_a_copy_must_be_accepted() {
 
 #[test]
 fn no_path_that_a_bottle_uses_may_be_inside_a_folder_that_a_guest_can_write() {
+    const UPSTREAM: &str = "upstream = \"https://git.example.com/x.git\"\n";
     let project = empty_project();
     for dir in ["project/data", "data/inner", "project/.git"] {
         fs::create_dir_all(project.on_host(dir)).unwrap();
@@ -222,7 +223,7 @@ fn no_path_that_a_bottle_uses_may_be_inside_a_folder_that_a_guest_can_write() {
         ("[supervise]\ncommand = [\"./key\"]\n".to_owned(), "the program"),
         ("[supervise]\ncommand = [\"sh\", \"--init-file=./key\"]\n".to_owned(), "the program"),
         ("[guest]\nimage = \"./data\"\n".to_owned(), "the image"),
-        ("[[git-gate.repo]]\npath = \".git/..\"\nname = \"r\"\n".to_owned(), "the repository"),
+        (format!("[[git-gate.repo]]\npath = \".git/..\"\nname = \"r\"\n{UPSTREAM}"), "the repository"),
     ] {
         for words in [&["plan"][..], &["up"], &["run", "--", "true"]] {
             project.put("bottle.toml", &format!("{PLAIN}{config}"));
@@ -237,7 +238,7 @@ fn no_path_that_a_bottle_uses_may_be_inside_a_folder_that_a_guest_can_write() {
         }
     }
     // The workspace itself may be one of the gate's repositories.
-    project.put("bottle.toml", &format!("{PLAIN}[git-gate]\n"));
+    project.put("bottle.toml", &format!("{PLAIN}[[git-gate.repo]]\n{UPSTREAM}"));
     project.bottle(&["plan"]).assert().success();
 }
 

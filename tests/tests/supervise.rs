@@ -144,6 +144,19 @@ fn over_mcp_a_bad_call_is_an_error_and_does_not_wait() {
 }
 
 #[test]
+fn no_approval_opens_a_whole_public_suffix() {
+    let page = Page::serve("the page").unwrap();
+    let running = Supervised::new("suffix", &page);
+    let asking = running.start(&running.curl("request_host", r#"{"host": "*.github.io", "reason": "x"}"#));
+    running.wait_for(1);
+    let why = predicate::str::contains("\"*.github.io\" would open a public suffix")
+        .and(predicate::str::contains("`bottle refuse suffix.1`"));
+    running.0.bottle(&["approve", "suffix.1"]).assert().code(2).stderr(why);
+    running.0.bottle(&["-q", "refuse", "suffix.1", "--why", "one host, please"]).assert().success();
+    assert!(output_of(asking).contains("one host, please"));
+}
+
+#[test]
 fn with_curl_a_question_is_answered_and_a_host_is_refused_with_a_reason() {
     let page = Page::serve("the page").unwrap();
     let running = Supervised::new("plain", &page);

@@ -2,11 +2,14 @@
 //!
 //! [`args`] is the command line, [`config`] reads `bottle.toml`, [`trust`] asks whether a guest could have
 //! written it, [`resolve`] turns it into a plan, [`lifecycle`] has the
-//! states of a bottle and the steps between them, [`suggest`] guesses what a misspelt name was meant to be,
+//! states of a bottle and the steps between them, [`public_suffix`] says which
+//! rules open too much, [`suggest`] guesses what a misspelt name was meant to be, and
+//! [`command_line`] what a whole line was,
 //! and [`commands`] has one file for each subcommand.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod args;
+pub mod command_line;
 pub mod commands;
 pub mod complete;
 pub mod config;
@@ -15,6 +18,7 @@ pub mod lifecycle;
 pub mod operator;
 pub mod output;
 pub mod owner;
+pub mod public_suffix;
 pub mod resolve;
 pub mod schema;
 pub mod suggest;

@@ -1,5 +1,6 @@
 //! "Did you mean": the name that a person may have had in mind.
 
+use crate::command_line;
 use crate::complete::bottles;
 use bottle_core::slug::Slug;
 use bottle_host::failure::{Failure, Kind};
@@ -40,7 +41,7 @@ pub fn similar(slug: &Slug) -> Option<Slug> {
     nearest(slug.as_str(), slugs.iter().map(Slug::as_str))?.parse().ok()
 }
 
-/// Takes the subcommands that no person uses out of what clap suggests.
+/// Takes the subcommands that no person uses out of what clap suggests, and adds what was probably meant.
 pub fn for_people(mut error: clap::Error, command: &clap::Command) -> clap::Error {
     if error.kind() == ErrorKind::InvalidSubcommand
         && let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand)
@@ -56,6 +57,9 @@ pub fn for_people(mut error: clap::Error, command: &clap::Command) -> clap::Erro
         } else {
             error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(shown));
         }
+    }
+    if let Some(meant) = command_line::meant(&error) {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![meant.into()]));
     }
     error
 }

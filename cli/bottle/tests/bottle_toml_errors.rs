@@ -1,6 +1,7 @@
 //! What is wrong with a `bottle.toml`, in words that need no knowledge of Rust.
 
 use bottle::config::paths::{Disk, Site};
+use bottle::config::sensitive::Sensitive;
 use bottle::config::{Source, parse};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ impl Disk for Everything {
         true
     }
 
-    fn private(&self) -> Vec<(PathBuf, &'static str)> {
+    fn sensitive(&self) -> Vec<Sensitive> {
         Vec::new()
     }
 }

@@ -1,13 +1,16 @@
 //! `bottle check`: what the guard and the proxy would say of a destination, by asking them.
 
 use super::context::Context;
+use crate::lifecycle;
 use crate::resolve::resolve;
 use bottle_core::PROXY_NAME;
 use bottle_core::egress::{Rules, authority};
+use bottle_core::environment;
 use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{Reply, Verdict};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
+use bottle_core::upstream::{self, Route, Upstream};
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::outln;
 use bottle_host::rules;
@@ -23,11 +26,20 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
     context.note_trust(&home, &config)?;
     let plan = match folder.has_keeper().then(|| folder.read_plan()) {
         Some(plan) => plan?,
-        None => resolve(&slug, &config, tools::stack(config.stack), &folder)?.plan,
+        None => {
+            let resolved = resolve(&slug, &config, tools::stack(config.stack), &folder)?;
+            lifecycle::check::check(&home, &folder, &config, &resolved)?;
+            resolved.plan
+        }
     };
     let rules = rules::now(&folder, &plan)?;
     let (scheme, rest) = destination.split_once("://").unwrap_or(("", destination));
     let named = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let target = rest[named.len()..].split('#').next().unwrap_or_default();
+    // A path alone is one on the egress proxy's door.
+    if destination.starts_with('/') {
+        return Ok(status(by_upstream(&plan, target)?));
+    }
     let default_port = if scheme == "http" { 80 } else { 443 };
     let open = match (named.parse::<SocketAddr>(), named.parse::<IpAddr>()) {
         (Ok(SocketAddr::V4(address)), _) => direct(&plan, &FirstPacket::Tcp(*address.ip(), address.port()))?,
@@ -36,19 +48,51 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
             outln!("directly          refused: IPv6 does not pass")?;
             false
         }
-        _ => by_name(&plan, &rules, named, default_port)?,
+        _ => by_name(&plan, &rules, named, default_port, target)?,
     };
-    Ok(if open { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(status(open))
 }
 
-fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16) -> Outcome<bool> {
+fn status(open: bool) -> ExitCode {
+    if open { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16, target: &str) -> Outcome<bool> {
     let (host, port) = authority(named, default_port)
         .map_err(|error| Failure::new(Kind::Usage, format!("DESTINATION: {error}")))?;
     if host.as_str() == PROXY_NAME {
-        return direct(plan, &FirstPacket::Tcp(plan.subnet.proxy(), port));
+        let open = direct(plan, &FirstPacket::Tcp(plan.subnet.proxy(), port))?;
+        let is_path = port == plan.doors.pipelock() && !matches!(target, "" | "/");
+        return if is_path { by_upstream(plan, target) } else { Ok(open) };
     }
     direct(plan, &FirstPacket::Resolve(host.to_string()))?;
-    through_proxy(rules, &host, port)
+    let mut open = through_proxy(rules, &host, port)?;
+    // The guest asks for a path on the door, and this machine adds the key.
+    for upstream in &plan.upstreams {
+        if upstream.origin.host() == &host && upstream.origin.port() == port {
+            open |= by_upstream(plan, &format!("{}{target}", upstream.path))?;
+        }
+    }
+    Ok(open)
+}
+
+/// What becomes of a request for a path on the egress proxy's door.
+fn by_upstream(plan: &Plan, target: &str) -> Outcome<bool> {
+    Ok(match upstream::route(&plan.upstreams, target) {
+        Ok(Route { index, rest }) => {
+            let Upstream { origin, headers, .. } = &plan.upstreams[index];
+            let door = environment::url(plan.doors.pipelock());
+            let keys: Vec<String> =
+                headers.iter().map(|(name, secret)| format!("{name} from {}", secret.source)).collect();
+            let keys = if keys.is_empty() { String::new() } else { format!(", with {}", keys.join(", ")) };
+            outln!("by an upstream    allowed: {door}{target} is sent to {origin}{rest}{keys}")?;
+            true
+        }
+        Err(why) => {
+            outln!("by an upstream    refused: {why}")?;
+            false
+        }
+    })
 }
 
 fn direct(plan: &Plan, packet: &FirstPacket) -> Outcome<bool> {

@@ -23,7 +23,8 @@ pub struct Context {
     config: Option<PathBuf>,
     quiet: bool,
     verbose: bool,
-    insisted: bool,
+    /// Whether a person insists on what is better kept from a guest.
+    pub insisted: bool,
     /// Whether a person said that the project was moved.
     pub moved: bool,
 }

@@ -4,6 +4,7 @@ use super::context::Context;
 use crate::args::WishId;
 use crate::operator::who;
 use crate::output::Asked;
+use crate::public_suffix;
 use bottle_core::slug::Slug;
 use bottle_core::visible;
 use bottle_host::control::{self, Answer, Request};
@@ -67,6 +68,13 @@ pub fn decide(context: &Context, id: &WishId, approved: bool, says: Option<Strin
     if approved && waiting.request.needs_an_answer() && says.is_none() && Defence::AnswerNeeded.stands() {
         return Err(Failure::new(Kind::Usage, format!("{} needs an answer; {wish}", id_of(id)))
             .help(format!("bottle approve {} \"the answer\"", id_of(id))));
+    }
+    if let AgentRequest::Host { rule, .. } = &waiting.request
+        && approved
+        && let Err(wide) = public_suffix::check(&rule.pattern)
+    {
+        let refuse = format!("`bottle refuse {}`", id_of(id));
+        return Err(Failure::new(Kind::Usage, wide.to_string()).help(format!("{refuse}; {}", wide.help())));
     }
     let decision = Decision { approved, says };
     control::demand(&folder, &Request::Decide { number: id.number, decision, by: who() }, Kind::NoBottle)?;

@@ -1,15 +1,17 @@
 //! `bottle init`: a commented `bottle.toml` for the project at hand.
 
 use super::context::Context;
-use crate::config::FILE;
+use crate::config::found::shown;
+use crate::config::{FILE, sensitive};
 use crate::owner;
 use anyhow::Context as _;
 use bottle_core::slug::Slug;
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::state::{Home, write_public};
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use bottle_host::state::Home;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// A language, by the files that give it away, and an image that has its tools.
@@ -52,15 +54,52 @@ const AGENTS: [Agent; 2] = [
 
 pub fn init(context: &Context, force: bool) -> Outcome {
     let here = Context::here()?;
+    if !context.insisted {
+        is_a_project(&here)?;
+    }
     let path = here.join(FILE);
     let text = render(&Home::find()?, &here);
+    match fs::symlink_metadata(&path).map(|meta| meta.file_type()) {
+        Ok(kind) if !kind.is_file() && !kind.is_symlink() => {
+            let what = format!("{} is there, and is no file", shown(&path));
+            return Err(Failure::new(Kind::Busy, what).help("move it away"));
+        }
+        Ok(kind) if kind.is_symlink() && !force => {
+            let target = fs::read_link(&path).unwrap_or_default();
+            let what = format!("there is a {FILE} already: a link to {}", shown(&target));
+            return Err(Failure::new(Kind::Busy, what)
+                .help("--force puts a file in its place; what the link leads to stays as it is"));
+        }
+        _ => {}
+    }
     match force {
-        true if Defence::PinnedPaths.stands() => write_public(&path, text.as_bytes())?,
+        true if Defence::PinnedPaths.stands() => write_over(&here, &path, &text)?,
         true => fs::write(&path, &text).with_context(|| path.display().to_string())?,
         false => write_new(&path, &text)?,
     }
     context.say(&format!("wrote {FILE}; look at it, then `bottle plan` shows what would start"));
+    if let Some(above) = here.ancestors().skip(1).find(|folder| folder.join(FILE).exists()) {
+        context.say(&format!("{} applied here until now", shown(&above.join(FILE))));
+    }
+    let is_git = |folder: &&Path| folder.join(".git").exists();
+    if let Some(above) = here.ancestors().skip(1).find(is_git).filter(|_| !is_git(&here.as_path())) {
+        context.say(&format!(
+            "the git repository begins in {}: a bottle for all of it is made there",
+            shown(above)
+        ));
+    }
     Ok(())
+}
+
+/// Refuses a folder that is no project, and that no guest gets unasked: a home, `/`, `/etc`.
+fn is_a_project(here: &Path) -> Outcome {
+    let exposed = sensitive::exposed(here, &sensitive::on_this_machine());
+    // What it is says more than what it holds.
+    let Some(why) = exposed.iter().find(|exposed| exposed.is_inside()).or(exposed.first()) else {
+        return Ok(());
+    };
+    Err(Failure::new(Kind::Usage, format!("{} {why}, and no project; nothing was written", shown(here)))
+        .help("go to the folder of your project: `mkdir project && cd project && bottle init`; --i-know writes the file all the same"))
 }
 
 /// Writes a file that is not there yet.
@@ -70,9 +109,49 @@ fn write_new(path: &Path, text: &str) -> Outcome {
         ErrorKind::AlreadyExists => {
             Failure::new(Kind::Busy, format!("there is a {FILE} already")).help("--force writes over it")
         }
-        _ => Failure::new(Kind::Internal, format!("{}: {error}", path.display())),
+        _ => cannot_write(path, &error),
     })?;
-    Ok(file.write_all(text.as_bytes()).with_context(|| path.display().to_string())?)
+    file.write_all(text.as_bytes()).map_err(|error| cannot_write(path, &error))
+}
+
+/// Writes a file in place of what is there, whole or not at all. A link in its place is replaced, and never
+/// followed.
+fn write_over(folder: &Path, path: &Path, text: &str) -> Outcome {
+    let write = || -> io::Result<()> {
+        let mode = Permissions::from_mode(0o666);
+        let mut draft =
+            tempfile::Builder::new().prefix(".bottle.toml.").permissions(mode).tempfile_in(folder)?;
+        draft.write_all(text.as_bytes())?;
+        draft.as_file().sync_all()?;
+        draft.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    let kind = match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Kind::Unavailable,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Kind::Output,
+        _ => Kind::Internal,
+    };
+    Failure::new(kind, format!("cannot write {}: {error}", shown(path)))
+}
+
+/// Whether a folder is a git repository with a remote `origin`, as far as its configuration says.
+fn has_origin(here: &Path) -> bool {
+    let git = here.join(".git");
+    let folder = match fs::read_to_string(&git) {
+        // A linked worktree's or a submodule's: the configuration is with the repository.
+        Ok(link) => match link.trim().strip_prefix("gitdir:") {
+            Some(folder) => here.join(folder.trim()),
+            None => return false,
+        },
+        Err(_) => git,
+    };
+    let common = fs::read_to_string(folder.join("commondir")).map(|common| folder.join(common.trim()));
+    let config = fs::read_to_string(common.unwrap_or(folder).join("config")).unwrap_or_default();
+    config.lines().any(|line| line.trim() == "[remote \"origin\"]")
 }
 
 /// Returns the line that tells an editor where the schema is. `make install` puts the schema beside the
@@ -94,7 +173,8 @@ fn render(home: &Home, here: &Path) -> String {
     let language = LANGUAGES.iter().find(|language| has(language.files));
     let agent = AGENTS.iter().find(|agent| has(agent.files));
     let slug = here.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name);
-    let slug = slug.map(|slug| owner::own_name(home, &slug, here));
+    // A bottle's name has only a-z, 0-9 and '-', and a folder's name may have none of them.
+    let slug = slug.or_else(|| "project".parse().ok()).map(|slug| owner::own_name(home, &slug, here));
     let slug = slug.map_or_else(|| "# slug = \"my-project\"".to_owned(), |slug| format!("slug = \"{slug}\""));
     let found = match (language, agent) {
         (None, None) => "an empty page: nothing of a language or an agent was found here".to_owned(),
@@ -114,11 +194,14 @@ fn render(home: &Home, here: &Path) -> String {
                  # [[upstream]]\n# preset = \"anthropic\"           # or \"openai\", \"github\"\n"
             .to_owned(),
     };
-    let remotes = fs::read_to_string(here.join(".git/config")).unwrap_or_default();
-    let git_gate = if remotes.contains("[remote \"origin\"]") {
+    let git_gate = if has_origin(here) {
         "# The agent clones and pushes here; every branch waits until you have looked.\n[git-gate]\n"
+    } else if here.join(".git").exists() {
+        "# Where the agent clones and pushes, once the repository has a remote `origin` for what you approve.\n\
+         # [git-gate]\n"
     } else {
-        "# Where the agent clones and pushes, once this is a git repository with a remote `origin`.\n# [git-gate]\n"
+        "# Where the agent clones and pushes, once this is a git repository with a remote `origin`.\n\
+         # [git-gate]\n"
     };
     let schema = schema_line();
     format!(

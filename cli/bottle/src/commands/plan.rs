@@ -41,6 +41,10 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     for folder in config.writable() {
         outln!("writable  {folder}: what is in it is the guest's word from then on")?;
     }
+    for shared in &config.exposed {
+        let said = if shared.by_file { "allow-sensitive in bottle.toml" } else { "--i-know" };
+        outln!("sensitive {} {}: the guest gets it, by {said}", shown(&shared.folder), shared.why)?;
+    }
     let offered = confine::offered();
     if !offered.is_whole() {
         outln!("weaker    the keeper is confined by less than it could be: {offered}; see `bottle doctor`")?;

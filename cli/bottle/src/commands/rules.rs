@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use crate::operator::who;
+use crate::public_suffix;
 use crate::suggest;
 use bottle_core::egress::HostRule;
 use bottle_core::slug::Slug;
@@ -12,6 +13,8 @@ use bottle_host::rules::{Change, Changes};
 
 pub fn allow(context: &Context, slug: &Slug, host: &str) -> Outcome {
     let rule = parse(host)?;
+    public_suffix::check(&rule.pattern)
+        .map_err(|wide| Failure::new(Kind::Usage, format!("HOST: {wide}")).help(wide.help()))?;
     let said = format!("{slug} may reach {rule}");
     change(context, slug, Change::Allow(rule))?;
     context.say(&said);

@@ -2,14 +2,17 @@
 
 use super::context::Context;
 use super::enter;
+use crate::command_line;
 use crate::config::Config;
 use crate::lifecycle::run::Run;
 use crate::lifecycle::signals::{Ended, Events};
+use crate::public_suffix;
+use bottle_core::egress::{HostPattern, HostRule};
 use bottle_core::slug::Slug;
 use bottle_guest::status::exit_code;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::Home;
-use bottle_host::tools::Tools;
+use bottle_host::tools::{Tools, in_path};
 use std::process::ExitCode;
 
 /// What the command line adds to the configuration.
@@ -20,6 +23,7 @@ pub struct Extra {
 }
 
 pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[String]) -> Outcome<ExitCode> {
+    is_a_bottle(context, slug.as_ref(), command)?;
     let (slug, mut config) = context.configured(slug)?;
     extra.apply(&mut config)?;
     let tools = Tools::find(config.stack)?;
@@ -55,14 +59,44 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     }
 }
 
+/// Refuses the name of a program where a bottle's name stands: `bottle run uname` is not meant to make a
+/// bottle called `uname`.
+///
+/// # Errors
+/// [`Kind::Usage`] with the command line that was probably meant.
+fn is_a_bottle(context: &Context, named: Option<&Slug>, command: &[String]) -> Outcome {
+    let Some(name) = named.filter(|_| command.is_empty()) else { return Ok(()) };
+    if in_path(name.as_str()).is_none() || Home::find()?.bottle(name).exists() {
+        return Ok(());
+    }
+    // A project that is called like a program is still one.
+    let here = Context::here()?;
+    if context.config().and_then(|config| config.slug(None, &here)).is_ok_and(|slug| slug == *name) {
+        return Ok(());
+    }
+    let meant = command_line::dashed().unwrap_or_else(|| format!("bottle run -- {name}"));
+    Err(Failure::new(Kind::Usage, format!("there is no bottle {name}, and {name} is a program")).help(
+        format!(
+            "did you mean `{meant}`? For a shell in a bottle of that name: `bottle run {name} -- {}`",
+            enter::SHELL
+        ),
+    ))
+}
+
 impl Extra {
     fn apply(&self, config: &mut Config) -> Outcome {
         let usage = |option: &str, error: String| Failure::new(Kind::Usage, format!("{option}: {error}"));
+        let narrow = |option: &str, pattern: &HostPattern| {
+            public_suffix::check(pattern).map_err(|wide| usage(option, wide.to_string()).help(wide.help()))
+        };
         for host in &self.allow {
-            config.egress.allow.push(host.parse().map_err(|error| usage("--allow", format!("{error}")))?);
+            let rule: HostRule = host.parse().map_err(|error| usage("--allow", format!("{error}")))?;
+            narrow("--allow", &rule.pattern)?;
+            config.egress.allow.push(rule);
         }
         for host in &self.allow_private {
             let pattern = host.parse().map_err(|error| usage("--allow-private", format!("{error}")))?;
+            narrow("--allow-private", &pattern)?;
             config.egress.allow_private.push(pattern);
         }
         Ok(())

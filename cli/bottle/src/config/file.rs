@@ -2,7 +2,9 @@
 
 use super::git_gate::{GitGateTable, from_git_gate};
 use super::model::{CPUS, Config, MEMORY_MIB};
+use super::mounts::Mounts;
 use super::paths::Site;
+use super::places::{Item, Places};
 use super::sidecar::{SidecarTable, sidecars};
 use super::source::Source;
 use super::spanned::Spanned;
@@ -10,6 +12,7 @@ use super::table::Table;
 use super::upstream::{UpstreamTable, from_table};
 use super::{shape, syntax};
 use crate::config::named::{Named, Use};
+use crate::public_suffix;
 use bottle_core::egress::{HostName, HostPattern, HostRule};
 use bottle_core::environment;
 use bottle_core::plan::{ReservedVariable, Volume};
@@ -40,6 +43,10 @@ struct File {
     /// What happens when a line of the audit log cannot be written.
     #[serde(default)]
     audit: Need,
+    /// Sensitive files and folders of this machine that a guest may have, when a folder that it gets is one of
+    /// them, holds one or is part of one: `~/.aws`. A folder's yes is none for the sensitive ones in it.
+    #[serde(default, rename = "allow-sensitive")]
+    allow_sensitive: Vec<PathBuf>,
     /// How the guest's packets reach the doors.
     #[serde(default)]
     network: Table<NetworkTable>,
@@ -76,7 +83,7 @@ struct NetworkTable {
 #[serde(deny_unknown_fields)]
 struct GuestTable {
     /// What it boots from: a reference, a root folder or a `docker save` archive. Default: bare Alpine.
-    image: Option<ImageRef>,
+    image: Option<Spanned<ImageRef>>,
     /// The number of processors, at most. Idle ones cost nothing.
     #[schemars(range(min = 1), extend("default" = CPUS))]
     cpus: Option<Spanned<u8>>,
@@ -137,16 +144,16 @@ struct EgressTable {
     /// Hosts that may be reached: `example.com`, `*.example.com`, `example.com:443,8443`. The port is 443
     /// unless you name others.
     #[serde(default)]
-    allow: Vec<HostRule>,
+    allow: Vec<Spanned<HostRule>>,
     /// Hosts that stay closed although a pattern of `allow` covers them.
     #[serde(default)]
     deny: Vec<HostPattern>,
     /// Allowed hosts that may resolve to an address that is not public.
     #[serde(default)]
-    allow_private: Vec<HostPattern>,
+    allow_private: Vec<Spanned<HostPattern>>,
     /// Allowed hosts to which a TLS connection may be opened that names no server.
     #[serde(default)]
-    allow_no_sni: Vec<HostPattern>,
+    allow_no_sni: Vec<Spanned<HostPattern>>,
     /// Names that only the proxy knows, each with its address.
     #[serde(default)]
     hosts: BTreeMap<HostName, IpAddr>,
@@ -169,7 +176,11 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     let file = file.map_err(|error| shape::failure(source, &error))?;
     let mut config =
         Config { slug: file.slug, audit: file.audit, stack: file.network.0.stack, ..Config::default() };
-    guest(&mut config, file.guest.0, source, site)?;
+    config.places = Places::of(source);
+    config.allow_sensitive = file.allow_sensitive.iter().map(|path| site.meant(path)).collect();
+    let mode = file.workspace.0.mode;
+    let has_workspace = site.project.is_some() && !matches!(mode, WorkspaceMode::None);
+    guest(&mut config, file.guest.0, source, site, Mounts::new(source, has_workspace))?;
     workspace(&mut config, file.workspace.0, source, site)?;
     let git_gate = match file.git_gate {
         Some(table) => Some(from_git_gate(table, &mut config, source, site)?),
@@ -190,7 +201,20 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
         }
     }
     let EgressTable { allow, deny, allow_private, allow_no_sni, hosts, limits } = file.egress.0;
-    config.egress = bottle_core::egress::Rules { allow, deny, allow_private, allow_no_sni, hosts };
+    let narrow = |pattern: &HostPattern, span| {
+        public_suffix::check(pattern)
+            .map_err(|wide| source.fail(Some(span), &wide.to_string()).help(wide.help()))
+    };
+    allow.iter().try_for_each(|rule| narrow(&rule.get_ref().pattern, rule.span()))?;
+    // Of hosts that stay closed there are never too many.
+    allow_private.iter().chain(&allow_no_sni).try_for_each(|rule| narrow(rule.get_ref(), rule.span()))?;
+    config.egress = bottle_core::egress::Rules {
+        allow: allow.into_iter().map(Spanned::into_inner).collect(),
+        deny,
+        allow_private: allow_private.into_iter().map(Spanned::into_inner).collect(),
+        allow_no_sni: allow_no_sni.into_iter().map(Spanned::into_inner).collect(),
+        hosts,
+    };
     if let Some(limits) = limits {
         let Limits { connections, idle_seconds, .. } = limits.get_ref().0;
         if connections == 0 || idle_seconds == 0 {
@@ -211,6 +235,7 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
                 SecretSource::Env(_) => {}
             }
         }
+        config.places.add(Item::Upstream(upstream.path.to_string()), span.clone());
         config.upstreams.push(upstream);
         // One by one, so that the table that is too many is pointed at.
         upstream::check(&config.upstreams, |name| config.guest.env.contains_key(name))
@@ -220,10 +245,19 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     Ok(config)
 }
 
-fn guest(config: &mut Config, table: GuestTable, source: &Source, site: &Site) -> Outcome {
+fn guest(
+    config: &mut Config,
+    table: GuestTable,
+    source: &Source,
+    site: &Site,
+    mut mounts: Mounts<'_>,
+) -> Outcome {
     let guest = &mut config.guest;
-    let image = table.image.map(|image| site.image(image, &mut config.paths)).transpose();
-    guest.image = image.map_err(|what| source.fail(None, &what))?;
+    if let Some(image) = table.image {
+        let (span, image) = (image.span(), image.into_inner());
+        let image = site.image(image, &mut config.paths, &config.allow_sensitive, &mut config.exposed);
+        guest.image = Some(image.map_err(|refused| refused.at(source, Some(span)))?);
+    }
     guest.workdir = table.workdir;
     for (name, value) in table.env {
         if environment::is_reserved(name.as_str()) {
@@ -247,8 +281,10 @@ fn guest(config: &mut Config, table: GuestTable, source: &Source, site: &Site) -
     for volume in table.volumes {
         let span = volume.span();
         let VolumeTable { host, guest: inside, writable } = volume.into_inner().0;
+        mounts.add(&inside, span.clone())?;
         let written = site.beside(&host);
-        let host = site.shared(&written).map_err(|what| source.fail(Some(span), &what))?;
+        let host = site.shared(&written, &config.allow_sensitive, &mut config.exposed);
+        let host = host.map_err(|refused| refused.at(source, Some(span)))?;
         let named = site.named(Use::Volume, &written, Some(host.as_str().as_ref()));
         config.paths.push(Named { writable, ..named });
         guest.volumes.push(Volume { host, guest: inside, writable });
@@ -260,11 +296,15 @@ fn workspace(config: &mut Config, table: WorkspaceTable, source: &Source, site: 
     let WorkspaceTable { mode, exclude } = table;
     for pattern in &exclude {
         if let Err(what) = exclude::check(pattern.get_ref()) {
-            return Err(source.fail(Some(pattern.span()), &what).help("a pattern is written as in a .gitignore"));
+            return Err(source
+                .fail(Some(pattern.span()), &what)
+                .help("a pattern is written as in a .gitignore"));
         }
         if !matches!(mode, WorkspaceMode::Copy) {
             let what = "nothing is copied with this mode, so nothing can be excluded";
-            return Err(source.fail(Some(pattern.span()), what).help("`[workspace] mode = \"copy\"` copies the project"));
+            return Err(source
+                .fail(Some(pattern.span()), what)
+                .help("`[workspace] mode = \"copy\"` copies the project"));
         }
     }
     let exclude = exclude.into_iter().map(Spanned::into_inner).collect();
@@ -272,9 +312,13 @@ fn workspace(config: &mut Config, table: WorkspaceTable, source: &Source, site: 
     if matches!(mode, WorkspaceMode::None) {
         return Ok(());
     }
-    let host = site.shared(project).map_err(|what| {
-        source.fail(None, &what).help("`[workspace] mode = \"none\"` gives the guest no folder")
-    })?;
+    let host =
+        site.shared(project, &config.allow_sensitive, &mut config.exposed).map_err(|mut refused| {
+            let none = "`[workspace] mode = \"none\"` gives the guest no folder";
+            refused.help =
+                Some(refused.help.map_or_else(|| none.to_owned(), |help| format!("{none}; {help}")));
+            refused.at(source, None)
+        })?;
     let named = site.named(Use::Workspace, project, Some(host.as_str().as_ref()));
     config.paths.push(Named { writable: matches!(mode, WorkspaceMode::ReadWrite), ..named });
     config.workspace = match mode {

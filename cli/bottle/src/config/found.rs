@@ -7,9 +7,10 @@ use bottle_host::provenance::hex;
 use bottle_host::provenance::walk::{Identity, Walk, walk};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// The file's name.
@@ -72,21 +73,20 @@ impl Found {
     }
 }
 
-/// Reads a file, if it is there: a regular one, of a bounded size. Never waits for it.
+/// Reads a file, if it is there: a regular one, of a bounded size. Never waits for it, and never passes over
+/// one that is there and cannot be read: another one, of a folder above, would apply in its place.
 fn read(path: &Path) -> Outcome<Option<Found>> {
     let name = path.file_name().unwrap_or_default();
     let folder = walk(path.parent().unwrap_or(path)).map_err(|error| cannot(path, &error))?;
     let Some(at) = folder.end else { return Ok(None) };
-    let walk = match walk(path) {
-        Ok(walk) => walk,
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(None),
-        Err(error) => return Err(cannot(path, &error)),
-    };
+    let walk = walk(path).map_err(|error| cannot(path, &error))?;
     let path = folder.real.join(name);
-    let Some(end) = walk.end else { return Ok(None) };
+    let Some(end) = walk.end else {
+        let is_link = walk.stations.iter().any(|station| station.is_link && station.path == path);
+        return if is_link { Err(dangling(&path)) } else { Ok(None) };
+    };
     if !end.is_file && Defence::ConfigProvenance.stands() {
-        let what = if end.is_dir { "a folder" } else { "no regular file" };
-        return Err(refused(&path, what));
+        return Err(refused(&path, kind(&walk.real)));
     }
     // What could be swapped meanwhile was in a guest's reach: then the descriptor says so.
     let follow = if Defence::ConfigProvenance.stands() {
@@ -114,6 +114,29 @@ fn read(path: &Path) -> Outcome<Option<Found>> {
 
 fn cannot(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Usage, format!("cannot read {}: {error}", shown(path)))
+}
+
+/// A link that leads to nothing. It was made on purpose, so its target is what is missing.
+fn dangling(path: &Path) -> Failure {
+    let target = fs::read_link(path).unwrap_or_default();
+    Failure::new(
+        Kind::Usage,
+        format!("cannot read {}: it is a link to {}, and nothing is there", shown(path), shown(&target)),
+    )
+    .help("make the link lead to a file, or remove it")
+}
+
+/// Returns what is at a path that is no regular file.
+fn kind(real: &Path) -> &'static str {
+    let Ok(meta) = fs::symlink_metadata(real) else { return "not there any more" };
+    let kind = meta.file_type();
+    match () {
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a FIFO (a named pipe), no regular file",
+        () if kind.is_socket() => "a socket, no regular file",
+        () if kind.is_char_device() || kind.is_block_device() => "a device, no regular file",
+        () => "no regular file",
+    }
 }
 
 fn refused(path: &Path, what: &str) -> Failure {

@@ -2,6 +2,7 @@
 
 use super::model::Config;
 use super::paths::Site;
+use super::places::Item;
 use super::sidecar::SidecarTable;
 use super::source::Source;
 use super::spanned::Spanned;
@@ -63,7 +64,7 @@ pub fn from_git_gate(
     }
     for repo in repos {
         let place = repo.span();
-        let (repo, path) = read(repo, source, site)?;
+        let (repo, path) = read(repo, config, source, site)?;
         config.paths.push(path);
         if config.git.iter().any(|known| known.name == repo.name) {
             return Err(source.fail(Some(place), &format!("two repositories are called {}", repo.name)));
@@ -75,27 +76,38 @@ pub fn from_git_gate(
             span.clone(),
             Table(RepoTable { name: None, path: None, upstream: None, policy: Table::default() }),
         );
-        let (repo, path) = read(bare, source, site)?;
+        let (repo, path) = read(bare, config, source, site)?;
         config.paths.push(path);
         config.git.push(repo);
     }
     Ok(Spanned::new(span, Table(SidecarTable { address, command })))
 }
 
-fn read(table: Spanned<Table<RepoTable>>, source: &Source, site: &Site) -> Outcome<(Repo, Named)> {
+fn read(
+    table: Spanned<Table<RepoTable>>,
+    config: &mut Config,
+    source: &Source,
+    site: &Site,
+) -> Outcome<(Repo, Named)> {
     let span = table.span();
     let fail = |what: String| source.fail(Some(span.clone()), &what);
     let RepoTable { name, path, upstream, policy: Table(policy) } = table.into_inner().0;
     let written = site.beside(&path.unwrap_or_else(|| PathBuf::from(".")));
     let path = site.disk.real(&written).ok_or_else(|| fail(format!("{} is not there", written.display())))?;
     if !site.disk.is_repository(&path) {
-        return Err(fail(format!("{} is no git repository", path.display())));
+        return Err(fail(format!("{} is no git repository", path.display())).help(format!(
+            "for a new one: `git init {}`, a commit and a remote `origin`; without git: take [git-gate] out",
+            path.display()
+        )));
     }
+    site.may_clone(&path, &config.allow_sensitive, &mut config.exposed)
+        .map_err(|refused| refused.at(source, Some(span.clone())))?;
     let of_folder = || path.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name);
     let name = name.or_else(of_folder).ok_or_else(|| fail("the repository needs a name".to_owned()))?;
     let named = site.named(Use::Repository, &written, Some(&path));
     let path = path.into_os_string().into_string().map_err(|_| fail("its path is not UTF-8".to_owned()))?;
     let upstream = upstream.unwrap_or_else(|| ORIGIN.to_owned());
+    config.places.add(Item::Repository(name.clone()), span.clone());
     // Where that is, is found out once it is known what the guest can write.
     Ok((Repo { name, path, upstream, url: None, writable: false, exposed: false, policy }, named))
 }

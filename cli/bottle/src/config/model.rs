@@ -2,6 +2,8 @@
 
 use super::found::{Found, shown};
 use super::named::Named;
+use super::paths::Shared;
+use super::places::Places;
 use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
@@ -39,6 +41,12 @@ pub struct Config {
     pub project: Option<PathBuf>,
     /// Every path of this machine that the file names.
     pub paths: Vec<Named>,
+    /// What the file says yes to, of what a guest does not get unasked.
+    pub allow_sensitive: Vec<PathBuf>,
+    /// Sensitive places that the guest gets all the same, each with who said so.
+    pub exposed: Vec<Shared>,
+    /// Where in the file it says what is judged later.
+    pub places: Places,
     /// The file.
     pub file: Option<Found>,
     /// The nearer folders in which there is none.
@@ -72,6 +80,9 @@ impl Default for Config {
             git: Vec::new(),
             project: None,
             paths: Vec::new(),
+            allow_sensitive: Vec::new(),
+            exposed: Vec::new(),
+            places: Places::default(),
             file: None,
             passed: Vec::new(),
         }

@@ -3,10 +3,14 @@
 //! Reading the file decides nothing about the disk by itself. It asks through [`Disk`], so that it
 //! can be fuzzed without one.
 
-use crate::config::named::{Named, Use};
+use super::found::shown;
+use super::named::{Named, Use};
+use super::sensitive::{self, Exposed, Sensitive};
+use super::source::Source;
 use bottle_core::text::{ImageRef, MountPath};
-use bottle_host::provenance::walk::walk;
+use bottle_host::failure::Failure;
 use std::env;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// What reading a configuration asks of the machine that it is on.
@@ -21,17 +25,13 @@ pub trait Disk {
     fn here(&self) -> PathBuf {
         PathBuf::from("/")
     }
-    /// Folders that hold a person's keys, or bottle's own state, with what to call them.
-    fn private(&self) -> Vec<(PathBuf, &'static str)>;
+    /// What a guest does not get unasked.
+    fn sensitive(&self) -> Vec<Sensitive>;
 }
 
 /// The machine's own disk.
 #[derive(Clone, Copy, Debug)]
 pub struct OnDisk;
-
-/// Folders of a home that hold keys.
-const KEYS: [&str; 8] =
-    [".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".config/gcloud", ".config/gh"];
 
 impl Disk for OnDisk {
     fn real(&self, path: &Path) -> Option<PathBuf> {
@@ -50,17 +50,8 @@ impl Disk for OnDisk {
         env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
     }
 
-    fn private(&self) -> Vec<(PathBuf, &'static str)> {
-        let mut private = Vec::new();
-        if let Some(home) = env::home_dir() {
-            private.push((home.clone(), "your home folder"));
-            private.extend(KEYS.map(|name| (home.join(name), "your keys")));
-        }
-        if let Ok(state) = bottle_host::state::Home::find() {
-            private.extend(state.roots().map(|root| (root.to_owned(), "bottle's own state")));
-        }
-        // What is not there yet is where its nearest folder leads.
-        private.into_iter().map(|(path, what)| (walk(&path).map_or(path, |walk| walk.real), what)).collect()
+    fn sensitive(&self) -> Vec<Sensitive> {
+        sensitive::on_this_machine()
     }
 }
 
@@ -93,11 +84,22 @@ impl Site<'_> {
         paths.map(Named::program).collect()
     }
 
+    /// A path of `allow-sensitive`, as the file means it.
+    pub fn meant(&self, path: &Path) -> PathBuf {
+        sensitive::meant(path, self.project.as_deref())
+    }
+
     /// What a guest boots from. Where it is a path, it is beside the file.
     ///
     /// # Errors
-    /// In words, where the whole path cannot be told to smolvm.
-    pub fn image(&self, image: ImageRef, paths: &mut Vec<Named>) -> Result<ImageRef, String> {
+    /// Where the whole path cannot be told to smolvm, nothing is there, or a guest does not get it unasked.
+    pub fn image(
+        &self,
+        image: ImageRef,
+        paths: &mut Vec<Named>,
+        allowed: &[PathBuf],
+        shared: &mut Vec<Shared>,
+    ) -> Result<ImageRef, Refused> {
         // smolvm takes a bare name for a registry's.
         let text = image.as_str();
         let is_path = text.starts_with(['/', '.']);
@@ -105,27 +107,32 @@ impl Site<'_> {
             return Ok(image);
         }
         let written = self.beside(Path::new(text));
-        let whole = written.to_str().ok_or("the image's path is not UTF-8")?;
-        let whole = whole.parse().map_err(|error| format!("the image's path: {error}"))?;
+        let whole = written.to_str().ok_or_else(|| Refused::new("the image's path is not UTF-8"))?;
+        let whole = whole.parse().map_err(|error| Refused::new(format!("the image's path: {error}")))?;
+        let Some(real) = self.disk.real(&written) else {
+            return Err(Refused::new(format!("the image {} is not there", shown(&written))));
+        };
+        self.may_share(&real, allowed, shared)?;
         paths.push(Named { is_for: Use::Image, writable: false, written, real: None });
         Ok(whole)
     }
 
-    /// A host folder that a guest may see.
+    /// A host folder that a guest may see. What is sensitive about it is added to `shared`.
     ///
     /// # Errors
-    /// In words, where it may not, or is none.
-    pub fn shared(&self, path: &Path) -> Result<MountPath, String> {
-        let refuse = |why: &str| Err(format!("{} {why}", path.display()));
+    /// Where it may not, or is none.
+    pub fn shared(
+        &self,
+        path: &Path,
+        allowed: &[PathBuf],
+        shared: &mut Vec<Shared>,
+    ) -> Result<MountPath, Refused> {
+        let refuse = |why: &str| Err(Refused::new(format!("{} {why}", shown(path))));
         let Some(real) = self.disk.real(path) else { return refuse("is not there") };
         if !self.disk.is_dir(&real) {
             return refuse("is not a folder");
         }
-        if !self.insisted
-            && let Err(why) = self.may_share(&real)
-        {
-            return refuse(&format!("{why}, and is not shared with a guest; --i-know shares it"));
-        }
+        self.may_share(&real, allowed, shared)?;
         match real.to_str().map(str::parse) {
             Some(Ok(path)) => Ok(path),
             Some(Err(error)) => refuse(&format!("{error}")),
@@ -133,22 +140,91 @@ impl Site<'_> {
         }
     }
 
-    fn may_share(&self, real: &Path) -> Result<(), String> {
-        if real.parent().is_none() {
-            return Err("is the whole machine".to_owned());
+    /// Whether a guest may have what is at a path.
+    fn may_share(&self, real: &Path, allowed: &[PathBuf], shared: &mut Vec<Shared>) -> Result<(), Refused> {
+        self.judge(sensitive::exposed(real, &self.disk.sensitive()), real, allowed, shared)
+    }
+
+    /// Whether a guest may clone a repository: one that keeps passwords is not for it.
+    ///
+    /// # Errors
+    /// Where it may not.
+    pub fn may_clone(
+        &self,
+        real: &Path,
+        allowed: &[PathBuf],
+        shared: &mut Vec<Shared>,
+    ) -> Result<(), Refused> {
+        // What is in a home and not in a commit is not cloned.
+        let mut exposed = sensitive::exposed(real, &self.disk.sensitive());
+        exposed.retain(|exposed| exposed.is_inside() && !exposed.is_whole());
+        self.judge(exposed, real, allowed, shared)
+    }
+
+    fn judge(
+        &self,
+        exposed: Vec<Exposed>,
+        real: &Path,
+        allowed: &[PathBuf],
+        shared: &mut Vec<Shared>,
+    ) -> Result<(), Refused> {
+        let is_refused = |exposed: &&Exposed| !self.insisted && !exposed.is_allowed(allowed);
+        let refused: Vec<&Exposed> = exposed.iter().filter(is_refused).collect();
+        if refused.is_empty() {
+            shared.extend(exposed.into_iter().map(|exposed| {
+                let by_file = exposed.is_allowed(allowed);
+                Shared { folder: real.to_owned(), why: exposed.to_string(), by_file }
+            }));
+            return Ok(());
         }
-        for (private, what) in self.disk.private() {
-            if real == private {
-                return Err(format!("is {what}"));
-            }
-            if private.starts_with(real) {
-                return Err(format!("holds {what} ({})", private.display()));
-            }
-            // A project is in a home, and no home is in a project; of the others nothing is shared.
-            if what != "your home folder" && real.starts_with(&private) {
-                return Err(format!("is part of {what} ({})", private.display()));
-            }
-        }
-        Ok(())
+        let shown_whys = refused.iter().take(MOST_REASONS).map(ToString::to_string).collect::<Vec<_>>();
+        let more = refused.len().saturating_sub(MOST_REASONS);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        Err(Refused {
+            what: format!(
+                "{} {}{more}, which a guest does not get unasked",
+                shown(real),
+                shown_whys.join(", ")
+            ),
+            help: Some(format!(
+                "if it is to have that, say so at the top of bottle.toml: {}; --i-know says it once",
+                sensitive::line(&refused)
+            )),
+        })
+    }
+}
+
+/// How many reasons are named in an error.
+const MOST_REASONS: usize = 5;
+
+/// A sensitive place that a guest gets, because a person said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// The folder that the guest gets.
+    pub folder: PathBuf,
+    /// What is sensitive about it: "holds your AWS keys (/home/me/.aws)".
+    pub why: String,
+    /// Whether the file says so. Otherwise `--i-know` did.
+    pub by_file: bool,
+}
+
+/// Why a path is not for a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Refused {
+    fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), help: None }
+    }
+
+    /// Makes the failure that points into the file.
+    pub fn at(self, source: &Source, span: Option<Range<usize>>) -> Failure {
+        let failure = source.fail(span, &self.what);
+        self.help.into_iter().fold(failure, Failure::help)
     }
 }

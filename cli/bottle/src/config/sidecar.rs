@@ -1,6 +1,7 @@
 //! `[pipelock]`, `[git-gate]` and `[supervise]`: who serves a sidecar.
 
 use super::model::Config;
+use super::places::Item;
 use super::source::Source;
 use super::spanned::Spanned;
 use super::table::Table;
@@ -39,7 +40,10 @@ pub fn sidecars(
             SidecarTable { command: Some(words), .. } if words.is_empty() => {
                 return fail("the command is empty");
             }
-            SidecarTable { command: Some(words), .. } => SidecarSpec::Command(words),
+            SidecarTable { command: Some(words), .. } => {
+                config.places.add(Item::Sidecar(sidecar), span.clone());
+                SidecarSpec::Command(words)
+            }
             SidecarTable { .. } => SidecarSpec::Builtin,
         };
         let shared = config.sidecars.iter().find(|(other, known)| {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A file's text, with what it takes to point into it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     path: PathBuf,
     text: String,
@@ -28,9 +28,14 @@ impl Source {
     /// A failure that points at `span`, bytes of the text: file, line, column, and the line itself.
     /// A guest may have written them, so what steers a terminal is shown as a replacement character.
     pub fn fail(&self, span: Option<Range<usize>>, what: &str) -> Failure {
+        self.fail_as(Kind::Usage, span, what)
+    }
+
+    /// Makes the same failure, of another kind.
+    pub fn fail_as(&self, kind: Kind, span: Option<Range<usize>>, what: &str) -> Failure {
         let what = printable(what);
         let Some(span) = span.filter(|span| self.text.is_char_boundary(span.start)) else {
-            return Failure::new(Kind::Usage, format!("{}: {what}", found::shown(&self.path)));
+            return Failure::new(kind, format!("{}: {what}", found::shown(&self.path)));
         };
         let before = &self.text[..span.start];
         let line = before.matches('\n').count() + 1;
@@ -43,7 +48,7 @@ impl Source {
         let (pad, mark) = (" ".repeat(column - 1), "^".repeat(width));
         let shown = printable(shown.strip_suffix('\r').unwrap_or(shown));
         Failure::new(
-            Kind::Usage,
+            kind,
             format!(
                 "{}:{line}:{column}: {what}\n {gutter} |\n {line} | {shown}\n {gutter} | {pad}{mark}",
                 found::shown(&self.path)

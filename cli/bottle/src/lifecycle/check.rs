@@ -1,15 +1,23 @@
 //! Everything about a start that can be checked before anything changes.
 //!
-//! `plan`, `up`, `run` and `restart` ask the same: where `plan` finds nothing, `up` can only fail for what
+//! `check`, `plan`, `up`, `run` and `restart` ask the same: where `plan` finds nothing, `up` can only fail for what
 //! changes in between, and for what this machine lacks, which `bottle doctor` shows.
 
 use super::files;
 use crate::config::Config;
+use crate::config::paths::{Disk, OnDisk};
+use crate::config::places::Item;
 use crate::resolve::Resolved;
 use crate::trust::pins::Pins;
+use bottle_core::git::url;
+use bottle_core::specification::{Repo, SidecarSpec};
+use bottle_core::visible::Line;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::{Folder, Home};
+use bottle_host::tools::in_path;
 use bottle_sidecars::keys;
+use std::path::Path;
+use std::slice::from_ref;
 
 /// A Unix socket's path holds 107 bytes and a NUL.
 const SOCKET_PATH: usize = 107;
@@ -17,8 +25,8 @@ const SOCKET_PATH: usize = 107;
 /// Checks a start, and renders what it would write.
 ///
 /// # Errors
-/// Where a host path is in a guest's reach, a path is too long, something cannot be rendered, or a key of
-/// an upstream is missing.
+/// Where a host path is in a guest's reach, a path is too long, something cannot be rendered, a program is
+/// missing, an approved push would have nowhere to go, or a key of an upstream is missing.
 pub fn check(home: &Home, folder: &Folder, config: &Config, resolved: &Resolved) -> Outcome {
     Pins::check(home, folder.slug(), config, &[])?;
     let longest = folder.control().as_os_str().len();
@@ -30,8 +38,60 @@ pub fn check(home: &Home, folder: &Folder, config: &Config, resolved: &Resolved)
         .help("set BOTTLE_RUNTIME_DIR to a folder with a shorter name"));
     }
     files::render(folder, &resolved.plan)?;
-    keys::check(&resolved.plan.upstreams).map_err(|error| {
-        Failure::new(Kind::Unavailable, format!("{error:#}"))
-            .help("a key is looked for on this machine when a bottle starts; nothing was changed")
-    })
+    programs(config)?;
+    resolved.services.git.iter().try_for_each(|repo| gate(repo, config))?;
+    for upstream in &resolved.plan.upstreams {
+        keys::check(from_ref(upstream)).map_err(|error| {
+            let item = Item::Upstream(upstream.path.to_string());
+            config
+                .places
+                .fail(&item, Kind::Unavailable, &format!("{error:#}"))
+                .help("a key is looked for on this machine when a bottle starts; nothing was changed")
+        })?;
+    }
+    Ok(())
+}
+
+/// Looks for the programs that serve sidecars.
+fn programs(config: &Config) -> Outcome {
+    for (sidecar, form) in &config.sidecars {
+        let SidecarSpec::Command(words) = form else { continue };
+        let Some(program) = words.first().filter(|program| !program.contains('{')) else { continue };
+        let is_there =
+            if program.contains('/') { Path::new(program).exists() } else { in_path(program).is_some() };
+        if !is_there {
+            let what = format!("the program {program} is not there");
+            return Err(config.places.fail(&Item::Sidecar(*sidecar), Kind::Unavailable, &what).help(
+                "install it, or name it with its whole path; a program without one is looked for in PATH",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Looks for the place where approved pushes go, as far as it is on this machine.
+fn gate(repo: &Repo, config: &Config) -> Outcome {
+    let fail = |what: String| config.places.fail(&Item::Repository(repo.name.clone()), Kind::Usage, &what);
+    let upstream = Line(&repo.upstream);
+    let Some(location) = &repo.url else {
+        return Err(fail(format!(
+            "{} has no remote `{upstream}`: an approved push would have nowhere to go",
+            repo.path
+        ))
+        .help(format!(
+            "add it: `git -C {} remote add {upstream} URL`; `upstream = \"...\"` in [[git-gate.repo]] names another remote or a URL",
+            repo.path
+        )));
+    };
+    let Some(path) = url::local(location) else { return Ok(()) };
+    let help =
+        "`git init --bare` makes an empty one; `upstream = \"...\"` in [[git-gate.repo]] names another";
+    let shown = Line(path);
+    if !Path::new(path).exists() {
+        return Err(fail(format!("the upstream of {}, {shown}, is not there", repo.name)).help(help));
+    }
+    if !OnDisk.is_repository(Path::new(path)) {
+        return Err(fail(format!("the upstream of {}, {shown}, is no git repository", repo.name)).help(help));
+    }
+    Ok(())
 }

@@ -15,9 +15,10 @@ const MOST_CHARACTERS: usize = 400;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Keys, and what they do on this machine.
-const MATTERS: [(&str, &str); 12] = [
+const MATTERS: [(&str, &str); 13] = [
     ("slug", "which bottle is meant"),
     ("audit", "what is let through without a log"),
+    ("allow-sensitive", "keys and other secrets of this machine that the guest may have"),
     ("network", "who speaks TCP with the guest"),
     ("guest.image", "what the guest boots from"),
     ("guest.volumes", "folders that the guest gets"),

@@ -20,12 +20,6 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     write_whole(path, bytes, 0o600)
 }
 
-/// Writes a file that anybody may read, whole or not at all. A link in its place is replaced, and
-/// never followed.
-pub fn write_public(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_whole(path, bytes, 0o666)
-}
-
 fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let draft = path.with_extension("draft");
     let write = || -> Result<()> {

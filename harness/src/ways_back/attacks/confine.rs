@@ -139,6 +139,7 @@ fn push(target: &mut Target, attempt: &str) -> Result<String> {
         Ok(())
     };
     git(&["init", "-q", "-b", "main"])?;
+    git(&["remote", "add", "origin", "https://git.example.com/x.git"])?;
     git(&["add", "kept"])?;
     git(&["commit", "-q", "-m", "first"])?;
     git(&["remote", "add", "origin", "../upstream.git"])?;

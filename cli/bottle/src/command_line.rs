@@ -1,0 +1,106 @@
+//! The command line that a person probably meant: a command without its `--`, or a path where a name belongs.
+
+use crate::complete::bottles;
+use bottle_core::slug::Slug;
+use bottle_core::visible;
+use bottle_host::tools::in_path;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use std::path::Path;
+
+/// Returns what was probably meant by a command line that clap refused.
+pub fn meant(error: &clap::Error) -> Option<String> {
+    let words = words();
+    let (_, verb, _) = verb(&words)?;
+    match error.kind() {
+        ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument => {
+            dashed().map(|line| format!("did you mean `{line}`?"))
+        }
+        ErrorKind::ValueValidation => {
+            let is_slug = matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(arg)) if arg.contains("SLUG"));
+            match error.get(ContextKind::InvalidValue) {
+                Some(ContextValue::String(value)) if is_slug => name(verb, &shown(value)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Returns this process's command line with the `--` that `exec` and `run` want before the guest's command.
+pub fn dashed() -> Option<String> {
+    let words = words();
+    let (before, verb, rest) = verb(&words)?;
+    if !matches!(verb, "exec" | "run") || rest.iter().any(|word| word == "--") {
+        return None;
+    }
+    let options = rest.iter().take_while(|word| word.starts_with('-')).count();
+    let (options, words) = rest.split_at(options);
+    let words = with_dashes(words)?;
+    let mut line = vec!["bottle".to_owned()];
+    line.extend(before.iter().chain([verb.to_owned()].iter()).chain(options).map(|word| quoted(word)));
+    Some(format!("{} {words}", line.join(" ")))
+}
+
+fn words() -> Vec<String> {
+    std::env::args_os().skip(1).map(|word| shown(&word.to_string_lossy())).collect()
+}
+
+/// Splits words at the subcommand.
+fn verb(words: &[String]) -> Option<(&[String], &str, &[String])> {
+    let mut at = 0;
+    while words.get(at)?.starts_with('-') {
+        at += if matches!(words[at].as_str(), "-c" | "--config") { 2 } else { 1 };
+    }
+    let (before, rest) = words.split_at(at);
+    let (verb, rest) = rest.split_first()?;
+    Some((before, verb, rest))
+}
+
+/// Puts the `--` where it belongs: after the bottle's name, if the first word is one.
+fn with_dashes(words: &[String]) -> Option<String> {
+    let (first, rest) = words.split_first()?;
+    let join = |words: &[String]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let known = first.parse::<Slug>().is_ok_and(|slug| bottles().contains(&slug));
+    let is_name = known
+        || (first.parse::<Slug>().is_ok()
+            && in_path(first).is_none()
+            && rest.first().is_some_and(|word| in_path(word).is_some()));
+    Some(match (is_name, rest) {
+        (true, []) => format!("{first} -- COMMAND"),
+        (true, rest) => format!("{first} -- {}", join(rest)),
+        (false, _) => format!("-- {}", join(words)),
+    })
+}
+
+/// What was meant by text that is no bottle's name.
+fn name(verb: &str, value: &str) -> Option<String> {
+    let path = Path::new(value);
+    if value.contains('/') || matches!(value, "." | "..") {
+        let word = quoted(value);
+        return Some(if value == "." {
+            format!("the project here is meant without a name: `bottle {verb}`")
+        } else if matches!(verb, "run" | "exec") && !path.is_dir() {
+            format!("did you mean `bottle {verb} -- {word}`?")
+        } else if path.is_file() {
+            format!("a bottle has a name, and this is a path: did you mean `bottle --config {word} {verb}`?")
+        } else {
+            format!("a bottle has a name, and this is a path: did you mean `cd {word} && bottle {verb}`?")
+        });
+    }
+    Slug::from_name(value).map(|slug| format!("did you mean `{slug}`?"))
+}
+
+/// Text that a shell might read otherwise, in quotes.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+~".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// A shell may have put the name of a guest's file there.
+fn shown(text: &str) -> String {
+    if text.chars().any(visible::is_hidden) { visible::Line(text).to_string() } else { text.to_owned() }
+}

@@ -1,0 +1,75 @@
+//! Rules that would open a whole public suffix: every name in `*.co.uk` or `*.github.io` is somebody else's.
+
+use bottle_core::egress::HostPattern;
+use psl::{List, Psl};
+
+/// Refuses a pattern that covers a public suffix. A single host is never one too many.
+///
+/// # Errors
+/// In words, with what helps.
+pub fn check(pattern: &HostPattern) -> Result<(), TooWide> {
+    let HostPattern::Below(domain) = pattern else { return Ok(()) };
+    let domain = domain.as_str();
+    // A name below it that nobody has: of `*.kawasaki.jp` every name one deeper is a suffix.
+    let name = format!("a.{domain}");
+    let suffix = List.suffix(name.as_bytes()).filter(psl::Suffix::is_known);
+    match suffix {
+        Some(suffix) if suffix.as_bytes().len() >= domain.len() => Err(TooWide { domain: domain.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+/// A pattern that covers a public suffix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooWide {
+    domain: String,
+}
+
+impl TooWide {
+    /// Returns what to do instead.
+    pub fn help(&self) -> String {
+        let domain = &self.domain;
+        format!("name the hosts one by one, like \"NAME.{domain}\", or below one name: \"*.NAME.{domain}\"")
+    }
+}
+
+impl std::fmt::Display for TooWide {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let domain = &self.domain;
+        write!(
+            f,
+            "\"*.{domain}\" would open a public suffix: anybody can have a name below {domain}, so whoever \
+             wants the guest's data can"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suffix_that_anybody_can_have_a_name_below_is_too_wide() {
+        for (pattern, holds) in [
+            ("*.co.uk", false),
+            ("*.github.io", false),
+            ("*.githubusercontent.com", false),
+            ("*.s3.amazonaws.com", false),
+            ("*.herokuapp.com", false),
+            ("*.xn--55qx5d.cn", false),
+            ("*.kawasaki.jp", false),
+            ("*.CO.UK", false),
+            ("*.co.uk.", false),
+            ("github.io", true),
+            ("co.uk", true),
+            ("*.example.co.uk", true),
+            ("*.name.github.io", true),
+            ("*.example.com", true),
+            ("*.name.a.kawasaki.jp", true),
+            ("*.corp.local", true),
+            ("*.build.test", true),
+        ] {
+            assert_eq!(check(&pattern.parse().unwrap()).is_ok(), holds, "{pattern}");
+        }
+    }
+}
