@@ -14,9 +14,8 @@ use bottle_host::rules;
 use bottle_host::state::Home;
 use bottle_host::tools;
 use std::net::{IpAddr, SocketAddr};
-use std::process::ExitCode;
 
-pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcome<ExitCode> {
+pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcome {
     let (slug, config) = context.configured(slug)?;
     let home = Home::find()?;
     let folder = home.bottle(&slug);
@@ -38,12 +37,17 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
         }
         _ => by_name(&plan, &rules, named, default_port)?,
     };
-    Ok(if open { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if open {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Negative, format!("{destination} is closed")).shown())
 }
 
 fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16) -> Outcome<bool> {
-    let (host, port) = authority(named, default_port)
-        .map_err(|error| Failure::new(Kind::Usage, format!("DESTINATION: {error}")))?;
+    let (host, port) = authority(named, default_port).map_err(|error| {
+        Failure::new(Kind::Usage, format!("DESTINATION: {error}"))
+            .help("`bottle check example.com:443` is one; `bottle check --help` says more")
+    })?;
     if host.as_str() == PROXY_NAME {
         return direct(plan, &FirstPacket::Tcp(plan.subnet.proxy(), port));
     }

@@ -57,7 +57,10 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
 
 impl Extra {
     fn apply(&self, config: &mut Config) -> Outcome {
-        let usage = |option: &str, error: String| Failure::new(Kind::Usage, format!("{option}: {error}"));
+        let usage = |option: &str, error: String| {
+            Failure::new(Kind::Usage, format!("{option}: {error}"))
+                .help("`bottle run --help` says which forms a host has")
+        };
         for host in &self.allow {
             config.egress.allow.push(host.parse().map_err(|error| usage("--allow", format!("{error}")))?);
         }

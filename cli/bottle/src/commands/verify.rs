@@ -14,7 +14,7 @@ use bottle_guest::probe::Attempt;
 use bottle_host::control::Examined;
 use bottle_host::control::{self, Answer, Request};
 use bottle_host::defence::Defence;
-use bottle_host::failure::Outcome;
+use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::smolvm::Smolvm;
 use bottle_host::smolvm::Terminal;
 use bottle_host::state::Folder;
@@ -30,7 +30,6 @@ use bottle_verify::talk::Talk;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,6 +41,8 @@ const SPOKE: &str = "HTTP/1.";
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long a keeper may take to say how it is.
 const GLANCE: Duration = Duration::from_secs(10);
+/// How long the refusals of the questions inside are only counted.
+const LONGEST_INSIDE: Duration = Duration::from_secs(300);
 /// Ports that people have something on: proxies, databases, Docker, Kubernetes, mail, desktops.
 const WELL_KNOWN: [u16; 32] = [
     111, 139, 389, 443, 445, 631, 1433, 1883, 2049, 2375, 2376, 3000, 3128, 3306, 3389, 5000, 5432, 5900,
@@ -56,7 +57,7 @@ pub struct How {
     pub json: bool,
 }
 
-pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome<ExitCode> {
+pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome {
     let folder = context.running(slug)?;
     let smolvm = tools::smolvm()?;
     let plan = folder.read_plan()?;
@@ -73,7 +74,16 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome<ExitCo
             "asking the guest for its doors, and for {} canaries of this machine",
             placed.len() + 1
         ));
-        Some(ask_inside(&smolvm, &folder, &plan, &canaries, &placed, how.every_port)?)
+        // The log gets one line for all that is refused meanwhile.
+        let summarize = |limit: Duration| {
+            let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            // Without it, there are more lines.
+            let _ = control::ask_within(GLANCE, &folder, &Request::Summarize { limit_ms });
+        };
+        summarize(LONGEST_INSIDE);
+        let asked = ask_inside(&smolvm, &folder, &plan, &canaries, &placed, how.every_port);
+        summarize(Duration::ZERO);
+        Some(asked?)
     } else {
         None
     };
@@ -100,11 +110,12 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome<ExitCo
         since.elapsed().as_secs_f64(),
     );
     judged.print(how.json)?;
-    Ok(ExitCode::from(match judged.verdict() {
-        Verdict::Isolated => 0,
-        Verdict::Leaks => 1,
-        Verdict::Inconclusive => bottle_host::failure::Kind::Guest as u8,
-    }))
+    let (kind, what) = match judged.verdict() {
+        Verdict::Isolated => return Ok(()),
+        Verdict::Leaks => (Kind::Negative, "something answers that is not a door"),
+        Verdict::Inconclusive => (Kind::Guest, "the attempts say nothing either way; try again"),
+    };
+    Err(Failure::new(kind, what).shown())
 }
 
 /// The half that no guest can forge: the keeper's own guard, stack and doors.

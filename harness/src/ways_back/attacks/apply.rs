@@ -2,6 +2,7 @@
 //! project.
 
 use super::copy::git_status;
+use crate::environment::answer;
 use crate::ways_back::target::{Target, Verdict, copy_variables};
 use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result, bail};
@@ -140,7 +141,7 @@ fn since_diff(target: &mut Target) -> Result<Verdict> {
     target.guest("echo harmless > kept")?;
     let mut command = target.command(&["diff", "--json"]);
     command.stderr(Stdio::null());
-    let shown: serde_json::Value = serde_json::from_slice(&target.run(command)?.output)?;
+    let shown = answer(&target.run(command)?.output)?;
     let digest = shown["digest"].as_str().context("a digest")?.to_owned();
     target.guest("echo evil > kept")?;
     let refused = target.operator(&["apply", "--digest", &digest])?;
