@@ -41,8 +41,10 @@ const SPOKE: &str = "HTTP/1.";
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long a keeper may take to say how it is.
 const GLANCE: Duration = Duration::from_secs(10);
-/// How long the refusals of the questions inside are only counted.
-const LONGEST_INSIDE: Duration = Duration::from_secs(300);
+/// How long the log may only count what is refused.
+const LONGEST_MS: u64 = 300_000;
+/// How long a keeper may take to do so. A log with more lines is no reason to wait.
+const SHORTLY: Duration = Duration::from_secs(2);
 /// Ports that people have something on: proxies, databases, Docker, Kubernetes, mail, desktops.
 const WELL_KNOWN: [u16; 32] = [
     111, 139, 389, 443, 445, 631, 1433, 1883, 2049, 2375, 2376, 3000, 3128, 3306, 3389, 5000, 5432, 5900,
@@ -66,6 +68,7 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome {
     let placed = place(&canaries)?;
 
     context.progress(&format!("sending from the host what the guest of {} could send", folder.slug()));
+    let summarized = Summarized::begin(&folder);
     let examined = Defence::VerifyFromHost.stands().then(|| examine(&folder, &placed, &canaries));
     // Of a bottle whose keeper does not answer there is nothing to be asked inside either.
     let is_kept = !matches!(examined, Some(Err(_)));
@@ -74,19 +77,11 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome {
             "asking the guest for its doors, and for {} canaries of this machine",
             placed.len() + 1
         ));
-        // The log gets one line for all that is refused meanwhile.
-        let summarize = |limit: Duration| {
-            let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-            // Without it, there are more lines.
-            let _ = control::ask_within(GLANCE, &folder, &Request::Summarize { limit_ms });
-        };
-        summarize(LONGEST_INSIDE);
-        let asked = ask_inside(&smolvm, &folder, &plan, &canaries, &placed, how.every_port);
-        summarize(Duration::ZERO);
-        Some(asked?)
+        Some(ask_inside(&smolvm, &folder, &plan, &canaries, &placed, how.every_port)?)
     } else {
         None
     };
+    drop(summarized);
     thread::sleep(SETTLE);
     let mut inside = inside;
     let host = match examined {
@@ -116,6 +111,22 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome {
         Verdict::Inconclusive => (Kind::Guest, "the attempts say nothing either way; try again"),
     };
     Err(Failure::new(kind, what).shown())
+}
+
+/// The time in which the log counts what is refused, and has one line for all of it in the end.
+struct Summarized<'f>(&'f Folder);
+
+impl<'f> Summarized<'f> {
+    fn begin(folder: &'f Folder) -> Option<Self> {
+        let request = Request::Summarize { limit_ms: LONGEST_MS };
+        control::ask_within(SHORTLY, folder, &request).ok().map(|_| Self(folder))
+    }
+}
+
+impl Drop for Summarized<'_> {
+    fn drop(&mut self) {
+        let _ = control::ask_within(SHORTLY, self.0, &Request::Summarize { limit_ms: 0 });
+    }
 }
 
 /// The half that no guest can forge: the keeper's own guard, stack and doors.

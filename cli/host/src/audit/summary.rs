@@ -1,4 +1,4 @@
-//! Refusals that an operator provokes: while `bottle verify` tries everything from inside, each refusal is
+//! Refusals that an operator provokes: while `bottle verify` tries everything, each refusal is
 //! counted, and one line says how many there were of each kind.
 //!
 //! A guest may do what it likes meanwhile. It is counted with the others, and nothing that was let through is
