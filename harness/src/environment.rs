@@ -20,6 +20,7 @@ use bottle_verify::questions::Questions;
 use bottle_verify::talk::Talk;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::ops::Deref;
@@ -226,9 +227,14 @@ impl Project {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// Returns the data that `bottle` prints with `--json`. It must succeed.
+    pub fn answer(&self, words: &[&str]) -> Result<Value> {
+        answer(self.run(words)?.as_bytes())
+    }
+
     /// Returns what `bottle` would start here.
     pub fn plan(&self) -> Result<Plan> {
-        serde_json::from_str(&self.run(&["plan", "--json"])?).context("bottle's plan")
+        Ok(serde_json::from_value(self.answer(&["plan", "--json"])?)?)
     }
 
     /// Brings the project's bottle up.
@@ -237,6 +243,19 @@ impl Project {
         bottle.run(&["up"])?;
         Ok(bottle)
     }
+}
+
+/// Takes the data out of what `bottle` printed with `--json`. Standard error may be around it.
+pub fn answer(printed: &[u8]) -> Result<Value> {
+    let begin = printed.split_inclusive(|byte| *byte == b'\n').take_while(|line| *line != b"{\n");
+    let begin = begin.map(<[u8]>::len).sum();
+    let envelope = serde_json::Deserializer::from_slice(&printed[begin..]).into_iter::<Value>().next();
+    let mut envelope =
+        envelope.with_context(|| format!("no JSON: {}", String::from_utf8_lossy(printed)))??;
+    let schema = envelope["schema"].as_str().unwrap_or_default();
+    ensure!(schema.starts_with("bottle/"), "no envelope: {envelope}");
+    ensure!(envelope["ok"] == envelope["error"].is_null(), "neither an answer nor an error: {envelope}");
+    Ok(envelope["data"].take())
 }
 
 /// A bottle that is up. Dropping the value removes the bottle.
@@ -261,7 +280,7 @@ impl RunningBottle {
 
     /// Returns its keeper's status.
     pub fn status(&self) -> Result<Status> {
-        serde_json::from_str(&self.run(&["status", "--json"])?).context("the keeper's status")
+        Ok(serde_json::from_value(self.answer(&["status", "--json"])?)?)
     }
 
     /// Asks its guest these questions, in a program that `exec` starts.

@@ -1,7 +1,7 @@
 //! A bottle's life in a real guest: start, a command, the keeper's death and return, a restart, removal.
 
 use crate::checkout::Checkout;
-use crate::environment::{Environment, Guest, Project};
+use crate::environment::{Environment, Guest, Project, answer};
 use crate::outer;
 use anyhow::{Context, Result};
 use std::fs;
@@ -80,7 +80,7 @@ impl Life {
     }
 
     fn state(&self) -> Result<String> {
-        let rows: serde_json::Value = serde_json::from_slice(&self.bottle(&["ls", "--json"])?.stdout)?;
+        let rows = answer(&self.bottle(&["ls", "--json"])?.stdout)?;
         Ok(rows[0]["state"].as_str().unwrap_or("gone").to_owned())
     }
 
@@ -170,7 +170,7 @@ impl Life {
         )?;
         claim("the guest leaves marks", self.guest("touch /tmp/mark; echo kept > /root/mark; sync")?, "[0]")?;
 
-        let status: serde_json::Value = serde_json::from_slice(&self.bottle(&["status", "--json"])?.stdout)?;
+        let status = answer(&self.bottle(&["status", "--json"])?.stdout)?;
         let keeper = status["pid"].as_u64().context("the keeper's process")?.to_string();
         self.run("kill", &["-KILL", &keeper])?;
         let end = Instant::now() + Duration::from_secs(10);

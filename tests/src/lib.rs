@@ -7,7 +7,7 @@ pub mod reference;
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
 use bottle_harness::checkout::Checkout;
-pub use bottle_harness::environment::{Environment, Guest, Project, RunningBottle};
+pub use bottle_harness::environment::{Environment, Guest, Project, RunningBottle, answer};
 use bottle_harness::page::Page;
 use serde_json::Value;
 use std::fs;
@@ -68,10 +68,10 @@ pub trait ProjectExt {
         String::from_utf8(self.bottle(words).output().expect("bottle").stdout).expect("UTF-8")
     }
 
-    /// Returns the JSON output of a command.
+    /// Returns the data that a command prints with `--json`, whatever its status.
     fn json(&self, words: &[&str]) -> Value {
         let output = self.bottle(words).output().expect("bottle");
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{words:?}: {output:?}"))
+        answer(&output.stdout).unwrap_or_else(|error| panic!("{words:?}: {error:#}: {output:?}"))
     }
 
     /// Runs a script in a fresh bottle and returns its output. It must succeed.

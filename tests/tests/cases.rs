@@ -36,7 +36,6 @@ use assert_cmd::Command;
 use bottle_tests::{Project, ProjectExt, empty_project};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde::Deserialize;
-use serde_json::Value;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -256,9 +255,8 @@ fn run(folder: &Path) -> Vec<String> {
     case.run.iter().for_each(|run| faults.run(&project, run));
     case.after.iter().for_each(|after| faults.find(&project, after));
     if project.on_host("state").exists() {
-        let bottles = project.bottle(&["-q", "ls", "--all", "--json"]).output().unwrap();
-        let bottles: Vec<Value> = serde_json::from_slice(&bottles.stdout).unwrap_or_default();
-        for slug in bottles.iter().filter_map(|row| row["slug"].as_str()) {
+        let bottles = project.json(&["-q", "ls", "--all", "--json"]);
+        for slug in bottles.as_array().into_iter().flatten().filter_map(|row| row["slug"].as_str()) {
             let _ = project.bottle(&["-q", "rm", "--force", slug]).output();
         }
     }

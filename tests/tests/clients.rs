@@ -4,8 +4,13 @@
 use bottle_harness::https_server::HttpsServer;
 use bottle_tests::{ProjectExt, RunningBottleExt, checkout, eventually, git, project_with, up_with};
 use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The clients: a name, and a script that prints `got it` if it reaches `HOST`.
 const CLIENTS: [(&str, &str); 8] = [
@@ -126,4 +131,105 @@ fn tls_for_another_name_than_the_allowed_one_is_cut_off() {
     assert_eq!(said, " 35\n");
     let log = running.said(&["logs", "--denied"]);
     assert!(log.contains("reason=server-name"), "{log}");
+}
+
+/// An origin that gets requests and answers none of them until `after`. It says how each of them ended.
+fn silent_origin(after: Duration) -> (u16, Receiver<&'static str>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let tell = tell.clone();
+            thread::spawn(move || {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.extend(byte);
+                }
+                tell.send("asked").unwrap();
+                stream.set_read_timeout(Some(after)).unwrap();
+                match stream.read(&mut [0]) {
+                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                        tell.send("waited").unwrap();
+                        let answer =
+                            "HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nanswer";
+                        let _ = stream.write_all(answer.as_bytes());
+                    }
+                    _ => tell.send("gone").unwrap(),
+                }
+            });
+        }
+    });
+    (port, told)
+}
+
+fn silent(slug: &str, port: u16) -> String {
+    format!(
+        "slug = \"{slug}\"\n[egress]\nallow = [\"silent.test:{port}\"]\nhosts = {{ \"silent.test\" = \"127.0.0.1\" }}\n"
+    )
+}
+
+/// Talks to the door as no usual client does.
+const TALK: &str = r#"
+import os, socket, struct, sys, urllib.parse
+door = urllib.parse.urlparse(os.environ["HTTP_PROXY"])
+to = socket.create_connection((door.hostname, door.port))
+"#;
+
+#[test]
+fn a_client_that_gives_up_ends_its_request_at_once() {
+    let (port, told) = silent_origin(Duration::from_secs(30));
+    let running = up_with(project_with(&silent("gives-up", port)), &[]);
+    let since = Instant::now();
+    assert_eq!(running.guest(&format!("curl -sS -m 2 http://silent.test:{port}/; echo $?")), "28\n");
+    assert_eq!(told.recv_timeout(Duration::from_secs(5)).unwrap(), "asked");
+    assert_eq!(told.recv_timeout(Duration::from_secs(5)).unwrap(), "gone");
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    eventually("it is in the log", || {
+        running.said(&["logs"]).contains("the client gave up before there was a response")
+    });
+}
+
+/// `printf | nc` closes its half as soon as it has asked. gvproxy knows no halves, and ends the connection.
+#[test]
+fn a_client_that_closes_only_its_half_gets_its_response() {
+    let (port, told) = silent_origin(Duration::from_secs(2));
+    let project = project_with(&format!("{}[network]\nstack = \"kernel\"\n", silent("half", port)));
+    project.put("ask.py", &format!("{TALK}to.sendall(b'GET http://silent.test:{port}/ HTTP/1.1\\r\\nhost: silent.test:{port}\\r\\n\\r\\n')\nto.shutdown(socket.SHUT_WR)\ndata = b''\nwhile part := to.recv(4096): data += part\nprint(data.decode()[-6:])\n"));
+    let running = up_with(project, &[]);
+    assert_eq!(running.guest("timeout 20 python3 ask.py"), "answer\n");
+    assert_eq!([told.recv().unwrap(), told.recv().unwrap()], ["asked", "waited"]);
+}
+
+#[test]
+fn a_tunnel_is_logged_when_it_opens_and_with_its_bytes_when_it_is_reset() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let project = project_with(&silent("tunnels", port));
+    project.put("ask.py", &format!("{TALK}to.sendall(b'CONNECT silent.test:{port} HTTP/1.1\\r\\n\\r\\n')\nassert b' 200 ' in to.recv(4096)\nto.sendall(b'x' * 1000)\ngot = b''\nwhile len(got) < 70: got += to.recv(70)\nprint('open', flush=True)\nsys.stdin.readline()\nto.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\nto.close()\n"));
+    let running = up_with(project, &[]);
+    let lines = |event: &str| -> Vec<serde_json::Value> {
+        let log = running.said(&["audit"]);
+        let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["part"] == "pipelock" && line["event"] == event).collect()
+    };
+    let mut asking = running.command(&["-q", "exec", "--", "python3", "ask.py"]);
+    let mut asking = asking.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.read_exact(&mut [0; 1000]).unwrap();
+    stream.write_all(&[b'y'; 70]).unwrap();
+    let mut open = [0; 5];
+    asking.stdout.as_mut().unwrap().read_exact(&mut open).unwrap();
+    eventually("it is in the log while it is open", || lines("opened").len() == 1);
+    assert!(lines("allowed").is_empty());
+    drop(asking.stdin.take());
+    assert!(asking.wait().unwrap().success());
+    let _ = stream.read(&mut [0]);
+    drop(stream);
+    eventually("its end is in the log", || lines("allowed").len() == 1);
+    let end = &lines("allowed")[0];
+    assert_eq!((&end["bytes_up"], &end["bytes_down"]), (&1000.into(), &70.into()), "{end}");
+    assert!(end["ms"].is_u64(), "{end}");
 }

@@ -1,10 +1,9 @@
 //! Everyday use: the examples, `plan`, `doctor`, a changed configuration. `init` and the manual are in
 //! `tests/cases/`.
 
-use bottle_tests::{ProjectExt, empty_project, git, project_with};
+use bottle_tests::{ProjectExt, answer, empty_project, git, project_with};
 use predicates::prelude::*;
 use predicates::str::contains;
-use serde_json::Value;
 use std::fs;
 
 #[test]
@@ -37,8 +36,7 @@ fn plan_shows_a_changed_configuration_and_restart_applies_it() {
         .and(contains("+ allowed   a.test"))
         .and(contains("+ door      supervise"));
     project.bottle(&["plan", "--diff"]).assert().code(1).stdout(differs);
-    let json = project.bottle(&["plan", "--diff", "--json"]).output().unwrap();
-    assert!(serde_json::from_slice::<Vec<String>>(&json.stdout).unwrap().len() >= 4);
+    assert!(project.json(&["plan", "--diff", "--json"]).as_array().unwrap().len() >= 4);
     project.bottle(&["up"]).assert().success().stderr(
         contains("t is up already")
             .and(contains("`bottle restart` applies it"))
@@ -63,7 +61,7 @@ fn doctor_reports_tools_walls_and_remedies() {
     let project = empty_project();
     // The stand-in's machine needs no KVM, but doctor reports on it anyway.
     let output = project.bottle(&["doctor", "--json"]).output().unwrap();
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = answer(&output.stdout).unwrap();
     let finding = |name: &str| {
         said["findings"].as_array().unwrap().iter().find(|finding| finding["name"] == name).unwrap().clone()
     };

@@ -204,6 +204,7 @@ fn what_is_printed_as_json_fits_its_schema() {
         (Document::Inbox, &["inbox", "--json"]),
         (Document::Diff, &["diff", "t", "--json"]),
         (Document::Verify, &["verify", "t", "--host-only", "--json"]),
+        (Document::Trash, &["trash", "--json"]),
         (Document::Audit, &["audit", "t"]),
     ] {
         check(row);

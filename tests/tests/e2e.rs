@@ -17,6 +17,7 @@ mod git_gate;
 mod input;
 mod lifecycle;
 mod load;
+mod outputs;
 mod ownership;
 mod provenance;
 mod repositories;

@@ -2,7 +2,6 @@
 
 use bottle_harness::page::Page;
 use bottle_tests::{ProjectExt, allowing, project_with};
-use serde_json::Value;
 
 /// A program for the guest: 500 clients begin a request and never finish it. Then 1,000 clients request
 /// the page at the same time, all of them connected before the first request.
@@ -60,8 +59,7 @@ fn a_thousand_clients_are_served_beside_five_hundred_slow_ones() {
         String::from_utf8_lossy(&load.stderr)
     );
 
-    let status = project.bottle(&["status", "--json"]).output().unwrap();
-    let keeper = serde_json::from_slice::<Value>(&status.stdout).unwrap()["pid"].to_string();
+    let keeper = project.json(&["status", "--json"])["pid"].to_string();
     let proc = std::fs::read_to_string(format!("/proc/{keeper}/status")).unwrap();
     let field = |name: &str| -> u64 {
         let line = proc.lines().find(|line| line.starts_with(name)).unwrap();

@@ -1,7 +1,8 @@
 //! `bottle verify`: it finds an isolated bottle isolated, and finds a hole.
 
 use bottle_tests::{
-    Project, ProjectExt, RunningBottle, RunningBottleExt, alone, eventually, project_with, up, up_with,
+    Project, ProjectExt, RunningBottle, RunningBottleExt, alone, answer, eventually, project_with, up,
+    up_with,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -16,8 +17,7 @@ fn ip(words: &[&str]) {
 
 fn verify(project: &Project) -> (Option<i32>, Value) {
     let output = project.bottle(&["-q", "verify", "--json"]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let report = serde_json::from_str(&said);
+    let report = answer(&output.stdout);
     (output.status.code(), report.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr))))
 }
 
@@ -97,8 +97,8 @@ fn without(walls: &str, config: &str) -> RunningBottle {
 
 fn from_host(project: &Project) -> (Option<i32>, Value) {
     let output = project.bottle(&["-q", "verify", "--host-only", "--json"]).output().unwrap();
-    let report: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let report =
+        answer(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     assert_eq!(report["inside"], Value::Null);
     (output.status.code(), report)
 }

@@ -5,6 +5,7 @@ use bottle_core::slug::Slug;
 use bottle_host::workspace::Digest;
 use bottle_sidecars::git::hook::Hook;
 use clap::{Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Runs an agent in a microVM that can reach nothing but the doors you chose.
@@ -292,7 +293,7 @@ pub enum Command {
         /// Keep printing what comes
         #[arg(long, short)]
         follow: bool,
-        /// Only what is newer: a while, like 10m, or a time, like 2026-11-24T09:30:00Z
+        /// Only what is newer: a while, like 10m, a day, like 2026-11-24, or a time in UTC, like 2026-11-24T09:30
         #[arg(long, value_name = "TIME", value_parser = crate::time::point_in_time)]
         since: Option<std::time::SystemTime>,
     },
@@ -406,6 +407,25 @@ impl Command {
     }
 }
 
+impl Command {
+    /// What it prints as JSON, if it was asked to.
+    pub fn printed_json(&self) -> Option<Document> {
+        match self {
+            Self::Diff { json: true, .. } => Some(Document::Diff),
+            Self::Doctor { json: true } => Some(Document::Doctor),
+            Self::Git { action: GitAction::List { json: true }, .. } => Some(Document::GitList),
+            Self::Inbox { json: true } => Some(Document::Inbox),
+            Self::Ls { json: true, .. } => Some(Document::Ls),
+            Self::Plan { json: true, diff: true, .. } => Some(Document::PlanDiff),
+            Self::Plan { json: true, .. } => Some(Document::Plan),
+            Self::Status { json: true, .. } => Some(Document::Status),
+            Self::Trash { json: true, .. } => Some(Document::Trash),
+            Self::Verify { json: true, .. } => Some(Document::Verify),
+            _ => None,
+        }
+    }
+}
+
 /// A document that has a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Document {
@@ -430,8 +450,32 @@ pub enum Document {
     PlanDiff,
     /// bottle status --json
     Status,
+    /// bottle trash --json
+    Trash,
     /// bottle verify --json
     Verify,
+}
+
+impl Document {
+    /// Returns its name, as `bottle schema` takes it.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Returns the name of the document that a command line asks for, as far as one can be recognized in a
+    /// command line that is wrong: `error` if it cannot, and nothing if it does not ask for JSON.
+    pub fn wanted(words: impl Iterator<Item = OsString>) -> Option<String> {
+        let words = words.take_while(|word| word != "--").filter_map(|word| word.into_string().ok());
+        let words: Vec<String> = words.collect();
+        let has = |wanted: &str| words.iter().any(|word| word == wanted);
+        let named = words.iter().find(|word| Self::from_str(word, false).is_ok()).map(String::as_str);
+        has("--json").then(|| match named {
+            _ if has("git") => Self::GitList.name(),
+            Some("plan") if has("--diff") => Self::PlanDiff.name(),
+            Some(name) => name.to_owned(),
+            None => "error".to_owned(),
+        })
+    }
 }
 
 /// What a person can do with what the agent pushed.

@@ -1,11 +1,13 @@
 //! The `bottle` command: see the library.
 
+use bottle::args::{Args, Document};
 use bottle::trust::programs;
-use bottle::{args::Args, commands, suggest};
+use bottle::{commands, suggest};
 use bottle_core::visible;
 use bottle_host::{defence::Defence, out, process};
 use clap::{CommandFactory, Parser};
 use clap_complete::CompleteEnv;
+use std::io;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -13,18 +15,39 @@ fn main() -> ExitCode {
         visible::take_away();
     }
     // A shell that asks what could be typed here says so in the environment.
-    CompleteEnv::with_factory(Args::command).bin("bottle").complete();
-    let args = Args::try_parse()
-        .unwrap_or_else(|error| out::usage(&suggest::for_people(readable(error), &Args::command())));
+    let completer = CompleteEnv::with_factory(Args::command).bin("bottle");
+    match completer.try_complete(std::env::args_os(), std::env::current_dir().ok().as_deref()) {
+        Ok(false) => {}
+        Ok(true) => return out::written(Ok(())),
+        Err(error) => return out::written(Err(cause(&error))),
+    }
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            if error.use_stderr()
+                && let Some(name) = Document::wanted(std::env::args_os().skip(1))
+            {
+                out::answer_as(&name);
+            }
+            return out::usage(&suggest::for_people(readable(error), &Args::command()));
+        }
+    };
+    if let Some(document) = args.command.printed_json() {
+        out::answer_as(&document.name());
+    }
     if !args.command.is_own() {
         process::keep_from_children();
     }
     // What a command starts has the PATH that the command had.
     let path = if args.command.is_own() { Ok(()) } else { programs::with_own_path() };
-    path.and_then(|()| commands::dispatch(args)).unwrap_or_else(|failure| {
-        out::failure(&failure);
-        failure.code()
-    })
+    out::end(path.and_then(|()| commands::dispatch(args)))
+}
+
+/// Why a shell's question could not be answered. Of the error of the write only the text is left.
+fn cause(error: &clap::Error) -> io::Error {
+    let kind = if out::is_abandoned() { io::ErrorKind::BrokenPipe } else { io::ErrorKind::Other };
+    let text = error.to_string();
+    io::Error::new(kind, text.trim().trim_start_matches("error: ").to_owned())
 }
 
 /// The error about a command line that shows: a shell may have put the name of a guest's file there.

@@ -7,7 +7,9 @@ use crate::output::{Asked, Diff, Pushed};
 use bottle_core::plan::Plan;
 use bottle_host::audit::Entry;
 use bottle_host::control::Status;
+use bottle_host::envelope::{self, Envelope};
 use bottle_host::tools::Diagnosis;
+use bottle_host::workspace::trash;
 use bottle_verify::report::Judged;
 use clap::ValueEnum;
 use schemars::generate::SchemaSettings;
@@ -26,17 +28,24 @@ pub fn of(document: Document) -> Value {
     let schema = match document {
         Document::BottleToml => config::schema(readable().into_generator()),
         Document::Audit => printed::<Entry>(),
-        Document::Diff => printed::<Diff<'static>>(),
-        Document::Doctor => printed::<Diagnosis>(),
-        Document::GitList => printed::<Vec<Pushed<'static>>>(),
-        Document::Inbox => printed::<Vec<Asked<'static>>>(),
-        Document::Ls => printed::<Vec<Row>>(),
-        Document::Plan => printed::<Plan>(),
-        Document::PlanDiff => printed::<Vec<String>>(),
-        Document::Status => printed::<Status>(),
-        Document::Verify => printed::<Judged>(),
+        Document::Diff => printed::<Envelope<Diff<'static>>>(),
+        Document::Doctor => printed::<Envelope<Diagnosis>>(),
+        Document::GitList => printed::<Envelope<Vec<Pushed<'static>>>>(),
+        Document::Inbox => printed::<Envelope<Vec<Asked<'static>>>>(),
+        Document::Ls => printed::<Envelope<Vec<Row>>>(),
+        Document::Plan => printed::<Envelope<Plan>>(),
+        Document::PlanDiff => printed::<Envelope<Vec<String>>>(),
+        Document::Status => printed::<Envelope<Status>>(),
+        Document::Trash => printed::<Envelope<Vec<trash::Entry>>>(),
+        Document::Verify => printed::<Envelope<Judged>>(),
     };
     let mut schema = Value::from(schema);
+    if !matches!(document, Document::BottleToml | Document::Audit) {
+        schema["properties"]["schema"] = json!({
+            "const": envelope::schema(&document.name()),
+            "description": "The form of this object.",
+        });
+    }
     if document != Document::BottleToml
         && let Some(about) =
             document.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string))

@@ -2,14 +2,58 @@
 
 use std::time::SystemTime;
 
-/// A point in time: `10m` ago, or `2026-11-24T09:30:00Z`.
+/// Parses a point in time: a while ago, like `10m`; a day, like `2026-11-24`; or a time of a day, like
+/// `2026-11-24T09:30`, with or without its seconds and the `Z`. Times are UTC, like those that `logs` prints.
 ///
 /// # Errors
-/// In words, where it is neither.
+/// Returns why it is none of these.
 pub fn point_in_time(text: &str) -> Result<SystemTime, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         return SystemTime::now().checked_sub(ago).ok_or_else(|| "that is before all time".to_owned());
     }
-    humantime::parse_rfc3339_weak(text)
-        .map_err(|_| "neither a while, like 10m or 2h, nor a time, like 2026-11-24T09:30:00Z".to_owned())
+    let whole = match text.trim_end_matches('Z').len() {
+        10 => format!("{text}T00:00:00Z"),
+        16 => format!("{}:00Z", text.trim_end_matches('Z')),
+        _ => text.to_owned(),
+    };
+    humantime::parse_rfc3339_weak(&whole).map_err(|_| {
+        "none of a while, like 10m or 2h, a day, like 2026-11-24, and a time in UTC, like 2026-11-24T09:30".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_day_and_a_time_without_a_zone_are_utc() {
+        let day = humantime::parse_rfc3339("2026-11-25T00:00:00Z").unwrap();
+        let half_past_nine = day + Duration::from_secs(9 * 3600 + 1800);
+        for (text, meant) in [
+            ("2026-11-25", day),
+            ("2026-11-25T09:30", half_past_nine),
+            ("2026-11-25 09:30", half_past_nine),
+            ("2026-11-25T09:30Z", half_past_nine),
+            ("2026-11-25T09:30:00", half_past_nine),
+            ("2026-11-25T09:30:00Z", half_past_nine),
+            ("2026-11-25T09:30:00.000Z", half_past_nine),
+        ] {
+            assert_eq!(point_in_time(text), Ok(meant), "{text}");
+        }
+        let ago = SystemTime::now().duration_since(point_in_time("2h").unwrap()).unwrap();
+        assert!(ago.as_secs().abs_diff(7200) < 60);
+        for text in [
+            "",
+            "yesterday",
+            "2026-11-31",
+            "2026-13-01",
+            "2026-11-25Z",
+            "25.11.2026",
+            "-10m",
+            "2026-11-25T25:00",
+        ] {
+            assert!(point_in_time(text).is_err(), "{text}");
+        }
+    }
 }

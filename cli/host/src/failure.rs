@@ -7,23 +7,75 @@ use std::process::ExitCode;
 /// they are those of BSD's `sysexits.h`, which do not clash with a guest command's own status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// The answer is no: closed, changed, leaking, different.
+    Negative = 1,
     /// Bad input: the command line or `bottle.toml`. Nothing was started.
     Usage = 2,
+    /// The log is intact, and older lines were rotated away.
+    Incomplete = 3,
     /// There is no such bottle, or it is not running.
     NoBottle = 66,
     /// This machine lacks something that bottle needs, or has it too old, or forbids it.
     Unavailable = 69,
     /// Anything else.
     Internal = 70,
-    /// The output cannot be written, for example because the disk is full.
-    Output = 74,
     /// The bottle is in use, or already exists.
     Busy = 73,
+    /// The output cannot be written, for example because the disk is full.
+    Output = 74,
     /// The guest did not start. Trying again may help.
     Guest = 75,
     /// Nobody reads the output any more, as when `head` ends: the status of a program that SIGPIPE ends.
     /// bottle prints nothing then.
     ReaderGone = 141,
+}
+
+impl Kind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::Negative,
+        Self::Usage,
+        Self::Incomplete,
+        Self::NoBottle,
+        Self::Unavailable,
+        Self::Internal,
+        Self::Busy,
+        Self::Output,
+        Self::Guest,
+        Self::ReaderGone,
+    ];
+
+    /// Returns its exit status.
+    pub fn status(self) -> u8 {
+        self as u8
+    }
+
+    /// Returns what helps with most failures of this kind. What helps with bad input depends on the input.
+    fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::NoBottle => Some("`bottle ls` lists the bottles"),
+            Self::Unavailable | Self::Internal => Some("`bottle doctor` checks this machine"),
+            Self::Guest => Some("try again; `bottle doctor` checks this machine"),
+            Self::Busy => Some("`bottle ls` shows what is under way"),
+            _ => None,
+        }
+    }
+
+    /// Returns its name for programs. It does not change.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Negative => "negative",
+            Self::Usage => "usage",
+            Self::Incomplete => "incomplete",
+            Self::NoBottle => "no-bottle",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+            Self::Busy => "busy",
+            Self::Output => "output",
+            Self::Guest => "guest",
+            Self::ReaderGone => "reader-gone",
+        }
+    }
 }
 
 /// An expected failure.
@@ -32,6 +84,7 @@ pub struct Failure {
     kind: Kind,
     what: String,
     help: Option<String>,
+    shown: bool,
 }
 
 /// The result of everything that a person can ask for.
@@ -40,7 +93,7 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 impl Failure {
     /// Makes a failure of this kind, described in one sentence.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), help: None }
+        Self { kind, what: what.into(), help: None, shown: false }
     }
 
     /// Adds what to do about it.
@@ -50,6 +103,28 @@ impl Failure {
         self
     }
 
+    /// Marks it as one that the command's own output shows, so that it is not printed a second time.
+    #[must_use]
+    pub fn shown(mut self) -> Self {
+        self.shown = true;
+        self
+    }
+
+    /// Returns whether the command's own output shows it.
+    pub fn is_shown(&self) -> bool {
+        self.shown
+    }
+
+    /// Returns what went wrong.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.help.as_deref().or_else(|| self.kind.hint())
+    }
+
     /// Returns its kind.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -57,14 +132,14 @@ impl Failure {
 
     /// Returns its exit status.
     pub fn code(&self) -> ExitCode {
-        ExitCode::from(self.kind as u8)
+        ExitCode::from(self.kind.status())
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", quoted(&self.what))?;
-        match &self.help {
+        match self.hint() {
             Some(help) => write!(f, "\n  help: {help}"),
             None => Ok(()),
         }

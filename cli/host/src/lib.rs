@@ -4,7 +4,7 @@
 //! needs, [`smolvm`] drives the virtual machine monitor, and [`confine`] takes rights away from a process.
 //! [`audit`] is the log. [`control`] defines what a command may ask a keeper, and [`starter`] what a keeper
 //! may have started. [`workspace`] is a guest's copy of the project, and [`provenance`] records which folders
-//! guests could write. All output goes through [`out`].
+//! guests could write. All output goes through [`out`], and has one form for programs, [`envelope`].
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod audit;
@@ -13,6 +13,7 @@ pub mod confine;
 pub mod control;
 pub mod defence;
 pub mod digest;
+pub mod envelope;
 pub mod fail_point;
 pub mod failure;
 pub mod out;

@@ -5,15 +5,59 @@
 //! cannot break its line either, but this layer does not rely on it. Colours are added here. The lints
 //! `print_stdout` and `print_stderr` keep every other module from printing.
 //!
+//! With `--json` a command prints one [`Envelope`], at its end: [`answer_as`] begins it, [`json`] and [`note`]
+//! fill it, and [`end`] prints it.
+//!
 //! The output of a guest's own program (`run`, `exec`, `shell`) is not bottle's output: it goes to the
 //! terminal as it is.
 
+use crate::envelope::{self, Envelope};
 use crate::failure::{Failure, Kind, Outcome, quoted};
 use anstyle::Style;
 use bottle_core::visible::{Block, Json};
 use serde::Serialize;
+use serde_json::Value;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a command with `--json` has to say so far.
+struct Answer {
+    schema: String,
+    data: Option<Value>,
+    warnings: Vec<String>,
+}
+
+static ANSWER: Mutex<Option<Answer>> = Mutex::new(None);
+
+fn answer() -> MutexGuard<'static, Option<Answer>> {
+    ANSWER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes the command's output one envelope with the data of the document `name`.
+pub fn answer_as(name: &str) {
+    *answer() = Some(Answer { schema: envelope::schema(name), data: None, warnings: Vec::new() });
+}
+
+/// Prints what came of a command, and returns its exit status.
+pub fn end(result: Outcome<ExitCode>) -> ExitCode {
+    let answer = answer().take();
+    let failed = result.as_ref().err();
+    if let Some(Answer { schema, data, warnings }) = answer
+        && let Err(unwritten) = envelope(&Envelope::new(schema, data, warnings, failed))
+    {
+        failure(&unwritten);
+        return unwritten.code();
+    }
+    match result {
+        Ok(code) => code,
+        Err(failed) => {
+            failure(&failed);
+            failed.code()
+        }
+    }
+}
 
 /// Prints one or more lines on standard output.
 ///
@@ -53,12 +97,21 @@ pub fn styled(pieces: &[(Style, String)]) -> Outcome {
     })
 }
 
-/// Prints a value as JSON. Characters that could control a terminal are escaped inside its strings.
+/// Makes a value the data of the command's answer.
 ///
 /// # Errors
-/// Returns the same errors as [`line`].
+/// Returns an error if the value has no form in JSON.
 pub fn json(value: &impl Serialize) -> Outcome {
-    let text = serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?;
+    let value = serde_json::to_value(value).map_err(anyhow::Error::from)?;
+    if let Some(answer) = &mut *answer() {
+        answer.data = Some(value);
+    }
+    Ok(())
+}
+
+/// Prints an envelope. Characters that could control a terminal are escaped inside its strings.
+fn envelope(envelope: &Envelope<Value>) -> Outcome {
+    let text = serde_json::to_string_pretty(envelope).map_err(anyhow::Error::from)?;
     write(|out| writeln!(out, "{}", Json(&text)))
 }
 
@@ -79,26 +132,57 @@ pub fn raw(bytes: &[u8]) -> Outcome {
     write(|out| out.write_all(bytes))
 }
 
-/// Prints a remark on standard error, beside the result. Nobody needs to be there to read it.
+/// Prints a warning on standard error, beside the result. Nobody needs to be there to read it.
 pub fn note(text: impl Display) {
+    let text = text.to_string();
+    remark(&text);
+    if let Some(answer) = &mut *answer() {
+        answer.warnings.push(text.trim_end().to_owned());
+    }
+}
+
+/// Prints on standard error what is being done, or was. Nobody needs to be there to read it.
+pub fn remark(text: impl Display) {
     let _ = writeln!(io::stderr(), "bottle: {}", shown(&quoted(text.to_string().trim_end())));
 }
 
-/// Prints what went wrong.
-pub fn failure(failure: &Failure) {
-    if failure.kind() != Kind::ReaderGone {
+/// Prints what went wrong, unless the output has shown it.
+fn failure(failure: &Failure) {
+    if failure.kind() != Kind::ReaderGone && !failure.is_shown() {
         let _ = writeln!(io::stderr(), "{}", shown(&failure.to_string()));
     }
 }
 
-/// Prints what is wrong with the command line, or what it asked for (`--help`), and exits. A shell may have
-/// put the name of a guest's file there.
-pub fn usage(error: &clap::Error) -> ! {
-    if error.use_stderr() {
-        let _ = write!(io::stderr(), "{}", shown(&error.render().to_string()));
-        std::process::exit(error.exit_code());
+/// Prints what is wrong with the command line, or what it asked for (`--help`), and returns the exit status.
+/// A shell may have put the name of a guest's file there.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return end(write(|_| error.print()).map(|()| ExitCode::SUCCESS));
     }
-    error.exit()
+    let text = error.render().to_string();
+    let _ = write!(io::stderr(), "{}", shown(&text));
+    let mut parts = text.trim_end().split("\n\n");
+    let what = parts.next().unwrap_or_default();
+    let hint = parts.find_map(|part| part.trim_start().strip_prefix("tip: "));
+    let failed = Failure::new(Kind::Usage, what.strip_prefix("error: ").unwrap_or(what)).shown();
+    end(Err(match hint {
+        Some(hint) => failed.help(hint),
+        None => failed.help("`bottle --help` shows how commands are written"),
+    }))
+}
+
+/// Ends a command whose output something else has written, like a library.
+pub fn written(result: io::Result<()>) -> ExitCode {
+    end(write(|_| result).map(|()| ExitCode::SUCCESS))
+}
+
+/// Returns whether nobody reads standard output any more. Nothing is written to find out.
+pub fn is_abandoned() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let out = io::stdout();
+    let mut polled = [PollFd::new(&out, PollFlags::empty())];
+    poll(&mut polled, Some(&Timespec::default())).is_ok()
+        && polled[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL)
 }
 
 /// Asks a person a yes-or-no question. If nobody is there, the answer is no.
@@ -129,7 +213,13 @@ fn shown(text: &str) -> String {
 fn write(put: impl FnOnce(&mut io::StdoutLock) -> io::Result<()>) -> Outcome {
     let mut out = io::stdout().lock();
     put(&mut out).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-        ErrorKind::BrokenPipe => Failure::new(Kind::ReaderGone, "nobody reads the output any more"),
-        _ => Failure::new(Kind::Output, format!("the output cannot be written: {error}")),
+        ErrorKind::BrokenPipe => gone(),
+        _ => Failure::new(Kind::Output, format!("the output cannot be written: {error}"))
+            .help("make room where it goes, or send it elsewhere"),
     })
+}
+
+/// Returns the failure of a command whose output nobody reads any more.
+pub fn gone() -> Failure {
+    Failure::new(Kind::ReaderGone, "nobody reads the output any more")
 }

@@ -1,6 +1,6 @@
 //! What is behind each door: a built-in sidecar, or a relay to one that runs by itself.
 
-use crate::relay;
+use crate::relay::{self, Relayed};
 use crate::shared::Shared;
 use anyhow::Result;
 use bottle_core::sidecar::Sidecar;
@@ -55,29 +55,37 @@ async fn relay(
         tokio::spawn(async move {
             let _seat = seat;
             let since = Instant::now();
+            let relayed = Relayed::default();
             let outcome = if shared.audit.may_allow() {
-                connect(door, address).await
+                connect(&shared, door, sidecar, address, &relayed).await
             } else {
                 let _ = door.set_zero_linger();
                 Err(std::io::Error::other(UNRECORDED))
             };
-            let mut details = json!({ "address": address, "ms": audit::millis(since.elapsed()) });
-            match outcome {
-                Ok((up, down)) => {
-                    details["bytes_up"] = up.into();
-                    details["bytes_down"] = down.into();
-                }
-                Err(error) => details["error"] = error.to_string().into(),
+            let mut details = json!({
+                "door": sidecar.name(),
+                "address": address,
+                "ms": audit::millis(since.elapsed()),
+                "bytes_up": relayed.up.into_inner(),
+                "bytes_down": relayed.down.into_inner(),
+            });
+            if let Err(error) = outcome {
+                details["error"] = error.to_string().into();
             }
-            details["door"] = sidecar.name().into();
             shared.audit.caused("door", "connection", "", sidecar.name(), details);
         });
     }
 }
 
-async fn connect(mut door: TcpStream, address: SocketAddr) -> std::io::Result<(u64, u64)> {
+async fn connect(
+    shared: &Shared,
+    mut door: TcpStream,
+    sidecar: Sidecar,
+    address: SocketAddr,
+    relayed: &Relayed,
+) -> std::io::Result<()> {
     let dialled = tokio::time::timeout(DIAL_LIMIT, TcpStream::connect(address)).await;
-    let mut sidecar = match dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+    let mut stream = match dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
         Ok(stream) => stream,
         Err(error) => {
             // With nothing left to send, zero lingering turns the close into a reset, which the
@@ -86,6 +94,8 @@ async fn connect(mut door: TcpStream, address: SocketAddr) -> std::io::Result<(u
             return Err(error);
         }
     };
-    let _ = (door.set_nodelay(true), sidecar.set_nodelay(true));
-    relay::both_ways(&mut door, &mut sidecar).await
+    let _ = (door.set_nodelay(true), stream.set_nodelay(true));
+    let details = json!({ "door": sidecar.name(), "address": address });
+    shared.audit.caused("door", "opened", "", sidecar.name(), details);
+    relay::both_ways(&mut door, &mut stream, relayed).await
 }

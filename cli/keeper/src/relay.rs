@@ -3,16 +3,27 @@
 //! On Linux the bytes stay in the kernel (`splice`), which saves two copies of each byte.
 
 use std::io;
+use std::sync::atomic::AtomicU64;
 use tokio::net::TcpStream;
 
-/// Relays until both sides have sent everything. Returns the number of bytes from `a` to `b`, and
-/// from `b` to `a`. When a side closes its half, the other side's is closed, too.
+/// The number of bytes that a relay has passed on. They are right also if it breaks off.
+#[derive(Debug, Default)]
+pub struct Relayed {
+    /// Those from the first connection to the second.
+    pub up: AtomicU64,
+    /// Those from the second to the first.
+    pub down: AtomicU64,
+}
+
+/// Relays until both sides have sent everything, and counts the bytes from `a` to `b` and from `b` to
+/// `a`. When a side closes its half, the other side's is closed, too.
 ///
 /// # Errors
 /// Returns an error if one side breaks off.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
-pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream) -> io::Result<(u64, u64)> {
-    tokio::try_join!(spliced::one_way(a, b), spliced::one_way(b, a))
+pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream, relayed: &Relayed) -> io::Result<()> {
+    tokio::try_join!(spliced::one_way(a, b, &relayed.up), spliced::one_way(b, a, &relayed.down))?;
+    Ok(())
 }
 
 /// Does the same through this process's memory.
@@ -20,8 +31,38 @@ pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream) -> io::Result<(u64,
 /// # Errors
 /// Returns an error if one side breaks off.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
-pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream) -> io::Result<(u64, u64)> {
-    tokio::io::copy_bidirectional(a, b).await
+pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream, relayed: &Relayed) -> io::Result<()> {
+    let ((mut from_a, mut to_a), (mut from_b, mut to_b)) = (a.split(), b.split());
+    tokio::try_join!(
+        copied::one_way(&mut from_a, &mut to_b, &relayed.up),
+        copied::one_way(&mut from_b, &mut to_a, &relayed.down)
+    )?;
+    Ok(())
+}
+
+#[cfg(any(not(target_os = "linux"), bottle_portable))]
+mod copied {
+    use std::io;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+    pub async fn one_way(
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+        relayed: &AtomicU64,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            let came = from.read(&mut buffer).await?;
+            if came == 0 {
+                let _ = to.shutdown().await;
+                return Ok(());
+            }
+            to.write_all(&buffer[..came]).await?;
+            relayed.fetch_add(came as u64, Relaxed);
+        }
+    }
 }
 
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
@@ -30,6 +71,7 @@ mod spliced {
     use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
     use std::io;
     use std::os::fd::AsFd;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use tokio::io::Interest;
     use tokio::net::TcpStream;
 
@@ -39,21 +81,22 @@ mod spliced {
     /// get them.
     const BULK: usize = 256 << 10;
 
-    pub async fn one_way(from: &TcpStream, to: &TcpStream) -> io::Result<u64> {
+    pub async fn one_way(from: &TcpStream, to: &TcpStream, relayed: &AtomicU64) -> io::Result<()> {
         let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let (mut relayed, mut at_once) = (0, AT_ONCE);
+        let mut at_once = AT_ONCE;
         loop {
             // The pipe is empty here, so only the socket can block.
             let came = ready(from, Interest::READABLE, || splice_once(from, &into, at_once)).await?;
             if came == 0 {
                 let _ = shutdown(to, Shutdown::Write);
-                return Ok(relayed);
+                return Ok(());
             }
             let mut left = came;
             while left > 0 {
-                left -= ready(to, Interest::WRITABLE, || splice_once(&out, to, left)).await?;
+                let went = ready(to, Interest::WRITABLE, || splice_once(&out, to, left)).await?;
+                relayed.fetch_add(went as u64, Relaxed);
+                left -= went;
             }
-            relayed += came as u64;
             if at_once == AT_ONCE && came == AT_ONCE && fcntl_setpipe_size(&into, BULK).is_ok() {
                 at_once = BULK;
             }
@@ -82,7 +125,7 @@ mod spliced {
 
 #[cfg(test)]
 mod tests {
-    use super::both_ways;
+    use super::{Relayed, both_ways};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -96,7 +139,10 @@ mod tests {
     async fn bytes_arrive_in_both_directions_and_each_half_closes_separately() {
         let (client, mut door) = pair().await;
         let (mut out, server) = pair().await;
-        let relaying = tokio::spawn(async move { both_ways(&mut door, &mut out).await });
+        let relaying = tokio::spawn(async move {
+            let relayed = Relayed::default();
+            both_ways(&mut door, &mut out, &relayed).await.map(|()| relayed)
+        });
         let up: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
         let down: Vec<u8> = up.iter().rev().copied().take(2_000_001).collect();
         let (mut client_in, mut client_out) = client.into_split();
@@ -118,17 +164,27 @@ mod tests {
         client_in.read_to_end(&mut heard).await.unwrap();
         writing.await.unwrap();
         assert!(answering.await.unwrap() == up && heard == down);
-        assert_eq!(relaying.await.unwrap().unwrap(), (3_000_000, 2_000_001));
+        let relayed = relaying.await.unwrap().unwrap();
+        assert_eq!((relayed.up.into_inner(), relayed.down.into_inner()), (3_000_000, 2_000_001));
     }
 
     #[tokio::test]
-    async fn when_one_side_breaks_off_the_other_ends() {
-        let (client, mut door) = pair().await;
+    async fn when_one_side_breaks_off_the_other_ends_and_the_bytes_before_it_are_counted() {
+        let (mut client, mut door) = pair().await;
         let (mut out, mut server) = pair().await;
-        let relaying = tokio::spawn(async move { both_ways(&mut door, &mut out).await });
+        let relaying = tokio::spawn(async move {
+            let relayed = Relayed::default();
+            (both_ways(&mut door, &mut out, &relayed).await, relayed)
+        });
+        client.write_all(&[1; 1000]).await.unwrap();
+        server.read_exact(&mut [0; 1000]).await.unwrap();
+        server.write_all(&[2; 70]).await.unwrap();
+        client.read_exact(&mut [0; 70]).await.unwrap();
         client.set_zero_linger().unwrap();
         drop(client);
-        assert!(relaying.await.unwrap().is_err());
+        let (ended, relayed) = relaying.await.unwrap();
+        assert!(ended.is_err());
+        assert_eq!((relayed.up.into_inner(), relayed.down.into_inner()), (1000, 70));
         assert!(matches!(server.read(&mut [0]).await, Ok(0) | Err(_)));
     }
 }

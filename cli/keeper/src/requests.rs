@@ -22,6 +22,8 @@ use tokio::sync::Notify;
 
 /// How long a command may take to send its request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// How long refusals may only be counted.
+const LONGEST_SUMMARY: Duration = Duration::from_secs(600);
 
 pub async fn serve(shared: Arc<Shared>, listener: UnixListener, stop: Arc<Notify>) {
     loop {
@@ -136,6 +138,14 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             done(forwarded.await.unwrap_or_else(|error| Err(error.into())))
         }
         Request::Stop => Answer::Done,
+        Request::Summarize { limit_ms: 0 } => {
+            shared.audit.summarized();
+            Answer::Done
+        }
+        Request::Summarize { limit_ms } => {
+            shared.audit.summarize(Duration::from_millis(limit_ms).min(LONGEST_SUMMARY));
+            Answer::Done
+        }
         Request::Examine { canaries, nonce } => {
             let of = Arc::clone(shared);
             let run = move || examine::run(&of.link, &of.plan, &canaries, &nonce);

@@ -62,7 +62,7 @@ fn measure_all(checkout: &Checkout, count: usize) -> Result<Measured> {
     let start = since.elapsed().as_secs_f64() * 1e3;
     let mut keepers = Vec::new();
     for slug in &slugs {
-        let status: serde_json::Value = serde_json::from_str(&project.run(&["status", "--json", slug])?)?;
+        let status = project.answer(&["status", "--json", slug])?;
         keepers.extend(status["pid"].as_i64());
     }
     let memory = keepers.iter().map(|pid| measure::resident(*pid)).sum::<Result<f64>>()?;

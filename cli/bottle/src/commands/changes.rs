@@ -87,7 +87,9 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
     let applied = copy.apply(seen, how.overwrite)?;
     context.say(&format!("{} taken, {} left in the guest", applied.taken.len(), applied.kept.len()));
     if applied.taken.is_empty() {
-        return Err(Failure::new(Kind::Usage, "nothing could be taken back; the list says why"));
+        return Err(Failure::new(Kind::Usage, "nothing could be taken back; the list says why").help(
+            "`bottle diff` shows both sides; `bottle apply --overwrite` takes the guest's where both changed",
+        ));
     }
     Ok(())
 }

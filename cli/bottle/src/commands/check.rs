@@ -17,9 +17,8 @@ use bottle_host::rules;
 use bottle_host::state::Home;
 use bottle_host::tools;
 use std::net::{IpAddr, SocketAddr};
-use std::process::ExitCode;
 
-pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcome<ExitCode> {
+pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcome {
     let (slug, config) = context.configured(slug)?;
     let home = Home::find()?;
     let folder = home.bottle(&slug);
@@ -38,7 +37,7 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
     let target = rest[named.len()..].split('#').next().unwrap_or_default();
     // A path alone is one on the egress proxy's door.
     if destination.starts_with('/') {
-        return Ok(status(by_upstream(&plan, target)?));
+        return verdict(by_upstream(&plan, target)?, destination);
     }
     let default_port = if scheme == "http" { 80 } else { 443 };
     let open = match (named.parse::<SocketAddr>(), named.parse::<IpAddr>()) {
@@ -50,16 +49,22 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
         }
         _ => by_name(&plan, &rules, named, default_port, target)?,
     };
-    Ok(status(open))
+    verdict(open, destination)
 }
 
-fn status(open: bool) -> ExitCode {
-    if open { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// What was found was printed: a status says whether it is open.
+fn verdict(open: bool, destination: &str) -> Outcome {
+    if open {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Negative, format!("{destination} is closed")).shown())
 }
 
 fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16, target: &str) -> Outcome<bool> {
-    let (host, port) = authority(named, default_port)
-        .map_err(|error| Failure::new(Kind::Usage, format!("DESTINATION: {error}")))?;
+    let (host, port) = authority(named, default_port).map_err(|error| {
+        Failure::new(Kind::Usage, format!("DESTINATION: {error}"))
+            .help("`bottle check example.com:443` is one; `bottle check --help` says more")
+    })?;
     if host.as_str() == PROXY_NAME {
         let open = direct(plan, &FirstPacket::Tcp(plan.subnet.proxy(), port))?;
         let is_path = port == plan.doors.pipelock() && !matches!(target, "" | "/");

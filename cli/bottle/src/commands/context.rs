@@ -181,14 +181,14 @@ impl Context {
     /// Says what was done, or why nothing was.
     pub fn say(&self, what: &str) {
         if !self.quiet {
-            out::note(what);
+            out::remark(what);
         }
     }
 
     /// Says what is being done, where it takes a while and somebody watches.
     pub fn progress(&self, what: &str) {
         if self.verbose || (!self.quiet && out::is_watched()) {
-            out::note(format_args!("{what} ..."));
+            out::remark(format_args!("{what} ..."));
         }
     }
 }

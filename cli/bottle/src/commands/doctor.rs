@@ -1,19 +1,27 @@
 //! `bottle doctor`: does this machine have what it takes, and which walls does it give?
 
 use anstyle::{AnsiColor, Style};
-use bottle_host::failure::{Kind, Outcome};
+use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::tools::{Diagnosis, Level};
 use bottle_host::{out, outln};
-use std::process::ExitCode;
 
-pub fn doctor(json: bool) -> Outcome<ExitCode> {
+pub fn doctor(json: bool) -> Outcome {
     let diagnosis = Diagnosis::here();
     if json {
         out::json(&diagnosis)?;
     } else {
         print(&diagnosis)?;
     }
-    Ok(if diagnosis.is_well() { ExitCode::SUCCESS } else { ExitCode::from(Kind::Unavailable as u8) })
+    if diagnosis.is_well() {
+        return Ok(());
+    }
+    let missing = diagnosis.findings.iter().filter(|finding| finding.level == Level::Missing);
+    let names: Vec<&str> = missing.clone().map(|finding| finding.name).collect();
+    let failure = Failure::new(Kind::Unavailable, format!("this machine lacks {}", names.join(", "))).shown();
+    Err(match missing.filter_map(|finding| finding.remedy).next() {
+        Some(remedy) => failure.help(remedy),
+        None => failure,
+    })
 }
 
 fn print(diagnosis: &Diagnosis) -> Outcome {

@@ -67,7 +67,7 @@ pub fn decide(context: &Context, id: &WishId, approved: bool, says: Option<Strin
     let says = says.filter(|says| !says.trim().is_empty());
     if approved && waiting.request.needs_an_answer() && says.is_none() && Defence::AnswerNeeded.stands() {
         return Err(Failure::new(Kind::Usage, format!("{} needs an answer; {wish}", id_of(id)))
-            .help(format!("bottle approve {} \"the answer\"", id_of(id))));
+            .help(format!("`bottle approve {} \"the answer\"` gives one", id_of(id))));
     }
     if let AgentRequest::Host { rule, .. } = &waiting.request
         && approved

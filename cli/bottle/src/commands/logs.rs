@@ -10,15 +10,11 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::Folder;
 use bottle_host::{out, outln};
 use serde_json::Value;
-use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 /// How often a log that is followed is looked at.
 const GLANCE: Duration = Duration::from_millis(200);
-
-/// The status of `bottle audit --check` where nothing was changed, and older lines are gone.
-const GAP: u8 = 3;
 
 /// Which lines are shown.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +39,9 @@ pub fn logs(context: &Context, slug: Option<Slug>, shown: Shown) -> Outcome {
         }
         if !shown.follow {
             return Ok(());
+        }
+        if out::is_abandoned() {
+            return Err(out::gone());
         }
         thread::sleep(GLANCE);
     }
@@ -83,7 +82,7 @@ fn style(event: &str) -> Style {
     }
 }
 
-pub fn audit(context: &Context, slug: Option<Slug>, check: bool) -> Outcome<ExitCode> {
+pub fn audit(context: &Context, slug: Option<Slug>, check: bool) -> Outcome {
     let folder = with_log(context, slug)?;
     let (path, decisions) = (folder.audit(), folder.decisions());
     if !check {
@@ -94,7 +93,7 @@ pub fn audit(context: &Context, slug: Option<Slug>, check: bool) -> Outcome<Exit
                 Err(line) => out::line(line)?,
             }
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     match audit::check(&path, &decisions)? {
         Chain::Whole(checked) => {
@@ -103,15 +102,16 @@ pub fn audit(context: &Context, slug: Option<Slug>, check: bool) -> Outcome<Exit
             outln!("{}: {} lines, {follow}", path.display(), checked.lines)?;
             match checked.gone.filter(|_| Defence::GapTold.stands()) {
                 Some(gone) => {
-                    outln!("{}: {}", path.display(), rotated(&gone))?;
-                    Ok(ExitCode::from(GAP))
+                    let gone = rotated(&gone);
+                    outln!("{}: {gone}", path.display())?;
+                    Err(Failure::new(Kind::Incomplete, gone).shown())
                 }
-                None => Ok(ExitCode::SUCCESS),
+                None => Ok(()),
             }
         }
         Chain::Broken { file, line, why } => {
             outln!("{}: line {line} {why}", file.display())?;
-            Ok(ExitCode::FAILURE)
+            Err(Failure::new(Kind::Negative, format!("line {line} {why}")).shown())
         }
     }
 }
@@ -127,5 +127,6 @@ fn with_log(context: &Context, slug: Option<Slug>) -> Outcome<Folder> {
     if folder.audit().exists() || folder.decisions().exists() {
         return Ok(folder);
     }
-    Err(Failure::new(Kind::NoBottle, format!("bottle {} has no log", folder.slug())))
+    Err(Failure::new(Kind::NoBottle, format!("bottle {} has no log", folder.slug()))
+        .help("`bottle ls --all` lists those that have one"))
 }

@@ -50,11 +50,11 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Exec { slug, command } => return enter::exec(&context, slug, &command),
         Command::Shell { slug } => return enter::exec(&context, slug, &[enter::SHELL.to_owned()]),
         Command::Verify { slug, every_port, host_only, json } => {
-            return verify::verify(&context, slug, verify::How { every_port, host_only, json });
+            verify::verify(&context, slug, verify::How { every_port, host_only, json })?;
         }
-        Command::Doctor { json } => return doctor::doctor(json),
-        Command::Audit { slug, check } => return logs::audit(&context, slug, check),
-        Command::Check { destination, name } => return check::check(&context, name, &destination),
+        Command::Doctor { json } => doctor::doctor(json)?,
+        Command::Audit { slug, check } => logs::audit(&context, slug, check)?,
+        Command::Check { destination, name } => check::check(&context, name, &destination)?,
         Command::GitHook { hook } => return hook::run(hook),
         Command::Inbox { json } => inbox::inbox(json)?,
         Command::Approve { id, answer } => inbox::decide(&context, &id, true, answer)?,
@@ -82,7 +82,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             changes::apply(&context, slug, &how, &paths)?;
         }
         Command::Undo { slug, dry_run, yes } => undo::undo(&context, slug, undo::How { dry_run, yes })?,
-        Command::Plan { slug, diff, json } => return plan::plan(&context, slug, diff, json),
+        Command::Plan { slug, diff, json } => plan::plan(&context, slug, diff, json)?,
         Command::Allow { slug, host } => rules::allow(&context, &slug, &host)?,
         Command::Deny { slug, host } => rules::deny(&context, &slug, &host)?,
         Command::Logs { slug, denied, follow, since } => {

@@ -13,9 +13,8 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::{Folder, Home};
 use bottle_host::tools;
 use bottle_host::{out, outln};
-use std::process::ExitCode;
 
-pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Outcome<ExitCode> {
+pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Outcome {
     let (slug, config) = context.configured(slug)?;
     let home = Home::find()?;
     let folder = home.bottle(&slug);
@@ -29,8 +28,7 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     let plan = &resolved.plan;
     if json {
         out::json(plan)?;
-        checked?;
-        return Ok(ExitCode::SUCCESS);
+        return checked;
     }
     let rendered = files::render(&folder, plan)?;
     match &config.file {
@@ -59,11 +57,10 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
         outln!("--- {}\n{gvproxy}", folder.gvproxy().display())?;
     }
     // What would be written is shown first: it helps to see why it would not start.
-    checked?;
-    Ok(ExitCode::SUCCESS)
+    checked
 }
 
-fn show_difference(folder: &Folder, resolved: &Resolved, json: bool) -> Outcome<ExitCode> {
+fn show_difference(folder: &Folder, resolved: &Resolved, json: bool) -> Outcome {
     let Some(lines) = difference(folder, resolved) else {
         return Err(Failure::new(Kind::NoBottle, format!("bottle {} was never started", folder.slug()))
             .help("`bottle plan` shows what would start"));
@@ -73,5 +70,9 @@ fn show_difference(folder: &Folder, resolved: &Resolved, json: bool) -> Outcome<
     } else {
         lines.iter().try_for_each(out::line)?;
     }
-    Ok(if lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let what = format!("what would start differs from what was started last in {} lines", lines.len());
+    Err(Failure::new(Kind::Negative, what).shown())
 }

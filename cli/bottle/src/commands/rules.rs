@@ -30,7 +30,11 @@ pub fn deny(context: &Context, slug: &Slug, host: &str) -> Outcome {
 }
 
 fn parse(host: &str) -> Outcome<HostRule> {
-    host.parse().map_err(|error| Failure::new(Kind::Usage, format!("HOST: {error}")))
+    host.parse().map_err(|error| {
+        Failure::new(Kind::Usage, format!("HOST: {error}")).help(
+            "it has the form example.com, *.example.com or example.com:8443; `bottle allow --help` says more",
+        )
+    })
 }
 
 fn change(context: &Context, slug: &Slug, change: Change) -> Outcome {

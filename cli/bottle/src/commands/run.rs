@@ -85,7 +85,10 @@ fn is_a_bottle(context: &Context, named: Option<&Slug>, command: &[String]) -> O
 
 impl Extra {
     fn apply(&self, config: &mut Config) -> Outcome {
-        let usage = |option: &str, error: String| Failure::new(Kind::Usage, format!("{option}: {error}"));
+        let usage = |option: &str, error: String| {
+            Failure::new(Kind::Usage, format!("{option}: {error}"))
+                .help("`bottle run --help` says which forms a host has")
+        };
         let narrow = |option: &str, pattern: &HostPattern| {
             public_suffix::check(pattern).map_err(|wide| usage(option, wide.to_string()).help(wide.help()))
         };

@@ -14,7 +14,7 @@ use bottle_guest::probe::Attempt;
 use bottle_host::control::Examined;
 use bottle_host::control::{self, Answer, Request};
 use bottle_host::defence::Defence;
-use bottle_host::failure::Outcome;
+use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::smolvm::Smolvm;
 use bottle_host::smolvm::Terminal;
 use bottle_host::state::Folder;
@@ -30,7 +30,6 @@ use bottle_verify::talk::Talk;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,6 +41,10 @@ const SPOKE: &str = "HTTP/1.";
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long a keeper may take to say how it is.
 const GLANCE: Duration = Duration::from_secs(10);
+/// How long the log may only count what is refused.
+const LONGEST_MS: u64 = 300_000;
+/// How long a keeper may take to do so. A log with more lines is no reason to wait.
+const SHORTLY: Duration = Duration::from_secs(2);
 /// Ports that people have something on: proxies, databases, Docker, Kubernetes, mail, desktops.
 const WELL_KNOWN: [u16; 32] = [
     111, 139, 389, 443, 445, 631, 1433, 1883, 2049, 2375, 2376, 3000, 3128, 3306, 3389, 5000, 5432, 5900,
@@ -56,7 +59,7 @@ pub struct How {
     pub json: bool,
 }
 
-pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome<ExitCode> {
+pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome {
     let folder = context.running(slug)?;
     let smolvm = tools::smolvm()?;
     let plan = folder.read_plan()?;
@@ -65,6 +68,7 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome<ExitCo
     let placed = place(&canaries)?;
 
     context.progress(&format!("sending from the host what the guest of {} could send", folder.slug()));
+    let summarized = Summarized::begin(&folder);
     let examined = Defence::VerifyFromHost.stands().then(|| examine(&folder, &placed, &canaries));
     // Of a bottle whose keeper does not answer there is nothing to be asked inside either.
     let is_kept = !matches!(examined, Some(Err(_)));
@@ -77,6 +81,7 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome<ExitCo
     } else {
         None
     };
+    drop(summarized);
     thread::sleep(SETTLE);
     let mut inside = inside;
     let host = match examined {
@@ -100,11 +105,28 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome<ExitCo
         since.elapsed().as_secs_f64(),
     );
     judged.print(how.json)?;
-    Ok(ExitCode::from(match judged.verdict() {
-        Verdict::Isolated => 0,
-        Verdict::Leaks => 1,
-        Verdict::Inconclusive => bottle_host::failure::Kind::Guest as u8,
-    }))
+    let (kind, what) = match judged.verdict() {
+        Verdict::Isolated => return Ok(()),
+        Verdict::Leaks => (Kind::Negative, "something answers that is not a door"),
+        Verdict::Inconclusive => (Kind::Guest, "the attempts say nothing either way; try again"),
+    };
+    Err(Failure::new(kind, what).shown())
+}
+
+/// The time in which the log counts what is refused, and has one line for all of it in the end.
+struct Summarized<'f>(&'f Folder);
+
+impl<'f> Summarized<'f> {
+    fn begin(folder: &'f Folder) -> Option<Self> {
+        let request = Request::Summarize { limit_ms: LONGEST_MS };
+        control::ask_within(SHORTLY, folder, &request).ok().map(|_| Self(folder))
+    }
+}
+
+impl Drop for Summarized<'_> {
+    fn drop(&mut self) {
+        let _ = control::ask_within(SHORTLY, self.0, &Request::Summarize { limit_ms: 0 });
+    }
 }
 
 /// The half that no guest can forge: the keeper's own guard, stack and doors.

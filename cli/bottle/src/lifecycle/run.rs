@@ -98,7 +98,7 @@ fn is_free(smolvm: &Smolvm, slug: &Slug) -> Outcome {
 
 fn there_is(slug: &Slug) -> Failure {
     Failure::new(Kind::Busy, format!("there is a bottle {slug} already")).help(format!(
-        "use it with `bottle exec {slug}`, remove it with `bottle rm {slug}`, or run another: `bottle run OTHER`"
+        "use it with `bottle shell {slug}`, remove it with `bottle rm {slug}`, or run another: `bottle run {slug}-2`"
     ))
 }
 

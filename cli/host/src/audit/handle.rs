@@ -4,7 +4,8 @@ use super::counted::{Counted, Kind};
 use super::decisions::Decisions;
 use super::entry::{cut, fields, now_ms};
 use super::log::{Log, SEGMENT};
-use super::writer::{MAX_TEXT, Message, Shared, Writer, lock};
+use super::summary::Summary;
+use super::writer::{MAX_TEXT, Message, Shared, VERIFIED, Writer, lock};
 use crate::defence::Defence;
 use crate::out;
 use crate::state::Folder;
@@ -47,6 +48,7 @@ impl Audit {
             lost: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             counted: Mutex::new(Counted::new(Instant::now())),
+            summary: Mutex::new(None),
             decided: Mutex::new(decisions.last()?),
         });
         let writer = Writer { log, shared: Arc::clone(&shared) };
@@ -109,6 +111,9 @@ impl Audit {
         destination: &str,
         details: Value,
     ) {
+        if event == "refused" && self.in_summary(|summary| summary.request(part, reason)) {
+            return;
+        }
         let mut details = fields(details);
         if !reason.is_empty() {
             details.insert("reason".to_owned(), reason.into());
@@ -116,8 +121,35 @@ impl Audit {
         self.count((part, event, reason), Some(destination), details);
     }
 
+    /// From now on, counts refusals instead of describing them, until [`Audit::summarized`] or for `limit`.
+    pub fn summarize(&self, limit: Duration) {
+        self.summarized();
+        *lock(&self.0.shared.summary) = Some(Summary::new(limit, Instant::now()));
+    }
+
+    /// Writes one line for the refusals that were only counted.
+    pub fn summarized(&self) {
+        if let Some(summary) = lock(&self.0.shared.summary).take() {
+            self.queue("keeper", VERIFIED, summary.into_details(Instant::now()));
+        }
+    }
+
+    /// Counts a refusal and returns true, if refusals are only counted now.
+    fn in_summary(&self, count: impl FnOnce(&mut Summary)) -> bool {
+        match &mut *lock(&self.0.shared.summary) {
+            Some(summary) if !summary.is_over(Instant::now()) => {
+                count(summary);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Writes down that the guard refused a frame.
     pub fn refused(&self, refusal: Refusal, frame: &[u8]) {
+        if self.in_summary(|summary| summary.frame(refusal)) {
+            return;
+        }
         let kind = ("guard", "refused", refusal.explanation());
         let looks = {
             let (mut counted, now) = (lock(&self.0.shared.counted), Instant::now());

@@ -17,6 +17,7 @@ mod log;
 mod read;
 mod repeated;
 mod segments;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -4,6 +4,7 @@ use super::counted::{Counted, Kind};
 use super::decisions::LastDecision;
 use super::entry::cut;
 use super::log::Log;
+use super::summary::Summary;
 use crate::defence::Defence;
 use crate::out;
 use serde_json::{Map, Value};
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 const GLANCE: Duration = Duration::from_secs(1);
 /// The longest text in a line, in bytes.
 pub const MAX_TEXT: usize = 1024;
+/// The event of the line that stands for the refusals that an operator provoked.
+pub const VERIFIED: &str = "verified";
 
 /// What the writing thread shares with the handles.
 pub struct Shared {
@@ -23,6 +26,8 @@ pub struct Shared {
     /// Whether the disk refused the last line.
     pub failing: AtomicBool,
     pub counted: Mutex<Counted>,
+    /// What an operator provokes just now.
+    pub summary: Mutex<Option<Summary>>,
     /// The last decision, for the log to refer to.
     pub decided: Mutex<LastDecision>,
 }
@@ -60,6 +65,7 @@ impl Writer {
                 Some(Message::Flush(done)) => {
                     let rest = lock(&self.shared.counted).rest();
                     self.put_all(rest);
+                    self.summarize(|_| true);
                     let _ = done.send(());
                 }
                 Some(Message::Decided) | None => {}
@@ -68,7 +74,16 @@ impl Writer {
                 looked = Instant::now();
                 let due = lock(&self.shared.counted).due(looked);
                 self.put_all(due);
+                self.summarize(|summary| summary.is_over(looked));
             }
+        }
+    }
+
+    /// Writes the line for the refusals that were only counted, if it is time.
+    fn summarize(&mut self, is_time: impl FnOnce(&Summary) -> bool) {
+        let summary = lock(&self.shared.summary).take_if(|summary| is_time(summary));
+        if let Some(summary) = summary {
+            self.put_or_lose("keeper", VERIFIED, summary.into_details(Instant::now()));
         }
     }
 

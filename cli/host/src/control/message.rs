@@ -73,6 +73,11 @@ pub enum Request {
     },
     /// Stop.
     Stop,
+    /// From now on, only count what is refused: an operator provokes it.
+    Summarize {
+        /// For how many milliseconds at most. With 0, write down what was counted.
+        limit_ms: u64,
+    },
     /// Send every kind of frame that a guest could send, and report what became of them.
     Examine {
         /// Addresses of this machine that something listens on and no guest may reach.

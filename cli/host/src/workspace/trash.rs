@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 pub const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A copy in the trash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Its name in the trash: the bottle's, and a number.

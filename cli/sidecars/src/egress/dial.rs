@@ -1,6 +1,7 @@
-//! Resolves a host, checks its addresses and connects to one of them.
+//! Resolves a host, checks its addresses and connects to the first of them that accepts.
 
 use super::open::{Destination, Dialled, OpenConnections};
+use super::race;
 use bottle_core::egress::{Denial, HostName, Rules, authority, reached};
 use bottle_host::defence::Defence;
 use hyper::Uri;
@@ -15,7 +16,6 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
-const DIAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Connects to hosts that the rules allow, at addresses that the rules allow.
 #[derive(Clone)]
@@ -79,24 +79,19 @@ impl Dialer {
                 self.read(|rules| rules.check_own(host, address)).map_err(DialError::Denied)?;
             }
         }
-        let mut last = DialError::Resolve(host.clone());
-        for address in addresses {
-            let dialled = TcpStream::connect(SocketAddr::new(address, port));
-            match tokio::time::timeout(DIAL_LIMIT, dialled).await {
-                Ok(Ok(stream)) => {
-                    let _ = stream.set_nodelay(true);
-                    let destination = Destination { host: host.clone(), port, chooser: self.chooser };
-                    let dialled = self.open.add(destination, stream);
-                    // A rule that changed during the dial did not find this connection in the list,
-                    // so check again.
-                    self.check(host, port).map_err(DialError::Denied)?;
-                    return Ok(dialled);
-                }
-                Ok(Err(error)) => last = DialError::Unreachable(host.clone(), error.to_string()),
-                Err(_) => last = DialError::Unreachable(host.clone(), "timed out".to_owned()),
-            }
+        if addresses.is_empty() {
+            return Err(DialError::Resolve(host.clone()));
         }
-        Err(last)
+        let to = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+        let stream = race::first(to, TcpStream::connect)
+            .await
+            .map_err(|error| DialError::Unreachable(host.clone(), error.to_string()))?;
+        let _ = stream.set_nodelay(true);
+        let destination = Destination { host: host.clone(), port, chooser: self.chooser };
+        let dialled = self.open.add(destination, stream);
+        // A rule that changed during the dial did not find this connection in the list, so check again.
+        self.check(host, port).map_err(DialError::Denied)?;
+        Ok(dialled)
     }
 
     async fn resolve(&self, host: &HostName, port: u16) -> Result<Vec<IpAddr>, DialError> {

@@ -10,6 +10,7 @@ mod open;
 mod plain;
 mod pool;
 mod proxy;
+mod race;
 mod reply;
 mod serve;
 mod tunnel;

@@ -42,7 +42,10 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
     };
     request.headers_mut().insert(header::HOST, host_header);
     *request.version_mut() = Version::HTTP_11;
-    match proxy.client.request(request).await {
+    let begun = proxy.begun(&what, &host);
+    let answered = proxy.client.request(request).await;
+    begun.answered();
+    match answered {
         Ok(mut response) => {
             strip_hop_by_hop(response.headers_mut());
             let ms = audit::millis(since.elapsed());

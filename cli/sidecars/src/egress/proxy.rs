@@ -11,7 +11,7 @@ use bottle_core::egress::{Denial, HostName, Rules};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use bottle_core::specification::Limits;
-use bottle_host::audit::Audit;
+use bottle_host::audit::{self, Audit};
 use bottle_host::defence::Defence;
 use bottle_host::rules::Change;
 use hyper::body::Incoming;
@@ -19,6 +19,7 @@ use hyper::{Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use serde_json::{Value, json};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 /// The egress proxy's name in the log.
 const PART: &str = "pipelock";
@@ -81,6 +82,11 @@ impl EgressProxy {
         self.audit.caused(PART, event, reason, destination, details);
     }
 
+    /// Watches over a request that has no response yet: if the client gives up, that is logged.
+    pub(super) fn begun<'a>(&'a self, what: &'a str, host: &'a HostName) -> Begun<'a> {
+        Begun { proxy: self, what, host, since: Instant::now(), answered: false }
+    }
+
     /// Refuses a request, in the log and to the agent.
     pub(super) fn refuse(&self, what: &str, denial: &Denial) -> Response<Body> {
         let host = denial.host().map(ToString::to_string).unwrap_or_default();
@@ -125,6 +131,37 @@ impl EgressProxy {
         match dial {
             Some(error) => reply::unreachable(error),
             None => reply::text(StatusCode::BAD_GATEWAY, format!("bottle: {host} broke off: {why}")),
+        }
+    }
+}
+
+/// A request that has no response yet.
+pub struct Begun<'a> {
+    proxy: &'a EgressProxy,
+    what: &'a str,
+    host: &'a HostName,
+    since: Instant,
+    answered: bool,
+}
+
+impl Begun<'_> {
+    /// Ends the watch: there is a response, or a reason why there is none.
+    pub fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            let ms = audit::millis(self.since.elapsed());
+            let why = "the client gave up before there was a response";
+            self.proxy.log(
+                "failed",
+                "",
+                self.host.as_str(),
+                json!({ "request": self.what, "why": why, "ms": ms }),
+            );
         }
     }
 }

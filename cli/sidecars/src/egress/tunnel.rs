@@ -27,7 +27,10 @@ pub async fn open(proxy: &Arc<EgressProxy>, request: Request<Incoming>) -> Respo
     let Ok((host, port)) = authority(text, HTTPS) else {
         return proxy.refuse(&what, &unreadable(text));
     };
-    let upstream = match proxy.dialer.dial(&host, port).await {
+    let begun = proxy.begun(&what, &host);
+    let dialled = proxy.dialer.dial(&host, port).await;
+    begun.answered();
+    let upstream = match dialled {
         Ok(stream) => stream,
         Err(DialError::Denied(denial)) => return proxy.refuse(&what, &denial),
         Err(error) => {

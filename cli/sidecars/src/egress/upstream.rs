@@ -56,7 +56,10 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
     strip_for_upstream(request.headers_mut());
     request.headers_mut().insert(header::HOST, host);
     // The process that holds the keys adds the key.
-    match client.request(request).await {
+    let begun = proxy.begun(&what, origin.host());
+    let answered = client.request(request).await;
+    begun.answered();
+    match answered {
         Ok(mut response) => {
             strip_hop_by_hop(response.headers_mut());
             let (status, ms) = (response.status().as_u16(), audit::millis(since.elapsed()));

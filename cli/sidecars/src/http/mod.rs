@@ -1,10 +1,12 @@
 //! Serves HTTP on a door, for all built-in sidecars.
 
+mod client;
 mod limited;
 
 use bottle_core::specification::Limits;
 use bottle_host::audit::Audit;
 use bottle_host::defence::Defence;
+use client::{GivenUp, Socket, Watched};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -107,7 +109,10 @@ where
         };
         failures = 0;
         let _ = stream.set_nodelay(true);
-        let stream = Limited::new(stream, &server.limits, Arc::clone(&server.bucket));
+        let client = Socket::new(stream);
+        let stream = Limited::new(client.clone(), &server.limits, Arc::clone(&server.bucket));
+        // What a sidecar does itself, like taking a push, it finishes.
+        let client = (server.answers == Answers::Passed).then_some(client);
         let (answer, server) = (answer.clone(), server.clone());
         tokio::spawn(async move {
             let _permit = permit;
@@ -117,12 +122,15 @@ where
                 set_asked.store(true, Relaxed);
                 let what = format!("{} {}", request.method(), request.uri().path());
                 let (server, answered) = (for_request.clone(), answer(request));
+                let (waits, client) = (given_up(client.clone()), client.clone());
                 async move {
-                    let answered = answered.await;
-                    if let Ok(response) = &answered {
-                        server.refused(&what, response.status());
-                    }
-                    answered
+                    let Ok(response) = tokio::select! {
+                        biased;
+                        answered = answered => answered,
+                        () = waits => return Err(GivenUp),
+                    };
+                    server.refused(&what, response.status());
+                    Ok(response.map(|body| Watched::new(body, client)))
                 }
             });
             let connection = hyper::server::conn::http1::Builder::new()
@@ -137,5 +145,13 @@ where
                 server.broken(&error, asked.load(Relaxed));
             }
         });
+    }
+}
+
+/// Waits until a client that is watched has given up.
+async fn given_up(client: Option<Socket>) {
+    match client {
+        Some(client) => client.given_up().await,
+        None => std::future::pending().await,
     }
 }

@@ -3,6 +3,7 @@
 
 use super::copy::git_status;
 use super::swap::{PAIRS, swap};
+use crate::environment::answer;
 use crate::ways_back::attack::{Attack, Needs};
 use crate::ways_back::target::{Target, Verdict, copy_variables};
 use anyhow::{Context, Result, bail};
@@ -126,7 +127,7 @@ fn since_diff(target: &mut Target) -> Result<Verdict> {
     target.guest("echo harmless > kept")?;
     let mut command = target.command(&["diff", "--json"]);
     command.stderr(Stdio::null());
-    let shown: serde_json::Value = serde_json::from_slice(&target.run(command)?.output)?;
+    let shown = answer(&target.run(command)?.output)?;
     let digest = shown["digest"].as_str().context("a digest")?.to_owned();
     target.guest("echo evil > kept")?;
     let refused = target.operator(&["apply", "--digest", &digest])?;

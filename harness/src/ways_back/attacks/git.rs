@@ -1,6 +1,7 @@
 //! Attacks on git: on the operator's repository in the workspace, on what a push brings, and on what a
 //! person sees of it.
 
+use crate::environment::answer;
 use crate::ways_back::attack::{Attack, Needs};
 use crate::ways_back::target::{Ended, Target, Verdict};
 use anyhow::{Context, Result, bail};
@@ -91,7 +92,7 @@ fn in_clone(target: &Target, script: &str) -> Result<Ended> {
 /// Returns the waiting pushes, as `BRANCH@COMMIT`.
 fn waiting(target: &Target) -> Result<Vec<String>> {
     let output = target.command(&["git", "t", "list", "--json"]).output()?;
-    let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).context("bottle git list")?;
+    let rows: Vec<serde_json::Value> = serde_json::from_value(answer(&output.stdout)?)?;
     let named = |row: &serde_json::Value| {
         Some(format!("{}@{}", row["push"]["branch"].as_str()?, row["push"]["new"].as_str()?))
     };

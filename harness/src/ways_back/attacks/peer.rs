@@ -1,6 +1,7 @@
 //! Attacks on the link's other end: strangers on the guest's socket, a machine that runs unconfined, and
 //! smolvm's own output, which contains the guest's.
 
+use crate::environment::answer;
 use crate::ways_back::attack::{Attack, Needs};
 use crate::ways_back::target::{SLUG, Target, Verdict};
 use anyhow::{Context, Result};
@@ -221,7 +222,7 @@ fn through_doors(target: &mut Target) -> Result<Verdict> {
 fn never_reads(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     let status = target.operator(&["status", "--json"])?;
-    let keeper = serde_json::from_str::<serde_json::Value>(&status.text())?["pid"].to_string();
+    let keeper = answer(&status.output)?["pid"].to_string();
     let mut held: Vec<UnixStream> = Vec::new();
     let end = Instant::now() + Duration::from_secs(5);
     while held.len() < 900 && Instant::now() < end {
@@ -276,7 +277,7 @@ fn unconfined_run(target: &mut Target) -> Result<Verdict> {
 /// A real machine's process, which the kernel must show to be behind a filter.
 fn unfiltered(target: &mut Target) -> Result<Verdict> {
     target.up(SMALL)?;
-    let rows: serde_json::Value = serde_json::from_str(&target.operator(&["ls", "--json"])?.text())?;
+    let rows = answer(&target.operator(&["ls", "--json"])?.output)?;
     let status = fs::read_to_string(format!("/proc/{}/status", rows[0]["pid"]))?;
     let filter = status.lines().find(|line| line.starts_with("Seccomp:")).context("a kernel with seccomp")?;
     Ok(Verdict::succeeded_if(!filter.ends_with('2'), format!("the machine's process has {filter:?}")))

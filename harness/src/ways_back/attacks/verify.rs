@@ -1,6 +1,7 @@
 //! Attacks on `bottle verify`: a guest whose helper lies about a hole, and one whose answers are meant to
 //! exhaust the host.
 
+use crate::environment::answer;
 use crate::processes::descendants;
 use crate::ways_back::attack::{Attack, Needs};
 use crate::ways_back::target::{Ended, Target, Verdict};
@@ -12,7 +13,6 @@ use bottle_guest::probe::raw::hex;
 use bottle_guest::probe::{Attempt, Question};
 use bottle_host::defence::Defence;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use std::fs;
 use std::net::SocketAddrV4;
 
@@ -56,16 +56,9 @@ fn praise() -> String {
 
 /// Succeeds if `verify` was persuaded that the bottle is isolated.
 fn judged(ended: &Ended) -> Result<Verdict> {
-    let report: Value = serde_json::from_str(ended.text().lines().collect::<Vec<_>>().join("\n").trim())
-        .or_else(|_| whole_report(ended))
-        .with_context(|| format!("no report: {}", ended.text()))?;
+    let report = answer(&ended.output)?;
     let said = report["verdict"].as_str().context("a verdict")?;
     Ok(Verdict::succeeded_if(said == "isolated", "verify calls a bottle isolated that is not"))
-}
-
-/// Parses the report when standard error follows it.
-fn whole_report(ended: &Ended) -> serde_json::Result<Value> {
-    serde_json::Deserializer::from_slice(&ended.output).into_iter().next().unwrap_or(Ok(Value::Null))
 }
 
 /// The guard is gone, and the helper says that nothing was reached.
@@ -86,7 +79,7 @@ fn way_to_the_host(target: &mut Target) -> Result<Verdict> {
 fn dead_network(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     target.replace_helper(&praise())?;
-    let status: Value = serde_json::from_slice(&target.operator(&["status", "--json"])?.output)?;
+    let status = answer(&target.operator(&["status", "--json"])?.output)?;
     let keeper = u32::try_from(status["pid"].as_u64().context("the keeper's process")?)?;
     let is_stack = |pid: &u32| {
         fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "gvproxy")

@@ -49,7 +49,10 @@ pub fn cp(context: &Context, from: &Place, to: &Place, options: Options) -> Outc
 }
 
 fn put(context: &Context, from: &Path, slug: &Slug, to: &str) -> Outcome {
-    let usage = |error| Failure::new(Kind::Usage, format!("{}: {error}", from.display()));
+    let usage = |error| {
+        Failure::new(Kind::Usage, format!("{}: {error}", from.display()))
+            .help("a path in a bottle is SLUG:PATH; `bottle cp --help` says more")
+    };
     // What is not there is said before the guest has made anything of it.
     std::fs::symlink_metadata(from).map_err(usage)?;
     let name = match from.file_name() {

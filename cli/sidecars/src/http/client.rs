@@ -1,0 +1,243 @@
+//! A client's socket, and whether the client still waits for its response.
+
+use hyper::body::{Body, Frame, SizeHint};
+use std::error::Error;
+use std::fmt;
+use std::io::{ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A client that closes its side this soon after its last byte has sent all that it has, as `printf | nc`
+/// does, and still reads. Later, it has given up.
+const HALF_CLOSED: Duration = Duration::from_millis(250);
+
+/// A client's socket. Its clones are the same socket.
+#[derive(Clone, Debug)]
+pub struct Socket {
+    stream: Arc<TcpStream>,
+    last_read: Arc<Mutex<Instant>>,
+    /// Whether the client was found to have closed only its own half.
+    half_closed: Arc<AtomicBool>,
+}
+
+impl Socket {
+    /// Takes a connection that was accepted.
+    pub fn new(stream: TcpStream) -> Self {
+        Self {
+            stream: Arc::new(stream),
+            last_read: Arc::new(Mutex::new(Instant::now())),
+            half_closed: Arc::default(),
+        }
+    }
+
+    /// Waits until the client has given up. It never ends for a client that only closed its own half.
+    pub async fn given_up(self) {
+        read_closed(&self.stream).await;
+        let last_read = *self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut byte = [0];
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        let is_half_closed = self.half_closed.load(Relaxed)
+            || match rustix::net::recv(&*self.stream, &mut byte, flags) {
+                // What was sent before is still to be read, so nobody waits yet.
+                Ok((1.., _)) => true,
+                Ok((0, _)) => last_read.elapsed() < HALF_CLOSED,
+                Err(_) => false,
+            };
+        if is_half_closed {
+            self.half_closed.store(true, Relaxed);
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Waits until nothing more will come.
+#[cfg(target_os = "linux")]
+async fn read_closed(stream: &TcpStream) {
+    use tokio::io::{Interest, Ready};
+    // Unlike `READABLE`, this is not ready merely because there is something to read.
+    while let Ok(ready) = stream.ready(Interest::PRIORITY).await {
+        if ready.is_read_closed() {
+            return;
+        }
+        if ready == Ready::EMPTY {
+            continue;
+        }
+        // Urgent data, which nobody sends: it must not keep this loop busy.
+        tokio::time::sleep(HALF_CLOSED).await;
+    }
+}
+
+/// Waits forever: this system does not say so.
+#[cfg(not(target_os = "linux"))]
+async fn read_closed(_: &TcpStream) {
+    std::future::pending::<()>().await;
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        loop {
+            ready!(self.stream.poll_read_ready(context))?;
+            match self.stream.try_read_buf(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(0) => return Poll::Ready(Ok(())),
+                Ok(_) => {
+                    *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(context))?;
+            match self.stream.try_write_vectored(parts) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write)?))
+    }
+}
+
+/// The client has given up.
+#[derive(Clone, Copy, Debug)]
+pub struct GivenUp;
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client has given up")
+    }
+}
+
+impl Error for GivenUp {}
+
+/// A response's body that ends when the client gives up.
+pub struct Watched<B> {
+    body: Pin<Box<B>>,
+    given_up: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl<B> Watched<B> {
+    pub fn new(body: B, client: Option<Socket>) -> Self {
+        let given_up =
+            client.map(|client| Box::pin(client.given_up()) as Pin<Box<dyn Future<Output = ()> + Send>>);
+        Self { body: Box::pin(body), given_up }
+    }
+}
+
+impl<B: Body<Error: Into<Box<dyn Error + Send + Sync>>>> Body for Watched<B> {
+    type Data = B::Data;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<B::Data>, Self::Error>>> {
+        if let Some(given_up) = &mut self.given_up
+            && given_up.as_mut().poll(context).is_ready()
+        {
+            self.given_up = None;
+            return Poll::Ready(Some(Err(GivenUp.into())));
+        }
+        self.body.as_mut().poll_frame(context).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    async fn pair() -> (TcpStream, Socket) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, Socket::new(listener.accept().await.unwrap().0))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_while_it_waits_has_given_up() {
+        let (mut client, mut socket) = pair().await;
+        client.write_all(b"ask").await.unwrap();
+        socket.read_exact(&mut [0; 3]).await.unwrap();
+        let given_up = tokio::spawn(socket.clone().given_up());
+        tokio::time::sleep(HALF_CLOSED).await;
+        assert!(!given_up.is_finished());
+        // More that it sends says nothing.
+        client.write_all(b"more").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!given_up.is_finished());
+        socket.read_exact(&mut [0; 4]).await.unwrap();
+        tokio::time::sleep(HALF_CLOSED).await;
+        drop(client);
+        timeout(Duration::from_secs(5), given_up).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_closes_its_half_at_once_still_waits() {
+        let (mut client, mut socket) = pair().await;
+        client.write_all(b"ask").await.unwrap();
+        client.shutdown().await.unwrap();
+        socket.read_exact(&mut [0; 3]).await.unwrap();
+        // It is no different later, when there is a response.
+        for _ in 0..2 {
+            assert!(timeout(2 * HALF_CLOSED, socket.clone().given_up()).await.is_err());
+        }
+        socket.write_all(b"answer").await.unwrap();
+        drop(socket);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, "answer");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_resets_has_given_up_at_once() {
+        let (mut client, mut socket) = pair().await;
+        client.write_all(b"ask").await.unwrap();
+        socket.read_exact(&mut [0; 3]).await.unwrap();
+        client.set_zero_linger().unwrap();
+        drop(client);
+        timeout(Duration::from_secs(5), socket.given_up()).await.unwrap();
+    }
+}
