@@ -80,8 +80,8 @@ impl Project for Ours {
 }
 
 fuzz_target!(|copy: Copy| {
-    let was = Manifest { paths: tree(&copy.was), odd: Vec::new() };
-    let now = Manifest { paths: tree(&copy.now), odd: Vec::new() };
+    let was = Manifest { paths: tree(&copy.was) };
+    let now = Manifest { paths: tree(&copy.now) };
     let mut ours = Ours(tree(&copy.ours));
     let judged = decide::changes(&was, &now, &mut ours, true);
     // What would be there, if all of it were taken.

@@ -58,6 +58,8 @@ stage_files() {
     install -D -m 644 "$stage/completions.bash" "$prefix/share/bash-completion/completions/bottle"
     install -D -m 644 "$stage/completions.zsh" "$prefix/share/zsh/site-functions/_bottle"
     install -D -m 644 "$stage/completions.fish" "$prefix/share/fish/vendor_completions.d/bottle.fish"
+    # `bottle init` names it in what it writes.
+    install -D -m 644 docs/schema/bottle.schema.json "$prefix/share/bottle/bottle.schema.json"
     doc=$prefix/share/doc/bottle
     mkdir -p "$doc"
     install -m 644 README.md CHANGELOG.md SECURITY.md LICENSE "$doc"
@@ -93,13 +95,11 @@ debian_dependencies() {
     done | sort -u | paste -sd , | sed 's/,/, /g'
 }
 
-# The programs are in a folder of their own: the helper is found beside the command, and is no command.
 debian_package() {
     root=$stage/debian
-    mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/usr/lib/bottle" "$root/usr/share/zsh" "$root/usr/share/lintian/overrides"
-    cp -a "$stage/prefix/bin/." "$root/usr/lib/bottle"
-    ln -s ../lib/bottle/bottle "$root/usr/bin/bottle"
-    cp -a "$stage/prefix/share" "$root/usr"
+    mkdir -p "$root/DEBIAN"
+    cp -a "$stage/prefix" "$root/usr"
+    mkdir -p "$root/usr/share/lintian/overrides"
     mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
     doc=$root/usr/share/doc/bottle
     rm "$doc/LICENSE"
@@ -123,9 +123,10 @@ License: Apache-2.0
  /usr/share/common-licenses/Apache-2.0.
 EOF
     cat > "$root/usr/share/lintian/overrides/bottle" << 'EOF'
-# It runs in guests of any distribution, and is started by nothing on the host.
-bottle: statically-linked-binary [usr/lib/bottle/bottle-guest]
-bottle: shared-library-lacks-prerequisites [usr/lib/bottle/bottle-guest]
+# bottle finds it beside itself, and runs it in guests of any distribution. It is no command for people.
+bottle: statically-linked-binary [usr/bin/bottle-guest]
+bottle: shared-library-lacks-prerequisites [usr/bin/bottle-guest]
+bottle: no-manual-page [usr/bin/bottle-guest]
 # This package is not uploaded to Debian.
 bottle: initial-upload-closes-no-bugs [usr/share/doc/bottle/changelog.Debian.gz:1]
 EOF

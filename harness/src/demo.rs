@@ -9,7 +9,6 @@ use crate::page::Page;
 use crate::processes::naming;
 use anyhow::{Context, Result};
 use std::fs;
-use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
 /// The guest's last line.
@@ -123,7 +122,7 @@ fn show(checkout: &Checkout) -> Result<Shown> {
     claims.add("no machine is left", machines.trim() == "[]");
     claims.add("no mount is left", fs::read_to_string("/proc/self/mounts")? == mounts);
     claims.add("no process is left", naming(environment.folder()).is_empty());
-    claims.add("no socket is left", !Path::new("/var/lib/bottle/demo").exists());
+    claims.add("no socket is left", !environment.path("run").join(SLUG).exists());
     for (claim, holds) in &claims.0 {
         println!("{} {claim}", if *holds { "ok  " } else { "FAIL" });
     }

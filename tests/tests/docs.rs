@@ -121,7 +121,7 @@ fn is_made(place: &Path, made: &str) {
     let name = place.strip_prefix(root()).unwrap().display();
     assert!(
         is == made,
-        "{name} is not what the program says: `UPDATE_SNAPSHOTS=1 cargo test -p bottle-tests --test docs` writes it"
+        "{name} is not what the program says: `UPDATE_SNAPSHOTS=1 cargo test -p bottle-tests --test e2e docs` writes it"
     );
 }
 

@@ -19,6 +19,7 @@ mod lifecycle;
 mod load;
 mod ownership;
 mod provenance;
+mod repositories;
 mod run;
 mod shown;
 mod smolfile;

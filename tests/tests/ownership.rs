@@ -202,7 +202,7 @@ fn cleanup_of_another_state_folder_leaves_everything_alone() {
         assert!(said(&output).contains("nothing was done"), "{}", said(&output));
     }
     // And a second state with the first one's runtime folder starts nothing in it.
-    let mut command = within(&project, &project.folder(), &["up", "second"]);
+    let mut command = within(&project, project.folder(), &["up", "second"]);
     let output = command.env("BOTTLE_STATE_DIR", &other).output().unwrap();
     assert_eq!(output.status.code(), Some(69), "{}", said(&output));
     within(&project, &first, &["-q", "exec", "--", "true"]).assert().success();

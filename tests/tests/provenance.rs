@@ -2,7 +2,7 @@
 
 use assert_cmd::assert::Assert;
 use bottle_tests::{
-    Project, ProjectExt, RunningBottle, RunningBottleExt, empty_project, project_with, up_with,
+    Project, ProjectExt, RunningBottle, RunningBottleExt, empty_project, git, project_with, up_with,
 };
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -201,6 +201,8 @@ fn no_path_that_a_bottle_uses_may_be_inside_a_folder_that_a_guest_can_write() {
     for dir in ["project/data", "data/inner", "project/.git"] {
         fs::create_dir_all(project.on_host(dir)).unwrap();
     }
+    git(project.folder(), &["init", "-q"]);
+    git(project.folder(), &["remote", "add", "origin", "../upstream.git"]);
     project.put("key", "k\n");
     let upstream = |source: &str| {
         format!(

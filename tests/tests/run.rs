@@ -159,7 +159,7 @@ fn without_permission_for_namespaces_a_run_is_refused_and_leaves_nothing() {
     std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
     for words in [["-q", "run", "--", "true"].as_slice(), &["-q", "up"]] {
         project.bottle(words).assert().code(69).stderr(predicate::str::contains(
-            "bwrap may not make namespaces here: setting up uid map: Permission denied",
+            "bwrap is not allowed to make namespaces here: setting up uid map: Permission denied",
         ));
         assert!(!project.on_host("run/t").exists());
     }

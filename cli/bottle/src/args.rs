@@ -185,6 +185,18 @@ pub enum Command {
         #[arg(last = true)]
         paths: Vec<PathBuf>,
     },
+    /// Undo the last `bottle apply`: the project is as it was before
+    Undo {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
+        slug: Option<Slug>,
+        /// Only show what would change
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// List the bottles
     Ls {
         /// Show runs that have ended, too: those whose logs are still there

@@ -17,6 +17,8 @@ pub fn check(home: &Home, folder: &Folder, project: &Path, confirmed: &dyn Fn(&s
     let (slug, here) = (folder.slug(), shown(project));
     let changed = match folder.relation_to(project)? {
         Relation::Owner => return Ok(()),
+        // Of a run that has ended there is only its log.
+        Relation::Moved(_) | Relation::Replaced(_) if !folder.holds_work() => return Ok(()),
         Relation::Stranger(owner) => {
             let owner = Line(&owner.path).to_string();
             return Err(Failure::new(Kind::Busy, format!("bottle {slug} belongs to {owner}, not to {here}"))

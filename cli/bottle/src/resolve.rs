@@ -13,7 +13,7 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::rules::Changes;
 use bottle_host::smolvm::Launch;
 use bottle_host::state::Folder;
-use bottle_sidecars::git::pin;
+use bottle_sidecars::git::resolve;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -26,7 +26,7 @@ pub struct Resolved {
     /// What its keeper does.
     pub services: Services,
     /// The project, where the guest works on a copy of it.
-    pub copied: Option<MountPath>,
+    pub copied: Option<(MountPath, Vec<String>)>,
     /// Who the machine's process runs as.
     pub user: MachineUser,
 }
@@ -80,7 +80,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
         git: config
             .git
             .iter()
-            .map(|repo| pin::resolve(repo, folder, &guest.volumes))
+            .map(|repo| resolve::resolve(repo, folder, &guest.volumes))
             .collect::<Outcome<_>>()?,
     };
     let mut rules = config.egress.clone();
@@ -89,7 +89,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
     let plan = plan.map_err(|error| usage(error.to_string()))?;
     let plan = plan.with_upstreams(config.upstreams.clone()).map_err(|error| usage(error.to_string()))?;
     let copied = match &config.workspace {
-        Workspace::Copy { of } => Some(of.clone()),
+        Workspace::Copy { of, exclude } => Some((of.clone(), exclude.clone())),
         Workspace::None | Workspace::Shared { .. } => None,
     };
     let shares = plan

@@ -98,6 +98,24 @@ fail_points! {
     EndKeeper = "end-keeper",
     /// The keeper's last line is in the log.
     KeeperStopped = "keeper-stopped",
+    /// `apply` has recorded what it is about to do, and done nothing.
+    ApplyJournal = "apply-journal",
+    /// Everything that `apply` will put into the project is beside it.
+    ApplyStaged = "apply-staged",
+    /// What `apply` will replace or remove is kept for `undo`.
+    ApplyKept = "apply-kept",
+    /// `apply` has recorded that it begins to change the project.
+    ApplyMoving = "apply-moving",
+    /// `apply` has done a step. This one is reached once for each: `apply-step:0` names the first.
+    ApplyStep = "apply-step",
+    /// `apply` is between two halves of a step, on a file system that needs two.
+    ApplyHalf = "apply-half",
+    /// `apply` has recorded that the project has everything.
+    ApplyDone = "apply-done",
+    /// The copy's record and what `undo` needs are in place.
+    ApplyRecorded = "apply-recorded",
+    /// What was beside the project is gone.
+    ApplyCleared = "apply-cleared",
     /// `rm` holds the bottle's lock.
     RmLocked = "rm-locked",
     /// The machine is deleted.
@@ -108,6 +126,16 @@ fail_points! {
     RmRuntime = "rm-runtime",
     /// The copy of the project is gone.
     RmCopy = "rm-copy",
+}
+
+/// Dies here if a test asked for it at this occasion.
+pub fn reached_nth(point: FailPoint, nth: usize) {
+    #[cfg(debug_assertions)]
+    if std::env::var("BOTTLE_DIE_AFTER").is_ok_and(|name| name == format!("{}:{nth}", point.name())) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = (point, nth);
 }
 
 /// Dies here if a test asked for it.

@@ -91,7 +91,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
     #[test]
     fn what_is_taken_harms_nobody_and_nothing_is_kept_silent_about([was, now, ours] in three(), overwrite: bool) {
-        let (was, now) = (Manifest { paths: was, odd: Vec::new() }, Manifest { paths: now, odd: Vec::new() });
+        let (was, now) = (Manifest { paths: was }, Manifest { paths: now });
         let mut ours = Ours(ours);
         let judged = changes(&was, &now, &mut ours, true);
         let taken: Vec<_> = judged.iter().filter(|one| one.change.may_be_taken(overwrite)).collect();

@@ -1,6 +1,8 @@
 //! The project's folder, as a guest has it.
 
 use crate::text::MountPath;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Where the project is in the guest.
 pub const WORKSPACE: &str = "/workspace";
@@ -21,6 +23,8 @@ pub enum Workspace {
     Copy {
         /// The folder that is copied when the bottle is made.
         of: MountPath,
+        /// Patterns of what is not copied, as in a `.gitignore`.
+        exclude: Vec<String>,
     },
 }
 

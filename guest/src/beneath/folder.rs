@@ -208,6 +208,83 @@ impl Folder {
         Ok(rustix::fs::renameat(&self.fd, one(name)?, &to.fd, one(new)?)?)
     }
 
+    /// Moves a name in this folder to another name in the folder `to`, which must not exist.
+    ///
+    /// # Errors
+    /// Returns [`io::ErrorKind::AlreadyExists`] if the new name is taken, or another error if the system
+    /// refuses it.
+    pub fn rename_new(&self, name: &OsStr, to: &Self, new: &OsStr) -> io::Result<()> {
+        #[cfg(all(target_os = "linux", not(bottle_portable)))]
+        {
+            use rustix::fs::RenameFlags;
+            let flags = RenameFlags::NOREPLACE;
+            match rustix::fs::renameat_with(&self.fd, one(name)?, &to.fd, one(new)?, flags) {
+                // Not every file system knows it.
+                Err(Errno::INVAL | Errno::NOSYS) => {}
+                renamed => return Ok(renamed?),
+            }
+        }
+        match to.meta(new) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.rename(name, to, new),
+            Err(error) => Err(error),
+            Ok(_) => Err(Errno::EXIST.into()),
+        }
+    }
+
+    /// Exchanges two names in one step. Returns false if the file system cannot do that.
+    ///
+    /// # Errors
+    /// Returns an error if one of the names does not exist or the system refuses it.
+    pub fn exchange(&self, name: &OsStr, to: &Self, other: &OsStr) -> io::Result<bool> {
+        let (name, other) = (one(name)?, one(other)?);
+        #[cfg(all(target_os = "linux", not(bottle_portable)))]
+        {
+            use rustix::fs::RenameFlags;
+            match rustix::fs::renameat_with(&self.fd, name, &to.fd, other, RenameFlags::EXCHANGE) {
+                Err(Errno::INVAL | Errno::NOSYS) => Ok(false),
+                Err(error) => Err(error.into()),
+                Ok(()) => Ok(true),
+            }
+        }
+        #[cfg(not(all(target_os = "linux", not(bottle_portable))))]
+        {
+            let _ = (name, to, other);
+            Ok(false)
+        }
+    }
+
+    /// Waits until what was done to the names in this folder is on disk.
+    ///
+    /// # Errors
+    /// Returns an error if the disk fails.
+    pub fn sync(&self) -> io::Result<()> {
+        match rustix::fs::fsync(&self.fd) {
+            // Not every file system does this for a folder.
+            Err(Errno::INVAL | Errno::BADF) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
+    /// Waits until everything on this folder's file system is on disk.
+    ///
+    /// # Errors
+    /// Returns an error if the disk fails.
+    pub fn sync_all(&self) -> io::Result<()> {
+        #[cfg(all(target_os = "linux", not(bottle_portable)))]
+        rustix::fs::syncfs(&self.fd)?;
+        #[cfg(not(all(target_os = "linux", not(bottle_portable))))]
+        rustix::fs::sync();
+        Ok(())
+    }
+
+    /// Sets the permission bits of this folder, regardless of the umask.
+    ///
+    /// # Errors
+    /// Returns an error if the system refuses it.
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::fchmod(&self.fd, bits(mode))?)
+    }
+
     /// Returns the names in this folder, in no particular order.
     ///
     /// # Errors

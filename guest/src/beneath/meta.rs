@@ -36,6 +36,12 @@ pub struct Meta {
     pub gid: u32,
     /// Whether it has no other name than this one.
     pub has_one_name: bool,
+    /// The number of the file system that it is on.
+    pub device: u64,
+    /// Its number in that file system.
+    pub number: u64,
+    /// Whether it has a bit that gives a program somebody else's rights.
+    pub is_privileged: bool,
 }
 
 impl From<&Stat> for Meta {
@@ -48,6 +54,8 @@ impl From<&Stat> for Meta {
         };
         #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "not on every system"))]
         let mode = u32::from(Mode::from_raw_mode(stat.st_mode).bits());
+        #[cfg_attr(target_os = "linux", expect(clippy::unnecessary_cast, reason = "not on every system"))]
+        let (device, number) = (stat.st_dev as u64, stat.st_ino as u64);
         Self {
             kind,
             mode: mode & MODE,
@@ -56,6 +64,9 @@ impl From<&Stat> for Meta {
             uid: stat.st_uid,
             gid: stat.st_gid,
             has_one_name: stat.st_nlink == 1,
+            device,
+            number,
+            is_privileged: kind == Kind::File && mode & 0o6000 != 0,
         }
     }
 }

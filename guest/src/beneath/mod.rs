@@ -14,4 +14,4 @@ mod walk;
 pub use folder::{Folder, Links, set_mode};
 pub use meta::{Kind, MODE, Meta, moment};
 pub use remove::remove_all;
-pub use walk::{Limits, Seen, walk};
+pub use walk::{Limits, Seen, walk, walk_on};

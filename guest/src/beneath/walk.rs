@@ -55,13 +55,36 @@ pub struct Seen<'a> {
 /// # Errors
 /// Returns an error if something cannot be read, if there is more than the limits allow, or if `visit`
 /// returns one.
-pub fn walk(root: &Folder, limits: &Limits, mut visit: impl FnMut(&Seen) -> Result<bool>) -> Result<()> {
+pub fn walk(root: &Folder, limits: &Limits, visit: impl FnMut(&Seen) -> Result<bool>) -> Result<()> {
+    walk_on(root, limits, visit, |_| Ok(false))
+}
+
+/// Does the same, and asks `go_on` about each path that this user may not look into. If that returns true, the
+/// path is left out.
+///
+/// # Errors
+/// Returns an error as [`walk`] does.
+pub fn walk_on(
+    root: &Folder,
+    limits: &Limits,
+    mut visit: impl FnMut(&Seen) -> Result<bool>,
+    mut go_on: impl FnMut(&Path) -> Result<bool>,
+) -> Result<()> {
     let (mut entries, mut names) = (0_u64, 0_u64);
     let mut folders = vec![(PathBuf::new(), 0)];
     while let Some((above, depth)) = folders.pop() {
         let what = || above.display().to_string();
-        let Some(folder) = there(root.folder_at(&above)).with_context(what)? else { continue };
-        for name in folder.names().with_context(what)? {
+        let opened = there(root.folder_at(&above)).and_then(|folder| {
+            folder.map(|folder| Ok((folder.names()?, folder))).transpose()
+        });
+        let (names_in, folder) = match opened {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && go_on(&above)? => continue,
+            opened => match opened.with_context(what)? {
+                Some(opened) => opened,
+                None => continue,
+            },
+        };
+        for name in names_in {
             let name = name.with_context(what)?;
             let path = above.join(&name);
             entries += 1;
@@ -72,9 +95,11 @@ pub fn walk(root: &Folder, limits: &Limits, mut visit: impl FnMut(&Seen) -> Resu
                     limits.entries
                 );
             }
-            let Some(meta) = there(folder.meta(&name)).with_context(|| path.display().to_string())? else {
-                continue;
+            let meta = match there(folder.meta(&name)) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && go_on(&path)? => continue,
+                meta => meta.with_context(|| path.display().to_string())?,
             };
+            let Some(meta) = meta else { continue };
             let is_long = path.as_os_str().len() > limits.path || depth >= limits.depth;
             let is_too_deep = meta.kind == Kind::Folder && is_long;
             let seen = Seen { folder: &folder, name: &name, path: &path, meta, is_too_deep };

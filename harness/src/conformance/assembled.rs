@@ -1,8 +1,8 @@
 //! Networks assembled from bottle's parts, asked everything.
 
 use super::canaries::{HostCanaries, answer_all, known_canaries};
+use super::probed::Probed;
 use super::questions::{self, RAW, WITNESSES};
-use super::subject::Probed;
 use crate::assembly::{Assembly, Walls};
 use crate::environment::Environment;
 use anyhow::Result;

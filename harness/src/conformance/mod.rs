@@ -12,6 +12,7 @@ mod assembled;
 mod canaries;
 mod html;
 mod judge;
+mod probed;
 mod questions;
 mod report;
 mod shipped;

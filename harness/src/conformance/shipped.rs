@@ -2,8 +2,8 @@
 //! of its processes killed during the sweep.
 
 use super::canaries::{HostCanaries, WITNESS_PORT, known_canaries};
+use super::probed::Probed;
 use super::questions::{self, RAW, WITNESS_HOST, WITNESSES};
-use super::subject::Probed;
 use crate::environment::Environment;
 use crate::processes::descendants;
 use anyhow::{Context, Result, ensure};

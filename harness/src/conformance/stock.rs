@@ -1,7 +1,7 @@
 //! smolvm's own networks, as its command makes them: controls, which must be found leaking.
 
 use super::canaries::{HostCanaries, known_canaries};
-use super::subject::Probed;
+use super::probed::Probed;
 use crate::environment::Environment;
 use anyhow::Result;
 use bottle_core::smolfile::HELPER;

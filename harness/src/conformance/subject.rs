@@ -1,13 +1,11 @@
 //! The networks that are judged.
 
 use super::canaries::HostCanaries;
+use super::probed::Probed;
 use super::{assembled, shipped, stock};
 use crate::assembly::{StackKind, Walls};
 use crate::environment::{Environment, Guest};
 use anyhow::Result;
-use bottle_guest::probe::Answer;
-use bottle_verify::scope::Scope;
-use bottle_verify::talk::Talk;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -45,23 +43,6 @@ pub enum Subject {
     LocalhostOnly,
     /// smolvm with private addresses blocked: a control.
     BlockPrivate,
-}
-
-/// A guest's answers, and what it was asked.
-pub struct Probed {
-    pub scope: Scope,
-    pub answers: Vec<Answer>,
-    pub asked: usize,
-    /// Whether the guest has no door that could answer as a witness.
-    pub has_no_witness: bool,
-}
-
-impl Probed {
-    /// Hears a guest's answers to the end.
-    pub fn by(talk: Talk, scope: Scope) -> Result<Self> {
-        let asked = talk.asked();
-        Ok(Self { scope, answers: talk.end()?, asked, has_no_witness: false })
-    }
 }
 
 impl Subject {

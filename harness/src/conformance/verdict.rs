@@ -1,8 +1,9 @@
 //! The verdict, from the answers and the canaries together.
 
 use super::canaries::HostCanaries;
+use super::probed::Probed;
 use super::questions::{RAW, WITNESSES};
-use super::subject::{Probed, Subject};
+use super::subject::Subject;
 use crate::environment::Guest;
 use anyhow::Result;
 use bottle_guest::probe::Answer;

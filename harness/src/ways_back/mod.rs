@@ -1,10 +1,11 @@
 //! The ways back: does anything that a guest says or leaves behind act on the host?
 //!
-//! A hostile guest attacks while an operator does an ordinary day's work. Each [`Attack`] is run
+//! A hostile guest attacks while an operator does an ordinary day's work. Each [`attack::Attack`] is run
 //! twice: against bottle as it is, which must hold, and with the one defence against it switched off
 //! ([`bottle_host::defence`]), where it must succeed. The second run is the witness: without it, a green
 //! first run means nothing. A [`target::Target`] is attacked, and judges the attack from outside.
 
+pub mod attack;
 pub mod attacks;
 pub mod target;
 
@@ -12,6 +13,7 @@ use crate::checkout::Checkout;
 use crate::environment::Guest;
 use crate::outer;
 use anyhow::Result;
+use attack::{Attack, Needs};
 use bottle_host::defence::Defence;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -23,37 +25,6 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use target::{Target, Verdict};
-
-/// One attack.
-#[derive(Clone, Copy)]
-pub struct Attack {
-    /// Its name, in reports and on the command line.
-    pub name: &'static str,
-    /// The defence against it.
-    pub defence: Defence,
-    /// What it needs of its guest.
-    pub needs: Needs,
-    /// Carries it out, and returns a verdict on what the target cannot see by itself.
-    pub run: fn(&mut Target) -> Result<Verdict>,
-}
-
-impl Attack {
-    /// Returns a quick attack that any guest can make.
-    pub fn new(name: &'static str, defence: Defence, run: fn(&mut Target) -> Result<Verdict>) -> Self {
-        Self { name, defence, needs: Needs::Any, run }
-    }
-}
-
-/// What an attack needs of its guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// Any guest. It is quick enough for every test run.
-    Any,
-    /// The stand-in, and more than a few seconds: `--quick` leaves it out.
-    Long,
-    /// A real virtual machine.
-    Machine,
-}
 
 /// The attacks that are also made by a real guest. A guest under emulation takes half a minute to boot,
 /// and each attack boots two: these are one of each way back that a virtual machine could change.

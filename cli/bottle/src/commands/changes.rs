@@ -29,7 +29,7 @@ pub fn diff(context: &Context, slug: Option<Slug>, how: &Shown, paths: &[PathBuf
         return out::json(&Diff { changes, digest: digest.to_string() });
     }
     if how.names {
-        look.changes().try_for_each(out::line)?;
+        look.lines().try_for_each(out::line)?;
     } else {
         copy.show(&look, out::text)?;
     }
@@ -72,7 +72,8 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
     if asks && std::io::stdin().is_terminal() {
         copy.show(&seen, out::text)?;
     } else {
-        seen.changes().try_for_each(out::line)?;
+        // Both sides of a conflict are shown: what is shown is what a person can decide about.
+        copy.show_conflicts(&seen, out::text)?;
     }
     let question = format!("Take this into {}?", copy.of().display());
     if how.dry_run || (asks && !out::confirmed(&question)) {

@@ -65,7 +65,11 @@ impl Context {
         let config = self.config()?;
         let slug = config.slug(named, &Self::here()?)?;
         let home = Home::find()?;
-        self.owned(&home, &home.bottle(&slug), &Self::project(&config)?)?;
+        // A file that a guest could have written is asked about first, whatever name it has in it.
+        let standing = config.file.as_ref().map(|found| trust::standing(&home, found)).transpose()?;
+        if !matches!(standing, Some(Standing::Unseen(_))) {
+            self.owned(&home, &home.bottle(&slug), &Self::project(&config)?)?;
+        }
         Ok((slug, config))
     }
 

@@ -21,6 +21,7 @@ mod run;
 mod status;
 mod stop;
 mod trash;
+mod undo;
 mod up;
 mod verify;
 
@@ -80,6 +81,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             let how = changes::How { overwrite, dry_run, digest, max_size, yes };
             changes::apply(&context, slug, &how, &paths)?;
         }
+        Command::Undo { slug, dry_run, yes } => undo::undo(&context, slug, undo::How { dry_run, yes })?,
         Command::Plan { slug, diff, json } => return plan::plan(&context, slug, diff, json),
         Command::Allow { slug, host } => rules::allow(&context, &slug, &host)?,
         Command::Deny { slug, host } => rules::deny(&context, &slug, &host)?,

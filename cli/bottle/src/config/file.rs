@@ -22,6 +22,7 @@ use bottle_core::specification::{Limits, Need, SidecarSpec, StackChoice, Workspa
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
 use bottle_core::upstream::{self, SecretSource};
 use bottle_host::failure::Outcome;
+use bottle_host::workspace::exclude;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -117,6 +118,10 @@ struct WorkspaceTable {
     /// How the guest has the project's folder.
     #[serde(default)]
     mode: WorkspaceMode,
+    /// What is not copied, beside files like `.env`: patterns as in a `.gitignore`. A `.bottleignore` in the
+    /// project adds to it.
+    #[serde(default)]
+    exclude: Vec<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
@@ -176,7 +181,7 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     let mode = file.workspace.0.mode;
     let has_workspace = site.project.is_some() && !matches!(mode, WorkspaceMode::None);
     guest(&mut config, file.guest.0, source, site, Mounts::new(source, has_workspace))?;
-    workspace(&mut config, mode, source, site)?;
+    workspace(&mut config, file.workspace.0, source, site)?;
     let git_gate = match file.git_gate {
         Some(table) => Some(from_git_gate(table, &mut config, source, site)?),
         None => None,
@@ -292,7 +297,18 @@ fn guest(
     Ok(())
 }
 
-fn workspace(config: &mut Config, mode: WorkspaceMode, source: &Source, site: &Site) -> Outcome {
+fn workspace(config: &mut Config, table: WorkspaceTable, source: &Source, site: &Site) -> Outcome {
+    let WorkspaceTable { mode, exclude } = table;
+    for pattern in &exclude {
+        if let Err(what) = exclude::check(pattern.get_ref()) {
+            return Err(source.fail(Some(pattern.span()), &what).help("a pattern is written as in a .gitignore"));
+        }
+        if !matches!(mode, WorkspaceMode::Copy) {
+            let what = "nothing is copied with this mode, so nothing can be excluded";
+            return Err(source.fail(Some(pattern.span()), what).help("`[workspace] mode = \"copy\"` copies the project"));
+        }
+    }
+    let exclude = exclude.into_iter().map(Spanned::into_inner).collect();
     let Some(project) = &site.project else { return Ok(()) };
     if matches!(mode, WorkspaceMode::None) {
         return Ok(());
@@ -309,7 +325,7 @@ fn workspace(config: &mut Config, mode: WorkspaceMode, source: &Source, site: &S
     config.workspace = match mode {
         WorkspaceMode::ReadWrite => Workspace::Shared { host, writable: true },
         WorkspaceMode::ReadOnly => Workspace::Shared { host, writable: false },
-        WorkspaceMode::Copy => Workspace::Copy { of: host },
+        WorkspaceMode::Copy => Workspace::Copy { of: host, exclude },
         WorkspaceMode::None => Workspace::None,
     };
     Ok(())

@@ -13,7 +13,7 @@ use bottle_core::text::MountPath;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::Outcome;
 use bottle_host::services;
-use bottle_host::state::{Folder, write_private};
+use bottle_host::state::{Folder, remove_dir, write_private};
 use bottle_host::tools::Network;
 use bottle_host::workspace::Copy;
 use bottle_keeper::stack::{Here, Wall};
@@ -58,7 +58,7 @@ impl Drop for Files {
         if !folder.git().exists() {
             let _ = fs::remove_file(folder.services());
         }
-        let _ = fs::remove_dir_all(folder.jail());
+        let _ = remove_dir(&folder.jail());
     }
 }
 
@@ -109,8 +109,8 @@ pub fn write(folder: &Folder, project: &Path, resolved: &Resolved, network: &Net
                 Pipelock::for_rules(&resolved.plan.egress, resolved.plan.doors.pipelock());
             write_private(&folder.pipelock(), pipelock.render(&left_out)?.as_bytes())?;
         }
-        if let Some(project) = &resolved.copied {
-            Copy::make(folder, Path::new(project.as_str()))?;
+        if let Some((project, exclude)) = &resolved.copied {
+            Copy::make(folder, Path::new(project.as_str()), exclude)?;
             fail_point::reached(FailPoint::Copied);
         }
         install_helper(folder, network)?;

@@ -71,8 +71,6 @@ pub fn plan(slug: &Slug, config: &Config, project: PathBuf, renew: bool) -> Outc
     let folder = home.bottle(slug);
     let lock = folder.lock_operation("up")?;
     fail_point::reached(FailPoint::UpLocked);
-    // Whoever had the lock before may have made it another project's.
-    owner::check(&home, &folder, &project, &|_| false)?;
     let resolved = resolve(slug, config, tools.network.stack(), &folder)?;
     let machine = tools.smolvm.machine(slug)?;
     if folder.has_keeper() {
@@ -131,6 +129,8 @@ impl Planned {
     /// Where a host path is in a guest's reach, or a file cannot be written.
     pub fn stage(self, config: &Config, insisted: bool) -> Outcome<Staged> {
         let Self { home, folder, project, tools, resolved, machine, lock } = self;
+        // Whoever had the lock before may have made it another project's.
+        owner::check(&home, &folder, &project, &|_| false)?;
         let pins = Pins::admit(&home, &folder, config, &tools, insisted)?;
         fail_point::reached(FailPoint::UpTrusted);
         let new = matches!(machine, MachineChange::Create).then(|| Files::of(&folder));

@@ -173,6 +173,14 @@ impl Folder {
         &self.state
     }
 
+    /// Returns whether more than a log is there: a disk, a copy, pushes, or a keeper.
+    pub fn holds_work(&self) -> bool {
+        self.machine_smolfile().exists()
+            || self.copy().exists()
+            || self.git().exists()
+            || self.control().exists()
+    }
+
     /// Returns whether anything of this bottle is on disk.
     pub fn exists(&self) -> bool {
         self.state.exists() || self.runtime.exists() || self.copy().exists()

@@ -14,9 +14,21 @@ pub const CAN_JAIL: bool = cfg!(all(target_os = "linux", not(bottle_portable)));
 /// The oldest smolvm that this project was run with.
 const OLDEST_SMOLVM: Version = Version { major: 1, minor: 32, patch: 0 };
 
+/// Returns the smolvm of the Python environment that this program was installed into. Its package brings no
+/// command, only the program that one would start.
+fn in_own_environment() -> Option<PathBuf> {
+    let programs = env::current_exe().ok()?.parent()?.to_owned();
+    let versions = fs::read_dir(programs.parent()?.join("lib")).ok()?.flatten();
+    let packages = versions.flat_map(|version| {
+        ["site-packages", "dist-packages"].map(|packages| version.path().join(packages).join("smol/smol-vmm"))
+    });
+    packages.filter(|path| path.is_file()).max()
+}
+
 pub(super) fn find_smolvm(versions: &Versions) -> Result<Smolvm, Missing> {
     let missing = |what: &str| Missing::new(Need::Smolvm, what);
-    let path = in_path("smolvm").ok_or_else(|| missing("smolvm is not on PATH"))?;
+    let path = in_path("smolvm").or_else(in_own_environment);
+    let path = path.ok_or_else(|| missing("smolvm is not on PATH"))?;
     // The PyPI package keeps smolvm's libraries beside it and expects to be told where they are.
     let beside = fs::canonicalize(&path).ok().and_then(|path| path.parent().map(Path::to_owned));
     let lib_dir =

@@ -1,27 +1,19 @@
-//! Applies changes to the project: exactly what was looked at, and nothing that appeared since.
+//! Applies changes to the project: exactly what was looked at, all of it or nothing.
 //!
-//! Every write goes through a descriptor of its folder, which was reached without following a link. Right
-//! before a write the project's path is checked again: if it is no longer what was judged, the path stays as
-//! it is.
+//! What may not be written because of what the project has is decided first, for each path. What remains is done as
+//! one: see [`super::journal`].
 
 use super::changes::{Change, Kept, What};
 use super::copy::Copy;
 use super::decide::Here;
+use super::journal::{self, Job, Wish};
 use super::look::{self, Item, Look};
-use super::snapshot::Snapshot;
 use super::tree::Entry;
-use crate::beneath::{Folder, MODE, moment, set_mode};
+use crate::beneath::{Folder, Limits, walk};
 use anyhow::{Context, Result};
-use bottle_core::visible::Bytes;
-use rustix::fs::{Gid, Uid};
-use rustix::io::Errno;
-use std::cmp::Reverse;
-use std::ffi::{OsStr, OsString};
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
 
 /// The result of applying changes.
 #[derive(Debug, Default)]
@@ -33,45 +25,54 @@ pub struct Applied {
 }
 
 impl Copy {
-    /// Applies what was looked at. With `overwrite` it also replaces paths that the project has changed. What
-    /// was applied is recorded at the end, even if something fails. A crash in between loses nothing: what is
-    /// the same on both sides is no change.
+    /// Applies what was looked at. With `overwrite` it also replaces paths that the project has changed. Either the
+    /// project has all of it afterwards, or it is as it was, whatever happens in between.
     ///
     /// # Errors
-    /// Returns an error if the project cannot be written. What was applied before that stays.
+    /// Returns an error if the project cannot be written. It is as it was then.
     pub fn apply(&mut self, look: Look, overwrite: bool) -> Result<Applied> {
         let ours = self.ours()?;
-        let Look { items, snapshot } = look;
-        let may = |item: &Item| item.change.may_be_taken(overwrite);
-        let (mut take, kept): (Vec<_>, Vec<_>) = items.into_iter().partition(may);
-        let mut applied =
-            Applied { taken: Vec::new(), kept: kept.into_iter().map(|item| item.change).collect() };
-        // Deletions come first, and the deepest of them before the folders around them: a file may make room
-        // for a folder.
-        take.sort_by_key(|item| {
-            let deleted = item.change.what == What::Deleted;
-            let depth = item.change.path.components().count();
-            (!deleted, if deleted { Reverse(depth) } else { Reverse(usize::MAX) })
-        });
-        let done = take.into_iter().try_for_each(|mut item| {
-            let what = || Bytes(item.change.path.as_os_str().as_bytes()).to_string();
-            if !is_as_judged(&ours, &item) {
+        let Look { items, snapshot, .. } = look;
+        let mut kept = Vec::new();
+        let mut take = Vec::new();
+        for mut item in items {
+            if !item.change.may_be_taken(overwrite) {
+                kept.push(item.change);
+            } else if is_as_judged(&ours, &item) {
+                take.push(item);
+            } else {
                 item.change.kept = Some(Kept::Conflict);
-                applied.kept.push(item.change);
-                return Ok(());
+                kept.push(item.change);
             }
-            let path = &item.change.path;
-            take_back(&snapshot, &ours, &item).with_context(what)?;
-            match look::here(&ours, path) {
-                Here::Is(entry) => self.record.manifest.paths.insert(path.clone(), entry),
-                _ => self.record.manifest.paths.remove(path),
-            };
-            applied.taken.push(item.change);
-            Ok(())
-        });
-        self.remember()?;
-        done.map(|()| applied)
+        }
+        keep_full_folders(&ours, &mut take, &mut kept)?;
+        keep_blocked(&ours, &mut take, &mut kept);
+        kept.sort_by(|a, b| a.path.cmp(&b.path));
+        if take.is_empty() {
+            return Ok(Applied { taken: Vec::new(), kept });
+        }
+        let wishes: Vec<Wish> = take.iter().map(|item| wish(&ours, item)).collect();
+        let fill = |index: usize, to: &File| -> Result<()> {
+            let content = take.get(index).and_then(|item| item.content.as_ref());
+            Ok(snapshot.put(content.context("it was not read")?, to)?)
+        };
+        journal::grant(
+            &Job { folder: &self.folder, project: &self.record.of, fill: &fill, restores: None },
+            &wishes,
+        )?;
+        self.reread()?;
+        Ok(Applied { taken: take.into_iter().map(|item| item.change).collect(), kept })
     }
+}
+
+fn wish(ours: &Folder, item: &Item) -> Wish {
+    let path = item.change.path.clone();
+    let before = match look::here(ours, &path) {
+        Here::Is(entry) => Some(entry),
+        Here::Nothing | Here::Blocked => None,
+    };
+    let after = if item.change.what == What::Deleted { None } else { item.after.clone() };
+    Wish { path, before, after, recorded: None }
 }
 
 /// Returns whether the project still has what it had when it was looked at.
@@ -81,114 +82,59 @@ fn is_as_judged(ours: &Folder, item: &Item) -> bool {
     now == item.here || (item.here == Here::Nothing && now == Here::Blocked)
 }
 
-fn take_back(snapshot: &Snapshot, ours: &Folder, item: &Item) -> Result<()> {
-    let path = &item.change.path;
-    if item.change.what == What::Deleted {
-        let (above, name) = ours.above(path)?;
-        return Ok(clear(&above, name)?);
-    }
-    let name = path.file_name().context("it has no name")?;
-    let above = make_above(ours, path.parent().unwrap_or(Path::new("")))?;
-    match &item.after {
-        Some(Entry::Folder) => {
-            if above.folder(name).is_err() {
-                clear(&above, name)?;
-                give(&above.make_folder(name, 0o777)?, ours)?;
-            }
-            Ok(())
+/// Keeps what would replace a folder in which the project has something that the guest did not remove, and the
+/// removal of everything else in it.
+fn keep_full_folders(ours: &Folder, take: &mut Vec<Item>, kept: &mut Vec<Change>) -> Result<()> {
+    let gone: HashSet<PathBuf> = take
+        .iter()
+        .filter(|item| item.change.what == What::Deleted || item.here == Here::Is(Entry::Folder))
+        .map(|item| item.change.path.clone())
+        .collect();
+    let mut full = Vec::new();
+    for item in &*take {
+        let replaces = item.here == Here::Is(Entry::Folder)
+            && item.change.what != What::Deleted
+            && item.after != Some(Entry::Folder);
+        let path = &item.change.path;
+        if replaces && has_more(ours, path, &gone).with_context(|| path.display().to_string())? {
+            full.push(path.clone());
         }
-        Some(Entry::Link(target)) => in_place(&above, name, |draft| {
-            above.make_link(target, draft)?;
-            if let Some((uid, gid)) = owner(ours)? {
-                above.give_one(draft, uid, gid, |meta| meta.kind == crate::beneath::Kind::Link)?;
-            }
-            Ok(())
-        }),
-        Some(Entry::File { mode, changed, .. }) => {
-            let content = item.content.as_ref().context("it was not read")?;
-            in_place(&above, name, |draft| {
-                let file = above.create(draft, 0o600)?;
-                snapshot.put(content, &file)?;
-                if let Some((uid, gid)) = owner(ours)? {
-                    rustix::fs::fchown(&file, Some(uid), Some(gid))?;
-                }
-                finish(&file, *mode, *changed)
-            })
-        }
-        _ => anyhow::bail!("it cannot be applied"),
     }
-}
-
-/// Sets the permissions and the time of a written file.
-fn finish(file: &File, mode: u32, changed: i128) -> Result<()> {
-    set_mode(file, mode & MODE)?;
-    if let Some(time) = moment(changed) {
-        file.set_modified(time)?;
-    }
+    keep(take, kept, Kept::NotEmpty, |item| full.iter().any(|folder| item.change.path.starts_with(folder)));
     Ok(())
 }
 
-/// Returns the name of a path while it is put together, in its own folder. A guest cannot guess it and put a
-/// folder there.
-fn draft_name() -> OsString {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    format!(".bottle-apply.{}.{now}", std::process::id()).into()
+/// Returns whether a folder has anything below it that is not among these paths.
+fn has_more(ours: &Folder, path: &Path, gone: &HashSet<PathBuf>) -> Result<bool> {
+    let mut has_more = false;
+    walk(&ours.folder_at(path)?, &Limits::NONE, |seen| {
+        has_more |= !gone.contains(&path.join(seen.path));
+        Ok(!has_more)
+    })?;
+    Ok(has_more)
 }
 
-/// Puts something together beside its final path: the old one goes only once the new one is complete.
-fn in_place(above: &Folder, name: &OsStr, make: impl FnOnce(&OsStr) -> Result<()>) -> Result<()> {
-    let draft = &*draft_name();
-    let put = make(draft).and_then(|()| {
-        if above.folder(name).is_ok() {
-            above.remove_folder(name)?;
+/// Keeps what would have to go through something that is not a folder, and will not be one.
+fn keep_blocked(ours: &Folder, take: &mut Vec<Item>, kept: &mut Vec<Change>) {
+    let mut coming: HashSet<PathBuf> = HashSet::new();
+    let mut blocked: HashSet<PathBuf> = HashSet::new();
+    for item in take.iter().filter(|item| item.change.what != What::Deleted) {
+        let path = &item.change.path;
+        let is_blocked = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).any(|above| {
+            !coming.contains(above)
+                && (blocked.contains(above) || matches!(look::here(ours, above), Here::Is(entry) if entry != Entry::Folder))
+        });
+        if is_blocked {
+            blocked.insert(path.clone());
+        } else if item.after == Some(Entry::Folder) {
+            coming.insert(path.clone());
         }
-        Ok(above.rename(draft, above, name)?)
-    });
-    if put.is_err() {
-        let _ = above.remove_file(draft);
     }
-    put
+    keep(take, kept, Kept::Blocked, |item| blocked.contains(&item.change.path));
 }
 
-/// Opens the folder that something goes into, and makes whatever part of it is missing.
-fn make_above(ours: &Folder, path: &Path) -> Result<Folder> {
-    let mut folder = ours.try_clone()?;
-    for name in path.components() {
-        let name = name.as_os_str();
-        folder = match folder.folder(name) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let made = folder.make_folder(name, 0o777)?;
-                give(&made, ours)?;
-                made
-            }
-            opened => opened?,
-        };
-    }
-    Ok(folder)
-}
-
-/// Returns the project's owner if we are root: root works for whoever owns the project.
-fn owner(ours: &Folder) -> io::Result<Option<(Uid, Gid)>> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(None);
-    }
-    let meta = ours.own_meta()?;
-    Ok(Some((Uid::from_raw(meta.uid), Gid::from_raw(meta.gid))))
-}
-
-fn give(folder: &Folder, ours: &Folder) -> io::Result<()> {
-    owner(ours)?.map_or(Ok(()), |(uid, gid)| folder.give(uid, gid))
-}
-
-/// Removes what is there. A folder that is not empty stays, because its content was not part of the change.
-fn clear(above: &Folder, name: &OsStr) -> io::Result<()> {
-    let removed = match Entry::at(above, name) {
-        Ok(Entry::Folder) => above.remove_folder(name),
-        Ok(_) => above.remove_file(name),
-        Err(error) => Err(error),
-    };
-    removed.or_else(|error| match Errno::from_io_error(&error) {
-        Some(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
-        _ => Err(error),
-    })
+fn keep(take: &mut Vec<Item>, kept: &mut Vec<Change>, why: Kept, is_kept: impl Fn(&Item) -> bool) {
+    let (stay, go): (Vec<Item>, Vec<Item>) = take.drain(..).partition(|item| is_kept(item));
+    *take = go;
+    kept.extend(stay.into_iter().map(|item| Change { kept: Some(why), ..item.change }));
 }

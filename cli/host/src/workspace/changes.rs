@@ -35,16 +35,20 @@ pub enum Kept {
     LeadsOut,
     /// A device, a socket, a pipe.
     Special,
-    /// A name that is not UTF-8.
-    NoText,
     /// A folder that is nested too deeply.
     TooDeep,
+    /// Something that you may not read.
+    Unreadable,
+    /// Something that is not copied into a guest, so it does not come back by itself, either.
+    Excluded,
     /// A file that is larger than what may be read.
     TooLarge,
     /// A file that changed while it was read.
     Unsteady,
     /// In the project, one of its parents is not a folder.
     Blocked,
+    /// In the project, it is a folder with something in it that the guest did not remove.
+    NotEmpty,
     /// The project's own path has changed since, too.
     Conflict,
 }
@@ -98,11 +102,13 @@ impl fmt::Display for Kept {
             Self::Gitmodules => "it says more than where submodules are",
             Self::LeadsOut => "a link that leads out of the project",
             Self::Special => "neither file, folder nor link",
-            Self::NoText => "its name is not UTF-8",
             Self::TooDeep => "it is nested too deeply",
+            Self::Unreadable => "you may not read it",
+            Self::Excluded => "it is excluded from the copy; naming it after -- takes it",
             Self::TooLarge => "it exceeds the limit; --max-size raises it",
             Self::Unsteady => "it changed while it was read; look again",
             Self::Blocked => "in your project, one of its parents is not a folder",
+            Self::NotEmpty => "in your project, it is a folder with more in it than the guest removed",
             Self::Conflict => "you changed it, too; --overwrite takes the guest's version",
         })
     }

@@ -1,12 +1,14 @@
 //! A guest's own copy of a project, and the record of it.
 
-use super::tree::Manifest;
+use super::journal;
+use super::record::Record;
 use crate::beneath::{self, Folder as Beneath};
-use crate::state::{Folder, parse_json, write_private};
+use crate::out;
+use crate::state::Folder;
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
-use std::fs;
-use std::path::{Path, PathBuf};
+use bottle_core::visible::Bytes;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// A bottle's copy of a project.
 #[derive(Debug)]
@@ -15,26 +17,23 @@ pub struct Copy {
     pub(super) record: Record,
 }
 
-/// The record of a copy: where it came from, and what was there when it was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
-    pub of: PathBuf,
-    pub manifest: Manifest,
-}
-
 impl Copy {
-    /// Returns the copy of a bottle, if it has one.
+    /// Returns the copy of a bottle, if it has one. What an interrupted `apply` left is finished or undone first.
     ///
     /// # Errors
-    /// Returns an error if its record exists and cannot be read.
+    /// Returns an error if its record exists and cannot be read, or if an interrupted `apply` cannot be undone.
     pub fn find(folder: &Folder) -> Result<Option<Self>> {
-        let path = folder.copy_record();
-        if !path.exists() {
-            return Ok(None);
+        recover(folder)?;
+        let record = Record::read(folder)?;
+        Ok(record.map(|record| Self { folder: folder.clone(), record }))
+    }
+
+    /// Reads the record again, which has changed.
+    pub(super) fn reread(&mut self) -> Result<()> {
+        if let Some(record) = Record::read(&self.folder)? {
+            self.record = record;
         }
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let record = parse_json(&path, &text)?;
-        Ok(Some(Self { folder: folder.clone(), record }))
+        Ok(())
     }
 
     /// Follows a project that was moved.
@@ -42,6 +41,7 @@ impl Copy {
     /// # Errors
     /// Returns an error if its new path cannot be recorded.
     pub fn follow(mut self, to: &Path) -> Result<()> {
+        journal::follow(&self.folder, to)?;
         to.clone_into(&mut self.record.of);
         self.remember()
     }
@@ -65,11 +65,35 @@ impl Copy {
     }
 
     pub(super) fn remember(&self) -> Result<()> {
-        write_private(&self.folder.copy_record(), serde_json::to_string(&self.record)?.as_bytes())
+        self.record.write(&self.folder)
     }
 }
 
 /// Opens the folder of a project, or of a copy.
 pub(super) fn open(path: &Path) -> Result<Beneath> {
     beneath::open(path).with_context(|| path.display().to_string())
+}
+
+/// Finishes or undoes what an interrupted `apply` or `undo` left in the project, and says so.
+///
+/// # Errors
+/// Returns an error if that is impossible. It is tried again the next time.
+pub fn recover(folder: &Folder) -> Result<()> {
+    let what = || format!("an interrupted `bottle apply {}` cannot be undone", folder.slug());
+    let Some(recovered) = journal::recover(folder).with_context(what)? else { return Ok(()) };
+    let slug = folder.slug();
+    out::note(if recovered.is_undone {
+        format!("an interrupted `bottle apply` of {slug} was undone: the project is as it was")
+    } else {
+        format!("an interrupted `bottle apply` of {slug} was finished: the project has all of it")
+    });
+    for (path, kept) in &recovered.left {
+        let shown = |path: &Path| Bytes(path.as_os_str().as_bytes()).to_string();
+        out::note(format_args!(
+            "  except {}, which was changed since; what it was before is {}",
+            shown(path),
+            shown(kept)
+        ));
+    }
+    Ok(())
 }

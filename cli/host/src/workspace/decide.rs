@@ -52,7 +52,13 @@ pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every
     let mut judged = Vec::new();
     // Folders that will take the place of something else, if they are applied.
     let mut coming = HashSet::new();
+    // Nobody knows what is in what cannot be read, so nothing there counts as gone.
+    let closed: HashSet<PathBuf> =
+        now.paths.iter().filter(|(_, entry)| **entry == Entry::Unreadable).map(|(path, _)| path.clone()).collect();
     for path in paths {
+        if !closed.is_empty() && is_below_one_of(path, &closed) {
+            continue;
+        }
         let (before, after) = (was.paths.get(path), now.paths.get(path));
         if before.is_none() && after == Some(&Entry::Folder) && has_below(now, path) {
             let mut here = project.here(path);
@@ -94,11 +100,6 @@ pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every
         }
         judged.push(Judged { change: Change { path: path.clone(), what, kept }, after, here });
     }
-    judged.extend(now.odd.iter().map(|path| Judged {
-        change: Change { path: path.clone(), what: What::Added, kept: Some(Kept::NoText) },
-        after: None,
-        here: Here::Nothing,
-    }));
     judged
 }
 
@@ -117,6 +118,7 @@ pub fn kept(path: &Path, after: Option<&Entry>, every_git: bool) -> Option<Kept>
         Some(Entry::Link(_)) if every_git && path.file_name().is_some_and(is_modules) => Some(Kept::Git),
         Some(Entry::Special) => Some(Kept::Special),
         Some(Entry::TooDeep) => Some(Kept::TooDeep),
+        Some(Entry::Unreadable) => Some(Kept::Unreadable),
         Some(Entry::Link(target)) if !stays_inside(path, target, 0) || target.components().any(is_git) => {
             Some(Kept::LeadsOut)
         }
@@ -163,7 +165,7 @@ fn is_below_one_of(path: &Path, folders: &HashSet<PathBuf>) -> bool {
 /// Returns, for each folder of the copy that holds parts of a repository, which parts.
 fn parts_of(now: &Manifest) -> HashMap<&Path, Parts> {
     let mut folders: HashMap<&Path, Parts> = HashMap::new();
-    for path in now.paths.keys().chain(&now.odd) {
+    for path in now.paths.keys() {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };
         let mut parts = folders.get(folder).copied().unwrap_or_default();
         if parts.note(name.as_bytes()) {

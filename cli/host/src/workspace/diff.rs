@@ -5,7 +5,7 @@ use super::copy::Copy;
 use super::decide::Here;
 use super::look::{Item, Look};
 use super::tree::Entry;
-use crate::beneath::Folder;
+use crate::beneath::{Folder, moment};
 use anyhow::Result;
 use bottle_core::visible::{Block, Bytes};
 use similar::TextDiff;
@@ -40,18 +40,48 @@ impl Copy {
         look: &Look,
         mut show: impl FnMut(String) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.show_some(look, |_| true, &mut show)
+    }
+
+    /// Shows each change in a line, and both sides of those that the project changed as well.
+    ///
+    /// # Errors
+    /// Returns an error as [`Copy::show`] does.
+    pub fn show_conflicts<E: From<anyhow::Error>>(
+        &self,
+        look: &Look,
+        mut show: impl FnMut(String) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.show_some(look, |item| item.change.kept == Some(Kept::Conflict), &mut show)
+    }
+
+    fn show_some<E: From<anyhow::Error>>(
+        &self,
+        look: &Look,
+        is_whole: impl Fn(&Item) -> bool,
+        show: &mut impl FnMut(String) -> Result<(), E>,
+    ) -> Result<(), E> {
         let ours = self.ours()?;
         let until = Instant::now() + ALTOGETHER;
-        for item in &look.items {
-            show(shown(&ours, look, item, until)?)?;
+        for (line, item, is_renamed) in look.rows() {
+            if !is_whole(item) {
+                show(format!("{line}\n"))?;
+            } else if is_renamed {
+                let modes = modes(item).map_or_else(String::new, |modes| format!("{modes}\n"));
+                show(format!("{line}\n{modes}"))?;
+            } else {
+                let was = self.record.manifest.paths.get(&item.change.path);
+                show(shown(&ours, look, item, was, until)?)?;
+            }
         }
         Ok(())
     }
 }
 
-fn shown(ours: &Folder, look: &Look, item: &Item, until: Instant) -> Result<String> {
+fn shown(ours: &Folder, look: &Look, item: &Item, was: Option<&Entry>, until: Instant) -> Result<String> {
     let change = &item.change;
     let mut shown = format!("{change}\n");
+    let is_conflict = change.kept == Some(Kept::Conflict);
     if change.kept.is_some_and(|why| why != Kept::Conflict) {
         return Ok(shown);
     }
@@ -63,6 +93,15 @@ fn shown(ours: &Folder, look: &Look, item: &Item, until: Instant) -> Result<Stri
     } else {
         ours_at(ours, item)?
     };
+    if is_conflict {
+        let now = match &item.here {
+            Here::Is(entry) => Some(entry),
+            Here::Nothing | Here::Blocked => None,
+        };
+        writeln!(shown, "when it was copied: {}", described(was))?;
+        writeln!(shown, "in your project:    {}", described(now))?;
+        writeln!(shown, "in the guest:       {}", described(item.after.as_ref()))?;
+    }
     let name = Bytes(change.path.as_os_str().as_bytes()).to_string();
     match (before, theirs_of(look, item)?) {
         (before @ (Side::Text(_) | Side::Absent), after @ (Side::Text(_) | Side::Absent)) => {
@@ -70,7 +109,8 @@ fn shown(ours: &Folder, look: &Look, item: &Item, until: Instant) -> Result<Stri
                 Side::Absent => "/dev/null".to_owned(),
                 _ => format!("{letter}/{name}"),
             };
-            let (old, new) = (named(&before, "a"), named(&after, "b"));
+            let sides = if is_conflict { ("yours", "guest") } else { ("a", "b") };
+            let (old, new) = (named(&before, sides.0), named(&after, sides.1));
             let (before, after) = (before.text(), after.text());
             let left = until.saturating_duration_since(Instant::now()).min(PATIENCE);
             let diff = TextDiff::configure().timeout(left).diff_lines(&before, &after);
@@ -114,6 +154,7 @@ impl Side {
             Entry::Folder => Self::Other("a folder".to_owned()),
             Entry::Special => Self::Other("neither file, folder nor link".to_owned()),
             Entry::TooDeep => Self::Other("a folder that is too deep".to_owned()),
+            Entry::Unreadable => Self::Other("something that you may not read".to_owned()),
             Entry::Link(target) => Self::Other(link(target)),
             Entry::File { len, .. } if *len > LONGEST => Self::Other(format!("a file of {len} bytes")),
             Entry::File { .. } => {
@@ -121,10 +162,26 @@ impl Side {
                 let len = bytes.len();
                 match String::from_utf8(bytes) {
                     Ok(text) if !text.contains('\0') => Self::Text(Block(&text).to_string()),
-                    _ => Self::Other(format!("{len} bytes that are not text")),
+                    _ => Self::Other(format!("{len} bytes that are not text (binary)")),
                 }
             }
         })
+    }
+}
+
+/// Describes one of the three sides of a conflict.
+fn described(entry: Option<&Entry>) -> String {
+    match entry {
+        None => "nothing".to_owned(),
+        Some(Entry::Folder) => "a folder".to_owned(),
+        Some(Entry::Link(target)) => link(target),
+        Some(Entry::File { mode, len, changed }) => {
+            let when = moment(*changed).map_or_else(String::new, |time| {
+                format!(", changed {}", humantime::format_rfc3339_seconds(time))
+            });
+            format!("a file of {len} bytes, mode {mode:o}{when}")
+        }
+        Some(_) => "neither file, folder nor link".to_owned(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! One look at a guest's copy. It is read once, and what was read is what is shown, judged and applied.
 
-use super::changes::{Change, Kept};
+use super::changes::{Change, Kept, What};
 use super::copy::Copy;
+use super::exclude::{Exclude, Why};
 use super::decide::{self, Here, Judged, Project};
 use super::snapshot::{Content, Snapshot, Taken};
 use super::tree::{Entry, Manifest};
@@ -10,8 +11,10 @@ use crate::defence::Defence;
 use anyhow::{Context, Result};
 use bottle_core::git::gitmodules;
 use bottle_core::git::repository::{self, Parts};
+use bottle_core::visible::Bytes;
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -25,6 +28,8 @@ pub const MOST: u64 = 4 << 30;
 pub struct Look {
     pub(super) items: Vec<Item>,
     pub(super) snapshot: Snapshot,
+    /// Files that have another name now: the item that is gone, by the item that came.
+    pub(super) renamed: HashMap<usize, usize>,
 }
 
 /// One changed path, with what was read of it.
@@ -72,8 +77,12 @@ impl Copy {
         let mut snapshot = Snapshot::new(self.private())?;
         let mut left = if Defence::TreeLimits.stands() { most } else { u64::MAX };
         let mut items = Vec::new();
-        for judged in judge(self, &ours, &theirs)? {
-            if !paths.is_empty() && !paths.iter().any(|wanted| judged.change.path.starts_with(wanted)) {
+        for judged in judge(self, &ours, &theirs, paths)? {
+            let path = &judged.change.path;
+            // What is wanted comes with the folder that makes room for it.
+            let makes_room = judged.after == Some(Entry::Folder) && judged.change.what != What::Deleted;
+            let is_wanted = |wanted: &PathBuf| path.starts_with(wanted) || (makes_room && wanted.starts_with(path));
+            if !paths.is_empty() && !paths.iter().any(is_wanted) {
                 continue;
             }
             let mut item =
@@ -95,7 +104,8 @@ impl Copy {
             }
             items.push(item);
         }
-        Ok(Look { items, snapshot })
+        let renamed = renamed(&ours, &items);
+        Ok(Look { items, snapshot, renamed })
     }
 
     /// Returns how many paths a look would show. It reads files only if nothing else tells them apart.
@@ -104,7 +114,11 @@ impl Copy {
         let mut snapshot = Snapshot::new(self.private())?;
         let mut left = MOST;
         let mut count = 0;
-        for judged in judge(self, &ours, &theirs)? {
+        for judged in judge(self, &ours, &theirs, &[])? {
+            // What is never copied comes from a build, and can be built again.
+            if judged.change.kept == Some(Kept::Excluded) {
+                continue;
+            }
             let lens = (&judged.after, &judged.here);
             let might_be_same = matches!(
                 lens,
@@ -131,6 +145,25 @@ impl Look {
     /// Returns the changes, ordered by path.
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
         self.items.iter().map(|item| &item.change)
+    }
+
+    /// Returns the changes as a person is shown them, a line each: a file that only has another name is one change.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.rows().map(|row| row.0)
+    }
+
+    /// Returns the same lines, with the change that each is about, and whether that is a file's new name.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (String, &Item, bool)> {
+        let gone: HashSet<usize> = self.renamed.values().copied().collect();
+        let items = self.items.iter().enumerate().filter(move |(index, _)| !gone.contains(index));
+        items.map(|(index, item)| {
+            let path = |item: &Item| Bytes(item.change.path.as_os_str().as_bytes()).to_string();
+            let from = self.renamed.get(&index).and_then(|from| self.items.get(*from));
+            match from {
+                Some(from) => (format!("R {} -> {}", path(from), path(item)), item, true),
+                None => (item.change.to_string(), item, false),
+            }
+        })
     }
 
     /// Identifies everything in this state that may be applied, and everything that it would overwrite.
@@ -163,13 +196,41 @@ impl Look {
     }
 }
 
-fn judge(copy: &Copy, ours: &Folder, theirs: &Folder) -> Result<Vec<Judged>> {
-    let now = Manifest::of(theirs).with_context(|| {
+fn judge(copy: &Copy, ours: &Folder, theirs: &Folder, wanted: &[PathBuf]) -> Result<Vec<Judged>> {
+    let exclude = copy.record.exclude.as_ref().map(Exclude::new).transpose()?.unwrap_or_else(Exclude::nothing);
+    let mut excluded = Vec::new();
+    // Naming what is excluded, or something in it, takes it.
+    let named: Vec<&PathBuf> = wanted.iter().filter(|wanted| exclude.holds(wanted)).collect();
+    let was = &copy.record.manifest;
+    let leave = |path: &Path, is_folder: bool| {
+        let is_excluded = match exclude.why(path, is_folder) {
+            Some(Why::Secret) => !is_folder,
+            Some(Why::Listed) => true,
+            None => false,
+        };
+        let leave = is_excluded
+            && !was.paths.contains_key(path)
+            && !named.iter().any(|named| named.starts_with(path) || path.starts_with(named));
+        if leave {
+            excluded.push(path.to_owned());
+        }
+        leave
+    };
+    let now = Manifest::of(theirs, leave).with_context(|| {
         let slug = copy.folder.slug();
         format!("cannot list the copy of {slug}'s guest (`bottle rm --force {slug}` discards it)")
     })?;
     let mut project = OnDisk(ours);
-    Ok(decide::changes(&copy.record.manifest, &now, &mut project, Defence::GitNames.stands()))
+    let mut judged = decide::changes(was, &now, &mut project, Defence::GitNames.stands());
+    if !excluded.is_empty() {
+        judged.extend(excluded.into_iter().map(|path| Judged {
+            change: Change { path, what: What::Added, kept: Some(Kept::Excluded) },
+            after: None,
+            here: Here::Nothing,
+        }));
+        judged.sort_by(|a, b| a.change.path.cmp(&b.change.path));
+    }
+    Ok(judged)
 }
 
 enum Read {
@@ -215,6 +276,43 @@ impl Item {
             }
         }
         Ok(())
+    }
+}
+
+/// Finds files that came with the content of one that is gone.
+fn renamed(ours: &Folder, items: &[Item]) -> HashMap<usize, usize> {
+    let mut gone: HashMap<u64, Vec<usize>> = HashMap::new();
+    let all = || items.iter().enumerate().filter(|(_, item)| item.change.kept.is_none());
+    for (index, item) in all().filter(|(_, item)| item.change.what == What::Deleted) {
+        if let Here::Is(Entry::File { len: len @ 1.., .. }) = item.here {
+            gone.entry(len).or_default().push(index);
+        }
+    }
+    let mut sums: HashMap<usize, Option<[u8; 32]>> = HashMap::new();
+    let mut renamed = HashMap::new();
+    for (index, item) in all().filter(|(_, item)| item.change.what == What::Added) {
+        let Some(content) = &item.content else { continue };
+        let Some(same) = gone.get_mut(&content.len) else { continue };
+        let is_it = |from: &usize| *sums.entry(*from).or_insert_with(|| sum(ours, &items[*from])) == Some(content.sum);
+        if let Some(position) = same.iter().position(is_it) {
+            renamed.insert(index, same.remove(position));
+        }
+    }
+    renamed
+}
+
+/// Returns the SHA-256 of the project's file, if it can be read.
+fn sum(ours: &Folder, item: &Item) -> Option<[u8; 32]> {
+    let (above, name) = ours.above(&item.change.path).ok()?;
+    let (mut file, _) = above.file(name).ok()?;
+    let (mut sum, mut block) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match io::Read::read(&mut file, &mut block) {
+            Ok(0) => return Some(sum.finalize().into()),
+            Ok(read) => sum.update(&block[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
     }
 }
 

@@ -1,14 +1,20 @@
 //! Makes a copy, gives it away, and removes it.
 
-use super::copy::{Copy, Record, open};
-use super::tree;
+use super::copy::{Copy, open};
+use super::record::Record;
+use super::exclude::{self, Exclude, Lists};
+use super::tree::{self, Omitted};
 use crate::fail_point::{self, FailPoint};
+use crate::out;
 use crate::state::{Folder, remove_tree};
 use anyhow::{Context, Result, ensure};
+use bottle_core::visible::Bytes;
 use rustix::fs::{Gid, Uid};
 use std::fs::{self, DirBuilder};
+use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Copy {
     /// Copies a project, unless that was done already: a copy outlives its bottle's restarts.
@@ -16,7 +22,7 @@ impl Copy {
     /// # Errors
     /// Returns an error if something cannot be read or written, or if there is a copy of another project with
     /// work in it.
-    pub fn make(folder: &Folder, of: &Path) -> Result<Self> {
+    pub fn make(folder: &Folder, of: &Path, exclude: &[String]) -> Result<Self> {
         if let Some(known) = Self::find(folder)? {
             if known.record.of == of {
                 return Ok(known);
@@ -34,9 +40,12 @@ impl Copy {
         let above = path.parent().unwrap_or(&path);
         DirBuilder::new().recursive(true).mode(0o711).create(above)?;
         DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
-        let manifest =
-            tree::copy(&open(of)?, &open(&path)?).with_context(|| format!("cannot copy {}", of.display()))?;
-        let made = Self { folder: folder.clone(), record: Record { of: of.to_owned(), manifest } };
+        let lists = lists(of, exclude)?;
+        let (manifest, omitted) = tree::copy(&open(of)?, &open(&path)?, &Exclude::new(&lists)?)
+            .with_context(|| format!("cannot copy {}", of.display()))?;
+        let record = Record { of: of.to_owned(), manifest, exclude: Some(lists) };
+        let made = Self { folder: folder.clone(), record };
+        tell(&omitted);
         fail_point::reached(FailPoint::CopyMade);
         made.remember()?;
         Ok(made)
@@ -62,6 +71,51 @@ impl Copy {
         }
         Ok(changed)
     }
+}
+
+/// Returns the lists of what is not copied from a project: this one, and its own.
+///
+/// # Errors
+/// Returns an error if its own cannot be read.
+pub fn lists(of: &Path, exclude: &[String]) -> Result<Lists> {
+    const LONGEST: u64 = 1 << 20;
+    let file = match open(of)?.file(exclude::FILE.as_ref()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        opened => Some(opened.with_context(|| exclude::FILE)?),
+    };
+    let mut text = String::new();
+    if let Some((file, meta)) = file {
+        ensure!(meta.len <= LONGEST, "{}: it is longer than {LONGEST} bytes", exclude::FILE);
+        file.take(LONGEST).read_to_string(&mut text).context(exclude::FILE)?;
+    }
+    let lists = Lists { configured: exclude.to_vec(), ignored: text.lines().map(str::to_owned).collect() };
+    Exclude::new(&lists)?;
+    Ok(lists)
+}
+
+/// Says what was not copied as it is.
+fn tell(omitted: &Omitted) {
+    let one = |what: &str, paths: &[PathBuf], hint: &str| {
+        if !paths.is_empty() {
+            out::note(format_args!("{what}: {}{hint}", shown(paths)));
+        }
+    };
+    one("not copied, because it is excluded", &omitted.listed, "");
+    let hint = " (`exclude = [\"!.env\"]` in [workspace] copies it)";
+    one("not copied, because it may hold secrets", &omitted.secret, hint);
+    one("not copied, because it is neither file, folder nor link", &omitted.special, "");
+    one("not copied, because you may not read it", &omitted.unreadable, "");
+    one("copied without its set-user-id or set-group-id bit", &omitted.privileged, "");
+}
+
+/// Returns the first of some paths, and how many there are.
+pub fn shown(paths: &[PathBuf]) -> String {
+    const NAMED: usize = 5;
+    let names: Vec<String> =
+        paths.iter().take(NAMED).map(|path| Bytes(path.as_os_str().as_bytes()).to_string()).collect();
+    let more = paths.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
 }
 
 /// Gives a copy to the user that smolvm created for its machine, which could not write it otherwise.

@@ -8,17 +8,25 @@
 //! point out of the project, are never applied ([`decide`]).
 
 mod apply;
+mod backup;
 pub mod changes;
 mod copy;
 pub mod decide;
 mod diff;
+mod exact;
+pub mod exclude;
+mod journal;
 mod look;
 mod make;
+mod record;
 mod snapshot;
 pub mod trash;
 pub mod tree;
+mod undo;
 
 pub use apply::Applied;
-pub use copy::Copy;
+pub use backup::KEPT;
+pub use copy::{Copy, recover};
 pub use look::{Digest, Look, MOST};
-pub use make::give;
+pub use make::{give, lists, shown};
+pub use undo::Undo;

@@ -1,15 +1,22 @@
 //! Copies, lists and gives away a folder's content. Nothing here follows a link.
 
+use super::exact::{self, Text};
+use super::exclude::{Exclude, Why};
 use super::snapshot;
-use crate::beneath::{Folder, Kind, Limits, MODE, Meta, Seen, moment, set_mode, walk};
+use crate::beneath::{Folder, Kind, Limits, MODE, Meta, Seen, moment, set_mode, walk, walk_on};
 use crate::defence::Defence;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Gid, Uid};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What the names of folders begin with in which `apply` puts something together.
+pub const STAGE: &[u8] = b".bottle-apply.";
 
 /// What a path is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,22 +34,37 @@ pub enum Entry {
         changed: i128,
     },
     /// A symbolic link, and what it points to.
-    Link(PathBuf),
+    Link(#[serde(with = "exact")] PathBuf),
     /// A device, a socket or a pipe, which is of no use to anybody else.
     Special,
     /// A folder that is nested too deeply to look into.
     TooDeep,
+    /// Something that this user may not look into.
+    Unreadable,
 }
 
-/// Every path of a folder. A path that is not UTF-8 is copied, but cannot be applied.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// Every path of a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// The paths that are UTF-8.
+    /// The paths.
     pub paths: BTreeMap<PathBuf, Entry>,
-    /// The paths that are not UTF-8, if they were looked for.
-    #[serde(skip)]
-    pub odd: Vec<PathBuf>,
+}
+
+impl Serialize for Manifest {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.paths.iter().map(|(path, entry)| (Text::of(path), entry)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Manifest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let texts = BTreeMap::<Text, Entry>::deserialize(from)?;
+        let paths = texts.into_iter().map(|(text, entry)| {
+            let path = text.path().ok_or_else(|| D::Error::custom("it is not a path"))?;
+            Ok((path, entry))
+        });
+        Ok(Self { paths: paths.collect::<Result<_, _>>()? })
+    }
 }
 
 /// Returns how much of a copy is listed.
@@ -80,12 +102,17 @@ impl Entry {
 }
 
 impl Manifest {
-    /// Lists a folder. What disappears meanwhile is left out.
-    pub fn of(folder: &Folder) -> Result<Self> {
+    /// Lists a folder. What disappears meanwhile is left out. A path for which `leave` returns true is left out as
+    /// well, with everything below it; it is given the path, and whether that is a folder.
+    pub fn of(folder: &Folder, mut leave: impl FnMut(&Path, bool) -> bool) -> Result<Self> {
         let mut found = Self::default();
+        let mut unreadable = Vec::new();
         let limits = limits();
         let mut targets = 0_u64;
-        walk(folder, &limits, |seen| {
+        let visit = |seen: &Seen| {
+            if leave(seen.path, seen.meta.kind == Kind::Folder) {
+                return Ok(false);
+            }
             let entry = match Entry::seen(seen) {
                 Ok(entry) => entry,
                 // It was a link a moment ago.
@@ -101,44 +128,97 @@ impl Manifest {
                 }
             }
             let is_folder = entry == Entry::Folder;
-            if seen.path.to_str().is_some() {
-                found.paths.insert(seen.path.to_owned(), entry);
-            } else {
-                found.odd.push(seen.path.to_owned());
-            }
+            found.paths.insert(seen.path.to_owned(), entry);
             Ok(is_folder)
+        };
+        walk_on(folder, &limits, visit, |path| {
+            unreadable.push(path.to_owned());
+            Ok(!path.as_os_str().is_empty())
         })?;
-        found.odd.sort();
+        found.paths.extend(unreadable.into_iter().map(|path| (path, Entry::Unreadable)));
         Ok(found)
     }
 }
 
-/// Copies a folder's content into an empty one, and lists what was copied.
-pub fn copy(from: &Folder, to: &Folder) -> Result<Manifest> {
+/// What was not copied as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Omitted {
+    /// What a list of patterns says.
+    pub listed: Vec<PathBuf>,
+    /// Files like `.env`.
+    pub secret: Vec<PathBuf>,
+    /// Devices, sockets and pipes.
+    pub special: Vec<PathBuf>,
+    /// What this user may not read.
+    pub unreadable: Vec<PathBuf>,
+    /// Files that were copied without a bit that gives a program somebody else's rights.
+    pub privileged: Vec<PathBuf>,
+}
+
+/// Copies a folder's content into an empty one, and lists what was copied, and what was not.
+pub fn copy(from: &Folder, to: &Folder, exclude: &Exclude) -> Result<(Manifest, Omitted)> {
     let mut copied = Manifest::default();
-    walk(from, &limits(), |seen| {
+    let mut omitted = Omitted::default();
+    let mut closed = Vec::new();
+    let visit = |seen: &Seen| {
         let what = || seen.path.display().to_string();
+        let is_folder = seen.meta.kind == Kind::Folder;
+        let path = seen.path.to_owned();
+        match exclude.why(seen.path, is_folder) {
+            // A folder is no secret, but may be called like one.
+            Some(Why::Secret) if !is_folder => {
+                omitted.secret.push(path);
+                return Ok(false);
+            }
+            Some(Why::Listed) => {
+                omitted.listed.push(path);
+                return Ok(false);
+            }
+            _ => {}
+        }
+        if is_folder && seen.path.components().count() == 1 && seen.name.as_bytes().starts_with(STAGE) {
+            return Ok(false);
+        }
         if seen.is_too_deep {
             bail!("{} ...: it is nested too deeply", what().chars().take(60).collect::<String>());
         }
         let mut entry = Entry::seen(seen).with_context(what)?;
         if entry == Entry::Special {
+            omitted.special.push(path);
             return Ok(false);
         }
         let (above, name) = to.above(seen.path).with_context(what)?;
         match &entry {
             Entry::Folder => drop(above.make_folder(name, seen.meta.mode | 0o700).with_context(what)?),
             Entry::Link(target) => above.make_link(target, name).with_context(what)?,
-            Entry::File { .. } => entry = copy_file(seen, &above, name).with_context(what)?,
-            Entry::Special | Entry::TooDeep => {}
+            Entry::File { .. } => match copy_file(seen, &above, name) {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied && !above.meta(name).is_ok() => {
+                    omitted.unreadable.push(path);
+                    return Ok(false);
+                }
+                copied => entry = copied.with_context(what)?,
+            },
+            Entry::Special | Entry::TooDeep | Entry::Unreadable => {}
         }
-        let is_folder = entry == Entry::Folder;
-        if seen.path.to_str().is_some() {
-            copied.paths.insert(seen.path.to_owned(), entry);
+        if seen.meta.is_privileged {
+            omitted.privileged.push(path.clone());
         }
+        copied.paths.insert(path, entry);
         Ok(is_folder)
+    };
+    walk_on(from, &limits(), visit, |path| {
+        closed.push(path.to_owned());
+        Ok(!path.as_os_str().is_empty())
     })?;
-    Ok(copied)
+    for path in closed {
+        // A folder was made before it turned out that nobody can look into it.
+        if copied.paths.remove(&path).is_some() {
+            let (above, name) = to.above(&path)?;
+            above.remove_folder(name)?;
+        }
+        omitted.unreadable.push(path);
+    }
+    Ok((copied, omitted))
 }
 
 fn copy_file(seen: &Seen, to: &Folder, name: &OsStr) -> io::Result<Entry> {

@@ -9,7 +9,9 @@ use bottle_core::specification::Repo;
 use bottle_host::defence::Defence;
 use bottle_host::out;
 use bottle_host::starter::GitService;
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -33,6 +35,11 @@ impl Gate {
 async fn answer(gate: &Arc<Gate>, request: Request<Incoming>) -> Response<Body> {
     let (path, query) =
         (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
+    if let Some(lfs) = lfs(&gate.repos, &path) {
+        let response = refuse_lfs(lfs);
+        read_words(request.into_body()).await;
+        return response;
+    }
     let Some((repo, service)) = find(&gate.repos, &path) else {
         let names: Vec<String> = gate.repos.iter().map(|repo| format!("\n  /{}.git", repo.name)).collect();
         return text(
@@ -85,4 +92,34 @@ fn find<'g, 'p>(repos: &'g [Repo], path: &'p str) -> Option<(&'g Repo, &'p str)>
     let (name, service) = path.strip_prefix('/')?.split_once(".git/")?;
     let known = service == REFS || service == UPLOAD_PACK || service == RECEIVE_PACK;
     repos.iter().find(|repo| repo.name.as_str() == name).filter(|_| known).map(|repo| (repo, service))
+}
+
+/// Returns the request of Git LFS that a path like `/name.git/info/lfs/objects/batch` is.
+fn lfs<'p>(repos: &[Repo], path: &'p str) -> Option<&'p str> {
+    let (name, rest) = path.strip_prefix('/')?.split_once(".git/info/lfs/")?;
+    repos.iter().any(|repo| repo.name.as_str() == name).then_some(rest)
+}
+
+/// Reads what a client sends, up to the usual limit. A client that is still sending would not see the
+/// response.
+async fn read_words(mut body: Incoming) {
+    let mut left = MAX_WORDS;
+    while let Some(Ok(frame)) = body.frame().await {
+        let len = frame.data_ref().map_or(0, |data| data.len() as u64);
+        if len > left {
+            return;
+        }
+        left -= len;
+    }
+}
+
+/// Refuses a request of Git LFS in the form in which it shows the reason to the agent. That there
+/// are no locks is not an error to it.
+fn refuse_lfs(request: &str) -> Response<Body> {
+    let status = if request.starts_with("locks") { StatusCode::NOT_FOUND } else { StatusCode::FORBIDDEN };
+    let message = "bottle: git-gate does not carry the contents of Git LFS files: a clone has their pointers \
+                   (GIT_LFS_SKIP_SMUDGE=1 is quiet about it), and your operator has to add or fetch the contents";
+    let mut response = text(status, format!("{{\"message\": \"{message}\"}}"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/vnd.git-lfs+json"));
+    response
 }

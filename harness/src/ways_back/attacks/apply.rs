@@ -2,8 +2,9 @@
 //! project.
 
 use super::copy::git_status;
+use super::swap::{PAIRS, swap};
+use crate::ways_back::attack::{Attack, Needs};
 use crate::ways_back::target::{Target, Verdict, copy_variables};
-use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result, bail};
 use bottle_host::defence::{Defence, WITHOUT};
 use std::fs;
@@ -35,21 +36,6 @@ pub fn attacks() -> Vec<Attack> {
 }
 
 const COPY: &str = "[workspace]\nmode = \"copy\"\n";
-
-/// How many pairs of names are swapped.
-pub(super) const PAIRS: usize = 16;
-
-/// Keeps swapping `one0` with `other0`, `one1` with `other1` and so on in the guest's workspace, as fast
-/// as it can.
-pub(super) fn swap(target: &Target, folder: &str, one: &str, other: &str) -> Result<()> {
-    // renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE)
-    let number = if cfg!(target_arch = "x86_64") { 316 } else { 276 };
-    let last = PAIRS - 1;
-    let script = format!(
-        "cd {folder}; perl -e 'my @a = map {{ \"{one}$_\" }} 0..{last}; my @b = map {{ \"{other}$_\" }} 0..{last}; while (1) {{ my $i = int(rand({PAIRS})); syscall({number}, -100, $a[$i], -100, $b[$i], 2) }}' > /dev/null 2>&1 < /dev/null & sleep 0.2; kill -0 $!"
-    );
-    target.guest(&script).map(drop)
-}
 
 /// The project has a link into `.git`. In the copy, the guest replaces it with a folder that holds a hook.
 fn through_link(target: &mut Target) -> Result<Verdict> {

@@ -1,7 +1,7 @@
 //! Attacks on the log: a guest fills it, avoids it, or makes it lie.
 
 use crate::https_server::HttpsServer;
-use crate::ways_back::Attack;
+use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{SLUG, Target, Verdict};
 use anyhow::{Result, ensure};
 use bottle_host::defence::Defence;

@@ -2,7 +2,7 @@
 //! guest sends, and git, which reads its pushes. The process makes the attack itself, at the point where
 //! it would read the first of those bytes ([`bottle_host::trial`]).
 
-use crate::ways_back::Attack;
+use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{SLUG, Target, Verdict};
 use anyhow::{Context, Result};
 use bottle_host::defence::Defence;
@@ -142,6 +142,7 @@ fn push(target: &mut Target, attempt: &str) -> Result<String> {
     git(&["remote", "add", "origin", "https://git.example.com/x.git"])?;
     git(&["add", "kept"])?;
     git(&["commit", "-q", "-m", "first"])?;
+    git(&["remote", "add", "origin", "../upstream.git"])?;
     target.set(TRY, attempt);
     target.up("[workspace]\nmode = \"none\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n")?;
     let script = "export HOME=/root; cd /tmp; git clone -q $BOTTLE_GIT_GATE/project.git work; cd work; \

@@ -1,8 +1,8 @@
 //! Attacks on `bottle cp`: the guest replaces its helper with one that sends an archive of its own.
 
-use super::apply::{PAIRS, swap};
+use super::swap::{PAIRS, swap};
+use crate::ways_back::attack::{Attack, Needs};
 use crate::ways_back::target::{Target, Verdict};
-use crate::ways_back::{Attack, Needs};
 use anyhow::{Result, bail};
 use bottle_host::defence::Defence;
 use std::fs;

@@ -1,8 +1,8 @@
 //! Attacks on git: on the operator's repository in the workspace, on what a push brings, and on what a
 //! person sees of it.
 
+use crate::ways_back::attack::{Attack, Needs};
 use crate::ways_back::target::{Ended, Target, Verdict};
-use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result, bail};
 use bottle_host::defence::Defence;
 use std::path::Path;

@@ -10,9 +10,10 @@ mod peer;
 mod proxy;
 mod shown;
 mod supervise;
+mod swap;
 mod verify;
 
-use super::Attack;
+use crate::ways_back::attack::Attack;
 
 /// Returns every attack.
 pub fn all() -> Vec<Attack> {

@@ -1,8 +1,8 @@
 //! Attacks on the link's other end: strangers on the guest's socket, a machine that runs unconfined, and
 //! smolvm's own output, which contains the guest's.
 
+use crate::ways_back::attack::{Attack, Needs};
 use crate::ways_back::target::{SLUG, Target, Verdict};
-use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result};
 use bottle_core::wire;
 use bottle_host::defence::Defence;

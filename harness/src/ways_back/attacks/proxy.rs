@@ -2,7 +2,7 @@
 //! stays open.
 
 use crate::https_server::HttpsServer;
-use crate::ways_back::Attack;
+use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{SLUG, Target, Verdict};
 use anyhow::{Context, Result, ensure};
 use bottle_host::defence::Defence;

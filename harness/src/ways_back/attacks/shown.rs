@@ -1,7 +1,7 @@
 //! Attacks on the operator's terminal: hostile text in bottle's output. Each is judged by the raw bytes
 //! of both streams.
 
-use crate::ways_back::Attack;
+use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{Ended, Target, Verdict, copy_variables};
 use anyhow::Result;
 use bottle_core::visible::is_hidden;

@@ -1,6 +1,6 @@
 //! Attacks on supervise: an agent makes its operator decide something that was not asked, or nothing.
 
-use crate::ways_back::Attack;
+use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{SLUG, Target, Verdict};
 use anyhow::{Result, ensure};
 use bottle_host::defence::Defence;

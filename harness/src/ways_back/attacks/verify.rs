@@ -2,8 +2,8 @@
 //! exhaust the host.
 
 use crate::processes::descendants;
+use crate::ways_back::attack::{Attack, Needs};
 use crate::ways_back::target::{Ended, Target, Verdict};
-use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result};
 use bottle_core::examine::Segment;
 use bottle_core::plan::Plan;

@@ -3,22 +3,44 @@
 use super::{Change, Named, OURS, Quarantine, SEEN, UPSTREAM};
 use crate::git::child::{CONFIG, Git, Limits, MEMORY_LIMITS};
 use crate::git::outgoing::Outgoing;
-use crate::git::pin::Pin;
-use crate::git::source::{Refs, Source};
-use anyhow::{Context, Result};
-use bottle_core::git::name::ObjectId;
+use crate::git::pin::{Pin, is_writable_by_guest};
+use crate::git::source::{Reach, Refs, Served, Source};
+use anyhow::{Context, Result, ensure};
 use bottle_core::specification::Repo;
 use bottle_core::visible::Line;
 use bottle_host::defence::Defence;
 use bottle_host::out;
 use bottle_host::state::{Folder, private_dir, remove_dir, write_private};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 /// The file that lists what a refresh could not follow, one a line.
 const UNFOLLOWED: &str = "bottle-unfollowed";
+
+/// The refs that lead to the operator's own history while it is fetched: here, and in the copy.
+const TRUSTED: &str = "refs/bottle/trusted/";
+const TRUSTED_THERE: &str = "refs/trusted/";
+
+/// Mistakes of programs of long ago, in names, dates and modes. They are in the history of many
+/// projects, and nothing comes of them.
+const OLD_MISTAKES: [&str; 14] = [
+    "badDate",
+    "badDateOverflow",
+    "badEmail",
+    "badFilemode",
+    "badName",
+    "badTimezone",
+    "missingEmail",
+    "missingNameBeforeEmail",
+    "missingSpaceBeforeDate",
+    "missingSpaceBeforeEmail",
+    "missingTaggerEntry",
+    "multipleAuthors",
+    "zeroPaddedDate",
+    "zeroPaddedFilemode",
+];
 
 impl Quarantine {
     /// Creates the quarantine if necessary, and brings it up to date with the operator's own
@@ -28,11 +50,14 @@ impl Quarantine {
     /// # Errors
     /// Returns an error if there is no quarantine yet and the repository cannot be read.
     pub fn refresh(&self, folder: &Folder, repo: &Repo) -> Result<()> {
-        let there = self.dir.join("HEAD").exists();
+        let there = self.is_complete();
         let cannot = || format!("git-gate cannot read {}", repo.path);
         let mut unfollowed = Vec::new();
         if there {
             self.configure(repo)?;
+        } else if self.dir.join("HEAD").exists() {
+            // A start that failed or was killed left it behind.
+            remove_dir(&self.dir)?;
         }
         match self.follow(folder, repo) {
             Ok(found) => unfollowed = found,
@@ -55,29 +80,46 @@ impl Quarantine {
     }
 
     fn follow(&self, folder: &Folder, repo: &Repo) -> Result<Vec<String>> {
-        let mut pin = Pin::read(folder, Path::new(&repo.path))?;
-        let source = Defence::GitConfig.stands().then(|| Source::open(Path::new(&repo.path))).transpose()?;
-        let mut refs = source.as_ref().map(Source::refs).transpose()?.unwrap_or_default();
-        let format = refs.named.values().next().map_or("sha1", ObjectId::format);
-        self.make(format, repo)?;
+        let path = Path::new(&repo.path);
+        let mut pin = Pin::read(folder, path)?;
+        let exposed = (pin.exposed || repo.exposed) && Defence::GitUpstream.stands();
+        let source = Defence::GitConfig.stands().then(|| Source::open(path)).transpose()?;
+        let own_reach = pin.exposed || repo.exposed || repo.writable;
+        let reach = |place: &Path| {
+            let own = own_reach && source.as_ref().is_some_and(|source| source.path() == place);
+            Ok(own || is_writable_by_guest(folder, place)?)
+        };
+        let checked = source.as_ref().map(|source| source.check(path, &source.configuration()?, &reach));
+        let mut served = checked.transpose()?.unwrap_or_default();
+        if served.format.is_empty() {
+            "sha1".clone_into(&mut served.format);
+        }
+        self.make(&served.format, repo)?;
         let upstream = self.refs(UPSTREAM)?;
         let mut before = self.refs(SEEN)?;
+        ensure!(
+            source.is_none() || before.is_empty() || !served.refs.named.is_empty(),
+            "it has no branch any more, so a clone would be empty"
+        );
         match &source {
-            Some(_) if before == refs.named => {}
-            Some(source) => self.import(source, &refs)?,
-            None => Self::fetch(self.git().unconfined(), Path::new(&repo.path))?,
+            Some(_) if before == served.refs.named => {}
+            Some(source) => {
+                self.import(source, &served, exposed.then_some(&pin.refs), &reach)?;
+                self.check_imported(&mut served.refs)?;
+            }
+            None => Self::fetch(self.git().unconfined(), path, OURS, SEEN)?,
         }
+        let (format, mut refs) = (served.format, served.refs);
         if before.is_empty() {
             before.clone_from(&upstream);
         }
         let after = self.refs(SEEN)?;
         let ours = self.refs(OURS)?;
-        let exposed = (pin.exposed || repo.exposed) && Defence::GitUpstream.stands();
         if exposed
             && pin.refs.is_empty()
             && let Some(url) = &repo.url
         {
-            match self.upstream_refs(url, format) {
+            match self.upstream_refs(url, &format) {
                 Ok(there) => pin.refs = there,
                 Err(error) => {
                     refs.unfollowed.push(format!("cannot list the branches of its upstream: {error:#}"));
@@ -103,7 +145,7 @@ impl Quarantine {
             }
         }
         refs.unfollowed.extend(self.change(&changes)?);
-        if let Some(head) = &refs.head {
+        if let Some(head) = &refs.default {
             self.git().args(["symbolic-ref", "HEAD", head]).run()?;
         }
         if !exposed {
@@ -115,20 +157,52 @@ impl Quarantine {
 
     /// Copies the objects of the operator's repository, and fetches from the copy what its refs
     /// need.
-    fn import(&self, source: &Source, refs: &Refs) -> Result<()> {
+    ///
+    /// Objects that a guest could have put there are checked like a push, but for the mistakes of old
+    /// programs ([`OLD_MISTAKES`]). The operator's own history is taken as it is: that is all of it if
+    /// `trusted` is nothing, and what these refs lead to otherwise.
+    fn import(&self, source: &Source, served: &Served, trusted: Option<&Named>, reach: Reach) -> Result<()> {
         let copy = self.dir.with_extension("source");
         remove_dir(&copy)?;
-        let imported =
-            self.copy(source, refs, &copy).and_then(|()| Self::fetch(self.git().allow_read(&copy), &copy));
+        let copied = Self::copy(source, served, trusted, &copy, reach);
+        let imported = copied.and_then(|()| self.fetch_from(&copy, trusted));
         remove_dir(&copy)?;
-        imported
+        imported.with_context(|| format!("cannot copy the objects of {}", source.path().display()))
     }
 
-    fn copy(&self, source: &Source, refs: &Refs, into: &Path) -> Result<()> {
+    fn fetch_from(&self, copy: &Path, trusted: Option<&Named>) -> Result<()> {
+        let unchecked = || self.git().allow_read(copy).args(["-c", "fetch.fsckObjects=false"]);
+        let Some(trusted) = trusted else { return Self::fetch(unchecked(), copy, OURS, SEEN) };
+        if !trusted.is_empty() {
+            Self::fetch(unchecked(), copy, TRUSTED_THERE, TRUSTED)?;
+        }
+        let git = OLD_MISTAKES.iter().fold(self.git().allow_read(copy), |git, mistake| {
+            git.args(["-c".to_owned(), format!("fetch.fsck.{mistake}=warn")])
+        });
+        let fetched = Self::fetch(git, copy, OURS, SEEN);
+        let left = self.refs(TRUSTED)?.into_keys();
+        self.change(&left.map(|name| Change(format!("{TRUSTED}{name}"), None)).collect::<Vec<_>>())?;
+        fetched
+    }
+
+    /// Checks that everything has arrived. git leaves out a branch whose commit is missing.
+    fn check_imported(&self, refs: &mut Refs) -> Result<()> {
+        let here = self.refs(SEEN)?;
+        let missing: Vec<&String> = refs.named.keys().filter(|name| !here.contains_key(*name)).collect();
+        ensure!(
+            refs.named.is_empty() || missing.len() < refs.named.len(),
+            "the objects of all its branches are missing: `git fsck` there says more"
+        );
+        let lost = |name: &&String| format!("the object of refs/{name} is missing in the repository");
+        refs.unfollowed.extend(missing.iter().map(lost));
+        Ok(())
+    }
+
+    fn copy(source: &Source, served: &Served, trusted: Option<&Named>, into: &Path, reach: Reach) -> Result<()> {
         private_dir(into)?;
         fs::create_dir(into.join("refs"))?;
         fs::write(into.join("HEAD"), "ref: refs/heads/none\n")?;
-        let format = refs.named.values().next().map_or("sha1", ObjectId::format);
+        let format = &served.format;
         let mut config = format!(
             "[core]\nrepositoryformatversion = 1\nbare = true\n[extensions]\nobjectformat = {format}\n"
         );
@@ -141,16 +215,19 @@ impl Quarantine {
         }
         fs::write(into.join("config"), config)?;
         let mut packed = "# pack-refs with: sorted \n".to_owned();
-        refs.named.iter().try_for_each(|(name, id)| writeln!(packed, "{id} {OURS}{name}"))?;
+        let all = served.refs.named.iter().map(|(name, id)| (format!("{OURS}{name}"), id));
+        let trusted = trusted.into_iter().flatten().filter(|(_, id)| id.format() == format);
+        let all: BTreeMap<_, _> = all.chain(trusted.map(|(name, id)| (format!("{TRUSTED_THERE}{name}"), id))).collect();
+        all.iter().try_for_each(|(name, id)| writeln!(packed, "{id} {name}"))?;
         fs::write(into.join("packed-refs"), packed)?;
-        source.copy(&into.join("objects"))
+        source.copy(&into.join("objects"), reach)
     }
 
-    fn fetch(git: Git, from: &Path) -> Result<()> {
+    fn fetch(git: Git, from: &Path, theirs: &str, here: &str) -> Result<()> {
         let words =
             ["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
         let git = git.limits(Limits::READ).args(words).args([from]);
-        git.args(["heads", "tags"].map(|kind| format!("+{OURS}{kind}/*:{SEEN}{kind}/*"))).run()
+        git.args(["heads", "tags"].map(|kind| format!("+{theirs}{kind}/*:{here}{kind}/*"))).run()
     }
 
     /// Asks an upstream for its branches and tags.

@@ -1,6 +1,6 @@
 //! The quarantine on disk: its settings, hooks and size.
 
-use super::{Quarantine, SEEN};
+use super::{OURS, Quarantine, SEEN};
 use crate::git::child::Limits;
 use crate::git::confine::hooks;
 use anyhow::{Context, Result, ensure};
@@ -27,11 +27,15 @@ impl Quarantine {
     pub(super) fn make(&self, format: &str, repo: &Repo) -> Result<()> {
         if self.dir.join("HEAD").exists() {
             let has = self.git().args(["rev-parse", "--show-object-format"]).text()?;
+            if has == format {
+                return self.configure(repo);
+            }
             ensure!(
-                has == format || self.refs(SEEN)?.is_empty(),
+                self.refs(SEEN)?.is_empty() && self.refs(OURS)?.is_empty(),
                 "its objects are {format} now, and its quarantine's are {has}: `bottle rm` removes the quarantine"
             );
-            return Ok(());
+            // Nothing was ever in it.
+            remove_dir(&self.dir)?;
         }
         private_dir(&self.dir)?;
         let init = ["init", "--quiet", "--bare", "--template=", "--object-format"];
@@ -87,6 +91,12 @@ impl Quarantine {
             self.git().limits(Limits::READ).args(["repack", "-a", "-d", "-q"]).run()?;
         }
         write_private(&self.dir.join(SIZE), self.size()?.to_string().as_bytes())
+    }
+
+    /// Returns whether the quarantine has had all that it follows at least once. One that has not was
+    /// never served.
+    pub fn is_complete(&self) -> bool {
+        self.dir.join(SIZE).exists()
     }
 
     fn size(&self) -> Result<u64> {

@@ -1,8 +1,9 @@
 //! Copies the repository's objects.
 
-use super::files::{MAX_REF, has, regular, text};
+use super::files::regular;
 use super::open::Source;
-use anyhow::{Context, Result, ensure};
+use super::stores::Reach;
+use anyhow::{Result, ensure};
 use bottle_host::beneath::Folder;
 use rustix::fs::statvfs;
 use std::ffi::OsStr;
@@ -16,42 +17,28 @@ const MAX_COPY: u64 = 16 << 30;
 const LEFT_FREE: u64 = 1 << 30;
 
 impl Source {
-    /// Copies its objects into `into`, the `objects` folder of one of our repositories.
+    /// Copies its objects, and those that it borrows, into `into`, the `objects` folder of one of our
+    /// repositories.
     ///
     /// # Errors
-    /// Returns an error if there are too many, if they are kept elsewhere, or if they cannot be
-    /// read.
-    pub fn copy(&self, into: &Path) -> Result<()> {
-        let objects = self
-            .common
-            .folder(OsStr::new("objects"))
-            .with_context(|| format!("cannot open the objects of {}", self.place.display()))?;
-        let elsewhere = text(&objects, "info/alternates", MAX_REF)?.unwrap_or_default();
-        ensure!(
-            elsewhere.trim().is_empty(),
-            "{} keeps objects in another repository, and a guest could name any; \
-             `git repack -a -d && rm .git/objects/info/alternates` there copies them",
-            self.place.display()
-        );
-        ensure!(
-            !has(&self.common, "shallow"),
-            "{} is a shallow clone; `git fetch --unshallow` there completes it",
-            self.place.display()
-        );
+    /// Returns an error if there are too many, if they cannot be read, or as [`Source::stores`] does.
+    pub fn copy(&self, into: &Path, reach: Reach) -> Result<()> {
         fs::create_dir_all(into.join("pack"))?;
         let free = statvfs(into)?;
         let room = (free.f_bavail * free.f_frsize).saturating_sub(LEFT_FREE);
         let mut copy = Copied { left: MAX_COPY.min(room), files: 0 };
-        for name in objects.names()? {
-            let name = name?;
-            let Some(name) = name.to_str() else { continue };
-            let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-            if name.len() == 2 && hex(name) {
-                copy.folder(&objects, name, into, |file| matches!(file.len(), 38 | 62) && hex(file))?;
-            } else if name == "pack" {
-                copy.folder(&objects, name, into, |file| {
-                    file.starts_with("pack-") && (file.ends_with(".pack") || file.ends_with(".idx"))
-                })?;
+        for objects in self.stores(reach)? {
+            for name in objects.names()? {
+                let name = name?;
+                let Some(name) = name.to_str() else { continue };
+                let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+                if name.len() == 2 && hex(name) {
+                    copy.folder(&objects, name, into, |file| matches!(file.len(), 38 | 62) && hex(file))?;
+                } else if name == "pack" {
+                    copy.folder(&objects, name, into, |file| {
+                        file.starts_with("pack-") && (file.ends_with(".pack") || file.ends_with(".idx"))
+                    })?;
+                }
             }
         }
         Ok(())
@@ -79,6 +66,10 @@ impl Copied {
             let file = file?;
             let Some(file) = file.to_str().filter(|file| wanted(file)) else { continue };
             let Some((from, len)) = regular(&dir, file)? else { continue };
+            // Two stores may have the same object, or the same pack: its name is its digest.
+            if into.join(file).exists() {
+                continue;
+            }
             self.files += 1;
             ensure!(
                 self.files <= MAX_FILES && len <= self.left,

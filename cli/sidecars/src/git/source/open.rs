@@ -79,12 +79,4 @@ impl Source {
     pub fn path(&self) -> &Path {
         &self.place
     }
-
-    /// Returns its configuration as text.
-    ///
-    /// # Errors
-    /// Returns an error if it cannot be read.
-    pub fn configuration(&self) -> Result<String> {
-        Ok(text(&self.common, "config", 1 << 20)?.unwrap_or_default())
-    }
 }

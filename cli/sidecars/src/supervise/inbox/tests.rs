@@ -103,7 +103,7 @@ fn a_number_is_used_once_even_if_the_keeper_restarts() {
         }
         // If a number cannot be saved, it is not used.
         let inbox = Inbox::new(Numbers::of(&folder).unwrap());
-        fs::remove_dir_all(folder.state()).unwrap();
+        bottle_host::state::remove_dir(folder.state()).unwrap();
         assert!(matches!(inbox.ask(question("?"), Duration::ZERO).await, Err(Refused::Unwritten(_))));
         assert!(inbox.waiting().is_empty());
     });

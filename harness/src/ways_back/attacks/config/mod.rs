@@ -1,45 +1,14 @@
 //! Attacks by configuration that a guest leaves for the host to read, and by what the guest puts at the
 //! paths that a configuration names.
 
+mod operator;
 mod paths;
 mod programs;
 mod provenance;
 
-use crate::ways_back::Attack;
-use crate::ways_back::target::{Ended, Target, copy_variables};
-use anyhow::Result;
-use std::path::Path;
-use std::process::Command;
+use crate::ways_back::attack::Attack;
 
 /// Returns every attack of this folder.
 pub fn attacks() -> Vec<Attack> {
     [provenance::attacks(), paths::attacks(), programs::attacks()].concat()
-}
-
-/// Returns a configuration that runs a program on the host, and says that no guest can write to it.
-fn runs_a_program(target: &Target, slug: &str) -> String {
-    format!(
-        "slug = \"{slug}\"\n[workspace]\nmode = \"none\"\n[[upstream]]\npath = \"/a\"\norigin = \"https://a.test\"\n\
-         headers = {{ x-key = {{ from_command = [\"sh\", \"-c\", \"touch {}; echo key\"] }} }}\n",
-        target.proof().display()
-    )
-}
-
-/// Runs the operator's command in another folder.
-fn operator_in(target: &Target, folder: &Path, words: &[&str]) -> Result<Ended> {
-    let mut command = target.command(words);
-    command.current_dir(folder);
-    target.run(command)
-}
-
-/// Runs the operator's command for at most this many seconds. At the limit its status is 124.
-fn operator_within(target: &Target, seconds: u32, words: &[&str]) -> Result<Ended> {
-    let meant = target.command(words);
-    let mut command = Command::new("timeout");
-    command.arg(seconds.to_string()).arg(meant.get_program()).args(meant.get_args());
-    copy_variables(&meant, &mut command);
-    if let Some(dir) = meant.get_current_dir() {
-        command.current_dir(dir);
-    }
-    target.run(command)
 }

@@ -1,7 +1,7 @@
 //! Attacks by what is at a host path that a configuration names.
 
-use super::operator_in;
-use crate::ways_back::Attack;
+use super::operator::operator_in;
+use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{Target, Verdict};
 use anyhow::{Context, Result, ensure};
 use bottle_host::defence::Defence;

@@ -1,6 +1,6 @@
 //! Attacks by programs that a guest puts where the host looks for them.
 
-use crate::ways_back::Attack;
+use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{Target, Verdict};
 use anyhow::{Context, Result};
 use bottle_host::defence::Defence;

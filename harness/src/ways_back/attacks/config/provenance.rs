@@ -1,8 +1,8 @@
 //! Attacks by configuration that a guest wrote.
 
-use super::{operator_in, operator_within, runs_a_program};
+use super::operator::{operator_in, operator_within, runs_a_program};
+use crate::ways_back::attack::{Attack, Needs};
 use crate::ways_back::target::{Target, Verdict};
-use crate::ways_back::{Attack, Needs};
 use anyhow::{Context, Result, ensure};
 use bottle_host::defence::Defence;
 

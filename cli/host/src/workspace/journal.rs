@@ -1,0 +1,705 @@
+//! Changes a project all or nothing.
+//!
+//! Everything new is put together in a folder beside the project's files, on their file system: the stage. Then
+//! names are exchanged, one step at a time, and what was replaced is in the stage instead. The journal in the
+//! bottle's state folder says what is going on. Whoever finds the journal of a process that died undoes its steps,
+//! or finishes if all of them were done.
+//!
+//! Each step can be told from what is on disk: it is done, or it is not. A step replaces only what was expected
+//! there; anything else goes back, and so does every step before it.
+
+use super::backup::{self, Backup, Was};
+use super::exact;
+use super::record::Record;
+use super::tree::{Entry, STAGE};
+use crate::beneath::{self, Folder as Beneath, MODE, moment, set_mode};
+use crate::fail_point::{self, FailPoint};
+use crate::state::{Folder, parse_json, private_dir, write_private};
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::fs::{FlockOperation, Gid, Uid, flock};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// With more files than this, the whole file system is brought to disk instead of each of them.
+const MANY: usize = 64;
+
+/// What shall become of a path.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    pub path: PathBuf,
+    /// What the project has there.
+    pub before: Option<Entry>,
+    /// What it shall have there.
+    pub after: Option<Entry>,
+    /// What the copy's record says of it afterwards, if not that.
+    pub recorded: Option<Option<Entry>>,
+}
+
+/// What belongs to the wishes.
+pub(super) struct Job<'a> {
+    pub folder: &'a Folder,
+    pub project: &'a Path,
+    /// Writes the content for a wish into an empty file.
+    pub fill: &'a dyn Fn(usize, &File) -> Result<()>,
+    /// The entry of the backup that this restores. Without one, a backup is made.
+    pub restores: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Phase {
+    /// Things are put together beside the project.
+    Staging,
+    /// The project is changed.
+    Moving,
+    /// The project has everything.
+    Done,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Journal {
+    #[serde(with = "exact")]
+    project: PathBuf,
+    phase: Phase,
+    stages: Vec<StageName>,
+    steps: Vec<Step>,
+    recorded: Vec<Recorded>,
+    keeps: Option<u64>,
+    restores: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct StageName {
+    /// The folder that it is in: the root of a file system in the project.
+    #[serde(with = "exact")]
+    at: PathBuf,
+    name: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Recorded {
+    #[serde(with = "exact")]
+    path: PathBuf,
+    entry: Option<Entry>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Step {
+    #[serde(with = "exact")]
+    path: PathBuf,
+    stage: usize,
+    what: What,
+    #[serde(skip)]
+    wish: Option<usize>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum What {
+    /// A file or a link goes.
+    Remove(Entry),
+    /// An empty folder goes. One with something in it may stay, or nothing may happen at all.
+    RemoveFolder { mode: u32, may_stay: bool },
+    /// Something comes, instead of what was there.
+    Put { before: Option<Entry>, after: Entry, number: u64 },
+}
+
+struct Stage {
+    at: Beneath,
+    name: OsString,
+    inside: Beneath,
+}
+
+/// Something that a person must know after an interrupted `apply` was undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Whether the project is as it was before, instead of as it was asked for.
+    pub is_undone: bool,
+    /// What was left as it is, because somebody has changed it since, with the place of what was there before.
+    pub left: Vec<(PathBuf, PathBuf)>,
+}
+
+fn path(folder: &Folder) -> PathBuf {
+    folder.state().join("apply.json")
+}
+
+fn write(folder: &Folder, journal: &Journal) -> Result<()> {
+    write_private(&path(folder), serde_json::to_string(journal)?.as_bytes())?;
+    // No step may reach the disk before what says that it is coming.
+    Ok(File::open(folder.state())?.sync_all()?)
+}
+
+/// Takes the lock that whoever writes the journal holds. Returns `None` if somebody else does.
+fn lock(folder: &Folder) -> Result<Option<File>> {
+    private_dir(folder.state())?;
+    let path = folder.state().join("apply.lock");
+    let what = || path.display().to_string();
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).with_context(what)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error).with_context(what),
+    }
+}
+
+/// Finishes or undoes what a process left that died.
+///
+/// # Errors
+/// Returns an error if it cannot be undone. The journal stays for the next try.
+pub(super) fn recover(folder: &Folder) -> Result<Option<Recovered>> {
+    let path = path(folder);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let Some(_lock) = lock(folder)? else { return Ok(None) };
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text.with_context(|| path.display().to_string())?,
+    };
+    let journal: Journal = parse_json(&path, &text)?;
+    let ours = match beneath::open(&journal.project) {
+        // The project was moved. Its owner is asked about that first.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.with_context(|| journal.project.display().to_string())?,
+    };
+    let is_undone = journal.phase != Phase::Done;
+    let mut work = Work::resume(folder, ours, journal);
+    let left = if is_undone { work.undo()? } else { work.finish().map(|()| Vec::new())? };
+    Ok(Some(Recovered { is_undone, left }))
+}
+
+/// Follows a project that was moved.
+pub(super) fn follow(folder: &Folder, to: &Path) -> Result<()> {
+    let path = path(folder);
+    if !path.exists() {
+        return Ok(());
+    }
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let mut journal: Journal = parse_json(&path, &text)?;
+    to.clone_into(&mut journal.project);
+    write(folder, &journal)
+}
+
+/// Grants all wishes, or none.
+///
+/// # Errors
+/// Returns an error if that is impossible. The project is as it was then, unless the error says otherwise.
+pub(super) fn grant(job: &Job, wishes: &[Wish]) -> Result<()> {
+    let folder = job.folder;
+    let _lock = lock(folder)?.context("another command applies changes")?;
+    let ours = beneath::open(job.project).with_context(|| job.project.display().to_string())?;
+    let (steps, stages) = steps(&ours, wishes)?;
+    let journal = Journal {
+        project: job.project.to_owned(),
+        phase: Phase::Staging,
+        stages,
+        steps,
+        recorded: Vec::new(),
+        keeps: if job.restores.is_none() { Some(backup::next(folder)?) } else { None },
+        restores: job.restores,
+    };
+    // The steps are not needed to remove a stage.
+    write(folder, &Journal { steps: Vec::new(), ..journal.clone() })?;
+    fail_point::reached(FailPoint::ApplyJournal);
+    let mut work = Work { folder, ours, journal, stages: Vec::new() };
+    match work.stage(job, wishes).and_then(|()| work.go()) {
+        Ok(()) => work.finish(),
+        Err(error) => {
+            // Nothing is done yet that this would not undo.
+            let left = work.undo().with_context(|| {
+                format!("{error:#}; and it could not be undone, which the next `bottle diff` tries again")
+            })?;
+            Err(left.into_iter().fold(error, |error, (path, kept)| {
+                error.context(format!("{} was changed meanwhile; before it was {}", path.display(), kept.display()))
+            }))
+        }
+    }
+}
+
+/// Returns the steps to the wishes, and the stages for them.
+fn steps(ours: &Beneath, wishes: &[Wish]) -> Result<(Vec<Step>, Vec<StageName>)> {
+    let mut stages = Stages { ours, known: HashMap::new(), names: Vec::new() };
+    let mut steps = Vec::new();
+    let mut gone: Vec<(usize, &Wish)> = wishes.iter().enumerate().collect();
+    gone.retain(|(_, wish)| match (&wish.before, &wish.after) {
+        (Some(Entry::Folder), after) => *after != Some(Entry::Folder),
+        (before, after) => before.is_some() && after.is_none(),
+    });
+    // What is in a folder goes before the folder.
+    gone.sort_by_key(|(_, wish)| Reverse(wish.path.components().count()));
+    for (index, wish) in gone {
+        let what = match &wish.before {
+            Some(Entry::Folder) => {
+                let (above, name) = ours.above(&wish.path)?;
+                What::RemoveFolder { mode: above.meta(name)?.mode, may_stay: wish.after.is_none() }
+            }
+            Some(before) => What::Remove(before.clone()),
+            None => continue,
+        };
+        steps.push(Step { path: wish.path.clone(), stage: stages.of(&wish.path)?, what, wish: Some(index) });
+    }
+    let mut come: Vec<(usize, &Wish)> = wishes.iter().enumerate().collect();
+    come.retain(|(_, wish)| wish.after.is_some() && wish.before != wish.after);
+    come.sort_by_key(|(_, wish)| &wish.path);
+    let mut folders: HashSet<PathBuf> = HashSet::new();
+    for (index, wish) in come {
+        let above: Vec<&Path> = wish.path.ancestors().skip(1).take_while(|above| !folders.contains(*above)).collect();
+        for above in above.into_iter().rev().filter(|above| !above.as_os_str().is_empty()) {
+            folders.insert(above.to_owned());
+            let there = ours.above(above).and_then(|(folder, name)| Entry::at(&folder, name));
+            match there {
+                Ok(Entry::Folder) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    let what = What::Put { before: None, after: Entry::Folder, number: 0 };
+                    steps.push(Step { path: above.to_owned(), stage: stages.of(above)?, what, wish: None });
+                }
+                Ok(_) => bail!("{}: it is no folder", above.display()),
+                Err(error) => return Err(error).with_context(|| above.display().to_string()),
+            }
+        }
+        let Some(after) = wish.after.clone() else { continue };
+        if after == Entry::Folder {
+            folders.insert(wish.path.clone());
+        }
+        let before = wish.before.clone().filter(|before| *before != Entry::Folder);
+        let what = What::Put { before, after, number: 0 };
+        steps.push(Step { path: wish.path.clone(), stage: stages.of(&wish.path)?, what, wish: Some(index) });
+    }
+    Ok((steps, stages.names))
+}
+
+/// One stage for each file system that the project extends to.
+struct Stages<'a> {
+    ours: &'a Beneath,
+    known: HashMap<PathBuf, usize>,
+    names: Vec<StageName>,
+}
+
+impl Stages<'_> {
+    fn of(&mut self, path: &Path) -> Result<usize> {
+        let above = path.parent().unwrap_or(Path::new(""));
+        if let Some(known) = self.known.get(above) {
+            return Ok(*known);
+        }
+        let (mut folder, mut at, mut root) = (self.ours.try_clone()?, PathBuf::new(), PathBuf::new());
+        let mut device = folder.own_meta()?.device;
+        for name in above.components() {
+            // What does not exist yet will be where its parent is.
+            let Ok(next) = folder.folder(name.as_os_str()) else { break };
+            at.push(name);
+            let its = next.own_meta()?.device;
+            if its != device {
+                (device, root) = (its, at.clone());
+            }
+            folder = next;
+        }
+        let found = self.names.iter().position(|stage| stage.at == root);
+        let stage = match found {
+            Some(stage) => stage,
+            None => {
+                // A guest cannot guess the name and put a folder there.
+                let mut random = [0; 8];
+                File::open("/dev/urandom").and_then(|mut random_source| random_source.read_exact(&mut random))?;
+                let random = u64::from_ne_bytes(random);
+                self.names.push(StageName { at: root, name: format!("{}{}.{random:016x}", STAGE.escape_ascii(), std::process::id()) });
+                self.names.len() - 1
+            }
+        };
+        self.known.insert(above.to_owned(), stage);
+        Ok(stage)
+    }
+}
+
+struct Work<'a> {
+    folder: &'a Folder,
+    ours: Beneath,
+    journal: Journal,
+    stages: Vec<Option<Stage>>,
+}
+
+fn new(index: usize) -> OsString {
+    format!("{index}.new").into()
+}
+
+fn old(index: usize) -> OsString {
+    format!("{index}.old").into()
+}
+
+impl<'a> Work<'a> {
+    fn resume(folder: &'a Folder, ours: Beneath, journal: Journal) -> Self {
+        let stages = journal.stages.iter().map(|stage| {
+            let at = ours.folder_at(&stage.at).ok()?;
+            let name = OsString::from(&stage.name);
+            Some(Stage { inside: at.folder(&name).ok()?, at, name })
+        });
+        let stages = stages.collect();
+        Self { folder, ours, journal, stages }
+    }
+
+    /// Puts everything together beside the project, and keeps what will go.
+    fn stage(&mut self, job: &Job, wishes: &[Wish]) -> Result<()> {
+        for stage in &self.journal.stages {
+            let at = self.ours.folder_at(&stage.at)?;
+            let name = OsString::from(&stage.name);
+            let inside = at.make_folder(&name, 0o700).with_context(|| {
+                format!("cannot put anything together in {}", job.project.join(&stage.at).display())
+            })?;
+            self.stages.push(Some(Stage { at, name, inside }));
+        }
+        let owner = owner(&self.ours)?;
+        let files = self.journal.steps.iter().filter(|step| matches!(step.what, What::Put { .. })).count();
+        for index in 0..self.journal.steps.len() {
+            let step = &self.journal.steps[index];
+            let What::Put { after, .. } = &step.what else { continue };
+            let stage = self.inside(step.stage)?;
+            let what = || step.path.display().to_string();
+            let fill = |file: &File| step.wish.map_or(Ok(()), |wish| (job.fill)(wish, file));
+            put(stage, &new(index), after, owner, fill, files <= MANY).with_context(what)?;
+            let number = stage.meta(&new(index))?.number;
+            let after = Entry::at(stage, &new(index))?;
+            if let What::Put { after: put, number: known, .. } = &mut self.journal.steps[index].what {
+                (*put, *known) = (after, number);
+            }
+        }
+        fail_point::reached(FailPoint::ApplyStaged);
+        self.record(wishes);
+        if let Some(number) = self.journal.keeps {
+            let backup = self.backup(wishes)?;
+            backup::keep(self.folder, number, &self.ours, &backup)?;
+            fail_point::reached(FailPoint::ApplyKept);
+        }
+        self.sync(files > MANY)
+    }
+
+    /// Notes what the copy's record will say.
+    fn record(&mut self, wishes: &[Wish]) {
+        let put: HashMap<usize, &Entry> = self.put();
+        let recorded = wishes.iter().enumerate().map(|(index, wish)| {
+            let entry = wish.recorded.clone();
+            let entry = entry.unwrap_or_else(|| put.get(&index).copied().cloned().or_else(|| wish.after.clone()));
+            Recorded { path: wish.path.clone(), entry }
+        });
+        self.journal.recorded = recorded.collect();
+    }
+
+    /// Returns what is put for each wish.
+    fn put(&self) -> HashMap<usize, &Entry> {
+        let put = self.journal.steps.iter().filter_map(|step| match &step.what {
+            What::Put { after, .. } => Some((step.wish?, after)),
+            _ => None,
+        });
+        put.collect()
+    }
+
+    fn backup(&self, wishes: &[Wish]) -> Result<Backup> {
+        let record = Record::read(self.folder)?;
+        let recorded = |path: &Path| record.as_ref().and_then(|record| record.manifest.paths.get(path).cloned());
+        let put = self.put();
+        let made = self.journal.steps.iter().filter(|step| step.wish.is_none()).map(|step| Was {
+            path: step.path.clone(),
+            before: None,
+            after: Some(Entry::Folder),
+            recorded: recorded(&step.path),
+        });
+        let wished = wishes.iter().enumerate().map(|(index, wish)| Was {
+            path: wish.path.clone(),
+            before: wish.before.clone(),
+            after: put.get(&index).copied().cloned().or_else(|| wish.after.clone()),
+            recorded: recorded(&wish.path),
+        });
+        Ok(Backup {
+            project: self.journal.project.clone(),
+            when: SystemTime::now(),
+            paths: made.chain(wished).collect(),
+        })
+    }
+
+    fn sync(&self, everything: bool) -> Result<()> {
+        for stage in self.stages.iter().flatten() {
+            if everything { stage.inside.sync_all()? } else { stage.inside.sync()? }
+        }
+        Ok(())
+    }
+
+    fn inside(&self, stage: usize) -> Result<&Beneath> {
+        let stage = self.stages.get(stage).and_then(Option::as_ref);
+        Ok(&stage.context("the folder in which it was put together is gone")?.inside)
+    }
+
+    /// Changes the project.
+    fn go(&mut self) -> Result<()> {
+        self.journal.phase = Phase::Moving;
+        write(self.folder, &self.journal)?;
+        fail_point::reached(FailPoint::ApplyMoving);
+        for (index, step) in self.journal.steps.iter().enumerate() {
+            self.forth(index, step).with_context(|| step.path.display().to_string())?;
+            fail_point::reached_nth(FailPoint::ApplyStep, index);
+        }
+        self.sync_folders()?;
+        write(self.folder, &Journal { phase: Phase::Done, ..self.journal.clone() })?;
+        self.journal.phase = Phase::Done;
+        fail_point::reached(FailPoint::ApplyDone);
+        Ok(())
+    }
+
+    /// Waits until the project's folders are on disk.
+    fn sync_folders(&self) -> Result<()> {
+        let above: HashSet<&Path> = self.journal.steps.iter().filter_map(|step| step.path.parent()).collect();
+        if above.len() > MANY {
+            return self.sync(true);
+        }
+        for folder in above {
+            // A folder that went needs no more than its own parent's.
+            if let Ok(folder) = self.ours.folder_at(folder) {
+                folder.sync()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn forth(&self, index: usize, step: &Step) -> Result<()> {
+        let raced = || anyhow!("it changed while it was applied");
+        let (above, name) = self.ours.above(&step.path)?;
+        let stage = self.inside(step.stage)?;
+        let (new, old) = (new(index), old(index));
+        match &step.what {
+            What::Remove(before) => {
+                above.rename_new(name, stage, &old)?;
+                if Entry::at(stage, &old)? != *before {
+                    return Err(raced());
+                }
+            }
+            What::RemoveFolder { may_stay, .. } => match above.remove_folder(name) {
+                Err(error) if *may_stay && is_full(&error) => {}
+                removed => removed?,
+            },
+            What::Put { before: None, .. } => stage.rename_new(&new, &above, name)?,
+            What::Put { before: Some(before), .. } => {
+                if can_exchange() && stage.exchange(&new, &above, name)? {
+                    if Entry::at(stage, &new)? != *before {
+                        return Err(raced());
+                    }
+                } else {
+                    above.rename_new(name, stage, &old)?;
+                    fail_point::reached(FailPoint::ApplyHalf);
+                    if Entry::at(stage, &old)? != *before {
+                        return Err(raced());
+                    }
+                    stage.rename_new(&new, &above, name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes every step that was done, the last one first, and forgets the rest. Returns what it had to leave.
+    fn undo(&mut self) -> Result<Vec<(PathBuf, PathBuf)>> {
+        let mut left = Vec::new();
+        if self.journal.phase == Phase::Moving {
+            for (index, step) in self.journal.steps.iter().enumerate().rev() {
+                let undone = self.back(index, step).with_context(|| step.path.display().to_string())?;
+                if !undone {
+                    let stage = &self.journal.stages[step.stage];
+                    let kept = self.journal.project.join(&stage.at).join(&stage.name);
+                    let name = [old(index), new(index)].into_iter().find(|name| kept.join(name).exists());
+                    let kept = match (name, self.journal.keeps.or(self.journal.restores)) {
+                        (Some(name), _) => kept.join(name),
+                        (None, Some(number)) => backup::shown(self.folder, number),
+                        (None, None) => kept,
+                    };
+                    left.push((self.journal.project.join(&step.path), kept));
+                }
+            }
+        }
+        if left.is_empty() {
+            self.clear()?;
+            if let Some(number) = self.journal.keeps {
+                backup::forget(self.folder, number)?;
+            }
+        }
+        fs::remove_file(path(self.folder))?;
+        Ok(left)
+    }
+
+    /// Undoes a step, if it was done. Returns false if what is there now is somebody else's.
+    fn back(&self, index: usize, step: &Step) -> Result<bool> {
+        let Some(stage) = self.stages.get(step.stage).and_then(Option::as_ref) else { return Ok(false) };
+        let stage = &stage.inside;
+        let (new, old) = (new(index), old(index));
+        let (above, name) = match self.ours.above(&step.path) {
+            // Nothing can have happened to a path whose folder did not come.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(!has(stage, &old) && matches!(step.what, What::Put { before: None, .. }));
+            }
+            above => above?,
+        };
+        match &step.what {
+            What::Remove(_) if !has(stage, &old) => Ok(true),
+            What::Remove(_) => is_free(stage.rename_new(&old, &above, name)),
+            What::RemoveFolder { mode, .. } => {
+                if !has(&above, name) {
+                    let made = above.make_folder(name, 0o700)?;
+                    made.set_mode(*mode)?;
+                    if let Some((uid, gid)) = owner(&self.ours)? {
+                        made.give(uid, gid)?;
+                    }
+                }
+                Ok(true)
+            }
+            What::Put { before: None, after, number } => {
+                Ok(has(stage, &new) || take(&above, name, stage, &new, after, *number)?)
+            }
+            What::Put { before: Some(_), after, number } => {
+                if has(stage, &old) {
+                    let is_gone = has(stage, &new) || take(&above, name, stage, &new, after, *number)?;
+                    return Ok(is_gone && is_free(stage.rename_new(&old, &above, name))?);
+                }
+                match stage.meta(&new) {
+                    Ok(meta) if meta.number == *number => Ok(true),
+                    Ok(_) => {
+                        // It was exchanged: what was there before has the new one's name.
+                        let is_gone = take(&above, name, stage, &old, after, *number)?;
+                        Ok(is_gone && is_free(stage.rename_new(&new, &above, name))?)
+                    }
+                    Err(_) => Ok(false),
+                }
+            }
+        }
+    }
+
+    /// Writes down what the project has, and clears up.
+    fn finish(&mut self) -> Result<()> {
+        if let Some(mut record) = Record::read(self.folder)? {
+            for Recorded { path, entry } in &self.journal.recorded {
+                match entry {
+                    Some(entry) => record.manifest.paths.insert(path.clone(), entry.clone()),
+                    None => record.manifest.paths.remove(path),
+                };
+            }
+            record.write(self.folder)?;
+        }
+        if let Some(number) = self.journal.keeps {
+            backup::commit(self.folder, number)?;
+        }
+        if let Some(number) = self.journal.restores {
+            backup::remove(self.folder, number)?;
+        }
+        fail_point::reached(FailPoint::ApplyRecorded);
+        self.clear()?;
+        fail_point::reached(FailPoint::ApplyCleared);
+        Ok(fs::remove_file(path(self.folder))?)
+    }
+
+    /// Removes the stages.
+    fn clear(&mut self) -> Result<()> {
+        for stage in self.stages.drain(..).flatten() {
+            beneath::remove_all(&stage.inside)?;
+            stage.at.remove_folder(&stage.name)?;
+        }
+        Ok(())
+    }
+}
+
+fn can_exchange() -> bool {
+    !(cfg!(debug_assertions) && std::env::var_os("BOTTLE_DIE_AFTER").is_some_and(|point| point == FailPoint::ApplyHalf.name()))
+}
+
+fn has(folder: &Beneath, name: &OsStr) -> bool {
+    folder.meta(name).is_ok()
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT))
+}
+
+/// Returns whether something could go to its name, or whether that is taken.
+fn is_free(moved: io::Result<()>) -> Result<bool> {
+    match moved {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        moved => Ok(moved.map(|()| true)?),
+    }
+}
+
+/// Takes something out of the project again, if it is what was put there. Returns false if it is not.
+fn take(from: &Beneath, name: &OsStr, to: &Beneath, new: &OsStr, put: &Entry, number: u64) -> Result<bool> {
+    let is_it = |folder: &Beneath, name: &OsStr| {
+        Entry::at(folder, name).is_ok_and(|entry| entry == *put)
+            && folder.meta(name).is_ok_and(|meta| meta.number == number)
+    };
+    if !has(from, name) {
+        return Ok(true);
+    }
+    if !is_it(from, name) {
+        return Ok(false);
+    }
+    if *put == Entry::Folder {
+        // Whatever else somebody put into it stays.
+        return match from.remove_folder(name) {
+            Err(error) if is_full(&error) => Ok(false),
+            removed => Ok(removed.map(|()| true)?),
+        };
+    }
+    from.rename_new(name, to, new)?;
+    if is_it(to, new) {
+        return Ok(true);
+    }
+    to.rename_new(new, from, name)?;
+    Ok(false)
+}
+
+/// Puts something together.
+fn put(
+    stage: &Beneath,
+    name: &OsStr,
+    entry: &Entry,
+    owner: Option<(Uid, Gid)>,
+    fill: impl Fn(&File) -> Result<()>,
+    syncs: bool,
+) -> Result<()> {
+    match entry {
+        Entry::Folder => {
+            let made = stage.make_folder(name, 0o777)?;
+            if let Some((uid, gid)) = owner {
+                made.give(uid, gid)?;
+            }
+        }
+        Entry::Link(target) => {
+            stage.make_link(target, name)?;
+            if let Some((uid, gid)) = owner {
+                stage.give_one(name, uid, gid, |meta| meta.kind == beneath::Kind::Link)?;
+            }
+        }
+        Entry::File { mode, changed, .. } => {
+            let file = stage.create(name, 0o600)?;
+            fill(&file)?;
+            if let Some((uid, gid)) = owner {
+                rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+            }
+            set_mode(&file, mode & MODE)?;
+            if let Some(time) = moment(*changed) {
+                file.set_modified(time)?;
+            }
+            if syncs {
+                file.sync_all()?;
+            }
+        }
+        _ => bail!("it cannot be applied"),
+    }
+    Ok(())
+}
+
+/// Returns the project's owner if we are root: root works for whoever owns the project.
+fn owner(ours: &Beneath) -> io::Result<Option<(Uid, Gid)>> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let meta = ours.own_meta()?;
+    Ok(Some((Uid::from_raw(meta.uid), Gid::from_raw(meta.gid))))
+}

@@ -1,0 +1,36 @@
+//! One attack, and what it needs.
+
+use super::target::{Target, Verdict};
+use anyhow::Result;
+use bottle_host::defence::Defence;
+
+/// One attack.
+#[derive(Clone, Copy)]
+pub struct Attack {
+    /// Its name, in reports and on the command line.
+    pub name: &'static str,
+    /// The defence against it.
+    pub defence: Defence,
+    /// What it needs of its guest.
+    pub needs: Needs,
+    /// Carries it out, and returns a verdict on what the target cannot see by itself.
+    pub run: fn(&mut Target) -> Result<Verdict>,
+}
+
+impl Attack {
+    /// Returns a quick attack that any guest can make.
+    pub fn new(name: &'static str, defence: Defence, run: fn(&mut Target) -> Result<Verdict>) -> Self {
+        Self { name, defence, needs: Needs::Any, run }
+    }
+}
+
+/// What an attack needs of its guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Any guest. It is quick enough for every test run.
+    Any,
+    /// The stand-in, and more than a few seconds: `--quick` leaves it out.
+    Long,
+    /// A real virtual machine.
+    Machine,
+}
