@@ -312,7 +312,7 @@ fn an_unknown_key_gets_the_nearest_or_all_of_its_table() {
         (
             "[sandbox]\n",
             "1:2: there is no key or table `sandbox`",
-            "the keys here are `slug`, `audit`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise` and `upstream`",
+            "the keys here are `slug`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise` and `upstream`",
         ),
         (
             "[guest]\nenvironment = 1\n",
@@ -323,7 +323,7 @@ fn an_unknown_key_gets_the_nearest_or_all_of_its_table() {
         (
             "port = 1\n",
             "1:1: there is no key or table `port`",
-            "the keys here are `slug`, `audit`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise` and `upstream`",
+            "the keys here are `slug`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise` and `upstream`",
         ),
         ("[network]\nstak = 1\n", "2:1: there is no key `stak` in `network`", "did you mean `stack`?"),
         (

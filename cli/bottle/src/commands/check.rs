@@ -74,8 +74,15 @@ fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16, target: &
     let mut open = through_proxy(rules, &host, port)?;
     // The guest asks for a path on the door, and this machine adds the key.
     for upstream in &plan.upstreams {
-        if upstream.origin.host() == &host && upstream.origin.port() == port {
-            open |= by_upstream(plan, &format!("{}{target}", upstream.path))?;
+        let base = upstream.origin.as_str().splitn(4, '/').nth(3).map(|base| format!("/{base}"));
+        let below = target.strip_prefix(base.as_deref().unwrap_or_default());
+        // A bare host is asked about as a whole.
+        let below = if target.is_empty() { Some("") } else { below };
+        if let Some(below) = below.filter(|below| below.is_empty() || below.starts_with(['/', '?']))
+            && upstream.origin.host() == &host
+            && upstream.origin.port() == port
+        {
+            open |= by_upstream(plan, &format!("{}{below}", upstream.path))?;
         }
     }
     Ok(open)

@@ -225,6 +225,11 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     }
     for table in file.upstreams {
         let span = table.span();
+        if config.sidecars.get(&Sidecar::Pipelock) != Some(&SidecarSpec::Builtin) {
+            let what =
+                "upstreams belong to the built-in egress proxy, without [pipelock] address and command";
+            return Err(source.fail(Some(span), what));
+        }
         let upstream = from_table(table, source, site.project.as_deref())?;
         for secret in upstream.headers.values() {
             match &secret.source {
