@@ -58,7 +58,12 @@ const SERVED: &[Served] = &[
         note: "",
         look: ("cat file two", "one\ntwo\n"),
     },
-    Served { name: "sha256", script: "new --object-format=sha256", note: "", look: ("git rev-parse --show-object-format", "sha256\n") },
+    Served {
+        name: "sha256",
+        script: "new --object-format=sha256",
+        note: "",
+        look: ("git rev-parse --show-object-format", "sha256\n"),
+    },
     Served {
         name: "detached",
         script: "new; git switch -q --detach; git commit -q --allow-empty -m lost",
@@ -199,7 +204,9 @@ fn repositories_as_people_have_them_work_through_the_gate() {
     let running = up_with(project, &[]);
     println!("up: {:?}", start.elapsed());
     assert!(start.elapsed() < Duration::from_secs(40), "`up` took {:?}", start.elapsed());
-    running.guest("export HOME=/root; git config --global user.name a; git config --global user.email a@example.com");
+    running.guest(
+        "export HOME=/root; git config --global user.name a; git config --global user.email a@example.com",
+    );
     for served in SERVED {
         let name = served.name;
         let start = Instant::now();
@@ -211,7 +218,8 @@ fn repositories_as_people_have_them_work_through_the_gate() {
             faults.push(format!("{name}: the push does not wait: {said}"));
             continue;
         }
-        let rows: Vec<Value> = serde_json::from_value(running.json(&["git", "gated", "list", "--json"])).unwrap();
+        let rows: Vec<Value> =
+            serde_json::from_value(running.json(&["git", "gated", "list", "--json"])).unwrap();
         let row = rows.iter().find(|row| row["repo"] == name && row["push"]["branch"] == "work");
         let Some(commit) = row.and_then(|row| row["push"]["new"].as_str()) else {
             faults.push(format!("{name}: it is not in the list: {rows:?}"));
@@ -222,11 +230,15 @@ fn repositories_as_people_have_them_work_through_the_gate() {
         if !shown.contains("+new") {
             faults.push(format!("{name}: `diff` shows {shown}"));
         }
-        let approved = running.bottle(&["-q", "git", "gated", "approve", "--repo", name, &seen]).output().unwrap();
+        let approved =
+            running.bottle(&["-q", "git", "gated", "approve", "--repo", name, &seen]).output().unwrap();
         let upstream = folder.join("upstreams").join(format!("{name}.git"));
         let has = Command::new("git").args(["rev-parse", "work"]).current_dir(upstream).output().unwrap();
         if String::from_utf8_lossy(&has.stdout).trim() != commit {
-            faults.push(format!("{name}: the upstream does not have it: {}", String::from_utf8_lossy(&approved.stderr)));
+            faults.push(format!(
+                "{name}: the upstream does not have it: {}",
+                String::from_utf8_lossy(&approved.stderr)
+            ));
         }
         println!("{name}: {:?}", start.elapsed());
     }
@@ -246,7 +258,11 @@ fn repositories_as_people_have_them_work_through_the_gate() {
          curl -sS -m 5 -w '%{http_code} %{content_type}\\n' -H 'content-type: application/vnd.git-lfs+json' \
          --data-binary @body $BOTTLE_GIT_GATE/lfs.git/info/lfs/$path; done",
     );
-    for part in ["does not carry the contents of Git LFS files", "403 application/vnd.git-lfs+json", "404 application/vnd.git-lfs+json"] {
+    for part in [
+        "does not carry the contents of Git LFS files",
+        "403 application/vnd.git-lfs+json",
+        "404 application/vnd.git-lfs+json",
+    ] {
         assert!(said.contains(part), "{said}");
     }
 }
@@ -254,7 +270,8 @@ fn repositories_as_people_have_them_work_through_the_gate() {
 /// A history that git would refuse in a push, and that a guest had in its reach in the meantime.
 #[test]
 fn an_old_history_is_still_served_after_a_guest_could_write_to_it() {
-    let config = "slug = \"gated\"\n[workspace]\nmode = \"read-write\"\n[[git-gate.repo]]\nname = \"project\"\n";
+    let config =
+        "slug = \"gated\"\n[workspace]\nmode = \"read-write\"\n[[git-gate.repo]]\nname = \"project\"\n";
     let project = project_with("");
     let folder = project.environment().folder().to_owned();
     for name in ["repositories", "upstreams"] {
@@ -291,9 +308,16 @@ fn a_repository_with_missing_objects_is_never_served() {
         fs::create_dir(folder.join(name)).unwrap();
     }
     make(&folder, "torn", "new; b=$(git rev-parse HEAD:file); d=${b#??}; rm -f .git/objects/${b%$d}/$d");
-    project.put("bottle.toml", "slug = \"t\"\n[workspace]\nmode = \"none\"\n[[git-gate.repo]]\npath = \"../repositories/torn\"\n");
+    project.put(
+        "bottle.toml",
+        "slug = \"t\"\n[workspace]\nmode = \"none\"\n[[git-gate.repo]]\npath = \"../repositories/torn\"\n",
+    );
     for _ in 0..2 {
-        project.bottle(&["-q", "up"]).assert().failure().stderr(predicate::str::contains("cannot copy the objects"));
+        project
+            .bottle(&["-q", "up"])
+            .assert()
+            .failure()
+            .stderr(predicate::str::contains("cannot copy the objects"));
     }
     assert!(!project.on_host("state/t/git/torn.git/bottle-size").exists());
 }

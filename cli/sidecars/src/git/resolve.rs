@@ -1,8 +1,6 @@
 //! Finds out what can be served of a repository and where its pushes go, before a bottle starts.
 
-use super::pin::{
-    Pin, is_writable_by_guest, overlap, real, recorded_writable, was_writable_by_guest,
-};
+use super::pin::{Pin, is_writable_by_guest, overlap, real, recorded_writable, was_writable_by_guest};
 use super::quarantine::Quarantine;
 use super::source::{Configuration, Quoted, Served, Source, Unservable};
 use bottle_core::git::url;
@@ -174,7 +172,8 @@ fn goes_on(repo: &Repo, error: &anyhow::Error) {
 
 /// Returns the refusal of a repository that cannot be served.
 fn refused(repo: &Repo, error: &anyhow::Error) -> Failure {
-    let failure = |what: &str| Failure::new(Kind::Usage, format!("git-gate cannot serve {}: {what}", repo.name));
+    let failure =
+        |what: &str| Failure::new(Kind::Usage, format!("git-gate cannot serve {}: {what}", repo.name));
     match error.downcast_ref::<Unservable>() {
         Some(Unservable { what, help }) => failure(what).help(help.clone()),
         None => failure(&Line(&format!("{error:#}")).to_string()),
@@ -186,9 +185,8 @@ fn without_remote(repo: &Repo, configuration: &Configuration) -> Failure {
     others.sort_unstable();
     others.dedup();
     let what = format!("{} has no remote {:?}, so nothing says where pushes go", repo.path, repo.upstream);
-    let write = |upstream: &str| {
-        format!("`upstream = \"{upstream}\"` below [[git-gate.repo]] in bottle.toml")
-    };
+    let write =
+        |upstream: &str| format!("`upstream = \"{upstream}\"` below [[git-gate.repo]] in bottle.toml");
     Failure::new(Kind::Usage, what).help(match others.as_slice() {
         [] => format!(
             "add it with `git -C {} remote add {} URL`, or write {}",

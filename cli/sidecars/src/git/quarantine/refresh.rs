@@ -198,7 +198,13 @@ impl Quarantine {
         Ok(())
     }
 
-    fn copy(source: &Source, served: &Served, trusted: Option<&Named>, into: &Path, reach: Reach) -> Result<()> {
+    fn copy(
+        source: &Source,
+        served: &Served,
+        trusted: Option<&Named>,
+        into: &Path,
+        reach: Reach,
+    ) -> Result<()> {
         private_dir(into)?;
         fs::create_dir(into.join("refs"))?;
         fs::write(into.join("HEAD"), "ref: refs/heads/none\n")?;
@@ -217,7 +223,8 @@ impl Quarantine {
         let mut packed = "# pack-refs with: sorted \n".to_owned();
         let all = served.refs.named.iter().map(|(name, id)| (format!("{OURS}{name}"), id));
         let trusted = trusted.into_iter().flatten().filter(|(_, id)| id.format() == format);
-        let all: BTreeMap<_, _> = all.chain(trusted.map(|(name, id)| (format!("{TRUSTED_THERE}{name}"), id))).collect();
+        let all: BTreeMap<_, _> =
+            all.chain(trusted.map(|(name, id)| (format!("{TRUSTED_THERE}{name}"), id))).collect();
         all.iter().try_for_each(|(name, id)| writeln!(packed, "{id} {name}"))?;
         fs::write(into.join("packed-refs"), packed)?;
         source.copy(&into.join("objects"), reach)

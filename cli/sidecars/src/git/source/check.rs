@@ -68,7 +68,10 @@ impl Source {
         let refs = configuration.last("extensions.refstorage").unwrap_or("files");
         if has(&self.common, "reftable") || refs != "files" {
             return Err(Unservable::new(
-                format!("{place} keeps its refs in the format {}", if refs == "files" { "reftable" } else { refs }),
+                format!(
+                    "{place} keeps its refs in the format {}",
+                    if refs == "files" { "reftable" } else { refs }
+                ),
                 format!("`git -C {} refs migrate --ref-format=files` changes that", Quoted(tree)),
             )
             .into());
@@ -83,7 +86,10 @@ impl Source {
         };
         Err(Unservable::new(
             format!("{place} uses {what} of git's, which git-gate cannot read"),
-            format!("name a clone of it in `path`: `git clone --mirror {} ELSEWHERE` makes one", Quoted(tree)),
+            format!(
+                "name a clone of it in `path`: `git clone --mirror {} ELSEWHERE` makes one",
+                Quoted(tree)
+            ),
         )
         .into())
     }
@@ -97,7 +103,8 @@ impl Source {
             )
             .into());
         }
-        let on = |value: &str| !matches!(value.to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0" | "");
+        let on =
+            |value: &str| !matches!(value.to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0" | "");
         let mut remotes = configuration.below("remote", "promisor").filter(|(_, value)| on(value));
         let remote = remotes.next().map(|(remote, _)| remote);
         let Some(remote) = remote.or_else(|| configuration.last("extensions.partialclone")) else {
@@ -134,7 +141,10 @@ impl Source {
         let why = refs.unfollowed.first().map_or(String::new(), |why| format!(" ({})", Line(why)));
         Err(Unservable::new(
             format!("{place} has commits but no branch, so a clone would be empty{why}"),
-            format!("`git -C {} switch -c main`, or `switch` to a branch of its remote, makes one", Quoted(tree)),
+            format!(
+                "`git -C {} switch -c main`, or `switch` to a branch of its remote, makes one",
+                Quoted(tree)
+            ),
         )
         .into())
     }
@@ -154,13 +164,18 @@ impl Source {
             notes.push(if refs.named.is_empty() {
                 "it has no commit yet: a clone is empty, and the first push waits like any other".to_owned()
             } else {
-                format!("its branch {} has no commit yet: a clone begins with {}", Line(unborn), Line(default))
+                format!(
+                    "its branch {} has no commit yet: a clone begins with {}",
+                    Line(unborn),
+                    Line(default)
+                )
             });
         }
         let list = |names: &[String]| {
             let more = names.len().saturating_sub(MAX_NAMED);
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-            let shown: Vec<String> = names.iter().take(MAX_NAMED).map(|name| Line(name).to_string()).collect();
+            let shown: Vec<String> =
+                names.iter().take(MAX_NAMED).map(|name| Line(name).to_string()).collect();
             shown.join(", ") + &more
         };
         if !refs.unfollowed.is_empty() {
@@ -184,12 +199,16 @@ impl Source {
         }
         let attributes = in_tree(".gitattributes").unwrap_or_default();
         if has(&self.common, "lfs") || attributes.contains("filter=lfs") {
-            notes.push("files in Git LFS are served as pointers, and their contents are not carried".to_owned());
+            notes.push(
+                "files in Git LFS are served as pointers, and their contents are not carried".to_owned(),
+            );
         }
         let info = self.common.folder(OsStr::new("info")).ok();
         let grafts = info.and_then(|info| text(&info, "grafts", MAX_TEXT).ok().flatten());
         if grafts.is_some_and(|grafts| !grafts.trim().is_empty()) || refs.replaced {
-            notes.push("its grafts and replacements are not applied: the history is served as recorded".to_owned());
+            notes.push(
+                "its grafts and replacements are not applied: the history is served as recorded".to_owned(),
+            );
         }
         notes
     }

@@ -46,7 +46,8 @@ impl Configuration {
     /// `("origin", "true")` for `remote.origin.promisor`.
     pub fn below<'a>(&'a self, section: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.iter().filter_map(move |(key, value)| {
-            let middle = key.strip_prefix(section)?.strip_prefix('.')?.strip_suffix(name)?.strip_suffix('.')?;
+            let middle =
+                key.strip_prefix(section)?.strip_prefix('.')?.strip_suffix(name)?.strip_suffix('.')?;
             Some((middle, value.as_str()))
         })
     }

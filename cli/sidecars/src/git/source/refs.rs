@@ -144,7 +144,10 @@ impl Found {
             }
             match self.refs.named.get(target).cloned() {
                 Some(id) => _ = self.refs.named.insert(name.clone(), id),
-                None => self.refs.unfollowed.push(format!("refs/{name} of the repository leads to no branch or tag")),
+                None => self
+                    .refs
+                    .unfollowed
+                    .push(format!("refs/{name} of the repository leads to no branch or tag")),
             }
         }
         self.refs
