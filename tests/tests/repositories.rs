@@ -146,7 +146,7 @@ const SERVED: &[Served] = &[
     },
     Served {
         name: "many-refs",
-        script: "git init -q -b main \"$R\"; cd \"$R\"; first; c=$(git rev-parse HEAD); seq 10000 | sed \"s,.*,create refs/heads/many/& $c,\" | git update-ref --stdin; git pack-refs --all; upstream",
+        script: "git init -q -b main \"$R\"; cd \"$R\"; first; c=$(git rev-parse HEAD); git pack-refs --all; seq 10000 | sed \"s,.*,$c refs/heads/many/&,\" >> .git/packed-refs; sed -i /^#/d .git/packed-refs; upstream",
         note: "",
         look: ("git branch -r | wc -l", "10002\n"),
     },
