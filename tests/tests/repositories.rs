@@ -146,7 +146,7 @@ const SERVED: &[Served] = &[
     },
     Served {
         name: "many-refs",
-        script: "new; c=$(git rev-parse HEAD); seq 10000 | sed \"s,.*,create refs/heads/many/& $c,\" | git update-ref --stdin; git push -q --all origin",
+        script: "git init -q -b main \"$R\"; cd \"$R\"; first; c=$(git rev-parse HEAD); git pack-refs --all; seq 10000 | sed \"s,.*,$c refs/heads/many/&,\" >> .git/packed-refs; sed -i /^#/d .git/packed-refs; upstream",
         note: "",
         look: ("git branch -r | wc -l", "10002\n"),
     },
@@ -251,6 +251,7 @@ fn repositories_as_people_have_them_work_through_the_gate() {
          | git hash-object -t commit -w --stdin --literally); git push origin $c:refs/heads/malformed",
     );
     assert!(said.contains("missingSpaceBeforeEmail") && !said.contains("waits"), "{said}");
+    println!("malformed push: {:?}", begin.elapsed());
     // Git LFS is told in its own form, at once.
     let said = running.guest(
         "exec 2>&1; cd /tmp; head -c 300000 /dev/zero > body; for path in objects/batch locks/verify; do \
