@@ -11,7 +11,7 @@ mod pack;
 mod unpack;
 
 pub use name::{Refused, destination, stays_inside};
-pub use pack::{pack, pack_from, split};
+pub use pack::{NEITHER, pack, pack_from, split};
 pub use unpack::{Leave, LeftOut, Limits, NOTHING, Names, Rules, Unpacked, unpack};
 
 use crate::beneath::{Folder, Links};
@@ -29,7 +29,7 @@ pub fn pack_main(words: Vec<OsString>) -> Result<ExitCode> {
     let name = path.file_name().or(real.file_name()).unwrap_or("root".as_ref()).to_owned();
     let left = pack(&real, &name, Links::Refused, io::stdout().lock())?;
     for path in left {
-        eprintln!("bottle-guest: left out, neither file, folder nor link: {}", path.display());
+        eprintln!("bottle-guest: left out, {NEITHER}: {}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
