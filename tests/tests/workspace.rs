@@ -224,7 +224,7 @@ fn a_run_keeps_its_copy_only_if_it_has_changes() {
     fs::create_dir(project.on_host("other")).unwrap();
     fs::write(project.on_host("other/bottle.toml"), COPY).unwrap();
     let other = project.on_host("other/bottle.toml").display().to_string();
-    project.bottle(&["-c", &other, "run", "--", "true"]).assert().failure().stderr(contains("with changes"));
+    project.bottle(&["-c", &other, "run", "--", "true"]).assert().failure().stderr(contains("belongs to"));
     project.put("bottle.toml", &format!("{COPY}[supervise]\ncommand = [\"false\"]\n"));
     project.bottle(&["-q", "up"]).assert().code(69);
     project.put("bottle.toml", COPY);
@@ -326,7 +326,7 @@ fn an_oversized_copy_is_reported_and_can_be_removed() {
         .bottle(&["diff", "--max-size", "3"])
         .assert()
         .success()
-        .stdout(contains("A small  (stays in the guest: more"));
+        .stdout(contains("A small  (stays in the guest: it exceeds the limit"));
     running.0.bottle(&["apply", "--yes"]).assert().success().stderr(contains("3 taken, 2 left"));
     assert!(
         running.0.path("small").exists()

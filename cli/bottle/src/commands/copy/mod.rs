@@ -164,7 +164,14 @@ fn shown(path: &Path) -> String {
 
 fn helper(context: &Context, slug: &Slug, job: &str, path: &OsStr) -> Outcome<Command> {
     let folder = context.running(Some(slug.clone()))?;
-    let words = [HELPER.as_ref(), job.as_ref(), path];
+    let mut words = vec![HELPER.to_owned(), job.to_owned()];
+    match path.to_str() {
+        Some(path) => words.push(path.to_owned()),
+        None => {
+            let hex = path.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            words.extend([archive::HEX.to_owned(), hex]);
+        }
+    }
     Ok(tools::smolvm()?.exec(folder.slug(), Terminal::Pipe, &words))
 }
 
