@@ -445,7 +445,8 @@ fn tree(root: &std::path::Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
 }
 
 /// What the guest does to the small project: every kind of step.
-const EVERYTHING: &str = "sed -i s/two/TWO/ kept; rm gone; mkdir -p new/deep; echo x > new/deep/file; chmod 600 run.sh
+const EVERYTHING: &str =
+    "sed -i s/two/TWO/ kept; rm gone; mkdir -p new/deep; echo x > new/deep/file; chmod 600 run.sh
     rm -r folder; echo was a folder > folder; rm link; mkdir link; echo x > link/inside; mkdir empty
     echo x > \"$(printf 'bad\\377name')\"; mv keep moved";
 
@@ -480,11 +481,14 @@ fn a_crash_anywhere_in_apply_or_undo_leaves_the_project_as_it_was_or_as_asked() 
     let steps = (0..40).map(|step| format!("apply-step:{step}"));
     let mut died = 0;
     for point in named.chain(steps) {
-        for (verb, from, to, start) in [("apply", &before, &after, "before"), ("undo", &after, &before, "after")] {
+        for (verb, from, to, start) in
+            [("apply", &before, &after, "before"), ("undo", &after, &before, "after")]
+        {
             // In place, so that folders stay what the bottle's owner is known by.
             reset(&saved(start), &project);
             reset(&saved(&format!("{start}-state")), &state);
-            let status = running.0.bottle(&[verb, "--yes"]).env("BOTTLE_DIE_AFTER", &point).output().unwrap().status;
+            let status =
+                running.0.bottle(&[verb, "--yes"]).env("BOTTLE_DIE_AFTER", &point).output().unwrap().status;
             died += usize::from(std::os::unix::process::ExitStatusExt::signal(&status) == Some(9));
             running.0.bottle(&["-q", "diff", "--names"]).assert().success();
             let now = tree(&project);

@@ -61,7 +61,8 @@ fn only(words: Vec<OsString>) -> Result<PathBuf> {
             [option, hex] if option == HEX => {
                 let pairs = hex.as_encoded_bytes().chunks(2);
                 let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-                let bytes = pairs.map(byte).collect::<Option<Vec<u8>>>().context("expected hexadecimal digits")?;
+                let bytes =
+                    pairs.map(byte).collect::<Option<Vec<u8>>>().context("expected hexadecimal digits")?;
                 Ok(OsString::from_vec(bytes).into())
             }
             _ => bail!("expected one path"),

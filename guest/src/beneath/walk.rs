@@ -74,9 +74,8 @@ pub fn walk_on(
     let mut folders = vec![(PathBuf::new(), 0)];
     while let Some((above, depth)) = folders.pop() {
         let what = || above.display().to_string();
-        let opened = there(root.folder_at(&above)).and_then(|folder| {
-            folder.map(|folder| Ok((folder.names()?, folder))).transpose()
-        });
+        let opened = there(root.folder_at(&above))
+            .and_then(|folder| folder.map(|folder| Ok((folder.names()?, folder))).transpose());
         let (names_in, folder) = match opened {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && go_on(&above)? => continue,
             opened => match opened.with_context(what)? {

@@ -260,11 +260,15 @@ fn workspace(config: &mut Config, table: WorkspaceTable, source: &Source, site: 
     let WorkspaceTable { mode, exclude } = table;
     for pattern in &exclude {
         if let Err(what) = exclude::check(pattern.get_ref()) {
-            return Err(source.fail(Some(pattern.span()), &what).help("a pattern is written as in a .gitignore"));
+            return Err(source
+                .fail(Some(pattern.span()), &what)
+                .help("a pattern is written as in a .gitignore"));
         }
         if !matches!(mode, WorkspaceMode::Copy) {
             let what = "nothing is copied with this mode, so nothing can be excluded";
-            return Err(source.fail(Some(pattern.span()), what).help("`[workspace] mode = \"copy\"` copies the project"));
+            return Err(source
+                .fail(Some(pattern.span()), what)
+                .help("`[workspace] mode = \"copy\"` copies the project"));
         }
     }
     let exclude = exclude.into_iter().map(Spanned::into_inner).collect();

@@ -120,10 +120,12 @@ fn keep_blocked(ours: &Folder, take: &mut Vec<Item>, kept: &mut Vec<Change>) {
     let mut blocked: HashSet<PathBuf> = HashSet::new();
     for item in take.iter().filter(|item| item.change.what != What::Deleted) {
         let path = &item.change.path;
-        let is_blocked = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).any(|above| {
-            !coming.contains(above)
-                && (blocked.contains(above) || matches!(look::here(ours, above), Here::Is(entry) if entry != Entry::Folder))
-        });
+        let is_blocked =
+            path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).any(|above| {
+                !coming.contains(above)
+                    && (blocked.contains(above)
+                        || matches!(look::here(ours, above), Here::Is(entry) if entry != Entry::Folder))
+            });
         if is_blocked {
             blocked.insert(path.clone());
         } else if item.after == Some(Entry::Folder) {

@@ -145,4 +145,3 @@ pub(super) fn next(folder: &Folder) -> Result<u64> {
     }
     Ok(number)
 }
-

@@ -53,8 +53,12 @@ pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every
     // Folders that will take the place of something else, if they are applied.
     let mut coming = HashSet::new();
     // Nobody knows what is in what cannot be read, so nothing there counts as gone.
-    let closed: HashSet<PathBuf> =
-        now.paths.iter().filter(|(_, entry)| **entry == Entry::Unreadable).map(|(path, _)| path.clone()).collect();
+    let closed: HashSet<PathBuf> = now
+        .paths
+        .iter()
+        .filter(|(_, entry)| **entry == Entry::Unreadable)
+        .map(|(path, _)| path.clone())
+        .collect();
     for path in paths {
         if !closed.is_empty() && is_below_one_of(path, &closed) {
             continue;

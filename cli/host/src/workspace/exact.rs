@@ -29,7 +29,9 @@ impl<'a> Text<'a> {
         Self(path.to_str().map_or_else(
             || {
                 let bytes = path.as_os_str().as_bytes().iter();
-                Cow::Owned(std::iter::once("\0".to_owned()).chain(bytes.map(|b| format!("{b:02x}"))).collect())
+                Cow::Owned(
+                    std::iter::once("\0".to_owned()).chain(bytes.map(|b| format!("{b:02x}"))).collect(),
+                )
             },
             Cow::Borrowed,
         ))

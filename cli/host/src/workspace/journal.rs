@@ -217,7 +217,11 @@ pub(super) fn grant(job: &Job, wishes: &[Wish]) -> Result<()> {
                 format!("{error:#}; and it could not be undone, which the next `bottle diff` tries again")
             })?;
             Err(left.into_iter().fold(error, |error, (path, kept)| {
-                error.context(format!("{} was changed meanwhile; before it was {}", path.display(), kept.display()))
+                error.context(format!(
+                    "{} was changed meanwhile; before it was {}",
+                    path.display(),
+                    kept.display()
+                ))
             }))
         }
     }
@@ -250,7 +254,8 @@ fn steps(ours: &Beneath, wishes: &[Wish]) -> Result<(Vec<Step>, Vec<StageName>)>
     come.sort_by_key(|(_, wish)| &wish.path);
     let mut folders: HashSet<PathBuf> = HashSet::new();
     for (index, wish) in come {
-        let above: Vec<&Path> = wish.path.ancestors().skip(1).take_while(|above| !folders.contains(*above)).collect();
+        let above: Vec<&Path> =
+            wish.path.ancestors().skip(1).take_while(|above| !folders.contains(*above)).collect();
         for above in above.into_iter().rev().filter(|above| !above.as_os_str().is_empty()) {
             folders.insert(above.to_owned());
             let there = ours.above(above).and_then(|(folder, name)| Entry::at(&folder, name));
@@ -306,9 +311,13 @@ impl Stages<'_> {
             None => {
                 // A guest cannot guess the name and put a folder there.
                 let mut random = [0; 8];
-                File::open("/dev/urandom").and_then(|mut random_source| random_source.read_exact(&mut random))?;
+                File::open("/dev/urandom")
+                    .and_then(|mut random_source| random_source.read_exact(&mut random))?;
                 let random = u64::from_ne_bytes(random);
-                self.names.push(StageName { at: root, name: format!("{}{}.{random:016x}", STAGE.escape_ascii(), std::process::id()) });
+                self.names.push(StageName {
+                    at: root,
+                    name: format!("{}{}.{random:016x}", STAGE.escape_ascii(), std::process::id()),
+                });
                 self.names.len() - 1
             }
         };
@@ -383,7 +392,8 @@ impl<'a> Work<'a> {
         let put: HashMap<usize, &Entry> = self.put();
         let recorded = wishes.iter().enumerate().map(|(index, wish)| {
             let entry = wish.recorded.clone();
-            let entry = entry.unwrap_or_else(|| put.get(&index).copied().cloned().or_else(|| wish.after.clone()));
+            let entry =
+                entry.unwrap_or_else(|| put.get(&index).copied().cloned().or_else(|| wish.after.clone()));
             Recorded { path: wish.path.clone(), entry }
         });
         self.journal.recorded = recorded.collect();
@@ -400,7 +410,8 @@ impl<'a> Work<'a> {
 
     fn backup(&self, wishes: &[Wish]) -> Result<Backup> {
         let record = Record::read(self.folder)?;
-        let recorded = |path: &Path| record.as_ref().and_then(|record| record.manifest.paths.get(path).cloned());
+        let recorded =
+            |path: &Path| record.as_ref().and_then(|record| record.manifest.paths.get(path).cloned());
         let put = self.put();
         let made = self.journal.steps.iter().filter(|step| step.wish.is_none()).map(|step| Was {
             path: step.path.clone(),
@@ -608,7 +619,8 @@ impl<'a> Work<'a> {
 }
 
 fn can_exchange() -> bool {
-    !(cfg!(debug_assertions) && std::env::var_os("BOTTLE_DIE_AFTER").is_some_and(|point| point == FailPoint::ApplyHalf.name()))
+    !(cfg!(debug_assertions)
+        && std::env::var_os("BOTTLE_DIE_AFTER").is_some_and(|point| point == FailPoint::ApplyHalf.name()))
 }
 
 fn has(folder: &Beneath, name: &OsStr) -> bool {

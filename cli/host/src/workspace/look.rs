@@ -2,8 +2,8 @@
 
 use super::changes::{Change, Kept, What};
 use super::copy::Copy;
-use super::exclude::{Exclude, Why};
 use super::decide::{self, Here, Judged, Project};
+use super::exclude::{Exclude, Why};
 use super::snapshot::{Content, Snapshot, Taken};
 use super::tree::{Entry, Manifest};
 use crate::beneath::Folder;
@@ -81,7 +81,8 @@ impl Copy {
             let path = &judged.change.path;
             // What is wanted comes with the folder that makes room for it.
             let makes_room = judged.after == Some(Entry::Folder) && judged.change.what != What::Deleted;
-            let is_wanted = |wanted: &PathBuf| path.starts_with(wanted) || (makes_room && wanted.starts_with(path));
+            let is_wanted =
+                |wanted: &PathBuf| path.starts_with(wanted) || (makes_room && wanted.starts_with(path));
             if !paths.is_empty() && !paths.iter().any(is_wanted) {
                 continue;
             }
@@ -197,7 +198,8 @@ impl Look {
 }
 
 fn judge(copy: &Copy, ours: &Folder, theirs: &Folder, wanted: &[PathBuf]) -> Result<Vec<Judged>> {
-    let exclude = copy.record.exclude.as_ref().map(Exclude::new).transpose()?.unwrap_or_else(Exclude::nothing);
+    let exclude =
+        copy.record.exclude.as_ref().map(Exclude::new).transpose()?.unwrap_or_else(Exclude::nothing);
     let mut excluded = Vec::new();
     // Naming what is excluded, or something in it, takes it.
     let named: Vec<&PathBuf> = wanted.iter().filter(|wanted| exclude.holds(wanted)).collect();
@@ -293,7 +295,9 @@ fn renamed(ours: &Folder, items: &[Item]) -> HashMap<usize, usize> {
     for (index, item) in all().filter(|(_, item)| item.change.what == What::Added) {
         let Some(content) = &item.content else { continue };
         let Some(same) = gone.get_mut(&content.len) else { continue };
-        let is_it = |from: &usize| *sums.entry(*from).or_insert_with(|| sum(ours, &items[*from])) == Some(content.sum);
+        let is_it = |from: &usize| {
+            *sums.entry(*from).or_insert_with(|| sum(ours, &items[*from])) == Some(content.sum)
+        };
         if let Some(position) = same.iter().position(is_it) {
             renamed.insert(index, same.remove(position));
         }

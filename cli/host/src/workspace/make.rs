@@ -1,8 +1,8 @@
 //! Makes a copy, gives it away, and removes it.
 
 use super::copy::{Copy, open};
-use super::record::Record;
 use super::exclude::{self, Exclude, Lists};
+use super::record::Record;
 use super::tree::{self, Omitted};
 use crate::fail_point::{self, FailPoint};
 use crate::out;
