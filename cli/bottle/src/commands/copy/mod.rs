@@ -120,6 +120,9 @@ fn fetch(context: &Context, slug: &Slug, from: &OsStr, to: &Path, options: Optio
 
 /// What came out of a guest stays known as that: it may be called `bottle.toml`, or be run, later.
 fn remember(place: &Path) -> Outcome {
+    // The record is text. Where a name is none, all of its folder counts.
+    let place = place.ancestors().find(|above| above.to_str().is_some()).unwrap_or(place);
+    let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
     Ok(trust::touched(&Home::find()?, &std::path::absolute(place).context("the current folder")?)?)
 }
 
