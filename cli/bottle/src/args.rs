@@ -4,8 +4,10 @@ use crate::complete;
 use bottle_core::slug::Slug;
 use bottle_host::workspace::Digest;
 use bottle_sidecars::git::hook::Hook;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// Runs an agent in a microVM that can reach nothing but the doors you chose.
@@ -132,10 +134,10 @@ pub enum Command {
     /// Copy a file or a folder into a bottle that is up, or out of it
     Cp {
         /// What to copy: PATH, or SLUG:PATH
-        #[arg(add = complete::places())]
+        #[arg(add = complete::places(), value_parser = OsStringValueParser::new().try_map(|word| Place::of(&word)))]
         from: Place,
         /// Where to: PATH, or SLUG:PATH; into it where it is a folder
-        #[arg(add = complete::places())]
+        #[arg(add = complete::places(), value_parser = OsStringValueParser::new().try_map(|word| Place::of(&word)))]
         to: Place,
         /// Out of a bottle: also what git or bottle would act upon, like .git and bottle.toml
         #[arg(long)]
@@ -576,24 +578,28 @@ pub enum Place {
     /// On this machine.
     Here(PathBuf),
     /// In a bottle's guest.
-    Guest(Slug, String),
+    Guest(Slug, OsString),
 }
 
-impl std::str::FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
+impl Place {
+    /// Reads a place. A path may have any bytes.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn of(word: &OsStr) -> Result<Self, String> {
         // As scp reads it: a colon before the first slash names a bottle.
-        match text.split_once(':') {
-            Some((slug, path)) if !slug.contains('/') => {
+        let bytes = word.as_bytes();
+        match bytes.iter().position(|byte| matches!(byte, b':' | b'/')) {
+            Some(colon) if bytes[colon] == b':' => {
+                let (slug, path) = (String::from_utf8_lossy(&bytes[..colon]), &bytes[colon + 1..]);
                 let slug = slug.parse().map_err(|error| format!("{slug:?} names no bottle: {error}"))?;
                 match path {
-                    "" => Err("a path belongs after the colon".to_owned()),
-                    path => Ok(Self::Guest(slug, path.to_owned())),
+                    b"" => Err("a path belongs after the colon".to_owned()),
+                    path => Ok(Self::Guest(slug, OsStr::from_bytes(path).to_owned())),
                 }
             }
-            _ if text.is_empty() => Err("a path is not empty".to_owned()),
-            _ => Ok(Self::Here(text.into())),
+            _ if word.is_empty() => Err("a path is not empty".to_owned()),
+            _ => Ok(Self::Here(word.into())),
         }
     }
 }

@@ -23,10 +23,19 @@ pub enum Item {
     Other(&'static str),
 }
 
+/// What an entry says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its permission bits.
+    pub mode: u32,
+    /// When it was changed, in seconds since 1970.
+    pub changed: Option<u64>,
+}
+
 /// The longest name or target of a link, in bytes: longer than any system accepts.
 const LONGEST: u64 = 8192;
 
-/// Calls `visit` for each entry of an archive in turn, with its path, its permission bits, what it is, and
+/// Calls `visit` for each entry of an archive in turn, with its path, its attributes, what it is, and
 /// its content. With `is_bounded`, names longer than any system accepts are refused, and so is everything
 /// else that could go on without end and that counting entries and their bytes would not notice.
 ///
@@ -35,7 +44,7 @@ const LONGEST: u64 = 8192;
 pub fn each(
     from: impl Read,
     is_bounded: bool,
-    mut visit: impl FnMut(PathBuf, u32, &Item, &mut dyn Read) -> Result<()>,
+    mut visit: impl FnMut(PathBuf, Attributes, &Item, &mut dyn Read) -> Result<()>,
 ) -> Result<()> {
     let longest = if is_bounded { LONGEST } else { u64::MAX };
     let mut archive = Archive::new(from);
@@ -44,7 +53,10 @@ pub fn each(
         let mut entry = entry.context("the stream is not an archive")?;
         let header = entry.header();
         let len = header.entry_size().context("the stream is not an archive")?;
-        let mode = header.mode().unwrap_or(0o644);
+        let attributes = Attributes {
+            mode: header.mode().unwrap_or(0o644),
+            changed: header.mtime().ok().filter(|time| *time > 0),
+        };
         let item = match header.entry_type() {
             // Only one may precede each entry, so that the count of entries bounds what is read.
             EntryType::GNULongName if is_bounded && name.is_some() => bail!("an entry has two names"),
@@ -82,7 +94,7 @@ pub fn each(
         }
         let path = name.take().unwrap_or_else(|| header.path_bytes().into_owned());
         target = None;
-        visit(OsString::from_vec(path).into(), mode, &item, &mut entry)?;
+        visit(OsString::from_vec(path).into(), attributes, &item, &mut entry)?;
     }
     Ok(())
 }

@@ -11,13 +11,14 @@ mod pack;
 mod unpack;
 
 pub use name::{Refused, destination, stays_inside};
-pub use pack::{pack, pack_from, split};
+pub use pack::{NEITHER, pack, pack_from, split};
 pub use unpack::{Leave, LeftOut, Limits, NOTHING, Names, Rules, Unpacked, unpack};
 
 use crate::beneath::{Folder, Links};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ pub fn pack_main(words: Vec<OsString>) -> Result<ExitCode> {
     let name = path.file_name().or(real.file_name()).unwrap_or("root".as_ref()).to_owned();
     let left = pack(&real, &name, Links::Refused, io::stdout().lock())?;
     for path in left {
-        eprintln!("bottle-guest: left out, neither file, folder nor link: {}", path.display());
+        eprintln!("bottle-guest: left out, {NEITHER}: {}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -50,9 +51,21 @@ pub fn unpack_main(words: Vec<OsString>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What comes before a path in hexadecimal: a virtual machine monitor may only pass text on.
+pub const HEX: &str = "--hex";
+
 fn only(words: Vec<OsString>) -> Result<PathBuf> {
     match <[OsString; 1]>::try_from(words) {
         Ok([path]) => Ok(path.into()),
-        Err(_) => bail!("expected one path"),
+        Err(words) => match words.as_slice() {
+            [option, hex] if option == HEX => {
+                let pairs = hex.as_encoded_bytes().chunks(2);
+                let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+                let bytes =
+                    pairs.map(byte).collect::<Option<Vec<u8>>>().context("expected hexadecimal digits")?;
+                Ok(OsString::from_vec(bytes).into())
+            }
+            _ => bail!("expected one path"),
+        },
     }
 }

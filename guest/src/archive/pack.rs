@@ -1,6 +1,6 @@
 //! Packs a file, a link or a folder.
 
-use crate::beneath::{Folder, Kind, Limits, Links, Meta, walk};
+use crate::beneath::{Folder, Kind, Limits, Links, Meta, Seen, walk_on};
 use anyhow::{Context, Result};
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -23,7 +23,7 @@ pub fn split(path: &Path) -> (&Path, Option<&OsStr>) {
 }
 
 /// Packs a file, a link or a folder under this name. It follows no link, not even one at the end of the path.
-/// It leaves out what is neither file, folder nor link, and returns the first of those paths.
+/// It leaves out what is neither file, folder nor link or may not be read, and returns the first of those paths.
 ///
 /// # Errors
 /// Returns an error if the path does not exist or cannot be read.
@@ -54,20 +54,31 @@ pub fn pack_from(
             let root =
                 last.map_or_else(|| above.try_clone(), |last| above.folder(last)).with_context(what)?;
             put_folder(&mut archive, Path::new(name), &meta).with_context(what)?;
-            walk(&root, &Limits::NONE, |seen| {
+            let mut closed = Vec::new();
+            let visit = |seen: &Seen| {
                 let place = Path::new(name).join(seen.path);
                 let put = put(&mut archive, seen.folder, seen.name, &place, seen.meta);
-                match put.with_context(|| path.join(seen.path).display().to_string())? {
+                let put = match put {
+                    // It could not be opened, so nothing of it was sent.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Put::LeftOut,
+                    put => put.with_context(|| path.join(seen.path).display().to_string())?,
+                };
+                match put {
                     Put::Done => {}
                     Put::LeftOut if left.len() < NAMED => left.push(place),
                     Put::LeftOut => {}
                 }
                 Ok(true)
+            };
+            walk_on(&root, &Limits::NONE, visit, |path| {
+                closed.push(Path::new(name).join(path));
+                Ok(!path.as_os_str().is_empty())
             })?;
+            left.extend(closed.into_iter().take(NAMED));
         }
         (Some(last), _) => {
             if let Put::LeftOut = put(&mut archive, above, last, Path::new(name), meta).with_context(what)? {
-                anyhow::bail!("{}: neither file, folder nor link", path.display());
+                anyhow::bail!("{}: {NEITHER}", path.display());
             }
         }
         (None, _) => {}
@@ -75,6 +86,9 @@ pub fn pack_from(
     archive.into_inner().and_then(|mut out| out.flush()).with_context(what)?;
     Ok(left)
 }
+
+/// Why something is not packed.
+pub const NEITHER: &str = "neither file, folder nor link, or you may not read it";
 
 enum Put {
     Done,

@@ -1,15 +1,17 @@
 //! Unpacks an archive below a folder.
 
-use super::entries::{self, Item};
+use super::entries::{self, Attributes, Item};
 use super::name::{destination, stays_inside};
 use crate::beneath::{Folder, Kind, MODE};
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::git::repository;
 use bottle_core::visible::Bytes;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// The rules for what is written and what is not.
 #[derive(Clone, Debug)]
@@ -128,9 +130,9 @@ pub const NOTHING: &str = "nothing arrived";
 pub fn unpack(from: impl Read, into: &Folder, rules: &Rules) -> Result<Unpacked> {
     let mut state =
         State { rules, root: None, is_one_file: false, bytes: 0, seen: 0, came: Unpacked::default() };
-    entries::each(from, rules.limits.is_some(), |path, mode, item, content| {
+    entries::each(from, rules.limits.is_some(), |path, attributes, item, content| {
         let shown = || Bytes(path.as_os_str().as_bytes()).to_string();
-        state.take(into, &path, mode, item, content).with_context(shown)
+        state.take(into, &path, attributes, item, content).with_context(shown)
     })?;
     if state.seen == 0 {
         bail!(NOTHING);
@@ -153,7 +155,7 @@ impl State<'_> {
         &mut self,
         into: &Folder,
         path: &Path,
-        mode: u32,
+        attributes: Attributes,
         item: &Item,
         content: &mut dyn Read,
     ) -> Result<()> {
@@ -178,7 +180,7 @@ impl State<'_> {
             self.came.left.add(place, why);
             return Ok(());
         }
-        put(into, &place, mode & MODE, item, content, self.rules.replaces)?;
+        put(into, &place, attributes, item, content, self.rules.replaces)?;
         self.came.written += 1;
         Ok(())
     }
@@ -232,11 +234,12 @@ fn leads_into_git(target: &Path) -> bool {
 fn put(
     into: &Folder,
     place: &Path,
-    mode: u32,
+    attributes: Attributes,
     item: &Item,
     content: &mut dyn Read,
     replaces: bool,
 ) -> Result<()> {
+    let mode = attributes.mode & MODE;
     let name = place.file_name().context("it has no name")?;
     let above = into.make_folders(place.parent().unwrap_or(Path::new("")))?;
     match item {
@@ -247,8 +250,13 @@ fn put(
         Item::File(len) => {
             clear(&above, name, replaces)?;
             let mut file = above.create(name, mode | 0o600)?;
-            let written = io::copy(content, &mut file)?;
+            let written = write_with_holes(content, &mut file)?;
             ensure!(written == *len, "the archive ends in the middle of it");
+            let changed = attributes.changed.map(Duration::from_secs);
+            if let Some(time) = changed.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)) {
+                // Not every file system can have every time.
+                let _ = file.set_modified(time);
+            }
         }
         Item::Link(target) => {
             clear(&above, name, replaces)?;
@@ -257,6 +265,38 @@ fn put(
         Item::Other(what) => bail!("{what} is not copied"),
     }
     Ok(())
+}
+
+/// Writes content into an empty file. Where it has nothing but zeros, the file has a hole.
+fn write_with_holes(content: &mut dyn Read, file: &mut File) -> io::Result<u64> {
+    let mut block = vec![0; 1 << 16];
+    let (mut len, mut ends_in_hole) = (0_u64, false);
+    loop {
+        // Whole blocks: a pipe gives less at a time than a hole has.
+        let mut have = 0;
+        while have < block.len() {
+            match content.read(&mut block[have..]) {
+                Ok(0) => break,
+                Ok(read) => have += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if have == 0 {
+            break;
+        }
+        ends_in_hole = block[..have].iter().all(|byte| *byte == 0);
+        len += have as u64;
+        if ends_in_hole {
+            file.seek(SeekFrom::Start(len))?;
+        } else {
+            file.write_all(&block[..have])?;
+        }
+    }
+    if ends_in_hole {
+        file.set_len(len)?;
+    }
+    Ok(len)
 }
 
 /// Removes a file or a link of that name, but not a folder.

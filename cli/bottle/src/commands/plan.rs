@@ -8,11 +8,14 @@ use crate::lifecycle::files;
 use crate::resolve::{Resolved, resolve};
 use bottle_core::slug::Slug;
 use bottle_core::specification::MachineUser;
+use bottle_core::visible::Line;
 use bottle_host::confine;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::{Folder, Home};
 use bottle_host::tools;
+use bottle_host::workspace;
 use bottle_host::{out, outln};
+use std::path::Path;
 
 pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Outcome {
     let (slug, config) = context.configured(slug)?;
@@ -36,6 +39,11 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
         None => outln!("file      none: every key has its default")?,
     }
     out::text(describe(plan, &resolved.services))?;
+    if let Some((project, exclude)) = &resolved.copied {
+        for line in copied(project.as_str(), exclude)? {
+            outln!("{line}")?;
+        }
+    }
     for folder in config.writable() {
         outln!("writable  {folder}: what is in it is the guest's word from then on")?;
     }
@@ -75,4 +83,19 @@ fn show_difference(folder: &Folder, resolved: &Resolved, json: bool) -> Outcome 
     }
     let what = format!("what would start differs from what was started last in {} lines", lines.len());
     Err(Failure::new(Kind::Negative, what).shown())
+}
+
+/// Describes the guest's copy of the project, and what is not in it.
+fn copied(project: &str, exclude: &[String]) -> Outcome<Vec<String>> {
+    let lists = workspace::lists(Path::new(project), exclude)?;
+    let patterns: Vec<&str> = lists.configured.iter().chain(&lists.ignored).map(String::as_str).collect();
+    let patterns: Vec<&str> =
+        patterns.into_iter().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).collect();
+    let mut lines = vec![format!(
+        "copy      the guest works on a copy of {}; `bottle diff` shows its changes, `bottle apply` takes them back",
+        Line(project)
+    )];
+    let also = if patterns.is_empty() { String::new() } else { format!(", {}", Line(&patterns.join(", "))) };
+    lines.push(format!("excluded  .env and .env.* but .env.example and .env.sample{also}"));
+    Ok(lines)
 }

@@ -13,7 +13,7 @@ use bottle_core::slug::Slug;
 use bottle_core::smolfile::{GUEST_SOCKET, Smolfile};
 use bottle_core::specification::MachineUser;
 use rustix::process::Pid;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::path::PathBuf;
@@ -176,7 +176,7 @@ impl Smolvm {
     }
 
     /// Returns a call that runs a program in the guest.
-    pub fn exec(&self, slug: &Slug, terminal: Terminal, words: &[String]) -> Command {
+    pub fn exec(&self, slug: &Slug, terminal: Terminal, words: &[impl AsRef<OsStr>]) -> Command {
         let mut command = self.command();
         command.args(["machine", "exec", "--name", &slug.machine_name()]);
         command.args(terminal.options()).arg("--").args(words);

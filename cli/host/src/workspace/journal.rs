@@ -261,7 +261,7 @@ fn steps(ours: &Beneath, wishes: &[Wish]) -> Result<(Vec<Step>, Vec<StageName>)>
             let there = ours.above(above).and_then(|(folder, name)| Entry::at(&folder, name));
             match there {
                 Ok(Entry::Folder) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Err(error) if is_no_folder(&error) => {
                     let what = What::Put { before: None, after: Entry::Folder, number: 0 };
                     steps.push(Step { path: above.to_owned(), stage: stages.of(above)?, what, wish: None });
                 }
@@ -546,7 +546,7 @@ impl<'a> Work<'a> {
         let (new, old) = (new(index), old(index));
         let (above, name) = match self.ours.above(&step.path) {
             // Nothing can have happened to a path whose folder did not come.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(error) if is_no_folder(&error) => {
                 return Ok(!has(stage, &old) && matches!(step.what, What::Put { before: None, .. }));
             }
             above => above?,
@@ -629,6 +629,11 @@ fn has(folder: &Beneath, name: &OsStr) -> bool {
 
 fn is_full(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT))
+}
+
+/// Returns whether a path has no folder to be in: nothing is there, or a file, or a link.
+fn is_no_folder(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
 }
 
 /// Returns whether something could go to its name, or whether that is taken.

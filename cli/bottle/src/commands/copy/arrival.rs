@@ -3,6 +3,7 @@
 use super::entered::entered;
 use anyhow::{Context, Result, bail};
 use bottle_core::git::repository::Parts;
+use bottle_core::visible::Bytes;
 use bottle_guest::archive::{LeftOut, split};
 use bottle_host::beneath::{self, Folder, Kind};
 use bottle_host::failure::{self, Failure, Outcome};
@@ -30,9 +31,9 @@ pub struct Arrival {
 impl Arrival {
     /// For a path of the guest's that goes to one of this machine: into it where that is a folder,
     /// under the path's own last name, else as that.
-    pub fn at(from: &str, to: &Path) -> Outcome<Self> {
+    pub fn at(from: &OsStr, to: &Path) -> Outcome<Self> {
         let unnamed = || {
-            Failure::new(failure::Kind::Usage, format!("{from} ends in no name"))
+            Failure::new(failure::Kind::Usage, format!("{} ends in no name", Bytes(from.as_bytes())))
                 .help("copy it to a path that is not there yet: its last name is what it will be called")
         };
         let (folder, name) = if to.is_dir() {

@@ -16,7 +16,7 @@ use bottle_core::git::repository;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::HELPER;
 use bottle_core::visible::Bytes;
-use bottle_guest::archive::{self, Leave, LeftOut, Limits, Names, Rules};
+use bottle_guest::archive::{self, Leave, LeftOut, Limits, NEITHER, Names, Rules};
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
@@ -48,13 +48,17 @@ pub fn cp(context: &Context, from: &Place, to: &Place, options: Options) -> Outc
     }
 }
 
-fn put(context: &Context, from: &Path, slug: &Slug, to: &str) -> Outcome {
+fn put(context: &Context, from: &Path, slug: &Slug, to: &OsStr) -> Outcome {
     let usage = |error| {
         Failure::new(Kind::Usage, format!("{}: {error}", from.display()))
             .help("a path in a bottle is SLUG:PATH; `bottle cp --help` says more")
     };
     // What is not there is said before the guest has made anything of it.
-    std::fs::symlink_metadata(from).map_err(usage)?;
+    let kind = std::fs::symlink_metadata(from).map_err(usage)?.file_type();
+    if !(kind.is_file() || kind.is_dir() || kind.is_symlink()) {
+        let what = format!("{}: neither file, folder nor link", from.display());
+        return Err(Failure::new(Kind::Usage, what));
+    }
     let name = match from.file_name() {
         Some(name) => name.to_owned(),
         // `.`, `..` and `/` have a name of their own only once they are resolved.
@@ -71,12 +75,12 @@ fn put(context: &Context, from: &Path, slug: &Slug, to: &str) -> Outcome {
     // Where the guest gave up, its own words say more than a pipe that broke.
     guest.finish()?.map_err(in_the_guest)?;
     for path in packed? {
-        out::note(format_args!("left out, neither file, folder nor link: {}", shown(&path)));
+        out::note(format_args!("left out, {NEITHER}: {}", shown(&path)));
     }
     Ok(())
 }
 
-fn fetch(context: &Context, slug: &Slug, from: &str, to: &Path, options: Options) -> Outcome {
+fn fetch(context: &Context, slug: &Slug, from: &OsStr, to: &Path, options: Options) -> Outcome {
     let arrival = Arrival::at(from, to)?;
     if !options.all && repository::is_git(arrival.name().as_bytes()) {
         return Err(Failure::new(
@@ -119,6 +123,9 @@ fn fetch(context: &Context, slug: &Slug, from: &str, to: &Path, options: Options
 
 /// What came out of a guest stays known as that: it may be called `bottle.toml`, or be run, later.
 fn remember(place: &Path) -> Outcome {
+    // The record is text. Where a name is none, all of its folder counts.
+    let place = place.ancestors().find(|above| above.to_str().is_some()).unwrap_or(place);
+    let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
     Ok(trust::touched(&Home::find()?, &std::path::absolute(place).context("the current folder")?)?)
 }
 
@@ -161,9 +168,16 @@ fn shown(path: &Path) -> String {
     Bytes(path.as_os_str().as_bytes()).to_string()
 }
 
-fn helper(context: &Context, slug: &Slug, job: &str, path: &str) -> Outcome<Command> {
+fn helper(context: &Context, slug: &Slug, job: &str, path: &OsStr) -> Outcome<Command> {
     let folder = context.running(Some(slug.clone()))?;
-    let words = [HELPER, job, path].map(str::to_owned);
+    let mut words = vec![HELPER.to_owned(), job.to_owned()];
+    match path.to_str() {
+        Some(path) => words.push(path.to_owned()),
+        None => {
+            let hex = path.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            words.extend([archive::HEX.to_owned(), hex]);
+        }
+    }
     Ok(tools::smolvm()?.exec(folder.slug(), Terminal::Pipe, &words))
 }
 
