@@ -192,7 +192,7 @@ pub fn copy(from: &Folder, to: &Folder, exclude: &Exclude) -> Result<(Manifest, 
             Entry::Folder => drop(above.make_folder(name, seen.meta.mode | 0o700).with_context(what)?),
             Entry::Link(target) => above.make_link(target, name).with_context(what)?,
             Entry::File { .. } => match copy_file(seen, &above, name) {
-                Err(error) if error.kind() == ErrorKind::PermissionDenied && !above.meta(name).is_ok() => {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied && above.meta(name).is_err() => {
                     omitted.unreadable.push(path);
                     return Ok(false);
                 }

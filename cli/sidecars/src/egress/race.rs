@@ -21,7 +21,7 @@ pub async fn first<S, F>(addresses: Vec<SocketAddr>, connect: impl Fn(SocketAddr
 where
     F: Future<Output = Result<S>>,
 {
-    let mut waiting = alternating(addresses);
+    let mut waiting = alternating(&addresses);
     let mut attempts = FuturesUnordered::new();
     let mut last = Error::from(ErrorKind::NotFound);
     loop {
@@ -47,7 +47,7 @@ where
 }
 
 /// Orders addresses so that the two families alternate, beginning with the first one's.
-fn alternating(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+fn alternating(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
     let is_first = |address: &SocketAddr| address.is_ipv4() == addresses[0].is_ipv4();
     let (first, other): (Vec<SocketAddr>, Vec<SocketAddr>) =
         addresses.iter().copied().partition(|address| is_first(address));
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_families_alternate() {
-        let ordered = alternating(addresses(&["::1", "::1", "192.0.2.1", "192.0.2.2", "192.0.2.3"]));
+        let ordered = alternating(&addresses(&["::1", "::1", "192.0.2.1", "192.0.2.2", "192.0.2.3"]));
         let families: Vec<bool> = ordered.iter().map(SocketAddr::is_ipv6).collect();
         assert_eq!(families, [true, false, true, false, false]);
     }
