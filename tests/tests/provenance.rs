@@ -76,8 +76,8 @@ fn a_file_copied_out_of_a_guest_must_be_accepted() {
 fn a_new_nearer_file_is_shown_whole_and_names_no_bottle() {
     let running = up_with_src(PLAIN);
     operator_in(&running, "src", &["-q", "exec", "--", "true"]).success();
-    in_guest(&running, "printf 'slug = \"t\"\\n[supervise]\\ncommand = [\"x\"]\\n' > src/bottle.toml");
-    let said = contains("nobody has accepted it").and(contains("+command = [\"x\"]"));
+    in_guest(&running, "printf 'slug = \"t\"\\n[supervise]\\ncommand = [\"cat\"]\\n' > src/bottle.toml");
+    let said = contains("nobody has accepted it").and(contains("+command = [\"cat\"]"));
     operator_in(&running, "src", &["restart"]).code(2).stderr(said);
     for words in [&["rm", "--force"][..], &["stop"], &["logs"], &["exec", "--", "true"], &["status"]] {
         operator_in(&running, "src", words).code(2).stderr(contains("name the bottle"));

@@ -10,7 +10,7 @@ use std::path::Path;
 /// Returns what was probably meant by a command line that clap refused.
 pub fn meant(error: &clap::Error) -> Option<String> {
     let words = words();
-    let (_, verb, _) = verb(&words)?;
+    let (_, subcommand, _) = subcommand(&words)?;
     match error.kind() {
         ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument => {
             dashed().map(|line| format!("did you mean `{line}`?"))
@@ -18,7 +18,7 @@ pub fn meant(error: &clap::Error) -> Option<String> {
         ErrorKind::ValueValidation => {
             let is_slug = matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(arg)) if arg.contains("SLUG"));
             match error.get(ContextKind::InvalidValue) {
-                Some(ContextValue::String(value)) if is_slug => name(verb, &shown(value)),
+                Some(ContextValue::String(value)) if is_slug => name(subcommand, &shown(value)),
                 _ => None,
             }
         }
@@ -29,15 +29,15 @@ pub fn meant(error: &clap::Error) -> Option<String> {
 /// Returns this process's command line with the `--` that `exec` and `run` want before the guest's command.
 pub fn dashed() -> Option<String> {
     let words = words();
-    let (before, verb, rest) = verb(&words)?;
-    if !matches!(verb, "exec" | "run") || rest.iter().any(|word| word == "--") {
+    let (before, subcommand, rest) = subcommand(&words)?;
+    if !matches!(subcommand, "exec" | "run") || rest.iter().any(|word| word == "--") {
         return None;
     }
     let options = rest.iter().take_while(|word| word.starts_with('-')).count();
     let (options, words) = rest.split_at(options);
     let words = with_dashes(words)?;
     let mut line = vec!["bottle".to_owned()];
-    line.extend(before.iter().chain([verb.to_owned()].iter()).chain(options).map(|word| quoted(word)));
+    line.extend(before.iter().chain([subcommand.to_owned()].iter()).chain(options).map(|word| quoted(word)));
     Some(format!("{} {words}", line.join(" ")))
 }
 
@@ -46,14 +46,14 @@ fn words() -> Vec<String> {
 }
 
 /// Splits words at the subcommand.
-fn verb(words: &[String]) -> Option<(&[String], &str, &[String])> {
+fn subcommand(words: &[String]) -> Option<(&[String], &str, &[String])> {
     let mut at = 0;
     while words.get(at)?.starts_with('-') {
         at += if matches!(words[at].as_str(), "-c" | "--config") { 2 } else { 1 };
     }
     let (before, rest) = words.split_at(at);
-    let (verb, rest) = rest.split_first()?;
-    Some((before, verb, rest))
+    let (subcommand, rest) = rest.split_first()?;
+    Some((before, subcommand, rest))
 }
 
 /// Puts the `--` where it belongs: after the bottle's name, if the first word is one.
@@ -73,18 +73,18 @@ fn with_dashes(words: &[String]) -> Option<String> {
 }
 
 /// What was meant by text that is no bottle's name.
-fn name(verb: &str, value: &str) -> Option<String> {
+fn name(subcommand: &str, value: &str) -> Option<String> {
     let path = Path::new(value);
     if value.contains('/') || matches!(value, "." | "..") {
         let word = quoted(value);
         return Some(if value == "." {
-            format!("the project here is meant without a name: `bottle {verb}`")
-        } else if matches!(verb, "run" | "exec") && !path.is_dir() {
-            format!("did you mean `bottle {verb} -- {word}`?")
+            format!("the project here is meant without a name: `bottle {subcommand}`")
+        } else if matches!(subcommand, "run" | "exec") && !path.is_dir() {
+            format!("did you mean `bottle {subcommand} -- {word}`?")
         } else if path.is_file() {
-            format!("a bottle has a name, and this is a path: did you mean `bottle --config {word} {verb}`?")
+            format!("a bottle has a name, and this is a path: did you mean `bottle --config {word} {subcommand}`?")
         } else {
-            format!("a bottle has a name, and this is a path: did you mean `cd {word} && bottle {verb}`?")
+            format!("a bottle has a name, and this is a path: did you mean `cd {word} && bottle {subcommand}`?")
         });
     }
     Slug::from_name(value).map(|slug| format!("did you mean `{slug}`?"))
