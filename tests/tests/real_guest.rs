@@ -1,7 +1,7 @@
 //! What only a real smolvm guest can show. Without KVM it runs in the outer machine.
 //!
-//! An emulated guest takes minutes, mostly on one processor. So the jobs run in the background, one outer
-//! machine at a time (two would starve each other), and these tests, the last ones, wait for the results.
+//! An emulated guest takes minutes, and freezes where other tests take its processors. So these are the last
+//! tests, and one outer machine runs at a time.
 
 use anyhow::Result;
 use bottle_host::process::die_with_parent;
@@ -9,7 +9,6 @@ use bottle_tests::checkout;
 use rustix::process::Signal;
 use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::thread;
 
 /// The harness's jobs, the longest first.
 const JOBS: [&[&str]; 4] = [
@@ -25,15 +24,6 @@ const INCONCLUSIVE: [i32; 2] = [75, 125];
 
 static OUTPUTS: [OnceLock<Result<Output>>; JOBS.len()] = [const { OnceLock::new() }; JOBS.len()];
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Starts the jobs in the background.
-pub fn start() {
-    thread::spawn(|| {
-        for job in 0..JOBS.len() {
-            let _ = result(job);
-        }
-    });
-}
 
 /// Returns the result of a job, and runs it if nobody has yet.
 fn result(job: usize) -> &'static Result<Output> {

@@ -82,9 +82,13 @@ fn name(subcommand: &str, value: &str) -> Option<String> {
         } else if matches!(subcommand, "run" | "exec") && !path.is_dir() {
             format!("did you mean `bottle {subcommand} -- {word}`?")
         } else if path.is_file() {
-            format!("a bottle has a name, and this is a path: did you mean `bottle --config {word} {subcommand}`?")
+            format!(
+                "a bottle has a name, and this is a path: did you mean `bottle --config {word} {subcommand}`?"
+            )
         } else {
-            format!("a bottle has a name, and this is a path: did you mean `cd {word} && bottle {subcommand}`?")
+            format!(
+                "a bottle has a name, and this is a path: did you mean `cd {word} && bottle {subcommand}`?"
+            )
         });
     }
     Slug::from_name(value).map(|slug| format!("did you mean `{slug}`?"))

@@ -10,6 +10,7 @@ use super::journal::{self, Job, Wish};
 use super::look::{self, Item, Look};
 use super::tree::Entry;
 use crate::beneath::{Folder, Limits, walk};
+use crate::defence::Defence;
 use anyhow::{Context, Result};
 use std::collections::HashSet;
 use std::fs::File;
@@ -46,7 +47,9 @@ impl Copy {
             }
         }
         keep_full_folders(&ours, &mut take, &mut kept)?;
-        keep_blocked(&ours, &mut take, &mut kept);
+        if Defence::Beneath.stands() {
+            keep_blocked(&ours, &mut take, &mut kept);
+        }
         kept.sort_by(|a, b| a.path.cmp(&b.path));
         if take.is_empty() {
             return Ok(Applied { taken: Vec::new(), kept });

@@ -13,6 +13,7 @@ use super::exact;
 use super::record::Record;
 use super::tree::{Entry, STAGE};
 use crate::beneath::{self, Folder as Beneath, MODE, moment, set_mode};
+use crate::defence::Defence;
 use crate::fail_point::{self, FailPoint};
 use crate::state::{Folder, parse_json, private_dir, write_private};
 use anyhow::{Context, Result, anyhow, bail};
@@ -261,6 +262,7 @@ fn steps(ours: &Beneath, wishes: &[Wish]) -> Result<(Vec<Step>, Vec<StageName>)>
             let there = ours.above(above).and_then(|(folder, name)| Entry::at(&folder, name));
             match there {
                 Ok(Entry::Folder) => {}
+                Ok(Entry::Link(_)) if !Defence::Beneath.stands() => {}
                 Err(error) if is_no_folder(&error) => {
                     let what = What::Put { before: None, after: Entry::Folder, number: 0 };
                     steps.push(Step { path: above.to_owned(), stage: stages.of(above)?, what, wish: None });

@@ -16,7 +16,6 @@ use std::process::{Command, Stdio};
 /// Returns every attack of this file.
 pub fn attacks() -> Vec<Attack> {
     vec![
-        Attack::new("apply-through-the-project-s-link", Defence::Beneath, through_link),
         Attack::new("apply-through-a-link-made-since", Defence::Beneath, through_new_link),
         Attack::new("apply-git-by-another-spelling", Defence::GitNames, spelling),
         Attack::new("apply-bare-repository", Defence::GitNames, bare),
@@ -37,18 +36,6 @@ pub fn attacks() -> Vec<Attack> {
 }
 
 const COPY: &str = "[workspace]\nmode = \"copy\"\n";
-
-/// The project has a link into `.git`. In the copy, the guest replaces it with a folder that holds a hook.
-fn through_link(target: &mut Target) -> Result<Verdict> {
-    target.put("project/.git/hooks/pre-commit.sample", "")?;
-    symlink(".git/hooks", target.path("project/lib"))?;
-    target.watch("project/.git");
-    target.up(COPY)?;
-    target
-        .guest("rm lib; mkdir lib; printf '#!/bin/sh\\n' > lib/post-checkout; chmod 755 lib/post-checkout")?;
-    target.operator(&["apply", "--yes"])?;
-    Ok(Verdict::Held)
-}
 
 /// The operator has moved a folder elsewhere since the bottle started, and left a link to it.
 fn through_new_link(target: &mut Target) -> Result<Verdict> {
@@ -186,7 +173,9 @@ fn too_deep(target: &mut Target) -> Result<Verdict> {
     // The usual limit on open descriptors.
     let rm = target.command(&["rm", "--force", "t"]);
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 1024; exec \"$0\" --quiet rm --force t"]).arg(rm.get_program());
+    command
+        .args(["-c", "ulimit -n 1024; \"$0\" --quiet rm --force t && exec \"$0\" --quiet trash --now"])
+        .arg(rm.get_program());
     command.current_dir(target.path("project"));
     copy_variables(&rm, &mut command);
     let ended = target.run(command)?;

@@ -38,8 +38,8 @@ fn says_it_is_safe(target: &mut Target) -> Result<Verdict> {
 /// The guest's file in a subfolder is nearer than the operator's.
 fn nearer_file(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
-    target.into_guest("/workspace/folder/bottle.toml", runs_a_program(target, "t").as_bytes())?;
-    operator_in(target, &target.path("project/folder"), &["restart"])?;
+    target.into_guest("/workspace/folder/bottle.toml", runs_a_program(target, "other").as_bytes())?;
+    operator_in(target, &target.path("project/folder"), &["up"])?;
     Ok(Verdict::Held)
 }
 
