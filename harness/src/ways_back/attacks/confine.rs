@@ -142,7 +142,6 @@ fn push(target: &mut Target, attempt: &str) -> Result<String> {
     git(&["remote", "add", "origin", "https://git.example.com/x.git"])?;
     git(&["add", "kept"])?;
     git(&["commit", "-q", "-m", "first"])?;
-    git(&["remote", "add", "origin", "../upstream.git"])?;
     target.set(TRY, attempt);
     target.up("[workspace]\nmode = \"none\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n")?;
     let script = "export HOME=/root; cd /tmp; git clone -q $BOTTLE_GIT_GATE/project.git work; cd work; \
