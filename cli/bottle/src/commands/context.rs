@@ -15,7 +15,6 @@ use bottle_host::out;
 use bottle_host::provenance::walk::walk;
 use bottle_host::state::{Folder, Home, private_dir};
 use serde_json::json;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 /// The global options.
@@ -81,7 +80,7 @@ impl Context {
     /// Lets a command go on if the bottle is this project's.
     fn owned(&self, home: &Home, folder: &Folder, project: &Path) -> Outcome {
         owner::check(home, folder, project, &|question| {
-            self.moved || (std::io::stdin().is_terminal() && out::is_watched() && out::confirmed(question))
+            self.moved || (out::is_asked() && out::confirmed(question))
         })
     }
 
@@ -142,10 +141,7 @@ impl Context {
     /// Lets a configuration through that a guest cannot have changed, or that a person accepts.
     /// `command` is what they would type to accept it. What they accept is in the log of the bottle.
     pub fn trust(&self, folder: &Folder, config: &Config, option: Option<&str>, command: &str) -> Outcome {
-        let ask = |shown: &str| {
-            let terminal = std::io::stdin().is_terminal() && out::is_watched();
-            terminal && out::confirmed(&format!("{shown}\nUse it?"))
-        };
+        let ask = |shown: &str| out::is_asked() && out::confirmed(&format!("{shown}\nUse it?"));
         for accepted in trust::check(&Home::find()?, config, Answer::of(option, &ask), command)? {
             private_dir(&folder.logs())?;
             let details = json!({ "file": accepted.path, "digest": accepted.digest, "by": who() });

@@ -6,7 +6,6 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::Home;
 use bottle_host::workspace::trash::{KEPT, Trash};
 use bottle_host::{out, outln};
-use std::time::SystemTime;
 
 /// What is done with the trash.
 pub struct How {
@@ -34,13 +33,12 @@ pub fn trash(context: &Context, how: &How) -> Outcome {
         context.say("the trash is empty");
     }
     for entry in entries {
-        let left = KEPT.saturating_sub(SystemTime::now().duration_since(entry.removed).unwrap_or_default());
         let changed = entry.changed.map_or_else(|| "?".to_owned(), |changed| changed.to_string());
         outln!(
             "{:<20} {changed:>6} changed  of {}  until {}",
             entry.name,
             shown(&entry.of),
-            humantime::format_rfc3339_seconds(SystemTime::now() + left)
+            humantime::format_rfc3339_seconds(entry.removed + KEPT)
         )?;
     }
     Ok(())

@@ -2,8 +2,8 @@
 
 use bottle_core::visible;
 use bottle_host::defence::Defence;
+use bottle_host::digest::hex;
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::provenance::hex;
 use bottle_host::provenance::walk::{Identity, Walk, walk};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;

@@ -80,9 +80,7 @@ pub fn plan(slug: &Slug, config: &Config, project: PathBuf, renew: bool) -> Outc
         return Err(Failure::new(Kind::Busy, format!("a bottle {slug} is being run already"))
             .help("wait for its `bottle run` to end, or choose another name"));
     }
-    is_the_bottles(&folder, machine.as_ref())?;
-    let machine = MachineChange::of(&folder, machine, &resolved, renew)?;
-    check(&home, &folder, config, &resolved)?;
+    let machine = startable(&home, &folder, config, &resolved, machine, renew)?;
     fail_point::reached(FailPoint::UpResolved);
     Ok(Found::Planned(Box::new(Planned { home, folder, project, tools, resolved, machine, lock })))
 }
@@ -97,9 +95,22 @@ pub fn check_again(slug: &Slug, config: &Config, renew: bool) -> Outcome {
     let folder = home.bottle(slug);
     let resolved = resolve(slug, config, tools.network.stack(), &folder)?;
     let machine = tools.smolvm.machine(slug)?;
-    is_the_bottles(&folder, machine.as_ref())?;
-    MachineChange::of(&folder, machine, &resolved, renew)?;
-    check(&home, &folder, config, &resolved)
+    startable(&home, &folder, config, &resolved, machine, renew).map(drop)
+}
+
+/// Checks a start against the machine that is there, and decides what happens to that one.
+fn startable(
+    home: &Home,
+    folder: &Folder,
+    config: &Config,
+    resolved: &Resolved,
+    machine: Option<Machine>,
+    renew: bool,
+) -> Outcome<MachineChange> {
+    is_the_bottles(folder, machine.as_ref())?;
+    let change = MachineChange::of(folder, machine, resolved, renew)?;
+    check(home, folder, config, resolved)?;
+    Ok(change)
 }
 
 /// Refuses a name that a machine has which is not this bottle's.

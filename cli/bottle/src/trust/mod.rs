@@ -136,7 +136,7 @@ pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Out
     let mut accepted = Vec::new();
     if let Some(gone) = gone(home, &config.passed)? {
         let what = format!("{} is gone since a guest could write to its folder", shown(&gone.path));
-        let empty = bottle_host::provenance::hex(b"");
+        let empty = bottle_host::digest::hex(b"");
         agreed(&Shown::of(&what, Some(&gone.text), "", &empty), answer, &empty, command)?;
         accepted.push(Acceptance { path: gone.path.clone(), digest: empty });
         let _lock = home.lock_trust()?;

@@ -4,8 +4,8 @@
 use crate::config::{Config, Found};
 use anyhow::{Context, Result};
 use bottle_core::slug::Slug;
+use bottle_host::digest::hex;
 use bottle_host::failure::Outcome;
-use bottle_host::provenance::hex;
 use bottle_host::provenance::walk::Identity;
 use bottle_host::state::{Home, private_dir, write_private};
 use serde::{Deserialize, Serialize};

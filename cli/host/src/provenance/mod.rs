@@ -2,5 +2,3 @@
 
 pub mod walk;
 pub mod writable;
-
-pub use crate::digest::hex;

@@ -3,7 +3,6 @@
 //! An entry is a folder of its own: `entry.json` describes it, `record.json` is the copy's own record, and `files` is
 //! the copy. An entry without files is incomplete, and holds nothing.
 
-use crate::beneath;
 use crate::state::{Folder, Home, parse_json, private_dir, remove_tree, write_private};
 use anyhow::{Context, Result, ensure};
 use bottle_core::slug::Slug;
@@ -105,7 +104,7 @@ impl Trash {
         // The record comes first: a copy without one would count as incomplete.
         write_private(&folder.copy_record(), &record)?;
         fs::rename(place.join("files"), folder.copy()).with_context(|| place.display().to_string())?;
-        remove(&place)
+        remove_tree(&place)
     }
 
     /// Removes entries that are a week old, or all of them. Returns how many it removed.
@@ -118,19 +117,10 @@ impl Trash {
             // If the clock was set back, the entry stays.
             let age = entry.removed.elapsed().unwrap_or_default();
             if everything || age >= KEPT {
-                remove(&self.0.join(&entry.name))?;
+                remove_tree(&self.0.join(&entry.name))?;
                 removed += 1;
             }
         }
         Ok(removed)
     }
-}
-
-/// Removes an entry. Its files were a guest's, so no link in them is followed.
-fn remove(place: &Path) -> Result<()> {
-    let files = place.join("files");
-    if beneath::open(&files).is_ok() {
-        remove_tree(&files)?;
-    }
-    remove_tree(place)
 }
