@@ -7,7 +7,8 @@
 //! Read it in the order in which a bottle comes to life. [`slug`] names it, [`subnet`] and [`ports`]
 //! give it addresses, and [`plan`] puts them together. [`smolfile`] and [`gvproxy`] render what the
 //! machine and its network stack read; [`environment`] is what the agent sees. [`wire`] frames what
-//! crosses the link, and [`guard`] decides about every frame. [`egress`] and [`upstream`] decide about
+//! crosses the link, and [`guard`] decides about every frame. [`stream`] and [`report`] are what crosses it where the
+//! guest's own kernel speaks TCP. [`egress`] and [`upstream`] decide about
 //! every request that leaves through the egress proxy, and [`git`] about every push. [`examine`] asks
 //! the guard everything that a guest could.
 //!
@@ -37,6 +38,7 @@ pub mod pipelock;
 pub mod plan;
 #[cfg(feature = "host")]
 pub mod ports;
+pub mod report;
 #[cfg(feature = "host")]
 pub mod sidecar;
 #[cfg(feature = "host")]
@@ -47,6 +49,7 @@ pub mod smolfile;
 pub mod specification;
 #[cfg(feature = "host")]
 pub mod stack;
+pub mod stream;
 pub mod subnet;
 #[cfg(feature = "host")]
 pub mod text;

@@ -4,6 +4,7 @@ pub use crate::doors::{Doors, InvalidDoors};
 use crate::egress::Rules;
 use crate::environment;
 use crate::guard::Guard;
+use crate::helper::HELPER;
 use crate::slug::Slug;
 use crate::stack::Stack;
 use crate::subnet::Subnet;
@@ -111,6 +112,17 @@ impl Plan {
         env.extend(upstreams.map(|(name, url)| (name.to_string(), url)));
         env.extend(self.guest.env.iter().map(|(name, value)| (name.to_string(), value.to_string())));
         env
+    }
+
+    /// Returns the command that gives the guest its network, as it is run in the guest.
+    pub fn link(&self) -> Vec<String> {
+        let mut words =
+            [HELPER, "link", "--subnet", &self.subnet.octet().to_string()].map(ToString::to_string).to_vec();
+        if self.stack == Stack::Sockets {
+            let ports: Vec<String> = self.doors.ports().iter().map(ToString::to_string).collect();
+            words.extend(["--doors".to_string(), ports.join(",")]);
+        }
+        words
     }
 
     /// Returns the guard that enforces this plan.

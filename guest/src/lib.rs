@@ -14,3 +14,4 @@ pub mod flow;
 pub mod link;
 pub mod probe;
 pub mod status;
+pub mod stream;

@@ -4,7 +4,7 @@ use bottle_guest::{archive, doors, flow, link, probe};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: bottle-guest link --subnet N --socket PATH [-- COMMAND...]
+const USAGE: &str = "usage: bottle-guest link --subnet N [--doors P,P,...] [--socket PATH] [-- COMMAND...]
        bottle-guest probe < questions > answers
        bottle-guest canary --port N --say TEXT
        bottle-guest flow ADDRESS to|from MIB

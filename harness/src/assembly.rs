@@ -16,7 +16,7 @@ use bottle_host::peer::{Extent, Machine, Named};
 use bottle_host::state::{Folder, Home};
 use bottle_host::tools::{Network, StackBackend};
 use bottle_keeper::counters::Counters;
-use bottle_keeper::link::Link;
+use bottle_keeper::link::{Link, Traffic};
 use bottle_keeper::stack::{Bare, Endpoint, Jail, Running, Wall, start};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -143,13 +143,15 @@ fn plan(network: &Network) -> Result<Plan> {
 
 /// Runs the product's own link, in which each frame has to pass the guard.
 fn guarded(guest: UnixListener, stack: Arc<Endpoint>, plan: &Plan, folder: &Folder) -> Result<()> {
-    let link = Link::new(
+    let link = Link::of_frames(
         plan.guard(),
         Arc::new(Counters::default()),
         Audit::open(folder, Need::BestEffort)?,
         Box::new(|_| Ok(())),
     );
-    link.attach(stack)?;
+    if let Traffic::Frames(crossing) = link.traffic() {
+        crossing.attach(stack)?;
+    }
     // This process starts the guests.
     let pid = std::process::id().cast_signed();
     let machine = Machine::named(Named { pid, extent: Extent::Below, confined: false });

@@ -30,7 +30,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 /// bottle's network stacks, the default first.
-pub const STACKS: [&str; 2] = ["gvproxy", "kernel"];
+pub const STACKS: [&str; 3] = ["gvproxy", "kernel", "sockets"];
 
 /// What runs as the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]

@@ -50,8 +50,12 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
     }
     let subnet = plan.subnet;
     fact("network", format!("{subnet} (guest {}, proxy.internal {})", subnet.guest(), subnet.proxy()));
-    if plan.stack == Stack::Kernel {
-        fact("stack", "the host's kernel, in a namespace of its own".to_owned());
+    match plan.stack {
+        Stack::Gvproxy(_) => {}
+        Stack::Kernel => fact("stack", "the host's kernel, in a namespace of its own".to_owned()),
+        Stack::Sockets => {
+            fact("stack", "the guest's own kernel; only streams to the doors leave it".to_owned());
+        }
     }
     for (sidecar, port) in plan.doors.iter() {
         let form = match services.form(sidecar) {

@@ -96,6 +96,8 @@ defences! {
     DenyCloses = "deny-closes",
     /// `verify` has a half that no guest can forge.
     VerifyFromHost = "verify-from-host",
+    /// A stream leads to a door or nowhere.
+    DoorsOnly = "doors-only",
     /// The first wall: each frame crosses the guard.
     Guard = "guard",
     /// The second wall: the network stack is in a namespace of its own.

@@ -1,7 +1,9 @@
 //! The keeper's counters. Counting never blocks.
 
 use bottle_core::guard::Refusal;
+use bottle_guest::stream::relay::Relayed;
 use bottle_host::control::Snapshot;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Counts since the keeper started.
@@ -13,6 +15,8 @@ pub struct Counters {
     bytes_to_guest: AtomicU64,
     refused: [AtomicU64; Refusal::ALL.len()],
     dropped: [AtomicU64; Refusal::ALL.len()],
+    /// The bytes of streams, which cross in no frames.
+    pub streams: Arc<Relayed>,
 }
 
 impl Counters {
@@ -47,9 +51,9 @@ impl Counters {
         };
         Snapshot {
             frames_from_guest: self.frames_from_guest.load(Relaxed),
-            bytes_from_guest: self.bytes_from_guest.load(Relaxed),
+            bytes_from_guest: self.bytes_from_guest.load(Relaxed) + self.streams.up.load(Relaxed),
             frames_to_guest: self.frames_to_guest.load(Relaxed),
-            bytes_to_guest: self.bytes_to_guest.load(Relaxed),
+            bytes_to_guest: self.bytes_to_guest.load(Relaxed) + self.streams.down.load(Relaxed),
             refused: by_reason(&self.refused),
             dropped: by_reason(&self.dropped),
         }

@@ -13,6 +13,7 @@ use crate::shared::Shared;
 use crate::{requests, sidecars};
 use anyhow::Result;
 use bottle_core::slug::Slug;
+use bottle_core::stack::Stack;
 use bottle_host::audit::Audit;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::starter::{Ask, Starter};
@@ -109,7 +110,11 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
     let counters = Arc::new(Counters::default());
     let giver = Arc::clone(&starter);
     let welcome = move |uid: Uid| giver.demand(&Ask::Give { uid: uid.as_raw() });
-    let link = Link::new(plan.guard(), Arc::clone(&counters), audit.clone(), Box::new(welcome));
+    let link = if plan.stack == Stack::Sockets {
+        Link::of_streams(Arc::clone(&counters), audit.clone(), Box::new(welcome))
+    } else {
+        Link::of_frames(plan.guard(), Arc::clone(&counters), audit.clone(), Box::new(welcome))
+    };
     let egress_proxy = EgressProxy::new(&plan, services.limits, audit.clone(), keys.as_ref());
     if !services.git.is_empty() {
         starter.demand(&Ask::Refresh)?;

@@ -1,56 +1,91 @@
 //! What is behind each door: a built-in sidecar, or a relay to one that runs by itself.
 
-use crate::relay::{self, Relayed};
+use crate::relay;
 use crate::shared::Shared;
 use anyhow::Result;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::specification::SidecarForm;
+use bottle_guest::stream::relay::{self as streams, Relayed};
+use bottle_guest::stream::socket::Socket;
 use bottle_host::audit::{self, UNRECORDED};
+use bottle_sidecars::http::Listener;
 use serde_json::json;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::AbortHandle;
 
 /// How many connections through one door may be open at a time.
 const MAX_CONNECTIONS: usize = 2048;
 const DIAL_LIMIT: Duration = Duration::from_secs(10);
 
-/// Serves a door until the task is aborted. The listener keeps the jail's network namespace alive,
-/// so it has to be closed together with the jail.
-pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, listener: TcpListener) -> Result<AbortHandle> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+/// Serves a door until the task is aborted. A listener keeps the jail's network namespace alive, so it
+/// has to be closed together with the jail.
+pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, clients: Clients) -> Result<AbortHandle> {
     let shared = Arc::clone(shared);
     let served = match *shared.services.form(sidecar) {
-        SidecarForm::Builtin => tokio::spawn(async move {
-            match sidecar {
-                Sidecar::Pipelock => shared.egress_proxy.serve(listener).await,
-                Sidecar::GitGate => shared.git.serve(listener).await,
-                Sidecar::Supervise => shared.supervise.serve(listener).await,
-            }
-        }),
+        SidecarForm::Builtin => {
+            let listener = match clients {
+                Clients::Tcp(listener) => Listener::Tcp(listener),
+                Clients::Streams(streams) => Listener::Streams(streams, Arc::clone(&shared.counters.streams)),
+            };
+            tokio::spawn(async move {
+                match sidecar {
+                    Sidecar::Pipelock => shared.egress_proxy.serve(listener).await,
+                    Sidecar::GitGate => shared.git.serve(listener).await,
+                    Sidecar::Supervise => shared.supervise.serve(listener).await,
+                }
+            })
+        }
         SidecarForm::Address { address } | SidecarForm::Command { address, .. } => {
-            tokio::spawn(async move { relay(&shared, sidecar, address, listener).await })
+            tokio::spawn(async move { relay(&shared, sidecar, address, clients).await })
         }
     };
     Ok(served.abort_handle())
 }
 
-async fn relay(
-    shared: &Arc<Shared>,
-    sidecar: Sidecar,
-    address: SocketAddr,
-    listener: tokio::net::TcpListener,
-) {
+/// Where a door's clients come from.
+pub enum Clients {
+    /// A listener in the network namespace of a stack.
+    Tcp(tokio::net::TcpListener),
+    /// The streams that the guest's helper opens.
+    Streams(Receiver<Socket>),
+}
+
+impl Clients {
+    /// Takes a listener from another process.
+    pub fn of(listener: TcpListener) -> Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self::Tcp(tokio::net::TcpListener::from_std(listener)?))
+    }
+
+    /// Waits for the next client. There are no more once it returns `None`.
+    async fn next(&mut self) -> Option<Client> {
+        match self {
+            Self::Tcp(listener) => loop {
+                if let Ok((client, _)) = listener.accept().await {
+                    return Some(Client::Tcp(client));
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            },
+            Self::Streams(streams) => streams.recv().await.map(Client::Stream),
+        }
+    }
+}
+
+/// A client of a door.
+enum Client {
+    Tcp(TcpStream),
+    Stream(Socket),
+}
+
+async fn relay(shared: &Arc<Shared>, sidecar: Sidecar, address: SocketAddr, mut clients: Clients) {
     let room = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(seat) = Arc::clone(&room).acquire_owned().await else { return };
-        let Ok((door, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
+        let Some(door) = clients.next().await else { return };
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
             let _seat = seat;
@@ -59,7 +94,7 @@ async fn relay(
             let outcome = if shared.audit.may_allow() {
                 connect(&shared, door, sidecar, address, &relayed).await
             } else {
-                let _ = door.set_zero_linger();
+                door.reset();
                 Err(std::io::Error::other(UNRECORDED))
             };
             let mut details = json!({
@@ -79,7 +114,7 @@ async fn relay(
 
 async fn connect(
     shared: &Shared,
-    mut door: TcpStream,
+    door: Client,
     sidecar: Sidecar,
     address: SocketAddr,
     relayed: &Relayed,
@@ -88,14 +123,34 @@ async fn connect(
     let mut stream = match dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
         Ok(stream) => stream,
         Err(error) => {
-            // With nothing left to send, zero lingering turns the close into a reset, which the
-            // client sees as a refusal.
-            let _ = door.set_zero_linger();
+            door.reset();
             return Err(error);
         }
     };
-    let _ = (door.set_nodelay(true), stream.set_nodelay(true));
+    let _ = stream.set_nodelay(true);
     let details = json!({ "door": sidecar.name(), "address": address });
     shared.audit.caused("door", "opened", "", sidecar.name(), details);
-    relay::both_ways(&mut door, &mut stream, relayed).await
+    match door {
+        Client::Tcp(mut door) => {
+            let _ = door.set_nodelay(true);
+            relay::both_ways(&mut door, &mut stream, relayed).await
+        }
+        Client::Stream(door) => {
+            let done =
+                streams::both_ways(&Socket::new(stream.into_std()?)?, &door, &relayed.down, &relayed.up)
+                    .await;
+            shared.counters.streams.add(relayed);
+            done
+        }
+    }
+}
+
+impl Client {
+    /// Closes a connection that leads nowhere, so that the agent sees a refusal: with nothing left to send, zero
+    /// lingering turns the close into a reset, and a stream without its end mark is one.
+    fn reset(self) {
+        if let Self::Tcp(door) = self {
+            let _ = door.set_zero_linger();
+        }
+    }
 }

@@ -25,6 +25,7 @@ mod shared;
 mod sidecars;
 pub mod stack;
 pub mod starter;
+mod streams;
 mod watch;
 
 pub use begin::Arguments;

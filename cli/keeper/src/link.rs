@@ -1,35 +1,49 @@
-//! A frame's way through the host: guest socket, guard, network stack, and back.
+//! The guest's way into the host: its socket, who may use it, and what crosses it.
 //!
-//! Two plain threads, one for each direction, with a blocking read in each: nothing else touches a
-//! frame. Both go through the guard ([`crossing`]); there is no other path.
+//! With a network stack on the host, frames cross. Two plain threads, one for each direction, with a
+//! blocking read in each: nothing else touches a frame. Both go through the guard ([`crossing`]); there
+//! is no other path. Where the guest's own kernel is the stack, only streams to doors do
+//! ([`crate::streams`]), and reports of what was refused there.
 
 mod crossing;
 
 use crate::admission::{Admission, Admitted};
 use crate::counters::Counters;
-use crate::stack::Endpoint;
-use crate::watch::Watch;
+use crate::streams::Streams;
 use anyhow::Result;
-use bottle_core::guard::{Guard, Reply, Verdict};
-use bottle_core::wire;
+use bottle_core::guard::Guard;
+use bottle_core::report::Report;
+use bottle_core::wire::{self, Inbox};
 use bottle_host::audit::Audit;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::out;
-use bottle_host::peer::{Machine, Process};
-use crossing::{Crossing, lock};
+use bottle_host::peer::{Machine, Peer, Process};
+pub use crossing::Crossing;
+use crossing::{Connected, broken, lock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Uid;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The link between a guest that comes and goes and a stack that may be restarted.
+/// What crosses the guest's socket.
+pub enum Traffic {
+    /// Frames, through the guard to a stack that may be restarted.
+    Frames(Arc<Crossing>),
+    /// Streams to doors.
+    Streams(Arc<Streams>),
+}
+
+/// The link to a guest that comes and goes.
 pub struct Link {
-    crossing: Arc<Crossing>,
+    traffic: Traffic,
+    counters: Arc<Counters>,
+    audit: Audit,
+    guest: Connected,
     guest_came: Condvar,
     guest_seen: AtomicBool,
     /// The process that made the newest connection.
@@ -48,17 +62,43 @@ pub type Welcome = Box<dyn Fn(Uid) -> Result<()> + Send + Sync>;
 const POLL_INTERVAL: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 impl Link {
-    /// Creates a link without either end.
-    pub fn new(guard: Guard, counters: Arc<Counters>, audit: Audit, welcome: Welcome) -> Arc<Self> {
+    /// Creates a link that frames cross, without either end.
+    pub fn of_frames(guard: Guard, counters: Arc<Counters>, audit: Audit, welcome: Welcome) -> Arc<Self> {
+        let guest = Connected::default();
+        let crossing = Crossing::new(guard, Arc::clone(&counters), audit.clone(), Arc::clone(&guest));
+        Self::new(Traffic::Frames(Arc::new(crossing)), counters, audit, guest, welcome)
+    }
+
+    /// Creates a link that streams cross. It has to be called inside a tokio runtime.
+    pub fn of_streams(counters: Arc<Counters>, audit: Audit, welcome: Welcome) -> Arc<Self> {
+        let streams = Streams::new(audit.clone());
+        Self::new(Traffic::Streams(streams), counters, audit, Connected::default(), welcome)
+    }
+
+    fn new(
+        traffic: Traffic,
+        counters: Arc<Counters>,
+        audit: Audit,
+        guest: Connected,
+        welcome: Welcome,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            traffic,
+            counters,
             admission: Admission::new(audit.clone()),
-            crossing: Arc::new(Crossing::new(guard, counters, audit)),
+            audit,
+            guest,
             guest_came: Condvar::new(),
             guest_seen: AtomicBool::new(false),
             greeted: Mutex::new(None),
             handling: Mutex::new(()),
             welcome,
         })
+    }
+
+    /// Returns what crosses.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Accepts connections of the guest's helper. The machine's newest connection counts: after a
@@ -100,26 +140,9 @@ impl Link {
         Ok(())
     }
 
-    /// Attaches a new stack.
-    pub fn attach(self: &Arc<Self>, stack: Arc<Endpoint>) -> Result<()> {
-        *lock(&self.crossing.stack) = Some(Arc::clone(&stack));
-        let crossing = Arc::clone(&self.crossing);
-        thread::Builder::new().name("to-guest".to_owned()).spawn(move || {
-            let _ = crossing.pump_to_guest(&stack);
-        })?;
-        Ok(())
-    }
-
-    /// Detaches the stack: the guest's frames go nowhere until there is another.
-    pub fn detach(&self) {
-        if let Some(stack) = lock(&self.crossing.stack).take() {
-            stack.close();
-        }
-    }
-
     /// Waits for a guest, for at most `limit`, and returns whether one is connected.
     pub fn wait_for_guest(&self, limit: Duration) -> bool {
-        let guest = lock(&self.crossing.guest);
+        let guest = lock(&self.guest);
         let waited = self.guest_came.wait_timeout_while(guest, limit, |guest| guest.is_none());
         waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
     }
@@ -135,45 +158,71 @@ impl Link {
     }
 
     fn adopt(self: &Arc<Self>, Admitted { stream, peer }: Admitted) {
+        let link = Arc::clone(self);
+        match &self.traffic {
+            Traffic::Frames(crossing) => {
+                let crossing = Arc::clone(crossing);
+                let Some(stream) = self.greet(stream, &peer) else { return };
+                let from_guest = move || link.until_it_ends(&stream, || crossing.pump_from_guest(&stream));
+                if thread::Builder::new().name("from-guest".to_owned()).spawn(from_guest).is_err() {
+                    *lock(&self.guest) = None;
+                }
+            }
+            Traffic::Streams(streams) => streams.take(stream, move |stream| {
+                let _in_order = lock(&link.handling);
+                let Some(stream) = link.greet(stream, &peer) else { return };
+                drop(_in_order);
+                link.until_it_ends(&stream, || link.read_reports(&stream));
+            }),
+        }
+    }
+
+    /// Greets a guest whose machine is welcome. From then on its connection is the one that counts.
+    fn greet(&self, stream: UnixStream, peer: &Peer) -> Option<Arc<UnixStream>> {
         if let Err(error) = (self.welcome)(peer.uid) {
             out::note(format_args!("the guest is kept out: {error:#}"));
-            return;
+            return None;
         }
         let stream = Arc::new(stream);
-        if (&*stream).write_all(&wire::HELLO).is_err() {
-            return;
-        }
+        (&*stream).write_all(&wire::HELLO).ok()?;
         *lock(&self.greeted) = peer.process;
         fail_point::reached(FailPoint::KeeperGreeted);
         // If the buffer cannot be this large, the link works with what it has.
         let _ = rustix::net::sockopt::set_socket_send_buffer_size(&*stream, wire::IN_FLIGHT);
-        if let Some(old) = lock(&self.crossing.guest).replace(Arc::clone(&stream)) {
+        if let Some(old) = lock(&self.guest).replace(Arc::clone(&stream)) {
             let _ = old.shutdown(Shutdown::Both);
         }
         self.guest_seen.store(true, Relaxed);
         self.guest_came.notify_all();
-        let link = Arc::clone(self);
-        let spawned = thread::Builder::new().name("from-guest".to_owned()).spawn(move || {
-            let _ = link.crossing.pump_from_guest(&stream);
-            let _ = stream.shutdown(Shutdown::Both);
-            let mut guest = lock(&link.crossing.guest);
-            if guest.as_ref().is_some_and(|current| Arc::ptr_eq(current, &stream)) {
-                *guest = None;
-            }
-        });
-        if spawned.is_err() {
-            *lock(&self.crossing.guest) = None;
+        Some(stream)
+    }
+
+    /// Serves a guest's connection, and forgets it when it ends.
+    fn until_it_ends(&self, stream: &Arc<UnixStream>, serve: impl FnOnce() -> io::Result<()>) {
+        let _ = serve();
+        let _ = stream.shutdown(Shutdown::Both);
+        let mut guest = lock(&self.guest);
+        if guest.as_ref().is_some_and(|current| Arc::ptr_eq(current, stream)) {
+            *guest = None;
         }
     }
 
-    /// Sends a frame that was made on the host through the guard. It is not counted and not logged,
-    /// because the guest did not send it.
-    pub fn inject<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Verdict<'r> {
-        self.crossing.cross(frame, reply)
-    }
-
-    /// Returns the watch for responses to such frames.
-    pub fn watch(&self) -> &Watch {
-        &self.crossing.watch
+    /// Counts and logs what the guest's helper refused.
+    fn read_reports(&self, mut stream: &UnixStream) -> io::Result<()> {
+        let mut inbox = Inbox::default();
+        loop {
+            let read = stream.read(inbox.room())?;
+            if read == 0 {
+                return Ok(());
+            }
+            inbox.arrived(read);
+            while let Some(report) = inbox.frame().map_err(|error| broken(&self.audit, &error))? {
+                let Some(Report { refusal, frame }) = Report::parse(report) else {
+                    return Err(broken(&self.audit, &"it is no report"));
+                };
+                self.counters.refused(refusal);
+                self.audit.refused(refusal, frame);
+            }
+        }
     }
 }

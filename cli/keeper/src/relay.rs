@@ -2,18 +2,9 @@
 //!
 //! On Linux the bytes stay in the kernel (`splice`), which saves two copies of each byte.
 
+use bottle_guest::stream::relay::Relayed;
 use std::io;
-use std::sync::atomic::AtomicU64;
 use tokio::net::TcpStream;
-
-/// The number of bytes that a relay has passed on. They are right also if it breaks off.
-#[derive(Debug, Default)]
-pub struct Relayed {
-    /// Those from the first connection to the second.
-    pub up: AtomicU64,
-    /// Those from the second to the first.
-    pub down: AtomicU64,
-}
 
 /// Relays until both sides have sent everything, and counts the bytes from `a` to `b` and from `b` to
 /// `a`. When a side closes its half, the other side's is closed, too.
@@ -125,7 +116,8 @@ mod spliced {
 
 #[cfg(test)]
 mod tests {
-    use super::{Relayed, both_ways};
+    use super::both_ways;
+    use bottle_guest::stream::relay::Relayed;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 

@@ -43,7 +43,11 @@ pub fn check(answer: &Answer, attempt: &Attempt) -> Result<()> {
 fn most(attempt: &Attempt) -> usize {
     let range = |first: u32, last: u32| usize::try_from(last.saturating_sub(first)).map_or(1, |len| len + 1);
     match attempt {
-        Attempt::Tcp { first, last, .. } => range((*first).into(), (*last).into()),
+        Attempt::Tcp { first, last, .. } | Attempt::Streams { first, last, .. } => {
+            range((*first).into(), (*last).into())
+        }
+        // Besides the lies, as many silent connections as a question opens.
+        Attempt::Lies { bytes, .. } => bytes.len() + FRAMES,
         Attempt::Vsock { first, last, .. } => range(*first, *last),
         Attempt::Udp { ports, .. } => ports.len(),
         Attempt::Ports { .. } => usize::from(u16::MAX),
@@ -63,13 +67,16 @@ fn most(attempt: &Attempt) -> usize {
 /// Returns whether a connection to this port was tried.
 fn has_port(attempt: &Attempt, port: u16) -> bool {
     match attempt {
-        Attempt::Tcp { first, last, .. } => (*first..=*last).contains(&port),
+        Attempt::Tcp { first, last, .. } | Attempt::Streams { first, last, .. } => {
+            (*first..=*last).contains(&port)
+        }
         Attempt::Say { address, .. } | Attempt::Until { address, .. } => port == address.port(),
         Attempt::Tsi { address } => port == address.port(),
         Attempt::Ports { .. } => port > 0,
         // After bytes that are no frame, a connection that stays open counts as port 0.
         Attempt::Raw { .. } => port == 0,
         Attempt::Udp { .. }
+        | Attempt::Lies { .. }
         | Attempt::Dns { .. }
         | Attempt::Ping { .. }
         | Attempt::Vsock { .. }

@@ -1,6 +1,7 @@
 //! The questions that a guest is asked: what it shall try.
 
-use super::scope::{Breadth, Canary, Scope};
+use super::scope::{Canary, Scope};
+use bottle_core::helper::GUEST_SOCKET;
 use bottle_guest::probe::{Attempt, Question};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -39,6 +40,12 @@ impl Questions {
             self.dns("public", resolver, nonce);
         }
         self.forwarder(scope.gateway);
+        if scope.streams {
+            for (first, last) in scope.ranges() {
+                let socket = GUEST_SOCKET.to_owned();
+                self.ask(format!("stream {first}-{last}"), Attempt::Streams { socket, first, last });
+            }
+        }
         if scope.machine {
             self.vsock(canaries);
         }
@@ -49,13 +56,7 @@ impl Questions {
         hosts.dedup_by_key(|(_, address)| *address);
         for (name, address) in hosts {
             let address = IpAddr::V4(address);
-            let ranges = match &scope.breadth {
-                Breadth::Every => vec![(1, u16::MAX)],
-                Breadth::Sample(ports) => {
-                    [(1, 100)].into_iter().chain(ports.iter().map(|port| (*port, *port))).collect()
-                }
-            };
-            for (first, last) in ranges {
+            for (first, last) in scope.ranges() {
                 self.ask(format!("tcp {name} {first}-{last}"), Attempt::Tcp { address, first, last });
             }
             self.ask(format!("udp {name}"), Attempt::Udp { address, ports: vec![22, 67, 123, 8080, 54_321] });
@@ -75,7 +76,11 @@ impl Questions {
     }
 
     fn pings(&mut self, scope: &Scope, canaries: &[Canary]) {
-        let mut whom = BTreeMap::from([(scope.gateway, "gateway"), (scope.proxy, "proxy")]);
+        let mut whom = BTreeMap::from([(scope.gateway, "gateway")]);
+        // A guest that pings an address of its own talks to itself.
+        if !scope.streams {
+            whom.insert(scope.proxy, "proxy");
+        }
         for Canary { name, address } in canaries {
             if let IpAddr::V4(address) = address.ip()
                 && !address.is_loopback()

@@ -1,6 +1,7 @@
 //! What the questions are about: one guest's network, and the canaries around it.
 
 use bottle_core::plan::Plan;
+use bottle_core::stack::Stack;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,6 +17,9 @@ pub struct Scope {
     pub doors: BTreeSet<u16>,
     /// Which ports of the two addresses are tried.
     pub breadth: Breadth,
+    /// Whether the guest's own kernel is the network stack. Then the proxy's address is one of the guest's own, and
+    /// the way out is a stream to a door.
+    pub streams: bool,
     /// Whether the guest is a virtual machine, which has ways in and out of its own: vsock, and libkrun's
     /// socket impersonation. A stand-in's vsock would be the host's.
     pub machine: bool,
@@ -47,7 +51,18 @@ impl Scope {
             proxy: plan.subnet.proxy(),
             doors: plan.doors.ports().into_iter().collect(),
             breadth,
+            streams: plan.stack == Stack::Sockets,
             machine,
+        }
+    }
+
+    /// Returns the ranges of ports that are tried.
+    pub fn ranges(&self) -> Vec<(u16, u16)> {
+        match &self.breadth {
+            Breadth::Every => vec![(1, u16::MAX)],
+            Breadth::Sample(ports) => {
+                [(1, 100)].into_iter().chain(ports.iter().map(|port| (*port, *port))).collect()
+            }
         }
     }
 }

@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum StackChoice {
-    /// The installed gvproxy.
+    /// gvproxy if it is installed, and the guest's own kernel otherwise.
     #[default]
+    Auto,
+    /// The installed gvproxy.
     Gvproxy,
     /// The host's kernel.
     Kernel,
+    /// The guest's own kernel.
+    Sockets,
 }

@@ -1,4 +1,4 @@
-//! The network stack that speaks TCP with the guest, behind the guard.
+//! The network stack that speaks TCP with the agent.
 
 pub mod dialect;
 
@@ -7,8 +7,8 @@ use crate::subnet::Subnet;
 use dialect::Dialect;
 use serde::{Deserialize, Serialize};
 
-/// The network stack at the host's end of the link. Either one is in a network namespace that leads
-/// nowhere, and in which only doors listen.
+/// The network stack that speaks TCP with the agent. On the host it is in a network namespace that leads nowhere, and
+/// in which only doors listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -17,6 +17,9 @@ pub enum Stack {
     Gvproxy(Dialect),
     /// The host kernel's own stack, behind a tap: several times as fast, and one process less. Linux only.
     Kernel,
+    /// The guest's own kernel: no frame leaves the guest. Its helper accepts connections to the doors, and the host
+    /// sees a stream for each ([`crate::stream`]).
+    Sockets,
 }
 
 impl Stack {
@@ -24,7 +27,7 @@ impl Stack {
     pub fn subnet(self, slug: &Slug) -> Subnet {
         match self {
             Self::Gvproxy(dialect) => dialect.subnet(slug),
-            Self::Kernel => slug.subnet(),
+            Self::Kernel | Self::Sockets => slug.subnet(),
         }
     }
 }

@@ -7,9 +7,11 @@ use anyhow::{Context, Result};
 use bottle_core::guard::{GATEWAY_MAC, GUEST_MAC};
 use bottle_core::subnet::Subnet;
 use bottle_core::wire;
+use std::net::Ipv4Addr;
 
 /// The name of the guest's interface. It is down until there is a keeper.
 const NAME: &str = "eth0";
+const LOOPBACK: &str = "lo";
 /// The name of the host's interface, in a namespace where it is the only one.
 const HOST_NAME: &str = "guest0";
 
@@ -17,6 +19,8 @@ const HOST_NAME: &str = "guest0";
 pub struct GuestEndpoint {
     interface: Interface,
     subnet: Subnet,
+    /// Whether the gateway's hardware address is known without asking for it: nobody would answer.
+    knows_gateway: bool,
 }
 
 impl GuestEndpoint {
@@ -30,7 +34,19 @@ impl GuestEndpoint {
         interface.ignore_ipv6();
         interface.configure(GUEST_MAC, mtu)?;
         interface.add_address(subnet.guest())?;
-        Ok((tap, Self { interface, subnet }))
+        Ok((tap, Self { interface, subnet, knows_gateway: false }))
+    }
+
+    /// Gives the guest the proxy's address, and makes the gateway a neighbour that nobody has to ask for. Then a
+    /// connection to the proxy never leaves the guest's kernel.
+    ///
+    /// # Errors
+    /// Returns an error if the kernel refuses it.
+    pub fn hold_the_proxys_address(&mut self) -> Result<()> {
+        self.knows_gateway = true;
+        let loopback = Interface::find(LOOPBACK)?;
+        loopback.up()?;
+        loopback.hold(self.subnet.proxy(), Ipv4Addr::LOCALHOST)
     }
 
     /// Brings the interface up, with a single route: everything goes to the gateway.
@@ -39,6 +55,9 @@ impl GuestEndpoint {
     /// Returns an error if the kernel refuses it.
     pub fn up(&self) -> Result<()> {
         self.interface.up()?;
+        if self.knows_gateway {
+            self.interface.know_neighbour(self.subnet.gateway(), GATEWAY_MAC)?;
+        }
         self.interface.route_everything(self.subnet.gateway())
     }
 

@@ -100,6 +100,24 @@ impl Interface {
             .context("cannot set the neighbour")
     }
 
+    /// Makes an address one of this system's own, with another as the source of connections to it: from the address
+    /// itself, a port could connect to itself.
+    ///
+    /// # Errors
+    /// Returns an error if the kernel refuses it.
+    pub fn hold(&self, address: Ipv4Addr, source: Ipv4Addr) -> Result<()> {
+        /// The table of a system's own addresses (`linux/rtnetlink.h`).
+        const LOCAL: u8 = 255;
+        let mut route = self.route(RouteScope::Host);
+        route.header.table = LOCAL;
+        route.header.kind = RouteType::Local;
+        route.header.destination_prefix_length = 32;
+        route.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(address)));
+        route.attributes.push(RouteAttribute::PrefSource(RouteAddress::Inet(source)));
+        request(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE | NLM_F_REPLACE)
+            .context("cannot take the proxy's address")
+    }
+
     /// Brings the interface up.
     ///
     /// # Errors

@@ -1,40 +1,45 @@
-//! The guest's only network: a tap that is bridged to the socket that leads to the keeper.
+//! The guest's only network, which ends at the socket that leads to the keeper.
+//!
+//! With a network stack on the host, a tap is bridged to that socket ([`pump`]), and the guard is on the other side.
+//! Otherwise the guest's own kernel is the stack: connections to the doors are accepted here and become streams
+//! ([`streams`]), and what the tap gets is refused here ([`refuse`]).
 
 pub mod endpoint;
 mod interface;
+mod keeper;
 mod names;
 pub mod pump;
+mod refuse;
+mod streams;
 pub mod tap;
 
 use crate::status::exit_code;
 use anyhow::{Context, Result};
+use bottle_core::guard::Guard;
 use bottle_core::helper::GUEST_SOCKET;
+use bottle_core::stream::Opening;
 use bottle_core::subnet::Subnet;
 use bottle_core::wire;
 use endpoint::GuestEndpoint;
+use keeper::Way;
+use refuse::Reports;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io;
+use std::num::NonZeroU16;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+use streams::Doors;
 use tap::{Checksums, Tap};
-
-/// The pauses between attempts to reach the keeper. They grow, and the last one repeats.
-const PAUSES: [Duration; 4] = [
-    Duration::from_millis(20),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(250),
-];
-
-/// How long a keeper may take to greet. Under emulation the way through smolvm is slow.
-const GREETING: Duration = Duration::from_secs(2);
 
 struct Options {
     subnet: Subnet,
+    /// The doors' ports, if the guest's own kernel is the network stack.
+    doors: Vec<NonZeroU16>,
     socket: PathBuf,
     command: Vec<OsString>,
 }
@@ -45,16 +50,25 @@ struct Options {
 /// command's exit status.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     let options = parse(words)?;
-    let (tap, endpoint) = GuestEndpoint::make(options.subnet, wire::MTU, Checksums::LeftOut)?;
+    let (tap, mut endpoint) = GuestEndpoint::make(options.subnet, wire::MTU, Checksums::LeftOut)?;
     let tap = Arc::new(tap);
     names::write(options.subnet);
-    let first = connect(&options.socket);
-    endpoint.up()?;
-
-    let link = thread::spawn({
-        let socket = options.socket;
-        move || relay(&tap, &endpoint, &socket, first)
-    });
+    let keeper = Way::to(options.socket);
+    let link = if options.doors.is_empty() {
+        let first = keeper.wait_for(None);
+        endpoint.up()?;
+        thread::spawn(move || relay(&tap, &endpoint, &keeper, first))
+    } else {
+        endpoint.hold_the_proxys_address()?;
+        let reports = Reports::default();
+        // No frame is for a door, because connections to those never get here.
+        refuse::start(tap, Guard::new(options.subnet, &BTreeSet::new()), reports.clone())?;
+        let first = keeper.wait_for(Some(Opening::Reports));
+        let doors = move || Doors::open(options.subnet.proxy(), &options.doors);
+        let opened = doors()?;
+        endpoint.up()?;
+        thread::spawn(move || serve(&endpoint, &keeper, &reports, doors, (first, opened)))
+    };
     if options.command.is_empty() {
         return match link.join() {
             Ok(Err(error)) => Err(error),
@@ -69,9 +83,15 @@ fn parse(words: Vec<OsString>) -> Result<Options> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_args(words);
     let (mut subnet, mut socket, mut command) = (None, PathBuf::from(GUEST_SOCKET), Vec::new());
+    let mut doors = Vec::new();
     while let Some(word) = parser.next()? {
         match word {
             Long("subnet") => subnet = Some(Subnet::try_from(parser.value()?.parse::<u8>()?)?),
+            Long("doors") => {
+                for port in parser.value()?.string()?.split(',') {
+                    doors.push(port.parse::<NonZeroU16>()?);
+                }
+            }
             Long("socket") => socket = parser.value()?.into(),
             Value(first) => {
                 command.push(first);
@@ -80,46 +100,54 @@ fn parse(words: Vec<OsString>) -> Result<Options> {
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(Options { subnet: subnet.context("--subnet is missing")?, socket, command })
+    Ok(Options { subnet: subnet.context("--subnet is missing")?, doors, socket, command })
 }
 
 enum Never {}
 
 /// Relays frames, and starts over whenever the keeper disappears. While there is no keeper the interface is
 /// down, so that a program gets "network is unreachable" instead of waiting.
-fn relay(tap: &Arc<Tap>, endpoint: &GuestEndpoint, socket: &Path, first: UnixStream) -> Result<Never> {
+fn relay(tap: &Arc<Tap>, endpoint: &GuestEndpoint, keeper: &Way, first: UnixStream) -> Result<Never> {
     let mut stream = first;
     loop {
         pump::run(tap, &stream);
         endpoint.down()?;
-        stream = connect(socket);
+        stream = keeper.wait_for(None);
         endpoint.up()?;
     }
 }
 
-fn connect(socket: &Path) -> UnixStream {
-    let mut pauses = PAUSES.into_iter();
+/// Serves the doors, and starts over whenever the keeper disappears. While there is no keeper nothing listens on the
+/// doors' ports, and the interface is down.
+fn serve(
+    endpoint: &GuestEndpoint,
+    keeper: &Way,
+    reports: &Reports,
+    doors: impl Fn() -> Result<Doors>,
+    first: (UnixStream, Doors),
+) -> Result<Never> {
+    let (mut stream, mut opened) = first;
     loop {
-        if let Ok(stream) = greeted(socket) {
-            return stream;
-        }
-        thread::sleep(pauses.next().unwrap_or(PAUSES[PAUSES.len() - 1]));
+        reports.go_to(Some(stream.try_clone()?));
+        opened.serve(keeper, stream)?;
+        reports.go_to(None);
+        endpoint.down()?;
+        stream = keeper.wait_for(Some(Opening::Reports));
+        opened = until_free(&doors);
+        endpoint.up()?;
     }
 }
 
-/// Connects, and waits until a keeper greets.
-fn greeted(socket: &Path) -> io::Result<UnixStream> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(GREETING))?;
-    let mut hello = [0; wire::HELLO.len()];
-    stream.read_exact(&mut hello)?;
-    if hello != wire::HELLO {
-        return Err(io::ErrorKind::InvalidData.into());
+/// Opens the doors as soon as nothing else in the guest has their ports.
+fn until_free(doors: impl Fn() -> Result<Doors>) -> Doors {
+    const PAUSE: Duration = Duration::from_secs(1);
+    loop {
+        match doors() {
+            Ok(doors) => return doors,
+            Err(error) => eprintln!("bottle-guest: {error:#}"),
+        }
+        thread::sleep(PAUSE);
     }
-    stream.set_read_timeout(None)?;
-    // A smaller buffer works, too.
-    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, wire::IN_FLIGHT);
-    Ok(stream)
 }
 
 /// Runs the command as the foreground program and leaves signals from the terminal to it.

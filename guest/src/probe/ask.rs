@@ -1,7 +1,7 @@
 //! Asks questions, one after the other or several at a time.
 
 use super::protocol::{Answer, Attempt, Question};
-use super::{dns, local, ping, ports, raw, sweep, vsock};
+use super::{dns, local, ping, ports, raw, streams, sweep, vsock};
 use anyhow::{Context, Result};
 use std::io::{Read, Write};
 use std::process::ExitCode;
@@ -59,6 +59,8 @@ impl Question {
             }
             Attempt::Raw { socket, frames, flood, bytes } => raw::write(socket, frames, *flood, bytes),
             Attempt::Ports { socket, frame } => ports::sweep(socket, frame),
+            Attempt::Streams { socket, first, last } => streams::ports(socket.as_ref(), *first, *last),
+            Attempt::Lies { socket, bytes } => streams::lies(socket.as_ref(), bytes),
             Attempt::Ping { address } => ping::ask(*address),
             Attempt::Vsock { cid, first, last } => vsock::ports(*cid, *first..=*last),
             Attempt::Tsi { address } => vsock::impersonate(*address),

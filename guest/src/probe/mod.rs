@@ -21,6 +21,8 @@ mod protocol;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod raw;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
+mod streams;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod sweep;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod vsock;

@@ -79,6 +79,23 @@ pub enum Attempt {
         /// The frame in hexadecimal.
         frame: String,
     },
+    /// Ask the keeper for a stream to each of these ports, without the helper.
+    Streams {
+        /// The keeper's socket.
+        socket: String,
+        /// The first port.
+        first: u16,
+        /// The last port.
+        last: u16,
+    },
+    /// Write these bytes to the keeper's socket, each on a connection of its own, and then open many connections
+    /// that say nothing.
+    Lies {
+        /// The keeper's socket.
+        socket: String,
+        /// Bytes in hexadecimal.
+        bytes: Vec<String>,
+    },
     /// Send an ICMP echo request.
     Ping {
         /// The address.

@@ -57,7 +57,7 @@ struct Measured {
     /// shares its helper's.
     run: [Vec<f64>; RUNS],
     /// MB/s to a port of the host and from it: bottle's with each stack, and smolvm's virtio-net.
-    flows: [[Vec<f64>; 3]; 2],
+    flows: [[Vec<f64>; STACKS.len() + 1]; 2],
 }
 
 impl Measured {
@@ -101,8 +101,9 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
         Figures { system: "smolvm, sharing", values: sharing, goal: None },
     ];
     report.add("run -- true, real guest", "s", Better::Lower, &figures);
-    for (direction, [gvproxy, kernel, virtio]) in Direction::BOTH.into_iter().zip(flows) {
-        for (stack, values) in STACKS.into_iter().zip([gvproxy, kernel]) {
+    for (direction, mut flows) in Direction::BOTH.into_iter().zip(flows) {
+        let virtio = std::mem::take(&mut flows[STACKS.len()]);
+        for (stack, values) in STACKS.into_iter().zip(flows) {
             let figures = [
                 Figures { system: "bottle", values, goal: None },
                 Figures { system: "smolvm virtio-net", values: virtio.clone(), goal: Some(1.2) },

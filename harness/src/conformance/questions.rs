@@ -108,6 +108,32 @@ pub fn raw(plan: &Plan) -> Attempt {
     Attempt::Raw { socket: GUEST_SOCKET.to_owned(), frames, flood: 2_000, bytes }
 }
 
+/// Says to the keeper's socket what no helper would: openings without an end, chunks that lie about their length, ends
+/// that are none, and streams that are too long for any buffer.
+pub fn lies(plan: &Plan) -> Attempt {
+    let door = plan.doors.pipelock().to_be_bytes();
+    let http = b"GET http://lies.invalid/ HTTP/1.1\r\nHost: lies.invalid\r\n\r\n";
+    let chunk = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap_or(0).to_be_bytes()[..], bytes].concat();
+    let to_door = |rest: &[u8]| [&door[..], rest].concat();
+    let lies = [
+        vec![0],
+        vec![0, 0],
+        // Reports: none, one without an end, one of an unknown kind, an endless one.
+        vec![0, 0, 0, 0, 0, 0],
+        vec![0, 0, 0, 0, 0, 9, 1],
+        vec![0, 0, 0, 0, 0, 2, 255, 255],
+        vec![0, 0, 255, 255, 255, 255],
+        to_door(&[]),
+        to_door(&[0; 4]),
+        to_door(&[255; 4]),
+        to_door(&[0, 4, 0, 1]),
+        to_door(&[0, 4, 0, 0, 65]),
+        to_door(&[&chunk(http)[..], &[0; 4], &chunk(http), &[0; 64]].concat()),
+        to_door(&chunk(&vec![b'A'; 200_000])),
+    ];
+    Attempt::Lies { socket: GUEST_SOCKET.to_owned(), bytes: lies.iter().map(|lie| hex(lie)).collect() }
+}
+
 /// Tries every TCP port of an address with frames made by hand.
 pub fn every_tcp(plan: &Plan, address: Ipv4Addr) -> Attempt {
     let mut frame = Vec::new();

@@ -63,17 +63,51 @@ pub fn bottle(stack: &str, environment: &Environment, canaries: &HostCanaries) -
         }
     }
     canaries.ask_for_files(&mut questions, &state);
-    for (name, address) in [("gateway", scope.gateway), ("proxy", scope.proxy)] {
-        questions.ask(format!("syn {name} 1-65535"), questions::every_tcp(&plan, address));
-        questions.ask(format!("udp {name} 1-65535"), questions::every_udp(&plan, address));
+    if scope.streams {
+        questions.ask("lies", questions::lies(&plan));
+    } else {
+        for (name, address) in [("gateway", scope.gateway), ("proxy", scope.proxy)] {
+            questions.ask(format!("syn {name} 1-65535"), questions::every_tcp(&plan, address));
+            questions.ask(format!("udp {name} 1-65535"), questions::every_udp(&plan, address));
+        }
+        questions.ask(RAW, questions::raw(&plan));
     }
-    questions.ask(RAW, questions::raw(&plan));
     questions.ask(WITNESSES[1], questions::witness(&plan));
     let mut talk = Talk::begin(project.command(&["--quiet", "run", "--", HELPER, "probe"]), questions)?;
     ensure!(talk.hear_next()?, "the first witness did not answer");
     // While the guest tries everything, the host looks for itself. Both must come to the same verdict.
     project.run(&["verify", "--host-only", SLUG]).context("seen from the host")?;
     Probed::by(talk, scope)
+}
+
+/// What root in a guest runs to be rid of the helper.
+const KILL_HELPER: &str = "for exe in /proc/[0-9]*/exe; do case $(readlink $exe) in */bottle-guest) pid=${exe#/proc/}; kill -9 ${pid%/exe};; esac; done; :";
+
+/// Probes bottle while root in the guest has killed the helper, and asks the keeper's socket for everything itself.
+/// At last it makes a link as the helper would, and the door must answer again.
+pub fn sockets_by_hand(environment: &Environment, canaries: &HostCanaries) -> Result<Probed> {
+    let bottle = environment.small_project(SLUG, &(egress() + "[network]\nstack = \"sockets\"\n"))?.up()?;
+    let plan = bottle.plan()?;
+    let breadth = if environment.is_real() { canaries.sample() } else { Breadth::Every };
+    let scope = Scope::of(&plan, breadth, environment.is_real());
+    let mut first = Questions::default();
+    first.ask(WITNESSES[0], questions::witness(&plan));
+    let mut probed = Probed::by(bottle.ask(&[HELPER], first)?, scope.clone())?;
+    bottle.run(&["exec", "--", "sh", "-c", KILL_HELPER])?;
+    let mut by_hand = Questions::default();
+    by_hand.ask("lies", questions::lies(&plan));
+    by_hand.all(&scope, &known_canaries(), canaries.nonce());
+    let mut last = Questions::default();
+    last.ask(WITNESSES[1], questions::witness(&plan));
+    let mut own = plan.link();
+    own.extend(["--", HELPER].map(str::to_owned));
+    for (program, questions) in [(&[HELPER.to_owned()][..], by_hand), (&own, last)] {
+        let program: Vec<&str> = program.iter().map(String::as_str).collect();
+        let more = Probed::by(bottle.ask(&program, questions)?, scope.clone())?;
+        probed.answers.extend(more.answers);
+        probed.asked += more.asked;
+    }
+    Ok(probed)
 }
 
 /// Probes bottle while root in the guest kills the helper, writes frames itself, and makes a link with
@@ -86,8 +120,7 @@ pub fn by_hand(environment: &Environment, canaries: &HostCanaries) -> Result<Pro
     first.ask(WITNESSES[0], questions::witness(&plan));
     let mut probed = Probed::by(bottle.ask(&[HELPER], first)?, scope.clone())?;
 
-    let kill = "for exe in /proc/[0-9]*/exe; do case $(readlink $exe) in */bottle-guest) pid=${exe#/proc/}; kill -9 ${pid%/exe};; esac; done; :";
-    bottle.run(&["exec", "--", "sh", "-c", kill])?;
+    bottle.run(&["exec", "--", "sh", "-c", KILL_HELPER])?;
     let mut raw = Questions::default();
     raw.ask(RAW, questions::raw(&plan));
     let other = plan.subnet.octet() % 254 + 1;

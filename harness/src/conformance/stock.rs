@@ -25,6 +25,7 @@ pub fn probe(network: &[&str], environment: &Environment, canaries: &HostCanarie
         proxy: GATEWAY,
         doors: BTreeSet::new(),
         breadth: canaries.sample(),
+        streams: false,
         machine: true,
     };
     let mut questions = Questions::default();

@@ -17,6 +17,10 @@ pub enum Subject {
     Bottle,
     /// The same, with the host's kernel as its network stack.
     Kernel,
+    /// The same, with the guest's own kernel as its network stack, so that only streams leave the guest.
+    Sockets,
+    /// The same, with a guest whose root has killed the helper and speaks to the keeper's socket by hand.
+    SocketsByHand,
     /// bottle, with a guest whose root has killed the helper and does everything by hand.
     ByHand,
     /// The guard, in front of a gvproxy that runs on the host without a jail.
@@ -81,7 +85,7 @@ impl Subject {
     /// Returns whether a refusal may be silent: without a guard, for frames of a spoofed sender, or while a
     /// process is dead. Everywhere else a refusal must not look like a hang.
     pub fn may_hang(self) -> bool {
-        !matches!(self, Self::Bottle | Self::Kernel | Self::GuardOnly)
+        !matches!(self, Self::Bottle | Self::Kernel | Self::Sockets | Self::GuardOnly)
     }
 
     /// Runs every probe in a guest of this network.
@@ -90,6 +94,8 @@ impl Subject {
         match self {
             Self::Bottle => shipped::bottle("gvproxy", environment, canaries),
             Self::Kernel => shipped::bottle("kernel", environment, canaries),
+            Self::Sockets => shipped::bottle("sockets", environment, canaries),
+            Self::SocketsByHand => shipped::sockets_by_hand(environment, canaries),
             Self::ByHand => shipped::by_hand(environment, canaries),
             Self::KeeperDies => shipped::fault(shipped::Fault::Keeper, environment, canaries),
             Self::GvproxyDies => shipped::fault(shipped::Fault::Gvproxy, environment, canaries),

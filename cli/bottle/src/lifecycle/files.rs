@@ -81,7 +81,7 @@ pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
             let link = link.to_str().context("the state folder's path is not UTF-8")?;
             Some(gvproxy::Config::for_plan(plan, link).render()?)
         }
-        Stack::Kernel => None,
+        Stack::Kernel | Stack::Sockets => None,
     };
     Ok(Rendered { smolfile: smolfile(folder, plan)?.render()?, gvproxy })
 }

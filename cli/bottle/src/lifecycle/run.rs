@@ -3,7 +3,6 @@
 use super::check::check;
 use super::files::{self, Files};
 use super::signals::{Ended, Events, TERM, tell, wait};
-use super::start::link_words;
 use crate::config::Config;
 use crate::owner;
 use crate::resolve::{Resolved, resolve};
@@ -112,7 +111,7 @@ fn machine(
     keeper: Starting,
     events: &Events,
 ) -> Outcome<(Ended, bool)> {
-    let mut words = link_words(resolved.plan.subnet);
+    let mut words = resolved.plan.link();
     words.push("--".to_owned());
     words.extend_from_slice(command);
     let terminal = Terminal::here();

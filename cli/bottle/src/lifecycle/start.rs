@@ -8,8 +8,6 @@ use crate::owner;
 use crate::resolve::{Resolved, resolve};
 use crate::trust::pins::Pins;
 use bottle_core::slug::Slug;
-use bottle_core::smolfile::HELPER;
-use bottle_core::subnet::Subnet;
 use bottle_host::control::{self, Request};
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};
@@ -54,8 +52,8 @@ pub struct Staged {
     pins: Pins,
     /// The files of a bottle that never ran before.
     new: Option<Files>,
-    /// Whether the helper in a machine that runs can go on: it knows one subnet, and another stack may
-    /// have another.
+    /// Whether the helper in a machine that runs can go on: it knows one subnet and, with some stacks,
+    /// the doors.
     same_link: bool,
     _lock: Lock,
 }
@@ -145,7 +143,7 @@ impl Planned {
         let pins = Pins::admit(&home, &folder, config, &tools, insisted)?;
         fail_point::reached(FailPoint::UpTrusted);
         let new = matches!(machine, MachineChange::Create).then(|| Files::of(&folder));
-        let same_link = folder.read_plan().is_ok_and(|was| was.subnet == resolved.plan.subnet);
+        let same_link = folder.read_plan().is_ok_and(|was| was.link() == resolved.plan.link());
         files::write(&folder, &project, &resolved, &tools.network)?;
         Ok(Staged { folder, tools, resolved, machine, pins, new, same_link, _lock: lock })
     }
@@ -166,7 +164,7 @@ impl Staged {
         let keeper = keeper::launch(folder, Reach::Owner)?.ready()?;
         adopt(smolvm, folder)?;
         if await_guest(folder, RECONNECT).is_err() {
-            smolvm.detach(folder.slug(), &link_words(self.resolved.plan.subnet))?;
+            smolvm.detach(folder.slug(), &self.resolved.plan.link())?;
             await_guest(folder, CONNECT)?;
         }
         keeper.leave();
@@ -216,7 +214,7 @@ impl Staged {
         fail_point::reached(FailPoint::UpStarted);
         adopt(smolvm, folder)?;
         fail_point::reached(FailPoint::UpAdopted);
-        smolvm.detach(folder.slug(), &link_words(self.resolved.plan.subnet))?;
+        smolvm.detach(folder.slug(), &self.resolved.plan.link())?;
         fail_point::reached(FailPoint::UpHelper);
         await_guest(folder, CONNECT)?;
         fail_point::reached(FailPoint::UpConnected);
@@ -235,9 +233,4 @@ fn adopt(smolvm: &Smolvm, folder: &Folder) -> Outcome {
 fn await_guest(folder: &Folder, limit: Duration) -> Outcome {
     let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     control::demand(folder, &Request::AwaitGuest { limit_ms }, Kind::Guest)
-}
-
-/// Returns the helper's command line in the guest.
-pub fn link_words(subnet: Subnet) -> Vec<String> {
-    [HELPER, "link", "--subnet", &subnet.octet().to_string()].map(str::to_owned).to_vec()
 }

@@ -10,10 +10,11 @@ use crate::confine;
 use crate::failure::{Failure, Outcome};
 use crate::out;
 use crate::smolvm::Smolvm;
+use anyhow::Context;
 use bottle_core::gvproxy::Dialect;
 use bottle_core::specification::StackChoice;
 use bottle_core::stack::Stack;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything that a bottle needs, as found on this machine.
 #[derive(Clone, Debug)]
@@ -29,8 +30,8 @@ pub struct Tools {
 pub struct Network {
     /// The network stack that speaks TCP with the guest.
     pub backend: StackBackend,
-    /// The program that makes the jail.
-    pub bwrap: PathBuf,
+    /// The program that makes the jail, if there is one.
+    pub bwrap: Option<PathBuf>,
     /// The static helper.
     pub helper: PathBuf,
 }
@@ -42,6 +43,8 @@ pub enum StackBackend {
     Gvproxy(Gvproxy),
     /// This machine's kernel, which creates taps.
     Kernel,
+    /// The guest's own kernel, which needs nothing here.
+    Sockets,
 }
 
 /// gvproxy, as found on this machine.
@@ -80,9 +83,9 @@ impl Tools {
     pub fn programs(&self) -> impl Iterator<Item = PathBuf> {
         let gvproxy = match &self.network.backend {
             StackBackend::Gvproxy(gvproxy) => Some(&gvproxy.program),
-            StackBackend::Kernel => None,
+            StackBackend::Kernel | StackBackend::Sockets => None,
         };
-        let all = [Some(&self.smolvm.path), Some(&self.network.bwrap), gvproxy];
+        let all = [Some(&self.smolvm.path), self.network.bwrap.as_ref(), gvproxy];
         all.into_iter().flatten().filter_map(|path| std::path::absolute(path).ok())
     }
 }
@@ -110,10 +113,20 @@ impl Network {
                 find_tun()?;
                 StackBackend::Kernel
             }
+            Stack::Sockets => StackBackend::Sockets,
         };
         // Without jails, nothing is needed to make one.
-        let bwrap = if CAN_JAIL { find_bwrap()? } else { PathBuf::new() };
+        let needs_jail = CAN_JAIL && stack != Stack::Sockets;
+        let bwrap = if needs_jail { Some(find_bwrap()?) } else { None };
         Ok(Self { backend, bwrap, helper: find_helper()? })
+    }
+
+    /// Returns the program that makes the jail.
+    ///
+    /// # Errors
+    /// Returns an error where there is no jail.
+    pub fn bwrap(&self) -> anyhow::Result<&Path> {
+        self.bwrap.as_deref().context("this stack has no jail")
     }
 
     /// Returns the stack as a plan names it.
@@ -121,6 +134,7 @@ impl Network {
         match &self.backend {
             StackBackend::Gvproxy(gvproxy) => Stack::Gvproxy(gvproxy.dialect),
             StackBackend::Kernel => Stack::Kernel,
+            StackBackend::Sockets => Stack::Sockets,
         }
     }
 }
@@ -147,9 +161,22 @@ pub fn stack(choice: StackChoice) -> Stack {
     asked_stack(choice).unwrap_or(Stack::Gvproxy(Dialect::File))
 }
 
+/// Returns the stack of a bottle that asks for none, and why it is not gvproxy if it is not.
+pub fn best_stack() -> (Stack, Option<String>) {
+    let gvproxy = find_gvproxy(&Versions::remembered());
+    let found =
+        gvproxy.and_then(|(_, version)| if CAN_JAIL { find_bwrap().map(|_| version) } else { Ok(version) });
+    match found {
+        Ok(version) => (Dialect::of(version).into(), None),
+        Err(missing) => (Stack::Sockets, Some(missing.what)),
+    }
+}
+
 fn asked_stack(choice: StackChoice) -> Result<Stack, Missing> {
     match choice {
         StackChoice::Gvproxy => Ok(Dialect::of(find_gvproxy(&Versions::remembered())?.1).into()),
         StackChoice::Kernel => Ok(Stack::Kernel),
+        StackChoice::Sockets => Ok(Stack::Sockets),
+        StackChoice::Auto => Ok(best_stack().0),
     }
 }

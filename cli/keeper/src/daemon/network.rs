@@ -1,6 +1,7 @@
 //! The network stack and its doors. They are opened again when gvproxy ends.
 
-use crate::doors;
+use crate::doors::{self, Clients};
+use crate::link::Traffic;
 use crate::shared::Shared;
 use crate::stack::Endpoint;
 use anyhow::{Context, Result};
@@ -8,6 +9,7 @@ use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::starter::{Alive, Ask};
 use serde_json::json;
 use std::net::TcpListener;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
@@ -18,7 +20,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A running stack with its doors. Both end when this value is dropped.
 pub struct OpenNetwork {
-    stack: Alive,
+    /// The stack that may end. The guest's own kernel is none of ours.
+    stack: Option<Alive>,
     doors: Vec<AbortHandle>,
 }
 
@@ -28,16 +31,27 @@ impl Drop for OpenNetwork {
     }
 }
 
-/// Starts a stack, serves its doors and attaches it to the link.
+/// Serves the doors, and before that starts the stack that leads to them, if one is on this host.
 pub fn open(shared: &Arc<Shared>) -> Result<OpenNetwork> {
+    let crossing = match shared.link.traffic() {
+        Traffic::Frames(crossing) => crossing,
+        Traffic::Streams(streams) => {
+            let mut open = OpenNetwork { stack: None, doors: Vec::new() };
+            for (sidecar, port) in shared.plan.doors.iter() {
+                let port = NonZeroU16::new(port).context("a door has a port")?;
+                open.doors.push(doors::serve(shared, sidecar, Clients::Streams(streams.open(port)))?);
+            }
+            return Ok(open);
+        }
+    };
     let (stack, mut descriptors) = shared.starter.start(&Ask::Stack)?;
     fail_point::reached(FailPoint::KeeperJail);
     let link = descriptors.pop().context("the starter handed over no link")?;
-    let mut open = OpenNetwork { stack, doors: Vec::new() };
+    let mut open = OpenNetwork { stack: Some(stack), doors: Vec::new() };
     for ((sidecar, _), listener) in shared.plan.doors.iter().zip(descriptors) {
-        open.doors.push(doors::serve(shared, sidecar, TcpListener::from(listener))?);
+        open.doors.push(doors::serve(shared, sidecar, Clients::of(TcpListener::from(listener))?)?);
     }
-    shared.link.attach(Arc::new(Endpoint::taken_over(link, shared.plan.stack)))?;
+    crossing.attach(Arc::new(Endpoint::taken_over(link, shared.plan.stack)))?;
     Ok(open)
 }
 
@@ -47,8 +61,13 @@ pub async fn keep(shared: &Arc<Shared>, mut jail: OpenNetwork) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     loop {
         let since = Instant::now();
-        let _ = jail.stack.ended().await;
-        shared.link.detach();
+        match &mut jail.stack {
+            Some(stack) => _ = stack.ended().await,
+            None => std::future::pending().await,
+        }
+        if let Traffic::Frames(crossing) = shared.link.traffic() {
+            crossing.detach();
+        }
         drop(jail);
         shared.audit.write("keeper", "gvproxy-ended", json!({}));
         if since.elapsed() > LONGEST_PAUSE {

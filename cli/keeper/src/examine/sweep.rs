@@ -2,7 +2,7 @@
 //! kernel would send.
 
 use super::limits::{LIMIT, LONGEST};
-use crate::link::Link;
+use crate::link::Crossing;
 use anyhow::{Result, ensure};
 use bottle_core::PROXY_NAME;
 use bottle_core::examine::{Arrived, Block, Segment, What, flag, gives_records, odd, ranges};
@@ -40,7 +40,7 @@ const ENOUGH: usize = 512;
 
 /// Sends frames, and collects the results.
 pub struct Sweep<'l> {
-    link: &'l Link,
+    crossing: &'l Crossing,
     pub guard: &'l Guard,
     block: Block,
     next: u16,
@@ -61,9 +61,9 @@ enum Outcome {
 }
 
 impl<'l> Sweep<'l> {
-    pub fn new(link: &'l Link, guard: &'l Guard, block: Block, first: u16, end: Instant) -> Self {
+    pub fn new(crossing: &'l Crossing, guard: &'l Guard, block: Block, first: u16, end: Instant) -> Self {
         Self {
-            link,
+            crossing,
             guard,
             block,
             next: 0,
@@ -102,7 +102,7 @@ impl<'l> Sweep<'l> {
         ensure!(Instant::now() < self.end, "the examination took longer than {} s", LIMIT.as_secs());
         self.frames += 1;
         let mut reply = Reply::default();
-        Ok(match self.link.inject(frame, &mut reply) {
+        Ok(match self.crossing.cross(frame, &mut reply) {
             Verdict::Forward => Outcome::Passed,
             Verdict::Answer(answer) | Verdict::Refuse(_, Some(answer)) => Outcome::Answered(answer.to_vec()),
             Verdict::Refuse(_, None) => Outcome::Dropped,

@@ -9,33 +9,37 @@ use bottle_core::wire::{self, Inbox, Outbox};
 use bottle_host::audit::Audit;
 use bottle_host::defence::Defence;
 use serde_json::json;
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// The guest's connection that counts: the newest one.
+pub type Connected = Arc<Mutex<Option<Arc<UnixStream>>>>;
 
 /// Both ends of the link, with the guard between them.
 pub struct Crossing {
     guard: Guard,
     counters: Arc<Counters>,
     audit: Audit,
-    /// The helper's newest connection.
-    pub guest: Mutex<Option<Arc<UnixStream>>>,
-    pub stack: Mutex<Option<Arc<Endpoint>>>,
+    guest: Connected,
+    stack: Mutex<Option<Arc<Endpoint>>>,
     writing: Mutex<()>,
     /// Whether the guard decides. It always does, except in a debug build that turns it off.
     guarded: bool,
-    pub watch: Watch,
+    watch: Watch,
 }
 
 impl Crossing {
     /// Creates a crossing without either end.
-    pub fn new(guard: Guard, counters: Arc<Counters>, audit: Audit) -> Self {
+    pub fn new(guard: Guard, counters: Arc<Counters>, audit: Audit, guest: Connected) -> Self {
         Self {
             guard,
             counters,
             audit,
-            guest: Mutex::new(None),
+            guest,
             stack: Mutex::new(None),
             writing: Mutex::new(()),
             guarded: Defence::Guard.stands(),
@@ -43,6 +47,29 @@ impl Crossing {
         }
     }
 
+    /// Attaches a new stack.
+    pub fn attach(self: &Arc<Self>, stack: Arc<Endpoint>) -> io::Result<()> {
+        *lock(&self.stack) = Some(Arc::clone(&stack));
+        let crossing = Arc::clone(self);
+        thread::Builder::new().name("to-guest".to_owned()).spawn(move || {
+            let _ = crossing.pump_to_guest(&stack);
+        })?;
+        Ok(())
+    }
+
+    /// Detaches the stack: the guest's frames go nowhere until there is another.
+    pub fn detach(&self) {
+        if let Some(stack) = lock(&self.stack).take() {
+            stack.close();
+        }
+    }
+
+    /// Returns the watch for responses to frames that were made on the host.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Passes the guest's frames on until it closes its connection.
     pub fn pump_from_guest(&self, stream: &Arc<UnixStream>) -> io::Result<()> {
         let (mut inbox, mut reply, mut replies) = (Inbox::default(), Reply::default(), Vec::new());
         loop {
@@ -51,7 +78,7 @@ impl Crossing {
                 return Ok(());
             }
             inbox.arrived(read);
-            while let Some(frame) = inbox.frame().map_err(|error| self.broken(&error))? {
+            while let Some(frame) = inbox.frame().map_err(|error| broken(&self.audit, &error))? {
                 if self.watch.is_spoofed(frame) {
                     continue;
                 }
@@ -70,14 +97,6 @@ impl Crossing {
         }
     }
 
-    /// Logs that a stream can no longer be followed. The caller closes it.
-    fn broken(&self, error: &wire::BadLength) -> io::Error {
-        if Defence::RefusalsLogged.stands() {
-            self.audit.caused("link", "refused", "framing", "", json!({ "why": error.to_string() }));
-        }
-        io::Error::other(*error)
-    }
-
     /// Forwards or refuses one frame. Returns the answer for the guest, if there is one.
     fn decide<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Option<&'r [u8]> {
         match self.cross(frame, reply) {
@@ -94,7 +113,8 @@ impl Crossing {
         }
     }
 
-    /// Asks the guard, and sends what passes to the stack: the only way there.
+    /// Asks the guard, and sends what passes to the stack: the only way there. It counts and logs nothing, because
+    /// the guest may not have sent it.
     pub fn cross<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Verdict<'r> {
         let verdict = match self.guard.from_guest(frame, reply) {
             verdict if self.guarded => verdict,
@@ -111,7 +131,7 @@ impl Crossing {
     }
 
     /// Frames that arrive together are written together: each write wakes the guest's helper.
-    pub fn pump_to_guest(&self, stack: &Endpoint) -> io::Result<()> {
+    fn pump_to_guest(&self, stack: &Endpoint) -> io::Result<()> {
         let mut outbox = Outbox::default();
         loop {
             while let Some(room) = outbox.room() {
@@ -152,6 +172,14 @@ impl Crossing {
             let _ = guest.shutdown(Shutdown::Both);
         }
     }
+}
+
+/// Logs that a guest's connection can no longer be followed. The caller closes it.
+pub fn broken(audit: &Audit, why: &dyn Display) -> io::Error {
+    if Defence::RefusalsLogged.stands() {
+        audit.caused("link", "refused", "framing", "", json!({ "why": why.to_string() }));
+    }
+    io::Error::other(why.to_string())
 }
 
 /// Locks a mutex. If a thread panicked with this lock, nothing that it protects can be half done.

@@ -62,8 +62,7 @@ impl Wall for Jail {
         let inside = |name: &str| format!("{INSIDE}/{name}");
         command.args(["--", "/bin/gvproxy"]);
         command.args(found.dialect.arguments(&inside("gvproxy.yaml"), &inside(LINK)));
-        let mut child =
-            command.spawn().with_context(|| format!("cannot start {}", network.bwrap.display()))?;
+        let mut child = command.spawn().context("cannot start bubblewrap")?;
         drop(theirs);
         let ready = namespace::receive(&ours, &mut child, plan, 0).and_then(|doors| {
             let doors = doors.into_iter().map(TcpListener::from).collect();

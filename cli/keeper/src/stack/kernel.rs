@@ -26,7 +26,7 @@ pub fn start(network: &Network, plan: &Plan, log: &File) -> Result<Running> {
     command.args(["--cap-add", "CAP_NET_ADMIN", "--dev-bind", "/dev/net/tun", "/dev/net/tun"]);
     namespace::make_doors(&mut command, &theirs, plan);
     command.arg("--subnet").arg(plan.subnet.octet().to_string());
-    let mut child = command.spawn().with_context(|| format!("cannot start {}", network.bwrap.display()))?;
+    let mut child = command.spawn().context("cannot start bubblewrap")?;
     drop(theirs);
     let received = namespace::receive(&ours, &mut child, plan, 1);
     end(&mut child);

@@ -33,7 +33,7 @@ pub fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
 /// Returns bubblewrap with nothing inside it but the helper. The caller adds whatever else is
 /// visible inside, and then calls [`make_doors`].
 pub fn command(network: &Network, log: &File) -> Result<Command> {
-    let mut command = Command::new(&network.bwrap);
+    let mut command = Command::new(network.bwrap()?);
     command.args(["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
     // Its environment could hold the operator's keys.
     command.env_clear();

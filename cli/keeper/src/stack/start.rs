@@ -7,9 +7,7 @@ use super::jail::Jail;
 use super::kernel;
 use super::running::Running;
 use super::wall::Wall;
-use anyhow::Result;
-#[cfg(any(not(target_os = "linux"), bottle_portable))]
-use anyhow::bail;
+use anyhow::{Result, bail};
 use bottle_core::plan::Plan;
 use bottle_host::defence::Defence;
 use bottle_host::state::Folder;
@@ -38,5 +36,6 @@ pub fn start(network: &Network, folder: &Folder, plan: &Plan, log: &File) -> Res
         StackBackend::Kernel => kernel::start(network, plan, log),
         #[cfg(any(not(target_os = "linux"), bottle_portable))]
         StackBackend::Kernel => bail!("the kernel can be the network stack on Linux only"),
+        StackBackend::Sockets => bail!("the guest's own kernel is the stack, so none is started here"),
     }
 }

@@ -3,18 +3,17 @@
 use super::proxy::EgressProxy;
 use super::reply::{self, Body};
 use super::{plain, tunnel, upstream};
-use crate::http;
+use crate::http::{self, Listener};
 use bottle_host::audit::UNRECORDED;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use std::convert::Infallible;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 
 impl EgressProxy {
     /// Serves the door until its listener fails, which it does when its jail ends.
-    pub async fn serve(self: &Arc<Self>, listener: TcpListener) {
+    pub async fn serve(self: &Arc<Self>, listener: Listener) {
         let proxy = Arc::clone(self);
         http::serve(listener, &self.server, move |request| Self::answer(Arc::clone(&proxy), request)).await;
     }

@@ -4,7 +4,7 @@ use super::cgi;
 use super::gate::Gate;
 use super::reply::{Body, text};
 use super::services::{RECEIVE_PACK, REFS, UPLOAD_PACK};
-use crate::http;
+use crate::http::{self, Listener};
 use bottle_core::specification::Repo;
 use bottle_host::defence::Defence;
 use bottle_host::out;
@@ -14,14 +14,13 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::sync::Arc;
-use tokio::net::TcpListener;
 
 /// How much a client may send apart from the pack: names of the refs that it has and wants.
 const MAX_WORDS: u64 = 8 << 20;
 
 impl Gate {
     /// Serves the door until its listener fails.
-    pub async fn serve(self: &Arc<Self>, listener: TcpListener) {
+    pub async fn serve(self: &Arc<Self>, listener: Listener) {
         let gate = Arc::clone(self);
         http::serve(listener, &self.server, move |request| {
             let gate = Arc::clone(&gate);

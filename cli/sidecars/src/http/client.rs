@@ -1,5 +1,6 @@
 //! A client's socket, and whether the client still waits for its response.
 
+use bottle_guest::stream::door::DoorStream;
 use hyper::body::{Body, Frame, SizeHint};
 use std::error::Error;
 use std::fmt;
@@ -16,10 +17,19 @@ use tokio::net::TcpStream;
 /// does, and still reads. Later, it has given up.
 const HALF_CLOSED: Duration = Duration::from_millis(250);
 
+/// A client's connection, as it was accepted.
+#[derive(Debug)]
+pub enum Stream {
+    /// A TCP connection.
+    Tcp(TcpStream),
+    /// A stream of the guest's helper.
+    Door(DoorStream),
+}
+
 /// A client's socket. Its clones are the same socket.
 #[derive(Clone, Debug)]
 pub struct Socket {
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     last_read: Arc<Mutex<Instant>>,
     /// Whether the client was found to have closed only its own half.
     half_closed: Arc<AtomicBool>,
@@ -27,7 +37,7 @@ pub struct Socket {
 
 impl Socket {
     /// Takes a connection that was accepted.
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: Stream) -> Self {
         Self {
             stream: Arc::new(stream),
             last_read: Arc::new(Mutex::new(Instant::now())),
@@ -37,22 +47,87 @@ impl Socket {
 
     /// Waits until the client has given up. It never ends for a client that only closed its own half.
     pub async fn given_up(self) {
-        read_closed(&self.stream).await;
+        self.stream.read_closed().await;
         let last_read = *self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut byte = [0];
-        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
         let is_half_closed = self.half_closed.load(Relaxed)
-            || match rustix::net::recv(&*self.stream, &mut byte, flags) {
-                // What was sent before is still to be read, so nobody waits yet.
-                Ok((1.., _)) => true,
-                Ok((0, _)) => last_read.elapsed() < HALF_CLOSED,
-                Err(_) => false,
-            };
+            // What was sent before is still to be read, so nobody waits yet.
+            || self.stream.has_more()
+            || (self.stream.has_ended() && last_read.elapsed() < HALF_CLOSED);
         if is_half_closed {
             self.half_closed.store(true, Relaxed);
             std::future::pending::<()>().await;
         }
     }
+}
+
+impl Stream {
+    /// Waits until the client sends nothing more. What it sent before may wait to be read.
+    async fn read_closed(&self) {
+        match self {
+            Self::Tcp(stream) => read_closed(stream).await,
+            Self::Door(stream) => stream.read_closed().await,
+        }
+    }
+
+    /// Returns whether bytes wait to be read.
+    fn has_more(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => peek(stream).is_ok_and(|waiting| waiting > 0),
+            Self::Door(stream) => stream.has_more(),
+        }
+    }
+
+    /// Returns whether the client's half ended in order, and everything was read.
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => peek(stream).is_ok_and(|waiting| waiting == 0),
+            Self::Door(stream) => stream.has_ended(),
+        }
+    }
+
+    fn poll_read(&self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<usize>> {
+        match self {
+            Self::Tcp(stream) => loop {
+                ready!(stream.poll_read_ready(context))?;
+                match stream.try_read_buf(buffer) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    done => return Poll::Ready(done),
+                }
+            },
+            Self::Door(stream) => {
+                let read = ready!(stream.poll_read(context, buffer.initialize_unfilled()))?;
+                buffer.advance(read);
+                Poll::Ready(Ok(read))
+            }
+        }
+    }
+
+    fn poll_write(&self, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<Result<usize>> {
+        match self {
+            Self::Tcp(stream) => loop {
+                ready!(stream.poll_write_ready(context))?;
+                match stream.try_write_vectored(parts) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    done => return Poll::Ready(done),
+                }
+            },
+            Self::Door(stream) => stream.poll_write(context, parts),
+        }
+    }
+
+    fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        match self {
+            Self::Tcp(stream) => {
+                Poll::Ready(Ok(rustix::net::shutdown(stream, rustix::net::Shutdown::Write)?))
+            }
+            Self::Door(stream) => stream.poll_shutdown(context),
+        }
+    }
+}
+
+fn peek(stream: &TcpStream) -> rustix::io::Result<usize> {
+    let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+    Ok(rustix::net::recv(stream, &mut [0], flags)?.1)
 }
 
 /// Waits until nothing more will come.
@@ -84,24 +159,16 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        loop {
-            ready!(self.stream.poll_read_ready(context))?;
-            match self.stream.try_read_buf(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Ok(0) => return Poll::Ready(Ok(())),
-                Ok(_) => {
-                    *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        if ready!(self.stream.poll_read(context, buffer))? > 0 {
+            *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+        self.stream.poll_write(context, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -109,13 +176,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(context))?;
-            match self.stream.try_write_vectored(parts) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-        }
+        self.stream.poll_write(context, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -126,8 +187,8 @@ impl AsyncWrite for Socket {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
-        Poll::Ready(Ok(rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write)?))
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.stream.poll_shutdown(context)
     }
 }
 
@@ -193,7 +254,7 @@ mod tests {
     async fn pair() -> (TcpStream, Socket) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (client, Socket::new(listener.accept().await.unwrap().0))
+        (client, Socket::new(Stream::Tcp(listener.accept().await.unwrap().0)))
     }
 
     #[tokio::test]

@@ -2,16 +2,19 @@
 
 mod client;
 mod limited;
+mod listener;
 
 use bottle_core::specification::Limits;
 use bottle_host::audit::Audit;
 use bottle_host::defence::Defence;
+pub use client::Stream;
 use client::{GivenUp, Socket, Watched};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use limited::{Limited, TokenBucket};
+pub use listener::Listener;
 use serde_json::json;
 use std::convert::Infallible;
 use std::error::Error;
@@ -19,7 +22,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 /// How long a client may take to send the head of a request.
@@ -93,7 +95,7 @@ impl fmt::Debug for Server {
 }
 
 /// Responds to every request on a listener, until the listener fails.
-pub async fn serve<A, F, B>(listener: TcpListener, server: &Server, answer: A)
+pub async fn serve<A, F, B>(mut listener: Listener, server: &Server, answer: A)
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
@@ -102,13 +104,12 @@ where
     let mut failures = 0;
     while failures < FAILURES {
         let Ok(permit) = Arc::clone(&server.permits).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok(stream) = listener.accept().await else {
             failures += 1;
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         failures = 0;
-        let _ = stream.set_nodelay(true);
         let client = Socket::new(stream);
         let stream = Limited::new(client.clone(), &server.limits, Arc::clone(&server.bucket));
         // What a sidecar does itself, like taking a push, it finishes.

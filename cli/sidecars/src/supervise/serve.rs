@@ -2,13 +2,12 @@
 
 use super::tools::Supervise;
 use super::{mcp, plain};
-use crate::http;
+use crate::http::{self, Listener};
 use std::sync::Arc;
-use tokio::net::TcpListener;
 
 impl Supervise {
     /// Serves the door until its listener fails.
-    pub async fn serve(self: &Arc<Self>, listener: TcpListener) {
+    pub async fn serve(self: &Arc<Self>, listener: Listener) {
         let (supervise, mcp) = (Arc::clone(self), mcp::service(Arc::clone(self)));
         http::serve(listener, &self.server, move |request| {
             let (supervise, mcp) = (Arc::clone(&supervise), mcp.clone());

@@ -1,10 +1,10 @@
-//! Runs an examination, from its first frame to its report.
+//! Runs an examination of frames, from the first one to the report.
 
 use super::door;
 use super::limits::LIMIT;
 use super::sweep::Sweep;
 use super::unpredictable::Unpredictable;
-use crate::link::Link;
+use crate::link::Crossing;
 use crate::watch::Returned;
 use anyhow::{Context, Result};
 use bottle_core::examine::{Block, ranges};
@@ -25,7 +25,7 @@ const SENTENCES: usize = 1000;
 ///
 /// # Errors
 /// Returns an error if another examination is running.
-pub fn run(link: &Link, plan: &Plan, canaries: &[SocketAddr], nonce: &str) -> Result<Examined> {
+pub fn run(crossing: &Crossing, plan: &Plan, canaries: &[SocketAddr], nonce: &str) -> Result<Examined> {
     let since = Instant::now();
     let unpredictable = Unpredictable(nonce);
     let [first, second, high, low] = unpredictable.number("ports").to_be_bytes();
@@ -33,11 +33,11 @@ pub fn run(link: &Link, plan: &Plan, canaries: &[SocketAddr], nonce: &str) -> Re
     let first = u16::from_be_bytes([0, first ^ second]);
     let guard = plan.guard();
     let doors = plan.doors.ports().into_iter().map(|port| SocketAddrV4::new(guard.proxy(), port)).collect();
-    let watching = link
+    let watching = crossing
         .watch()
         .begin(block, doors)
         .context("another `bottle verify` of this bottle is running: try again when it has ended")?;
-    let mut sweep = Sweep::new(link, &guard, block, first, since + LIMIT);
+    let mut sweep = Sweep::new(crossing, &guard, block, first, since + LIMIT);
     watching.expect_hello();
     sweep.send(&guard.hello_frame())?;
     let mut doors: Vec<Door> =

@@ -1,0 +1,39 @@
+//! Where a sidecar's clients come from: a TCP listener in the jail, or streams of the guest's helper.
+
+use super::client::Stream;
+use bottle_guest::stream::door::DoorStream;
+use bottle_guest::stream::relay::Relayed;
+use bottle_guest::stream::socket::Socket;
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::Receiver;
+
+/// The clients of a door, one after the other.
+#[derive(Debug)]
+pub enum Listener {
+    /// A listener in the network namespace of a stack.
+    Tcp(TcpListener),
+    /// The streams that the helper opens, and the counts that their bytes are added to.
+    Streams(Receiver<Socket>, Arc<Relayed>),
+}
+
+impl Listener {
+    /// Waits for the next client.
+    ///
+    /// # Errors
+    /// Returns an error if the listener failed, which it keeps doing once its stack is gone.
+    pub async fn accept(&mut self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let _ = stream.set_nodelay(true);
+                Ok(Stream::Tcp(stream))
+            }
+            Self::Streams(streams, relayed) => {
+                let socket = streams.recv().await.ok_or(io::ErrorKind::NotConnected)?;
+                Ok(Stream::Door(DoorStream::new(socket, Arc::clone(relayed))))
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Attempts at the keeper's socket, by a guest that speaks to it without the helper.
+
+use super::outcome::{PATIENCE, shown};
+use super::protocol::Answer;
+use super::raw::unhex;
+use super::sweep;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+
+/// How many connections a flood opens. None of them says what it is for.
+const FLOOD: usize = 500;
+
+/// Asks for a stream to each port, and counts a port as accepted unless it closes at once. What a door says is not
+/// waited for.
+pub fn ports(socket: &Path, first: u16, last: u16) -> Answer {
+    let mut answer = Answer::default();
+    for (port, tried) in sweep::many(first.into()..=last.into(), |port| open(socket, port)) {
+        let port = u16::try_from(port).unwrap_or(0);
+        match tried {
+            Ok(said) => {
+                answer.accepted.push(port);
+                if !said.is_empty() {
+                    answer.said.push((port, said));
+                }
+            }
+            Err(error) => answer.count(&error),
+        }
+    }
+    answer
+}
+
+fn open(socket: &Path, port: u32) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let port = u16::try_from(port).map_err(io::Error::other)?;
+    // Whatever listens there is made to speak: one chunk with an empty line in it.
+    let _ = stream.write_all(&[&port.to_be_bytes()[..], &[0, 0, 0, 4], b"\r\n\r\n"].concat());
+    let mut buffer = [0; 256];
+    match stream.read(&mut buffer) {
+        Ok(0) => Err(ErrorKind::ConnectionRefused.into()),
+        Ok(read) => Ok(shown(&buffer[..read])),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Ok(String::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes each of these byte strings on a connection of its own, and then opens many connections that say nothing.
+pub fn lies(socket: &Path, bytes: &[String]) -> Answer {
+    let mut answer = Answer::default();
+    for bytes in bytes {
+        let sent = (|| -> io::Result<()> {
+            let mut stream = UnixStream::connect(socket)?;
+            stream.set_read_timeout(Some(PATIENCE / 4))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.write_all(&unhex(bytes))?;
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = stream.read(&mut [0; 256]);
+            Ok(())
+        })();
+        match sent {
+            Ok(()) => answer.refused += 1,
+            Err(error) => answer.count(&error),
+        }
+    }
+    let flood: Vec<UnixStream> = (0..FLOOD).filter_map(|_| UnixStream::connect(socket).ok()).collect();
+    answer.refused += flood.len();
+    thread::sleep(PATIENCE);
+    answer
+}

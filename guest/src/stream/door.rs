@@ -1,0 +1,165 @@
+//! The keeper's end of a stream, for a sidecar in the same process.
+
+use super::relay::Relayed;
+use super::socket::{Socket, try_write};
+use bottle_core::stream::{HEAD_LEN, Incoming, Next, Outgoing};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// How long the helper may take to close a stream that has ended.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// A stream, read and written as bytes. Like a TCP connection, it ends in order when it is dropped between two
+/// writes.
+#[derive(Debug)]
+pub struct DoorStream {
+    socket: Arc<Socket>,
+    incoming: Mutex<Incoming>,
+    outgoing: Mutex<Outgoing>,
+    relayed: Arc<Relayed>,
+}
+
+impl DoorStream {
+    /// Takes a stream whose opening has been read. The bytes to and from the sidecar are added to `relayed`.
+    pub fn new(socket: Socket, relayed: Arc<Relayed>) -> Self {
+        Self { socket: Arc::new(socket), incoming: Mutex::default(), outgoing: Mutex::default(), relayed }
+    }
+
+    /// Reads into `buffer`, once there is something. Zero is the end.
+    ///
+    /// # Errors
+    /// Returns an error if the stream was broken off, or is not one.
+    pub fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut incoming = lock(&self.incoming);
+        loop {
+            let mut head = [0; HEAD_LEN];
+            let (len, ahead) = match incoming.next() {
+                Next::End => return Poll::Ready(Ok(0)),
+                Next::Head(missing) => (0, missing),
+                // The next head comes along with the rest of this chunk.
+                Next::Payload(left) if left <= buffer.len() => (left, HEAD_LEN),
+                Next::Payload(_) => (buffer.len(), 0),
+            };
+            let mut parts = [IoSliceMut::new(&mut buffer[..len]), IoSliceMut::new(&mut head[..ahead])];
+            let read = ready!(self.socket.poll_read(context, &mut parts))?;
+            if read == 0 && len + ahead > 0 {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            let came = read.min(len);
+            incoming.payload(came);
+            incoming.head(&head[..read - came]).map_err(io::Error::other)?;
+            if came > 0 || buffer.is_empty() {
+                self.relayed.up.fetch_add(came as u64, Relaxed);
+                return Poll::Ready(Ok(came));
+            }
+        }
+    }
+
+    /// Writes some of `parts`, once there is room.
+    ///
+    /// # Errors
+    /// Returns an error if the stream was broken off.
+    pub fn poll_write(&self, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        /// Enough for a response's head, body and what is around a chunk of it.
+        const MOST: usize = 8;
+        let whole: usize = parts.iter().map(|part| part.len()).sum();
+        if whole == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let mut outgoing = lock(&self.outgoing);
+        loop {
+            let mut allowed = outgoing.announce(parts.iter().take(MOST).map(|part| part.len()).sum());
+            if allowed == 0 {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            let mut all = [IoSlice::new(&[]); MOST + 1];
+            all[0] = IoSlice::new(outgoing.head());
+            for (to, part) in all[1..].iter_mut().zip(parts) {
+                let now = part.len().min(allowed);
+                *to = IoSlice::new(&part[..now]);
+                allowed -= now;
+            }
+            let sent = ready!(self.socket.poll_write(context, &all))?;
+            let written = outgoing.wrote(sent);
+            if written > 0 {
+                self.relayed.down.fetch_add(written as u64, Relaxed);
+                return Poll::Ready(Ok(written));
+            }
+        }
+    }
+
+    /// Ends the direction to the helper.
+    ///
+    /// # Errors
+    /// Returns an error if the stream was broken off, or is in the middle of a write that was given up.
+    pub fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut outgoing = lock(&self.outgoing);
+        // What was announced and is not there will never come.
+        if !outgoing.end() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        while !outgoing.is_complete() {
+            let sent = ready!(self.socket.poll_write(context, &[IoSlice::new(outgoing.head())]))?;
+            outgoing.wrote(sent);
+        }
+        self.socket.shut();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until the agent sends nothing more. What it sent before may wait to be read.
+    pub async fn read_closed(&self) {
+        self.socket.read_closed().await;
+    }
+
+    /// Returns whether bytes of the agent wait to be read. The mark of the end is none.
+    pub fn has_more(&self) -> bool {
+        let incoming = lock(&self.incoming).clone();
+        let mut ahead = [0; HEAD_LEN + 1];
+        match (incoming.next(), self.socket.peek(&mut ahead)) {
+            (Next::Head(missing), Some(waiting)) => waiting > missing,
+            (Next::Payload(_), Some(waiting)) => waiting > 0,
+            (Next::End, _) | (_, None) => false,
+        }
+    }
+
+    /// Returns whether the agent's half ended in order: everything was read, and nothing broke off.
+    pub fn has_ended(&self) -> bool {
+        let incoming = lock(&self.incoming).clone();
+        let mut ahead = [1; HEAD_LEN];
+        match incoming.next() {
+            Next::End => true,
+            Next::Head(HEAD_LEN) => self.socket.peek(&mut ahead) == Some(HEAD_LEN) && ahead == [0; HEAD_LEN],
+            Next::Head(_) | Next::Payload(_) => false,
+        }
+    }
+}
+
+impl Drop for DoorStream {
+    fn drop(&mut self) {
+        let mut outgoing = lock(&self.outgoing);
+        if !outgoing.end() {
+            return;
+        }
+        while !outgoing.is_complete() {
+            match try_write(self.socket.as_fd(), &[IoSlice::new(outgoing.head())]) {
+                Ok(sent) => _ = outgoing.wrote(sent),
+                // There is no room for the end, so the agent sees that it was broken off.
+                Err(_) => return,
+            }
+        }
+        self.socket.shut();
+        // Whoever closes first could take the last bytes along: see `bottle_core::stream`.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let socket = Arc::clone(&self.socket);
+            runtime.spawn(async move { socket.drain(CLOSING).await });
+        }
+    }
+}
+
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

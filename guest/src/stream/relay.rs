@@ -1,0 +1,235 @@
+//! Relays a TCP connection over a stream, in both directions, until both have ended.
+//!
+//! A few bytes are copied: one read and one write. Many are spliced, so that they stay in the kernel. An idle
+//! connection has no buffer.
+
+use super::socket::{Socket, try_write};
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+use super::splice::Pipe;
+use bottle_core::stream::{Incoming, Next, Outgoing};
+use std::cell::RefCell;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// How much is copied at once. The buffer belongs to the thread.
+const SCRATCH: usize = 64 << 10;
+/// A direction in which this much came at once is spliced from then on.
+const BULK: usize = 32 << 10;
+/// How long the other side may take to close a stream that has ended in both directions.
+const CLOSING: Duration = Duration::from_secs(10);
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+}
+
+/// The number of bytes that were relayed. They are right also if a connection breaks off.
+#[derive(Debug, Default)]
+pub struct Relayed {
+    /// Those that came from the agent.
+    pub up: AtomicU64,
+    /// Those to the agent.
+    pub down: AtomicU64,
+}
+
+impl Relayed {
+    /// Adds the bytes of one connection.
+    pub fn add(&self, one: &Self) {
+        self.up.fetch_add(one.up.load(Relaxed), Relaxed);
+        self.down.fetch_add(one.down.load(Relaxed), Relaxed);
+    }
+}
+
+/// Relays until both sides have sent everything. When a side closes its half, the other side's is closed, too. When
+/// one breaks off, so does the other: the TCP connection is reset, and the stream ends without its mark.
+///
+/// The bytes are added to `into` and `out_of` the stream as they pass.
+///
+/// # Errors
+/// Returns why it was broken off.
+pub async fn both_ways(
+    tcp: &Socket,
+    stream: &Socket,
+    into: &AtomicU64,
+    out_of: &AtomicU64,
+) -> io::Result<()> {
+    let done = tokio::try_join!(to_stream(tcp, stream, into), from_stream(stream, tcp, out_of));
+    if done.is_err() {
+        tcp.reset_on_close(true);
+    }
+    done.map(|_| ())
+}
+
+async fn to_stream(tcp: &Socket, stream: &Socket, relayed: &AtomicU64) -> io::Result<()> {
+    let mut outgoing = Outgoing::default();
+    loop {
+        let came = copy_once(tcp, stream, &mut outgoing).await?;
+        relayed.fetch_add(came as u64, Relaxed);
+        if came == 0 {
+            break;
+        }
+        #[cfg(all(target_os = "linux", not(bottle_portable)))]
+        if came >= BULK && !splice_to_stream(tcp, stream, &mut outgoing, relayed).await? {
+            break;
+        }
+    }
+    outgoing.end();
+    write_all(stream, &mut outgoing, &[]).await?;
+    stream.shut();
+    Ok(())
+}
+
+/// Copies what comes next, and returns how much it was.
+async fn copy_once(tcp: &Socket, stream: &Socket, outgoing: &mut Outgoing) -> io::Result<usize> {
+    use std::os::fd::AsFd;
+    let (came, rest) = tcp
+        .when_readable(|from| {
+            BUFFER.with_borrow_mut(|buffer| {
+                let came = rustix::io::read(from, &mut **buffer)?;
+                outgoing.announce(came);
+                // Most often there is room, and nothing has to be kept.
+                let parts = [IoSlice::new(outgoing.head()), IoSlice::new(&buffer[..came])];
+                let written = if came == 0 { Ok(0) } else { try_write(stream.as_fd(), &parts) };
+                let written = match written {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                    written => written?,
+                };
+                let passed = outgoing.wrote(written);
+                Ok((came, buffer[passed..came].to_vec()))
+            })
+        })
+        .await?;
+    write_all(stream, outgoing, &rest).await?;
+    Ok(came)
+}
+
+/// Writes what is left of a head, and then `rest` of the chunk.
+async fn write_all(stream: &Socket, outgoing: &mut Outgoing, mut rest: &[u8]) -> io::Result<()> {
+    while !outgoing.head().is_empty() || !rest.is_empty() {
+        let parts = [IoSlice::new(outgoing.head()), IoSlice::new(rest)];
+        let written = stream.when_writable(|to| try_write(to, &parts)).await?;
+        rest = &rest[outgoing.wrote(written)..];
+    }
+    Ok(())
+}
+
+/// Splices while much comes at once. Returns whether the direction goes on.
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+async fn splice_to_stream(
+    tcp: &Socket,
+    stream: &Socket,
+    outgoing: &mut Outgoing,
+    relayed: &AtomicU64,
+) -> io::Result<bool> {
+    /// A direction in which no more than this comes at once is copied again.
+    const FEW: usize = 4 << 10;
+    let pipe = Pipe::new()?;
+    loop {
+        let came = pipe.fill(tcp, usize::MAX).await?;
+        if came == 0 {
+            return Ok(false);
+        }
+        outgoing.announce(came);
+        write_all(stream, outgoing, &[]).await?;
+        pipe.empty(stream, came).await?;
+        outgoing.wrote(came);
+        relayed.fetch_add(came as u64, Relaxed);
+        if came <= FEW {
+            return Ok(true);
+        }
+    }
+}
+
+async fn from_stream(stream: &Socket, tcp: &Socket, relayed: &AtomicU64) -> io::Result<()> {
+    let mut incoming = Incoming::default();
+    loop {
+        let came = match incoming.next() {
+            Next::Head(len) => {
+                let mut head = [0; bottle_core::stream::HEAD_LEN];
+                let read = stream.read(&mut head[..len]).await?;
+                broken_off(read)?;
+                incoming.head(&head[..read]).map_err(io::Error::other)?;
+                continue;
+            }
+            #[cfg(all(target_os = "linux", not(bottle_portable)))]
+            Next::Payload(len) if len >= BULK => {
+                splice_from_stream(stream, tcp, &mut incoming, relayed).await?;
+                continue;
+            }
+            Next::Payload(_) => copy_back(stream, tcp, &mut incoming).await?,
+            Next::End => break,
+        };
+        relayed.fetch_add(came as u64, Relaxed);
+    }
+    tcp.shut();
+    // Whoever closes first could take the last bytes along: see `bottle_core::stream`.
+    stream.drain(CLOSING).await;
+    Ok(())
+}
+
+fn broken_off(read: usize) -> io::Result<()> {
+    if read == 0 {
+        return Err(io::Error::new(io::ErrorKind::ConnectionReset, "the other side broke it off"));
+    }
+    Ok(())
+}
+
+/// Copies what there is of a chunk, and the next chunk's head with it.
+async fn copy_back(stream: &Socket, tcp: &Socket, incoming: &mut Incoming) -> io::Result<usize> {
+    use std::os::fd::AsFd;
+    let Next::Payload(left) = incoming.next() else { return Ok(0) };
+    let (came, rest) = stream
+        .when_readable(|from| {
+            BUFFER.with_borrow_mut(|buffer| {
+                let len = left.min(buffer.len());
+                let mut head = [0; bottle_core::stream::HEAD_LEN];
+                let ahead = if len == left { head.len() } else { 0 };
+                let mut parts = [IoSliceMut::new(&mut buffer[..len]), IoSliceMut::new(&mut head[..ahead])];
+                let read = rustix::io::readv(from, &mut parts)?;
+                broken_off(read)?;
+                let came = read.min(len);
+                incoming.payload(came);
+                incoming.head(&head[..read - came]).map_err(io::Error::other)?;
+                let written = match try_write(tcp.as_fd(), &[IoSlice::new(&buffer[..came])]) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                    written => written?,
+                };
+                Ok((came, buffer[written..came].to_vec()))
+            })
+        })
+        .await?;
+    tcp.write_all(&rest).await?;
+    Ok(came)
+}
+
+/// Splices while chunks are long.
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+async fn splice_from_stream(
+    stream: &Socket,
+    tcp: &Socket,
+    incoming: &mut Incoming,
+    relayed: &AtomicU64,
+) -> io::Result<()> {
+    let pipe = Pipe::new()?;
+    loop {
+        match incoming.next() {
+            Next::Head(len) => {
+                let mut head = [0; bottle_core::stream::HEAD_LEN];
+                let read = stream.read(&mut head[..len]).await?;
+                broken_off(read)?;
+                incoming.head(&head[..read]).map_err(io::Error::other)?;
+                if matches!(incoming.next(), Next::Payload(len) if len < BULK) {
+                    return Ok(());
+                }
+            }
+            Next::Payload(left) => {
+                let came = pipe.fill(stream, left).await?;
+                broken_off(came)?;
+                incoming.payload(came);
+                pipe.empty(tcp, came).await?;
+                relayed.fetch_add(came as u64, Relaxed);
+            }
+            Next::End => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A stream socket of any family: TCP, Unix or vsock.
+
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A connected stream socket that never blocks.
+#[derive(Debug)]
+pub struct Socket(AsyncFd<OwnedFd>);
+
+impl Socket {
+    /// Takes a connected socket. It has to be made inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Returns an error if the runtime cannot watch the socket.
+    pub fn new(socket: impl Into<OwnedFd>) -> io::Result<Self> {
+        let socket = socket.into();
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        // SAFETY: an `OwnedFd` is one descriptor all its life, and this value keeps it open while it is registered.
+        #[expect(unsafe_code, reason = "tokio cannot see that a descriptor stays the same")]
+        let registered = unsafe { AsyncFd::register(socket) };
+        Ok(Self(registered?))
+    }
+
+    /// Returns the descriptor, which blocks again.
+    ///
+    /// # Errors
+    /// Returns an error if the system refuses it.
+    pub fn into_blocking(self) -> io::Result<OwnedFd> {
+        let socket = self.0.into_inner();
+        rustix::io::ioctl_fionbio(&socket, false)?;
+        Ok(socket)
+    }
+
+    /// Reads into `buffer` as soon as there is something. Zero is the end.
+    ///
+    /// # Errors
+    /// Returns what the socket reports, such as a reset.
+    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.when_readable(|socket| Ok(rustix::io::read(socket, &mut *buffer)?)).await
+    }
+
+    /// Reads exactly as many bytes as fit into `buffer`.
+    ///
+    /// # Errors
+    /// As [`Socket::read`], and [`io::ErrorKind::UnexpectedEof`] if it ends before.
+    pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.read(&mut buffer[read..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                more => read += more,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// Returns what the socket reports, such as a reset.
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = self.when_writable(|socket| try_write(socket, &[IoSlice::new(bytes)])).await?;
+            bytes = &bytes[written..];
+        }
+        Ok(())
+    }
+
+    /// Runs a call that reads, again and again until it no longer would block.
+    pub(super) async fn when_readable<T>(
+        &self,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.0.async_io(Interest::READABLE, |socket| retry(|| call(socket.as_fd()))).await
+    }
+
+    /// Runs a call that writes, again and again until it no longer would block.
+    pub(super) async fn when_writable<T>(
+        &self,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.0.async_io(Interest::WRITABLE, |socket| retry(|| call(socket.as_fd()))).await
+    }
+
+    /// Reads into several buffers, one after the other, once there is something.
+    pub(super) fn poll_read(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.0.poll_read_ready(context))?;
+            let read = guard.try_io(|socket| retry(|| Ok(rustix::io::readv(socket.get_ref(), buffers)?)));
+            if let Ok(read) = read {
+                return Poll::Ready(read);
+            }
+        }
+    }
+
+    /// Writes from several buffers, once there is room.
+    pub(super) fn poll_write(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.0.poll_write_ready(context))?;
+            let written = guard.try_io(|socket| retry(|| try_write(socket.get_ref().as_fd(), buffers)));
+            if let Ok(written) = written {
+                return Poll::Ready(written);
+            }
+        }
+    }
+
+    /// Returns up to `buffer.len()` bytes that wait to be read, without reading them, or `None` if there are none
+    /// and the other side may still send some.
+    pub fn peek(&self, buffer: &mut [u8]) -> Option<usize> {
+        match rustix::net::recv(&self.0, &mut *buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((read, _)) => Some(read),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => None,
+            Err(_) => Some(0),
+        }
+    }
+
+    /// Waits until the other side sends nothing more. What it sent before may wait to be read.
+    #[cfg(target_os = "linux")]
+    pub async fn read_closed(&self) {
+        /// Urgent data is ready, too, and nobody sends any: it must not keep this loop busy.
+        const PAUSE: Duration = Duration::from_millis(250);
+        // Unlike `READABLE`, this is not ready merely because there is something to read.
+        while let Ok(mut guard) = self.0.ready(Interest::PRIORITY).await {
+            if guard.ready().is_read_closed() {
+                return;
+            }
+            guard.clear_ready();
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits forever: this system does not say so.
+    #[cfg(not(target_os = "linux"))]
+    pub async fn read_closed(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    /// Sends nothing more. The other side reads the end after what was sent before.
+    pub fn shut(&self) {
+        // It fails only if the other side is gone, which reading shows.
+        let _ = rustix::net::shutdown(&self.0, Shutdown::Write);
+    }
+
+    /// Waits for the end, for at most this long, and drops what comes before it.
+    pub async fn drain(&self, limit: Duration) {
+        let drained = async {
+            let mut buffer = [0; 256];
+            while matches!(self.read(&mut buffer).await, Ok(1..)) {}
+        };
+        let _ = tokio::time::timeout(limit, drained).await;
+    }
+
+    /// Says whether closing a TCP socket is a reset: the other side then sees that it was broken off, and not that it
+    /// ended.
+    pub fn reset_on_close(&self, reset: bool) {
+        let _ = rustix::net::sockopt::set_socket_linger(&self.0, reset.then_some(Duration::ZERO));
+    }
+}
+
+/// A TCP socket that accepts connections.
+#[derive(Debug)]
+pub struct Listener(Socket);
+
+impl Listener {
+    /// Takes a socket that listens. It has to be made inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Returns an error if the runtime cannot watch the socket.
+    pub fn new(listener: TcpListener) -> io::Result<Self> {
+        Ok(Self(Socket::new(listener)?))
+    }
+
+    /// Accepts the next connection.
+    ///
+    /// # Errors
+    /// Returns what the system says, such as that there are too many descriptors.
+    pub async fn accept(&self) -> io::Result<Socket> {
+        Socket::new(self.0.when_readable(|listener| Ok(rustix::net::accept(listener)?)).await?)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Writes once. A peer that is gone is an error and no signal.
+pub(super) fn try_write(socket: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    #[cfg(target_os = "linux")]
+    const QUIET: SendFlags = SendFlags::NOSIGNAL;
+    #[cfg(not(target_os = "linux"))]
+    const QUIET: SendFlags = SendFlags::empty();
+    let mut control = rustix::net::SendAncillaryBuffer::default();
+    Ok(rustix::net::sendmsg(socket, buffers, &mut control, QUIET)?)
+}
+
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}

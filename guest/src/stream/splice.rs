@@ -1,0 +1,46 @@
+//! Bytes that go from one socket to another without a copy in this process.
+
+use super::socket::Socket;
+use bottle_core::stream::MAX_CHUNK;
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// A pipe through which bytes are spliced. A user has few pages for pipes, so only bulk transfers have one.
+pub struct Pipe {
+    out: OwnedFd,
+    into: OwnedFd,
+    size: usize,
+}
+
+impl Pipe {
+    /// Makes an empty pipe.
+    pub fn new() -> io::Result<Self> {
+        /// What Linux gives without being asked.
+        const USUAL: usize = 64 << 10;
+        let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let size = if fcntl_setpipe_size(&into, MAX_CHUNK).is_ok() { MAX_CHUNK } else { USUAL };
+        Ok(Self { out, into, size })
+    }
+
+    /// Fills the pipe, which is empty, with at most `len` bytes from a socket. Zero is the socket's end.
+    pub async fn fill(&self, from: &Socket, len: usize) -> io::Result<usize> {
+        let len = len.min(self.size);
+        from.when_readable(|socket| Ok(splice(socket, None, &self.into, None, len, flags())?)).await
+    }
+
+    /// Empties the pipe of `len` bytes into a socket.
+    pub async fn empty(&self, to: &Socket, len: usize) -> io::Result<()> {
+        let mut left = len;
+        while left > 0 {
+            left -= to
+                .when_writable(|socket| Ok(splice(self.out.as_fd(), None, socket, None, left, flags())?))
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+fn flags() -> SpliceFlags {
+    SpliceFlags::NONBLOCK | SpliceFlags::MOVE
+}
