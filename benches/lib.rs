@@ -1,12 +1,14 @@
 //! What the benchmarks measure: a plan, and frames of several lengths.
 
+use bottle_core::doors::Doors;
 use bottle_core::egress::Rules;
-use bottle_core::gvproxy::{Config, Dialect};
-use bottle_core::plan::{Doors, Guest, Plan};
+use bottle_core::gvproxy::Config;
+use bottle_core::plan::{Guest, Plan};
 use bottle_core::ports;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::Smolfile;
+use bottle_core::stack::dialect::Dialect;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Does everything from a name to the two rendered files, and returns their length.

@@ -1,11 +1,13 @@
 //! Reads back what is rendered, with the parser that ships and with one that shares no code with it.
 
+use bottle_core::doors::Doors;
 use bottle_core::egress::Rules;
-use bottle_core::gvproxy::{Config, Dialect, Version};
-use bottle_core::plan::{Doors, Guest, Plan, Volume};
+use bottle_core::gvproxy::Config;
+use bottle_core::plan::{Guest, Plan, Volume};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::Smolfile;
+use bottle_core::stack::dialect::{Dialect, Version};
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -1,9 +1,10 @@
 //! Upstreams: the guest chooses a path, but never an origin.
 
+use bottle_core::doors::Doors;
 use bottle_core::egress::Rules;
-use bottle_core::gvproxy::Dialect;
-use bottle_core::plan::{Doors, Guest, Plan};
+use bottle_core::plan::{Guest, Plan};
 use bottle_core::sidecar::Sidecar;
+use bottle_core::stack::dialect::Dialect;
 use bottle_core::upstream::{
     Conflict, HeaderName, InvalidUpstream, NoRoute, Origin, Preset, Secret, SecretSource, Upstream,
     UpstreamPath, route,

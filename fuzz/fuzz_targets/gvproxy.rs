@@ -3,8 +3,10 @@
 #![no_main]
 
 use bottle_core::egress::Rules;
-use bottle_core::gvproxy::{Config, Dialect, Record};
-use bottle_core::plan::{Doors, Guest, Plan};
+use bottle_core::gvproxy::{Config, Record};
+use bottle_core::stack::dialect::Dialect;
+use bottle_core::doors::Doors;
+use bottle_core::plan::{Guest, Plan};
 use bottle_core::sidecar::Sidecar;
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;

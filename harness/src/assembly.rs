@@ -3,11 +3,13 @@
 
 use crate::environment::Environment;
 use anyhow::{Context, Result};
+use bottle_core::doors::Doors;
 use bottle_core::egress::Rules;
 use bottle_core::gvproxy::Config;
-use bottle_core::plan::{Doors, Guest, Plan};
+use bottle_core::helper::{GUEST_SOCKET, HELPER};
+use bottle_core::plan::{Guest, Plan};
 use bottle_core::sidecar::Sidecar;
-use bottle_core::smolfile::{GUEST_SOCKET, HELPER, Smolfile};
+use bottle_core::smolfile::Smolfile;
 use bottle_core::specification::Need;
 use bottle_core::specification::StackChoice;
 use bottle_core::wire::{self, Inbox, Outbox};

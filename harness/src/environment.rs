@@ -12,8 +12,8 @@
 
 use crate::checkout::Checkout;
 use anyhow::{Context, Result, ensure};
+use bottle_core::helper::HELPER;
 use bottle_core::plan::Plan;
-use bottle_core::smolfile::HELPER;
 use bottle_host::control::Status;
 use bottle_host::smolvm::CONFINED;
 use bottle_verify::questions::Questions;

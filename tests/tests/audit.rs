@@ -33,7 +33,7 @@ fn the_log_records_decisions_and_filters_by_kind_and_time() {
         .bottle(&["logs", "--since", "soon"])
         .assert()
         .code(2)
-        .stderr(predicate::str::contains("none of a while, like 10m or 2h, a day"));
+        .stderr(predicate::str::contains("expected a while, like 10m or 2h, a day"));
 
     // `audit` prints the lines of both files. Each is JSON with the fields that docs/audit.md promises.
     let raw = project.said(&["audit"]);

@@ -43,9 +43,9 @@ fn files_keep_their_bytes_and_modes_both_ways() {
         (["cp", "missing", "t:/tmp"], 2, "missing: No such file"),
         (["cp", "t:/tmp/missing", "."], 2, "in the guest: /tmp/missing: No such file"),
         (["cp", "tree", "t:/no/such/place"], 2, "in the guest: /no/such: No such file"),
-        (["cp", "tree", "back"], 2, "one of the two is in a bottle"),
-        (["cp", "t:/a", "t:/b"], 2, "one of the two is in a bottle"),
-        (["cp", "tree", "T!:/b"], 2, "names no bottle"),
+        (["cp", "tree", "back"], 2, "exactly one of the two paths has to be in a bottle"),
+        (["cp", "t:/a", "t:/b"], 2, "exactly one of the two paths has to be in a bottle"),
+        (["cp", "tree", "T!:/b"], 2, "is not a bottle's name"),
         (["cp", "tree", "t:"], 2, "a path belongs after the colon"),
         (["cp", "tree", "other:/b"], 66, "bottle other is not running"),
     ] {
@@ -96,9 +96,9 @@ fn a_copy_out_brings_only_what_was_named_and_nothing_harmful() {
     assert!(here.join("tree/mine").exists());
     for (words, wanted) in [
         (&["cp", "--max-size", "10", "t:/etc/passwd", "."][..], "more than 10 bytes"),
-        (&["cp", "t:/tmp/tree", "named"], "named is no folder here"),
+        (&["cp", "t:/tmp/tree", "named"], "named is not a folder here"),
         (&["cp", "t:/etc/passwd", "tree/sub"], ""),
-        (&["cp", "t:/etc/..", "."], "ends in no name"),
+        (&["cp", "t:/etc/..", "."], "does not end in a name"),
         (&["cp", "--max-size", "lots", "t:/a", "."], "has the form 500M"),
     ] {
         let done = project.bottle(words).assert();

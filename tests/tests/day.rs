@@ -52,7 +52,7 @@ fn plan_shows_a_changed_configuration_and_restart_applies_it() {
     // Another image means another machine, and a person has to give up the old one's disk.
     project.put("bottle.toml", "slug = \"t\"\n[guest]\nimage = \"other:1\"\n");
     project.bottle(&["-q", "stop"]).assert().success();
-    project.bottle(&["-q", "up", "--trust"]).assert().code(73).stderr(contains("`--renew` creates it anew"));
+    project.bottle(&["-q", "up", "--trust"]).assert().code(73).stderr(contains("`--renew` creates it again"));
     project.bottle(&["-q", "up", "--trust", "--renew"]).assert().success();
 }
 

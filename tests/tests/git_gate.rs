@@ -115,7 +115,7 @@ fn a_push_waits_until_a_person_approves_or_rejects_it() {
         .bottle(&["git", "gated", "approve"])
         .assert()
         .code(2)
-        .stderr(predicate::str::contains("nothing of that name waits"));
+        .stderr(predicate::str::contains("no push of that name is waiting"));
 
     // The next push is rejected: the agent's branch is again the upstream's.
     gated.guest("echo three >> file; git commit -qam third; git push -q origin work");
@@ -272,7 +272,7 @@ fn a_decision_must_name_the_commit_that_was_seen() {
             gated.0.bottle(&words).assert().code(2).stderr(predicate::str::contains(hint));
         }
         for (named, said) in [
-            (&commit[..12], "is no whole commit id"),
+            (&commit[..12], "is not a full commit ID"),
             (&"1".repeat(40), "it changed since; look again"),
             ("deleted", "it changed since; look again"),
         ] {

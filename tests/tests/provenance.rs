@@ -50,7 +50,7 @@ fn a_change_is_accepted_only_by_the_digest_that_was_shown() {
     in_guest(&running, "sed -i s/2/3/ bottle.toml");
     let other = format!("--trust={first}");
     let said = running.bottle(&["restart", &other]).assert().code(2);
-    let said = said.stderr(contains("it changed since").and(contains("+cpus = 3")));
+    let said = said.stderr(contains("the digest differs").and(contains("+cpus = 3")));
     let second = format!("--trust={}", digest(&said));
     running.bottle(&["-q", "restart", &second]).assert().success();
     // The log records what was accepted.
@@ -105,9 +105,13 @@ fn a_deleted_file_is_noticed() {
     let running = up_with_src(PLAIN);
     fs::write(running.on_host("bottle.toml"), NONE.replace("\"t\"", "\"above\"")).unwrap();
     in_guest(&running, "rm bottle.toml");
-    running.bottle(&["restart"]).assert().code(2).stderr(contains("is gone").and(contains("-slug = \"t\"")));
+    running
+        .bottle(&["restart"])
+        .assert()
+        .code(2)
+        .stderr(contains("has disappeared").and(contains("-slug = \"t\"")));
     operator_in(&running, "src", &["-q", "exec", "--", "true"]).success();
-    running.bottle(&["plan"]).assert().stderr(contains("is gone"));
+    running.bottle(&["plan"]).assert().stderr(contains("has disappeared"));
     // Once that is accepted, the file above applies. Its bottle was never started.
     running.bottle(&["-q", "stop"]).assert().success();
     running.bottle(&["restart", "--trust"]).assert().code(66).stderr(contains("there is no bottle above"));
@@ -117,12 +121,12 @@ fn a_deleted_file_is_noticed() {
 #[test]
 fn anything_but_a_regular_file_is_refused_at_once() {
     for (made, said) in [
-        ("mkfifo bottle.toml", "no regular file"),
+        ("mkfifo bottle.toml", "not a regular file"),
         ("mkdir bottle.toml", "it is a folder"),
         ("truncate -s 1T bottle.toml", "larger than 1024 KiB"),
         ("printf '\\377' > bottle.toml", "not UTF-8"),
         ("ln -s bottle.toml bottle.toml", "too many links"),
-        ("ln -s /dev/zero bottle.toml", "no regular file"),
+        ("ln -s /dev/zero bottle.toml", "not a regular file"),
     ] {
         let running = up_with_src(PLAIN);
         in_guest(&running, &format!("rm bottle.toml; {made}"));
@@ -284,7 +288,7 @@ fn a_replaced_folder_is_noticed() {
     project.bottle(&["-q", "restart"]).assert().success();
     fs::rename(project.on_host("data"), project.on_host("old")).unwrap();
     fs::create_dir(project.on_host("data")).unwrap();
-    project.bottle(&["restart"]).assert().code(2).stderr(contains("is another folder than the one that t"));
+    project.bottle(&["restart"]).assert().code(2).stderr(contains("is not the folder that t"));
     project.bottle(&["-q", "up", "--trust"]).assert().success();
     project.bottle(&["-q", "restart"]).assert().success();
 }

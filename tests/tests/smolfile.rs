@@ -1,10 +1,11 @@
 //! The real smolvm accepts every Smolfile that bottle renders. Nothing is booted.
 
+use bottle_core::doors::Doors;
 use bottle_core::egress::Rules;
-use bottle_core::gvproxy::Dialect;
-use bottle_core::plan::{Doors, Guest, Plan, Volume};
+use bottle_core::plan::{Guest, Plan, Volume};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::Smolfile;
+use bottle_core::stack::dialect::Dialect;
 use bottle_tests::checkout;
 use std::collections::BTreeMap;
 use std::fs;

@@ -90,7 +90,7 @@ fn a_guest_works_on_a_copy_and_a_person_applies_its_changes() {
     assert!(running.0.path("gone").exists());
     running.0.bottle(&["apply", "--yes", "--", "gone"]).assert().success();
     assert!(!running.0.path("gone").exists() && running.0.path("folder/inner").exists());
-    running.0.bottle(&["apply", "--yes"]).assert().success().stderr(contains("7 taken, 0 left"));
+    running.0.bottle(&["apply", "--yes"]).assert().success().stderr(contains("7 applied, 0 left"));
     assert_eq!(running.read("kept"), "one\nTWO\nthree\n");
     assert_eq!(running.read("new/deep/file"), "x\n");
     assert!(!running.0.path("folder").exists() && running.0.path("empty").is_dir());
@@ -197,7 +197,7 @@ fn a_file_that_both_have_changed_is_overwritten_only_on_request() {
         running.changes(),
         [conflict("gone", "deleted"), conflict("kept", "changed"), conflict("new", "added")]
     );
-    running.0.bottle(&["apply", "--yes"]).assert().code(2).stderr(contains("nothing could be taken back"));
+    running.0.bottle(&["apply", "--yes"]).assert().code(2).stderr(contains("nothing could be applied"));
     assert_eq!(running.read("kept"), "ours\n");
     running.0.bottle(&["apply", "--yes", "--overwrite"]).assert().success();
     assert_eq!((running.read("kept"), running.read("new")), ("theirs\n".to_owned(), "theirs\n".to_owned()));
@@ -286,7 +286,7 @@ fn only_what_was_shown_is_applied() {
     let shown = digest();
     running.0.bottle(&["diff"]).assert().success().stderr(contains(format!("bottle apply --digest {shown}")));
     running.exec("echo evil > kept");
-    let refused = contains("it changed since").and(contains("bottle diff"));
+    let refused = contains("has changed since").and(contains("bottle diff"));
     running.0.bottle(&["apply", "--digest", &shown]).assert().code(2).stderr(refused);
     assert_eq!(running.read("kept"), "one\ntwo\nthree\n");
     // A mode, another path, a link's target: each changes the digest.
@@ -327,7 +327,7 @@ fn an_oversized_copy_is_reported_and_can_be_removed() {
         .assert()
         .success()
         .stdout(contains("A small  (stays in the guest: it exceeds the limit"));
-    running.0.bottle(&["apply", "--yes"]).assert().success().stderr(contains("3 taken, 2 left"));
+    running.0.bottle(&["apply", "--yes"]).assert().success().stderr(contains("3 applied, 2 left"));
     assert!(
         running.0.path("small").exists()
             && !running.0.path("sparse").exists()

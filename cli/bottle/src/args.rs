@@ -22,11 +22,11 @@ pub struct Args {
     #[arg(long, short, global = true)]
     pub quiet: bool,
 
-    /// Say more: each step, also where standard error is no terminal
+    /// Say more: each step, even if standard error is not a terminal
     #[arg(long, short, global = true, conflicts_with = "quiet")]
     pub verbose: bool,
 
-    /// Share folders with the guest that are better kept from it: /, your home, your keys
+    /// Share sensitive folders with the guest, such as /, your home or your keys
     #[arg(long, global = true)]
     pub i_know: bool,
 
@@ -35,12 +35,12 @@ pub struct Args {
     pub command: Command,
 }
 
-/// What a person can ask for.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a bottle.toml for the project here, with comments
+    /// Write a commented bottle.toml for the project here
     Init {
-        /// Write over one that is there
+        /// Overwrite an existing one
         #[arg(long, short)]
         force: bool,
     },
@@ -55,7 +55,7 @@ pub enum Command {
         /// Let an allowed host resolve to an address that is not public
         #[arg(long, value_name = "HOST")]
         allow_private: Vec<String>,
-        /// Use bottle.toml although a guest could have written it; with a digest, only if it has that
+        /// Use bottle.toml even if a guest could have written it; with a digest, only if the digest matches
         #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
         trust: Option<String>,
         /// The command and its arguments [default: a shell]
@@ -67,13 +67,13 @@ pub enum Command {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
-        /// Use bottle.toml although a guest could have written it; with a digest, only if it has that
+        /// Use bottle.toml even if a guest could have written it; with a digest, only if the digest matches
         #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
         trust: Option<String>,
-        /// Make its machine anew; what is on its disk is lost
+        /// Create its machine again; everything on its disk is lost
         #[arg(long)]
         renew: bool,
-        /// The project's folder was moved or made anew: it is the same project
+        /// Keep the bottle although the project's folder was moved or replaced
         #[arg(long)]
         moved: bool,
     },
@@ -103,10 +103,10 @@ pub enum Command {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
-        /// Use bottle.toml although a guest could have written it; with a digest, only if it has that
+        /// Use bottle.toml even if a guest could have written it; with a digest, only if the digest matches
         #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
         trust: Option<String>,
-        /// Make its machine anew; what is on its disk is lost
+        /// Create its machine again; everything on its disk is lost
         #[arg(long)]
         renew: bool,
     },
@@ -115,7 +115,7 @@ pub enum Command {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
-        /// Ask nothing: stop it if it runs, and move changes that were not taken back to the trash
+        /// Do not ask: stop it if it runs, and move changes that were not applied to the trash
         #[arg(long, short)]
         force: bool,
     },
@@ -124,10 +124,10 @@ pub enum Command {
         /// Remove all of them now
         #[arg(long)]
         now: bool,
-        /// Make one its bottle's again, for `bottle diff` and `bottle apply`
+        /// Give a copy back to its bottle, for `bottle diff` and `bottle apply`
         #[arg(long, value_name = "NAME", conflicts_with = "now")]
         restore: Option<String>,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -136,13 +136,13 @@ pub enum Command {
         /// What to copy: PATH, or SLUG:PATH
         #[arg(add = complete::places(), value_parser = OsStringValueParser::new().try_map(|word| Place::of(&word)))]
         from: Place,
-        /// Where to: PATH, or SLUG:PATH; into it where it is a folder
+        /// Where to copy it: PATH, or SLUG:PATH; into it if it is a folder
         #[arg(add = complete::places(), value_parser = OsStringValueParser::new().try_map(|word| Place::of(&word)))]
         to: Place,
-        /// Out of a bottle: also what git or bottle would act upon, like .git and bottle.toml
+        /// Out of a bottle: include files that git or bottle would act upon, like .git and bottle.toml
         #[arg(long)]
         all: bool,
-        /// Out of a bottle: the most to take, like 500M or 2T [default: 16G]
+        /// Out of a bottle: the most bytes to take, like 500M or 2T [default: 16G]
         #[arg(long, value_name = "SIZE")]
         max_size: Option<Size>,
     },
@@ -151,44 +151,44 @@ pub enum Command {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
-        /// Only the paths
+        /// Show only the paths
         #[arg(long)]
         names: bool,
         /// Print JSON
         #[arg(long, conflicts_with = "names")]
         json: bool,
-        /// The most to read, like 500M or 2T; what is beyond it stays in the guest [default: 4G]
+        /// The most bytes to read, like 500M or 2T; the rest stays in the guest [default: 4G]
         #[arg(long, value_name = "SIZE")]
         max_size: Option<Size>,
-        /// Only these paths, and what is below them
+        /// Only these paths, and everything below them
         #[arg(last = true)]
         paths: Vec<PathBuf>,
     },
-    /// Take back into the project what the guest changed in its copy
+    /// Apply the guest's changes in its copy to the project
     Apply {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
-        /// Take the guest's also where you have changed the same path
+        /// Take the guest's version of paths that you have changed, too
         #[arg(long)]
         overwrite: bool,
-        /// Only show what would be taken
+        /// Only show what would be applied
         #[arg(long)]
         dry_run: bool,
-        /// Take exactly what `bottle diff` showed with this digest, and do not ask
+        /// Apply exactly what `bottle diff` showed with this digest, and do not ask
         #[arg(long, conflicts_with = "yes")]
         digest: Option<Digest>,
-        /// The most to read, like 500M or 2T; what is beyond it stays in the guest [default: 4G]
+        /// The most bytes to read, like 500M or 2T; the rest stays in the guest [default: 4G]
         #[arg(long, value_name = "SIZE")]
         max_size: Option<Size>,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
-        /// Only these paths, and what is below them
+        /// Only these paths, and everything below them
         #[arg(last = true)]
         paths: Vec<PathBuf>,
     },
-    /// Undo the last `bottle apply`: the project is as it was before
+    /// Undo the last `bottle apply`: restore the project as it was before
     Undo {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
@@ -202,14 +202,14 @@ pub enum Command {
     },
     /// List the bottles
     Ls {
-        /// Show runs that have ended, too: those whose logs are still there
+        /// Include runs that have ended, if their logs are still there
         #[arg(long, short)]
         all: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show a bottle: its doors, what was refused, how long it has been up
+    /// Show a bottle: its doors, its refusals, and how long it has been up
     Status {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
@@ -223,14 +223,14 @@ pub enum Command {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
-        /// Show how it differs from what was started last; status 1 if it does
+        /// Show how it differs from the last start; status 1 if it does
         #[arg(long)]
         diff: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show what the guard and the proxy would say of a destination, and why
+    /// Show what the guard and the egress proxy would say to a destination, and why
     Check {
         /// HOST:PORT, an address with a port, a URL or a name
         destination: String,
@@ -246,7 +246,7 @@ pub enum Command {
         /// The host
         host: String,
     },
-    /// Take a host away again
+    /// Take a host away from a bottle's agent again
     Deny {
         /// The bottle's name
         #[arg(add = complete::slugs())]
@@ -254,23 +254,23 @@ pub enum Command {
         /// The host
         host: String,
     },
-    /// List what agents ask their operator for
+    /// List what agents ask their operator
     Inbox {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Give an agent what it asked for
+    /// Grant an agent's request
     Approve {
-        /// What `bottle inbox` calls it
-        id: WishId,
+        /// The request, as `bottle inbox` lists it
+        id: RequestId,
         /// The answer to a question
         answer: Option<String>,
     },
-    /// Do not give an agent what it asked for
+    /// Refuse an agent's request
     Refuse {
-        /// What `bottle inbox` calls it
-        id: WishId,
+        /// The request, as `bottle inbox` lists it
+        id: RequestId,
         /// Why not, for the agent to read
         #[arg(long)]
         why: Option<String>,
@@ -284,27 +284,28 @@ pub enum Command {
         #[command(subcommand)]
         action: GitAction,
     },
-    /// Show what a bottle's parts decided
+    /// Show what a bottle allowed, refused and noticed
     Logs {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
-        /// Only refusals
+        /// Show only refusals
         #[arg(long)]
         denied: bool,
-        /// Keep printing what comes
+        /// Keep printing new lines
         #[arg(long, short)]
         follow: bool,
-        /// Only what is newer: a while, like 10m, a day, like 2026-11-24, or a time in UTC, like 2026-11-24T09:30
+        /// Only newer lines: since a while ago, like 10m, a day, like 2026-11-24, or a time in UTC, like
+        /// 2026-11-24T09:30
         #[arg(long, value_name = "TIME", value_parser = crate::time::point_in_time)]
         since: Option<std::time::SystemTime>,
     },
-    /// Print a bottle's log as it is, one JSON object a line, or prove that it is whole
+    /// Print a bottle's log unchanged, one JSON object a line, or check that it is complete
     Audit {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
-        /// Find a line that was changed, taken out or put in
+        /// Find lines that were changed, removed or inserted
         #[arg(long)]
         check: bool,
     },
@@ -313,10 +314,10 @@ pub enum Command {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
-        /// Try every TCP port from inside, too, not a sample
+        /// From inside, try every TCP port instead of a sample
         #[arg(long)]
         every_port: bool,
-        /// Run nothing in the guest: only what the host sees by itself
+        /// Run nothing in the guest: only check from the host
         #[arg(long, conflicts_with = "every_port")]
         host_only: bool,
         /// Print JSON
@@ -338,30 +339,30 @@ pub enum Command {
         #[arg(long, short)]
         yes: bool,
     },
-    /// Print the JSON Schema of bottle.toml, or of what a command prints with --json
+    /// Print the JSON Schema of bottle.toml, or of a command's --json output
     Schema {
-        /// Which document
+        /// The document
         #[arg(value_enum, default_value_t = Document::BottleToml)]
         document: Document,
     },
-    /// Print a script that teaches a shell to complete commands, options, bottles and paths
+    /// Print the script that lets a shell complete commands, options, bottles and paths
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page, or write all of them
     Man {
-        /// The folder that takes a page for each command
+        /// Write a page for each command into this folder
         #[arg(long, value_name = "FOLDER")]
         dir: Option<PathBuf>,
     },
-    /// What git runs while the agent pushes
+    /// Runs as git's hook while the agent pushes
     #[command(hide = true)]
     GitHook {
-        /// Which hook.
+        /// The hook.
         hook: Hook,
     },
-    /// The host process of one bottle; started by `up` and `run`
+    /// Runs the host process of one bottle; `up` and `run` start it
     #[command(hide = true)]
     Keeper {
         /// The bottle's name.
@@ -369,16 +370,16 @@ pub enum Command {
         /// The keeper ends when this descriptor is closed, unless a machine has adopted it.
         #[arg(long)]
         owner_fd: i32,
-        /// Where the keeper says that it is ready, or why not.
+        /// The pipe on which the keeper reports that it is ready, or why not.
         #[arg(long)]
         ready_fd: i32,
-        /// The guest's socket, which listens already.
+        /// The guest's socket, which is already listening.
         #[arg(long)]
         guest_fd: i32,
-        /// The socket to who starts programs for it: without one, it begins.
+        /// The socket to its starter. A keeper without one starts its helpers first.
         #[arg(long)]
         starter_fd: Option<i32>,
-        /// The socket to who holds the keys of upstreams.
+        /// The socket to the process that holds the keys of upstreams.
         #[arg(long, requires = "starter_fd")]
         keys_fd: Option<i32>,
     },
@@ -403,14 +404,14 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether no person asks for it: it is how one process of bottle's starts another.
+    /// Returns whether it is internal: how one process of bottle's starts another.
     pub fn is_own(&self) -> bool {
         matches!(self, Self::GitHook { .. } | Self::Keeper { .. } | Self::Starter { .. } | Self::Keys { .. })
     }
 }
 
 impl Command {
-    /// What it prints as JSON, if it was asked to.
+    /// Returns the document that it prints as JSON, if it was asked to.
     pub fn printed_json(&self) -> Option<Document> {
         match self {
             Self::Diff { json: true, .. } => Some(Document::Diff),
@@ -480,27 +481,27 @@ impl Document {
     }
 }
 
-/// What a person can do with what the agent pushed.
+/// Decisions about what the agent pushed.
 #[derive(Clone, Debug, Subcommand)]
 pub enum GitAction {
-    /// List what waits
+    /// List the pushes that wait
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show what a push changes at the upstream
+    /// Show what a push would change at the upstream
     Diff {
-        /// Which push
+        /// The push
         #[command(flatten)]
         push: Push,
-        /// Show all of it, however much it is
+        /// Show all of it, however long it is
         #[arg(long)]
         all: bool,
     },
     /// Send a push on to the upstream, with your own credentials
     Approve(Seen),
-    /// Take a push back
+    /// Reject a push
     Reject(Seen),
 }
 
@@ -509,7 +510,7 @@ pub enum GitAction {
 pub struct Push {
     /// The branch, or a tag by its whole name [default: the only one that waits]
     pub branch: Option<String>,
-    /// The repository, where branches of one name wait in several
+    /// The repository, if branches of the same name wait in several
     #[arg(long, value_name = "NAME")]
     pub repo: Option<Slug>,
 }
@@ -517,28 +518,28 @@ pub struct Push {
 /// A push that waits, as a person saw it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Seen {
-    /// Which push: BRANCH, or BRANCH@COMMIT as `list` and `diff` show it. At a terminal, one without
-    /// its commit is shown and asked about
+    /// The push: BRANCH, or BRANCH@COMMIT as `list` and `diff` show it. Without a commit, a terminal shows
+    /// the push and asks
     #[arg(value_name = "BRANCH[@COMMIT]")]
     pub branch: Option<String>,
-    /// The commit that you saw, whole; `deleted` where the push deletes the branch
+    /// The full ID of the commit that you saw; `deleted` if the push deletes the branch
     #[arg(long, value_name = "ID")]
     pub commit: Option<String>,
-    /// The repository, where branches of one name wait in several
+    /// The repository, if branches of the same name wait in several
     #[arg(long, value_name = "NAME")]
     pub repo: Option<Slug>,
 }
 
-/// Something that an agent asked for: `my-project.3`.
+/// A request of an agent: `my-project.3`.
 #[derive(Clone, Debug)]
-pub struct WishId {
-    /// Whose agent.
+pub struct RequestId {
+    /// The agent's bottle.
     pub slug: Slug,
-    /// Which of its wishes.
+    /// The request's number in that bottle.
     pub number: u32,
 }
 
-impl std::str::FromStr for WishId {
+impl std::str::FromStr for RequestId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -582,23 +583,24 @@ pub enum Place {
 }
 
 impl Place {
-    /// Reads a place. A path may have any bytes.
+    /// Parses a path, which may contain any bytes.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with it.
     fn of(word: &OsStr) -> Result<Self, String> {
-        // As scp reads it: a colon before the first slash names a bottle.
+        // scp's rule: a colon before the first slash names a bottle.
         let bytes = word.as_bytes();
         match bytes.iter().position(|byte| matches!(byte, b':' | b'/')) {
             Some(colon) if bytes[colon] == b':' => {
                 let (slug, path) = (String::from_utf8_lossy(&bytes[..colon]), &bytes[colon + 1..]);
-                let slug = slug.parse().map_err(|error| format!("{slug:?} names no bottle: {error}"))?;
+                let slug =
+                    slug.parse().map_err(|error| format!("{slug:?} is not a bottle's name: {error}"))?;
                 match path {
                     b"" => Err("a path belongs after the colon".to_owned()),
                     path => Ok(Self::Guest(slug, OsStr::from_bytes(path).to_owned())),
                 }
             }
-            _ if word.is_empty() => Err("a path is not empty".to_owned()),
+            _ if word.is_empty() => Err("a path cannot be empty".to_owned()),
             _ => Ok(Self::Here(word.into())),
         }
     }

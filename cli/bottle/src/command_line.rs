@@ -1,4 +1,4 @@
-//! The command line that a person probably meant: a command without its `--`, or a path where a name belongs.
+//! Guesses the command line that a person meant: one without its `--`, or with a path in place of a name.
 
 use crate::complete::bottles;
 use bottle_core::slug::Slug;
@@ -72,7 +72,7 @@ fn with_dashes(words: &[String]) -> Option<String> {
     })
 }
 
-/// What was meant by text that is no bottle's name.
+/// Returns what a person meant by text that is not a bottle's name.
 fn name(subcommand: &str, value: &str) -> Option<String> {
     let path = Path::new(value);
     if value.contains('/') || matches!(value, "." | "..") {
@@ -94,7 +94,7 @@ fn name(subcommand: &str, value: &str) -> Option<String> {
     Slug::from_name(value).map(|slug| format!("did you mean `{slug}`?"))
 }
 
-/// Text that a shell might read otherwise, in quotes.
+/// Quotes text that a shell would otherwise read differently.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+~".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -104,7 +104,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// A shell may have put the name of a guest's file there.
+/// Makes text safe to print: a shell may have put the name of a guest's file into it.
 fn shown(text: &str) -> String {
     if text.chars().any(visible::is_hidden) { visible::Line(text).to_string() } else { text.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! What a shell offers while a person types: names of bottles, and paths.
+//! Completes names of bottles, and paths, while a person types.
 
 use bottle_core::slug::Slug;
 use bottle_host::state::Home;
@@ -18,7 +18,7 @@ pub fn slugs() -> ArgValueCandidates {
     ArgValueCandidates::new(|| bottles().iter().map(|slug| CompletionCandidate::new(slug.as_str())).collect())
 }
 
-/// Offers `PATH` and `SLUG:`. What is in a guest, only the guest knows.
+/// Offers `PATH` and `SLUG:`. Only the guest knows which files it has.
 pub fn places() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
         let named = current.to_str().and_then(|text| text.split_once(':'));

@@ -1,4 +1,4 @@
-//! A plan in words, and how two plans differ.
+//! Describes a plan in words, and how two plans differ.
 
 use crate::resolve::Resolved;
 use bottle_core::plan::Plan;
@@ -9,8 +9,8 @@ use bottle_host::rules;
 use bottle_host::state::Folder;
 use similar::{ChangeTag, TextDiff};
 
-/// How a plan differs from what the bottle was last started with, line by line: `-` was, `+` would
-/// be. `None` where it was never started.
+/// Compares a plan with the one that the bottle last started from, line by line: `-` is the old line, `+` the
+/// new one. Returns `None` if the bottle never started.
 pub fn difference(folder: &Folder, resolved: &Resolved) -> Option<Vec<String>> {
     let (mut plan, services) = (folder.read_plan().ok()?, bottle_host::services::read(folder).ok()?);
     plan.egress = rules::now(folder, &plan).ok()?;
@@ -24,7 +24,7 @@ pub fn difference(folder: &Folder, resolved: &Resolved) -> Option<Vec<String>> {
     Some(lines.collect())
 }
 
-/// A plan for people, one fact a line.
+/// Describes a plan for people, one fact a line.
 pub fn describe(plan: &Plan, services: &Services) -> String {
     let mut lines = vec![
         format!("bottle    {}", plan.slug),
@@ -36,7 +36,7 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
             plan.guest.memory_mib
         ),
     ];
-    // Paths and words of a configuration that a guest may have written: one fact stays one line.
+    // A guest may have written the paths and words of a configuration. Each fact stays on one line.
     let mut fact = |name: &str, what: String| lines.push(format!("{name:<9} {}", Line(&what)));
     if let Some(workdir) = &plan.guest.workdir {
         fact("workdir", workdir.to_string());

@@ -1,11 +1,10 @@
 //! `bottle`: the command.
 //!
-//! [`args`] is the command line, [`config`] reads `bottle.toml`, [`trust`] asks whether a guest could have
-//! written it, [`resolve`] turns it into a plan, [`lifecycle`] has the
-//! states of a bottle and the steps between them, [`public_suffix`] says which
-//! rules open too much, [`suggest`] guesses what a misspelt name was meant to be, and
-//! [`command_line`] what a whole line was,
-//! and [`commands`] has one file for each subcommand.
+//! [`args`] is the command line. [`config`] reads `bottle.toml`, [`trust`] asks whether a guest could have
+//! written it, and [`resolve`] turns it into a plan. [`lifecycle`] has the states of a bottle and the steps
+//! between them, and [`commands`] one file for each subcommand. [`public_suffix`] refuses rules that open too
+//! much. [`suggest`] guesses which name a misspelt one was meant to be, and [`command_line`] does the same
+//! for a whole line.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod args;

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     if !Defence::Visible.stands() {
         visible::take_away();
     }
-    // A shell that asks what could be typed here says so in the environment.
+    // A shell that completes a command line says so in the environment.
     let completer = CompleteEnv::with_factory(Args::command).bin("bottle");
     match completer.try_complete(std::env::args_os(), std::env::current_dir().ok().as_deref()) {
         Ok(false) => {}
@@ -38,19 +38,19 @@ fn main() -> ExitCode {
     if !args.command.is_own() {
         process::keep_from_children();
     }
-    // What a command starts has the PATH that the command had.
+    // Every program that a command starts has the PATH that the command had.
     let path = if args.command.is_own() { Ok(()) } else { programs::with_own_path() };
     out::end(path.and_then(|()| commands::dispatch(args)))
 }
 
-/// Why a shell's question could not be answered. Of the error of the write only the text is left.
+/// Returns why a shell's question could not be answered. clap keeps only the text of a write error.
 fn cause(error: &clap::Error) -> io::Error {
     let kind = if out::is_abandoned() { io::ErrorKind::BrokenPipe } else { io::ErrorKind::Other };
     let text = error.to_string();
     io::Error::new(kind, text.trim().trim_start_matches("error: ").to_owned())
 }
 
-/// The error about a command line that shows: a shell may have put the name of a guest's file there.
+/// Makes clap's error safe to print: a shell may have put the name of a guest's file into the command line.
 fn readable(error: clap::Error) -> clap::Error {
     let words = std::env::args_os().map(|word| {
         let text = word.to_string_lossy();

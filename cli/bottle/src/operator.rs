@@ -1,4 +1,4 @@
-//! The person who runs a command.
+//! Identifies the person who runs a command.
 
 /// Names the person who runs this command, for the log.
 pub fn who() -> String {

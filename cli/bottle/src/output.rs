@@ -1,4 +1,4 @@
-//! What `--json` prints, where it is not a type of another crate.
+//! Types of `--json` output that no other crate has.
 
 use bottle_core::slug::Slug;
 use bottle_host::control;
@@ -10,27 +10,27 @@ use serde::Serialize;
 /// What `bottle diff --json` prints.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Diff<'a> {
-    /// What the guest changed.
+    /// The changes that the guest made.
     pub changes: Vec<&'a Change>,
-    /// What `bottle apply --digest` takes.
+    /// The digest for `bottle apply --digest`.
     pub digest: String,
 }
 
 /// One line of the list that `bottle inbox --json` prints.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Asked<'a> {
-    /// Whose agent asks.
+    /// The bottle whose agent asks.
     pub bottle: &'a Slug,
-    /// What `bottle approve` and `bottle refuse` call it.
+    /// The name of the request for `bottle approve` and `bottle refuse`.
     pub id: String,
-    /// What it asks for.
+    /// The request.
     pub request: &'a control::Waiting,
 }
 
 /// One line of the list that `bottle git SLUG list --json` prints.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Pushed<'a> {
-    /// What was pushed.
+    /// The push that waits.
     pub push: &'a quarantine::Waiting,
     /// The repository.
     pub repo: &'a Slug,

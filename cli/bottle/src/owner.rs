@@ -1,4 +1,4 @@
-//! One bottle, one owner: a name means the bottle of the project that it was first used in.
+//! One bottle, one owner: a name means the bottle of the project that used it first.
 
 use crate::config::found::shown;
 use anyhow::Context;
@@ -9,15 +9,15 @@ use bottle_host::state::{Folder, Home, Relation};
 use bottle_host::workspace::Copy;
 use std::path::Path;
 
-/// Lets a command go on if the bottle is the project's, or if a person says that it still is.
+/// Lets a command go on if the bottle belongs to the project, or if a person says that it still does.
 ///
 /// # Errors
-/// [`Kind::Busy`] where it belongs to another project, with the two ways on.
+/// Returns [`Kind::Busy`] if it belongs to another project, with the two ways out.
 pub fn check(home: &Home, folder: &Folder, project: &Path, confirmed: &dyn Fn(&str) -> bool) -> Outcome {
     let (slug, here) = (folder.slug(), shown(project));
     let changed = match folder.relation_to(project)? {
         Relation::Owner => return Ok(()),
-        // Of a run that has ended there is only its log.
+        // A run that has ended leaves nothing but its log.
         Relation::Moved(_) | Relation::Replaced(_) if !folder.holds_work() => return Ok(()),
         Relation::Stranger(owner) => {
             let owner = Line(&owner.path).to_string();
@@ -36,14 +36,14 @@ pub fn check(home: &Home, folder: &Folder, project: &Path, confirmed: &dyn Fn(&s
         return Err(Failure::new(Kind::Busy, changed)
             .help(format!("if it is the same project: `bottle up --moved {slug}`")));
     }
-    // Both lead to the project: the bottle's own record, and that of the guest's copy.
+    // Both records lead to the project: the bottle's own, and the one of the guest's copy.
     if let Some(copy) = Copy::find(folder)? {
         copy.follow(&project.canonicalize().with_context(|| here.clone())?)?;
     }
     Ok(folder.belong_to(project)?)
 }
 
-/// Returns the name for a bottle of this project: this one, or one like it if it is another project's.
+/// Returns the name for a bottle of this project: this one, or a similar one if another project has it.
 pub fn own_name(home: &Home, slug: &Slug, project: &Path) -> Slug {
     match home.bottle(slug).relation_to(project) {
         Ok(Relation::Stranger(_)) => free(home, slug),

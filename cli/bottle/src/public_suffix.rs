@@ -3,14 +3,14 @@
 use bottle_core::egress::HostPattern;
 use psl::{List, Psl};
 
-/// Refuses a pattern that covers a public suffix. A single host is never one too many.
+/// Refuses a pattern that covers a public suffix. A single host is never too much.
 ///
 /// # Errors
-/// In words, with what helps.
+/// Returns which suffix the pattern covers.
 pub fn check(pattern: &HostPattern) -> Result<(), TooWide> {
     let HostPattern::Below(domain) = pattern else { return Ok(()) };
     let domain = domain.as_str();
-    // A name below it that nobody has: of `*.kawasaki.jp` every name one deeper is a suffix.
+    // Try a name below it that nobody has: every name one level below `*.kawasaki.jp` is a suffix, too.
     let name = format!("a.{domain}");
     let suffix = List.suffix(name.as_bytes()).filter(psl::Suffix::is_known);
     match suffix {

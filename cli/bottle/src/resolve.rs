@@ -1,8 +1,9 @@
-//! From what a person wrote to a plan: one port for each active sidecar.
+//! Turns a person's configuration into a plan, with one port for each active sidecar.
 
 use crate::config::Config;
 use anyhow::{Context, Result};
-use bottle_core::plan::{Doors, Guest, Plan, Volume};
+use bottle_core::doors::Doors;
+use bottle_core::plan::{Guest, Plan, Volume};
 use bottle_core::ports;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
@@ -18,27 +19,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
-/// Everything that is decided before a bottle starts.
+/// Everything that bottle decides before a bottle starts.
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// The plan.
     pub plan: Plan,
-    /// What its keeper does.
+    /// What its keeper serves.
     pub services: Services,
-    /// The project, where the guest works on a copy of it.
+    /// The project, if the guest works on a copy of it.
     pub copied: Option<(MountPath, Vec<String>)>,
-    /// Who the machine's process runs as.
+    /// The user that the machine's process runs as.
     pub user: MachineUser,
 }
 
 impl Resolved {
-    /// Whether the guest shares a folder that somebody on this host may change meanwhile. Of a copy,
-    /// nobody does.
+    /// Returns whether the guest shares a folder that somebody on this host may change meanwhile. Nobody
+    /// changes a copy.
     pub fn shares_what_others_change(&self) -> bool {
         self.plan.guest.volumes.len() > usize::from(self.copied.is_some())
     }
 
-    /// How its machine's process is started.
+    /// Returns how to start the machine's process.
     pub fn launch(&self) -> Launch {
         Launch { user: self.user, watches: self.shares_what_others_change() }
     }
@@ -47,7 +48,7 @@ impl Resolved {
 /// Resolves a configuration.
 ///
 /// # Errors
-/// Where no port is free or the configuration contradicts itself.
+/// Returns an error if no port is free, or if the configuration contradicts itself.
 pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> Outcome<Resolved> {
     let active: BTreeSet<Sidecar> = config.sidecars.keys().copied().collect();
     let hosted: BTreeSet<Sidecar> = active
@@ -55,7 +56,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
         .copied()
         .filter(|sidecar| matches!(config.sidecars[sidecar], SidecarSpec::Command(_)))
         .collect();
-    // What this bottle's own sidecars hold now is theirs to have again.
+    // The ports that this bottle's own sidecars hold now count as free.
     let held = folder.has_keeper().then(|| folder.read_plan().ok()).flatten();
     let held = held.map(|plan| plan.doors.ports()).unwrap_or_default();
     let ports = allocate(slug, &active, &hosted, &held)?;
@@ -102,7 +103,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
     Ok(Resolved { plan, services, copied, user })
 }
 
-/// The virtual machine, with the project's folder in it.
+/// Returns the virtual machine, with the project's folder in it.
 fn guest(config: &Config, folder: &Folder) -> Result<Guest> {
     let mut guest = config.guest.clone();
     let (host, writable) = match &config.workspace {
@@ -120,8 +121,8 @@ fn guest(config: &Config, folder: &Folder) -> Result<Guest> {
     Ok(guest)
 }
 
-/// Allocates ports. A sidecar that will listen on the host's loopback gets one that can be bound
-/// there now; inside the jail every port is free.
+/// Allocates ports. A sidecar that listens on the host's loopback gets a port that can be bound there now.
+/// Inside the jail every port is free.
 fn allocate(
     slug: &Slug,
     active: &BTreeSet<Sidecar>,

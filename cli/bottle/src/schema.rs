@@ -1,4 +1,4 @@
-//! JSON Schemas, made from the types that read `bottle.toml` and that `--json` prints.
+//! Makes JSON Schemas from the types that read `bottle.toml` and that `--json` prints.
 
 use crate::args::Document;
 use crate::config;
@@ -55,25 +55,25 @@ pub fn of(document: Document) -> Value {
     schema
 }
 
-/// Draft 7, which every editor's plugin for TOML knows.
+/// Returns settings for Draft 7, which every editor's TOML plugin understands.
 fn settings() -> SchemaSettings {
     SchemaSettings::draft07().with_transform(RecursiveTransform(plain))
 }
 
-/// The schema of what is read.
+/// Returns a generator for schemas of files that bottle reads.
 fn readable() -> SchemaSettings {
     settings().with_transform(RecursiveTransform(without_null)).with(|settings| {
         settings.contract = schemars::generate::Contract::Deserialize;
     })
 }
 
-/// The schema of what is printed.
+/// Returns the schema of a type that bottle prints.
 fn printed<T: JsonSchema>() -> Schema {
     settings().for_serialize().into_generator().into_root_schema_for::<T>()
 }
 
-/// Sentences that were broken into lines in the source are whole again, and the largest number of 32 bits
-/// is said in a way that every validator knows.
+/// Joins sentences that the source breaks into lines, and writes the largest 32-bit number in a way that
+/// every validator understands.
 fn plain(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     if let Some(Value::String(text)) = object.get_mut("description") {
@@ -84,7 +84,7 @@ fn plain(schema: &mut Schema) {
     }
 }
 
-/// TOML has no null: a key that need not be there is left out.
+/// Removes `null`, which TOML does not have: an optional key is left out.
 fn without_null(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     if let Some(Value::Array(types)) = object.get_mut("type") {

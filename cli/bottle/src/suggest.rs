@@ -1,4 +1,4 @@
-//! "Did you mean": the name that a person may have had in mind.
+//! "Did you mean": finds the name that a person may have had in mind.
 
 use crate::command_line;
 use crate::complete::bottles;
@@ -6,8 +6,8 @@ use bottle_core::slug::Slug;
 use bottle_host::failure::{Failure, Kind};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Returns the known word that is most like `wrong`, if one is so much like it that it was probably meant:
-/// at most a third of the letters differ.
+/// Returns the known word that is most like `wrong`, if at most a third of the letters differ. Otherwise it
+/// is unlikely that it was meant.
 pub fn nearest<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |word: &str| word.to_lowercase().replace('_', "-");
     let wrong = plain(wrong);
@@ -41,7 +41,7 @@ pub fn similar(slug: &Slug) -> Option<Slug> {
     nearest(slug.as_str(), slugs.iter().map(Slug::as_str))?.parse().ok()
 }
 
-/// Takes the subcommands that no person uses out of what clap suggests, and adds what was probably meant.
+/// Removes the hidden subcommands from clap's suggestions, and adds the command line that was probably meant.
 pub fn for_people(mut error: clap::Error, command: &clap::Command) -> clap::Error {
     if error.kind() == ErrorKind::InvalidSubcommand
         && let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand)

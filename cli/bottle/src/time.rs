@@ -6,10 +6,10 @@ use std::time::SystemTime;
 /// `2026-11-24T09:30`, with or without its seconds and the `Z`. Times are UTC, like those that `logs` prints.
 ///
 /// # Errors
-/// Returns why it is none of these.
+/// Returns the forms that are accepted.
 pub fn point_in_time(text: &str) -> Result<SystemTime, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
-        return SystemTime::now().checked_sub(ago).ok_or_else(|| "that is before all time".to_owned());
+        return SystemTime::now().checked_sub(ago).ok_or_else(|| "that is too long ago".to_owned());
     }
     let whole = match text.trim_end_matches('Z').len() {
         10 => format!("{text}T00:00:00Z"),
@@ -17,7 +17,7 @@ pub fn point_in_time(text: &str) -> Result<SystemTime, String> {
         _ => text.to_owned(),
     };
     humantime::parse_rfc3339_weak(&whole).map_err(|_| {
-        "none of a while, like 10m or 2h, a day, like 2026-11-24, and a time in UTC, like 2026-11-24T09:30".to_owned()
+        "expected a while, like 10m or 2h, a day, like 2026-11-24, or a time in UTC, like 2026-11-24T09:30".to_owned()
     })
 }
 

@@ -373,10 +373,10 @@ fn a_missing_key_is_named_with_its_table() {
 #[test]
 fn what_is_there_twice_is_pointed_at() {
     check(&[
-        ("slug = \"t\"\nslug = \"t\"\n", "2:1: `slug` is there twice", "keep one of the two"),
-        ("[guest]\n[guest]\n", "2:2: `guest` is there twice", "keep one of the two"),
+        ("slug = \"t\"\nslug = \"t\"\n", "2:1: `slug` appears twice", "keep one of the two"),
+        ("[guest]\n[guest]\n", "2:2: `guest` appears twice", "keep one of the two"),
         ("[guest]\ncpus = 1\ncpus.x = 2\n", "3:1: this has a value already, so it cannot be a table", ""),
-        ("[guest]\nenv = { A = \"1\" }\n[guest.env]\n", "3:8: `env` is there twice", "keep one of the two"),
+        ("[guest]\nenv = { A = \"1\" }\n[guest.env]\n", "3:8: `env` appears twice", "keep one of the two"),
     ]);
 }
 
@@ -411,8 +411,8 @@ fn a_file_that_is_not_toml_is_told_so_in_plain_words() {
         ),
         ("a = { b }\n", "1:9: a value is missing here", ""),
         ("a = { , }\n", "1:7: there is one comma too many", ""),
-        ("a = \"\\q\"\n", "1:7: this is no escape", "write a backslash as `\\\\`, or use '...'"),
-        ("a = \"\\u12\"\n", "1:10: this is no escape", "write `\\u` and four digits"),
+        ("a = \"\\q\"\n", "1:7: this is not an escape sequence", "write a backslash as `\\\\`, or use '...'"),
+        ("a = \"\\u12\"\n", "1:10: this is not an escape sequence", "write `\\u` and four digits"),
         ("a = \"\u{1}\"\n", "1:6: this character cannot stand in text as it is", "write it as \\u0000"),
         ("a = '\u{1}'\n", "1:6: this character cannot stand in text as it is", ""),
         ("a = 01\n", "1:5: a number does not begin with 0", ""),
@@ -436,10 +436,10 @@ fn a_file_that_is_not_toml_is_told_so_in_plain_words() {
         ("a = +0x1\n", "1:5: this is not a number", "put text in quotes"),
         ("[]\n", "1:2: a key is missing here", ""),
         ("[a.]\n", "1:4: a key is missing here", ""),
-        ("\"\"\"a\"\"\" = 1\n", "1:1: a key is on one line", ""),
+        ("\"\"\"a\"\"\" = 1\n", "1:1: a key has to be on one line", ""),
         ("a = }\n", "1:5: this bracket closes nothing", ""),
         ("a = ]\n", "1:5: this bracket closes nothing", ""),
-        ("a = [b = 1]\n", "1:8: a list has values and no keys", ""),
+        ("a = [b = 1]\n", "1:8: a list holds values, not keys", ""),
         ("]\n", "1:1: this bracket closes nothing", ""),
         ("a = 1 ]\n", "1:7: there is more on this line than one key and its value", ""),
     ]);

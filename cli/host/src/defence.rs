@@ -89,7 +89,7 @@ defences! {
     /// A decision waits for the agent that asked.
     DecisionKept = "decision-kept",
     /// A number in the inbox names one request for ever.
-    WishNumbers = "wish-numbers",
+    RequestNumbers = "request-numbers",
     /// Lines that were rotated away are reported as gone.
     GapTold = "gap-told",
     /// `deny` closes open connections.

@@ -200,7 +200,7 @@ fn forward(shared: &Shared, repo: &Slug, branch: &str, commit: Option<&str>) -> 
 /// it.
 fn decide_request(shared: &Shared, number: u32, decision: Decision, by: &str) -> anyhow::Result<()> {
     let inbox = &shared.supervise.inbox;
-    let asked = inbox.find(number).ok_or_else(|| anyhow::anyhow!("nothing of that number waits"))?;
+    let asked = inbox.find(number).ok_or_else(|| anyhow::anyhow!("there is no request with that number"))?;
     if decision.approved && asked.needs_an_answer() && Defence::AnswerNeeded.stands() {
         let says = decision.says.as_deref().unwrap_or_default();
         anyhow::ensure!(!says.trim().is_empty(), "a question is approved with its answer");

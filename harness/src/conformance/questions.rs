@@ -3,8 +3,8 @@
 use super::canaries::{ADDRESSES, WITNESS_PORT};
 use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{GATEWAY_MAC, GUEST_MAC, Guard};
+use bottle_core::helper::GUEST_SOCKET;
 use bottle_core::plan::Plan;
-use bottle_core::smolfile::GUEST_SOCKET;
 use bottle_guest::probe::Attempt;
 use bottle_guest::probe::raw::hex;
 use bottle_oracle::frames::Change;

@@ -7,7 +7,7 @@ use super::questions::{self, RAW, WITNESS_HOST, WITNESSES};
 use crate::environment::Environment;
 use crate::processes::descendants;
 use anyhow::{Context, Result, ensure};
-use bottle_core::smolfile::HELPER;
+use bottle_core::helper::HELPER;
 use bottle_guest::probe::Attempt;
 use bottle_verify::questions::Questions;
 use bottle_verify::scope::{Breadth, Scope};

@@ -4,7 +4,7 @@ use super::canaries::{HostCanaries, known_canaries};
 use super::probed::Probed;
 use crate::environment::Environment;
 use anyhow::Result;
-use bottle_core::smolfile::HELPER;
+use bottle_core::helper::HELPER;
 use bottle_verify::questions::Questions;
 use bottle_verify::scope::Scope;
 use bottle_verify::talk::Talk;

@@ -4,8 +4,8 @@
 use crate::environment::RunningBottle;
 use crate::processes::wait_or_kill;
 use anyhow::{Context, Result, bail, ensure};
+use bottle_core::helper::HELPER;
 use bottle_core::sidecar::Sidecar;
-use bottle_core::smolfile::HELPER;
 use bottle_guest::flow::Direction;
 use serde::Serialize;
 use std::fmt;

@@ -13,7 +13,7 @@ use bottle_host::workspace::{Copy, Digest, Look, MOST};
 use std::io::IsTerminal;
 use std::path::{Component, Path, PathBuf};
 
-/// How changes are shown.
+/// How to show changes.
 pub struct Shown {
     pub names: bool,
     pub json: bool,
@@ -36,13 +36,12 @@ pub fn diff(context: &Context, slug: Option<Slug>, how: &Shown, paths: &[PathBuf
     if look.changes().next().is_none() {
         context.say("the guest has changed nothing");
     } else {
-        context
-            .say(&format!("`bottle apply --digest {digest}` takes what may be taken of this, as it is here"));
+        context.say(&format!("`bottle apply --digest {digest}` applies exactly this"));
     }
     Ok(())
 }
 
-/// How changes are taken back.
+/// How to take changes back.
 #[derive(Default)]
 pub struct How {
     pub overwrite: bool,
@@ -55,40 +54,40 @@ pub struct How {
 pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]) -> Outcome {
     let _lock = context.folder(slug.clone())?.lock_operation("apply")?;
     let mut copy = find(context, slug)?;
-    // What is read here is what is shown, asked about and written: the guest goes on working.
+    // What is read here is shown, confirmed and written: the guest works on meanwhile.
     let mut seen = look(&copy, how.max_size, paths)?;
     if let Some(wanted) = &how.digest
         && Defence::ShownIsApplied.stands()
         && *wanted != seen.digest()
     {
-        return Err(Failure::new(Kind::Usage, "it changed since: this is not what was shown")
-            .help("`bottle diff` shows what is there now; with the same paths and options"));
+        return Err(Failure::new(Kind::Usage, "the copy has changed since: this is not what was shown")
+            .help("`bottle diff` with the same paths and options shows what is there now"));
     }
     if seen.changes().next().is_none() {
-        context.say("there is nothing to take back");
+        context.say("there is nothing to apply");
         return Ok(());
     }
     let asks = !(how.yes || how.dry_run || how.digest.is_some());
     if asks && std::io::stdin().is_terminal() {
         copy.show(&seen, out::text)?;
     } else {
-        // Both sides of a conflict are shown: what is shown is what a person can decide about.
+        // Both sides of a conflict are shown, so that a person can decide.
         copy.show_conflicts(&seen, out::text)?;
     }
-    let question = format!("Take this into {}?", copy.of().display());
+    let question = format!("Apply this to {}?", copy.of().display());
     if how.dry_run || (asks && !out::confirmed(&question)) {
         return Ok(());
     }
     if !Defence::ShownIsApplied.stands() {
         seen = look(&copy, how.max_size, paths)?;
     }
-    // Before it: what is cut off has brought something, too.
+    // The digest comes first, because a reader may stop in the middle of the differences.
     trust::touched(&Home::find()?, copy.of())?;
     let applied = copy.apply(seen, how.overwrite)?;
-    context.say(&format!("{} taken, {} left in the guest", applied.taken.len(), applied.kept.len()));
+    context.say(&format!("{} applied, {} left in the guest", applied.taken.len(), applied.kept.len()));
     if applied.taken.is_empty() {
-        return Err(Failure::new(Kind::Usage, "nothing could be taken back; the list says why").help(
-            "`bottle diff` shows both sides; `bottle apply --overwrite` takes the guest's where both changed",
+        return Err(Failure::new(Kind::Usage, "nothing could be applied; the list says why").help(
+            "`bottle diff` shows both sides; `bottle apply --overwrite` takes the guest's version where both changed",
         ));
     }
     Ok(())
@@ -107,7 +106,7 @@ fn look(copy: &Copy, max_size: Option<Size>, paths: &[PathBuf]) -> Outcome<Look>
     Ok(copy.look(&wanted, max_size.map_or(MOST, |Size(bytes)| bytes))?)
 }
 
-/// A path as changes have it: `./a/` is `a`.
+/// Returns a path in the form that changes have: `./a/` becomes `a`.
 fn plain(path: &Path) -> PathBuf {
     path.components().filter(|part| !matches!(part, Component::CurDir)).collect()
 }

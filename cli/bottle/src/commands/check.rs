@@ -1,4 +1,4 @@
-//! `bottle check`: what the guard and the proxy would say of a destination, by asking them.
+//! `bottle check`: asks the guard and the egress proxy what they would say to a destination.
 
 use super::context::Context;
 use crate::lifecycle;
@@ -35,7 +35,7 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
     let (scheme, rest) = destination.split_once("://").unwrap_or(("", destination));
     let named = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let target = rest[named.len()..].split('#').next().unwrap_or_default();
-    // A path alone is one on the egress proxy's door.
+    // A path alone belongs to the egress proxy's door.
     if destination.starts_with('/') {
         return verdict(by_upstream(&plan, target)?, destination);
     }
@@ -52,7 +52,7 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
     verdict(open, destination)
 }
 
-/// What was found was printed: a status says whether it is open.
+/// Returns the verdict as an exit status. The reasons were printed already.
 fn verdict(open: bool, destination: &str) -> Outcome {
     if open {
         return Ok(());
@@ -76,7 +76,7 @@ fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16, target: &
     for upstream in &plan.upstreams {
         let base = upstream.origin.as_str().splitn(4, '/').nth(3).map(|base| format!("/{base}"));
         let below = target.strip_prefix(base.as_deref().unwrap_or_default());
-        // A bare host is asked about as a whole.
+        // A host without a port or a path is checked as a whole.
         let below = if target.is_empty() { Some("") } else { below };
         if let Some(below) = below.filter(|below| below.is_empty() || below.starts_with(['/', '?']))
             && upstream.origin.host() == &host
@@ -88,7 +88,7 @@ fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16, target: &
     Ok(open)
 }
 
-/// What becomes of a request for a path on the egress proxy's door.
+/// Prints what would happen to a request for a path on the egress proxy's door.
 fn by_upstream(plan: &Plan, target: &str) -> Outcome<bool> {
     Ok(match upstream::route(&plan.upstreams, target) {
         Ok(Route { index, rest }) => {

@@ -1,4 +1,4 @@
-//! `bottle cleanup`: what crashes left behind. The plan first, then exactly the plan.
+//! `bottle cleanup`: shows what crashes left behind, and then does exactly what it showed.
 
 use super::context::Context;
 use crate::lifecycle::observe::{Row, observe};
@@ -15,20 +15,20 @@ use bottle_host::workspace::Copy;
 use bottle_host::workspace::trash::Trash;
 use std::fmt;
 
-/// One thing to do.
+/// One step of a cleanup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
-    /// A machine that runs without a keeper. Its disk stays.
+    /// Stop a machine that runs without a keeper. Its disk stays.
     StopMachine(Slug),
-    /// A keeper without a machine.
+    /// End a keeper without a machine.
     EndKeeper(Slug),
-    /// Sockets and the helper's copy of a bottle that does not run.
+    /// Remove the sockets and the helper's copy of a bottle that does not run.
     RemoveRuntime(Slug),
-    /// A machine whose bottle's files are gone, with its disk.
+    /// Delete a machine whose bottle's files are gone, with its disk.
     DeleteMachine(Slug),
-    /// Everything of a run that has ended, its log included.
+    /// Remove everything of a run that has ended, its log included.
     RemoveState(Slug),
-    /// A copy of a project in which a guest changed something, or may have: nothing is done.
+    /// Leave a copy of a project in which a guest changed something, or may have.
     Leave(Slug, Option<usize>),
 }
 
@@ -63,11 +63,11 @@ impl fmt::Display for Step {
     }
 }
 
-/// What there is to do for one bottle.
+/// Returns the steps for one bottle.
 fn steps(folder: &Folder, row: &Row) -> Vec<Step> {
     let slug = &row.slug;
     let mut steps = Vec::new();
-    // What a command is changing is not left behind.
+    // A bottle that a command is changing now was not left behind.
     if row.busy.is_some() {
         return steps;
     }
@@ -82,7 +82,7 @@ fn steps(folder: &Folder, row: &Row) -> Vec<Step> {
         steps.push(Step::RemoveRuntime(slug.clone()));
     }
     if matches!(row.state, State::Ended | State::Broken(Break::Unplanned)) {
-        // What cannot be compared, because the project has gone, say, is not thrown away.
+        // A copy that cannot be compared, for example because the project is gone, is kept.
         steps.push(match Copy::changed(folder).ok() {
             Some(0) => Step::RemoveState(slug.clone()),
             changed => Step::Leave(slug.clone(), changed),

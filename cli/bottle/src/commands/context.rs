@@ -22,7 +22,7 @@ pub struct Context {
     config: Option<PathBuf>,
     quiet: bool,
     verbose: bool,
-    /// Whether a person insists on what is better kept from a guest.
+    /// Whether a person insists on sharing sensitive folders with a guest.
     pub insisted: bool,
     /// Whether a person said that the project was moved.
     pub moved: bool,
@@ -39,11 +39,12 @@ impl Context {
         }
     }
 
-    /// The folder in which the command is run.
+    /// Returns the current folder.
     pub fn here() -> Outcome<PathBuf> {
         let here = std::env::current_dir()
             .map_err(|error| Failure::new(Kind::Internal, format!("the current folder: {error}")))?;
-        // A shell shows its folder as it was named, and a guest may have made a link of that name.
+        // A shell keeps the name by which a person entered the folder, and a guest may have made a link of
+        // that name.
         let named = std::env::var_os("PWD").map(PathBuf::from).filter(|named| named.is_absolute());
         if let Some(walked) = named.and_then(|named| walk(&named).ok())
             && walked.real == here
@@ -54,17 +55,17 @@ impl Context {
         Ok(here)
     }
 
-    /// The configuration that applies here.
+    /// Returns the configuration that applies here.
     pub fn config(&self) -> Outcome<Config> {
         config::find(self.config.as_deref(), &Self::here()?, self.insisted)
     }
 
-    /// The bottle that is meant, with its configuration, which need not be trusted.
+    /// Returns the chosen bottle with its configuration, which need not be trusted.
     pub fn configured(&self, named: Option<Slug>) -> Outcome<(Slug, Config)> {
         let config = self.config()?;
         let slug = config.slug(named, &Self::here()?)?;
         let home = Home::find()?;
-        // A file that a guest could have written is asked about first, whatever name it has in it.
+        // A person is asked about a file that a guest could have written, whatever name it contains.
         let standing = config.file.as_ref().map(|found| trust::standing(&home, found)).transpose()?;
         if !matches!(standing, Some(Standing::Unseen(_))) {
             self.owned(&home, &home.bottle(&slug), &Self::project(&config)?)?;
@@ -72,12 +73,12 @@ impl Context {
         Ok((slug, config))
     }
 
-    /// The project of a configuration: the folder of its file, or the one in which the command is run.
+    /// Returns the project of a configuration: the folder of its file, or the current folder.
     pub fn project(config: &Config) -> Outcome<PathBuf> {
         config.project.clone().map_or_else(Self::here, Ok)
     }
 
-    /// Lets a command go on if the bottle is this project's.
+    /// Lets a command go on if the bottle belongs to this project.
     fn owned(&self, home: &Home, folder: &Folder, project: &Path) -> Outcome {
         owner::check(home, folder, project, &|question| {
             self.moved || (out::is_asked() && out::confirmed(question))
@@ -91,7 +92,7 @@ impl Context {
         if !Defence::ConfigProvenance.stands() {
             return Ok(home.bottle(&named.map_or_else(|| Ok(self.configured(None)?.0), Ok::<_, Failure>)?));
         }
-        // A person who names a bottle means it, unless the project here is called the same.
+        // A person who names a bottle means that one, unless the project here has the same name.
         let (slug, project) = match (named, self.meant(&home)) {
             (None, meant) => meant?,
             (Some(named), Ok((slug, project))) if named == slug => (slug, project),
@@ -102,7 +103,7 @@ impl Context {
         Ok(folder)
     }
 
-    /// The bottle that a trusted configuration names, and the project that it is of.
+    /// Returns the bottle that a trusted configuration names, and its project.
     fn meant(&self, home: &Home) -> Outcome<(Slug, PathBuf)> {
         let here = Self::here()?;
         let search = Found::search(self.config.as_deref(), &here)?;
@@ -124,7 +125,7 @@ impl Context {
         Ok((slug?, found.path.parent().unwrap_or(&here).to_owned()))
     }
 
-    /// The folder of the bottle that is meant, which has to be up.
+    /// Returns the folder of the chosen bottle, which has to be up.
     pub fn running(&self, named: Option<Slug>) -> Outcome<Folder> {
         let folder = self.folder(named)?;
         if folder.has_keeper() {
@@ -138,8 +139,8 @@ impl Context {
             .help(format!("start it with `bottle up {slug}`")))
     }
 
-    /// Lets a configuration through that a guest cannot have changed, or that a person accepts.
-    /// `command` is what they would type to accept it. What they accept is in the log of the bottle.
+    /// Lets a configuration through that a guest cannot have changed, or that a person accepts. `command` is
+    /// what they would type to accept it. Their answer goes into the bottle's log.
     pub fn trust(&self, folder: &Folder, config: &Config, option: Option<&str>, command: &str) -> Outcome {
         let ask = |shown: &str| out::is_asked() && out::confirmed(&format!("{shown}\nUse it?"));
         for accepted in trust::check(&Home::find()?, config, Answer::of(option, &ask), command)? {
@@ -150,7 +151,7 @@ impl Context {
         Ok(())
     }
 
-    /// Says so where a configuration would be asked about before it is used.
+    /// Notes that bottle would ask about a configuration before it uses it.
     pub fn note_trust(&self, home: &Home, config: &Config) -> Outcome {
         if !Defence::ConfigProvenance.stands() {
             return Ok(());
@@ -166,7 +167,7 @@ impl Context {
         Ok(())
     }
 
-    /// The command that is being carried out, as a person would type it again.
+    /// Returns the command that is being carried out, as a person would type it again.
     pub fn again(&self, verb: &str) -> String {
         match &self.config {
             Some(path) => format!("bottle --config {} {verb}", shown(path)),
@@ -174,14 +175,14 @@ impl Context {
         }
     }
 
-    /// Says what was done, or why nothing was.
+    /// Reports what was done, or why nothing was.
     pub fn say(&self, what: &str) {
         if !self.quiet {
             out::remark(what);
         }
     }
 
-    /// Says what is being done, where it takes a while and somebody watches.
+    /// Reports a step that takes a while, if somebody watches.
     pub fn progress(&self, what: &str) {
         if self.verbose || (!self.quiet && out::is_watched()) {
             out::remark(format_args!("{what} ..."));

@@ -1,4 +1,4 @@
-//! `bottle doctor`: does this machine have what it takes, and which walls does it give?
+//! `bottle doctor`: shows whether this machine has what bottle needs, and which walls it provides.
 
 use anstyle::{AnsiColor, Style};
 use bottle_host::failure::{Failure, Kind, Outcome};

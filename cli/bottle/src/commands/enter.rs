@@ -1,4 +1,4 @@
-//! `bottle exec` and `bottle shell`: a command in a bottle that is up.
+//! `bottle exec` and `bottle shell`: run a command in a bottle that is up.
 
 use super::context::Context;
 use bottle_core::slug::Slug;
@@ -8,13 +8,13 @@ use bottle_host::tools;
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
-/// What every root filesystem with a shell has.
+/// The shell of nearly every root filesystem.
 pub const SHELL: &str = "/bin/sh";
 
 pub fn exec(context: &Context, slug: Option<Slug>, words: &[String]) -> Outcome<ExitCode> {
     let folder = context.running(slug)?;
     let slug = folder.slug();
-    // A bottle that is up was checked when it was started.
+    // The bottle was checked when it started.
     let error = tools::smolvm()?.exec(slug, Terminal::here(), words).exec();
     Err(Failure::new(Kind::Internal, format!("cannot run smolvm: {error}")))
 }

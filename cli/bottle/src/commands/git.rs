@@ -57,7 +57,7 @@ pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
             Quarantine::of(&folder, repo).reject(&waiting)?;
             record(&folder, repo, GitEvent::Rejected, &waiting)?;
             context.say(&format!(
-                "{} of {} is again what its upstream has",
+                "{} of {} is back to what its upstream has",
                 Line(&waiting.branch),
                 repo.name
             ));
@@ -83,7 +83,7 @@ fn list(folder: &Folder, repos: &[Repo], json: bool) -> Outcome {
         return Ok(());
     }
     for (repo, waiting) in rows {
-        // What the agent wrote must not steer the terminal that shows it.
+        // Text from the agent must not control the terminal that shows it.
         let subject: String = waiting.subject.chars().take(120).collect();
         let name = format!("{}@{}", Line(&waiting.branch), waiting.state());
         let from = if waiting.pushed { "" } else { "  (in your repository, which the guest can write)" };
@@ -92,7 +92,7 @@ fn list(folder: &Folder, repos: &[Repo], json: bool) -> Outcome {
     Ok(())
 }
 
-/// The push that is meant: it need not be named if it is the only one.
+/// Returns the push that a person named, or the only one that waits.
 fn the_one<'r>(folder: &Folder, repos: &'r [Repo], push: &Push) -> Outcome<(&'r Repo, Waiting)> {
     let usage = |what: String| {
         Failure::new(Kind::Usage, what).help(format!("`bottle git {} list` shows what waits", folder.slug()))
@@ -110,19 +110,19 @@ fn the_one<'r>(folder: &Folder, repos: &'r [Repo], push: &Push) -> Outcome<(&'r 
             }
         }
     }
-    let only = found.pop().ok_or_else(|| usage("nothing of that name waits".to_owned()))?;
-    if found.is_empty() { Ok(only) } else { Err(usage("several pushes wait: name one".to_owned())) }
+    let only = found.pop().ok_or_else(|| usage("no push of that name is waiting".to_owned()))?;
+    if found.is_empty() { Ok(only) } else { Err(usage("several pushes are waiting: name one".to_owned())) }
 }
 
-/// The push that a person decides on, as it is now: the one that they saw, or that they see here.
+/// Returns the push to decide on as it is now: the one that the person saw, or sees here.
 fn decided<'r>(folder: &Folder, repos: &'r [Repo], seen: &Seen, verb: &str) -> Outcome<(&'r Repo, Waiting)> {
     let usage = |what: String| Failure::new(Kind::Usage, what);
     let (branch, commit) = split(seen.branch.as_deref(), seen.commit.as_deref());
     let (repo, waiting) = the_one(folder, repos, &Push { branch, repo: seen.repo.clone() })?;
     if let Some(commit) = commit {
         if commit != "deleted" && commit.parse::<ObjectId>().is_err() {
-            return Err(usage(format!("{} is no whole commit id", Line(&commit)))
-                .help("an abbreviated one can be forged: take the one that `list` and `diff` show"));
+            return Err(usage(format!("{} is not a full commit ID", Line(&commit)))
+                .help("an abbreviated one can be forged; `list` and `diff` show the full one"));
         }
         is_still(folder, &waiting, &commit)?;
     } else if Defence::ShownIsApproved.stands() {
@@ -138,7 +138,7 @@ fn decided<'r>(folder: &Folder, repos: &'r [Repo], seen: &Seen, verb: &str) -> O
     Ok((repo, waiting))
 }
 
-/// `BRANCH@COMMIT`, or a branch, which may have such a name itself.
+/// Splits `BRANCH@COMMIT`. A branch may itself have such a name.
 fn split(branch: Option<&str>, commit: Option<&str>) -> (Option<String>, Option<String>) {
     if let (Some(named), None) = (branch, commit)
         && let Some((branch, commit)) = named.rsplit_once('@')
@@ -149,7 +149,7 @@ fn split(branch: Option<&str>, commit: Option<&str>) -> (Option<String>, Option<
     (branch.map(str::to_owned), commit.map(str::to_owned))
 }
 
-/// Whether what waits is what a person saw.
+/// Checks that the push that waits is the one that the person saw.
 fn is_still(folder: &Folder, waiting: &Waiting, commit: &str) -> Outcome {
     as_seen(waiting, commit).map_err(|error| {
         Failure::new(Kind::Usage, error.to_string())
@@ -157,18 +157,18 @@ fn is_still(folder: &Folder, waiting: &Waiting, commit: &str) -> Outcome {
     })
 }
 
-/// The command that decides on exactly this push.
+/// Returns the command that decides on exactly this push.
 fn named(folder: &Folder, repo: &Repo, repos: &[Repo], verb: &str, waiting: &Waiting) -> String {
     let of = if repos.len() > 1 { format!(" --repo {}", repo.name) } else { String::new() };
     let branch = Line(&waiting.branch).to_string();
-    // A name that a shell would read differently is the operator's own: the agent cannot push one.
+    // A name that a shell would read differently comes from the operator: the agent cannot push one.
     let plain = branch.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+/#@=,%".contains(c));
     let quote = if plain { "" } else { "'" };
     let branch = branch.replace('\'', "'\\''");
     format!("`bottle git {} {verb} {quote}{branch}@{}{quote}{of}`", folder.slug(), waiting.state())
 }
 
-/// Into the log: by the keeper, whose it is while it lives.
+/// Records a decision in the log. The keeper writes it, if one lives.
 fn record(folder: &Folder, repo: &Repo, event: GitEvent, waiting: &Waiting) -> Outcome {
     let (name, commit) = (waiting.branch.clone(), waiting.new.clone().map(String::from));
     if folder.has_keeper() {

@@ -1,7 +1,7 @@
 //! `bottle inbox`, `approve` and `refuse`: a person decides what agents ask for.
 
 use super::context::Context;
-use crate::args::WishId;
+use crate::args::RequestId;
 use crate::operator::who;
 use crate::output::Asked;
 use crate::public_suffix;
@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 pub fn inbox(json: bool) -> Outcome {
     let mut rows: Vec<(Slug, Waiting)> = Vec::new();
     for folder in Home::find()?.bottles()?.into_iter().filter(Folder::has_keeper) {
-        // A keeper that ends just now has nothing that waits.
+        // A keeper that ends at this moment has no requests.
         if let Ok(Answer::Inbox { waiting }) = control::ask(&folder, &Request::Inbox) {
             rows.extend(waiting.into_iter().map(|waiting| (folder.slug().clone(), waiting)));
         }
@@ -33,15 +33,15 @@ pub fn inbox(json: bool) -> Outcome {
         let ago = SystemTime::now().duration_since(waiting.since).unwrap_or_default();
         let ago = humantime::format_duration(Duration::from_secs(ago.as_secs()));
         let what = in_words(&waiting.request);
-        let gone = if waiting.callers == 0 { " (it does not wait any more)" } else { "" };
+        let gone = if waiting.callers == 0 { " (the agent is no longer waiting)" } else { "" };
         outln!("{:<16} {ago} ago{gone}\n  {what}", id(slug, waiting))?;
     }
     Ok(())
 }
 
-/// A wish on one line. What the agent wrote must not steer the terminal that shows it.
-fn in_words(wish: &AgentRequest) -> String {
-    match wish {
+/// Describes a request on one line. Text from the agent must not control the terminal that shows it.
+fn in_words(request: &AgentRequest) -> String {
+    match request {
         AgentRequest::Host { rule, reason } => format!("may it reach {rule}? {}", visible::Line(reason)),
         AgentRequest::Question { question } => format!("it asks: {}", visible::Line(question)),
     }
@@ -51,22 +51,24 @@ fn id(slug: &Slug, waiting: &Waiting) -> String {
     format!("{slug}.{}", waiting.number)
 }
 
-fn id_of(id: &WishId) -> String {
+fn id_of(id: &RequestId) -> String {
     format!("{}.{}", id.slug, id.number)
 }
 
-pub fn decide(context: &Context, id: &WishId, approved: bool, says: Option<String>) -> Outcome {
+pub fn decide(context: &Context, id: &RequestId, approved: bool, says: Option<String>) -> Outcome {
     let folder = context.running(Some(id.slug.clone()))?;
     let Answer::Inbox { waiting } = control::ask(&folder, &Request::Inbox)? else {
-        return Err(Failure::new(Kind::Internal, "the keeper does not say what waits"));
+        return Err(Failure::new(Kind::Internal, "the keeper did not list its requests"));
     };
     let Some(waiting) = waiting.into_iter().find(|waiting| waiting.number == id.number) else {
-        return Err(Failure::new(Kind::NoBottle, "nothing of that number waits").help("see `bottle inbox`"));
+        return Err(
+            Failure::new(Kind::NoBottle, "there is no request with that number").help("see `bottle inbox`")
+        );
     };
-    let wish = in_words(&waiting.request);
+    let request = in_words(&waiting.request);
     let says = says.filter(|says| !says.trim().is_empty());
     if approved && waiting.request.needs_an_answer() && says.is_none() && Defence::AnswerNeeded.stands() {
-        return Err(Failure::new(Kind::Usage, format!("{} needs an answer; {wish}", id_of(id)))
+        return Err(Failure::new(Kind::Usage, format!("{} needs an answer; {request}", id_of(id)))
             .help(format!("`bottle approve {} \"the answer\"` gives one", id_of(id))));
     }
     if let AgentRequest::Host { rule, .. } = &waiting.request
@@ -78,6 +80,6 @@ pub fn decide(context: &Context, id: &WishId, approved: bool, says: Option<Strin
     }
     let decision = Decision { approved, says };
     control::demand(&folder, &Request::Decide { number: id.number, decision, by: who() }, Kind::NoBottle)?;
-    context.say(&format!("{}: {wish}", if approved { "approved" } else { "refused" }));
+    context.say(&format!("{}: {request}", if approved { "approved" } else { "refused" }));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `bottle init`: a commented `bottle.toml` for the project at hand.
+//! `bottle init`: writes a commented `bottle.toml` for the current project.
 
 use super::context::Context;
 use crate::config::found::shown;
@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// A language, by the files that give it away, and an image that has its tools.
+/// A language: the files that give it away, and an image with its tools.
 struct Language {
     name: &'static str,
     files: &'static [&'static str],
@@ -34,7 +34,7 @@ const LANGUAGES: [Language; 6] = [
     Language { name: "Ruby", files: &["Gemfile"], image: "ruby:3-alpine" },
 ];
 
-/// An agent, by what it leaves in a project or a home, and what its model is asked with.
+/// An agent: the files that it leaves in a project or a home, and the API of its model.
 struct Agent {
     name: &'static str,
     files: &'static [&'static str],
@@ -61,7 +61,7 @@ pub fn init(context: &Context, force: bool) -> Outcome {
     let text = render(&Home::find()?, &here);
     match fs::symlink_metadata(&path).map(|meta| meta.file_type()) {
         Ok(kind) if !kind.is_file() && !kind.is_symlink() => {
-            let what = format!("{} is there, and is no file", shown(&path));
+            let what = format!("{} exists and is not a file", shown(&path));
             return Err(Failure::new(Kind::Busy, what).help("move it away"));
         }
         Ok(kind) if kind.is_symlink() && !force => {
@@ -84,38 +84,38 @@ pub fn init(context: &Context, force: bool) -> Outcome {
     let is_git = |folder: &&Path| folder.join(".git").exists();
     if let Some(above) = here.ancestors().skip(1).find(is_git).filter(|_| !is_git(&here.as_path())) {
         context.say(&format!(
-            "the git repository begins in {}: a bottle for all of it is made there",
+            "the git repository's top folder is {}: for a bottle of the whole repository, run `bottle init` there",
             shown(above)
         ));
     }
     Ok(())
 }
 
-/// Refuses a folder that is no project, and that no guest gets unasked: a home, `/`, `/etc`.
+/// Refuses a folder that is not a project, and that no guest gets without a person's consent: a home, `/`,
+/// `/etc`.
 fn is_a_project(here: &Path) -> Outcome {
     let exposed = sensitive::exposed(here, &sensitive::on_this_machine());
-    // What it is says more than what it holds.
+    // What the folder is says more than what it contains.
     let Some(why) = exposed.iter().find(|exposed| exposed.is_inside()).or(exposed.first()) else {
         return Ok(());
     };
-    Err(Failure::new(Kind::Usage, format!("{} {why}, and no project; nothing was written", shown(here)))
-        .help("go to the folder of your project: `mkdir project && cd project && bottle init`; --i-know writes the file all the same"))
+    Err(Failure::new(Kind::Usage, format!("{} {why}, not a project; nothing was written", shown(here)))
+        .help("go to the folder of your project: `mkdir project && cd project && bottle init`; `--i-know` writes the file all the same"))
 }
 
-/// Writes a file that is not there yet.
+/// Writes a file that must not exist yet.
 fn write_new(path: &Path, text: &str) -> Outcome {
     let opened = OpenOptions::new().write(true).create_new(true).open(path);
     let mut file = opened.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => {
-            Failure::new(Kind::Busy, format!("there is a {FILE} already")).help("--force writes over it")
+            Failure::new(Kind::Busy, format!("there is a {FILE} already")).help("`--force` overwrites it")
         }
         _ => cannot_write(path, &error),
     })?;
     file.write_all(text.as_bytes()).map_err(|error| cannot_write(path, &error))
 }
 
-/// Writes a file in place of what is there, whole or not at all. A link in its place is replaced, and never
-/// followed.
+/// Replaces a file, whole or not at all. A link in its place is replaced, never followed.
 fn write_over(folder: &Path, path: &Path, text: &str) -> Outcome {
     let write = || -> io::Result<()> {
         let mode = Permissions::from_mode(0o666);
@@ -138,11 +138,12 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::new(kind, format!("cannot write {}: {error}", shown(path)))
 }
 
-/// Whether a folder is a git repository with a remote `origin`, as far as its configuration says.
+/// Returns whether a folder is a git repository with a remote called `origin`, according to its
+/// configuration.
 fn has_origin(here: &Path) -> bool {
     let git = here.join(".git");
     let folder = match fs::read_to_string(&git) {
-        // A linked worktree's or a submodule's: the configuration is with the repository.
+        // In a linked worktree or a submodule, the configuration is with the repository.
         Ok(link) => match link.trim().strip_prefix("gitdir:") {
             Some(folder) => here.join(folder.trim()),
             None => return false,
@@ -154,8 +155,8 @@ fn has_origin(here: &Path) -> bool {
     config.lines().any(|line| line.trim() == "[remote \"origin\"]")
 }
 
-/// Returns the line that tells an editor where the schema is. `make install` puts the schema beside the
-/// folder of the program: it fits the program, and no network is needed to find it.
+/// Returns the line that tells an editor where the schema is. `make install` puts the schema next to the
+/// program's folder, so it fits the program and needs no network.
 fn schema_line() -> String {
     let program = std::env::current_exe().ok();
     let above = program.as_deref().and_then(Path::parent).and_then(Path::parent);
@@ -173,11 +174,11 @@ fn render(home: &Home, here: &Path) -> String {
     let language = LANGUAGES.iter().find(|language| has(language.files));
     let agent = AGENTS.iter().find(|agent| has(agent.files));
     let slug = here.file_name().and_then(|name| name.to_str()).and_then(Slug::from_name);
-    // A bottle's name has only a-z, 0-9 and '-', and a folder's name may have none of them.
+    // A bottle's name consists of a-z, 0-9 and '-'. A folder's name may contain none of them.
     let slug = slug.or_else(|| "project".parse().ok()).map(|slug| owner::own_name(home, &slug, here));
     let slug = slug.map_or_else(|| "# slug = \"my-project\"".to_owned(), |slug| format!("slug = \"{slug}\""));
     let found = match (language, agent) {
-        (None, None) => "an empty page: nothing of a language or an agent was found here".to_owned(),
+        (None, None) => "a bare start: no language and no agent was recognized here".to_owned(),
         (Some(language), None) => language.name.to_owned(),
         (None, Some(agent)) => format!("an agent, {}", agent.name),
         (Some(language), Some(agent)) => format!("{}, and an agent, {}", language.name, agent.name),

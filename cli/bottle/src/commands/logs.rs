@@ -13,10 +13,10 @@ use serde_json::Value;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-/// How often a log that is followed is looked at.
+/// How often to look for new lines.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// Which lines are shown.
+/// The lines to show.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown {
     pub denied: bool,
@@ -50,7 +50,7 @@ pub fn logs(context: &Context, slug: Option<Slug>, shown: Shown) -> Outcome {
 impl Shown {
     fn includes(self, line: &Line) -> bool {
         let Ok(entry) = line else { return true };
-        // Two logs are shown as one: that one refers to the other is for `audit`.
+        // Two logs are shown as one. Only `audit` cares that one refers to the other.
         let refers = entry.part == "audit" && matches!(entry.event.as_str(), "decided" | "continued");
         !refers
             && (!self.denied || entry.event == "refused")
@@ -58,7 +58,7 @@ impl Shown {
     }
 }
 
-/// A line for people: its parts, the event in its colour.
+/// Formats a line for people, with the event in its colour.
 fn for_people(entry: &Entry) -> [(Style, String); 3] {
     let details = entry.details.iter().map(|(key, value)| match value {
         Value::String(text) => format!(" {key}={}", visible::Line(text)),

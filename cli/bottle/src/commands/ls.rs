@@ -1,4 +1,4 @@
-//! `bottle ls`: what there is, as it really is.
+//! `bottle ls`: lists the bottles and their real states.
 
 use crate::lifecycle::observe::observe;
 use crate::lifecycle::state::State;
@@ -9,7 +9,7 @@ use bottle_host::{out, outln};
 
 pub fn ls(all: bool, json: bool) -> Outcome {
     let mut rows = observe(&Home::find()?)?.rows;
-    // Of a run that has ended there is only its log.
+    // A run that has ended leaves nothing but its log.
     rows.retain(|row| all || row.state != State::Ended || row.busy.is_some());
     if json {
         out::json(&rows)?;

@@ -1,4 +1,4 @@
-//! `bottle man`, `completions` and `schema`: what is made from the description of commands and types.
+//! `bottle man`, `completions` and `schema`: documents generated from commands and types.
 
 use crate::args::{Args, Document};
 use crate::schema;
@@ -26,7 +26,7 @@ pub fn man(folder: Option<&Path>) -> Outcome {
     Ok(())
 }
 
-/// Prints what a shell runs to ask bottle what could be typed.
+/// Prints the script that lets a shell ask bottle for completions.
 pub fn completions(shell: Shell) -> Outcome {
     let shells = Shells::builtins();
     let shell = shells.completer(&shell.to_string()).context("there is no script for this shell")?;

@@ -1,4 +1,4 @@
-//! What each subcommand does.
+//! Carries out each subcommand.
 
 mod changes;
 mod check;
@@ -36,10 +36,10 @@ use context::Context;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::ExitCode;
 
-/// Carries out what the command line asks for.
+/// Carries out the command line.
 ///
 /// # Errors
-/// What a person is told; its exit status comes with it.
+/// Returns the failure to print, with its exit status.
 pub fn dispatch(args: Args) -> Outcome<ExitCode> {
     let context = Context::new(&args);
     match args.command {
@@ -95,7 +95,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Keeper { slug, owner_fd, ready_fd, guest_fd, starter_fd, keys_fd } => {
             let (owner, ready, guest) = (inherited(owner_fd)?, inherited(ready_fd)?, inherited(guest_fd)?);
             let home = Home::find()?;
-            programs::leave_ground(&home, &home.bottle(&slug))?;
+            programs::leave_writable_folder(&home, &home.bottle(&slug))?;
             let helpers = match starter_fd {
                 Some(starter) => Some(keeper::Helpers {
                     starter: inherited(starter)?,
@@ -111,9 +111,9 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A descriptor that was handed down for this process alone: its own children do not get it.
+/// Takes over a descriptor that was passed to this process alone. Its own children do not get it.
 fn inherited(fd: i32) -> anyhow::Result<OwnedFd> {
-    // SAFETY: the launcher opened the descriptor for this process and nobody else here has it.
+    // SAFETY: the launcher opened the descriptor for this process, and nothing else here owns it.
     #[expect(unsafe_code, reason = "an inherited descriptor has no owner until it is given one")]
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;

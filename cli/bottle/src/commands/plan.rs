@@ -1,4 +1,4 @@
-//! `bottle plan`: what would start, and how it differs from what was started last.
+//! `bottle plan`: shows what would start, and how it differs from the last start.
 
 use super::context::Context;
 use crate::config::found::shown;
@@ -45,7 +45,7 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
         }
     }
     for folder in config.writable() {
-        outln!("writable  {folder}: what is in it is the guest's word from then on")?;
+        outln!("writable  {folder}: from then on, trust it no more than the guest")?;
     }
     for shared in &config.exposed {
         let said = if shared.by_file { "allow-sensitive in bottle.toml" } else { "--i-know" };
@@ -53,7 +53,7 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     }
     let offered = confine::offered();
     if !offered.is_whole() {
-        outln!("weaker    the keeper is confined by less than it could be: {offered}; see `bottle doctor`")?;
+        outln!("weaker    this kernel cannot confine the keeper fully: {offered}; see `bottle doctor`")?;
     }
     if resolved.user == MachineUser::Root {
         outln!(
@@ -64,7 +64,7 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     if let Some(gvproxy) = rendered.gvproxy {
         outln!("--- {}\n{gvproxy}", folder.gvproxy().display())?;
     }
-    // What would be written is shown first: it helps to see why it would not start.
+    // The files are shown first: they help to see why the bottle would not start.
     checked
 }
 
@@ -81,11 +81,11 @@ fn show_difference(folder: &Folder, resolved: &Resolved, json: bool) -> Outcome 
     if lines.is_empty() {
         return Ok(());
     }
-    let what = format!("what would start differs from what was started last in {} lines", lines.len());
+    let what = format!("the plan differs from the last start in {} lines", lines.len());
     Err(Failure::new(Kind::Negative, what).shown())
 }
 
-/// Describes the guest's copy of the project, and what is not in it.
+/// Describes the guest's copy of the project, and what is left out of it.
 fn copied(project: &str, exclude: &[String]) -> Outcome<Vec<String>> {
     let lists = workspace::lists(Path::new(project), exclude)?;
     let patterns: Vec<&str> = lists.configured.iter().chain(&lists.ignored).map(String::as_str).collect();

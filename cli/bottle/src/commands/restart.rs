@@ -1,4 +1,4 @@
-//! `bottle restart`: stop, and up with what bottle.toml says now.
+//! `bottle restart`: stops a bottle and starts it with the current bottle.toml.
 
 use super::context::Context;
 use super::stop::stop;
@@ -11,7 +11,7 @@ use bottle_host::state::Home;
 
 pub fn restart(context: &Context, slug: Option<Slug>, options: &Options) -> Outcome {
     let (slug, config) = context.configured(slug)?;
-    // Before anything is stopped: what cannot be started again is better left running.
+    // Everything is checked before anything stops. A bottle that could not start again keeps running.
     let home = Home::find()?;
     context.trust(&home.bottle(&slug), &config, options.trust.as_deref(), &context.again("restart"))?;
     start::check_again(&slug, &config, options.renew)?;

@@ -1,4 +1,4 @@
-//! `bottle rm`: a bottle is gone, with its disk. What its guest changed in its copy of the project is not.
+//! `bottle rm`: removes a bottle with its disk. Changes in its copy of the project go to the trash.
 
 use super::changes;
 use super::context::Context;
@@ -49,7 +49,7 @@ pub fn rm(context: &Context, slug: Option<Slug>, force: bool) -> Outcome {
     Ok(())
 }
 
-/// Offers to take back what the guest changed, and asks before it goes to the trash.
+/// Offers to take the guest's changes back, and asks before they go to the trash.
 fn keep_work(context: &Context, folder: &Folder) -> Outcome {
     let slug = folder.slug();
     let count = || -> Outcome<usize> { Ok(Copy::changed(folder)?) };

@@ -1,4 +1,4 @@
-//! `bottle allow` and `bottle deny`: rules that change while a bottle runs, and stay changed.
+//! `bottle allow` and `bottle deny`: change rules while a bottle runs. The changes stay.
 
 use super::context::Context;
 use crate::operator::who;
@@ -40,12 +40,12 @@ fn parse(host: &str) -> Outcome<HostRule> {
 fn change(context: &Context, slug: &Slug, change: Change) -> Outcome {
     let folder = context.folder(Some(slug.clone()))?;
     if !folder.exists() {
-        return Err(suggest::no_such_or(slug, "rules for one that is yet to come are in bottle.toml"));
+        return Err(suggest::no_such_or(slug, "rules for a new bottle belong in its bottle.toml"));
     }
     if folder.has_keeper() {
         return control::demand(&folder, &Request::Rules { change, by: who() }, Kind::Internal);
     }
-    // A bottle that is stopped finds them when it starts.
+    // A stopped bottle reads them when it starts.
     let _lock = folder.lock_operation("allow")?;
     let (event, details) = change.recorded(&who());
     audit::decided(&folder, "rules", event, details)?;

@@ -1,4 +1,4 @@
-//! `bottle run`: a bottle that is gone afterwards.
+//! `bottle run`: runs a command in a bottle that is gone afterwards.
 
 use super::context::Context;
 use super::enter;
@@ -15,7 +15,7 @@ use bottle_host::state::Home;
 use bottle_host::tools::{Tools, in_path};
 use std::process::ExitCode;
 
-/// What the command line adds to the configuration.
+/// Options that add to the configuration.
 pub struct Extra {
     pub allow: Vec<String>,
     pub allow_private: Vec<String>,
@@ -40,7 +40,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
         insisted: extra.trust.is_some(),
         command: if command.is_empty() { &shell } else { command },
     };
-    // From here on a signal waits for the machine's loop, and everything is taken down.
+    // From here on, a signal goes through the machine's loop, and everything is taken down.
     let events = Events::catch()?;
     let ran = run.carry_out(&events, &|what| context.progress(what))?;
     if ran.changed > 0 {
@@ -59,17 +59,17 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     }
 }
 
-/// Refuses the name of a program where a bottle's name stands: `bottle run uname` is not meant to make a
-/// bottle called `uname`.
+/// Refuses a program's name in place of a bottle's: `bottle run uname` is not meant to create a bottle called
+/// `uname`.
 ///
 /// # Errors
-/// [`Kind::Usage`] with the command line that was probably meant.
+/// Returns [`Kind::Usage`] with the command line that was probably meant.
 fn is_a_bottle(context: &Context, named: Option<&Slug>, command: &[String]) -> Outcome {
     let Some(name) = named.filter(|_| command.is_empty()) else { return Ok(()) };
     if in_path(name.as_str()).is_none() || Home::find()?.bottle(name).exists() {
         return Ok(());
     }
-    // A project that is called like a program is still one.
+    // A project may have the same name as a program.
     let here = Context::here()?;
     if context.config().and_then(|config| config.slug(None, &here)).is_ok_and(|slug| slug == *name) {
         return Ok(());
@@ -87,7 +87,7 @@ impl Extra {
     fn apply(&self, config: &mut Config) -> Outcome {
         let usage = |option: &str, error: String| {
             Failure::new(Kind::Usage, format!("{option}: {error}"))
-                .help("`bottle run --help` says which forms a host has")
+                .help("`bottle run --help` says which forms a host can have")
         };
         let narrow = |option: &str, pattern: &HostPattern| {
             public_suffix::check(pattern).map_err(|wide| usage(option, wide.to_string()).help(wide.help()))

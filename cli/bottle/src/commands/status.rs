@@ -1,4 +1,4 @@
-//! `bottle status`: one bottle, closely.
+//! `bottle status`: shows one bottle in detail.
 
 use super::context::Context;
 use crate::describe::describe;
@@ -21,7 +21,7 @@ pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
         return Ok(());
     }
     let (mut plan, services) = (folder.read_plan()?, services::read(&folder)?);
-    // The plan is the record of the start; what is open now the keeper knows.
+    // The plan records the start. The keeper knows what is open now.
     plan.egress = status.rules.clone();
     outln!(
         "{}: keeper {}, up {}, guest {}",
@@ -33,14 +33,14 @@ pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
     describe(&plan, &services).lines().try_for_each(|line| outln!("  {line}"))?;
     outln!("  confined  {}", status.confined)?;
     if !status.confined.is_whole() {
-        outln!("            this kernel lacks a part, and the keeper does without; see `bottle doctor`")?;
+        outln!("            this kernel lacks some of it; see `bottle doctor`")?;
     }
     if let Some(report) = &status.report {
         outln!("  reports   {}", Line(report))?;
     }
     match status.machine_filtered {
-        Some(true) => outln!("  confined  the machine's process is behind a seccomp filter")?,
-        Some(false) => outln!("  confined  the machine's process is behind no seccomp filter")?,
+        Some(true) => outln!("  confined  the machine's process has a seccomp filter")?,
+        Some(false) => outln!("  confined  the machine's process has no seccomp filter")?,
         None => {}
     }
     if status.log_failing {

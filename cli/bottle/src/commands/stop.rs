@@ -1,4 +1,4 @@
-//! `bottle stop`: the machine and the keeper end; disk, copy and log stay.
+//! `bottle stop`: ends the machine and the keeper. Disk, copy and log stay.
 
 use super::context::Context;
 use crate::lifecycle::stop;

@@ -1,4 +1,4 @@
-//! `bottle trash`: copies that were removed with work in them.
+//! `bottle trash`: lists, restores and removes copies that were removed with work in them.
 
 use super::context::Context;
 use crate::config::found::shown;
@@ -7,7 +7,7 @@ use bottle_host::state::Home;
 use bottle_host::workspace::trash::{KEPT, Trash};
 use bottle_host::{out, outln};
 
-/// What is done with the trash.
+/// What to do with the trash.
 pub struct How {
     pub now: bool,
     pub restore: Option<String>,
@@ -44,7 +44,7 @@ pub fn trash(context: &Context, how: &How) -> Outcome {
     Ok(())
 }
 
-/// Makes a copy its bottle's again, so that `diff` and `apply` see it.
+/// Gives a copy back to its bottle, so that `diff` and `apply` find it.
 fn restore(context: &Context, home: &Home, trash: &Trash, name: &str) -> Outcome {
     let entry = trash.entries()?.into_iter().find(|entry| entry.name == name);
     let entry = entry.ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! `bottle undo`: the project as it was before the last `bottle apply`.
+//! `bottle undo`: restores the project as it was before the last `bottle apply`.
 
 use super::context::Context;
 use crate::trust;
@@ -10,7 +10,7 @@ use bottle_host::state::Home;
 use bottle_host::workspace::{self, KEPT, Undo};
 use std::os::unix::ffi::OsStrExt;
 
-/// How it is taken back.
+/// How to undo.
 #[derive(Clone, Copy, Debug)]
 pub struct How {
     pub dry_run: bool,

@@ -1,4 +1,4 @@
-//! `bottle up`: a bottle that stays.
+//! `bottle up`: starts a bottle that stays.
 
 use super::context::Context;
 use crate::config::Config;
@@ -9,11 +9,11 @@ use bottle_core::slug::Slug;
 use bottle_host::failure::Outcome;
 use bottle_host::state::Folder;
 
-/// How a bottle is brought up.
+/// How to start a bottle.
 pub struct Options {
-    /// Use bottle.toml although a guest could have written it, or only if it has this digest.
+    /// Use bottle.toml even if a guest could have written it, or only if it has this digest.
     pub trust: Option<String>,
-    /// Create the machine anew where it needs another image.
+    /// Create the machine again if it needs another image.
     pub renew: bool,
 }
 
@@ -22,12 +22,12 @@ pub fn up(context: &Context, slug: Option<Slug>, options: &Options) -> Outcome {
     up_with(context, &slug, &config, options, "up")
 }
 
-/// Starts a bottle with a configuration that was read already: what is asked about is what is used.
+/// Starts a bottle from a configuration that was already read: the one that a person was asked about.
 pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Options, verb: &str) -> Outcome {
     let planned = match start::plan(slug, config, Context::project(config)?, options.renew)? {
         Found::Planned(planned) => planned,
         Found::Running(folder, resolved) => {
-            // What was accepted at the path where the project was is accepted where it is now.
+            // What a person accepted at the project's old path is accepted at the new one.
             if context.moved {
                 context.trust(&folder, config, options.trust.as_deref(), &context.again(verb))?;
             }

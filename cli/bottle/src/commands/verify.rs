@@ -1,15 +1,14 @@
-//! `bottle verify`: what a bottle that is up reaches, found out from the host and from inside it.
+//! `bottle verify`: finds out what a running bottle can reach, from the host and from inside.
 //!
-//! The canaries are on ports of this machine that are opened for the purpose. From the host, the
-//! keeper sends everything that a guest could ([`bottle_keeper::examine`]); from inside, a program in
-//! the guest tries, and says what came of it. What would disturb the agent (a helper that is
-//! stopped) is left to the conformance harness.
+//! It opens ports of this machine as canaries. From the host, the keeper sends everything that a guest could
+//! send ([`bottle_keeper::examine`]). From inside, a program in the guest tries to reach the canaries and
+//! reports. The conformance harness tests what would disturb the agent, such as a stopped helper.
 
 use super::context::Context;
 use anyhow::{Context as _, Result};
+use bottle_core::helper::HELPER;
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
-use bottle_core::smolfile::HELPER;
 use bottle_guest::probe::Attempt;
 use bottle_host::control::Examined;
 use bottle_host::control::{self, Answer, Request};
@@ -33,19 +32,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The questions that must be answered, or the guest may have had no network at all.
+/// The questions that must be answered. Otherwise the guest may have had no network at all.
 const WITNESSES: [&str; 2] = ["witness before", "witness after"];
-/// What every answer of an HTTP proxy begins with.
+/// The first bytes of every HTTP proxy's answer.
 const SPOKE: &str = "HTTP/1.";
-/// How long what is under way has to arrive at a canary.
+/// How long packets under way may take to arrive at a canary.
 const SETTLE: Duration = Duration::from_millis(100);
-/// How long a keeper may take to say how it is.
+/// How long a keeper may take to answer a status request.
 const GLANCE: Duration = Duration::from_secs(10);
-/// How long the log may only count what is refused.
+/// The longest time for which the log may only count refusals.
 const LONGEST_MS: u64 = 300_000;
-/// How long a keeper may take to do so. A log with more lines is no reason to wait.
+/// How long a keeper may take to write its summary. A longer log is no reason to wait.
 const SHORTLY: Duration = Duration::from_secs(2);
-/// Ports that people have something on: proxies, databases, Docker, Kubernetes, mail, desktops.
+/// Ports of common services: proxies, databases, Docker, Kubernetes, mail, desktops.
 const WELL_KNOWN: [u16; 32] = [
     111, 139, 389, 443, 445, 631, 1433, 1883, 2049, 2375, 2376, 3000, 3128, 3306, 3389, 5000, 5432, 5900,
     6379, 6443, 8000, 8080, 8443, 8888, 9000, 9090, 9200, 10_250, 11_211, 11_434, 27_017, 54_321,
@@ -70,7 +69,7 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome {
     context.progress(&format!("sending from the host what the guest of {} could send", folder.slug()));
     let summarized = Summarized::begin(&folder);
     let examined = Defence::VerifyFromHost.stands().then(|| examine(&folder, &placed, &canaries));
-    // Of a bottle whose keeper does not answer there is nothing to be asked inside either.
+    // If the keeper does not answer, the guest has nothing to ask through.
     let is_kept = !matches!(examined, Some(Err(_)));
     let inside = if is_kept && !how.host_only {
         context.progress(&format!(
@@ -113,7 +112,7 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome {
     Err(Failure::new(kind, what).shown())
 }
 
-/// The time in which the log counts what is refused, and has one line for all of it in the end.
+/// While it lives, the log counts refusals. One line for all of them follows at the end.
 struct Summarized<'f>(&'f Folder);
 
 impl<'f> Summarized<'f> {
@@ -129,13 +128,13 @@ impl Drop for Summarized<'_> {
     }
 }
 
-/// The half that no guest can forge: the keeper's own guard, stack and doors.
+/// Checks the half that no guest can forge: the keeper's own guard, stack and doors.
 fn examine(folder: &Folder, placed: &[Canary], canaries: &Canaries) -> Result<Examined, String> {
     let request = Request::Examine {
         canaries: placed.iter().map(|canary| canary.address).collect(),
         nonce: canaries.nonce().to_owned(),
     };
-    // A keeper that does not even say how it is is not waited for.
+    // A keeper that does not answer a status request is not waited for.
     control::ask_within(GLANCE, folder, &Request::Status).map_err(|failure| failure.to_string())?;
     match control::ask_within(examine::LONGEST, folder, &request) {
         Ok(Answer::Examined(examined)) => Ok(*examined),
@@ -145,7 +144,7 @@ fn examine(folder: &Folder, placed: &[Canary], canaries: &Canaries) -> Result<Ex
     }
 }
 
-/// The guest's word: what a program in it says that it reached.
+/// Asks a program in the guest what it reached. This half is the guest's word.
 fn ask_inside(
     smolvm: &Smolvm,
     folder: &Folder,
@@ -177,14 +176,14 @@ fn ask_inside(
     Ok(FromInside::judge(findings, doubt, answers, since.elapsed().as_secs_f64()))
 }
 
-/// The way through the door must work, also where every host is refused: a refusal is an answer.
+/// Returns the attempt that must work even if every host is refused: a refusal is an answer.
 fn witness(plan: &Plan) -> Attempt {
     let address = SocketAddr::new(plan.subnet.proxy().into(), plan.doors.pipelock());
     let text = "GET http://verify.invalid/ HTTP/1.1\r\nHost: verify.invalid\r\nConnection: close\r\n\r\n";
     Attempt::Say { address, text: text.to_owned() }
 }
 
-/// One on loopback in each of its forms, and one on each address of this machine.
+/// Opens a canary on each form of loopback and on each address of this machine.
 fn place(canaries: &Canaries) -> Result<Vec<Canary>> {
     let mut addresses: BTreeSet<IpAddr> =
         [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53))].into();
@@ -195,7 +194,7 @@ fn place(canaries: &Canaries) -> Result<Vec<Canary>> {
     for address in addresses {
         match canaries.listen(&address.to_string(), SocketAddr::new(address, 0)) {
             Ok(canary) => placed.push(canary),
-            // Not every machine has every form of loopback.
+            // Some machines lack some forms of loopback.
             Err(_) if address.is_loopback() => {}
             Err(error) => return Err(error),
         }
@@ -204,12 +203,12 @@ fn place(canaries: &Canaries) -> Result<Vec<Canary>> {
     Ok(placed)
 }
 
-/// An address that means something only together with an interface.
+/// Returns whether an address has a meaning only together with an interface.
 fn is_scoped(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
-/// Well-known ports, those of the canaries, and the doors with their neighbours.
+/// Returns the ports to try: well-known ones, those of the canaries, and the doors with their neighbours.
 fn sample(plan: &Plan, canaries: &[Canary]) -> Breadth {
     let doors = plan.doors.ports().into_iter().flat_map(|port| [port - 1, port, port + 1]);
     let ports: BTreeSet<u16> = WELL_KNOWN
@@ -220,7 +219,7 @@ fn sample(plan: &Plan, canaries: &[Canary]) -> Breadth {
     Breadth::Sample(ports.into_iter().collect())
 }
 
-/// A file where the bottle keeps what its guest must not see. It is gone with the value.
+/// A file in the bottle's folder that the guest must not see. Dropping this value removes it.
 struct CanaryFile {
     path: std::path::PathBuf,
 }

@@ -30,10 +30,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use toml::de::{DeTable, Deserializer};
 
-/// The least memory, in MiB, with which smolvm's kernel and agent come up.
+/// The least memory, in MiB, that smolvm's kernel and agent need to start.
 const LEAST_MEMORY_MIB: u32 = 128;
 
-/// The file that says what a bottle is. Every key has a default, and so has the file.
+/// The file that describes a bottle. Every key has a default, and so has the file.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "bottle.toml")]
@@ -43,8 +43,9 @@ struct File {
     /// What happens when a line of the audit log cannot be written.
     #[serde(default)]
     audit: Need,
-    /// Sensitive files and folders of this machine that a guest may have, when a folder that it gets is one of
-    /// them, holds one or is part of one: `~/.aws`. A folder's yes is none for the sensitive ones in it.
+    /// Sensitive files and folders of this machine that a guest may have, such as `~/.aws`. Each one that a
+    /// shared folder is, contains or belongs to has to be listed. Listing a folder does not allow the
+    /// sensitive ones in it.
     #[serde(default, rename = "allow-sensitive")]
     allow_sensitive: Vec<PathBuf>,
     /// How the guest's packets reach the doors.
@@ -53,15 +54,15 @@ struct File {
     /// The virtual machine.
     #[serde(default)]
     guest: Table<GuestTable>,
-    /// What the guest has of the project's folder, at `/workspace`.
+    /// How the guest gets the project's folder, at `/workspace`.
     #[serde(default)]
     workspace: Table<WorkspaceTable>,
-    /// What the egress proxy lets through. Nothing, unless you say so.
+    /// What the egress proxy lets through. Default: nothing.
     #[serde(default)]
     egress: Table<EgressTable>,
     /// Who serves the egress proxy. Default: bottle itself.
     pipelock: Option<Spanned<Table<SidecarTable>>>,
-    /// The agent clones from here and pushes to here; you approve.
+    /// The repositories that the agent clones from and pushes to, with your approval.
     #[serde(rename = "git-gate")]
     git_gate: Option<Spanned<Table<GitGateTable>>>,
     /// The agent may ask you for a host or an answer.
@@ -74,7 +75,7 @@ struct File {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NetworkTable {
-    /// The network stack at this machine's end.
+    /// The network stack on the host's side.
     #[serde(default)]
     stack: StackChoice,
 }
@@ -82,15 +83,16 @@ struct NetworkTable {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GuestTable {
-    /// What it boots from: a reference, a root folder or a `docker save` archive. Default: bare Alpine.
+    /// What the machine boots from: a reference, a root folder or a `docker save` archive. Default: bare
+    /// Alpine.
     image: Option<Spanned<ImageRef>>,
-    /// The number of processors, at most. Idle ones cost nothing.
+    /// The most processors. Idle ones cost nothing.
     #[schemars(range(min = 1), extend("default" = CPUS))]
     cpus: Option<Spanned<u8>>,
-    /// Memory in MiB, at most. Only memory that is used is taken.
+    /// The most memory, in MiB. Only memory that is used is taken.
     #[schemars(range(min = LEAST_MEMORY_MIB), extend("default" = MEMORY_MIB))]
     memory: Option<Spanned<u32>>,
-    /// The folder in which commands start. Default: `/workspace`, if there is one.
+    /// The folder in which commands start. Default: `/workspace`, if it exists.
     workdir: Option<MountPath>,
     /// Environment variables, except those that bottle sets itself.
     #[serde(default)]
@@ -105,7 +107,7 @@ struct GuestTable {
 struct VolumeTable {
     /// The folder on this machine, relative to the folder of `bottle.toml`.
     host: PathBuf,
-    /// Where the guest finds it.
+    /// Where the guest sees it.
     guest: MountPath,
     /// Whether the guest may change it.
     #[serde(default)]
@@ -115,11 +117,11 @@ struct VolumeTable {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct WorkspaceTable {
-    /// How the guest has the project's folder.
+    /// How the guest gets the project's folder.
     #[serde(default)]
     mode: WorkspaceMode,
-    /// What is not copied, beside files like `.env`: patterns as in a `.gitignore`. A `.bottleignore` in the
-    /// project adds to it.
+    /// Files that are not copied, in addition to files like `.env`: patterns as in a `.gitignore`. A
+    /// `.bottleignore` in the project adds to them.
     #[serde(default)]
     exclude: Vec<Spanned<String>>,
 }
@@ -130,9 +132,9 @@ enum WorkspaceMode {
     /// The folder itself.
     #[default]
     ReadWrite,
-    /// The folder itself, which the guest cannot change.
+    /// The folder itself, read-only.
     ReadOnly,
-    /// A copy of its own: `bottle diff` shows what the guest changed, `bottle apply` takes it back.
+    /// A copy: `bottle diff` shows what the guest changed, and `bottle apply` takes it back.
     Copy,
     /// Nothing.
     None,
@@ -157,7 +159,7 @@ struct EgressTable {
     /// Names that only the proxy knows, each with its address.
     #[serde(default)]
     hosts: BTreeMap<HostName, IpAddr>,
-    /// What the proxy grants its clients.
+    /// The limits for the proxy's clients.
     limits: Option<Spanned<Table<Limits>>>,
 }
 
@@ -166,10 +168,10 @@ pub fn schema(generator: SchemaGenerator) -> Schema {
     generator.into_root_schema_for::<File>()
 }
 
-/// Reads a file's text.
+/// Parses a file's text.
 ///
 /// # Errors
-/// With file, line and key.
+/// Returns an error with file, line and key.
 pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     let document = DeTable::parse(source.text()).map_err(|error| syntax::failure(source, &error))?;
     let file = File::deserialize(Deserializer::from(document));
@@ -206,7 +208,7 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
             .map_err(|wide| source.fail(Some(span), &wide.to_string()).help(wide.help()))
     };
     allow.iter().try_for_each(|rule| narrow(&rule.get_ref().pattern, rule.span()))?;
-    // Of hosts that stay closed there are never too many.
+    // There can never be too many closed hosts.
     allow_private.iter().chain(&allow_no_sni).try_for_each(|rule| narrow(rule.get_ref(), rule.span()))?;
     config.egress = bottle_core::egress::Rules {
         allow: allow.into_iter().map(Spanned::into_inner).collect(),
@@ -218,7 +220,7 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     if let Some(limits) = limits {
         let Limits { connections, idle_seconds, .. } = limits.get_ref().0;
         if connections == 0 || idle_seconds == 0 {
-            let what = "connections and idle_seconds are at least 1";
+            let what = "`connections` and `idle_seconds` have to be at least 1";
             return Err(source.fail(Some(limits.span()), what));
         }
         config.limits = limits.into_inner().0;
@@ -227,7 +229,7 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
         let span = table.span();
         if config.sidecars.get(&Sidecar::Pipelock) != Some(&SidecarSpec::Builtin) {
             let what =
-                "upstreams belong to the built-in egress proxy, without [pipelock] address and command";
+                "upstreams need the built-in egress proxy: remove `address` and `command` from [pipelock]";
             return Err(source.fail(Some(span), what));
         }
         let upstream = from_table(table, source, site.project.as_deref())?;
@@ -242,7 +244,7 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
         }
         config.places.add(Item::Upstream(upstream.path.to_string()), span.clone());
         config.upstreams.push(upstream);
-        // One by one, so that the table that is too many is pointed at.
+        // One at a time, so that the error points at the table that is one too many.
         upstream::check(&config.upstreams, |name| config.guest.env.contains_key(name))
             .map_err(|conflict| source.fail(Some(span), &conflict.to_string()))?;
     }
@@ -272,13 +274,13 @@ fn guest(
     }
     if let Some(cpus) = table.cpus {
         if *cpus.get_ref() == 0 {
-            return Err(source.fail(Some(cpus.span()), "a guest has at least one processor"));
+            return Err(source.fail(Some(cpus.span()), "a guest needs at least one processor"));
         }
         guest.cpus = cpus.into_inner();
     }
     if let Some(memory) = table.memory {
         if *memory.get_ref() < LEAST_MEMORY_MIB {
-            let what = format!("a guest has at least {LEAST_MEMORY_MIB} MiB of memory");
+            let what = format!("a guest needs at least {LEAST_MEMORY_MIB} MiB of memory");
             return Err(source.fail(Some(memory.span()), &what));
         }
         guest.memory_mib = memory.into_inner();
@@ -306,7 +308,7 @@ fn workspace(config: &mut Config, table: WorkspaceTable, source: &Source, site: 
                 .help("a pattern is written as in a .gitignore"));
         }
         if !matches!(mode, WorkspaceMode::Copy) {
-            let what = "nothing is copied with this mode, so nothing can be excluded";
+            let what = "this mode copies nothing, so there is nothing to exclude";
             return Err(source
                 .fail(Some(pattern.span()), what)
                 .help("`[workspace] mode = \"copy\"` copies the project"));

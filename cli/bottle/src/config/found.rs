@@ -1,4 +1,4 @@
-//! Finding `bottle.toml` and reading it: once, through one descriptor.
+//! Finds `bottle.toml` and reads it: once, through one descriptor.
 
 use bottle_core::visible;
 use bottle_host::defence::Defence;
@@ -24,35 +24,35 @@ const LARGEST: u64 = 1024 * 1024;
 pub struct Found {
     /// Where it was found: its folder without links, and its name.
     pub path: PathBuf,
-    /// Which folder that is.
+    /// The identity of that folder.
     pub folder: Identity,
     /// Its text.
     pub text: String,
     /// How its path was followed.
     pub walk: Walk,
-    /// How the path of its folder was followed, as it was named.
+    /// How the path of its folder was followed, as a person named it.
     pub entered: Walk,
 }
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Search {
     /// The file, if there is one.
     pub found: Option<Found>,
-    /// The folders in which there is none, each nearer than the one with the file.
+    /// The nearer folders, which have no such file.
     pub passed: Vec<PathBuf>,
 }
 
 impl Found {
-    /// The SHA-256 of its bytes.
+    /// Returns the SHA-256 of its bytes.
     pub fn digest(&self) -> String {
         hex(self.text.as_bytes())
     }
 
-    /// Reads the file that was named, or the nearest one from `start` upwards.
+    /// Reads the named file, or the nearest one from `start` upwards.
     ///
     /// # Errors
-    /// [`Kind::Usage`] where it is none, or not to be read.
+    /// Returns [`Kind::Usage`] if it is not a regular file, or cannot be read.
     pub fn search(named: Option<&Path>, start: &Path) -> Outcome<Search> {
         if let Some(named) = named {
             let whole = std::path::absolute(named).map_err(|error| cannot(named, &error))?;
@@ -73,8 +73,8 @@ impl Found {
     }
 }
 
-/// Reads a file, if it is there: a regular one, of a bounded size. Never waits for it, and never passes over
-/// one that is there and cannot be read: another one, of a folder above, would apply in its place.
+/// Reads a file, if it exists: a regular one of bounded size. It never blocks, and never skips a file that
+/// exists but cannot be read, because one in a folder above would apply in its place.
 fn read(path: &Path) -> Outcome<Option<Found>> {
     let name = path.file_name().unwrap_or_default();
     let folder = walk(path.parent().unwrap_or(path)).map_err(|error| cannot(path, &error))?;
@@ -88,7 +88,8 @@ fn read(path: &Path) -> Outcome<Option<Found>> {
     if !end.is_file && Defence::ConfigProvenance.stands() {
         return Err(refused(&path, kind(&walk.real)));
     }
-    // What could be swapped meanwhile was in a guest's reach: then the descriptor says so.
+    // Whatever could have been swapped meanwhile was within a guest's reach. In that case the descriptor
+    // shows it.
     let follow = if Defence::ConfigProvenance.stands() {
         OFlags::NOFOLLOW | OFlags::NONBLOCK
     } else {
@@ -99,7 +100,7 @@ fn read(path: &Path) -> Outcome<Option<Found>> {
     let mut file = File::from(file);
     let meta = file.metadata().map_err(|error| cannot(&path, &error))?;
     if Defence::ConfigProvenance.stands() && !(meta.is_file() && Identity::of(&meta) == end.identity) {
-        return Err(refused(&path, "another file now than a moment ago"));
+        return Err(refused(&path, "a different file than a moment ago"));
     }
     let limit = if Defence::BoundedReads.stands() { LARGEST } else { u64::MAX - 1 };
     let mut bytes = Vec::new();
@@ -116,26 +117,26 @@ fn cannot(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Usage, format!("cannot read {}: {error}", shown(path)))
 }
 
-/// A link that leads to nothing. It was made on purpose, so its target is what is missing.
+/// Makes the failure of a link that leads nowhere. Somebody made it on purpose, so its target is missing.
 fn dangling(path: &Path) -> Failure {
     let target = fs::read_link(path).unwrap_or_default();
     Failure::new(
         Kind::Usage,
         format!("cannot read {}: it is a link to {}, and nothing is there", shown(path), shown(&target)),
     )
-    .help("make the link lead to a file, or remove it")
+    .help("point the link at a file, or remove it")
 }
 
-/// Returns what is at a path that is no regular file.
+/// Returns what kind of thing is at a path that is not a regular file.
 fn kind(real: &Path) -> &'static str {
     let Ok(meta) = fs::symlink_metadata(real) else { return "not there any more" };
     let kind = meta.file_type();
     match () {
         () if kind.is_dir() => "a folder",
-        () if kind.is_fifo() => "a FIFO (a named pipe), no regular file",
-        () if kind.is_socket() => "a socket, no regular file",
-        () if kind.is_char_device() || kind.is_block_device() => "a device, no regular file",
-        () => "no regular file",
+        () if kind.is_fifo() => "a FIFO (a named pipe), not a regular file",
+        () if kind.is_socket() => "a socket, not a regular file",
+        () if kind.is_char_device() || kind.is_block_device() => "a device, not a regular file",
+        () => "not a regular file",
     }
 }
 
@@ -144,7 +145,7 @@ fn refused(path: &Path, what: &str) -> Failure {
         .help("move it away, or name another file with --config")
 }
 
-/// A path on one line: a guest may have named a folder of it.
+/// Returns a path on one line: a guest may have named a folder in it.
 pub fn shown(path: &Path) -> String {
     visible::Bytes(path.as_os_str().as_bytes()).to_string()
 }

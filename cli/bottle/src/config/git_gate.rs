@@ -1,4 +1,4 @@
-//! `[git-gate]`: another program's, or the built-in one with its repositories.
+//! `[git-gate]`: another program, or the built-in one with its repositories.
 
 use super::model::Config;
 use super::paths::Site;
@@ -17,7 +17,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// The remote that most repositories have.
+/// The name of most repositories' remote.
 const ORIGIN: &str = "origin";
 
 #[derive(Deserialize, JsonSchema)]
@@ -48,7 +48,7 @@ struct RepoTable {
     policy: Table<Policy>,
 }
 
-/// Takes the repositories into the configuration; what is left is a sidecar like any other.
+/// Adds the repositories to the configuration. The rest of the table is like any other sidecar's.
 pub fn from_git_gate(
     table: Spanned<Table<GitGateTable>>,
     config: &mut Config,
@@ -60,7 +60,7 @@ pub fn from_git_gate(
     let foreign = address.is_some() || command.is_some();
     if foreign && !repos.is_empty() {
         return Err(source
-            .fail(Some(span), "repositories belong to the built-in git-gate, without address and command"));
+            .fail(Some(span), "repositories need the built-in git-gate: remove `address` and `command`"));
     }
     for repo in repos {
         let place = repo.span();
@@ -95,7 +95,7 @@ fn read(
     let written = site.beside(&path.unwrap_or_else(|| PathBuf::from(".")));
     let path = site.disk.real(&written).ok_or_else(|| fail(format!("{} is not there", written.display())))?;
     if !site.disk.is_repository(&path) {
-        return Err(fail(format!("{} is no git repository", path.display())).help(format!(
+        return Err(fail(format!("{} is not a git repository", path.display())).help(format!(
             "for a new one: `git init {}`, a commit and a remote `origin`; without git: take [git-gate] out",
             path.display()
         )));
@@ -108,6 +108,6 @@ fn read(
     let path = path.into_os_string().into_string().map_err(|_| fail("its path is not UTF-8".to_owned()))?;
     let upstream = upstream.unwrap_or_else(|| ORIGIN.to_owned());
     config.places.add(Item::Repository(name.clone()), span.clone());
-    // Where that is, is found out once it is known what the guest can write.
+    // The push's destination is determined later, once it is known what the guest can write.
     Ok((Repo { name, path, upstream, url: None, writable: false, exposed: false, policy }, named))
 }

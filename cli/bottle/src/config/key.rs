@@ -1,4 +1,4 @@
-//! The key that a part of the file belongs to.
+//! Finds the key that a part of the file belongs to.
 
 use std::ops::Range;
 use toml::Spanned;
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Key {
     names: Vec<String>,
-    /// Which part of it is meant.
+    /// The part of it that is meant.
     pub part: Part,
 }
 
@@ -25,7 +25,7 @@ pub enum Part {
 }
 
 impl Key {
-    /// Finds the key whose name or value is at `span` in a file. The whole file is the key without a name.
+    /// Returns the key whose name or value is at `span` in a file. The whole file is the key without a name.
     pub fn at(text: &str, span: &Range<usize>) -> Self {
         let Ok(document) = DeTable::parse(text) else { return Self::default() };
         let mut names = Vec::new();
@@ -38,7 +38,7 @@ impl Key {
         self.names.last().map(String::as_str)
     }
 
-    /// Returns the key of the table that it is in; `None` if that is the file itself.
+    /// Returns the key of the table around it, or `None` if that is the file itself.
     pub fn table(&self) -> Option<Self> {
         let names =
             self.names.split_last().map(|(_, names)| names.to_vec()).filter(|names| !names.is_empty());
@@ -61,7 +61,7 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// Looks for `span` in a table. `names` are those of the table, and then those of what was found.
+/// Looks for `span` in a table. `names` starts with the names of the table, and ends with those of the key.
 fn find(table: &DeTable<'_>, span: &Range<usize>, names: &mut Vec<String>) -> Option<Part> {
     for (key, value) in table {
         names.push(key.get_ref().to_string());
@@ -76,7 +76,7 @@ fn find(table: &DeTable<'_>, span: &Range<usize>, names: &mut Vec<String>) -> Op
     None
 }
 
-/// The deepest value is meant: a table has the place of its header, like the tables that it implies.
+/// The deepest value wins: a table has the position of its header, like the tables that it implies.
 fn find_in(value: &Spanned<DeValue<'_>>, span: &Range<usize>, names: &mut Vec<String>) -> Option<Part> {
     let deeper = match value.get_ref() {
         DeValue::Table(table) => find(table, span, names),

@@ -1,4 +1,4 @@
-//! `bottle.toml`: what a person wants of a bottle. Every key has a default, and so has the file.
+//! `bottle.toml`: a person's description of a bottle. Every key has a default, and so has the file.
 
 mod file;
 pub mod found;
@@ -27,11 +27,11 @@ use bottle_host::failure::Outcome;
 use paths::{OnDisk, Site};
 use std::path::Path;
 
-/// Reads the file that was named, or the nearest one from `start` upwards, as git finds its
-/// folder. Without one, the defaults. `insisted`: share also what is better kept from a guest.
+/// Reads the named file, or the nearest one from `start` upwards, as git finds its folder. Without a file,
+/// returns the defaults. With `insisted`, sensitive folders may be shared.
 ///
 /// # Errors
-/// [`Kind::Usage`] with file, line and key.
+/// Returns [`Kind::Usage`] with file, line and key.
 pub fn find(named: Option<&Path>, start: &Path, insisted: bool) -> Outcome<Config> {
     let search = Found::search(named, start)?;
     let Some(found) = search.found else {
@@ -43,10 +43,10 @@ pub fn find(named: Option<&Path>, start: &Path, insisted: bool) -> Outcome<Confi
     Ok(config)
 }
 
-/// Parses a file that was found. `named` is how a person called it.
+/// Parses a file that was found. `named` is the name that a person gave it.
 ///
 /// # Errors
-/// [`Kind::Usage`](bottle_host::failure::Kind::Usage) with file, line and key.
+/// Returns [`Kind::Usage`](bottle_host::failure::Kind::Usage) with file, line and key.
 pub fn parse_found(found: &Found, named: Option<&Path>, insisted: bool) -> Outcome<Config> {
     let project = found.path.parent().map(Path::to_owned);
     let source = Source::new(named.unwrap_or(&found.path), &found.text);

@@ -1,4 +1,4 @@
-//! What a person wants of a bottle, checked.
+//! A configuration, checked.
 
 use super::found::{Found, shown};
 use super::named::Named;
@@ -14,26 +14,26 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What a person wants, checked.
+/// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The bottle's name, where the file says one.
+    /// The bottle's name, if the file has one.
     pub slug: Option<Slug>,
-    /// What a line of the log that cannot be written means.
+    /// What to do if a line of the log cannot be written.
     pub audit: Need,
-    /// What the built-in proxy grants its clients.
+    /// The limits for clients of the built-in proxy.
     pub limits: Limits,
-    /// Who speaks TCP with the guest.
+    /// Which program speaks TCP with the guest.
     pub stack: StackChoice,
     /// The virtual machine.
     pub guest: Guest,
-    /// The project's folder in it.
+    /// How the machine gets the project's folder.
     pub workspace: Workspace,
     /// The active sidecars.
     pub sidecars: BTreeMap<Sidecar, SidecarSpec>,
     /// What the built-in egress proxy lets through.
     pub egress: Rules,
-    /// Origins that it asks in the agent's name.
+    /// The origins that it asks in the agent's name.
     pub upstreams: Vec<Upstream>,
     /// The repositories of the built-in git-gate.
     pub git: Vec<Repo>,
@@ -41,20 +41,19 @@ pub struct Config {
     pub project: Option<PathBuf>,
     /// Every path of this machine that the file names.
     pub paths: Vec<Named>,
-    /// What the file says yes to, of what a guest does not get unasked.
+    /// The sensitive files and folders that the file allows.
     pub allow_sensitive: Vec<PathBuf>,
-    /// Sensitive places that the guest gets all the same, each with who said so.
+    /// The sensitive places that the guest gets, each with the consent for it.
     pub exposed: Vec<Shared>,
-    /// Where in the file it says what is judged later.
+    /// Positions in the file that later checks point at.
     pub places: Places,
     /// The file.
     pub file: Option<Found>,
-    /// The nearer folders in which there is none.
+    /// The nearer folders, which have no such file.
     pub passed: Vec<PathBuf>,
 }
 
-/// Processors and memory where nobody says otherwise: smolvm's own defaults. Only touched memory
-/// is taken from the host.
+/// The default processors and memory: those of smolvm. Only touched memory is taken from the host.
 pub(super) const CPUS: u8 = 4;
 pub(super) const MEMORY_MIB: u32 = 8192;
 
@@ -90,15 +89,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Whether the guest can write to this file of the host.
+    /// Returns whether the guest can write to this file of the host.
     pub fn guest_can_write(&self, file: &Path) -> bool {
         self.writable().any(|host| file.starts_with(host))
     }
 
-    /// The bottle's name: what the command line says, what the file says, or what its folder is called.
+    /// Returns the bottle's name: from the command line, from the file, or from its folder's name.
     ///
     /// # Errors
-    /// [`Kind::Usage`] where none of them gives a name.
+    /// Returns [`Kind::Usage`] if none of them gives a name.
     pub fn slug(&self, named: Option<Slug>, here: &Path) -> Outcome<Slug> {
         let folder = self.project.as_deref().unwrap_or(here);
         named
@@ -110,7 +109,7 @@ impl Config {
             })
     }
 
-    /// The folders that a guest of this configuration can write, its copy of the project aside.
+    /// Returns the folders that this configuration's guest can write, except its copy of the project.
     pub fn writable(&self) -> impl Iterator<Item = &str> {
         let volumes = self.guest.volumes.iter().filter(|volume| volume.writable).map(|volume| &volume.host);
         let workspace = match &self.workspace {

@@ -1,4 +1,4 @@
-//! Where volumes are in the guest: each at a place of its own, and none over what bottle itself uses there.
+//! Checks where volumes are mounted: each at a path of its own, and none over bottle's own paths.
 
 use super::source::Source;
 use bottle_core::helper::{GUEST_SOCKET, HELPER_DIR};
@@ -8,42 +8,42 @@ use bottle_host::failure::Outcome;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-/// What is in the guest already.
+/// Paths that the guest uses already.
 const TAKEN: [(&str, &str); 7] = [
     (HELPER_DIR, "where bottle's helper is"),
     (GUEST_SOCKET, "the guest's way to its network"),
-    ("/etc/resolv.conf", "what bottle writes there"),
-    ("/etc/hosts", "what bottle writes there"),
+    ("/etc/resolv.conf", "written by bottle itself"),
+    ("/etc/hosts", "written by bottle itself"),
     ("/dev", "where the guest's own devices are"),
     ("/proc", "where the guest's own processes are"),
     ("/sys", "where the guest's own kernel is"),
 ];
 
-/// The places that are taken, each with what is there.
+/// The paths that are taken, each with its use.
 pub struct Mounts<'s> {
     source: &'s Source,
     taken: Vec<(PathBuf, String)>,
 }
 
 impl<'s> Mounts<'s> {
-    /// What is taken before any volume.
+    /// Returns the paths that are taken before any volume.
     pub fn new(source: &'s Source, workspace: bool) -> Self {
         let workspace = workspace.then_some((WORKSPACE, "the workspace"));
         let taken = TAKEN.iter().copied().chain(workspace);
         Self { source, taken: taken.map(|(path, what)| (path.into(), what.to_owned())).collect() }
     }
 
-    /// Takes a place for a volume.
+    /// Takes a path for a volume.
     ///
     /// # Errors
-    /// With the volume's line, where the place is taken, or is inside or around one that is.
+    /// Returns an error with the volume's line if the path is taken, or is inside or around one that is.
     pub fn add(&mut self, guest: &MountPath, span: Range<usize>) -> Outcome {
         let fail = |what: String, help: &str| Err(self.source.fail(Some(span.clone()), &what).help(help));
         let path = Path::new(guest.as_str());
         if path.components().any(|part| part == Component::ParentDir) {
-            return fail(format!("{guest} has `..` in it"), "write where the guest finds it without `..`");
+            return fail(format!("{guest} has `..` in it"), "write the path in the guest without `..`");
         }
-        // Without `.` and doubled slashes.
+        // The path without `.` and doubled slashes.
         let path: PathBuf = path.components().collect();
         if path.parent().is_none() {
             return fail(

@@ -10,15 +10,15 @@ use std::path::PathBuf;
 pub enum Use {
     /// The project, shared or copied.
     Workspace,
-    /// A folder that the guest gets.
+    /// A folder that is mounted into the guest.
     Volume,
-    /// What it boots from.
+    /// The image that the guest boots from.
     Image,
     /// A repository of git-gate's.
     Repository,
     /// A file with a key in it.
     Secret,
-    /// A program that this machine runs, or a file that one is given.
+    /// A program that this machine runs, or a file that such a program is given.
     Program,
 }
 
@@ -35,22 +35,22 @@ impl fmt::Display for Use {
     }
 }
 
-/// A host path of a configuration, as it was written, made absolute.
+/// A host path of a configuration, as written, made absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// What it is for.
+    /// Its purpose.
     pub is_for: Use,
-    /// As it was written.
+    /// The path as written.
     pub written: PathBuf,
     /// Whether the guest may write below it.
     pub writable: bool,
-    /// Where it led when the configuration was read: what is handed to smolvm and git. `None` where
-    /// the path is used as it was written.
+    /// Where it led when the configuration was read: the path for smolvm and git. `None` if the path is used
+    /// as written.
     pub real: Option<PathBuf>,
 }
 
 impl Named {
-    /// A program, or a file that one is given.
+    /// Makes a path to a program, or to a file that one is given.
     pub fn program(path: PathBuf) -> Self {
         Self { is_for: Use::Program, writable: false, written: path, real: None }
     }

@@ -1,7 +1,6 @@
-//! The folders that `bottle.toml` names: what is there, and what is not for a guest.
+//! Checks the folders that `bottle.toml` names: whether they exist, and whether a guest may have them.
 //!
-//! Reading the file decides nothing about the disk by itself. It asks through [`Disk`], so that it
-//! can be fuzzed without one.
+//! Parsing never touches the disk directly. It asks through [`Disk`], so that it can be fuzzed without one.
 
 use super::found::shown;
 use super::named::{Named, Use};
@@ -13,19 +12,19 @@ use std::env;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// What reading a configuration asks of the machine that it is on.
+/// The questions that a configuration asks about the machine.
 pub trait Disk {
-    /// The path without links and dots, if something is there.
+    /// Returns the path without links and dots, if something is there.
     fn real(&self, path: &Path) -> Option<PathBuf>;
-    /// Whether it is a folder.
+    /// Returns whether it is a folder.
     fn is_dir(&self, path: &Path) -> bool;
-    /// Whether it is a git repository, bare or not.
+    /// Returns whether it is a git repository, bare or not.
     fn is_repository(&self, path: &Path) -> bool;
-    /// The folder that commands are started in.
+    /// Returns the folder in which commands start.
     fn here(&self) -> PathBuf {
         PathBuf::from("/")
     }
-    /// What a guest does not get unasked.
+    /// Returns what a guest does not get without a person's consent.
     fn sensitive(&self) -> Vec<Sensitive>;
 }
 
@@ -61,22 +60,22 @@ pub struct Site<'d> {
     pub project: Option<PathBuf>,
     /// The machine.
     pub disk: &'d dyn Disk,
-    /// Whether a person insists on sharing what is better kept from a guest.
+    /// Whether a person insists on sharing sensitive folders with a guest.
     pub insisted: bool,
 }
 
 impl Site<'_> {
-    /// A path as the file means it: relative to the file's folder.
+    /// Returns a path as the file means it: relative to the file's folder.
     pub fn beside(&self, path: &Path) -> PathBuf {
         self.project.as_ref().map_or_else(|| path.to_owned(), |project| project.join(path))
     }
 
-    /// A path of this machine that the file names, for whoever checks it before a start.
+    /// Records a path that the file names, to be checked before a start.
     pub fn named(&self, is_for: Use, written: &Path, real: Option<&Path>) -> Named {
         Named { is_for, writable: false, written: self.beside(written), real: real.map(Path::to_owned) }
     }
 
-    /// The files that a command's words may name: `/bin/x`, `./x`, `--option=/x`.
+    /// Returns the files that a command's words may name: `/bin/x`, `./x`, `--option=/x`.
     pub fn programs<'w>(&self, words: impl Iterator<Item = &'w str>) -> Vec<Named> {
         let here = self.disk.here();
         let values = words.flat_map(|word| [Some(word), word.split_once('=').map(|(_, value)| value)]);
@@ -84,15 +83,16 @@ impl Site<'_> {
         paths.map(Named::program).collect()
     }
 
-    /// A path of `allow-sensitive`, as the file means it.
+    /// Returns a path of `allow-sensitive` as the file means it.
     pub fn meant(&self, path: &Path) -> PathBuf {
         sensitive::meant(path, self.project.as_deref())
     }
 
-    /// What a guest boots from. Where it is a path, it is beside the file.
+    /// Returns the image that a guest boots from. A path is relative to the file's folder.
     ///
     /// # Errors
-    /// Where the whole path cannot be told to smolvm, nothing is there, or a guest does not get it unasked.
+    /// Returns an error if the path has a form that smolvm cannot take, nothing is there, or the guest may
+    /// not have it.
     pub fn image(
         &self,
         image: ImageRef,
@@ -117,10 +117,10 @@ impl Site<'_> {
         Ok(whole)
     }
 
-    /// A host folder that a guest may see. What is sensitive about it is added to `shared`.
+    /// Returns a host folder that a guest may see, and adds what is sensitive about it to `shared`.
     ///
     /// # Errors
-    /// Where it may not, or is none.
+    /// Returns an error if it is not a folder, or if the guest may not have it.
     pub fn shared(
         &self,
         path: &Path,
@@ -140,22 +140,22 @@ impl Site<'_> {
         }
     }
 
-    /// Whether a guest may have what is at a path.
+    /// Checks that a guest may have what is at a path.
     fn may_share(&self, real: &Path, allowed: &[PathBuf], shared: &mut Vec<Shared>) -> Result<(), Refused> {
         self.judge(sensitive::exposed(real, &self.disk.sensitive()), real, allowed, shared)
     }
 
-    /// Whether a guest may clone a repository: one that keeps passwords is not for it.
+    /// Checks that a guest may clone a repository: not one that stores passwords.
     ///
     /// # Errors
-    /// Where it may not.
+    /// Returns an error if it may not.
     pub fn may_clone(
         &self,
         real: &Path,
         allowed: &[PathBuf],
         shared: &mut Vec<Shared>,
     ) -> Result<(), Refused> {
-        // What is in a home and not in a commit is not cloned.
+        // A clone contains only what was committed, and not the rest of a home.
         let mut exposed = sensitive::exposed(real, &self.disk.sensitive());
         exposed.retain(|exposed| exposed.is_inside() && !exposed.is_whole());
         self.judge(exposed, real, allowed, shared)
@@ -182,29 +182,29 @@ impl Site<'_> {
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
         Err(Refused {
             what: format!(
-                "{} {}{more}, which a guest does not get unasked",
+                "{} {}{more}, which a guest does not get without your consent",
                 shown(real),
                 shown_whys.join(", ")
             ),
             help: Some(format!(
-                "if it is to have that, say so at the top of bottle.toml: {}; --i-know says it once",
+                "to allow it, write at the top of bottle.toml: {}; `--i-know` allows it once",
                 sensitive::line(&refused)
             )),
         })
     }
 }
 
-/// How many reasons are named in an error.
+/// How many reasons an error names.
 const MOST_REASONS: usize = 5;
 
-/// A sensitive place that a guest gets, because a person said so.
+/// A sensitive place that a guest gets, because a person allowed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shared {
     /// The folder that the guest gets.
     pub folder: PathBuf,
     /// What is sensitive about it: "holds your AWS keys (/home/me/.aws)".
     pub why: String,
-    /// Whether the file says so. Otherwise `--i-know` did.
+    /// Whether the file allows it. Otherwise `--i-know` did.
     pub by_file: bool,
 }
 

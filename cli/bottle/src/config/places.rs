@@ -1,4 +1,4 @@
-//! Where in the file something was said that can only be judged later, when the whole plan is known.
+//! Remembers positions in the file for checks that need the whole plan.
 
 use super::source::Source;
 use bottle_core::sidecar::Sidecar;
@@ -7,7 +7,7 @@ use bottle_host::failure::{Failure, Kind};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// What is judged later.
+/// A part of the file that is checked later.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
     /// A repository of git-gate's, by its name.
@@ -18,7 +18,7 @@ pub enum Item {
     Sidecar(Sidecar),
 }
 
-/// The file, and where in it these things are.
+/// The file, and the positions of these parts in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     source: Option<Source>,
@@ -26,17 +26,17 @@ pub struct Places {
 }
 
 impl Places {
-    /// Those of a file, of which none is known yet.
+    /// Starts with no positions.
     pub fn of(source: &Source) -> Self {
         Self { source: Some(source.clone()), spans: BTreeMap::new() }
     }
 
-    /// Remembers where something is.
+    /// Remembers the position of a part.
     pub fn add(&mut self, item: Item, span: Range<usize>) {
         self.spans.insert(item, span);
     }
 
-    /// Makes a failure that points at something.
+    /// Makes a failure that points at a part.
     pub fn fail(&self, item: &Item, kind: Kind, what: &str) -> Failure {
         match &self.source {
             Some(source) => source.fail_as(kind, self.spans.get(item).cloned(), what),

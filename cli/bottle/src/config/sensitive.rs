@@ -1,5 +1,5 @@
-//! Folders of this machine that a guest gets only if `bottle.toml` says so by name: what tools keep keys in,
-//! what holds the machine's own secrets, and homes as a whole.
+//! Lists the folders of this machine that a guest gets only if `bottle.toml` names them: where tools keep
+//! keys, where the machine keeps its own secrets, and homes as a whole.
 
 use super::found::shown;
 use bottle_host::provenance::walk::walk;
@@ -7,31 +7,31 @@ use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// How much of a sensitive folder is sensitive.
+/// How much of a folder is sensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The folder as a whole. Projects are inside of it.
+    /// The folder as a whole, but not the projects in it.
     Whole,
-    /// The folder as a whole, but whoever shares a folder around it means to.
+    /// The folder as a whole, unless it is shared as part of a larger folder.
     Itself,
     /// The folder and everything in it.
     Everything,
-    /// The same, except for what is in somebody's home: a service's home can be in `/var/lib`.
+    /// The folder and everything in it, except people's homes: a service's home may be in `/var/lib`.
     System,
 }
 
-/// A file or folder that a guest does not get unasked.
+/// A file or folder that a guest does not get without a person's consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sensitive {
     /// Where it is, without links.
     pub path: PathBuf,
     /// What it is, in words that follow "is".
     pub what: &'static str,
-    /// How much of it.
+    /// How much of it is sensitive.
     pub scope: Scope,
 }
 
-/// How a folder that a guest gets and a sensitive place lie to each other.
+/// How a shared folder and a sensitive place are related.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Relation {
     Same,
@@ -49,7 +49,7 @@ pub struct Exposed {
     relation: Relation,
 }
 
-/// Folders of the machine.
+/// Sensitive folders of the machine.
 const SYSTEM: &[(&str, &str)] = &[
     ("/etc", "this machine's configuration, with its secrets"),
     ("/dev", "this machine's devices"),
@@ -65,8 +65,7 @@ const SYSTEM: &[(&str, &str)] = &[
     ("/private/etc", "this machine's configuration, with its secrets"),
 ];
 
-/// What is in a home, as a name below it. A name below `.config` is also looked for where `XDG_CONFIG_HOME`
-/// says.
+/// Sensitive paths in a home. A path below `.config` is also looked for below `XDG_CONFIG_HOME`.
 const KEYS: &[(&str, &str)] = &[
     (".ssh", "your SSH keys"),
     (".gnupg", "your GnuPG keys"),
@@ -167,7 +166,7 @@ const KEYS: &[(&str, &str)] = &[
     ("snap/firefox", "your browser's profile"),
 ];
 
-/// Variables that move a tool's folder away from the home.
+/// Variables that move a tool's folder out of the home.
 const MOVED: &[(&str, &str)] = &[
     ("GNUPGHOME", "your GnuPG keys"),
     ("PASSWORD_STORE_DIR", "your passwords"),
@@ -193,7 +192,7 @@ pub fn on_this_machine() -> Vec<Sensitive> {
     let mut add = |path: PathBuf, what, scope, if_missing| {
         let walked = walk(&path);
         let is_there = walked.as_ref().is_ok_and(|walked| walked.end.is_some());
-        // What is not there yet is where its nearest folder leads.
+        // If it does not exist yet, its nearest existing parent shows where it leads.
         let path = walked.map_or(path, |walked| walked.real);
         let is_known = found.iter().any(|known: &Sensitive| known.path == path);
         if (is_there || if_missing) && !is_known {
@@ -231,7 +230,7 @@ pub fn on_this_machine() -> Vec<Sensitive> {
     found
 }
 
-/// Returns the homes of this machine's people, and root's.
+/// Returns the homes of this machine's users, including root's.
 fn others() -> impl Iterator<Item = PathBuf> {
     let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let homes: Vec<PathBuf> = accounts
@@ -261,13 +260,13 @@ pub fn exposed(folder: &Path, sensitive: &[Sensitive]) -> Vec<Exposed> {
         };
         Some(Exposed { folder: folder.to_owned(), place: path.clone(), what, scope: *scope, relation })
     };
-    // Whoever shares the whole machine has said all there is to say.
+    // To share the whole machine says everything already.
     let whole = sensitive.iter().filter(|place| folder.parent().is_none() && place.path == folder);
     let whole: Vec<Exposed> = whole.filter_map(exposed).collect();
     if whole.is_empty() { sensitive.iter().filter_map(exposed).collect() } else { whole }
 }
 
-/// Whether a folder inside of a sensitive one is sensitive as well.
+/// Returns whether a folder inside a sensitive one is sensitive, too.
 fn is_within(folder: &Path, place: &Sensitive, sensitive: &[Sensitive]) -> bool {
     let in_home = |home: &Sensitive| {
         home.scope == Scope::Whole
@@ -283,7 +282,7 @@ fn is_within(folder: &Path, place: &Sensitive, sensitive: &[Sensitive]) -> bool 
 }
 
 impl Exposed {
-    /// Returns what a person's list has to name: the place, or the folder where that is a part of it.
+    /// Returns the path that a person has to list: the place, or the folder if it is a part of the place.
     pub fn name(&self) -> &Path {
         match self.relation {
             Relation::Same | Relation::Holds => &self.place,
@@ -291,7 +290,7 @@ impl Exposed {
         }
     }
 
-    /// Whether a person's list names it, or what is between it and a folder inside of it.
+    /// Returns whether the list names it, or something between it and a folder inside it.
     pub fn is_allowed(&self, allowed: &[PathBuf]) -> bool {
         let named = |path: &PathBuf| match self.relation {
             Relation::Same | Relation::Holds => *path == self.place,
@@ -300,18 +299,18 @@ impl Exposed {
         allowed.iter().any(named)
     }
 
-    /// Whether the place is sensitive as a whole, and what is in it is not.
+    /// Returns whether the place is sensitive only as a whole.
     pub fn is_whole(&self) -> bool {
         matches!(self.scope, Scope::Whole | Scope::Itself)
     }
 
-    /// Whether the folder is the place or a part of it.
+    /// Returns whether the folder is the place or a part of it.
     pub fn is_inside(&self) -> bool {
         self.relation != Relation::Holds
     }
 }
 
-/// What follows the folder: "holds your AWS keys (/home/me/.aws)".
+/// Displays what follows the folder: "holds your AWS keys (/home/me/.aws)".
 impl fmt::Display for Exposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, place) = (self.what, shown(&self.place));
@@ -339,7 +338,7 @@ pub fn line(exposed: &[&Exposed]) -> String {
     format!("allow-sensitive = [{}]", named.collect::<Vec<_>>().join(", "))
 }
 
-/// Returns the path that an item of the list means: below the home, or beside `bottle.toml`.
+/// Returns the path that an item of the list means: below the home, or relative to `bottle.toml`.
 pub fn meant(item: &Path, project: Option<&Path>) -> PathBuf {
     let whole = match (item.strip_prefix("~"), env::home_dir(), project) {
         (Ok(rest), Some(home), _) => home.join(rest),

@@ -1,7 +1,7 @@
-//! Values of `bottle.toml` that do not fit: serde's messages, in the words of a person who writes TOML.
+//! Explains values of `bottle.toml` that do not fit, in the words of a person who writes TOML.
 //!
-//! serde says what is wrong in a few forms. [`Shape`] is what each form says; [`failure`] says it again
-//! with the key that is meant, and with what helps.
+//! serde describes errors in a few forms. [`Shape`] parses these forms, and [`failure`] explains each with
+//! the key and what helps.
 
 use super::key::{Key, Part};
 use super::source::Source;
@@ -13,17 +13,17 @@ use bottle_host::failure::Failure;
 enum Shape<'m> {
     /// A value of another type, or out of range.
     Value { found: Option<String>, expected: Option<String> },
-    /// A word that is none of those that the key takes.
+    /// A word that the key does not accept.
     Word { word: &'m str, words: Vec<&'m str> },
     /// A key that the table does not have.
     UnknownKey { name: &'m str, names: Vec<&'m str> },
-    /// A key that the table has to have.
+    /// A key that the table must have.
     MissingKey(&'m str),
-    /// A key that is there twice.
+    /// A key that occurs twice.
     DuplicateKey(&'m str),
-    /// What a type of bottle's own says about a value.
+    /// A message of one of bottle's own types.
     Own(&'m str),
-    /// Anything else, which a person is not shown.
+    /// Any other message. It is not shown to people.
     Other,
 }
 
@@ -34,7 +34,7 @@ const BOOLEAN: &str = "true or false";
 const NUMBER: &str = "a whole number";
 const TEXT: &str = "the text ";
 
-/// How messages begin that are not bottle's own.
+/// The beginnings of messages that are not bottle's own.
 const FOREIGN: [&str; 9] = [
     "invalid ",
     "unknown ",
@@ -85,7 +85,7 @@ impl<'m> Shape<'m> {
     }
 }
 
-/// What serde found, in words; `None` if there are none for it.
+/// Describes what serde found, or returns `None` if there are no words for it.
 fn found_words(found: &str) -> Option<String> {
     for (start, name) in [
         ("boolean `", ""),
@@ -105,7 +105,7 @@ fn found_words(found: &str) -> Option<String> {
     }
 }
 
-/// What serde expects, in words; `None` if there are none for it.
+/// Describes what serde expects, or returns `None` if there are no words for it.
 fn expected_words(expected: &str) -> Option<String> {
     let number = |most: u64| format!("{NUMBER} from 0 to {most}");
     Some(match expected {
@@ -124,7 +124,7 @@ fn expected_words(expected: &str) -> Option<String> {
     })
 }
 
-/// Words as a sentence lists them: `a, b or c`.
+/// Lists words as a sentence does: `a, b or c`.
 fn listed(words: &[&str], quote: char, last: &str) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("{quote}{word}{quote}")).collect();
     match quoted.split_last() {
@@ -133,7 +133,7 @@ fn listed(words: &[&str], quote: char, last: &str) -> String {
     }
 }
 
-/// Makes the failure of a file that is TOML and says what `bottle.toml` cannot say.
+/// Makes the failure of a file that is TOML but not a valid `bottle.toml`.
 pub fn failure(source: &Source, error: &toml::de::Error) -> Failure {
     let key = error.span().map(|span| Key::at(source.text(), &span)).unwrap_or_default();
     let mut shape = Shape::of(error.message());
@@ -148,7 +148,7 @@ pub fn failure(source: &Source, error: &toml::de::Error) -> Failure {
     help.into_iter().fold(failure, Failure::help)
 }
 
-/// How to write what is expected, where something like it was found.
+/// Returns how to write the expected value, if the one that was found is close to it.
 fn how_to_write(expected: &str, found: &str, key: &Key) -> Option<String> {
     let text = found.strip_prefix(TEXT).map(|text| text.trim_matches('"'));
     match (expected, text) {
@@ -162,12 +162,12 @@ fn how_to_write(expected: &str, found: &str, key: &Key) -> Option<String> {
     }
 }
 
-/// serde hears of a date as of a table.
+/// Returns whether the text is a date, which serde reports as a table.
 fn is_date(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// What is wrong, and what helps.
+/// Returns what is wrong, and what helps.
 fn in_words(shape: &Shape<'_>, key: &Key) -> (String, Option<String>) {
     let did_you_mean = |wrong: &str, known: &[&str], quote: char| {
         nearest(wrong, known.iter().copied()).map(|near| format!("did you mean {quote}{near}{quote}?"))
@@ -205,7 +205,7 @@ fn in_words(shape: &Shape<'_>, key: &Key) -> (String, Option<String>) {
             (format!("{subject} needs the key `{name}`"), Some(format!("add `{name} = ...` to it")))
         }
         Shape::DuplicateKey(name) => {
-            (format!("the key `{name}` is there twice"), Some("keep one of the two".to_owned()))
+            (format!("the key `{name}` appears twice"), Some("keep one of the two".to_owned()))
         }
         Shape::Own(what) if what.starts_with("must ") => (format!("{subject} {what}"), None),
         Shape::Own(what) => ((*what).to_owned(), None),

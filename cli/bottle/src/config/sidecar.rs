@@ -1,4 +1,4 @@
-//! `[pipelock]`, `[git-gate]` and `[supervise]`: who serves a sidecar.
+//! `[pipelock]`, `[git-gate]` and `[supervise]`: the programs that serve sidecars.
 
 use super::model::Config;
 use super::places::Item;
@@ -22,7 +22,7 @@ pub struct SidecarTable {
     pub command: Option<Vec<String>>,
 }
 
-/// Takes the sidecars into the configuration.
+/// Adds the sidecars to the configuration.
 pub fn sidecars(
     config: &mut Config,
     tables: [(Sidecar, Option<Spanned<Table<SidecarTable>>>); 3],
@@ -34,7 +34,7 @@ pub fn sidecars(
         let fail = |what: &str| Err(source.fail(Some(span.clone()), what));
         let form = match table.into_inner().0 {
             SidecarTable { address: Some(_), command: Some(_) } => {
-                return fail("a sidecar has an address or a command, not both");
+                return fail("a sidecar takes an address or a command, not both");
             }
             SidecarTable { address: Some(address), .. } => SidecarSpec::Address(address),
             SidecarTable { command: Some(words), .. } if words.is_empty() => {

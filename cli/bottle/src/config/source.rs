@@ -1,4 +1,4 @@
-//! Where in a file something is wrong.
+//! Points at errors in a file.
 
 use super::found;
 use bottle_core::visible;
@@ -7,7 +7,7 @@ use bottle_host::failure::{Failure, Kind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A file's text, with what it takes to point into it.
+/// A file's text, with everything needed to point into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     path: PathBuf,
@@ -15,7 +15,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// The text of the file at `path`.
+    /// Takes the text of the file at `path`.
     pub fn new(path: &Path, text: &str) -> Self {
         Self { path: path.to_owned(), text: text.to_owned() }
     }
@@ -25,13 +25,13 @@ impl Source {
         &self.text
     }
 
-    /// A failure that points at `span`, bytes of the text: file, line, column, and the line itself.
-    /// A guest may have written them, so what steers a terminal is shown as a replacement character.
+    /// Makes a failure that points at `span`, bytes of the text: file, line, column, and the line itself. A
+    /// guest may have written them, so control characters are replaced.
     pub fn fail(&self, span: Option<Range<usize>>, what: &str) -> Failure {
         self.fail_as(Kind::Usage, span, what)
     }
 
-    /// Makes the same failure, of another kind.
+    /// Makes the same failure of another kind.
     pub fn fail_as(&self, kind: Kind, span: Option<Range<usize>>, what: &str) -> Failure {
         let what = printable(what);
         let Some(span) = span.filter(|span| self.text.is_char_boundary(span.start)) else {
@@ -57,7 +57,7 @@ impl Source {
     }
 }
 
-/// Text of which every character has a place of its own.
+/// Replaces characters that have no width of their own.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| match c {

@@ -1,4 +1,4 @@
-//! A value with its place in the file.
+//! A value with its position in the file.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
@@ -13,7 +13,7 @@ pub struct Spanned<T> {
 }
 
 impl<T> Spanned<T> {
-    /// Puts a value at a place.
+    /// Combines a value with its position.
     pub fn new(span: Range<usize>, value: T) -> Self {
         Self { span, value }
     }
@@ -41,7 +41,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
     }
 }
 
-/// In a schema it is the value alone.
+/// Its schema is the one of the value.
 impl<T: JsonSchema> JsonSchema for Spanned<T> {
     fn inline_schema() -> bool {
         T::inline_schema()

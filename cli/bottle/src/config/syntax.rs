@@ -1,4 +1,4 @@
-//! A file that is not TOML: what the parser says, in plain words.
+//! Explains in plain words why a file is not TOML.
 
 use super::source::Source;
 use bottle_host::failure::Failure;
@@ -8,7 +8,7 @@ const UNQUOTED: &str = "string values must be quoted, expected literal string";
 const UNCLOSED: &str = "invalid literal string, expected `'`";
 const QUOTES: &str = "put text in quotes, and a comma between two items of a list";
 
-/// How the parser's messages begin, what each of them means, and what helps. The first that fits is used.
+/// How the parser's messages begin, what each of them means, and what helps. The first match is used.
 const SAYINGS: &[(&str, &str, Option<&str>)] = &[
     ("cannot extend value", "this has a value already, so it cannot be a table", None),
     ("key with no value", "this key has no value", Some("write `key = value`")),
@@ -26,9 +26,13 @@ const SAYINGS: &[(&str, &str, Option<&str>)] = &[
     ("invalid basic string", "this character cannot stand in text as it is", Some("write it as \\u0000")),
     ("invalid multi-line", "this character cannot stand in text as it is", Some("write it as \\u0000")),
     ("invalid literal string", "this character cannot stand in text as it is", None),
-    ("missing escaped value", "this is no escape", Some("write a backslash as `\\\\`, or use '...'")),
-    ("too few unicode value digits", "this is no escape", Some("write `\\u` and four digits")),
-    ("invalid value", "this is no escape", Some("write `\\u` and four digits")),
+    (
+        "missing escaped value",
+        "this is not an escape sequence",
+        Some("write a backslash as `\\\\`, or use '...'"),
+    ),
+    ("too few unicode value digits", "this is not an escape sequence", Some("write `\\u` and four digits")),
+    ("invalid value", "this is not an escape sequence", Some("write `\\u` and four digits")),
     (
         "invalid unquoted key",
         "a key without quotes has only letters, digits, `-` and `_`",
@@ -38,7 +42,7 @@ const SAYINGS: &[(&str, &str, Option<&str>)] = &[
     ("missing key", "a key is missing here", None),
     ("invalid inline table element", "a key is missing here", None),
     ("invalid key-value pair", "a key is missing here", None),
-    ("keys cannot be multi-line", "a key is on one line", None),
+    ("keys cannot be multi-line", "a key has to be on one line", None),
     ("missing opening quote", "this is not a value", Some(QUOTES)),
     (UNQUOTED, "this is not a value", Some(QUOTES)),
     ("missing inline table opening", "this bracket closes nothing", None),
@@ -48,7 +52,7 @@ const SAYINGS: &[(&str, &str, Option<&str>)] = &[
     ("missing comma between key", "a comma is missing between two keys of the table", None),
     ("missing assignment", "`=` is missing after the key", None),
     ("extra comma", "there is one comma too many", None),
-    ("unexpected `=` in array", "a list has values and no keys", None),
+    ("unexpected `=` in array", "a list holds values, not keys", None),
     ("unexpected key or value", "there is more on this line than one key and its value", None),
     ("unexpected content", "this does not belong here", None),
     (
@@ -64,7 +68,7 @@ const SAYINGS: &[(&str, &str, Option<&str>)] = &[
     ("cannot recurse", "there are too many brackets inside each other", None),
 ];
 
-/// What the parser says of anything that looks like a number and is none.
+/// The parser's messages for text that looks like a number but is not one.
 const NUMBERS: [&str; 13] = [
     "invalid integer",
     "invalid hexadecimal",
@@ -88,7 +92,7 @@ pub fn failure(source: &Source, error: &toml::de::Error) -> Failure {
     let line = text.get(..span.start).and_then(|before| before.rsplit('\n').next()).unwrap_or_default();
     let marked = text.get(span.clone()).unwrap_or_default().trim();
     let (what, help) = match error.message() {
-        DUPLICATE => (format!("`{marked}` is there twice"), Some("keep one of the two")),
+        DUPLICATE => (format!("`{marked}` appears twice"), Some("keep one of the two")),
         UNQUOTED if marked.is_empty() => ("a value is missing here".to_owned(), None),
         UNCLOSED if !line.contains('\'') => ("a value is missing here".to_owned(), None),
         message => {

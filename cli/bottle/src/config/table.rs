@@ -1,4 +1,4 @@
-//! A table, and nothing that could be taken for one.
+//! A table that is written as a table.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// A table of `bottle.toml`. Left to itself, serde reads a list as one, its items being the keys in the
+/// A table of `bottle.toml`. By default serde also accepts a list, and takes its items as the keys in the
 /// order of their declaration.
 #[derive(Clone, Debug, Default)]
 pub struct Table<T>(pub T);
@@ -33,7 +33,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Keys<T> {
     }
 }
 
-/// In a schema it is the value alone.
+/// Its schema is the one of the value.
 impl<T: JsonSchema> JsonSchema for Table<T> {
     fn inline_schema() -> bool {
         T::inline_schema()

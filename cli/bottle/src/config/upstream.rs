@@ -1,4 +1,4 @@
-//! `[[upstream]]`: what a preset says, and what the table says otherwise.
+//! `[[upstream]]`: a preset, and the keys of the table that override it.
 
 use super::source::Source;
 use super::spanned::Spanned;
@@ -16,17 +16,17 @@ use std::path::{Path, PathBuf};
 pub struct UpstreamTable {
     /// An API that bottle knows: its path, origin, header and variable.
     preset: Option<Preset>,
-    /// Where it is on the door of the egress proxy: `/api`.
+    /// Its path on the egress proxy's door: `/api`.
     path: Option<UpstreamPath>,
-    /// Where requests go: `https://api.example.com`.
+    /// Where its requests go: `https://api.example.com`.
     origin: Option<Origin>,
-    /// Headers that requests get there, each from a secret of this machine.
+    /// Headers that are added to its requests, each from a secret of this machine.
     headers: Option<BTreeMap<HeaderName, Table<Secret>>>,
-    /// Variables of the guest that name its URL, each with what follows the URL.
+    /// Variables of the guest that contain its URL, each with the text that follows the URL.
     env: Option<BTreeMap<EnvName, String>>,
 }
 
-/// The upstream of a table.
+/// Makes the upstream of a table.
 pub fn from_table(
     table: Spanned<Table<UpstreamTable>>,
     source: &Source,
@@ -48,14 +48,14 @@ pub fn from_table(
         }
     }
     Ok(Upstream {
-        path: path.ok_or_else(|| fail("an upstream has a path, like \"/api\", or a preset"))?,
-        origin: origin.ok_or_else(|| fail("an upstream has an https origin, or a preset"))?,
+        path: path.ok_or_else(|| fail("an upstream needs a path, like \"/api\", or a preset"))?,
+        origin: origin.ok_or_else(|| fail("an upstream needs an https origin, or a preset"))?,
         headers,
         variables: env.unwrap_or(named),
     })
 }
 
-/// A file's whole path: `~/` is the home folder, everything else is beside `bottle.toml`.
+/// Returns a file's whole path: `~/` is the home folder, and everything else is relative to `bottle.toml`.
 fn whole(project: Option<&Path>, path: &str) -> Option<String> {
     let whole = match (path.strip_prefix("~/"), std::env::home_dir(), project) {
         (Some(rest), Some(home), _) => home.join(rest),

@@ -1,7 +1,7 @@
-//! Everything about a start that can be checked before anything changes.
+//! Checks everything about a start that can be checked before anything changes.
 //!
-//! `check`, `plan`, `up`, `run` and `restart` ask the same: where `plan` finds nothing, `up` can only fail for what
-//! changes in between, and for what this machine lacks, which `bottle doctor` shows.
+//! `check`, `plan`, `up`, `run` and `restart` share these checks. If `plan` finds nothing, `up` can only fail
+//! because something changed meanwhile, or because this machine lacks something, which `bottle doctor` shows.
 
 use super::files;
 use crate::config::Config;
@@ -22,11 +22,11 @@ use std::slice::from_ref;
 /// A Unix socket's path holds 107 bytes and a NUL.
 const SOCKET_PATH: usize = 107;
 
-/// Checks a start, and renders what it would write.
+/// Checks a start, and renders the files that it would write.
 ///
 /// # Errors
-/// Where a host path is in a guest's reach, a path is too long, something cannot be rendered, a program is
-/// missing, an approved push would have nowhere to go, or a key of an upstream is missing.
+/// Returns an error if a guest can reach a host path, a path is too long, something cannot be rendered, a
+/// program is missing, an approved push would have nowhere to go, or an upstream's key is missing.
 pub fn check(home: &Home, folder: &Folder, config: &Config, resolved: &Resolved) -> Outcome {
     Pins::check(home, folder.slug(), config, &[])?;
     let longest = folder.control().as_os_str().len();
@@ -52,7 +52,7 @@ pub fn check(home: &Home, folder: &Folder, config: &Config, resolved: &Resolved)
     Ok(())
 }
 
-/// Looks for the programs that serve sidecars.
+/// Checks that the programs that serve sidecars exist.
 fn programs(config: &Config) -> Outcome {
     for (sidecar, form) in &config.sidecars {
         let SidecarSpec::Command(words) = form else { continue };
@@ -60,7 +60,7 @@ fn programs(config: &Config) -> Outcome {
         let is_there =
             if program.contains('/') { Path::new(program).exists() } else { in_path(program).is_some() };
         if !is_there {
-            let what = format!("the program {program} is not there");
+            let what = format!("the program {program} does not exist");
             return Err(config.places.fail(&Item::Sidecar(*sidecar), Kind::Unavailable, &what).help(
                 "install it, or name it with its whole path; a program without one is looked for in PATH",
             ));
@@ -69,7 +69,7 @@ fn programs(config: &Config) -> Outcome {
     Ok(())
 }
 
-/// Looks for the place where approved pushes go, as far as it is on this machine.
+/// Checks that approved pushes have somewhere to go, as far as that is on this machine.
 fn gate(repo: &Repo, config: &Config) -> Outcome {
     let fail = |what: String| config.places.fail(&Item::Repository(repo.name.clone()), Kind::Usage, &what);
     let upstream = Line(&repo.upstream);
@@ -91,7 +91,9 @@ fn gate(repo: &Repo, config: &Config) -> Outcome {
         return Err(fail(format!("the upstream of {}, {shown}, is not there", repo.name)).help(help));
     }
     if !OnDisk.is_repository(Path::new(path)) {
-        return Err(fail(format!("the upstream of {}, {shown}, is no git repository", repo.name)).help(help));
+        return Err(
+            fail(format!("the upstream of {}, {shown}, is not a git repository", repo.name)).help(help)
+        );
     }
     Ok(())
 }

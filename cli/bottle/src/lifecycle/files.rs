@@ -21,19 +21,19 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// The files of a bottle as they will be rendered.
+/// A bottle's files, rendered but not written.
 pub struct Rendered {
-    /// What smolvm reads.
+    /// The file that smolvm reads.
     pub smolfile: String,
-    /// What gvproxy reads, where it is the network stack.
+    /// The file that gvproxy reads, if it is the network stack.
     pub gvproxy: Option<String>,
 }
 
-/// What a bottle starts from, on disk. It is removed with the value, unless it is kept.
+/// The files that a bottle starts from, on disk. Dropping this value removes them, unless they are kept.
 pub struct Files(Option<Folder>);
 
 impl Files {
-    /// Those of this bottle, written or not.
+    /// Returns the files of this bottle, written or not.
     pub fn of(folder: &Folder) -> Self {
         Self(Some(folder.clone()))
     }
@@ -47,14 +47,14 @@ impl Files {
 impl Drop for Files {
     fn drop(&mut self) {
         let Some(folder) = self.0.take() else { return };
-        // The log stays: it is what a person looks at afterwards.
+        // The log stays, for a person to look at afterwards.
         let _ = folder.remove_runtime();
         for file in
             [folder.plan(), folder.pins(), folder.rules(), folder.smolfile(), folder.machine_smolfile()]
         {
             let _ = fs::remove_file(file);
         }
-        // What the agent pushed may wait, and who looks at it has to know where it goes.
+        // A push may wait, and whoever looks at it has to know where it goes.
         if !folder.git().exists() {
             let _ = fs::remove_file(folder.services());
         }
@@ -62,7 +62,7 @@ impl Drop for Files {
     }
 }
 
-/// The Smolfile of a plan.
+/// Returns the Smolfile of a plan.
 pub fn smolfile(folder: &Folder, plan: &Plan) -> Result<Smolfile> {
     let helper_dir: MountPath = folder
         .helper_dir()
@@ -73,7 +73,7 @@ pub fn smolfile(folder: &Folder, plan: &Plan) -> Result<Smolfile> {
     Ok(Smolfile::for_plan(plan, &helper_dir))
 }
 
-/// Renders what smolvm and gvproxy read. Touches nothing.
+/// Renders the files that smolvm and gvproxy read, and writes nothing.
 pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
     let gvproxy = match plan.stack {
         Stack::Gvproxy(_) => {
@@ -120,14 +120,14 @@ pub fn write(folder: &Folder, project: &Path, resolved: &Resolved, network: &Net
     Ok(write()?)
 }
 
-/// Puts the helper where the machine's process can read it. A copy: the original may be in a folder
-/// that is closed to it.
+/// Copies the helper to where the machine's process can read it. The original may be in a folder that is
+/// closed to that process.
 fn install_helper(folder: &Folder, network: &Network) -> Result<()> {
     let place = folder.helper_dir().join("bottle-guest");
     let draft = place.with_extension("draft");
     fs::copy(&network.helper, &draft).with_context(|| draft.display().to_string())?;
     fs::set_permissions(&draft, Permissions::from_mode(0o755))?;
     fs::rename(&draft, &place)?;
-    // The folder is mounted into the guest, whose root lists it.
+    // The folder is mounted into the guest, whose root can list it.
     Ok(fs::set_permissions(folder.helper_dir(), Permissions::from_mode(0o755))?)
 }

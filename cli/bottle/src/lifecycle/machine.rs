@@ -1,4 +1,4 @@
-//! The machine of a bottle, from one start to the next.
+//! Carries a bottle's machine over from one start to the next.
 
 use super::files;
 use crate::resolve::Resolved;
@@ -8,23 +8,23 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::smolvm::{Machine, Smolvm};
 use bottle_host::state::{Folder, write_private};
 
-/// What a start does to the machine that is there.
+/// What a start does to the existing machine.
 pub enum MachineChange {
     /// There is none: it is created.
     Create,
     /// It stays as it is.
     Keep(Machine),
-    /// It follows another Smolfile than this one, on the disk that it has.
+    /// It takes over a Smolfile that differs from its own, and keeps its disk.
     Follow(Machine, Box<Smolfile>),
-    /// It needs another image, so it is created anew.
+    /// It needs another image, so it is created again.
     Replace(Machine),
 }
 
 impl MachineChange {
-    /// Decides it, from the Smolfile that the machine was created with and the one that is wanted.
+    /// Compares the Smolfile that the machine was created with to the one that is wanted now.
     ///
     /// # Errors
-    /// [`Kind::Busy`] where another image is wanted and `renew` does not say that the disk may be lost.
+    /// Returns [`Kind::Busy`] if another image is wanted and `renew` does not permit losing the disk.
     pub fn of(folder: &Folder, machine: Option<Machine>, resolved: &Resolved, renew: bool) -> Outcome<Self> {
         let Some(machine) = machine else { return Ok(Self::Create) };
         let was = std::fs::read_to_string(folder.machine_smolfile()).ok();
@@ -41,21 +41,21 @@ impl MachineChange {
                     "was created by another version or by hand"
                 };
                 Err(Failure::new(Kind::Busy, format!("the machine of {} {why}", folder.slug()))
-                    .help("`--renew` creates it anew, and what is on its disk is lost then"))
+                    .help("`--renew` creates it again; everything on its disk is lost"))
             }
         }
     }
 
-    /// Carries it out: afterwards the machine is there as wanted, and does not run.
+    /// Carries the change out. Afterwards the machine exists as wanted, and does not run.
     ///
     /// # Errors
-    /// What smolvm could not do.
+    /// Returns an error if smolvm fails.
     pub fn apply(&self, smolvm: &Smolvm, folder: &Folder, progress: &dyn Fn(&str)) -> Outcome {
         let slug = folder.slug();
         let text = std::fs::read_to_string(folder.smolfile()).map_err(anyhow::Error::from)?;
         let remember = || write_private(&folder.machine_smolfile(), text.as_bytes());
-        // What is remembered of a machine that is not there yet does no harm after a crash; what is
-        // not remembered of one that is would cost its disk.
+        // This order is safe in a crash: a record without its machine does no harm, but a machine without its
+        // record would cost its disk.
         let create = || -> Outcome {
             remember()?;
             fail_point::reached(FailPoint::UpRemembered);
@@ -66,17 +66,17 @@ impl MachineChange {
             Self::Keep(_) => Ok(()),
             Self::Create => create(),
             Self::Follow(machine, was) => {
-                progress("its configuration has changed: its machine follows");
+                progress("its configuration has changed: changing its machine");
                 if machine.is_running() {
                     smolvm.stop(slug)?;
                 }
-                // The other way round: following once more changes nothing.
+                // Here the order is reversed: to repeat a change is harmless.
                 smolvm.update(slug, was, &Smolfile::parse(&text).map_err(anyhow::Error::from)?)?;
                 fail_point::reached(FailPoint::UpFollowed);
                 Ok(remember()?)
             }
             Self::Replace(machine) => {
-                progress("creating its machine anew");
+                progress("creating its machine again");
                 smolvm.delete(&machine.name)?;
                 create()
             }

@@ -1,4 +1,4 @@
-//! What bottles there are, and the state that each is really in.
+//! Observes which bottles there are, and the real state of each.
 
 use super::state::{Facts, State};
 use bottle_core::slug::Slug;
@@ -18,7 +18,7 @@ pub struct Row {
     #[serde(serialize_with = "word")]
     #[schemars(with = "String", extend("enum" = ["running", "ephemeral", "stopped", "broken", "ended"]))]
     pub state: State,
-    /// What is wrong, and what fixes it.
+    /// What is wrong, and the command that fixes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// The command that is changing it now.
@@ -34,22 +34,22 @@ fn word<S: serde::Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(state.word())
 }
 
-/// What there is: the bottles of this state folder, and machines that look like bottles of another one.
+/// The bottles of this state folder, and machines that look like bottles of another one.
 pub struct Observed {
     /// The bottles, in the order of their names.
     pub rows: Vec<Row>,
-    /// Machines with a bottle's name and label that this state folder knows nothing of.
+    /// Machines with a bottle's name and label that this state folder does not know.
     pub foreign: Vec<Machine>,
 }
 
-/// Looks at what runs and what is written down.
+/// Looks at what runs and at what is recorded.
 ///
 /// # Errors
-/// Where smolvm cannot be asked, or the folders cannot be read.
+/// Returns an error if smolvm does not answer, or if the folders cannot be read.
 pub fn observe(home: &Home) -> Outcome<Observed> {
     let id = home.id();
     let is_ours = |machine: &Machine, slug: &Slug| {
-        // Machines of older versions do not say whose they are; what was written down does.
+        // Machines of older versions do not say which state folder they belong to. The records do.
         machine.is_of(&id).unwrap_or_else(|| home.bottle(slug).machine_smolfile().exists())
     };
     let (mut ours, mut foreign) = (BTreeMap::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! A bottle for one command: it is started with it, and gone afterwards.
+//! A bottle for one command: it starts with the command and is gone afterwards.
 
 use super::check::check;
 use super::files::{self, Files};
@@ -27,38 +27,39 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a run is made of.
+/// Everything that a run needs.
 pub struct Run<'r> {
     /// The folders of all bottles.
     pub home: &'r Home,
     /// The folders of this one.
     pub folder: &'r Folder,
-    /// The project that it is of.
+    /// The project that it belongs to.
     pub project: &'r Path,
-    /// What a person wants of it.
+    /// Its configuration.
     pub config: &'r Config,
-    /// What it is started with.
+    /// The programs that start it.
     pub tools: &'r Tools,
     /// Whether a person accepted host paths that changed.
     pub insisted: bool,
-    /// What is run in the guest.
+    /// The command to run in the guest.
     pub command: &'r [String],
 }
 
-/// What a run came to.
+/// How a run went.
 pub struct Ran {
-    /// How it ended, and whether the guest's helper ever reached the keeper; or what did not start.
+    /// How it ended, and whether the guest's helper ever reached the keeper; or the failure that kept it from
+    /// starting.
     pub ended: Outcome<(Ended, bool)>,
-    /// How many paths of its copy of the project the guest changed. The copy stays then.
+    /// How many paths the guest changed in its copy of the project. If there are any, the copy stays.
     pub changed: usize,
 }
 
 impl Run<'_> {
-    /// Runs it to its end. Everything but its log, and a copy in which the guest changed something, is
-    /// removed again.
+    /// Runs the command to its end. Then removes everything but the log, and a copy in which the guest
+    /// changed something.
     ///
     /// # Errors
-    /// Where nothing was started: the name is taken, or a file cannot be written.
+    /// Returns an error if nothing was started: the name is taken, or a file cannot be written.
     pub fn carry_out(&self, events: &Events, progress: &dyn Fn(&str)) -> Outcome<Ran> {
         let Self { home, folder, project, config, tools, insisted, command } = *self;
         let slug = folder.slug();
@@ -87,7 +88,8 @@ impl Run<'_> {
     }
 }
 
-/// Whether no machine has this bottle's name. One that nothing here remembers would find the keeper.
+/// Checks that no machine has this bottle's name. A machine that nothing here remembers would find the
+/// keeper.
 fn is_free(smolvm: &Smolvm, slug: &Slug) -> Outcome {
     match smolvm.machine(slug)? {
         Some(_) => Err(there_is(slug)),
@@ -101,8 +103,8 @@ fn there_is(slug: &Slug) -> Failure {
     ))
 }
 
-/// Runs the machine beside a keeper that is still coming up, and ends both. Says whether the guest's
-/// helper ever reached the keeper.
+/// Runs the machine beside a keeper that is still starting, and ends both. Returns whether the guest's helper
+/// ever reached the keeper.
 fn machine(
     smolvm: &Smolvm,
     folder: &Folder,
@@ -118,18 +120,18 @@ fn machine(
     let mut call =
         smolvm.run(&folder.smolfile(), &folder.guest_socket(), resolved.launch(), terminal, &words);
     call.stderr(Stdio::piped());
-    // Told, not killed: so smolvm takes its machine down.
+    // A signal, rather than a kill, lets smolvm take its machine down.
     die_with_parent(&mut call, Signal::TERM);
     let mut child = call.spawn().map_err(anyhow::Error::from)?;
     fail_point::reached(FailPoint::RunMachine);
     let name = Arc::new(Mutex::new(None));
     let said = child.stderr.take().map(|stderr| pass_on(stderr, Arc::clone(&name)));
-    // All that could speak against it is found out while the machine boots.
+    // The remaining checks run while the machine boots.
     let keeper = is_free(smolvm, folder.slug()).and_then(|()| ready(keeper, smolvm, folder, &child));
     let told = keeper.is_err().then(|| tell(&child, TERM));
     let ended = wait(&mut child, events, terminal, told)?;
     if let Some(said) = said {
-        // Whoever still holds the pipe, an orphan of the guest say, does not hold us up.
+        // Somebody may still hold the pipe, such as an orphan of the guest. It does not hold us up.
         let end = Instant::now() + Duration::from_secs(1);
         while !said.is_finished() && Instant::now() < end {
             thread::sleep(Duration::from_millis(5));
@@ -150,22 +152,22 @@ fn machine(
     Ok((ended, connected))
 }
 
-/// Waits for the keeper, and tells it whose guest it is to greet: that of this call of smolvm's.
+/// Waits for the keeper, and tells it which guest to greet: the one of this smolvm call.
 fn ready(keeper: Starting, smolvm: &Smolvm, folder: &Folder, call: &Child) -> Outcome<Keeper> {
     let (keeper, call) = (keeper.ready()?, Pid::from_child(call));
     let machine = smolvm.machine_below(call);
     let told = control::demand(folder, &control::Request::Expect { machine }, Kind::Guest);
-    // A call that has ended has no guest; what it ended with is told by whoever waits for it.
+    // A call that has ended has no guest. Whoever waits for it reports how it ended.
     if told.is_err() && Process::of(call.as_raw_pid()).is_none() {
         return Ok(keeper);
     }
     told.map(|()| keeper)
 }
 
-/// How long the process of a machine whose call was killed may take to end.
+/// How long the process of a machine may take to end after its call was killed.
 const LEFT: Duration = Duration::from_secs(5);
 
-/// Deletes what a run that was cut off has left of its machine.
+/// Deletes the machine that an interrupted run left behind.
 fn delete_left(smolvm: &Smolvm, name: &str) -> Result<()> {
     let end = Instant::now() + LEFT;
     while let Some(machine) = smolvm.machines()?.into_iter().find(|machine| machine.name == name) {
@@ -181,24 +183,24 @@ fn delete_left(smolvm: &Smolvm, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a machine is what a run that was cut off has left: one that was to be gone with its call,
-/// nobody's bottle, and without a process. The name of one is read where the guest writes, too; so a
-/// name alone, whoever gave it, deletes nothing that anybody uses.
+/// Returns whether an interrupted run left this machine behind: it was ephemeral, is nobody's bottle, and has
+/// no process. The guest can write to the stream from which its name is read, so a name alone never deletes a
+/// machine that somebody uses.
 fn is_left(machine: &Machine) -> bool {
     machine.ephemeral && machine.labels.is_empty() && machine.pid.and_then(Process::of).is_none()
 }
 
-/// The longest line that smolvm says about itself, and the most lines before the one that it begins with.
+/// The longest line of smolvm's own, and the most lines before the one with the machine's name.
 const LONGEST: u64 = 4096;
 const FIRST_LINES: usize = 100;
 
-/// Passes on what the guest says on standard error, without what smolvm says about itself, and
-/// remembers the name that smolvm gave the machine.
+/// Forwards the guest's standard error without smolvm's own messages, and remembers the name that smolvm gave
+/// the machine.
 fn pass_on(stderr: ChildStderr, name: Arc<Mutex<Option<String>>>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         let mut reader = BufReader::new(stderr);
         let mut out = std::io::stderr();
-        // Only the first lines are smolvm's; after them bytes pass as they come.
+        // Only the first lines are smolvm's. Later bytes pass unchanged.
         let mut line = Vec::new();
         for _ in 0..FIRST_LINES {
             line.clear();
@@ -218,7 +220,7 @@ fn pass_on(stderr: ChildStderr, name: Arc<Mutex<Option<String>>>) -> thread::Joi
     })
 }
 
-/// The name that smolvm gives a machine in this line, if it does: `vm-` and hexadecimal digits.
+/// Returns the name that smolvm gives a machine in this line, if there is one: `vm-` and hexadecimal digits.
 fn given_name(line: &[u8]) -> Option<String> {
     let rest = std::str::from_utf8(line).ok()?.strip_prefix("Starting ephemeral machine (")?;
     let given = rest.split_once(')')?.0;

@@ -1,4 +1,4 @@
-//! The end of a run: by itself, or by a signal.
+//! Ends a run: because its command ended, or because of a signal.
 
 use anyhow::Result;
 use bottle_host::smolvm::Terminal;
@@ -8,38 +8,38 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long smolvm may take to end after it was told to.
+/// How long smolvm may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How a run ended.
 pub enum Ended {
-    /// With its command.
+    /// Its command ended.
     Status(ExitStatus),
-    /// By a signal.
+    /// A signal ended it.
     Signal(u8),
 }
 
-/// The signal that a machine was told to end by, and when.
+/// The signal that was sent to a machine, and when.
 pub type Told = (u8, Instant);
-/// What a machine whose keeper does not come up is told by.
+/// The signal for a machine whose keeper does not start.
 pub const TERM: u8 = 15;
 
-/// Tells a machine to end.
+/// Sends a machine a signal.
 pub fn tell(child: &Child, signal: u8) -> Told {
     let _ = kill_process(Pid::from_child(child), Signal::TERM);
     (signal, Instant::now())
 }
 
-/// Waits for the end of a machine, and tells it to end at a signal.
+/// Waits for a machine to end, and passes signals on to it.
 ///
 /// # Errors
-/// Where it cannot be waited for.
+/// Returns an error if it cannot be waited for.
 pub fn wait(child: &mut Child, events: &Events, terminal: Terminal, mut told: Option<Told>) -> Result<Ended> {
     events.watch(child)?;
     loop {
         match events.next(told.map(|(_, when)| GRACE.saturating_sub(when.elapsed()))) {
             Some(Event::Ended) => break,
-            // In a terminal's raw mode Ctrl-C is a byte, and the guest's.
+            // In a terminal's raw mode, Ctrl-C is a byte for the guest.
             Some(Event::Signal(signal)) if told.is_none() && !(terminal == Terminal::Tty && signal == 2) => {
                 told = Some(tell(child, signal));
             }
@@ -54,13 +54,13 @@ pub fn wait(child: &mut Child, events: &Events, terminal: Terminal, mut told: Op
     Ok(told.map_or(Ended::Status(status), |(signal, _)| Ended::Signal(signal)))
 }
 
-/// What a run waits for.
+/// Something that a run waits for.
 enum Event {
     Signal(u8),
     Ended,
 }
 
-/// Signals that end a run, caught so that it can clean up, and the end of its machine.
+/// The signals that end a run, caught so that it can clean up, and the end of its machine.
 pub struct Events {
     sender: Sender<Event>,
     receiver: Receiver<Event>,
@@ -83,7 +83,7 @@ impl Events {
         Ok(Self { sender, receiver })
     }
 
-    /// Waits for a child's end, and leaves it to be waited for.
+    /// Watches for a child's end, without reaping it.
     fn watch(&self, child: &Child) -> Result<()> {
         let (sender, pid) = (self.sender.clone(), Pid::from_child(child));
         thread::Builder::new().name("machine".to_owned()).spawn(move || {
@@ -94,7 +94,7 @@ impl Events {
         Ok(())
     }
 
-    /// The next one, or `None` at the limit.
+    /// Returns the next event, or `None` after the limit.
     fn next(&self, limit: Option<Duration>) -> Option<Event> {
         match limit {
             Some(limit) => self.receiver.recv_timeout(limit).ok(),

@@ -1,4 +1,4 @@
-//! Starting a bottle that stays: planned, then staged, then running.
+//! Starts a bottle that stays: planned, then staged, then running.
 
 use super::check::check;
 use super::files::{self, Files};
@@ -19,20 +19,20 @@ use bottle_keeper::{self as keeper, Reach};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a started guest's helper may take to connect. Under emulation this takes seconds.
+/// How long the helper of a guest that just started may take to connect. Under emulation this takes seconds.
 const CONNECT: Duration = Duration::from_secs(50);
-/// How long a helper that is still there may take to find its new keeper.
+/// How long a helper that still runs may take to find its new keeper.
 const RECONNECT: Duration = Duration::from_secs(5);
 
-/// What a start finds.
+/// The situation before a start.
 pub enum Found {
-    /// The bottle runs already. This is what would be started now.
+    /// The bottle runs already. Holds what would be started now.
     Running(Folder, Box<Resolved>),
     /// It can be started.
     Planned(Box<Planned>),
 }
 
-/// A bottle whose start is decided. Nothing is written yet, and nobody else changes the bottle meanwhile.
+/// A bottle whose start is planned. Nothing is written yet, and nobody else can change the bottle meanwhile.
 pub struct Planned {
     home: Home,
     folder: Folder,
@@ -43,7 +43,7 @@ pub struct Planned {
     lock: Lock,
 }
 
-/// A bottle whose files are written. If it never ran before, they are removed again unless it starts.
+/// A bottle whose files are written. If it never ran before, they are removed unless it starts.
 pub struct Staged {
     folder: Folder,
     tools: Tools,
@@ -52,17 +52,16 @@ pub struct Staged {
     pins: Pins,
     /// The files of a bottle that never ran before.
     new: Option<Files>,
-    /// Whether the helper in a machine that runs can go on: it knows one subnet and, with some stacks,
-    /// the doors.
+    /// Whether the helper in a running machine can continue: it knows one subnet and, with some stacks, the
+    /// doors.
     same_link: bool,
     _lock: Lock,
 }
 
-/// Plans the start of a bottle.
+/// Plans the start of a bottle, and changes nothing.
 ///
 /// # Errors
-/// Where the configuration contradicts itself, the name is taken, or a tool is missing. Nothing has
-/// changed then.
+/// Returns an error if the configuration contradicts itself, the name is taken, or a tool is missing.
 pub fn plan(slug: &Slug, config: &Config, project: PathBuf, renew: bool) -> Outcome<Found> {
     let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
@@ -75,7 +74,7 @@ pub fn plan(slug: &Slug, config: &Config, project: PathBuf, renew: bool) -> Outc
         if machine.is_some_and(|machine| machine.is_running()) {
             return Ok(Found::Running(folder, Box::new(resolved)));
         }
-        return Err(Failure::new(Kind::Busy, format!("a bottle {slug} is being run already"))
+        return Err(Failure::new(Kind::Busy, format!("a `bottle run` is using {slug}"))
             .help("wait for its `bottle run` to end, or choose another name"));
     }
     let machine = startable(&home, &folder, config, &resolved, machine, renew)?;
@@ -83,10 +82,10 @@ pub fn plan(slug: &Slug, config: &Config, project: PathBuf, renew: bool) -> Outc
     Ok(Found::Planned(Box::new(Planned { home, folder, project, tools, resolved, machine, lock })))
 }
 
-/// Checks that a bottle which may run now could be started again, before it is stopped.
+/// Checks that a bottle could start again, before it is stopped.
 ///
 /// # Errors
-/// As for [`plan`].
+/// Returns an error as for [`plan`].
 pub fn check_again(slug: &Slug, config: &Config, renew: bool) -> Outcome {
     let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
@@ -96,7 +95,7 @@ pub fn check_again(slug: &Slug, config: &Config, renew: bool) -> Outcome {
     startable(&home, &folder, config, &resolved, machine, renew).map(drop)
 }
 
-/// Checks a start against the machine that is there, and decides what happens to that one.
+/// Checks a start against the existing machine, and decides what happens to that machine.
 fn startable(
     home: &Home,
     folder: &Folder,
@@ -111,7 +110,7 @@ fn startable(
     Ok(change)
 }
 
-/// Refuses a name that a machine has which is not this bottle's.
+/// Refuses a name that belongs to a machine of somebody else's.
 fn is_the_bottles(folder: &Folder, machine: Option<&Machine>) -> Outcome {
     let slug = folder.slug();
     if let Some(machine) = machine
@@ -132,13 +131,13 @@ impl Planned {
         &self.folder
     }
 
-    /// Writes what the bottle starts from. `insisted`: a person accepted host paths that changed.
+    /// Writes the files that the bottle starts from. With `insisted`, a person accepts changed host paths.
     ///
     /// # Errors
-    /// Where a host path is in a guest's reach, or a file cannot be written.
+    /// Returns an error if a guest can reach a host path, or if a file cannot be written.
     pub fn stage(self, config: &Config, insisted: bool) -> Outcome<Staged> {
         let Self { home, folder, project, tools, resolved, machine, lock } = self;
-        // Whoever had the lock before may have made it another project's.
+        // Whoever held the lock before may have given the bottle to another project.
         owner::check(&home, &folder, &project, &|_| false)?;
         let pins = Pins::admit(&home, &folder, config, &tools, insisted)?;
         fail_point::reached(FailPoint::UpTrusted);
@@ -150,15 +149,15 @@ impl Planned {
 }
 
 impl Staged {
-    /// Whether the machine runs, as it is wanted, and only its keeper is missing.
+    /// Returns whether the machine runs as wanted, and only its keeper is missing.
     pub fn lacks_only_a_keeper(&self) -> bool {
         self.same_link && matches!(&self.machine, MachineChange::Keep(machine) if machine.is_running())
     }
 
-    /// Gives a machine that runs a new keeper. What runs in it goes on.
+    /// Gives a running machine a new keeper. The programs in it continue.
     ///
     /// # Errors
-    /// Where the keeper or the helper does not come up; the bottle can be started then.
+    /// Returns an error if the keeper or the helper does not start. The bottle can be started afterwards.
     pub fn resume(&self) -> Outcome {
         let (smolvm, folder) = (&self.tools.smolvm, &self.folder);
         let keeper = keeper::launch(folder, Reach::Owner)?.ready()?;
@@ -171,11 +170,11 @@ impl Staged {
         Ok(())
     }
 
-    /// Starts the keeper, the machine, and the helper in it. What fails is taken down again: a bottle
-    /// that never ran leaves nothing but its log, and what was there before keeps its disk.
+    /// Starts the keeper, the machine, and the helper in it. If one fails, the others are taken down: a
+    /// bottle that never ran leaves only its log, and an existing one keeps its disk.
     ///
     /// # Errors
-    /// What did not start.
+    /// Returns an error that says what did not start.
     pub fn start(mut self, progress: &dyn Fn(&str)) -> Outcome {
         let began = self.begin(progress);
         if let Some(files) = self.new.take() {

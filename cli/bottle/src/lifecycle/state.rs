@@ -1,21 +1,21 @@
-//! The states that a bottle can be in, told from what is there.
+//! The states of a bottle, derived from what exists.
 
 use serde::Serialize;
 use std::fmt;
 
-/// A bottle's state, from what runs and not from what was written down.
+/// A bottle's state. It follows from what runs, not from a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Its machine runs and its keeper lives.
     Running,
-    /// A `bottle run` has it.
+    /// A `bottle run` is using it.
     Ephemeral,
-    /// Its machine is there and does not run.
+    /// Its machine exists and does not run.
     Stopped,
-    /// Something of it is there that should not be without the rest.
+    /// A part of it exists without the rest.
     Broken(Break),
-    /// Only files are left, of a run that has ended.
+    /// Its run has ended, and only files are left.
     Ended,
 }
 
@@ -33,18 +33,18 @@ pub enum Break {
     Unplanned,
 }
 
-/// What a bottle's state is told from.
+/// The facts that determine a bottle's state.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
-    /// Whether its machine runs; `None` where it has none.
+    /// Whether its machine runs, or `None` if it has none.
     pub machine: Option<bool>,
     /// Whether its keeper lives.
     pub keeper: bool,
-    /// Whether its sockets are there.
+    /// Whether its sockets exist.
     pub sockets: bool,
     /// Whether its plan can be read.
     pub plan: bool,
-    /// Whether a command is changing it now. It has not come to the rest yet.
+    /// Whether a command is changing it now, so that the rest may be incomplete.
     pub busy: bool,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for Break {
             Self::Homeless => "its keeper has no machine; `bottle cleanup` ends it",
             Self::Unreachable => "its keeper's sockets are gone; `bottle restart` makes new ones",
             Self::Unplanned => {
-                "its files are gone; `bottle up --renew` makes it anew, `bottle rm` removes it"
+                "its files are gone; `bottle up --renew` creates it again, `bottle rm` removes it"
             }
         })
     }

@@ -1,4 +1,4 @@
-//! Ending a bottle: its machine first, then its keeper, then what only a running bottle has.
+//! Ends a bottle: its machine first, then its keeper, then the files of a running bottle.
 
 use bottle_host::control::{self, Request};
 use bottle_host::fail_point::{self, FailPoint};
@@ -15,7 +15,7 @@ const END: Duration = Duration::from_secs(10);
 /// Stops a bottle. Its disk, its copy of the project and its log stay.
 ///
 /// # Errors
-/// What does not end.
+/// Returns an error that says what does not end.
 pub fn stop(smolvm: &Smolvm, folder: &Folder, machine: &Machine) -> Outcome {
     if machine.is_running() {
         smolvm.stop(folder.slug())?;
@@ -27,7 +27,7 @@ pub fn stop(smolvm: &Smolvm, folder: &Folder, machine: &Machine) -> Outcome {
 /// Ends a bottle's keeper, if it has not ended with its machine.
 ///
 /// # Errors
-/// [`Kind::Internal`] where it does not end within ten seconds.
+/// Returns [`Kind::Internal`] if it does not end within ten seconds.
 pub fn end_keeper(folder: &Folder) -> Outcome {
     let end = Instant::now() + END;
     let _ = control::ask(folder, &Request::Stop);
@@ -51,7 +51,7 @@ pub fn end_keeper(folder: &Folder) -> Outcome {
 /// something goes to the trash, and is returned.
 ///
 /// # Errors
-/// What does not end, or cannot be removed.
+/// Returns an error that says what does not end, or cannot be removed.
 pub fn remove(
     smolvm: &Smolvm,
     home: &Home,
@@ -63,7 +63,8 @@ pub fn remove(
         smolvm.delete(&machine.name)?;
         fail_point::reached(FailPoint::RmMachine);
     }
-    // Counted once more: the guest may have worked on until now. What cannot be compared is kept, too.
+    // The changes are counted again, because the guest may have worked until now. A copy that cannot be
+    // compared is kept, too.
     let kept = match Copy::find(folder)? {
         Some(copy) => match Copy::changed(folder).ok() {
             Some(0) => None,

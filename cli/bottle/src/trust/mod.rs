@@ -1,9 +1,9 @@
-//! `bottle.toml` can start programs on this machine and open doors, so who wrote it matters.
+//! `bottle.toml` can start programs on this machine and open doors, so it matters who wrote it.
 //!
-//! It is trusted where no guest could ever write at its path, or where a person has accepted these
-//! very bytes for this very path. Every other one is shown and asked about. What a guest could write
-//! is not asked of the file: it is written down when a machine starts ([`bottle_host::provenance::writable`]), and so is what a
-//! person accepted ([`seen`]). Host paths that a configuration names are [`pins`].
+//! It is trusted if no guest could ever write at its path, or if a person has accepted these very bytes for
+//! this very path. A person is shown any other one, and asked. The file itself does not say what a guest
+//! could write: bottle records that when a machine starts ([`bottle_host::provenance::writable`]). It also
+//! records what a person accepted ([`seen`]). [`pins`] checks the host paths that a configuration names.
 
 pub mod pins;
 pub mod programs;
@@ -22,10 +22,10 @@ use seen::Seen;
 use show::Shown;
 use std::path::{Path, PathBuf};
 
-/// What a person says to a configuration that is not trusted.
+/// A person's answer to a configuration that is not trusted.
 #[derive(Clone, Copy)]
 pub enum Answer<'a> {
-    /// Use it, whatever it is.
+    /// Use it, whatever it contains.
     Anything,
     /// Use it if this is its digest.
     Exactly(&'a str),
@@ -34,7 +34,7 @@ pub enum Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// What `--trust`, `--trust=DIGEST` or neither means.
+    /// Reads `--trust`, `--trust=DIGEST` or neither.
     pub fn of(option: Option<&'a str>, ask: &'a dyn Fn(&str) -> bool) -> Self {
         match option {
             None => Self::Ask(ask),
@@ -43,7 +43,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Whether a person said beforehand that they accept what there is.
+    /// Returns whether a person accepted in advance whatever there is.
     pub fn accepts_changes(self) -> bool {
         !matches!(self, Self::Ask(_))
     }
@@ -52,27 +52,27 @@ impl<'a> Answer<'a> {
 /// What a person accepted: a configuration, or that there is none any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acceptance {
-    /// Where it is, or was.
+    /// The path where it is, or was.
     pub path: PathBuf,
-    /// The SHA-256 of its bytes; of none where it is gone.
+    /// The SHA-256 of its bytes, or of none if it is gone.
     pub digest: String,
 }
 
-/// How a configuration stands.
+/// Whether a configuration is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// No guest could ever write at its path.
     Untouched,
     /// A guest could, and a person accepted these very bytes.
     Accepted,
-    /// A guest could, and nobody accepted it; with what was accepted before it, if anything.
+    /// A guest could, and nobody accepted it. Holds what was accepted before it, if anything.
     Unseen(Option<Seen>),
 }
 
-/// How a configuration stands.
+/// Returns whether a configuration is trusted.
 ///
 /// # Errors
-/// [`Kind::Usage`] where its folder was [`entered`] through a link of a guest's.
+/// Returns [`Kind::Usage`] if its folder was [`entered`] through a guest's link.
 pub fn standing(home: &Home, found: &Found) -> Outcome<Standing> {
     entered(home, &found.entered)?;
     if WritablePaths::read(home)?.around(&found.walk).is_none() {
@@ -84,11 +84,11 @@ pub fn standing(home: &Home, found: &Found) -> Outcome<Standing> {
     })
 }
 
-/// Refuses a folder that is named through a link that a guest could have made: another folder is
-/// meant, with a configuration that may well be accepted.
+/// Refuses a folder whose path leads through a link that a guest could have made. The person means another
+/// folder, and the configuration there may well be accepted.
 ///
 /// # Errors
-/// [`Kind::Usage`] where there is such a link.
+/// Returns [`Kind::Usage`] if there is such a link.
 pub fn entered(home: &Home, folder: &Walk) -> Outcome {
     if !Defence::ConfigProvenance.stands() {
         return Ok(());
@@ -104,11 +104,11 @@ pub fn entered(home: &Home, folder: &Walk) -> Outcome {
     Err(Failure::new(Kind::Usage, what).help(format!("if {real} is what you mean, go there")))
 }
 
-/// The nearest accepted configuration that is not there any more, in a folder that a guest could
-/// write: another one, or none, would apply in its place.
+/// Returns the nearest accepted configuration that has disappeared from a folder that a guest could write.
+/// Another one, or none, would apply in its place.
 ///
 /// # Errors
-/// Where what is remembered cannot be read.
+/// Returns an error if the record cannot be read.
 pub fn gone(home: &Home, passed: &[PathBuf]) -> Result<Option<Seen>> {
     if !Defence::ConfigProvenance.stands() {
         return Ok(None);
@@ -124,18 +124,18 @@ pub fn gone(home: &Home, passed: &[PathBuf]) -> Result<Option<Seen>> {
     Ok(None)
 }
 
-/// Lets a configuration through that is trusted, or that a person accepts. What is let through is
-/// remembered. Returns what a person has just accepted, for the log.
+/// Lets a configuration through that is trusted, or that a person accepts, and remembers it. Returns what a
+/// person has just accepted, for the log.
 ///
 /// # Errors
-/// [`Kind::Usage`] where nobody accepts it, with what it would change.
+/// Returns [`Kind::Usage`] if nobody accepts it, with what it would change.
 pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Outcome<Vec<Acceptance>> {
     if !Defence::ConfigProvenance.stands() {
         return by_its_own_word(home, config, answer, command).map(|()| Vec::new());
     }
     let mut accepted = Vec::new();
     if let Some(gone) = gone(home, &config.passed)? {
-        let what = format!("{} is gone since a guest could write to its folder", shown(&gone.path));
+        let what = format!("{} has disappeared from a folder that a guest could write", shown(&gone.path));
         let empty = bottle_host::digest::hex(b"");
         agreed(&Shown::of(&what, Some(&gone.text), "", &empty), answer, &empty, command)?;
         accepted.push(Acceptance { path: gone.path.clone(), digest: empty });
@@ -175,19 +175,19 @@ pub fn check(home: &Home, config: &Config, answer: Answer, command: &str) -> Out
     Ok(accepted)
 }
 
-/// Whether a person agrees to what is shown.
+/// Returns whether a person agrees to what is shown.
 fn agreed(shown: &Shown, answer: Answer, digest: &str, command: &str) -> Outcome {
     let yes = match answer {
         Answer::Anything => true,
         Answer::Exactly(wanted) => wanted == digest,
-        // What did not fit on the screen was not seen.
+        // Nobody saw what did not fit on the screen.
         Answer::Ask(ask) => shown.is_whole && ask(&shown.text),
     };
     if yes {
         return Ok(());
     }
     let what = match answer {
-        Answer::Exactly(_) => format!("the digest is another one: it changed since\n{}", shown.text),
+        Answer::Exactly(_) => format!("the digest differs: the file has changed\n{}", shown.text),
         _ => shown.text.clone(),
     };
     Err(Failure::new(Kind::Usage, what).help(format!(
@@ -195,7 +195,7 @@ fn agreed(shown: &Shown, answer: Answer, digest: &str, command: &str) -> Outcome
     )))
 }
 
-/// What stood here before: the file itself is asked whether a guest can write to it.
+/// Stands in for the record without this defence: asks the file itself whether a guest can write to it.
 fn by_its_own_word(home: &Home, config: &Config, answer: Answer, command: &str) -> Outcome {
     let Some(found) = config.file.as_ref().filter(|found| config.guest_can_write(&found.path)) else {
         return Ok(());
@@ -210,11 +210,11 @@ fn by_its_own_word(home: &Home, config: &Config, answer: Answer, command: &str) 
     Ok(Seen::remember(home, found)?)
 }
 
-/// Marks a file or a folder as one that holds what a guest wrote: a configuration found there is
-/// asked about from now on. Called before something is taken back from a guest to it.
+/// Marks a file or a folder as written by a guest: from now on a person is asked about a configuration there.
+/// Call it before something from a guest is written there.
 ///
 /// # Errors
-/// Where it is not there, or that cannot be written down.
+/// Returns an error if it does not exist, or if the mark cannot be recorded.
 pub fn touched(home: &Home, path: &Path) -> Result<()> {
     if !Defence::ConfigProvenance.stands() {
         return Ok(());

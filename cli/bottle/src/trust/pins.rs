@@ -1,11 +1,11 @@
-//! The host paths that a configuration names: checked before a machine starts, and the same when it
-//! does.
+//! Pins the host paths that a configuration names: they are checked before a machine starts, and are still
+//! the same when it does.
 //!
-//! smolvm takes names, so a name that is checked must be one that no guest can give to something
-//! else meanwhile. Nothing that a bottle uses lies *below* a folder that some guest can write: it is
-//! outside of every one, or it is such a folder itself, whose name stands in a folder that no guest
-//! writes. What a guest left long ago is only looked at for links. What a path was is written down
-//! with its device and inode, and compared at each start.
+//! smolvm takes names, so no guest may be able to give a checked name to something else meanwhile. Nothing
+//! that a bottle uses lies *below* a folder that some guest can write. It is outside all of them, or it is
+//! such a folder itself, and the folder that contains its name is one that no guest can write. What a guest
+//! left long ago is only searched for links. The device and inode of each path are recorded and compared at
+//! each start.
 
 use crate::config::Config;
 use crate::config::found::shown;
@@ -40,7 +40,7 @@ struct Pin {
 #[serde(transparent)]
 pub struct Pins(Vec<Pin>);
 
-/// A folder that a guest can write, and whose.
+/// A folder that a guest can write, and the bottle of that guest.
 struct Reach {
     place: WritablePath,
     whose: String,
@@ -48,12 +48,11 @@ struct Reach {
 }
 
 impl Pins {
-    /// Checks the paths of a configuration, and those of the programs that bottle is made of. Writes
-    /// nothing.
+    /// Checks the paths of a configuration, and those of the programs that bottle runs. Writes nothing.
     ///
     /// # Errors
-    /// [`Kind::Usage`] where one of them is in some guest's reach, or another one's is in the reach of
-    /// this one.
+    /// Returns [`Kind::Usage`] if a guest can reach one of them, or if this guest could reach another
+    /// bottle's.
     pub fn check(home: &Home, slug: &Slug, config: &Config, tools: &[Named]) -> Outcome<Self> {
         if !Defence::PinnedPaths.stands() {
             return Ok(Self::default());
@@ -75,7 +74,7 @@ impl Pins {
         let mut pins = Vec::new();
         for named in config.paths.iter().chain(tools) {
             let walked = followed(&named.written)?;
-            // A word of a command that is no path, a URL say.
+            // This word of the command is not a path, but for example a URL.
             if named.is_for == Use::Program && walked.end.is_none() {
                 continue;
             }
@@ -113,11 +112,11 @@ impl Pins {
         Ok(Self(pins))
     }
 
-    /// Checks the paths of a bottle that is about to start, and writes down which folders its guest
-    /// will write, before it does. `accepted` takes a folder that is another one than at the last start.
+    /// Checks the paths of a bottle that is about to start, and first records the folders that its guest will
+    /// write. `accepted` allows a folder to differ from the one at the last start.
     ///
     /// # Errors
-    /// As for [`Pins::check`], and where a folder is another one.
+    /// Returns an error as for [`Pins::check`], and if a folder is a different one.
     pub fn admit(
         home: &Home,
         folder: &Folder,
@@ -125,7 +124,7 @@ impl Pins {
         tools: &Tools,
         accepted: bool,
     ) -> Outcome<Self> {
-        // Taken together: of two commands at once the second sees what the first will share.
+        // Both happen under one lock: of two commands at once, the second sees what the first will share.
         let _lock = home.lock_trust()?;
         let slug = folder.slug();
         let tools: Vec<Named> = tools.programs().map(Named::program).collect();
@@ -136,12 +135,12 @@ impl Pins {
                 return Err(Failure::new(
                     Kind::Usage,
                     format!(
-                        "{} {} is another folder than the one that {slug} was last started with",
+                        "{} {} is not the folder that {slug} last started with",
                         pin.is_for,
                         shown(&pin.written)
                     ),
                 )
-                .help("look at it; --trust uses it"));
+                .help("look at it; `--trust` accepts it"));
             }
             write_private(
                 &folder.pins(),
@@ -155,10 +154,10 @@ impl Pins {
         Ok(pins)
     }
 
-    /// Looks at each path once more, right before a machine starts.
+    /// Checks each path once more, right before a machine starts.
     ///
     /// # Errors
-    /// [`Kind::Usage`] where one of them leads elsewhere now.
+    /// Returns [`Kind::Usage`] if one of them leads elsewhere now.
     pub fn still(&self) -> Outcome {
         for pin in &self.0 {
             let now = followed(&pin.written)?;
@@ -180,7 +179,7 @@ impl Pins {
 }
 
 impl Pin {
-    /// Whether it is a folder of the guest's that another one stood for before.
+    /// Returns whether this is a folder of the guest's that has replaced an earlier one.
     fn is_another(&self, before: &Pins) -> bool {
         matches!(self.is_for, Use::Workspace | Use::Volume)
             && before.0.iter().any(|known| {
@@ -201,7 +200,7 @@ fn own(slug: &Slug, config: &Config) -> Result<Vec<Reach>> {
     config.writable().map(reach).collect()
 }
 
-/// The folders that guests of other bottles can write now, or will when they are started again.
+/// Returns the folders that guests of other bottles can write now, or will when they start again.
 fn others(home: &Home, slug: &Slug, writable: &WritablePaths) -> Result<Vec<Reach>> {
     let mut reaches = Vec::new();
     for place in writable.shared() {
@@ -215,10 +214,10 @@ fn others(home: &Home, slug: &Slug, writable: &WritablePaths) -> Result<Vec<Reac
     Ok(reaches)
 }
 
-/// Whether a bottle's guest can write a folder that it once had: now, or once it is started again.
+/// Returns whether a bottle's guest can write a folder that it once had: now, or after it starts again.
 fn can_write(folder: &Folder, place: &WritablePath) -> Result<bool> {
     let pinned = Pins::read(folder)?.0.iter().any(|pin| pin.writable && pin.real == place.path);
-    // One that still runs as it was started before.
+    // It still runs as it was started before.
     let machine = fs::read_to_string(folder.machine_smolfile()).ok();
     let machine = machine.and_then(|text| Smolfile::parse(&text).ok()).is_some_and(|machine| {
         let mut volumes = machine.volumes.iter().filter(|volume| !volume.ends_with(":ro"));
@@ -253,8 +252,11 @@ fn left(named: &Named, place: &WritablePath) -> Failure {
 }
 
 fn exchanged(is_for: Use, written: &Path) -> Failure {
-    Failure::new(Kind::Usage, format!("{is_for} {} leads elsewhere than a moment ago", shown(written)))
-        .help("find out who changes it, and try again")
+    Failure::new(
+        Kind::Usage,
+        format!("{is_for} {} no longer leads where it did a moment ago", shown(written)),
+    )
+    .help("find out who changes it, and try again")
 }
 
 fn holds_another(reach: &Reach, pin: &Pin, other: &Slug) -> Failure {

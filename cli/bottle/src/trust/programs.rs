@@ -1,5 +1,5 @@
-//! What this machine's own programs are found by: `PATH` and the current folder. Where a guest could
-//! write, neither is believed.
+//! Protects the two ways in which this machine's programs are found: `PATH` and the current folder. Folders
+//! that a guest could write are not used.
 
 use anyhow::{Context, Result};
 use bottle_host::defence::Defence;
@@ -13,13 +13,13 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-/// Starts this program again where `PATH` has folders that a guest could write, without them: so
-/// that neither it nor any child finds a program there.
+/// If `PATH` contains folders that a guest could write, starts this program again without them. Then neither
+/// it nor any child finds a program there.
 ///
 /// # Errors
-/// Where that cannot be found out, or the program cannot be started.
+/// Returns an error if the folders cannot be determined, or if the program cannot be started.
 pub fn with_own_path() -> Outcome {
-    // Without a home folder there is no state either; whoever needs one says so.
+    // Without a home folder there is no state either. Whatever needs one reports it.
     let Ok(home) = Home::find() else { return Ok(()) };
     let Some(path) = cleaned_path(&home)? else { return Ok(()) };
     let mut again = Command::new(env::current_exe().context("this program")?);
@@ -27,10 +27,10 @@ pub fn with_own_path() -> Outcome {
     Err(anyhow::Error::from(error).context("this program").into())
 }
 
-/// `PATH` without the folders that a guest could write, where it has any.
+/// Returns `PATH` without the folders that a guest could write, if it has any.
 ///
 /// # Errors
-/// Where it cannot be found out which those are.
+/// Returns an error if they cannot be determined.
 fn cleaned_path(home: &Home) -> Result<Option<OsString>> {
     let Some(path) = env::var_os("PATH").filter(|_| Defence::PinnedPaths.stands()) else { return Ok(None) };
     let writable = WritablePaths::read(home)?;
@@ -46,12 +46,11 @@ fn cleaned_path(home: &Home) -> Result<Option<OsString>> {
     Ok(Some(env::join_paths(good).context("PATH")?))
 }
 
-/// Leaves the current folder where a guest could write it: a program that is started in it may load
-/// what it finds there.
+/// Leaves the current folder if a guest could write it: a program that starts there may load what it finds.
 ///
 /// # Errors
-/// Where it cannot be left.
-pub fn leave_ground(home: &Home, folder: &Folder) -> Result<()> {
+/// Returns an error if it cannot be left.
+pub fn leave_writable_folder(home: &Home, folder: &Folder) -> Result<()> {
     if !Defence::PinnedPaths.stands() {
         return Ok(());
     }

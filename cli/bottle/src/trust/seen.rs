@@ -1,5 +1,4 @@
-//! The configurations that a person has seen and accepted, each with its path, its folder and its
-//! text.
+//! Remembers the configurations that a person has seen and accepted, each with its path, folder and text.
 
 use crate::config::{Config, Found};
 use anyhow::{Context, Result};
@@ -13,13 +12,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// A configuration that a person accepted, and the last one for its path.
+/// The configuration that a person accepted last for a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
-    /// Where it was found.
+    /// The path where it was found.
     pub path: PathBuf,
-    /// Which folder it was found in.
+    /// The folder that it was found in.
     folder: Identity,
     /// The SHA-256 of its bytes.
     digest: String,
@@ -28,10 +27,10 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What was last accepted for a path, in the folder that this path is in now.
+    /// Returns what was last accepted for a path, in the folder that has this path now.
     ///
     /// # Errors
-    /// Where it is there and cannot be read.
+    /// Returns an error if the record exists and cannot be read.
     pub fn find(home: &Home, path: &Path, folder: Identity) -> Result<Option<Self>> {
         let place = place(home, path);
         let text = match fs::read_to_string(&place) {
@@ -43,15 +42,15 @@ impl Seen {
         Ok(Some(seen).filter(|seen| seen.path == path && seen.folder == folder))
     }
 
-    /// Whether these are the very bytes.
+    /// Returns whether these are the very same bytes.
     pub fn is(&self, found: &Found) -> bool {
         self.digest == found.digest() && self.text == found.text
     }
 
-    /// The bottle that it names, or that its folder is called like.
+    /// Returns the bottle that it names, or whose name is that of its folder.
     ///
     /// # Errors
-    /// [`bottle_host::failure::Kind::Usage`] where neither is a name.
+    /// Returns [`bottle_host::failure::Kind::Usage`] if neither is a valid name.
     pub fn slug(&self) -> Outcome<Slug> {
         #[derive(Deserialize)]
         struct Named {
@@ -65,7 +64,7 @@ impl Seen {
     /// Remembers a configuration as accepted.
     ///
     /// # Errors
-    /// Where that cannot be written.
+    /// Returns an error if the record cannot be written.
     pub fn remember(home: &Home, found: &Found) -> Result<()> {
         let seen = Self {
             path: found.path.clone(),
@@ -80,14 +79,14 @@ impl Seen {
     /// Forgets it: a person accepts that it is gone.
     ///
     /// # Errors
-    /// Where it cannot be removed.
+    /// Returns an error if the record cannot be removed.
     pub fn forget(&self, home: &Home) -> Result<()> {
         let place = place(home, &self.path);
         fs::remove_file(&place).with_context(|| place.display().to_string())
     }
 }
 
-/// One file for each path, named by its hash: a path is no file's name.
+/// Returns the file for a path. It is named by a hash, because a path is not a file name.
 fn place(home: &Home, path: &Path) -> PathBuf {
     home.trusted().join(format!("{}.json", hex(path.as_os_str().as_encoded_bytes())))
 }

@@ -1,4 +1,4 @@
-//! What a person is shown of a configuration that nobody accepted.
+//! Shows a person a configuration that nobody has accepted.
 
 use bottle_core::visible;
 use similar::TextDiff;
@@ -7,11 +7,11 @@ use std::fmt::Write;
 use std::time::Duration;
 use toml::{Table, Value};
 
-/// How many lines are shown. A longer difference is accepted by its digest only.
+/// How many lines to show. A longer difference can be accepted by its digest only.
 const MOST_LINES: usize = 200;
-/// How much of a line is shown.
+/// How much of a line to show.
 const MOST_CHARACTERS: usize = 400;
-/// How long a difference may take to be found: a file may be made to be slow.
+/// How long a comparison may take: a file may be written to make it slow.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Keys, and what they do on this machine.
@@ -31,17 +31,17 @@ const MATTERS: [(&str, &str); 13] = [
     ("upstream", "programs, files and variables on this machine that give keys, and where the keys go"),
 ];
 
-/// A configuration as a person is shown it.
+/// A configuration as it is shown to a person.
 #[derive(Clone, Debug)]
 pub struct Shown {
     /// Several lines, each of them safe to print.
     pub text: String,
-    /// Whether all of it is there.
+    /// Whether this is all of it.
     pub is_whole: bool,
 }
 
 impl Shown {
-    /// Shows how a text differs from what was accepted before it, or all of it.
+    /// Shows how a text differs from what was accepted before it, or shows all of it.
     pub fn of(what: &str, before: Option<&str>, after: &str, digest: &str) -> Self {
         let mut text = format!("{what}:\n");
         let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(before.unwrap_or_default(), after);
@@ -67,14 +67,14 @@ impl Shown {
     }
 }
 
-/// Whether a key that differs is this one, or above it.
+/// Returns whether a key that differs is this one, or contains it.
 fn concerns(differs: &str, key: &str) -> bool {
     differs == key
         || differs.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'))
         || key.strip_prefix(differs).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// The keys, two deep, whose values differ.
+/// Returns the keys, two levels deep, whose values differ.
 fn differing(before: &str, after: &str) -> BTreeSet<String> {
     let table = |text: &str| text.parse::<Table>().unwrap_or_default();
     let (before, after) = (table(before), table(after));

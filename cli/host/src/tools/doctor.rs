@@ -8,7 +8,7 @@ use super::remedy::{Missing, Need, System};
 use super::versions::Versions;
 use crate::confine;
 use crate::smolvm::CONFINED;
-use bottle_core::gvproxy::Dialect;
+use bottle_core::stack::dialect::Dialect;
 use serde::Serialize;
 use std::env;
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 use super::remedy::{Missing, Need};
 use super::versions::Versions;
 use crate::smolvm::Smolvm;
-use bottle_core::gvproxy::Version;
+use bottle_core::stack::dialect::Version;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};

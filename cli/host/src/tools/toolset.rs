@@ -11,9 +11,9 @@ use crate::failure::{Failure, Outcome};
 use crate::out;
 use crate::smolvm::Smolvm;
 use anyhow::Context;
-use bottle_core::gvproxy::Dialect;
 use bottle_core::specification::StackChoice;
 use bottle_core::stack::Stack;
+use bottle_core::stack::dialect::Dialect;
 use std::path::{Path, PathBuf};
 
 /// Everything that a bottle needs, as found on this machine.

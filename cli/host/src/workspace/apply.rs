@@ -6,7 +6,7 @@
 use super::changes::{Change, Kept, What};
 use super::copy::Copy;
 use super::decide::Here;
-use super::journal::{self, Job, Wish};
+use super::journal::{self, Job, Request};
 use super::look::{self, Item, Look};
 use super::tree::Entry;
 use crate::beneath::{Folder, Limits, walk};
@@ -54,28 +54,28 @@ impl Copy {
         if take.is_empty() {
             return Ok(Applied { taken: Vec::new(), kept });
         }
-        let wishes: Vec<Wish> = take.iter().map(|item| wish(&ours, item)).collect();
+        let requests: Vec<Request> = take.iter().map(|item| request(&ours, item)).collect();
         let fill = |index: usize, to: &File| -> Result<()> {
             let content = take.get(index).and_then(|item| item.content.as_ref());
             Ok(snapshot.put(content.context("it was not read")?, to)?)
         };
         journal::grant(
             &Job { folder: &self.folder, project: &self.record.of, fill: &fill, restores: None },
-            &wishes,
+            &requests,
         )?;
         self.reread()?;
         Ok(Applied { taken: take.into_iter().map(|item| item.change).collect(), kept })
     }
 }
 
-fn wish(ours: &Folder, item: &Item) -> Wish {
+fn request(ours: &Folder, item: &Item) -> Request {
     let path = item.change.path.clone();
     let before = match look::here(ours, &path) {
         Here::Is(entry) => Some(entry),
         Here::Nothing | Here::Blocked => None,
     };
     let after = if item.change.what == What::Deleted { None } else { item.after.clone() };
-    Wish { path, before, after, recorded: None }
+    Request { path, before, after, recorded: None }
 }
 
 /// Returns whether the project still has what it had when it was looked at.

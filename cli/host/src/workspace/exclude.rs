@@ -81,7 +81,7 @@ impl Exclude {
 /// Returns what is wrong with it.
 pub fn check(pattern: &str) -> Result<(), String> {
     if pattern.trim().is_empty() || pattern.starts_with('#') || pattern.contains(['\n', '\0']) {
-        return Err("it is no pattern".to_owned());
+        return Err("it is not a pattern".to_owned());
     }
     matcher(std::iter::once(pattern.to_owned())).map(drop).map_err(|error| error.root_cause().to_string())
 }

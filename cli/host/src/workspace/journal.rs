@@ -33,21 +33,21 @@ const MANY: usize = 64;
 
 /// What shall become of a path.
 #[derive(Clone, Debug)]
-pub(super) struct Wish {
+pub(super) struct Request {
     pub path: PathBuf,
     /// What the project has there.
     pub before: Option<Entry>,
-    /// What it shall have there.
+    /// What it should have there.
     pub after: Option<Entry>,
     /// What the copy's record says of it afterwards, if not that.
     pub recorded: Option<Option<Entry>>,
 }
 
-/// What belongs to the wishes.
+/// The context of the requests.
 pub(super) struct Job<'a> {
     pub folder: &'a Folder,
     pub project: &'a Path,
-    /// Writes the content for a wish into an empty file.
+    /// Writes the content for a request into an empty file.
     pub fill: &'a dyn Fn(usize, &File) -> Result<()>,
     /// The entry of the backup that this restores. Without one, a backup is made.
     pub restores: Option<u64>,
@@ -98,7 +98,7 @@ struct Step {
     stage: usize,
     what: What,
     #[serde(skip)]
-    wish: Option<usize>,
+    request: Option<usize>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -188,15 +188,15 @@ pub(super) fn follow(folder: &Folder, to: &Path) -> Result<()> {
     write(folder, &journal)
 }
 
-/// Grants all wishes, or none.
+/// Grants all requests, or none.
 ///
 /// # Errors
 /// Returns an error if that is impossible. The project is as it was then, unless the error says otherwise.
-pub(super) fn grant(job: &Job, wishes: &[Wish]) -> Result<()> {
+pub(super) fn grant(job: &Job, requests: &[Request]) -> Result<()> {
     let folder = job.folder;
     let _lock = lock(folder)?.context("another command applies changes")?;
     let ours = beneath::open(job.project).with_context(|| job.project.display().to_string())?;
-    let (steps, stages) = steps(&ours, wishes)?;
+    let (steps, stages) = steps(&ours, requests)?;
     let journal = Journal {
         project: job.project.to_owned(),
         phase: Phase::Staging,
@@ -210,7 +210,7 @@ pub(super) fn grant(job: &Job, wishes: &[Wish]) -> Result<()> {
     write(folder, &Journal { steps: Vec::new(), ..journal.clone() })?;
     fail_point::reached(FailPoint::ApplyJournal);
     let mut work = Work { folder, ours, journal, stages: Vec::new() };
-    match work.stage(job, wishes).and_then(|()| work.go()) {
+    match work.stage(job, requests).and_then(|()| work.go()) {
         Ok(()) => work.finish(),
         Err(error) => {
             // Nothing is done yet that this would not undo.
@@ -228,35 +228,40 @@ pub(super) fn grant(job: &Job, wishes: &[Wish]) -> Result<()> {
     }
 }
 
-/// Returns the steps to the wishes, and the stages for them.
-fn steps(ours: &Beneath, wishes: &[Wish]) -> Result<(Vec<Step>, Vec<StageName>)> {
+/// Returns the steps to the requests, and the stages for them.
+fn steps(ours: &Beneath, requests: &[Request]) -> Result<(Vec<Step>, Vec<StageName>)> {
     let mut stages = Stages { ours, known: HashMap::new(), names: Vec::new() };
     let mut steps = Vec::new();
-    let mut gone: Vec<(usize, &Wish)> = wishes.iter().enumerate().collect();
-    gone.retain(|(_, wish)| match (&wish.before, &wish.after) {
+    let mut gone: Vec<(usize, &Request)> = requests.iter().enumerate().collect();
+    gone.retain(|(_, request)| match (&request.before, &request.after) {
         (Some(Entry::Folder), after) => *after != Some(Entry::Folder),
         (before, after) => before.is_some() && after.is_none(),
     });
     // What is in a folder goes before the folder.
-    gone.sort_by_key(|(_, wish)| Reverse(wish.path.components().count()));
-    for (index, wish) in gone {
-        let what = match &wish.before {
+    gone.sort_by_key(|(_, request)| Reverse(request.path.components().count()));
+    for (index, request) in gone {
+        let what = match &request.before {
             Some(Entry::Folder) => {
-                let (above, name) = ours.above(&wish.path)?;
-                What::RemoveFolder { mode: above.meta(name)?.mode, may_stay: wish.after.is_none() }
+                let (above, name) = ours.above(&request.path)?;
+                What::RemoveFolder { mode: above.meta(name)?.mode, may_stay: request.after.is_none() }
             }
             Some(before) => What::Remove(before.clone()),
             None => continue,
         };
-        steps.push(Step { path: wish.path.clone(), stage: stages.of(&wish.path)?, what, wish: Some(index) });
+        steps.push(Step {
+            path: request.path.clone(),
+            stage: stages.of(&request.path)?,
+            what,
+            request: Some(index),
+        });
     }
-    let mut come: Vec<(usize, &Wish)> = wishes.iter().enumerate().collect();
-    come.retain(|(_, wish)| wish.after.is_some() && wish.before != wish.after);
-    come.sort_by_key(|(_, wish)| &wish.path);
+    let mut come: Vec<(usize, &Request)> = requests.iter().enumerate().collect();
+    come.retain(|(_, request)| request.after.is_some() && request.before != request.after);
+    come.sort_by_key(|(_, request)| &request.path);
     let mut folders: HashSet<PathBuf> = HashSet::new();
-    for (index, wish) in come {
+    for (index, request) in come {
         let above: Vec<&Path> =
-            wish.path.ancestors().skip(1).take_while(|above| !folders.contains(*above)).collect();
+            request.path.ancestors().skip(1).take_while(|above| !folders.contains(*above)).collect();
         for above in above.into_iter().rev().filter(|above| !above.as_os_str().is_empty()) {
             folders.insert(above.to_owned());
             let there = ours.above(above).and_then(|(folder, name)| Entry::at(&folder, name));
@@ -265,19 +270,29 @@ fn steps(ours: &Beneath, wishes: &[Wish]) -> Result<(Vec<Step>, Vec<StageName>)>
                 Ok(Entry::Link(_)) if !Defence::Beneath.stands() => {}
                 Err(error) if is_no_folder(&error) => {
                     let what = What::Put { before: None, after: Entry::Folder, number: 0 };
-                    steps.push(Step { path: above.to_owned(), stage: stages.of(above)?, what, wish: None });
+                    steps.push(Step {
+                        path: above.to_owned(),
+                        stage: stages.of(above)?,
+                        what,
+                        request: None,
+                    });
                 }
-                Ok(_) => bail!("{}: it is no folder", above.display()),
+                Ok(_) => bail!("{}: not a folder", above.display()),
                 Err(error) => return Err(error).with_context(|| above.display().to_string()),
             }
         }
-        let Some(after) = wish.after.clone() else { continue };
+        let Some(after) = request.after.clone() else { continue };
         if after == Entry::Folder {
-            folders.insert(wish.path.clone());
+            folders.insert(request.path.clone());
         }
-        let before = wish.before.clone().filter(|before| *before != Entry::Folder);
+        let before = request.before.clone().filter(|before| *before != Entry::Folder);
         let what = What::Put { before, after, number: 0 };
-        steps.push(Step { path: wish.path.clone(), stage: stages.of(&wish.path)?, what, wish: Some(index) });
+        steps.push(Step {
+            path: request.path.clone(),
+            stage: stages.of(&request.path)?,
+            what,
+            request: Some(index),
+        });
     }
     Ok((steps, stages.names))
 }
@@ -355,7 +370,7 @@ impl<'a> Work<'a> {
     }
 
     /// Puts everything together beside the project, and keeps what will go.
-    fn stage(&mut self, job: &Job, wishes: &[Wish]) -> Result<()> {
+    fn stage(&mut self, job: &Job, requests: &[Request]) -> Result<()> {
         for stage in &self.journal.stages {
             let at = self.ours.folder_at(&stage.at)?;
             let name = OsString::from(&stage.name);
@@ -371,7 +386,7 @@ impl<'a> Work<'a> {
             let What::Put { after, .. } = &step.what else { continue };
             let stage = self.inside(step.stage)?;
             let what = || step.path.display().to_string();
-            let fill = |file: &File| step.wish.map_or(Ok(()), |wish| (job.fill)(wish, file));
+            let fill = |file: &File| step.request.map_or(Ok(()), |request| (job.fill)(request, file));
             put(stage, &new(index), after, owner, fill, files <= MANY).with_context(what)?;
             let number = stage.meta(&new(index))?.number;
             let after = Entry::at(stage, &new(index))?;
@@ -380,9 +395,9 @@ impl<'a> Work<'a> {
             }
         }
         fail_point::reached(FailPoint::ApplyStaged);
-        self.record(wishes);
+        self.record(requests);
         if let Some(number) = self.journal.keeps {
-            let backup = self.backup(wishes)?;
+            let backup = self.backup(requests)?;
             backup::keep(self.folder, number, &self.ours, &backup)?;
             fail_point::reached(FailPoint::ApplyKept);
         }
@@ -390,47 +405,47 @@ impl<'a> Work<'a> {
     }
 
     /// Notes what the copy's record will say.
-    fn record(&mut self, wishes: &[Wish]) {
+    fn record(&mut self, requests: &[Request]) {
         let put: HashMap<usize, &Entry> = self.put();
-        let recorded = wishes.iter().enumerate().map(|(index, wish)| {
-            let entry = wish.recorded.clone();
+        let recorded = requests.iter().enumerate().map(|(index, request)| {
+            let entry = request.recorded.clone();
             let entry =
-                entry.unwrap_or_else(|| put.get(&index).copied().cloned().or_else(|| wish.after.clone()));
-            Recorded { path: wish.path.clone(), entry }
+                entry.unwrap_or_else(|| put.get(&index).copied().cloned().or_else(|| request.after.clone()));
+            Recorded { path: request.path.clone(), entry }
         });
         self.journal.recorded = recorded.collect();
     }
 
-    /// Returns what is put for each wish.
+    /// Returns what is put for each request.
     fn put(&self) -> HashMap<usize, &Entry> {
         let put = self.journal.steps.iter().filter_map(|step| match &step.what {
-            What::Put { after, .. } => Some((step.wish?, after)),
+            What::Put { after, .. } => Some((step.request?, after)),
             _ => None,
         });
         put.collect()
     }
 
-    fn backup(&self, wishes: &[Wish]) -> Result<Backup> {
+    fn backup(&self, requests: &[Request]) -> Result<Backup> {
         let record = Record::read(self.folder)?;
         let recorded =
             |path: &Path| record.as_ref().and_then(|record| record.manifest.paths.get(path).cloned());
         let put = self.put();
-        let made = self.journal.steps.iter().filter(|step| step.wish.is_none()).map(|step| Was {
+        let made = self.journal.steps.iter().filter(|step| step.request.is_none()).map(|step| Was {
             path: step.path.clone(),
             before: None,
             after: Some(Entry::Folder),
             recorded: recorded(&step.path),
         });
-        let wished = wishes.iter().enumerate().map(|(index, wish)| Was {
-            path: wish.path.clone(),
-            before: wish.before.clone(),
-            after: put.get(&index).copied().cloned().or_else(|| wish.after.clone()),
-            recorded: recorded(&wish.path),
+        let requested = requests.iter().enumerate().map(|(index, request)| Was {
+            path: request.path.clone(),
+            before: request.before.clone(),
+            after: put.get(&index).copied().cloned().or_else(|| request.after.clone()),
+            recorded: recorded(&request.path),
         });
         Ok(Backup {
             project: self.journal.project.clone(),
             when: SystemTime::now(),
-            paths: made.chain(wished).collect(),
+            paths: made.chain(requested).collect(),
         })
     }
 

@@ -4,7 +4,7 @@ use super::backup::{self, Backup, Was};
 use super::changes::{Change, What};
 use super::copy::open;
 use super::decide::Here;
-use super::journal::{self, Job, Wish};
+use super::journal::{self, Job, Request};
 use super::look;
 use super::tree::Entry;
 use crate::beneath::Folder as Beneath;
@@ -83,7 +83,7 @@ impl Undo {
     /// # Errors
     /// Returns an error if the project cannot be written. It is as it was then.
     pub fn carry_out(&self) -> Result<()> {
-        let wishes: Vec<Wish> = self.backup.paths.iter().map(|was| self.wish(was)).collect();
+        let requests: Vec<Request> = self.backup.paths.iter().map(|was| self.request(was)).collect();
         let fill = |index: usize, to: &File| backup::restore(&self.folder, self.number, index, to);
         let job = Job {
             folder: &self.folder,
@@ -91,15 +91,15 @@ impl Undo {
             fill: &fill,
             restores: Some(self.number),
         };
-        journal::grant(&job, &wishes)
+        journal::grant(&job, &requests)
     }
 
-    fn wish(&self, was: &Was) -> Wish {
+    fn request(&self, was: &Was) -> Request {
         let before = match look::here(&self.ours, &was.path) {
             Here::Is(entry) => Some(entry),
             Here::Nothing | Here::Blocked => None,
         };
-        Wish {
+        Request {
             path: was.path.clone(),
             before,
             after: was.before.clone(),

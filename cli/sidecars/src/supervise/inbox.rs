@@ -70,7 +70,7 @@ impl Numbers {
     pub fn of(folder: &Folder) -> Result<Self> {
         let path = folder.inbox();
         let last = match fs::read_to_string(&path) {
-            Ok(text) if Defence::WishNumbers.stands() => {
+            Ok(text) if Defence::RequestNumbers.stands() => {
                 serde_json::from_str(&text).with_context(|| path.display().to_string())?
             }
             Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -10,7 +10,7 @@ pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("supervise-yes-without-an-answer", Defence::AnswerNeeded, without_an_answer),
         Attack::new("supervise-decision-is-lost", Defence::DecisionKept, lost),
-        Attack::new("supervise-number-means-another-wish", Defence::WishNumbers, another_wish),
+        Attack::new("supervise-number-means-another-request", Defence::RequestNumbers, another_request),
         Attack::new("supervise-flood-of-reports", Defence::CountedRefusals, reports),
     ]
 }
@@ -40,7 +40,7 @@ fn lost(target: &mut Target) -> Result<Verdict> {
 }
 
 /// Request number 1, which the operator has seen, is another request after a restart.
-fn another_wish(target: &mut Target) -> Result<Verdict> {
+fn another_request(target: &mut Target) -> Result<Verdict> {
     target.up("[supervise]\n")?;
     target.guest(&format!("curl -sS -m 20 {}", ask("tabs or spaces?", 0)))?;
     ensure!(target.operator(&["inbox"])?.text().contains("t.1"), "inbox");

@@ -1,4 +1,4 @@
-//! What comes out of a guest, put together beside its destination and moved there once it is whole.
+//! Assembles what comes out of a guest beside its destination, and moves it there once it is complete.
 
 use super::entered::entered;
 use anyhow::{Context, Result, bail};
@@ -13,27 +13,27 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What the folders are called in which something is put together, before a process's number.
+/// The prefix of the folders in which a copy is assembled. A process's number follows.
 const STAGE: &str = ".bottle-cp.";
 
-/// A place that a person's words determine, and what is being put together for it.
+/// The destination of a copy, and the folder in which it is assembled.
 pub struct Arrival {
-    /// The folder that it goes into.
+    /// The folder that will contain it.
     into: Folder,
-    /// The name that it gets there.
+    /// The name that it gets in that folder.
     name: OsString,
-    /// Both, as a path.
+    /// Both, as one path.
     path: PathBuf,
     stage: Folder,
     stage_name: OsString,
 }
 
 impl Arrival {
-    /// For a path of the guest's that goes to one of this machine: into it where that is a folder,
-    /// under the path's own last name, else as that.
+    /// Prepares a copy from a path in the guest to a path on this machine: into it if that is a folder, under
+    /// the source's last name; otherwise under the given name.
     pub fn at(from: &OsStr, to: &Path) -> Outcome<Self> {
         let unnamed = || {
-            Failure::new(failure::Kind::Usage, format!("{} ends in no name", Bytes(from.as_bytes())))
+            Failure::new(failure::Kind::Usage, format!("{} does not end in a name", Bytes(from.as_bytes())))
                 .help("copy it to a path that is not there yet: its last name is what it will be called")
         };
         let (folder, name) = if to.is_dir() {
@@ -50,28 +50,28 @@ impl Arrival {
         Ok(Self { into, name: name.to_owned(), path: folder.join(name), stage, stage_name })
     }
 
-    /// The name that it gets.
+    /// Returns the name that it gets.
     pub fn name(&self) -> &OsStr {
         &self.name
     }
 
-    /// Where it goes.
+    /// Returns its destination.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The folder in which it is put together.
+    /// Returns the folder in which it is assembled.
     pub fn stage(&self) -> &Folder {
         &self.stage
     }
 
-    /// Whether nothing came.
+    /// Returns whether nothing came.
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self.stage.names()?.next().is_none())
     }
 
-    /// Takes out every folder that git would take for a repository by what is in it, or by what
-    /// would then be in it together with what is there already.
+    /// Removes every folder that git would take for a repository, alone or together with what is at the
+    /// destination already.
     pub fn leave_repositories(&self, left: &mut LeftOut) -> Result<()> {
         for name in names(&self.stage)? {
             if self.stage.meta(&name)?.kind == Kind::Folder {
@@ -82,7 +82,8 @@ impl Arrival {
         Ok(())
     }
 
-    /// Moves it to its place. What is there is looked at first, so that it comes whole or not at all.
+    /// Moves it to its destination. The destination is examined first, so that all of it arrives or nothing
+    /// does.
     pub fn land(&self) -> Result<()> {
         for name in names(&self.stage)? {
             fits(&self.stage, &name, &self.into, Path::new(&name))?;
@@ -102,7 +103,7 @@ impl Drop for Arrival {
     }
 }
 
-/// Removes what a copy left that was killed.
+/// Removes the leftovers of a copy that was killed.
 fn remove_stale(into: &Folder) {
     let Ok(found) = into.names() else { return };
     let stale = |name: &OsString| {
@@ -118,7 +119,7 @@ fn remove_stale(into: &Folder) {
     }
 }
 
-/// Names are taken together before anything is moved.
+/// Returns the names in a folder, collected before anything is moved.
 fn names(folder: &Folder) -> Result<Vec<OsString>> {
     Ok(folder.names()?.collect::<Result<_, _>>()?)
 }
@@ -139,7 +140,7 @@ fn leave_one(
     for name in there.map_or_else(|| Ok(Vec::new()), names)? {
         parts.note(name.as_bytes());
     }
-    // Whatever comes into a repository is its configuration, its hooks or its objects.
+    // Anything copied into a repository is configuration, a hook or an object.
     if parts.make_repository() {
         beneath::remove_all(&folder)?;
         above.remove_folder(name)?;
@@ -155,8 +156,8 @@ fn leave_one(
     Ok(())
 }
 
-/// Whether something finds its place as it should: a folder where there is one or nothing,
-/// everything else where there is no folder.
+/// Checks that something fits at its destination: a folder where there is a folder or nothing, anything else
+/// where there is no folder.
 fn fits(from: &Folder, name: &OsStr, to: &Folder, path: &Path) -> Result<()> {
     let there = match to.meta(name) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -167,7 +168,7 @@ fn fits(from: &Folder, name: &OsStr, to: &Folder, path: &Path) -> Result<()> {
             let (from, to) = (from.folder(name)?, to.folder(name)?);
             names(&from)?.iter().try_for_each(|name| fits(&from, name, &to, &path.join(name)))
         }
-        (Kind::Folder, _) => bail!("{} is no folder here", PathBuf::from(path).display()),
+        (Kind::Folder, _) => bail!("{} is not a folder here", PathBuf::from(path).display()),
         (_, Kind::Folder) => bail!("{} is a folder here", path.display()),
         _ => Ok(()),
     }

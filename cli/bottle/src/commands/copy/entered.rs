@@ -1,4 +1,4 @@
-//! A folder of the host that a person names, opened.
+//! Opens a folder of the host that a person names.
 
 use crate::trust;
 use bottle_host::beneath::{self, Folder};
@@ -7,8 +7,8 @@ use bottle_host::provenance::walk::walk;
 use bottle_host::state::Home;
 use std::path::Path;
 
-/// Opens a folder that a person names, unless a link that a guest could have made leads there; also
-/// where one comes in between while it is opened.
+/// Opens a folder that a person names, unless a link leads there that a guest could have made. A link that
+/// appears while it is being opened counts, too.
 pub fn entered(folder: &Path) -> Outcome<Folder> {
     let usage = |error| Failure::new(Kind::Usage, format!("{}: {error}", folder.display()));
     let walked = std::path::absolute(folder).and_then(|path| walk(&path)).map_err(usage)?;

@@ -1,7 +1,7 @@
-//! `bottle cp`: files in and out, by the helper that is in every guest.
+//! `bottle cp`: copies files in and out, with the helper that is in every guest.
 //!
-//! What comes out of a guest is put together beside its destination ([`arrival`]) and moved there
-//! once it is whole. Whoever sends or takes in the guest has a bounded time for it ([`stream`]).
+//! What comes out of a guest is assembled beside its destination ([`arrival`]) and moved there once it is
+//! complete. The time for each transfer is limited ([`stream`]).
 
 mod arrival;
 mod entered;
@@ -13,8 +13,8 @@ use crate::trust;
 use anyhow::Context as _;
 use arrival::Arrival;
 use bottle_core::git::repository;
+use bottle_core::helper::HELPER;
 use bottle_core::slug::Slug;
-use bottle_core::smolfile::HELPER;
 use bottle_core::visible::Bytes;
 use bottle_guest::archive::{self, Leave, LeftOut, Limits, NEITHER, Names, Rules};
 use bottle_host::defence::Defence;
@@ -30,12 +30,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use stream::{Guest, Incoming, Outgoing};
 
-/// What is copied besides what is always.
+/// What to copy in addition, and how much.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// What git or bottle would act upon, too.
+    /// Also copy files that git or bottle would act upon.
     pub all: bool,
-    /// The most bytes that are taken out of a guest.
+    /// The most bytes to take out of a guest.
     pub max_size: Option<Size>,
 }
 
@@ -43,7 +43,7 @@ pub fn cp(context: &Context, from: &Place, to: &Place, options: Options) -> Outc
     match (from, to) {
         (Place::Here(from), Place::Guest(slug, to)) => put(context, from, slug, to),
         (Place::Guest(slug, from), Place::Here(to)) => fetch(context, slug, from, to, options),
-        _ => Err(Failure::new(Kind::Usage, "one of the two is in a bottle, and only one")
+        _ => Err(Failure::new(Kind::Usage, "exactly one of the two paths has to be in a bottle")
             .help("a path in a bottle is SLUG:PATH")),
     }
 }
@@ -53,7 +53,7 @@ fn put(context: &Context, from: &Path, slug: &Slug, to: &OsStr) -> Outcome {
         Failure::new(Kind::Usage, format!("{}: {error}", from.display()))
             .help("a path in a bottle is SLUG:PATH; `bottle cp --help` says more")
     };
-    // What is not there is said before the guest has made anything of it.
+    // A missing source is reported before the guest creates anything.
     let kind = std::fs::symlink_metadata(from).map_err(usage)?.file_type();
     if !(kind.is_file() || kind.is_dir() || kind.is_symlink()) {
         let what = format!("{}: neither file, folder nor link", from.display());
@@ -61,7 +61,7 @@ fn put(context: &Context, from: &Path, slug: &Slug, to: &OsStr) -> Outcome {
     }
     let name = match from.file_name() {
         Some(name) => name.to_owned(),
-        // `.`, `..` and `/` have a name of their own only once they are resolved.
+        // `.`, `..` and `/` have a name of their own only after they are resolved.
         None => from.canonicalize().map_err(usage)?.file_name().unwrap_or("root".as_ref()).to_owned(),
     };
     let (above, last) = archive::split(from);
@@ -72,7 +72,7 @@ fn put(context: &Context, from: &Path, slug: &Slug, to: &OsStr) -> Outcome {
         Some(stdin) => archive::pack_from(&above, last, from, &name, Outgoing::new(stdin)?),
         None => Ok(Vec::new()),
     };
-    // Where the guest gave up, its own words say more than a pipe that broke.
+    // If the guest gave up, its own message says more than a broken pipe.
     guest.finish()?.map_err(in_the_guest)?;
     for path in packed? {
         out::note(format_args!("left out, {NEITHER}: {}", shown(&path)));
@@ -85,7 +85,7 @@ fn fetch(context: &Context, slug: &Slug, from: &OsStr, to: &Path, options: Optio
     if !options.all && repository::is_git(arrival.name().as_bytes()) {
         return Err(Failure::new(
             Kind::Usage,
-            "git would take what comes for a repository of yours, and run what it says",
+            "git would treat it as one of your repositories, and run what it says",
         )
         .help("give it another name, or use --all"));
     }
@@ -99,7 +99,7 @@ fn fetch(context: &Context, slug: &Slug, from: &OsStr, to: &Path, options: Optio
     let mut came = match unpacked {
         Ok(came) => came,
         Err(error) => {
-            // Where the guest said why nothing came, that says more.
+            // If the guest said why nothing came, its message says more.
             let said = guest.give_up();
             let why = said.filter(|_| error.root_cause().to_string() == archive::NOTHING);
             return Err(why.map_or_else(|| error.context("what comes from the guest").into(), in_the_guest));
@@ -121,15 +121,15 @@ fn fetch(context: &Context, slug: &Slug, from: &OsStr, to: &Path, options: Optio
     Ok(())
 }
 
-/// What came out of a guest stays known as that: it may be called `bottle.toml`, or be run, later.
+/// Records that a path came out of a guest: it may be called `bottle.toml`, or be run, later.
 fn remember(place: &Path) -> Outcome {
-    // The record is text. Where a name is none, all of its folder counts.
+    // The record is text. If a name is not valid text, its whole folder is recorded.
     let place = place.ancestors().find(|above| above.to_str().is_some()).unwrap_or(place);
     let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
     Ok(trust::touched(&Home::find()?, &std::path::absolute(place).context("the current folder")?)?)
 }
 
-/// What of an archive is written, and under which names.
+/// Returns which parts of an archive are written, and under which names.
 fn rules(name: &OsStr, options: Options) -> Rules {
     let mut limits = Limits::default();
     if let Some(Size(bytes)) = options.max_size {

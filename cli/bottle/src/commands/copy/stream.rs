@@ -1,5 +1,5 @@
-//! The helper in the guest, and the two ends of its pipes: neither silence nor a drip holds anybody
-//! up, and what it says on the side is bounded.
+//! Runs the helper in the guest, with both ends of its pipes. Neither silence nor a trickle holds anybody up,
+//! and its error output is bounded.
 
 use anyhow::Context;
 use bottle_core::visible::Bytes;
@@ -14,23 +14,23 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the guest may be silent, or take nothing.
+/// How long the guest may send or take nothing.
 const SILENCE: Duration = Duration::from_secs(30);
-/// The fewest bytes a second that are worth waiting for, once the silence has been allowed.
+/// The fewest bytes a second that are worth waiting for, after that time.
 const FEWEST: u64 = 4096;
-/// How long the helper may take to end, once its work is done.
+/// How long the helper may take to end after its work is done.
 const ENDING: Duration = Duration::from_secs(60);
-/// How much of what it says is kept: the end of it.
+/// How much of its error output is kept: the end of it.
 const SAID: usize = 8192;
 
-/// The helper, at work in the guest.
+/// The helper, running in the guest.
 pub struct Guest {
     child: Child,
     said: Receiver<Vec<u8>>,
 }
 
 impl Guest {
-    /// Starts it.
+    /// Starts the helper.
     pub fn start(command: &mut Command) -> Outcome<Self> {
         let mut child = command.stderr(Stdio::piped()).spawn().context("smolvm")?;
         let (done, said) = mpsc::channel();
@@ -48,7 +48,7 @@ impl Guest {
         self.child.stdout.take()
     }
 
-    /// Waits for its end, and gives why it failed, where it did.
+    /// Waits for it to end, and returns why it failed, if it did.
     pub fn finish(mut self) -> Outcome<Result<(), String>> {
         let limit = if Defence::TreeLimits.stands() { ENDING } else { Duration::MAX };
         let ended = ended_within(&mut self.child, limit).context("smolvm")?;
@@ -59,14 +59,14 @@ impl Guest {
         Ok(Err(self.words().unwrap_or_else(|| status.to_string())))
     }
 
-    /// Ends it, and gives what it said last, where it said something.
+    /// Ends it, and returns its last message, if there was one.
     pub fn give_up(mut self) -> Option<String> {
-        // One that has failed by itself is about to say so.
+        // A helper that failed by itself is about to say why.
         let _ = ended_within(&mut self.child, Duration::from_secs(1));
         self.words()
     }
 
-    /// The helper's last line that is one of its own.
+    /// Returns the last line that the helper itself wrote.
     fn words(&self) -> Option<String> {
         // A program that it left behind may hold the pipe open.
         let said = self.said.recv_timeout(Duration::from_secs(2)).ok()?;
@@ -92,7 +92,7 @@ fn ended_within(child: &mut Child, limit: Duration) -> io::Result<Option<ExitSta
     }
 }
 
-/// The end of what comes, in bounded memory.
+/// Reads to the end in bounded memory, and returns the last bytes.
 fn last_of(mut from: ChildStderr) -> Vec<u8> {
     let mut last = Vec::new();
     let mut buffer = [0; SAID];
@@ -104,13 +104,13 @@ fn last_of(mut from: ChildStderr) -> Vec<u8> {
     last
 }
 
-/// What a guest sends.
+/// A guest's output.
 pub struct Incoming {
     pipe: ChildStdout,
     pace: Pace,
 }
 
-/// What a guest is sent.
+/// A guest's input.
 pub struct Outgoing {
     pipe: ChildStdin,
     pace: Pace,
@@ -144,7 +144,7 @@ impl Write for Outgoing {
         loop {
             self.pace.wait(&self.pipe, PollFlags::OUT)?;
             match self.pipe.write(bytes) {
-                // There is room, for less than this: the pipe is not told in which pieces.
+                // The pipe has room, but for less than this: it does not matter how the bytes are divided.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     thread::sleep(Duration::from_millis(1));
                 }
@@ -162,7 +162,7 @@ impl Write for Outgoing {
     }
 }
 
-/// How fast the other end is, and how long that is borne.
+/// How fast the other end is, and how long we tolerate it.
 struct Pace {
     since: Instant,
     bytes: u64,
@@ -173,7 +173,7 @@ impl Pace {
         Self { since: Instant::now(), bytes: 0 }
     }
 
-    /// Waits until something can be done.
+    /// Waits until the pipe is ready.
     fn wait(&self, pipe: &impl AsFd, what: PollFlags) -> io::Result<()> {
         let due = SILENCE + Duration::from_secs(self.bytes / FEWEST);
         let mut left = SILENCE.min(due.saturating_sub(self.since.elapsed()));
@@ -186,7 +186,7 @@ impl Pace {
         };
         loop {
             match poll(&mut [PollFd::new(pipe, what)], Some(&timeout)) {
-                Ok(0) => return Err(io::Error::new(ErrorKind::TimedOut, "the guest does not go on")),
+                Ok(0) => return Err(io::Error::new(ErrorKind::TimedOut, "the guest has stopped responding")),
                 Err(Errno::INTR) => {}
                 other => return other.map(|_| ()).map_err(Into::into),
             }
