@@ -3,8 +3,6 @@
 //! The keys are those of `GvproxyConfig` and `types.Configuration` in gvisor-tap-vsock. The file
 //! is written for older versions, too, as a record of the bottle's network.
 
-pub use crate::stack::dialect::{Dialect, InvalidVersion, Version};
-
 use crate::guard::{GATEWAY_MAC, GUEST_MAC, Mac};
 use crate::plan::Plan;
 use crate::stack::dialect::link_url;

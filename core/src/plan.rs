@@ -1,6 +1,6 @@
 //! Everything that is decided about a bottle before anything starts.
 
-pub use crate::doors::{Doors, InvalidDoors};
+use crate::doors::Doors;
 use crate::egress::Rules;
 use crate::environment;
 use crate::guard::Guard;

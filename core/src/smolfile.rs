@@ -3,7 +3,7 @@
 //! The keys are those of smolvm 1.32.2, which refuses every other key. `net` is always false: the
 //! guest's only network is the tap that the helper makes.
 
-pub use crate::helper::{GUEST_SOCKET, HELPER, HELPER_DIR};
+use crate::helper::HELPER_DIR;
 use crate::plan::Plan;
 use crate::text::MountPath;
 use alloc::format;
