@@ -144,16 +144,24 @@ fn over_mcp_a_bad_call_is_an_error_and_does_not_wait() {
 }
 
 #[test]
-fn no_approval_opens_a_whole_public_suffix() {
+fn a_request_for_a_whole_public_suffix_is_refused_when_it_is_made() {
     let page = Page::serve("the page").unwrap();
     let running = Supervised::new("suffix", &page);
-    let asking = running.start(&running.curl("request_host", r#"{"host": "*.github.io", "reason": "x"}"#));
+    let plain = running.start(&running.curl("request_host", r#"{"host": "*.github.io", "reason": "x"}"#));
+    let over_mcp =
+        running.start(r#"python3 client.py request_host '{"host": "*.co.uk", "reason": "x"}' 2>&1"#);
+    for (asking, wanted) in [(plain, "*.NAME.github.io"), (over_mcp, "*.NAME.co.uk")] {
+        let said = output_of(asking);
+        assert!(said.contains("would open a public suffix") && said.contains(wanted), "{said}");
+    }
+    assert!(running.inbox().is_empty());
+    assert!(running.0.said(&["logs", "--denied"]).contains("reason=public-suffix"));
+    // One name below it is a person's to decide.
+    let narrow =
+        running.start(&running.curl("request_host", r#"{"host": "*.name.github.io", "reason": "x"}"#));
     running.wait_for(1);
-    let why = predicate::str::contains("\"*.github.io\" would open a public suffix")
-        .and(predicate::str::contains("`bottle refuse suffix.1`"));
-    running.0.bottle(&["approve", "suffix.1"]).assert().code(2).stderr(why);
-    running.0.bottle(&["-q", "refuse", "suffix.1", "--why", "one host, please"]).assert().success();
-    assert!(output_of(asking).contains("one host, please"));
+    running.0.bottle(&["-q", "approve", "suffix.1"]).assert().success();
+    assert!(output_of(narrow).contains("approved"));
 }
 
 #[test]

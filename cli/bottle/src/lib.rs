@@ -2,8 +2,7 @@
 //!
 //! [`args`] is the command line. [`config`] reads `bottle.toml`, [`trust`] asks whether a guest could have
 //! written it, and [`resolve`] turns it into a plan. [`lifecycle`] has the states of a bottle and the steps
-//! between them, and [`commands`] one file for each subcommand. [`public_suffix`] refuses rules that open too
-//! much. [`suggest`] guesses which name a misspelt one was meant to be, and [`command_line`] does the same
+//! between them, and [`commands`] one file for each subcommand. [`suggest`] guesses which name a misspelt one was meant to be, and [`command_line`] does the same
 //! for a whole line.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -17,7 +16,6 @@ pub mod lifecycle;
 pub mod operator;
 pub mod output;
 pub mod owner;
-pub mod public_suffix;
 pub mod resolve;
 pub mod schema;
 pub mod suggest;

@@ -4,7 +4,6 @@ use super::context::Context;
 use crate::args::RequestId;
 use crate::operator::who;
 use crate::output::Asked;
-use crate::public_suffix;
 use bottle_core::slug::Slug;
 use bottle_core::visible;
 use bottle_host::control::{self, Answer, Request};
@@ -13,6 +12,7 @@ use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::{Folder, Home};
 use bottle_host::{out, outln};
+use bottle_sidecars::egress::public_suffix;
 use std::time::{Duration, SystemTime};
 
 pub fn inbox(json: bool) -> Outcome {

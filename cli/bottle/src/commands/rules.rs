@@ -2,7 +2,6 @@
 
 use super::context::Context;
 use crate::operator::who;
-use crate::public_suffix;
 use crate::suggest;
 use bottle_core::egress::HostRule;
 use bottle_core::slug::Slug;
@@ -10,6 +9,7 @@ use bottle_host::audit;
 use bottle_host::control::{self, Request};
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::rules::{Change, Changes};
+use bottle_sidecars::egress::public_suffix;
 
 pub fn allow(context: &Context, slug: &Slug, host: &str) -> Outcome {
     let rule = parse(host)?;

@@ -6,13 +6,13 @@ use crate::command_line;
 use crate::config::Config;
 use crate::lifecycle::run::Run;
 use crate::lifecycle::signals::{Ended, Events};
-use crate::public_suffix;
 use bottle_core::egress::{HostPattern, HostRule};
 use bottle_core::slug::Slug;
 use bottle_guest::status::exit_code;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::Home;
 use bottle_host::tools::{Tools, in_path};
+use bottle_sidecars::egress::public_suffix;
 use std::process::ExitCode;
 
 /// Options that add to the configuration.

@@ -3,6 +3,7 @@
 use super::inbox::{Inbox, Numbers};
 use super::messages::{Ask, Outcome, Report, RequestHost, Word};
 use super::rate::Calls;
+use crate::egress::public_suffix;
 use crate::http::{Answers, Server};
 use bottle_core::egress::{HostRule, Rules};
 use bottle_core::slug::Slug;
@@ -72,6 +73,18 @@ impl Supervise {
         self.may_call("host")?;
         let rule: HostRule = request.host.parse().map_err(|error| format!("host: {error}"))?;
         let reason = readable("reason", &request.reason)?;
+        // Nobody could approve it, so nobody is asked.
+        if let Err(wide) = public_suffix::check(&rule.pattern) {
+            let why = wide.to_string();
+            self.audit.caused(
+                "supervise",
+                "refused",
+                "public-suffix",
+                "host",
+                json!({ "kind": "host", "why": why }),
+            );
+            return Err(format!("host: {wide}; {}", wide.help()));
+        }
         if (self.rules)().allow.contains(&rule) {
             return Ok(Outcome { decision: Word::Approved, says: Some("it was allowed already".to_owned()) });
         }
