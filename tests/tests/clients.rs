@@ -204,7 +204,7 @@ fn a_client_that_closes_only_its_half_gets_its_response() {
 }
 
 #[test]
-fn a_tunnel_is_logged_when_it_opens_and_with_its_bytes_when_it_is_reset() {
+fn a_tunnel_is_logged_when_it_opens_and_with_its_bytes_however_it_ends() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let project = project_with(&silent("tunnels", port));
@@ -215,13 +215,16 @@ fn a_tunnel_is_logged_when_it_opens_and_with_its_bytes_when_it_is_reset() {
         let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         lines.filter(|line| line["part"] == "pipelock" && line["event"] == event).collect()
     };
-    let mut asking = running.command(&["-q", "exec", "--", "python3", "ask.py"]);
-    let mut asking = asking.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut stream, _) = listener.accept().unwrap();
-    stream.read_exact(&mut [0; 1000]).unwrap();
-    stream.write_all(&[b'y'; 70]).unwrap();
-    let mut open = [0; 5];
-    asking.stdout.as_mut().unwrap().read_exact(&mut open).unwrap();
+    let open = || {
+        let mut asking = running.command(&["-q", "exec", "--", "python3", "ask.py"]);
+        let mut asking = asking.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 1000]).unwrap();
+        stream.write_all(&[b'y'; 70]).unwrap();
+        asking.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
+        (asking, stream)
+    };
+    let (mut asking, mut stream) = open();
     eventually("it is in the log while it is open", || lines("opened").len() == 1);
     assert!(lines("allowed").is_empty());
     drop(asking.stdin.take());
@@ -232,4 +235,17 @@ fn a_tunnel_is_logged_when_it_opens_and_with_its_bytes_when_it_is_reset() {
     let end = &lines("allowed")[0];
     assert_eq!((&end["bytes_up"], &end["bytes_down"]), (&1000.into(), &70.into()), "{end}");
     assert!(end["ms"].is_u64(), "{end}");
+
+    // One that is open when the keeper stops has an end in the log, too.
+    let (mut asking, _stream) = open();
+    eventually("the second is open", || lines("opened").len() == 2);
+    let before = Instant::now();
+    running.bottle(&["-q", "stop"]).assert().success();
+    assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
+    let _ = asking.wait();
+    let ends = lines("allowed");
+    assert_eq!(ends.len(), 2, "{ends:?}");
+    let end = &ends[1];
+    assert_eq!((&end["bytes_up"], &end["bytes_down"]), (&1000.into(), &70.into()), "{end}");
+    assert_eq!(end["ended"], "the keeper stopped", "{end}");
 }

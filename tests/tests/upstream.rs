@@ -2,12 +2,14 @@
 
 use bottle_harness::https_server::HttpsServer;
 use bottle_tests::{
-    ProjectExt, RunningBottle, RunningBottleExt, children, command_line, project_with, started_by, up_with,
+    ProjectExt, RunningBottle, RunningBottleExt, children, command_line, eventually, project_with,
+    started_by, up_with,
 };
 use predicates::prelude::*;
 use serde_json::Value;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::process::Command;
 
 const KEY: &str = "sk-very-secret-0123456789";
 
@@ -135,6 +137,34 @@ fn all(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
         .flat_map(|entry| if entry.path().is_dir() { all(&entry.path()) } else { vec![entry.path()] })
         .filter(|path| path.is_file())
         .collect()
+}
+
+/// The bottle goes on without its upstreams, and says so wherever somebody looks.
+#[test]
+fn a_process_with_keys_that_is_killed_is_missed_and_a_restart_brings_it_back() {
+    let server = HttpsServer::serve(&["api.test"]).unwrap();
+    let running = Keyed::new(&config(server.address()), &server);
+    let asked = "curl -sS -w ' %{http_code}' $API_URL/v1";
+    assert!(running.0.guest(asked).ends_with(" 200"));
+    let status = |of: &RunningBottle| of.json(&["status", "--json"])["keys_ended"].clone();
+    assert_eq!(status(&running.0), false);
+    let holder = children(running.0.keeper()).into_iter().find(|pid| command_line(*pid).contains(" keys "));
+    assert!(Command::new("kill").args(["-9", &holder.unwrap().to_string()]).status().unwrap().success());
+    eventually("its end is noticed", || status(&running.0) == true);
+    let said = running.0.guest(asked);
+    assert!(said.contains("the process that holds the keys has ended") && said.ends_with(" 502"), "{said}");
+    assert!(running.0.said(&["status"]).contains("`bottle restart t` starts it again"));
+    assert!(running.0.said(&["logs"]).contains("keeper    keys-ended"));
+    assert_eq!(running.0.json(&["ls", "--json"])[0]["state"], "running");
+    running
+        .0
+        .bottle(&["-q", "restart"])
+        .env("TEST_KEY", KEY)
+        .env("SSL_CERT_FILE", server.authority())
+        .assert()
+        .success();
+    assert!(running.0.guest(asked).ends_with(" 200"));
+    assert_eq!(status(&running.0), false);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::launch::READY;
 use crate::link::Link;
 use crate::owner::Owner;
 use crate::shared::Shared;
-use crate::{requests, sidecars};
+use crate::{own_log, requests, sidecars};
 use anyhow::Result;
 use bottle_core::slug::Slug;
 use bottle_core::stack::Stack;
@@ -33,6 +33,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -147,13 +148,14 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
         owner,
         started: Instant::now(),
         jail_restarts: 0.into(),
+        keys_ended: false.into(),
     });
     sidecars::start(&shared).await?;
     let network = network::open(&shared)?;
     if let Some(keys) = keys {
         keys.ready().await?;
         let egress_proxy = Arc::clone(&shared.egress_proxy);
-        keys.on_key_found(move |request| egress_proxy.log_key_found(&request))?;
+        keys.on_key_found(move |request| egress_proxy.log_key_found(&request), keys_ended(&shared))?;
     }
     bottle_host::trial::run("keeper");
     shared.link.listen(guest)?;
@@ -165,11 +167,25 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
     Ok(Started { shared, network, control, hooks, starter_ended, _lock: lock })
 }
 
+/// Returns what to do when the process that holds the keys has ended: record it, so that `status` shows it.
+fn keys_ended(shared: &Arc<Shared>) -> impl FnOnce() + Send + use<> {
+    let shared = Arc::clone(shared);
+    move || {
+        shared.keys_ended.store(true, Relaxed);
+        shared.audit.write(
+            "keeper",
+            "keys-ended",
+            json!({ "why": "every request to an upstream fails now" }),
+        );
+    }
+}
+
 async fn serve(started: Started) -> Result<()> {
     let Started { shared, network, control, mut hooks, starter_ended, _lock } = started;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = Arc::new(tokio::sync::Notify::new());
+    tokio::spawn(own_log::keep_short());
     tokio::spawn(requests::serve(Arc::clone(&shared), control, Arc::clone(&stop)));
     let for_hooks = Arc::clone(&shared);
     tokio::spawn(async move {
@@ -186,6 +202,7 @@ async fn serve(started: Started) -> Result<()> {
         _ = starter_ended => "its starter ended",
         error = network::keep(&shared, network) => return error,
     };
+    shared.egress_proxy.close().await;
     shared.audit.flush();
     let stopped = json!({ "why": why, "counters": shared.counters.snapshot() });
     let recorded = shared.audit.decided("keeper", "stopped", stopped);

@@ -1,5 +1,6 @@
 //! Starts a keeper.
 
+use crate::own_log;
 use anyhow::{Context, Result};
 use bottle_host::defence::Defence;
 use bottle_host::fail_point::{self, FailPoint};
@@ -9,10 +10,10 @@ use bottle_host::state::Folder;
 use bottle_host::tools;
 use rustix::fs::Uid;
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -113,8 +114,7 @@ fn spawn(folder: &Folder, guest: &UnixListener) -> Result<(Keeper, File)> {
     for inherited in [owner_read.as_fd(), ready_write.as_fd(), guest.as_fd()] {
         rustix::io::fcntl_setfd(inherited, rustix::io::FdFlags::empty())?;
     }
-    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.keeper_log());
-    let log = log.with_context(|| folder.keeper_log().display().to_string())?;
+    let log = own_log::open(&folder.keeper_log())?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("keeper").arg(folder.slug().as_str());
     command.arg("--owner-fd").arg(owner_read.as_raw_fd().to_string());

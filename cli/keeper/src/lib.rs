@@ -18,6 +18,7 @@ pub mod examine;
 mod launch;
 pub mod link;
 mod machine_user;
+mod own_log;
 mod owner;
 mod relay;
 mod requests;

@@ -94,6 +94,7 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             guest_seen: shared.link.has_seen_guest(),
             machine_filtered: shared.link.greeted().and_then(Process::is_filtered),
             jail_restarts: shared.jail_restarts.load(Relaxed),
+            keys_ended: shared.keys_ended.load(Relaxed),
             confined: shared.confined,
             report: shared.supervise.status(),
             log_failing: shared.audit.is_failing(),

@@ -13,7 +13,7 @@ use bottle_sidecars::egress::EgressProxy;
 use bottle_sidecars::git::Gate;
 use bottle_sidecars::supervise::Supervise;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Instant;
 
 /// The state that a keeper's tasks share.
@@ -32,4 +32,6 @@ pub struct Shared {
     pub owner: Owner,
     pub started: Instant,
     pub jail_restarts: AtomicU32,
+    /// Whether the process that holds the keys has ended.
+    pub keys_ended: AtomicBool,
 }

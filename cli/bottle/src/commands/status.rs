@@ -46,6 +46,12 @@ pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
     if status.log_failing {
         outln!("  log       {} cannot be written: is the disk full?", folder.audit().display())?;
     }
+    if status.keys_ended {
+        outln!(
+            "  keys      the process that holds them has ended, so requests to upstreams fail; `bottle restart {}` starts it again",
+            folder.slug()
+        )?;
+    }
     let counters = &status.counters;
     outln!(
         "  passed    {} frames from the guest, {} to it",

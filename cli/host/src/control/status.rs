@@ -23,6 +23,9 @@ pub struct Status {
     pub machine_filtered: Option<bool>,
     /// How often gvproxy had to be started again.
     pub jail_restarts: u32,
+    /// Whether the process that holds the upstreams' keys has ended, so that requests to them fail.
+    #[serde(default)]
+    pub keys_ended: bool,
     /// The limits that the kernel enforces on the keeper.
     #[serde(default)]
     pub confined: InForce,

@@ -10,6 +10,7 @@ mod open;
 mod plain;
 mod pool;
 mod proxy;
+pub mod public_suffix;
 mod race;
 mod reply;
 mod serve;

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -31,7 +31,7 @@ pub struct OpenConnections<C>(Arc<Mutex<List<C>>>);
 #[derive(Debug)]
 struct List<C> {
     next: u64,
-    all: BTreeMap<u64, (Destination<C>, CancellationToken)>,
+    all: BTreeMap<u64, (Destination<C>, Arc<Passed>)>,
 }
 
 impl<C> Clone for OpenConnections<C> {
@@ -49,29 +49,31 @@ impl<C> Default for OpenConnections<C> {
 impl<C: Send + 'static> OpenConnections<C> {
     /// Registers a connection for as long as it lives.
     pub fn add(&self, destination: Destination<C>, stream: TcpStream) -> Dialled {
-        let closed = CancellationToken::new();
+        let passed = Arc::new(Passed::default());
         let mut list = self.lock();
         let number = list.next;
         list.next += 1;
-        list.all.insert(number, (destination, closed.clone()));
+        list.all.insert(number, (destination, Arc::clone(&passed)));
         drop(list);
         let list = self.clone();
         let remove = RemoveOnDrop(Some(Box::new(move || drop(list.lock().all.remove(&number)))));
-        Entry {
-            closing: Box::pin(closed.clone().cancelled_owned()),
-            passed: Arc::new(Passed { up: 0.into(), down: 0.into(), closed }),
-            _remove: remove,
-        }
-        .on(stream)
+        Entry { closing: Box::pin(passed.closed.clone().cancelled_owned()), passed, _remove: remove }
+            .on(stream)
     }
 
-    /// Closes the connections for which `is_affected` holds, and returns how many there were.
-    pub fn close(&self, is_affected: impl Fn(&Destination<C>) -> bool) -> usize {
+    /// Closes the connections for which `is_affected` holds, for this reason, and returns how many there
+    /// were.
+    pub fn close(&self, why: &'static str, is_affected: impl Fn(&Destination<C>) -> bool) -> usize {
         let list = self.lock();
         let affected: Vec<_> =
             list.all.values().filter(|(destination, _)| is_affected(destination)).collect();
-        affected.iter().for_each(|(_, closed)| closed.cancel());
+        affected.iter().for_each(|(_, passed)| passed.close(why));
         affected.len()
+    }
+
+    /// Returns whether no connection is open.
+    pub fn is_empty(&self) -> bool {
+        self.lock().all.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, List<C>> {
@@ -89,12 +91,13 @@ impl Drop for RemoveOnDrop {
     }
 }
 
-/// The byte counts of a connection. They remain available after it has ended.
-#[derive(Debug)]
+/// The byte counts of a connection, and why it was closed. They remain available after it has ended.
+#[derive(Debug, Default)]
 pub struct Passed {
     up: AtomicU64,
     down: AtomicU64,
     closed: CancellationToken,
+    why: OnceLock<&'static str>,
 }
 
 impl Passed {
@@ -108,9 +111,14 @@ impl Passed {
         self.down.load(Relaxed)
     }
 
-    /// Returns whether a rule closed the connection.
-    pub fn is_closed(&self) -> bool {
-        self.closed.is_cancelled()
+    /// Returns why the connection was closed from here, if it was.
+    pub fn why_closed(&self) -> Option<&'static str> {
+        self.why.get().copied()
+    }
+
+    fn close(&self, why: &'static str) {
+        let _ = self.why.set(why);
+        self.closed.cancel();
     }
 }
 
@@ -145,11 +153,19 @@ impl<S> Dialled<S> {
         Arc::clone(&self.entry.passed)
     }
 
+    /// Waits until the connection is closed from here.
+    pub async fn closed(&mut self) {
+        self.entry.closing.as_mut().await;
+    }
+
     /// One task polls both directions of a connection, so the waker of the last poll is the right
     /// one.
     fn poll_closed(&mut self, context: &mut Context<'_>) -> Result<()> {
         match self.entry.closing.as_mut().poll(context) {
-            Poll::Ready(()) => Err(Error::new(ErrorKind::ConnectionAborted, "a rule closed it")),
+            Poll::Ready(()) => {
+                let why = self.entry.passed.why_closed().unwrap_or("it was closed");
+                Err(Error::new(ErrorKind::ConnectionAborted, why))
+            }
             Poll::Pending => Ok(()),
         }
     }
@@ -234,14 +250,15 @@ mod tests {
         a.write_all(b"hello").await.unwrap();
         let reading = tokio::spawn(async move { a.read(&mut [0; 8]).await });
         a_far.read_exact(&mut [0; 5]).await.unwrap();
-        assert_eq!(open.close(|destination| destination.host == "a.test".parse().unwrap()), 1);
+        assert_eq!(open.close("a rule", |destination| destination.host == "a.test".parse().unwrap()), 1);
         assert_eq!(reading.await.unwrap().unwrap_err().kind(), ErrorKind::ConnectionAborted);
-        assert!(passed.is_closed() && (passed.up(), passed.down()) == (5, 0));
+        assert_eq!((passed.why_closed(), passed.up(), passed.down()), (Some("a rule"), 5, 0));
         assert_eq!(a_far.read(&mut [0; 8]).await.unwrap(), 0);
         b_far.write_all(b"still here").await.unwrap();
         b.read_exact(&mut [0; 10]).await.unwrap();
-        assert_eq!((b.passed().is_closed(), b.passed().down()), (false, 10));
+        assert_eq!((b.passed().why_closed(), b.passed().down()), (None, 10));
+        assert!(!open.is_empty());
         drop(b);
-        assert_eq!(open.close(|_| true), 0);
+        assert!(open.is_empty());
     }
 }

@@ -19,10 +19,12 @@ use hyper::{Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use serde_json::{Value, json};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The egress proxy's name in the log.
 const PART: &str = "pipelock";
+/// How long connections may take to end when the keeper stops.
+const CLOSING: Duration = Duration::from_millis(500);
 
 /// The egress proxy of one bottle.
 pub struct EgressProxy {
@@ -65,9 +67,20 @@ impl EgressProxy {
         if !Defence::DenyCloses.stands() {
             return;
         }
-        let closed = self.open.close(|to| to.chooser.check(&rules, &to.host, to.port).is_err());
+        let closed =
+            self.open.close("a rule closed it", |to| to.chooser.check(&rules, &to.host, to.port).is_err());
         if closed > 0 {
             self.audit.write(PART, "closed", json!({ "connections": closed, "why": "a rule changed" }));
+        }
+    }
+
+    /// Closes every connection, and waits for a moment until the tunnels among them have logged their
+    /// bytes.
+    pub async fn close(&self) {
+        self.open.close("the keeper stopped", |_| true);
+        let end = Instant::now() + CLOSING;
+        while !self.open.is_empty() && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 

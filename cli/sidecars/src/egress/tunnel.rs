@@ -70,7 +70,10 @@ async fn relay(
     let mut first = Vec::new();
     if port == HTTPS {
         let limit = tokio::time::timeout(HELLO_LIMIT, read_hello(&mut client, &mut first));
-        let hello = limit.await.unwrap_or(ClientHello::Partial);
+        let hello = tokio::select! {
+            hello = limit => hello.unwrap_or(ClientHello::Partial),
+            () = upstream.closed() => return,
+        };
         if first.is_empty() && !Defence::RefusalsLogged.stands() {
             return;
         }
@@ -89,8 +92,8 @@ async fn relay(
     let ms = audit::millis(since.elapsed());
     let mut details =
         json!({ "request": what, "bytes_up": passed.up(), "bytes_down": passed.down(), "ms": ms });
-    if passed.is_closed() {
-        details["ended"] = "a rule closed it".into();
+    if let Some(why) = passed.why_closed() {
+        details["ended"] = why.into();
     } else if let Err(error) = ended {
         details["ended"] = error.to_string().into();
     }

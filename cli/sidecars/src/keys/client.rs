@@ -37,16 +37,21 @@ impl Keys {
         }
     }
 
-    /// Calls `report` for each response that contained a key, for as long as that process lives.
+    /// Calls `report` for each response that contained a key, and `ended` when that process has ended.
     ///
     /// # Errors
     /// Returns an error if no thread can be started.
-    pub fn on_key_found(&self, mut report: impl FnMut(String) + Send + 'static) -> io::Result<()> {
+    pub fn on_key_found(
+        &self,
+        mut report: impl FnMut(String) + Send + 'static,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
         let keys = self.clone();
         thread::Builder::new().name("keys".to_owned()).spawn(move || {
             while let Ok(Some((KeyFound { request }, _))) = wire::receive(&*keys.0) {
                 report(request);
             }
+            ended();
         })?;
         Ok(())
     }
