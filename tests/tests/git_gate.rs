@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const CONFIG: &str = "slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n";
 
@@ -128,6 +129,71 @@ fn a_push_waits_until_a_person_approves_or_rejects_it() {
     for event in ["git-gate  waiting", "git-gate  approved", "git-gate  rejected"] {
         assert!(log.contains(event), "{event}: {log}");
     }
+}
+
+/// An agent often goes on where its operator is, and what was never pushed would be published with it.
+#[test]
+fn commits_of_the_operators_own_that_go_along_with_a_push_are_named() {
+    let project = repository(CONFIG, &[]);
+    let folder = project.folder().to_owned();
+    git(&folder, &["fetch", "-q", "origin"]);
+    git(&folder, &["switch", "-q", "-c", "mine"]);
+    git(&folder, &["commit", "-q", "--allow-empty", "-m", "my own idea"]);
+    git(&folder, &["commit", "-q", "--allow-empty", "-m", "and another"]);
+    git(&folder, &["switch", "-q", "main"]);
+    let seen = predicate::str::contains("no remote has these branches yet, and the agent sees them: mine");
+    project.bottle(&["plan"]).assert().success().stderr(seen);
+    let gated = Gated::cloned(up_with(project, &[]));
+    let own = |gated: &Gated| -> Vec<(String, u64, u64)> {
+        let of = |push: &Value| {
+            let number = |key: &str| push["push"][key].as_u64().unwrap();
+            (push["push"]["branch"].as_str().unwrap().to_owned(), number("commits"), number("own_commits"))
+        };
+        gated.waiting().iter().map(of).collect()
+    };
+    gated.guest("git checkout -q -b on-main origin/main; echo a > a; git add a; git commit -qm a; git push -q origin on-main");
+    gated.guest("git checkout -q -b on-mine origin/mine; echo b > b; git add b; git commit -qm b; git push -q origin on-mine");
+    assert_eq!(own(&gated), [("on-main".to_owned(), 1, 0), ("on-mine".to_owned(), 1, 2)]);
+    assert!(
+        gated
+            .0
+            .said(&["git", "gated", "list"])
+            .contains("(and 2 of yours that the upstream does not have yet)")
+    );
+    let shown = gated.0.said(&["git", "gated", "diff", "on-mine"]);
+    assert!(shown.contains("with it go 2 commits of yours") && shown.contains("my own idea"), "{shown}");
+    let shown = gated.0.said(&["git", "gated", "diff", "on-main"]);
+    assert!(!shown.contains("of yours"), "{shown}");
+
+    // What was sent from here, or pushed by the operator, is published.
+    let commit = gated.waiting()[1]["push"]["new"].as_str().unwrap().to_owned();
+    gated.0.bottle(&["-q", "git", "gated", "approve", &format!("on-mine@{commit}")]).assert().success();
+    gated.guest("echo c > c; git add c; git commit -qm c; git push -q origin on-mine");
+    assert_eq!(own(&gated), [("on-main".to_owned(), 1, 0), ("on-mine".to_owned(), 1, 0)]);
+    gated.0.bottle(&["-q", "restart"]).assert().success();
+    assert_eq!(own(&gated), [("on-main".to_owned(), 1, 0), ("on-mine".to_owned(), 1, 0)]);
+}
+
+/// git refuses such a push before it has read all of it.
+#[test]
+fn a_push_that_git_refuses_ends_at_once_whatever_its_size() {
+    const BOUND: Duration = Duration::from_secs(30);
+    let gated = Gated::new("");
+    let bad = "c=$(printf \"tree $(git rev-parse HEAD^{tree})\\nparent $(git rev-parse HEAD)\\nauthor a<a@example.com> 1 +0000\\ncommitter a <a@example.com> 1 +0000\\n\\nx\\n\" \
+        | git hash-object -t commit -w --stdin --literally)";
+    for bytes in [0, 60_000, 900_000, 3_000_000, 30_000_000] {
+        gated.guest(&format!("head -c {bytes} /dev/urandom > big; git add big; git commit -q -m {bytes}"));
+        let since = Instant::now();
+        let said = gated.guest(&format!("{bad}; timeout 120 git push origin $c:refs/heads/bad-{bytes}"));
+        let took = since.elapsed();
+        println!("{bytes}: {took:?}");
+        assert!(took < BOUND, "{bytes}: {took:?}: {said}");
+        assert!(said.contains("missingSpaceBeforeEmail"), "{bytes}: {said}");
+        assert!(gated.waiting().is_empty());
+    }
+    // The same objects, without the bad commit, are a push that waits.
+    let said = gated.guest("git push origin HEAD:refs/heads/good");
+    assert!(said.contains("refs/heads/good: waits for your operator"), "{said}");
 }
 
 #[test]

@@ -251,7 +251,7 @@ fn repositories_as_people_have_them_work_through_the_gate() {
          | git hash-object -t commit -w --stdin --literally); git push origin $c:refs/heads/malformed",
     );
     assert!(said.contains("missingSpaceBeforeEmail") && !said.contains("waits"), "{said}");
-    println!("malformed push: {:?}", begin.elapsed());
+    println!("tried: {:?}", begin.elapsed());
     // Git LFS is told in its own form, at once.
     let said = running.guest(
         "exec 2>&1; cd /tmp; head -c 300000 /dev/zero > body; for path in objects/batch locks/verify; do \

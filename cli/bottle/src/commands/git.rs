@@ -87,7 +87,11 @@ fn list(folder: &Folder, repos: &[Repo], json: bool) -> Outcome {
         let subject: String = waiting.subject.chars().take(120).collect();
         let name = format!("{}@{}", Line(&waiting.branch), waiting.state());
         let from = if waiting.pushed { "" } else { "  (in your repository, which the guest can write)" };
-        outln!("{:<20} {name} {:>3} commits  {}{from}", repo.name, waiting.commits, Line(&subject))?;
+        let own = match waiting.own_commits {
+            0 => String::new(),
+            own => format!("  (and {own} of yours that the upstream does not have yet)"),
+        };
+        outln!("{:<20} {name} {:>3} commits  {}{from}{own}", repo.name, waiting.commits, Line(&subject))?;
     }
     Ok(())
 }

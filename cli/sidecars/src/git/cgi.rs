@@ -96,13 +96,22 @@ async fn watch(running: Alive, over: oneshot::Receiver<()>, _permit: OwnedSemaph
 }
 
 /// Passes a request's body on, up to `most` bytes. A longer one is cut off, and git refuses it.
-async fn feed(mut body: Incoming, mut stdin: Sender, most: u64) {
-    let mut fed = 0;
+///
+/// git stops reading as soon as it refuses a push. The rest is read all the same: if the connection were closed
+/// with bytes that nobody has read, it would be reset, and the client would lose the response with the reason,
+/// or wait for one.
+async fn feed(mut body: Incoming, stdin: Sender, most: u64) {
+    let (mut fed, mut stdin) = (0, Some(stdin));
     while let Some(Ok(frame)) = body.frame().await {
         let Some(data) = frame.data_ref() else { continue };
         fed += data.len() as u64;
-        if (fed > most && Defence::GitLimits.stands()) || stdin.write_all(data).await.is_err() {
+        if fed > most && Defence::GitLimits.stands() {
             return;
+        }
+        if let Some(git) = &mut stdin
+            && git.write_all(data).await.is_err()
+        {
+            stdin = None;
         }
     }
 }

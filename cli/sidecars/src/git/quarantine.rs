@@ -8,6 +8,10 @@
 //! - `refs/bottle/seen/*`: what the operator's own repository had when it was last read. Branches
 //!   that the agent has not touched follow it. It counts as the upstream's only as long as no guest
 //!   could write to it ([`super::pin`]).
+//!
+//! And there is `refs/bottle/published/*`: what the upstream itself had when the operator's repository last
+//! heard of it, and what was sent to it from here. What the upstream is taken to have and this has not is
+//! the operator's own work, which a push that builds on it would publish.
 
 mod forward;
 mod refresh;
@@ -28,6 +32,9 @@ const OURS: &str = "refs/";
 /// The refs of the upstream.
 pub const UPSTREAM: &str = "refs/bottle/upstream/";
 const SEEN: &str = "refs/bottle/seen/";
+const PUBLISHED: &str = "refs/bottle/published/";
+/// The refs below [`PUBLISHED`] that were sent from here. Only they outlive a refresh.
+const SENT: &str = "refs/bottle/published/sent/";
 /// How many branches and tags a list describes in full.
 const MAX_COUNTED: usize = 100;
 
@@ -55,6 +62,9 @@ pub struct Waiting {
     pub new: Option<ObjectId>,
     /// The number of commits that the upstream does not have.
     pub commits: usize,
+    /// The number of the operator's own commits that would be published with it, because the upstream does
+    /// not have them yet. It is 0 if the operator's repository does not know what the upstream has.
+    pub own_commits: usize,
     /// The last commit's subject.
     pub subject: String,
     /// Whether the agent pushed it. If not, the operator's repository has it, and a guest could
@@ -68,7 +78,16 @@ impl Waiting {
         // A branch may be called `refs/tags/x`, too.
         let short = name.strip_prefix(HEADS).filter(|short| !short.starts_with(OURS));
         let branch = short.unwrap_or(name).to_owned();
-        Self { name: name.to_owned(), branch, old, new, commits: 0, subject: String::new(), pushed: true }
+        Self {
+            name: name.to_owned(),
+            branch,
+            old,
+            new,
+            commits: 0,
+            own_commits: 0,
+            subject: String::new(),
+            pushed: true,
+        }
     }
 
     /// Returns the text by which a person confirms what they saw: the commit, or `deleted`.
@@ -172,11 +191,32 @@ impl Quarantine {
                 let list =
                     ["rev-list", "--count", new.as_str(), "--not", &format!("--glob={UPSTREAM}*"), "--"];
                 push.commits = self.git().args(list).text()?.parse()?;
+                push.own_commits = self.own_commits(new)?.len();
                 push.subject = self.git().args(["log", "-1", "--format=%s", new.as_str(), "--"]).text()?;
             }
             waiting.push(push);
         }
         Ok(waiting)
+    }
+
+    /// Returns the operator's own commits that a push of this commit would publish, each with its subject,
+    /// the newest first.
+    ///
+    /// # Errors
+    /// Returns an error if the quarantine cannot be read.
+    pub fn own_commits(&self, new: &ObjectId) -> Result<Vec<String>> {
+        let known = self.git().args(["for-each-ref", "--count=1", PUBLISHED]).text()?;
+        if known.is_empty() {
+            return Ok(Vec::new());
+        }
+        let not_there = |more: &[String]| {
+            let words = ["log", "--encoding=UTF-8", "--format=%H %s", new.as_str(), "--not"];
+            let published = format!("--glob={PUBLISHED}*");
+            self.git().args(words).args([published]).args(more).args(["--"]).text()
+        };
+        let (all, pushed) = (not_there(&[])?, not_there(&[format!("--glob={UPSTREAM}*")])?);
+        let pushed: BTreeSet<&str> = pushed.lines().collect();
+        Ok(all.lines().filter(|line| !pushed.contains(line)).map(str::to_owned).collect())
     }
 
     /// Returns whether `old` is an ancestor of `new`, or the same commit.

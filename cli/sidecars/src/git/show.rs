@@ -20,6 +20,8 @@ use std::fmt::Write as _;
 
 /// How many commits are listed.
 const MAX_COMMITS: usize = 200;
+/// How many of the operator's own commits are listed.
+const MAX_OWN: usize = 20;
 /// How many upstream branches are searched for the point where a new branch starts.
 const MAX_BRANCHES: usize = 200;
 
@@ -37,6 +39,14 @@ impl Quarantine {
             return Ok(());
         };
         out::text(self.commits(new)?)?;
+        let own = self.own_commits(new)?;
+        if !own.is_empty() {
+            outln!("with it go {} commits of yours that the upstream does not have yet:", own.len())?;
+            own.iter().take(MAX_OWN).try_for_each(|commit| outln!("  {}", Line(commit)))?;
+            if own.len() > MAX_OWN {
+                outln!("  and {} more", own.len() - MAX_OWN)?;
+            }
+        }
         if !Defence::GitTrees.stands() {
             return out::text(self.patches(waiting, new)?);
         }

@@ -1,6 +1,6 @@
 //! Forwards a push to the upstream.
 
-use super::{Change, HEADS, OURS, Quarantine, UPSTREAM, Waiting};
+use super::{Change, HEADS, OURS, Quarantine, SENT, UPSTREAM, Waiting};
 use crate::git::child::{Finished, Git};
 use crate::git::outgoing::Outgoing;
 use crate::git::pin::{self, Pin};
@@ -63,7 +63,9 @@ impl Quarantine {
             .name
             .strip_prefix(OURS)
             .with_context(|| format!("{} is not a ref's full name", waiting.name))?;
-        self.change(&[Change(format!("{UPSTREAM}{name}"), waiting.new.clone())])?;
+        let sent = waiting.new.iter().map(|new| Change(format!("{SENT}{name}"), Some(new.clone())));
+        let there = Change(format!("{UPSTREAM}{name}"), waiting.new.clone());
+        self.change(&sent.chain([there]).collect::<Vec<_>>())?;
         let mut pin = Pin::read(folder, Path::new(&repo.path))?;
         match &waiting.new {
             Some(new) => _ = pin.refs.insert(name.to_owned(), new.clone()),

@@ -1,6 +1,6 @@
 //! Brings a quarantine up to date with the operator's own repository.
 
-use super::{Change, Named, OURS, Quarantine, SEEN, UPSTREAM};
+use super::{Change, Named, OURS, PUBLISHED, Quarantine, SEEN, UPSTREAM};
 use crate::git::child::{CONFIG, Git, Limits, MEMORY_LIMITS};
 use crate::git::outgoing::Outgoing;
 use crate::git::pin::{Pin, is_writable_by_guest};
@@ -22,6 +22,8 @@ const UNFOLLOWED: &str = "bottle-unfollowed";
 /// The refs that lead to the operator's own history while it is fetched: here, and in the copy.
 const TRUSTED: &str = "refs/bottle/trusted/";
 const TRUSTED_THERE: &str = "refs/trusted/";
+/// The refs that lead to what the upstream had, in the copy.
+const PUBLISHED_THERE: &str = "refs/published/";
 
 /// Mistakes of programs of long ago, in names, dates and modes. They are in the history of many
 /// projects, and nothing comes of them.
@@ -41,6 +43,15 @@ const OLD_MISTAKES: [&str; 14] = [
     "zeroPaddedDate",
     "zeroPaddedFilemode",
 ];
+
+/// What is known about a repository besides its own refs.
+#[derive(Clone, Copy)]
+struct Known<'k> {
+    /// What leads to the operator's own history, if a guest could have written to the repository.
+    trusted: Option<&'k Named>,
+    /// What the upstream had when the repository last heard of it.
+    published: &'k Named,
+}
 
 impl Quarantine {
     /// Creates the quarantine if necessary, and brings it up to date with the operator's own
@@ -101,10 +112,13 @@ impl Quarantine {
             source.is_none() || before.is_empty() || !served.refs.named.is_empty(),
             "it has no branch any more, so a clone would be empty"
         );
+        // A guest could have written what an exposed repository says about its upstream.
+        let published = if exposed { Named::new() } else { served.refs.known_at(&repo.upstream) };
         match &source {
-            Some(_) if before == served.refs.named => {}
+            Some(_) if before == served.refs.named && self.refs(PUBLISHED)? == published => {}
             Some(source) => {
-                self.import(source, &served, exposed.then_some(&pin.refs), &reach)?;
+                let known = Known { trusted: exposed.then_some(&pin.refs), published: &published };
+                self.import(source, &served, known, &reach)?;
                 self.check_imported(&mut served.refs)?;
             }
             None => Self::fetch(self.git().unconfined(), path, OURS, SEEN)?,
@@ -160,19 +174,22 @@ impl Quarantine {
     ///
     /// Objects that a guest could have put there are checked like a push, but for the mistakes of old
     /// programs ([`OLD_MISTAKES`]). The operator's own history is taken as it is: that is all of it if
-    /// `trusted` is nothing, and what these refs lead to otherwise.
-    fn import(&self, source: &Source, served: &Served, trusted: Option<&Named>, reach: Reach) -> Result<()> {
+    /// nothing else is known to be trusted, and what the trusted refs lead to otherwise.
+    fn import(&self, source: &Source, served: &Served, known: Known<'_>, reach: Reach) -> Result<()> {
         let copy = self.dir.with_extension("source");
         remove_dir(&copy)?;
-        let copied = Self::copy(source, served, trusted, &copy, reach);
-        let imported = copied.and_then(|()| self.fetch_from(&copy, trusted));
+        let copied = Self::copy(source, served, known, &copy, reach);
+        let imported = copied.and_then(|()| self.fetch_from(&copy, known.trusted));
         remove_dir(&copy)?;
         imported.with_context(|| format!("cannot copy the objects of {}", source.path().display()))
     }
 
     fn fetch_from(&self, copy: &Path, trusted: Option<&Named>) -> Result<()> {
         let unchecked = || self.git().allow_read(copy).args(["-c", "fetch.fsckObjects=false"]);
-        let Some(trusted) = trusted else { return Self::fetch(unchecked(), copy, OURS, SEEN) };
+        let Some(trusted) = trusted else {
+            Self::fetch(unchecked(), copy, OURS, SEEN)?;
+            return Self::fetch(unchecked(), copy, PUBLISHED_THERE, PUBLISHED);
+        };
         if !trusted.is_empty() {
             Self::fetch(unchecked(), copy, TRUSTED_THERE, TRUSTED)?;
         }
@@ -198,13 +215,7 @@ impl Quarantine {
         Ok(())
     }
 
-    fn copy(
-        source: &Source,
-        served: &Served,
-        trusted: Option<&Named>,
-        into: &Path,
-        reach: Reach,
-    ) -> Result<()> {
+    fn copy(source: &Source, served: &Served, known: Known<'_>, into: &Path, reach: Reach) -> Result<()> {
         private_dir(into)?;
         fs::create_dir(into.join("refs"))?;
         fs::write(into.join("HEAD"), "ref: refs/heads/none\n")?;
@@ -222,9 +233,11 @@ impl Quarantine {
         fs::write(into.join("config"), config)?;
         let mut packed = "# pack-refs with: sorted \n".to_owned();
         let all = served.refs.named.iter().map(|(name, id)| (format!("{OURS}{name}"), id));
-        let trusted = trusted.into_iter().flatten().filter(|(_, id)| id.format() == format);
+        let trusted = known.trusted.into_iter().flatten().map(|named| (TRUSTED_THERE, named));
+        let others = trusted.chain(known.published.iter().map(|named| (PUBLISHED_THERE, named)));
+        let others = others.filter(|(_, (_, id))| id.format() == format);
         let all: BTreeMap<_, _> =
-            all.chain(trusted.map(|(name, id)| (format!("{TRUSTED_THERE}{name}"), id))).collect();
+            all.chain(others.map(|(prefix, (name, id))| (format!("{prefix}{name}"), id))).collect();
         all.iter().try_for_each(|(name, id)| writeln!(packed, "{id} {name}"))?;
         fs::write(into.join("packed-refs"), packed)?;
         source.copy(&into.join("objects"), reach)

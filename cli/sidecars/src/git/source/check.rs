@@ -178,6 +178,22 @@ impl Source {
                 names.iter().take(MAX_NAMED).map(|name| Line(name).to_string()).collect();
             shown.join(", ") + &more
         };
+        let unpublished: Vec<String> = refs
+            .named
+            .keys()
+            .filter_map(|name| name.strip_prefix("heads/"))
+            .filter(|branch| {
+                let mut remotes = refs.remotes.keys();
+                !remotes.any(|name| name.split_once('/').is_some_and(|(_, known)| known == *branch))
+            })
+            .map(str::to_owned)
+            .collect();
+        if !unpublished.is_empty() && !refs.remotes.is_empty() {
+            notes.push(format!(
+                "no remote has these branches yet, and the agent sees them: {}",
+                list(&unpublished)
+            ));
+        }
         if !refs.unfollowed.is_empty() {
             notes.push(format!("not served: {}", list(&refs.unfollowed)));
         }

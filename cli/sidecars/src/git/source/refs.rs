@@ -30,6 +30,8 @@ pub struct Refs {
     pub detached: Option<ObjectId>,
     /// The branch that is checked out, without `refs/heads/`, if it has no commit.
     pub unborn: Option<String>,
+    /// What its remotes had when it last heard of them, by name without `refs/remotes/`.
+    pub remotes: BTreeMap<String, ObjectId>,
     /// Whether it has refs that are neither a branch nor a tag.
     pub others: bool,
     /// Whether some of those replace objects.
@@ -108,6 +110,16 @@ impl Source {
     }
 }
 
+impl Refs {
+    /// Returns the branches that a remote had when the repository last heard of it, by name without
+    /// `refs/`. There are none if `remote` is a URL, or was never fetched from or pushed to.
+    pub fn known_at(&self, remote: &str) -> BTreeMap<String, ObjectId> {
+        let prefix = format!("{remote}/");
+        let known = self.remotes.iter().filter_map(|(name, id)| Some((name.strip_prefix(&prefix)?, id)));
+        known.map(|(branch, id)| (format!("heads/{branch}"), id.clone())).collect()
+    }
+}
+
 impl Found {
     /// Takes a ref. One that is known already, as a file, counts.
     fn take(&mut self, name: &str, text: &str, is_file: bool) {
@@ -116,6 +128,12 @@ impl Found {
         if !(short.starts_with("heads/") || short.starts_with("tags/")) {
             refs.others |= !short.is_empty();
             refs.replaced |= short.starts_with("replace/");
+            // A remote's HEAD is symbolic, and leads to one of the others.
+            if let (Some(branch), Ok(id), true) =
+                (short.strip_prefix("remotes/"), text.parse(), is_ref(name) && refs.remotes.len() < MAX_REFS)
+            {
+                refs.remotes.entry(branch.to_owned()).or_insert(id);
+            }
             return;
         }
         // Bytes that are not UTF-8 were replaced, so that nobody knows the name any more.
