@@ -6,6 +6,7 @@ use crate::config::{self, Config, Found};
 use crate::operator::who;
 use crate::owner;
 use crate::suggest;
+use crate::trust::seen::Seen;
 use crate::trust::{self, Answer, Standing};
 use bottle_core::slug::Slug;
 use bottle_host::audit;
@@ -15,6 +16,7 @@ use bottle_host::out;
 use bottle_host::provenance::walk::walk;
 use bottle_host::state::{Folder, Home, private_dir};
 use serde_json::json;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// The global options.
@@ -26,6 +28,31 @@ pub struct Context {
     pub insisted: bool,
     /// Whether a person said that the project was moved.
     pub moved: bool,
+}
+
+/// The configuration that applies in a folder, not parsed yet.
+struct Applying {
+    /// The current folder.
+    here: PathBuf,
+    /// The accepted configuration that applied here, if it has disappeared.
+    gone: Option<Seen>,
+    /// The file that applies now, if there is one.
+    found: Option<Found>,
+}
+
+impl Applying {
+    /// Returns whether this bottle can be the one of the project here. It spares most commands that name a
+    /// bottle of another project from judging and parsing the configuration.
+    fn may_name(&self, home: &Home, slug: &Slug) -> bool {
+        let Some(found) = self.found.as_ref().filter(|_| self.gone.is_none()) else { return true };
+        let folder = found.path.parent().and_then(Path::file_name);
+        let by_folder = folder.and_then(OsStr::to_str).and_then(Slug::from_name);
+        // A backslash could spell the name in another way. A file that has changed means what it meant before.
+        by_folder.as_ref() == Some(slug)
+            || found.text.contains(slug.as_str())
+            || found.text.contains('\\')
+            || !matches!(Seen::find(home, &found.path, found.folder), Ok(None))
+    }
 }
 
 impl Context {
@@ -92,25 +119,36 @@ impl Context {
         if !Defence::ConfigProvenance.stands() {
             return Ok(home.bottle(&named.map_or_else(|| Ok(self.configured(None)?.0), Ok::<_, Failure>)?));
         }
-        // A person who names a bottle means that one, unless the project here has the same name.
-        let (slug, project) = match (named, self.meant(&home)) {
-            (None, meant) => meant?,
-            (Some(named), Ok((slug, project))) if named == slug => (slug, project),
-            (Some(named), _) => return Ok(home.bottle(&named)),
+        let (slug, project) = match named {
+            None => self.meant(&home, self.search(&home)?)?,
+            // A person who names a bottle means that one, unless the project here has the same name.
+            Some(named) => {
+                let here = self.search(&home).ok().filter(|here| here.may_name(&home, &named));
+                match here.and_then(|here| self.meant(&home, here).ok()) {
+                    Some((slug, project)) if slug == named => (slug, project),
+                    _ => return Ok(home.bottle(&named)),
+                }
+            }
         };
         let folder = home.bottle(&slug);
         self.owned(&home, &folder, &project)?;
         Ok(folder)
     }
 
-    /// Returns the bottle that a trusted configuration names, and its project.
-    fn meant(&self, home: &Home) -> Outcome<(Slug, PathBuf)> {
+    /// Looks for the configuration that applies here, and does not parse it.
+    fn search(&self, home: &Home) -> Outcome<Applying> {
         let here = Self::here()?;
         let search = Found::search(self.config.as_deref(), &here)?;
-        if let Some(seen) = trust::gone(home, &search.passed)? {
+        Ok(Applying { gone: trust::gone(home, &search.passed)?, found: search.found, here })
+    }
+
+    /// Returns the bottle that a trusted configuration names, and its project.
+    fn meant(&self, home: &Home, applying: Applying) -> Outcome<(Slug, PathBuf)> {
+        let here = applying.here;
+        if let Some(seen) = applying.gone {
             return Ok((seen.slug()?, seen.path.parent().unwrap_or(&here).to_owned()));
         }
-        let Some(found) = search.found else { return Ok((Config::default().slug(None, &here)?, here)) };
+        let Some(found) = applying.found else { return Ok((Config::default().slug(None, &here)?, here)) };
         let slug = match trust::standing(home, &found)? {
             Standing::Untouched | Standing::Accepted => {
                 config::parse_found(&found, self.config.as_deref(), self.insisted)?.slug(None, &here)
@@ -157,7 +195,10 @@ impl Context {
             return Ok(());
         }
         if let Some(seen) = trust::gone(home, &config.passed)? {
-            out::note(format_args!("{} is gone, which was accepted; `bottle up` asks", shown(&seen.path)));
+            out::note(format_args!(
+                "{} has disappeared, and was accepted; `bottle up` asks",
+                shown(&seen.path)
+            ));
         }
         if let Some(found) = &config.file
             && let Standing::Unseen(_) = trust::standing(home, found)?

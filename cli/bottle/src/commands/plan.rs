@@ -31,9 +31,13 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     let plan = &resolved.plan;
     if json {
         out::json(plan)?;
-        return checked;
+        return checked.map(drop);
     }
-    let rendered = files::render(&folder, plan)?;
+    // The files are shown first: they help to see why the bottle would not start.
+    let (rendered, checked) = match checked {
+        Ok(rendered) => (rendered, Ok(())),
+        Err(failure) => (files::render(&folder, plan)?, Err(failure)),
+    };
     match &config.file {
         Some(found) => outln!("file      {}", shown(&found.path))?,
         None => outln!("file      none: every key has its default")?,
@@ -64,7 +68,6 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     if let Some(gvproxy) = rendered.gvproxy {
         outln!("--- {}\n{gvproxy}", folder.gvproxy().display())?;
     }
-    // The files are shown first: they help to see why the bottle would not start.
     checked
 }
 

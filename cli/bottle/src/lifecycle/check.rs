@@ -3,7 +3,7 @@
 //! `check`, `plan`, `up`, `run` and `restart` share these checks. If `plan` finds nothing, `up` can only fail
 //! because something changed meanwhile, or because this machine lacks something, which `bottle doctor` shows.
 
-use super::files;
+use super::files::{self, Rendered};
 use crate::config::Config;
 use crate::config::paths::{Disk, OnDisk};
 use crate::config::places::Item;
@@ -22,13 +22,22 @@ use std::slice::from_ref;
 /// A Unix socket's path holds 107 bytes and a NUL.
 const SOCKET_PATH: usize = 107;
 
-/// Checks a start, and renders the files that it would write.
+/// Checks a start that does not follow, and returns the files that it would write.
 ///
 /// # Errors
-/// Returns an error if a guest can reach a host path, a path is too long, something cannot be rendered, a
-/// program is missing, an approved push would have nowhere to go, or an upstream's key is missing.
-pub fn check(home: &Home, folder: &Folder, config: &Config, resolved: &Resolved) -> Outcome {
+/// Returns an error as for [`check_but_paths`], or if a guest can reach a host path.
+pub fn check(home: &Home, folder: &Folder, config: &Config, resolved: &Resolved) -> Outcome<Rendered> {
     Pins::check(home, folder.slug(), config, &[])?;
+    check_but_paths(folder, config, resolved)
+}
+
+/// Checks a start that follows, and returns the files to write. The host paths are not checked here but by
+/// [`Pins::admit`], right before they are used.
+///
+/// # Errors
+/// Returns an error if a path is too long, something cannot be rendered, a program is missing, an approved
+/// push would have nowhere to go, or an upstream's key is missing.
+pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) -> Outcome<Rendered> {
     let longest = folder.control().as_os_str().len();
     if longest > SOCKET_PATH {
         return Err(Failure::new(
@@ -37,7 +46,7 @@ pub fn check(home: &Home, folder: &Folder, config: &Config, resolved: &Resolved)
         )
         .help("set BOTTLE_RUNTIME_DIR to a folder with a shorter name"));
     }
-    files::render(folder, &resolved.plan)?;
+    let rendered = files::render(folder, &resolved.plan)?;
     programs(config)?;
     resolved.services.git.iter().try_for_each(|repo| gate(repo, config))?;
     for upstream in &resolved.plan.upstreams {
@@ -49,7 +58,7 @@ pub fn check(home: &Home, folder: &Folder, config: &Config, resolved: &Resolved)
                 .help("a key is looked for on this machine when a bottle starts; nothing was changed")
         })?;
     }
-    Ok(())
+    Ok(rendered)
 }
 
 /// Checks that the programs that serve sidecars exist.

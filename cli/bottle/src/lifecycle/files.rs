@@ -87,10 +87,15 @@ pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
 }
 
 /// Writes everything that a bottle starts from.
-pub fn write(folder: &Folder, project: &Path, resolved: &Resolved, network: &Network) -> Outcome {
+pub fn write(
+    folder: &Folder,
+    project: &Path,
+    resolved: &Resolved,
+    rendered: &Rendered,
+    network: &Network,
+) -> Outcome {
     folder.create()?;
     let write = || -> Result<()> {
-        let rendered = render(folder, &resolved.plan)?;
         folder.belong_to(project)?;
         fail_point::reached(FailPoint::Folders);
         folder.write_plan(&resolved.plan)?;
@@ -99,7 +104,7 @@ pub fn write(folder: &Folder, project: &Path, resolved: &Resolved, network: &Net
         fail_point::reached(FailPoint::Services);
         write_private(&folder.smolfile(), rendered.smolfile.as_bytes())?;
         fail_point::reached(FailPoint::Smolfile);
-        match rendered.gvproxy {
+        match &rendered.gvproxy {
             Some(text) => write_private(&folder.gvproxy(), text.as_bytes())?,
             None => _ = fs::remove_file(folder.gvproxy()),
         }

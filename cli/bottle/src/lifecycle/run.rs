@@ -1,6 +1,6 @@
 //! A bottle for one command: it starts with the command and is gone afterwards.
 
-use super::check::check;
+use super::check::check_but_paths;
 use super::files::{self, Files};
 use super::signals::{Ended, Events, TERM, tell, wait};
 use crate::config::Config;
@@ -73,10 +73,10 @@ impl Run<'_> {
             is_free(&tools.smolvm, slug)?;
         }
         let resolved = resolve(slug, config, tools.network.stack(), folder)?;
-        check(home, folder, config, &resolved)?;
+        let rendered = check_but_paths(folder, config, &resolved)?;
         let pins = Pins::admit(home, folder, config, tools, insisted)?;
         let files = Files::of(folder);
-        files::write(folder, project, &resolved, &tools.network)?;
+        files::write(folder, project, &resolved, &rendered, &tools.network)?;
         let keeper = keeper::launch(folder, Reach::Machine)?;
         fail_point::reached(FailPoint::RunKeeper);
         progress(&format!("starting {slug}"));

@@ -1,7 +1,7 @@
 //! Starts a bottle that stays: planned, then staged, then running.
 
-use super::check::check;
-use super::files::{self, Files};
+use super::check::check_but_paths;
+use super::files::{self, Files, Rendered};
 use super::machine::MachineChange;
 use crate::config::Config;
 use crate::owner;
@@ -40,6 +40,7 @@ pub struct Planned {
     tools: Tools,
     resolved: Resolved,
     machine: MachineChange,
+    rendered: Rendered,
     lock: Lock,
 }
 
@@ -77,9 +78,10 @@ pub fn plan(slug: &Slug, config: &Config, project: PathBuf, renew: bool) -> Outc
         return Err(Failure::new(Kind::Busy, format!("a `bottle run` is using {slug}"))
             .help("wait for its `bottle run` to end, or choose another name"));
     }
-    let machine = startable(&home, &folder, config, &resolved, machine, renew)?;
+    let (machine, rendered) = startable(&folder, config, &resolved, machine, renew)?;
     fail_point::reached(FailPoint::UpResolved);
-    Ok(Found::Planned(Box::new(Planned { home, folder, project, tools, resolved, machine, lock })))
+    let planned = Planned { home, folder, project, tools, resolved, machine, rendered, lock };
+    Ok(Found::Planned(Box::new(planned)))
 }
 
 /// Checks that a bottle could start again, before it is stopped.
@@ -92,22 +94,22 @@ pub fn check_again(slug: &Slug, config: &Config, renew: bool) -> Outcome {
     let folder = home.bottle(slug);
     let resolved = resolve(slug, config, tools.network.stack(), &folder)?;
     let machine = tools.smolvm.machine(slug)?;
-    startable(&home, &folder, config, &resolved, machine, renew).map(drop)
+    startable(&folder, config, &resolved, machine, renew)?;
+    Pins::check(&home, folder.slug(), config, &[]).map(drop)
 }
 
-/// Checks a start against the existing machine, and decides what happens to that machine.
+/// Checks a start against the existing machine, and returns what happens to that machine and the files to
+/// write.
 fn startable(
-    home: &Home,
     folder: &Folder,
     config: &Config,
     resolved: &Resolved,
     machine: Option<Machine>,
     renew: bool,
-) -> Outcome<MachineChange> {
+) -> Outcome<(MachineChange, Rendered)> {
     is_the_bottles(folder, machine.as_ref())?;
     let change = MachineChange::of(folder, machine, resolved, renew)?;
-    check(home, folder, config, resolved)?;
-    Ok(change)
+    Ok((change, check_but_paths(folder, config, resolved)?))
 }
 
 /// Refuses a name that belongs to a machine of somebody else's.
@@ -136,14 +138,14 @@ impl Planned {
     /// # Errors
     /// Returns an error if a guest can reach a host path, or if a file cannot be written.
     pub fn stage(self, config: &Config, insisted: bool) -> Outcome<Staged> {
-        let Self { home, folder, project, tools, resolved, machine, lock } = self;
+        let Self { home, folder, project, tools, resolved, machine, rendered, lock } = self;
         // Whoever held the lock before may have given the bottle to another project.
         owner::check(&home, &folder, &project, &|_| false)?;
         let pins = Pins::admit(&home, &folder, config, &tools, insisted)?;
         fail_point::reached(FailPoint::UpTrusted);
         let new = matches!(machine, MachineChange::Create).then(|| Files::of(&folder));
         let same_link = folder.read_plan().is_ok_and(|was| was.link() == resolved.plan.link());
-        files::write(&folder, &project, &resolved, &tools.network)?;
+        files::write(&folder, &project, &resolved, &rendered, &tools.network)?;
         Ok(Staged { folder, tools, resolved, machine, pins, new, same_link, _lock: lock })
     }
 }
