@@ -77,7 +77,10 @@ fn each_status_is_the_one_of_its_kind() {
 fn an_error_fits_the_schema_of_what_was_asked_for() {
     let project = empty_project();
     for (document, words) in [
-        (Document::Diff, &["diff", "--json"][..]),
+        (Document::AuditCheck, &["audit", "--check", "--json"][..]),
+        (Document::Check, &["check", "no.such.test", "--json"]),
+        (Document::Cleanup, &["cleanup", "--nonsense", "--json"]),
+        (Document::Diff, &["diff", "--json"]),
         (Document::Doctor, &["doctor", "--nonsense", "--json"]),
         (Document::GitList, &["git", "t", "list", "--json"]),
         (Document::Inbox, &["inbox", "--nonsense", "--json"]),

@@ -237,6 +237,9 @@ pub enum Command {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(long, short, value_name = "SLUG", add = complete::slugs())]
         name: Option<Slug>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Let a bottle's agent reach a host: example.com, *.example.com, example.com:8443
     Allow {
@@ -308,6 +311,9 @@ pub enum Command {
         /// Find lines that were changed, removed or inserted
         #[arg(long)]
         check: bool,
+        /// Print the result of the check as JSON
+        #[arg(long, requires = "check")]
+        json: bool,
     },
     /// Try, from the host and from inside a bottle that is up, to reach anything but its doors
     Verify {
@@ -338,6 +344,9 @@ pub enum Command {
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+        /// Print JSON, and do nothing without --yes
+        #[arg(long)]
+        json: bool,
     },
     /// Print the JSON Schema of bottle.toml, or of a command's --json output
     Schema {
@@ -414,6 +423,9 @@ impl Command {
     /// Returns the document that it prints as JSON, if it was asked to.
     pub fn printed_json(&self) -> Option<Document> {
         match self {
+            Self::Audit { json: true, .. } => Some(Document::AuditCheck),
+            Self::Check { json: true, .. } => Some(Document::Check),
+            Self::Cleanup { json: true, .. } => Some(Document::Cleanup),
             Self::Diff { json: true, .. } => Some(Document::Diff),
             Self::Doctor { json: true } => Some(Document::Doctor),
             Self::Git { action: GitAction::List { json: true }, .. } => Some(Document::GitList),
@@ -437,6 +449,12 @@ pub enum Document {
     BottleToml,
     /// A line of bottle audit
     Audit,
+    /// bottle audit --check --json
+    AuditCheck,
+    /// bottle check --json
+    Check,
+    /// bottle cleanup --json
+    Cleanup,
     /// bottle diff --json
     Diff,
     /// bottle doctor --json
@@ -474,6 +492,7 @@ impl Document {
         let named = words.iter().find(|word| Self::from_str(word, false).is_ok()).map(String::as_str);
         has("--json").then(|| match named {
             _ if has("git") => Self::GitList.name(),
+            Some("audit") => Self::AuditCheck.name(),
             Some("plan") if has("--diff") => Self::PlanDiff.name(),
             Some(name) => name.to_owned(),
             None => "error".to_owned(),

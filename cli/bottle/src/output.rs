@@ -35,3 +35,112 @@ pub struct Pushed<'a> {
     /// The repository.
     pub repo: &'a Slug,
 }
+
+/// What `bottle check --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Checked<'a> {
+    /// The destination, as it was named.
+    pub destination: &'a str,
+    /// Whether the guest reaches it in one of these ways.
+    pub open: bool,
+    /// The ways to it that were checked.
+    pub ways: Vec<Way>,
+}
+
+/// One way to a destination.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Way {
+    /// How the guest would reach it.
+    pub by: By,
+    /// Whether that works.
+    pub open: bool,
+    /// What would happen, for a person.
+    pub says: String,
+}
+
+/// How a guest reaches a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// By a packet to its address, or a query for its name.
+    Direct,
+    /// Through the egress proxy.
+    Proxy,
+    /// By a path on the egress proxy's door, to which this machine adds a key.
+    Upstream,
+}
+
+/// What `bottle cleanup --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Cleanup {
+    /// What crashes left behind, and what is to be done about it.
+    pub steps: Vec<CleanupStep>,
+    /// Machines that look like bottles of another state folder. They are left alone.
+    pub foreign: Vec<String>,
+    /// Whether the steps were carried out.
+    pub done: bool,
+}
+
+/// One step of a cleanup.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CleanupStep {
+    /// The bottle.
+    pub bottle: Slug,
+    /// What is done.
+    pub what: CleanupAction,
+    /// The same, for a person.
+    pub says: String,
+}
+
+/// What is done about something that a crash left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CleanupAction {
+    /// A machine without a keeper is stopped. Its disk stays.
+    StopMachine,
+    /// A keeper without a machine is ended.
+    EndKeeper,
+    /// The sockets of a bottle that does not run are removed.
+    RemoveRuntime,
+    /// A machine whose bottle's files are gone is deleted, with its disk.
+    DeleteMachine,
+    /// The files and the log of a run that has ended are removed.
+    RemoveState,
+    /// A copy with changes, or perhaps with changes, is left alone.
+    Leave,
+}
+
+/// What `bottle audit --check --json` prints.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct ChainCheck {
+    /// The number of lines in the log; 0 if one of them is wrong.
+    pub lines: usize,
+    /// The number of the operator's decisions; 0 if a line is wrong.
+    pub decisions: usize,
+    /// The lines that were rotated away, if any were.
+    pub gone: Option<GoneLines>,
+    /// The first wrong line, if there is one.
+    pub broken: Option<BrokenLine>,
+}
+
+/// Lines of the log that were rotated away.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct GoneLines {
+    /// How many there were.
+    pub lines: u64,
+    /// When the first of them was written, in milliseconds since 1970.
+    pub from_ms: u64,
+    /// When the last of them was written, in milliseconds since 1970.
+    pub until_ms: u64,
+}
+
+/// A line of the log that is not as it was written.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct BrokenLine {
+    /// The file.
+    pub file: String,
+    /// Its number in the file, counted from 1.
+    pub line: usize,
+    /// What is wrong with it, as the end of a sentence.
+    pub why: &'static str,
+}

@@ -3,7 +3,7 @@
 use crate::args::Document;
 use crate::config;
 use crate::lifecycle::observe::Row;
-use crate::output::{Asked, Diff, Pushed};
+use crate::output::{Asked, ChainCheck, Checked, Cleanup, Diff, Pushed};
 use bottle_core::plan::Plan;
 use bottle_host::audit::Entry;
 use bottle_host::control::Status;
@@ -28,6 +28,9 @@ pub fn of(document: Document) -> Value {
     let schema = match document {
         Document::BottleToml => config::schema(readable().into_generator()),
         Document::Audit => printed::<Entry>(),
+        Document::AuditCheck => printed::<Envelope<ChainCheck>>(),
+        Document::Check => printed::<Envelope<Checked<'static>>>(),
+        Document::Cleanup => printed::<Envelope<Cleanup>>(),
         Document::Diff => printed::<Envelope<Diff<'static>>>(),
         Document::Doctor => printed::<Envelope<Diagnosis>>(),
         Document::GitList => printed::<Envelope<Vec<Pushed<'static>>>>(),

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use crate::lifecycle;
+use crate::output::{By, Checked, Way};
 use crate::resolve::resolve;
 use bottle_core::PROXY_NAME;
 use bottle_core::egress::{Rules, authority};
@@ -12,13 +13,13 @@ use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use bottle_core::upstream::{self, Route, Upstream};
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::outln;
 use bottle_host::rules;
 use bottle_host::state::Home;
 use bottle_host::tools;
+use bottle_host::{out, outln};
 use std::net::{IpAddr, SocketAddr};
 
-pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcome {
+pub fn check(context: &Context, slug: Option<Slug>, destination: &str, json: bool) -> Outcome {
     let (slug, config) = context.configured(slug)?;
     let home = Home::find()?;
     let folder = home.bottle(&slug);
@@ -37,41 +38,65 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str) -> Outcom
     let target = rest[named.len()..].split('#').next().unwrap_or_default();
     // A path alone belongs to the egress proxy's door.
     if destination.starts_with('/') {
-        return verdict(by_upstream(&plan, target)?, destination);
+        return verdict(destination, vec![by_upstream(&plan, target)], json);
     }
     let default_port = if scheme == "http" { 80 } else { 443 };
-    let open = match (named.parse::<SocketAddr>(), named.parse::<IpAddr>()) {
-        (Ok(SocketAddr::V4(address)), _) => direct(&plan, &FirstPacket::Tcp(*address.ip(), address.port()))?,
-        (_, Ok(IpAddr::V4(address))) => direct(&plan, &FirstPacket::Tcp(address, default_port))?,
+    let ways = match (named.parse::<SocketAddr>(), named.parse::<IpAddr>()) {
+        (Ok(SocketAddr::V4(address)), _) => {
+            vec![direct(&plan, &FirstPacket::Tcp(*address.ip(), address.port()))]
+        }
+        (_, Ok(IpAddr::V4(address))) => vec![direct(&plan, &FirstPacket::Tcp(address, default_port))],
         (Ok(SocketAddr::V6(_)), _) | (_, Ok(IpAddr::V6(_))) => {
-            outln!("directly          refused: IPv6 does not pass")?;
-            false
+            vec![way(By::Direct, false, "refused: IPv6 does not pass")]
         }
         _ => by_name(&plan, &rules, named, default_port, target)?,
     };
-    verdict(open, destination)
+    verdict(destination, ways, json)
 }
 
-/// Returns the verdict as an exit status. The reasons were printed already.
-fn verdict(open: bool, destination: &str) -> Outcome {
+fn way(by: By, open: bool, says: impl Into<String>) -> Way {
+    Way { by, open, says: says.into() }
+}
+
+/// Prints the ways to a destination, and returns the verdict as an exit status.
+fn verdict(destination: &str, ways: Vec<Way>, json: bool) -> Outcome {
+    let open = ways.iter().any(|way| way.open);
+    if json {
+        out::json(&Checked { destination, open, ways })?;
+    } else {
+        for way in &ways {
+            let by = match way.by {
+                By::Direct => "directly",
+                By::Proxy => "through the proxy",
+                By::Upstream => "by an upstream",
+            };
+            outln!("{by:<17} {}", way.says)?;
+        }
+    }
     if open {
         return Ok(());
     }
     Err(Failure::new(Kind::Negative, format!("{destination} is closed")).shown())
 }
 
-fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16, target: &str) -> Outcome<bool> {
+fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16, target: &str) -> Outcome<Vec<Way>> {
     let (host, port) = authority(named, default_port).map_err(|error| {
         Failure::new(Kind::Usage, format!("DESTINATION: {error}"))
             .help("`bottle check example.com:443` is one; `bottle check --help` says more")
     })?;
     if host.as_str() == PROXY_NAME {
-        let open = direct(plan, &FirstPacket::Tcp(plan.subnet.proxy(), port))?;
+        let door = direct(plan, &FirstPacket::Tcp(plan.subnet.proxy(), port));
         let is_path = port == plan.doors.pipelock() && !matches!(target, "" | "/");
-        return if is_path { by_upstream(plan, target) } else { Ok(open) };
+        // The door is open, and what counts is the path on it.
+        return Ok(if is_path {
+            vec![Way { open: false, ..door }, by_upstream(plan, target)]
+        } else {
+            vec![door]
+        });
     }
-    direct(plan, &FirstPacket::Resolve(host.to_string()))?;
-    let mut open = through_proxy(rules, &host, port)?;
+    let resolved = direct(plan, &FirstPacket::Resolve(host.to_string()));
+    // An answer to a query for its name is no connection to it.
+    let mut ways = vec![Way { open: false, ..resolved }, through_proxy(rules, &host, port)];
     // The guest asks for a path on the door, and this machine adds the key.
     for upstream in &plan.upstreams {
         let base = upstream.origin.as_str().splitn(4, '/').nth(3).map(|base| format!("/{base}"));
@@ -82,32 +107,28 @@ fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16, target: &
             && upstream.origin.host() == &host
             && upstream.origin.port() == port
         {
-            open |= by_upstream(plan, &format!("{}{below}", upstream.path))?;
+            ways.push(by_upstream(plan, &format!("{}{below}", upstream.path)));
         }
     }
-    Ok(open)
+    Ok(ways)
 }
 
-/// Prints what would happen to a request for a path on the egress proxy's door.
-fn by_upstream(plan: &Plan, target: &str) -> Outcome<bool> {
-    Ok(match upstream::route(&plan.upstreams, target) {
+/// Returns what would happen to a request for a path on the egress proxy's door.
+fn by_upstream(plan: &Plan, target: &str) -> Way {
+    match upstream::route(&plan.upstreams, target) {
         Ok(Route { index, rest }) => {
             let Upstream { origin, headers, .. } = &plan.upstreams[index];
             let door = environment::url(plan.doors.pipelock());
             let keys: Vec<String> =
                 headers.iter().map(|(name, secret)| format!("{name} from {}", secret.source)).collect();
             let keys = if keys.is_empty() { String::new() } else { format!(", with {}", keys.join(", ")) };
-            outln!("by an upstream    allowed: {door}{target} is sent to {origin}{rest}{keys}")?;
-            true
+            way(By::Upstream, true, format!("allowed: {door}{target} is sent to {origin}{rest}{keys}"))
         }
-        Err(why) => {
-            outln!("by an upstream    refused: {why}")?;
-            false
-        }
-    })
+        Err(why) => way(By::Upstream, false, format!("refused: {why}")),
+    }
 }
 
-fn direct(plan: &Plan, packet: &FirstPacket) -> Outcome<bool> {
+fn direct(plan: &Plan, packet: &FirstPacket) -> Way {
     let mut reply = Reply::default();
     let (open, verdict) = match plan.guard().on_first_packet(packet, &mut reply) {
         Verdict::Forward => (true, "open".to_owned()),
@@ -115,19 +136,12 @@ fn direct(plan: &Plan, packet: &FirstPacket) -> Outcome<bool> {
         Verdict::Refuse(refusal, Some(_)) => (false, format!("refused at once: {refusal}")),
         Verdict::Refuse(refusal, None) => (false, format!("dropped: {refusal}")),
     };
-    outln!("directly          {verdict}")?;
-    Ok(open)
+    way(By::Direct, open, verdict)
 }
 
-fn through_proxy(rules: &Rules, host: &bottle_core::egress::HostName, port: u16) -> Outcome<bool> {
-    Ok(match rules.check(host, port) {
-        Ok(()) => {
-            outln!("through the proxy allowed, as long as {host} leads to public addresses")?;
-            true
-        }
-        Err(denial) => {
-            outln!("through the proxy refused: {denial}")?;
-            false
-        }
-    })
+fn through_proxy(rules: &Rules, host: &bottle_core::egress::HostName, port: u16) -> Way {
+    match rules.check(host, port) {
+        Ok(()) => way(By::Proxy, true, format!("allowed, as long as {host} leads to public addresses")),
+        Err(denial) => way(By::Proxy, false, format!("refused: {denial}")),
+    }
 }

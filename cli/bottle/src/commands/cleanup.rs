@@ -4,6 +4,7 @@ use super::context::Context;
 use crate::lifecycle::observe::{Row, observe};
 use crate::lifecycle::state::{Break, State};
 use crate::lifecycle::stop::end_keeper;
+use crate::output::{Cleanup, CleanupAction, CleanupStep};
 use bottle_core::slug::Slug;
 use bottle_core::visible::Line;
 use bottle_host::failure::Outcome;
@@ -63,6 +64,21 @@ impl fmt::Display for Step {
     }
 }
 
+impl Step {
+    /// Returns the step as `--json` prints it.
+    fn printed(&self) -> CleanupStep {
+        let (bottle, what) = match self {
+            Self::StopMachine(slug) => (slug, CleanupAction::StopMachine),
+            Self::EndKeeper(slug) => (slug, CleanupAction::EndKeeper),
+            Self::RemoveRuntime(slug) => (slug, CleanupAction::RemoveRuntime),
+            Self::DeleteMachine(slug) => (slug, CleanupAction::DeleteMachine),
+            Self::RemoveState(slug) => (slug, CleanupAction::RemoveState),
+            Self::Leave(slug, _) => (slug, CleanupAction::Leave),
+        };
+        CleanupStep { bottle: bottle.clone(), what, says: self.to_string() }
+    }
+}
+
 /// Returns the steps for one bottle.
 fn steps(folder: &Folder, row: &Row) -> Vec<Step> {
     let slug = &row.slug;
@@ -91,23 +107,35 @@ fn steps(folder: &Folder, row: &Row) -> Vec<Step> {
     steps
 }
 
-pub fn cleanup(context: &Context, dry_run: bool, yes: bool) -> Outcome {
+/// How to clean up.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub dry_run: bool,
+    pub yes: bool,
+    pub json: bool,
+}
+
+pub fn cleanup(context: &Context, how: How) -> Outcome {
+    let How { dry_run, yes, json } = how;
     let home = Home::find()?;
     let observed = observe(&home)?;
     let mut plan = Vec::new();
     for row in &observed.rows {
         plan.extend(steps(&home.bottle(&row.slug), row));
     }
-    for step in &plan {
+    let shown: &[Step] = if json { &[] } else { &plan };
+    for step in shown {
         out::line(step)?;
     }
-    for machine in &observed.foreign {
+    for machine in observed.foreign.iter().filter(|_| !json) {
         outln!(
             "left        the machine {}, of a bottle that this state folder does not know (smolvm machine delete --name {} -f)",
             Line(&machine.name),
             Line(&machine.name)
         )?;
     }
+    let steps: Vec<CleanupStep> = plan.iter().map(Step::printed).collect();
+    let mut done = false;
     let does_something = plan.iter().any(|step| !matches!(step, Step::Leave(..)));
     if !does_something {
         context.say(if plan.is_empty() && observed.foreign.is_empty() {
@@ -115,13 +143,18 @@ pub fn cleanup(context: &Context, dry_run: bool, yes: bool) -> Outcome {
         } else {
             "nothing was done: what is left is not bottle's to decide"
         });
-    } else if dry_run || !(yes || confirmed("Do this?")) {
+    } else if dry_run || !(yes || (!json && confirmed("Do this?"))) {
         context.say("nothing was done");
     } else {
         plan.into_iter().try_for_each(|step| carry_out(&home, step))?;
+        done = true;
     }
-    if !dry_run {
+    if !dry_run && (yes || !json) {
         Trash::of(&home).empty(false)?;
+    }
+    if json {
+        let foreign = observed.foreign.into_iter().map(|machine| machine.name).collect();
+        out::json(&Cleanup { steps, foreign, done })?;
     }
     Ok(())
 }

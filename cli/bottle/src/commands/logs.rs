@@ -1,10 +1,11 @@
 //! `bottle logs` and `bottle audit`: what a bottle's parts decided.
 
 use super::context::Context;
+use crate::output::{BrokenLine, ChainCheck, GoneLines};
 use anstyle::{AnsiColor, Style};
 use bottle_core::slug::Slug;
 use bottle_core::visible;
-use bottle_host::audit::{self, Chain, Entry, Gone, Line, Merged};
+use bottle_host::audit::{self, Chain, Checked, Entry, Gone, Line, Merged};
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::Folder;
@@ -82,7 +83,7 @@ fn style(event: &str) -> Style {
     }
 }
 
-pub fn audit(context: &Context, slug: Option<Slug>, check: bool) -> Outcome {
+pub fn audit(context: &Context, slug: Option<Slug>, check: bool, json: bool) -> Outcome {
     let folder = with_log(context, slug)?;
     let (path, decisions) = (folder.audit(), folder.decisions());
     if !check {
@@ -95,23 +96,46 @@ pub fn audit(context: &Context, slug: Option<Slug>, check: bool) -> Outcome {
         }
         return Ok(());
     }
-    match audit::check(&path, &decisions)? {
+    let chain = audit::check(&path, &decisions)?;
+    if json {
+        out::json(&printed(&chain))?;
+    }
+    let say = |line: String| if json { Ok(()) } else { out::line(line) };
+    match chain {
         Chain::Whole(checked) => {
             let follow = "each follows from the one before it";
-            outln!("{}: {} decisions, {follow}", decisions.display(), checked.decisions)?;
-            outln!("{}: {} lines, {follow}", path.display(), checked.lines)?;
+            say(format!("{}: {} decisions, {follow}", decisions.display(), checked.decisions))?;
+            say(format!("{}: {} lines, {follow}", path.display(), checked.lines))?;
             match checked.gone.filter(|_| Defence::GapTold.stands()) {
                 Some(gone) => {
                     let gone = rotated(&gone);
-                    outln!("{}: {gone}", path.display())?;
+                    say(format!("{}: {gone}", path.display()))?;
                     Err(Failure::new(Kind::Incomplete, gone).shown())
                 }
                 None => Ok(()),
             }
         }
         Chain::Broken { file, line, why } => {
-            outln!("{}: line {line} {why}", file.display())?;
+            say(format!("{}: line {line} {why}", file.display()))?;
             Err(Failure::new(Kind::Negative, format!("line {line} {why}")).shown())
+        }
+    }
+}
+
+/// Returns the result of a check as `--json` prints it.
+fn printed(chain: &Chain) -> ChainCheck {
+    match chain {
+        Chain::Whole(Checked { lines, decisions, gone }) => {
+            let gone = gone.as_ref().map(|gone| GoneLines {
+                lines: gone.lines,
+                from_ms: gone.from_ms,
+                until_ms: gone.until_ms,
+            });
+            ChainCheck { lines: *lines, decisions: *decisions, gone, broken: None }
+        }
+        Chain::Broken { file, line, why } => {
+            let broken = BrokenLine { file: file.display().to_string(), line: *line, why };
+            ChainCheck { broken: Some(broken), ..ChainCheck::default() }
         }
     }
 }

@@ -53,8 +53,8 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             verify::verify(&context, slug, verify::How { every_port, host_only, json })?;
         }
         Command::Doctor { json } => doctor::doctor(json)?,
-        Command::Audit { slug, check } => logs::audit(&context, slug, check)?,
-        Command::Check { destination, name } => check::check(&context, name, &destination)?,
+        Command::Audit { slug, check, json } => logs::audit(&context, slug, check, json)?,
+        Command::Check { destination, name, json } => check::check(&context, name, &destination, json)?,
         Command::GitHook { hook } => return hook::run(hook),
         Command::Inbox { json } => inbox::inbox(json)?,
         Command::Approve { id, answer } => inbox::decide(&context, &id, true, answer)?,
@@ -88,7 +88,9 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Logs { slug, denied, follow, since } => {
             logs::logs(&context, slug, logs::Shown { denied, follow, since })?;
         }
-        Command::Cleanup { dry_run, yes } => cleanup::cleanup(&context, dry_run, yes)?,
+        Command::Cleanup { dry_run, yes, json } => {
+            cleanup::cleanup(&context, cleanup::How { dry_run, yes, json })?;
+        }
         Command::Schema { document } => manual::schema(document)?,
         Command::Completions { shell } => manual::completions(shell)?,
         Command::Man { dir } => manual::man(dir.as_deref())?,

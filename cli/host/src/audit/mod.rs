@@ -22,7 +22,7 @@ mod summary;
 mod tests;
 mod writer;
 
-pub use check::{Chain, check};
+pub use check::{Chain, Checked, check};
 pub use continued::Gone;
 pub use decisions::decided;
 pub use entry::{Entry, millis, time};
