@@ -149,6 +149,18 @@ EOF
     rm -rf "$apt"
 }
 
+# Only the program: the package would put filters into this machine's own git configuration.
+install_git_lfs() {
+    [ -x tools/git-lfs/git-lfs ] && return 0
+    say "fetching git-lfs from Debian"
+    rm -rf tools/git-lfs
+    mkdir -p tools/git-lfs/unpacked
+    apt-cache show git-lfs > /dev/null 2>&1 || as_root apt-get update -qq > tools/apt.log 2>&1 || true
+    (cd tools/git-lfs && apt-get download -qq git-lfs && dpkg -x git-lfs_*.deb unpacked && mv unpacked/usr/bin/git-lfs .) > tools/apt.log 2>&1 ||
+        give_up "git-lfs could not be fetched (see tools/apt.log)" "make setup"
+    rm -r tools/git-lfs/unpacked tools/git-lfs/*.deb
+}
+
 # What real clients of the sidecars need beside what Debian has: tests run them in a guest.
 install_clients() {
     [ "$(cat tools/clients/version 2> /dev/null)" = "$clients_version" ] && return 0
@@ -189,6 +201,7 @@ mkdir -p tools/gitleaks
 from_debian_13 gvproxy tools/bin/gvproxy
 # Not on the tests' path: one of them asks for it, the others use what is built in.
 from_debian_13 gitleaks tools/gitleaks/gitleaks
+install_git_lfs
 install_clients
 if ! has_kvm; then
     install_packages qemu-system-x86 busybox-static cpio kmod

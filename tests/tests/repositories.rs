@@ -2,7 +2,9 @@
 //! clones it, commits and pushes, its operator looks and approves, and the upstream has it. Those that are
 //! refused are in `tests/cases/gate-*`.
 
-use bottle_tests::{ProjectExt, RunningBottle, RunningBottleExt, empty_project, git, project_with, up_with};
+use bottle_tests::{
+    ProjectExt, RunningBottle, RunningBottleExt, checkout, empty_project, git, project_with, up_with,
+};
 use predicates::prelude::*;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -265,6 +267,59 @@ fn repositories_as_people_have_them_work_through_the_gate() {
     ] {
         assert!(said.contains(part), "{said}");
     }
+}
+
+/// The client that people have says why it gets no contents, and does not wait, retry or leave pointers without
+/// a word.
+#[test]
+fn git_lfs_itself_is_refused_at_once_and_says_why() {
+    const WHY: &str = "git-gate does not carry the contents of Git LFS files";
+    let lfs = checkout().tools().join("git-lfs");
+    assert!(lfs.join("git-lfs").exists(), "`make setup` fetches it");
+    let project = empty_project();
+    let folder = project.environment().folder().to_owned();
+    for name in ["repositories", "upstreams"] {
+        fs::create_dir(folder.join(name)).unwrap();
+    }
+    let served = SERVED.iter().find(|served| served.name == "lfs").unwrap();
+    make(&folder, "lfs", served.script);
+    project.put(
+        "bottle.toml",
+        &format!(
+            "slug = \"t\"\n[workspace]\nmode = \"none\"\n[[guest.volumes]]\nhost = \"{}\"\nguest = \"/lfs\"\n[[git-gate.repo]]\npath = \"../repositories/lfs\"\n",
+            lfs.display()
+        ),
+    );
+    let running = up_with(project, &[]);
+    let guest = |script: &str| {
+        let since = Instant::now();
+        let said = running.guest(&format!(
+            "exec 2>&1; export HOME=/root PATH=/lfs:$PATH; git lfs install --skip-repo > /tmp/lfs; git config --global user.name a; \
+             git config --global user.email a@example.com; cd /tmp; {script}"
+        ));
+        assert!(since.elapsed() < Duration::from_secs(20), "{script}: {:?}: {said}", since.elapsed());
+        said
+    };
+    let said = guest("timeout 60 git clone -q $BOTTLE_GIT_GATE/lfs.git one && echo cloned");
+    assert!(
+        said.contains(WHY) && said.contains("GIT_LFS_SKIP_SMUDGE=1") && !said.contains("cloned"),
+        "{said}"
+    );
+    // As the reason says: the pointers, and everything else, are there without the contents.
+    let said =
+        guest("GIT_LFS_SKIP_SMUDGE=1 git clone -q $BOTTLE_GIT_GATE/lfs.git two && cat two/a.bin two/file");
+    assert!(said.contains("oid sha256:") && said.contains("one") && !said.contains(WHY), "{said}");
+    // A push of new contents would leave the upstream with a pointer to nothing.
+    let said = guest(
+        "cd two && git checkout -q -b contents && head -c 100000 /dev/zero > b.bin && git add b.bin && \
+         git commit -q -m contents && timeout 60 git push origin contents",
+    );
+    assert!(said.contains(WHY) && !said.contains("waits for your operator"), "{said}");
+    let said = guest(
+        "cd two && git checkout -q -b text origin/main && echo more > more && git add more && git commit -q -m more && \
+         timeout 60 git push origin text",
+    );
+    assert!(said.contains("refs/heads/text: waits for your operator"), "{said}");
 }
 
 /// A history that git would refuse in a push, and that a guest had in its reach in the meantime.
