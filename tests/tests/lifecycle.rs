@@ -203,7 +203,7 @@ fn up_fails_with_the_last_output_of_a_sidecar_that_does_not_start() {
             "the sidecar supervise ended with exit status: 3; it said last:\n  | one\n  | no licence",
         ),
         (r#"["false"]"#, "the sidecar supervise ended with exit status: 1; it said nothing"),
-        (r#"["/no/such/program"]"#, "bottle.toml:2:1: the program /no/such/program is not there"),
+        (r#"["/no/such/program"]"#, "bottle.toml:2:1: the program /no/such/program does not exist"),
         (r#"["sh", "-c", "echo waiting; sleep 60"]"#, "does not listen on 127.0.0.1:"),
     ] {
         let project = project_with(&format!("slug = \"never\"\n[supervise]\ncommand = {command}\n"));

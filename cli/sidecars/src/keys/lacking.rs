@@ -39,7 +39,7 @@ fn look_for(secret: &Secret) -> Result<()> {
             let program = words.first().context("the command is empty")?.as_str();
             let found =
                 if program.contains('/') { Path::new(program).exists() } else { in_path(program).is_some() };
-            ensure!(found, "{program} is not there");
+            ensure!(found, "{program} does not exist");
         }
     }
     Ok(())
