@@ -25,6 +25,7 @@ mod run;
 mod shown;
 mod smolfile;
 mod soak;
+mod sockets;
 mod supervise;
 mod upstream;
 mod verify;

@@ -43,6 +43,9 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
         None => outln!("file      none: every key has its default")?,
     }
     out::text(describe(plan, &resolved.services))?;
+    if let Some(why) = tools::why_sockets(config.stack, plan.stack) {
+        outln!("because   {why}; `bottle doctor` says how to get it")?;
+    }
     if let Some((project, exclude)) = &resolved.copied {
         for line in copied(project.as_str(), exclude)? {
             outln!("{line}")?;

@@ -3,6 +3,7 @@
 use super::context::Context;
 use crate::describe::describe;
 use bottle_core::slug::Slug;
+use bottle_core::stack::Stack;
 use bottle_core::visible::Line;
 use bottle_host::control::{self, Answer, Request};
 use bottle_host::failure::{Failure, Kind, Outcome};
@@ -53,11 +54,19 @@ pub fn status(context: &Context, slug: Option<Slug>, json: bool) -> Outcome {
         )?;
     }
     let counters = &status.counters;
-    outln!(
-        "  passed    {} frames from the guest, {} to it",
-        counters.frames_from_guest,
-        counters.frames_to_guest
-    )?;
+    if plan.stack == Stack::Sockets {
+        outln!(
+            "  passed    {} bytes from the guest, {} to it",
+            counters.bytes_from_guest,
+            counters.bytes_to_guest
+        )?;
+    } else {
+        outln!(
+            "  passed    {} frames from the guest, {} to it",
+            counters.frames_from_guest,
+            counters.frames_to_guest
+        )?;
+    }
     for (refusal, count) in &counters.refused {
         outln!("  refused   {count} x {refusal}")?;
     }

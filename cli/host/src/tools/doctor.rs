@@ -85,8 +85,9 @@ impl Diagnosis {
         let walls = Walls { guard: true, jail: CAN_JAIL && bwrap.level == Level::Ok };
         let findings = vec![
             found("smolvm", smolvm()),
-            found("gvproxy", gvproxy()),
-            bwrap,
+            // Without them the guest's own kernel is the network stack.
+            as_warning(found("gvproxy", gvproxy())),
+            as_warning(bwrap),
             found("kvm", kvm()),
             as_warning(found("confinement", confinement())),
             found("helper", helper()),

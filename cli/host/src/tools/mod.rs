@@ -8,4 +8,4 @@ mod versions;
 
 pub use doctor::{Diagnosis, Finding, Level, Walls};
 pub use find::{CAN_JAIL, in_path, virtualization_flag};
-pub use toolset::{Gvproxy, Network, StackBackend, Tools, best_stack, smolvm, stack, why_no_jail};
+pub use toolset::{Gvproxy, Network, StackBackend, Tools, smolvm, stack, why_no_jail, why_sockets};

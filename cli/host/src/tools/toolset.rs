@@ -63,6 +63,9 @@ impl Tools {
     /// Returns [`Kind::Unavailable`] with the first thing that is missing or not good enough.
     pub fn find(choice: StackChoice) -> Outcome<Self> {
         let tools = Self { smolvm: smolvm()?, network: Network::find(choice)? };
+        if let Some(why) = why_sockets(choice, tools.network.stack()) {
+            out::note(format_args!("the network stack is the guest's own kernel: {why}"));
+        }
         if tools.smolvm.stand_in {
             out::note("warning: this smolvm is a stand-in without a virtual machine, for tests only");
         } else {
@@ -161,15 +164,21 @@ pub fn stack(choice: StackChoice) -> Stack {
     asked_stack(choice).unwrap_or(Stack::Gvproxy(Dialect::File))
 }
 
-/// Returns the stack of a bottle that asks for none, and why it is not gvproxy if it is not.
-pub fn best_stack() -> (Stack, Option<String>) {
-    let gvproxy = find_gvproxy(&Versions::remembered());
-    let found =
-        gvproxy.and_then(|(_, version)| if CAN_JAIL { find_bwrap().map(|_| version) } else { Ok(version) });
-    match found {
-        Ok(version) => (Dialect::of(version).into(), None),
-        Err(missing) => (Stack::Sockets, Some(missing.what)),
+/// Returns why a bottle that asks for no stack has its guest's own kernel as one, if it has.
+pub fn why_sockets(choice: StackChoice, stack: Stack) -> Option<String> {
+    if choice != StackChoice::Auto || stack != Stack::Sockets {
+        return None;
     }
+    jailed_gvproxy().err().map(|missing| missing.what)
+}
+
+/// Returns how gvproxy is configured, if it and what makes its jail are here.
+fn jailed_gvproxy() -> Result<Dialect, Missing> {
+    let (_, version) = find_gvproxy(&Versions::remembered())?;
+    if CAN_JAIL {
+        find_bwrap()?;
+    }
+    Ok(Dialect::of(version))
 }
 
 fn asked_stack(choice: StackChoice) -> Result<Stack, Missing> {
@@ -177,6 +186,6 @@ fn asked_stack(choice: StackChoice) -> Result<Stack, Missing> {
         StackChoice::Gvproxy => Ok(Dialect::of(find_gvproxy(&Versions::remembered())?.1).into()),
         StackChoice::Kernel => Ok(Stack::Kernel),
         StackChoice::Sockets => Ok(Stack::Sockets),
-        StackChoice::Auto => Ok(best_stack().0),
+        StackChoice::Auto => Ok(jailed_gvproxy().map_or(Stack::Sockets, Stack::from)),
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn run(streams: &Arc<Streams>, plan: &Plan) -> Result<Examined> {
     }
     let doors = plan.doors.ports();
     let others: Vec<u16> = (1..=u16::MAX).filter(|port| !doors.contains(port)).collect();
-    let (mut open, mut silent) = (Vec::new(), 0);
+    let mut open = Vec::new();
     for ports in others.chunks(AT_ONCE.into()) {
         if since.elapsed() > LIMIT {
             examined.cut_short = Some(format!("only the ports below {} were tried", ports[0]));
@@ -51,16 +51,13 @@ pub(super) fn run(streams: &Arc<Streams>, plan: &Plan) -> Result<Examined> {
             ports.iter().map(|port| connect(streams, *port)).collect::<Result<_>>()?;
         examined.frames += asked.len() as u64;
         for (port, stream) in ports.iter().zip(asked) {
-            match closes(stream, PATIENCE) {
-                Closed::AtOnce => {}
-                Closed::Answered => open.push(*port),
-                Closed::NotYet => silent += 1,
+            if !closes(stream, PATIENCE) {
+                open.push(*port);
             }
         }
     }
-    examined.silent = silent;
     if !open.is_empty() {
-        examined.answered.push(format!("stream to port {}", ranges(&open)));
+        examined.answered.push(format!("a stream to {}", ranges(&open)));
     }
     for door in &mut examined.doors {
         door.after = ask(streams, door);
@@ -77,21 +74,12 @@ fn connect(streams: &Arc<Streams>, port: u16) -> Result<UnixStream> {
     Ok(theirs)
 }
 
-enum Closed {
-    AtOnce,
-    Answered,
-    NotYet,
-}
-
-fn closes(mut stream: UnixStream, patience: Duration) -> Closed {
-    if stream.set_read_timeout(Some(patience)).is_err() {
-        return Closed::NotYet;
-    }
-    match stream.read(&mut [0]) {
-        Ok(0) => Closed::AtOnce,
-        Ok(_) => Closed::Answered,
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Closed::NotYet,
-        Err(_) => Closed::AtOnce,
+/// Returns whether a stream is closed without a byte.
+fn closes(mut stream: UnixStream, patience: Duration) -> bool {
+    let read = stream.set_read_timeout(Some(patience)).and_then(|()| stream.read(&mut [0]));
+    match read {
+        Ok(read) => read == 0,
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
     }
 }
 
@@ -104,10 +92,7 @@ fn ask(streams: &Arc<Streams>, door: &Door) -> Option<String> {
         Err(error) => return Some(format!("{error:#}")),
     };
     if door.sidecar != Sidecar::Pipelock {
-        return match closes(stream, STAYS) {
-            Closed::AtOnce => Some("it closed the stream".to_owned()),
-            Closed::Answered | Closed::NotYet => None,
-        };
+        return closes(stream, STAYS).then(|| "it closed the stream".to_owned());
     }
     match speak(&mut stream) {
         Ok(heard) if heard.starts_with(HTTP_RESPONSE) => None,

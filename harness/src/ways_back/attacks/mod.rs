@@ -9,6 +9,7 @@ mod git;
 mod peer;
 mod proxy;
 mod shown;
+mod stream;
 mod supervise;
 mod swap;
 mod verify;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Attack> {
         shown::attacks(),
         audit::attacks(),
         peer::attacks(),
+        stream::attacks(),
         confine::attacks(),
         proxy::attacks(),
         supervise::attacks(),
