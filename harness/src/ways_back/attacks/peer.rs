@@ -86,7 +86,7 @@ fn stranger(target: &Target, left: bool) -> Result<Child> {
 
 /// A script with which root in the guest kills the helper, so that an accomplice outside stays the newest
 /// connection.
-const END_HELPER: &str = r#"for p in /proc/[0-9]*; do
+pub(super) const END_HELPER: &str = r#"for p in /proc/[0-9]*; do
     case "$(tr '\0' ' ' < $p/cmdline 2> /dev/null)" in
         */bottle-guest\ link*) [ ${p#/proc/} = $$ ] || kill -9 ${p#/proc/};;
     esac

@@ -1,6 +1,7 @@
 //! Attacks on the keeper by a guest that speaks to its socket itself, where the guest's own kernel is the network
 //! stack.
 
+use super::peer::END_HELPER;
 use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{SLUG, Target, Verdict};
 use anyhow::{Result, ensure};
@@ -17,7 +18,6 @@ const CONFIG: &str = "[network]\nstack = \"sockets\"\n";
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("stream-to-a-port-of-the-host", Defence::DoorsOnly, port_of_the_host),
-        Attack::new("stream-reports-steer-terminal", Defence::Visible, reports_steer),
         Attack::new("stream-flood-of-reports", Defence::CountedRefusals, reports_flood),
         Attack::new("stream-of-a-stranger", Defence::Peer, of_a_stranger),
     ]
@@ -66,20 +66,10 @@ fn port_of_the_host(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(said.contains(SAYS), format!("the guest heard {said}")))
 }
 
-/// A report quotes a question for a name that steers the terminal of whoever reads the log.
-fn reports_steer(target: &mut Target) -> Result<Verdict> {
-    target.up(CONFIG)?;
-    target.guest(&by_hand(
-        "s = reports()\nfor at in range(28): s.sendall(chunk(bytes([at]) + question(b\"\\x1b[31mevil\")))\ntime.sleep(1)",
-    ))?;
-    let logs = target.operator(&["logs", SLUG])?;
-    ensure!(logs.text().contains("evil"), "the reports are in the log: {}", logs.text());
-    Ok(Verdict::succeeded_if(logs.output.contains(&0x1b), "an escape reached the terminal"))
-}
-
-/// Twenty thousand reports, each about another name.
+/// Twenty thousand reports, each about another name. The helper would take its place back.
 fn reports_flood(target: &mut Target) -> Result<Verdict> {
     target.up(CONFIG)?;
+    target.guest(END_HELPER)?;
     target.guest(&by_hand(
         "s = reports()\nfor at in range(20000): s.sendall(chunk(bytes([at % 28]) + question(b\"n%d\" % at)))\ntime.sleep(1)",
     ))?;
