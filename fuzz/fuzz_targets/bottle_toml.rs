@@ -63,8 +63,9 @@ fuzz_target!(|text: &str| {
     let slug = config.slug.clone().unwrap_or_else(|| "s".parse().unwrap());
     let folder = Home::at("/nowhere/state".into(), "/nowhere/run".into()).bottle(&slug);
     let stack = match config.stack {
-        StackChoice::Gvproxy => Stack::Gvproxy(Dialect::File),
+        StackChoice::Auto | StackChoice::Gvproxy => Stack::Gvproxy(Dialect::File),
         StackChoice::Kernel => Stack::Kernel,
+        StackChoice::Sockets => Stack::Sockets,
     };
     let Ok(resolved) = resolve(&slug, &config, stack, &folder) else { return };
     let json = serde_json::to_string(&resolved.plan).unwrap();

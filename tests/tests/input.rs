@@ -215,7 +215,7 @@ fn what_is_wrong_by_its_shape_does_not_fit_the_schema() {
 
 #[test]
 fn a_missing_tool_is_named_with_a_way_to_install_it() {
-    let project = empty_project();
+    let project = project_with("slug = \"t\"\n[network]\nstack = \"gvproxy\"\n");
     for (name, help) in [
         ("smolvm", "pip install --target ~/.local/share/smolvm smolmachines"),
         ("gvproxy", "apt-get install gvproxy"),
@@ -236,7 +236,8 @@ fn a_missing_tool_is_named_with_a_way_to_install_it() {
             .bottle(&["doctor"])
             .env("PATH", dir.path())
             .assert()
-            .code(69)
+            // Another stack needs neither of the others.
+            .code(if name == "smolvm" { 69 } else { 0 })
             .stdout(predicate::str::contains(help));
         assert!(!project.on_host("run").exists());
     }

@@ -287,10 +287,14 @@ fn a_word_that_is_none_of_the_known_ones_gets_the_nearest() {
         ),
         (
             "[network]\nstack = \"kernal\"\n",
-            "2:9: `network.stack` must be \"gvproxy\" or \"kernel\", not \"kernal\"",
+            "2:9: `network.stack` must be \"auto\", \"gvproxy\", \"kernel\" or \"sockets\", not \"kernal\"",
             "did you mean \"kernel\"?",
         ),
-        ("[network]\nstack = \"\"\n", "2:9: `network.stack` must be \"gvproxy\" or \"kernel\", not \"\"", ""),
+        (
+            "[network]\nstack = \"\"\n",
+            "2:9: `network.stack` must be \"auto\", \"gvproxy\", \"kernel\" or \"sockets\", not \"\"",
+            "",
+        ),
         (
             "[[git-gate.repo]]\npolicy = { rules = [{ ref = \"refs/heads/main\", verdict = \"alow\" }] }\n",
             "2:58: `git-gate.repo.policy.rules.verdict` must be \"allow\", \"ask\" or \"deny\", not \"alow\"",

@@ -75,7 +75,7 @@ struct File {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NetworkTable {
-    /// The network stack on the host's side.
+    /// The network stack that speaks TCP with the agent. Default: gvproxy if it is installed, otherwise the guest's own kernel.
     #[serde(default)]
     stack: StackChoice,
 }
