@@ -38,10 +38,10 @@ const OTHER: &[(&str, i32)] = &[
     ("bottle git my-project diff", 2),
     ("bottle git my-project approve", 2),
     ("bottle git my-project reject", 2),
-    // The file exists, and the guest does not work on a copy.
+    // The file exists.
     ("bottle init", 73),
-    ("bottle diff", 66),
-    ("bottle apply", 66),
+    // The page's digest is an example.
+    ("bottle apply my-project --digest", 2),
 ];
 
 /// Command lines that may also succeed: with KVM, or while the example's request still waits.

@@ -11,6 +11,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const CONFIG: &str = "slug = \"gated\"\n[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n";
+/// Lets the guest write to the project itself.
+const WRITABLE: &str = "[workspace]\nmode = \"read-write\"\n";
+
+/// Returns the configuration with which the guest can write to the project itself.
+fn writable() -> String {
+    CONFIG.replace("[git-gate]", &format!("{WRITABLE}[git-gate]"))
+}
 
 /// A running bottle whose project has a repository with an upstream.
 struct Gated(RunningBottle);
@@ -301,7 +308,7 @@ fn a_restart_brings_new_commits_and_keeps_waiting_pushes() {
 #[test]
 fn commits_that_a_guest_could_have_made_itself_wait_too() {
     // The project is mounted writable, so nobody can tell who made the commits in its `.git`.
-    let gated = Gated::new("");
+    let gated = Gated::new(WRITABLE);
     let waiting = restarted(&gated);
     let named: Vec<_> = waiting
         .iter()
@@ -365,7 +372,7 @@ fn no_guest_can_reach_the_quarantine_or_an_upstreams_hooks() {
     let refused = predicate::str::contains("holds git-gate's quarantine");
     gated.0.bottle(&["--i-know", "plan"]).assert().code(2).stderr(refused);
     git(gated.0.folder(), &["clone", "-q", "--bare", ".", "inner.git"]);
-    gated.0.put("bottle.toml", &format!("{CONFIG}upstream = \"./inner.git\"\n"));
+    gated.0.put("bottle.toml", &format!("{}upstream = \"./inner.git\"\n", writable()));
     let refused = predicate::str::contains("is in a folder that the guest can write");
     gated.0.bottle(&["plan"]).assert().code(2).stderr(refused);
     // The witness: the plan shows an upstream outside the project.
@@ -376,15 +383,15 @@ fn no_guest_can_reach_the_quarantine_or_an_upstreams_hooks() {
 
 #[test]
 fn the_operator_names_the_upstream_of_a_repository_that_a_guest_had_before_the_gate() {
-    let project = repository("slug = \"gated\"\n", &[]);
+    let project = repository(&format!("slug = \"gated\"\n{WRITABLE}"), &[]);
     project.bottle(&["-q", "up"]).assert().success();
     // The upstream does not have the guest's commit.
     git(project.folder(), &["commit", "-q", "--allow-empty", "-m", "as if it were yours"]);
     project.bottle(&["-q", "rm", "--force", "gated"]).assert().success();
-    project.put("bottle.toml", CONFIG);
+    project.put("bottle.toml", &writable());
     let noted = predicate::str::contains("a guest could have written that");
     project.bottle(&["plan"]).assert().stderr(noted);
-    project.put("bottle.toml", &format!("{CONFIG}upstream = \"../upstream.git\"\n"));
+    project.put("bottle.toml", &format!("{}upstream = \"../upstream.git\"\n", writable()));
     project.bottle(&["-q", "up", "--trust"]).assert().success();
     let gated = Gated::cloned(RunningBottle::new(project).unwrap());
     gated.guest("git checkout -qb work; echo two >> file; git commit -qam second; git push -q origin work");

@@ -73,8 +73,8 @@ fn a_stranger_on_the_guests_socket_is_not_greeted_and_is_logged() {
 }
 
 #[test]
-fn the_project_is_the_workspace() {
-    let running = up("slug = \"t\"\n");
+fn the_project_is_the_workspace_where_a_person_chooses_that() {
+    let running = up("slug = \"t\"\n[workspace]\nmode = \"read-write\"\n");
     running.put("file", "from the host");
     running.exec("pwd; cat file; echo from the guest > made").success().stdout("/workspace\nfrom the host");
     assert_eq!(std::fs::read_to_string(running.path("made")).unwrap(), "from the guest\n");

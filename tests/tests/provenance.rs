@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const PLAIN: &str = "slug = \"t\"\n";
+const PLAIN: &str = "slug = \"t\"\n[workspace]\nmode = \"read-write\"\n";
 const NONE: &str = "slug = \"t\"\n[workspace]\nmode = \"none\"\n";
 
 /// Brings up a bottle whose project has a folder `src`.
@@ -236,7 +236,7 @@ fn no_path_that_a_bottle_uses_may_be_inside_a_folder_that_a_guest_can_write() {
             assert!(!project.on_host("run/t").exists(), "{config}");
         }
         // A guest that cannot write there may have the same.
-        project.put("bottle.toml", &format!("{PLAIN}[workspace]\nmode = \"read-only\"\n{config}"));
+        project.put("bottle.toml", &format!("{}{config}", PLAIN.replace("read-write", "read-only")));
         if !config.contains("writable = true") {
             project.bottle(&["plan"]).assert().success();
         }

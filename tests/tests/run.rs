@@ -9,6 +9,9 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Lets the guest write to the project itself.
+const WRITABLE: &str = "slug = \"t\"\n[workspace]\nmode = \"read-write\"\n";
+
 /// Starts a run that sleeps, and waits until it does.
 fn sleeping(project: &Project) -> Child {
     let mut command = project.command(&["-q", "run", "--", "sh", "-c", "echo up; exec sleep 60"]);
@@ -118,17 +121,17 @@ fn refused_meanwhile(project: &Project, code: i32, why: &str) {
 #[test]
 fn a_run_is_removed_if_its_keeper_does_not_start() {
     let config =
-        |command: &str| format!("slug = \"t\"\n[supervise]\ncommand = [\"sh\", \"-c\", \"{command}\"]\n");
+        |command: &str| format!("{WRITABLE}[supervise]\ncommand = [\"sh\", \"-c\", \"{command}\"]\n");
     let project = project_with(&config("sleep 2; echo no licence; exit 3"));
     refused_meanwhile(&project, 69, "it said last:\n  | no licence");
-    project.put("bottle.toml", "slug = \"t\"\n");
+    project.put("bottle.toml", WRITABLE);
     project.bottle(&["-q", "run", "--trust", "--", "touch", "ran"]).assert().success();
     assert!(project.path("ran").exists(), "a run that is not refused runs its command");
 }
 
 #[test]
 fn a_run_is_refused_if_an_unknown_machine_has_its_name() {
-    let project = project_with("slug = \"t\"\n");
+    let project = project_with(WRITABLE);
     project.put("smolfile.toml", "cpus = 1\nmemory = 256\nnet = false\nvolumes = []\nenv = []\n");
     let (smolfile, socket) =
         (project.path("smolfile.toml"), project.on_host("run/t/guest.sock:/run/bottle.sock"));

@@ -174,7 +174,8 @@ fn a_guest_that_floods_or_has_no_helper_cannot_cause_a_false_leak() {
     let connect = format!(
         "import socket\nwhile True:\n  for port in range(61440, 65536):\n    s = socket.socket()\n    s.setblocking(False)\n    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n    try:\n      s.bind((\"\", port))\n      s.connect_ex((\"proxy.internal\", {port}))\n    except OSError: pass\n    s.close()\n"
     );
-    project.put("flood.py", &connect);
+    let write = ["-q", "exec", "--", "sh", "-c", "cat > flood.py"];
+    project.bottle(&write).write_stdin(connect).assert().success();
     let start = "setsid timeout 60 /usr/bin/python3 /workspace/flood.py > /dev/null 2>&1 < /dev/null &";
     project.bottle(&["-q", "exec", "--", "sh", "-c", start]).assert().success();
     let (status, report) = from_host(&project);

@@ -13,6 +13,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
 const COPY: &str = "slug = \"t\"\n[workspace]\nmode = \"copy\"\n";
+const WRITABLE: &str = "slug = \"t\"\n[workspace]\nmode = \"read-write\"\n";
 
 struct Copied(RunningBottle);
 
@@ -238,7 +239,7 @@ fn a_run_keeps_its_copy_only_if_it_has_changes() {
 
 #[test]
 fn a_configuration_that_a_guest_could_have_changed_must_be_accepted() {
-    let project = project_with("slug = \"t\"\n");
+    let project = project_with(WRITABLE);
     project
         .bottle(&[
             "-q",
@@ -262,7 +263,7 @@ fn a_configuration_that_a_guest_could_have_changed_must_be_accepted() {
     planned.stderr(contains("is not trusted yet"));
     project.bottle(&["-q", "up", "--trust"]).assert().success();
     project.bottle(&["-q", "restart"]).assert().success();
-    project.put("bottle.toml", "slug = \"t\"\n");
+    project.put("bottle.toml", WRITABLE);
     project.bottle(&["restart"]).assert().code(2);
     project.bottle(&["-q", "exec", "--", "true"]).assert().success();
     project.bottle(&["-q", "rm", "--force"]).assert().success();

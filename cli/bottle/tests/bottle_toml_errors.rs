@@ -282,7 +282,7 @@ fn a_word_that_is_none_of_the_known_ones_gets_the_nearest() {
     check(&[
         (
             "[workspace]\nmode = \"readonly\"\n",
-            "2:8: `workspace.mode` must be \"read-write\", \"read-only\", \"copy\" or \"none\", not \"readonly\"",
+            "2:8: `workspace.mode` must be \"copy\", \"read-only\", \"read-write\" or \"none\", not \"readonly\"",
             "did you mean \"read-only\"?",
         ),
         (

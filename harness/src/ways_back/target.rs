@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// The bottle of an attack.
 pub const SLUG: &str = "t";
+/// Lets the guest write to the project itself.
+pub const WRITABLE: &str = "[workspace]\nmode = \"read-write\"\n";
 /// How long one of the operator's commands may take before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -189,11 +191,13 @@ impl Target {
         self.up_by(config, self.command(&["up"]))
     }
 
-    /// Returns a configuration for this target's bottle: a small one for a machine under emulation.
+    /// Returns a configuration for this target's bottle: a small one for a machine under emulation. Unless it
+    /// says otherwise, the guest can write to the project itself, which is the most that it can be given.
     pub fn config(&self, config: &str) -> String {
         let machine = "[guest]\ncpus = 1\nmemory = 512\n";
         let machine = if self.is_real() && !config.contains("[guest]") { machine } else { "" };
-        format!("slug = \"{SLUG}\"\n{config}\n{machine}")
+        let workspace = if config.contains("[workspace]") { "" } else { WRITABLE };
+        format!("slug = \"{SLUG}\"\n{config}\n{machine}{workspace}")
     }
 
     /// Runs a script in the guest as root and returns its output. It must succeed.

@@ -217,7 +217,10 @@ fn render(home: &Home, here: &Path) -> String {
          # memory = 8192                   # MiB; only what is touched is taken\n\
          \n\
          [workspace]\n\
-         mode = \"read-write\"               # or \"copy\" (bottle diff, bottle apply), \"read-only\", \"none\"\n\
+         # The agent works on a copy of this folder: `bottle diff` shows what it changed, `bottle apply` takes that\n\
+         # back. \"read-only\" gives it the folder itself to read, \"none\" nothing. \"read-write\" lets it write to your\n\
+         # own files, at once and unseen: a Makefile or a git hook that you run later, too.\n\
+         mode = \"copy\"\n\
          \n\
          # What the agent may reach through its proxy. Nothing, unless you say so.\n\
          [egress]\n\

@@ -1,13 +1,14 @@
 //! `bottle plan`: shows what would start, and how it differs from the last start.
 
 use super::context::Context;
+use crate::config::Config;
 use crate::config::found::shown;
 use crate::describe::{describe, difference};
 use crate::lifecycle::check::check;
 use crate::lifecycle::files;
 use crate::resolve::{Resolved, resolve};
 use bottle_core::slug::Slug;
-use bottle_core::specification::MachineUser;
+use bottle_core::specification::{MachineUser, Workspace};
 use bottle_core::visible::Line;
 use bottle_host::confine;
 use bottle_host::failure::{Failure, Kind, Outcome};
@@ -30,6 +31,9 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     }
     let plan = &resolved.plan;
     if json {
+        if let Some(project) = shares_project(&config) {
+            out::note(format_args!("the guest can write to {}, and not only to a copy of it", Line(project)));
+        }
         out::json(plan)?;
         return checked.map(drop);
     }
@@ -52,7 +56,11 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
         }
     }
     for folder in config.writable() {
-        outln!("writable  {folder}: from then on, trust it no more than the guest")?;
+        let is_project = shares_project(&config) == Some(folder);
+        let instead = if is_project { "; with mode = \"copy\" it works on a copy" } else { "" };
+        outln!(
+            "writable  {folder}: what the guest writes there is written to your own files at once{instead}"
+        )?;
     }
     for shared in &config.exposed {
         let said = if shared.by_file { "allow-sensitive in bottle.toml" } else { "--i-know" };
@@ -72,6 +80,14 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
         outln!("--- {}\n{gvproxy}", folder.gvproxy().display())?;
     }
     checked
+}
+
+/// Returns the project if the guest can write to it, and not only to a copy.
+fn shares_project(config: &Config) -> Option<&str> {
+    match &config.workspace {
+        Workspace::Shared { host, writable: true } => Some(host.as_str()),
+        _ => None,
+    }
 }
 
 fn show_difference(folder: &Folder, resolved: &Resolved, json: bool) -> Outcome {

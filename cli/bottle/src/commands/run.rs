@@ -45,7 +45,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     let ran = run.carry_out(&events, &|what| context.progress(what))?;
     if ran.changed > 0 {
         context.say(&format!(
-            "the guest changed {} paths of its copy: `bottle diff {slug}` shows, `bottle apply {slug}` takes them back",
+            "the guest changed {} paths of its copy, which stays: `bottle diff {slug}` shows them, `bottle apply {slug}` takes them back",
             ran.changed
         ));
     }

@@ -129,13 +129,13 @@ struct WorkspaceTable {
 #[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum WorkspaceMode {
-    /// The folder itself.
+    /// A copy: `bottle diff` shows what the guest changed, and `bottle apply` takes it back.
     #[default]
-    ReadWrite,
+    Copy,
     /// The folder itself, read-only.
     ReadOnly,
-    /// A copy: `bottle diff` shows what the guest changed, and `bottle apply` takes it back.
-    Copy,
+    /// The folder itself: whatever the guest writes is written to your files at once.
+    ReadWrite,
     /// Nothing.
     None,
 }

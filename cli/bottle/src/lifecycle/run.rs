@@ -12,6 +12,7 @@ use bottle_core::slug::Slug;
 use bottle_host::control;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::out;
 use bottle_host::peer::Process;
 use bottle_host::process::die_with_parent;
 use bottle_host::smolvm::{Machine, Smolvm, Terminal};
@@ -75,6 +76,15 @@ impl Run<'_> {
         let resolved = resolve(slug, config, tools.network.stack(), folder)?;
         let rendered = check_but_paths(folder, config, &resolved)?;
         let pins = Pins::admit(home, folder, config, tools, insisted)?;
+        // A copy that holds nothing new is made anew, because the project may have changed since.
+        if resolved.copied.is_some() {
+            let changed = Copy::leave(folder)?;
+            if changed > 0 {
+                out::note(format_args!(
+                    "the guest goes on with the copy in which {changed} paths were changed before; what you changed since is not in it (`bottle apply {slug}` takes them back, `bottle rm {slug}` asks)"
+                ));
+            }
+        }
         let files = Files::of(folder);
         files::write(folder, project, &resolved, &rendered, &tools.network)?;
         let keeper = keeper::launch(folder, Reach::Machine)?;

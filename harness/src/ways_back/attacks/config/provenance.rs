@@ -2,7 +2,7 @@
 
 use super::operator::{operator_in, operator_within, runs_a_program};
 use crate::ways_back::attack::{Attack, Needs};
-use crate::ways_back::target::{Target, Verdict};
+use crate::ways_back::target::{Target, Verdict, WRITABLE};
 use anyhow::{Context, Result, ensure};
 use bottle_host::defence::Defence;
 
@@ -119,7 +119,10 @@ fn through_apply(target: &mut Target) -> Result<Verdict> {
 /// The operator accepts what they saw, but the guest has written something else meanwhile.
 fn changed_after_it_was_shown(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
-    target.into_guest("/workspace/bottle.toml", b"slug = \"t\"\n[guest]\ncpus = 2\n")?;
+    target.into_guest(
+        "/workspace/bottle.toml",
+        format!("slug = \"t\"\n{WRITABLE}[guest]\ncpus = 2\n").as_bytes(),
+    )?;
     let shown = target.operator(&["restart"])?.text();
     let seen = shown.split("--trust=").nth(1).and_then(|rest| rest.split('`').next());
     let option = format!("--trust={}", seen.context("no digest is shown")?);
