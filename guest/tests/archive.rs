@@ -8,8 +8,10 @@ use proptest::prelude::*;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 use tar::{Builder, EntryType, Header};
 
 /// Makes an archive of entries that no tar would make, each with a kind, a name, and content or a target.
@@ -180,7 +182,7 @@ fn an_archive_is_bounded() {
         (Directory, 1 << 50, "cannot have content"),
         (EntryType::XHeader, 10, "PAX"),
         (EntryType::XGlobalHeader, 10, "PAX"),
-        (EntryType::GNUSparse, 0, "sparse"),
+        (EntryType::GNUSparse, 1 << 60, "real_size"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let endless = claim(kind, size)
@@ -191,6 +193,137 @@ fn an_archive_is_bounded() {
         let error = format!("{:#}", take(&endless, dir.path()).unwrap_err());
         assert!(error.contains(wanted), "{kind:?} {size}: {error}");
     }
+}
+
+/// Makes an archive of a sparse file that claims these parts, each with its place and length, and has this content.
+fn sparse(whole: u64, parts: &[(u64, u64)], content: &[u8]) -> Vec<u8> {
+    let number = |value: u64| {
+        let mut field = [0; 12];
+        field[0] = 0x80;
+        field[4..].copy_from_slice(&value.to_be_bytes());
+        field
+    };
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_size(content.len() as u64);
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.name[..1].copy_from_slice(b"a");
+    gnu.set_real_size(whole);
+    for (field, (at, len)) in gnu.sparse.iter_mut().zip(parts) {
+        (field.offset, field.numbytes) = (number(*at), number(*len));
+    }
+    header.set_cksum();
+    let mut builder = Builder::new(Vec::new());
+    builder.append(&header, content).unwrap();
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn a_sparse_map_is_believed_only_where_it_can_be_true() {
+    let dir = tempfile::tempdir().unwrap();
+    take(&sparse(1 << 30, &[(0, 2), (1 << 20, 3), (1 << 30, 0)], b"abcde"), dir.path()).unwrap();
+    let file = fs::File::open(dir.path().join("it")).unwrap();
+    let mut byte = [0; 4];
+    file.read_exact_at(&mut byte, (1 << 20) - 1).unwrap();
+    assert_eq!((&byte, file.metadata().unwrap().len()), (b"\0cde", 1 << 30));
+    assert!(file.metadata().unwrap().blocks() * 512 < 1 << 20);
+    for (whole, parts, content, wanted) in [
+        (1 << 60, &[(0, 1), (1 << 60, 0)][..], &b"a"[..], "bytes; --max-size"),
+        (10, &[(0, 3), (2, 2)], b"abcde", "overlap, or are out of order"),
+        (10, &[(5, 1), (0, 1)], b"ab", "overlap, or are out of order"),
+        (10, &[(9, 2)], b"ab", "beyond its end"),
+        (u64::MAX, &[(u64::MAX, 2)], b"ab", "beyond its end"),
+        (10, &[(0, 1)], b"ab", "a sparse map has 1 bytes, and the archive 2"),
+        (10, &[(0, 3)], b"ab", "a sparse map has 3 bytes, and the archive 2"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let error = format!("{:#}", take(&sparse(whole, parts, content), dir.path()).unwrap_err());
+        assert!(error.contains(wanted), "{parts:?}: {error}");
+        // Nor is it believed by whoever unpacks a person's own files, apart from its size.
+        let lenient = take_by(&sparse(whole, parts, content), dir.path(), &Rules::of_a_person(None));
+        assert!(lenient.is_err() || wanted.contains("max-size"), "{parts:?}");
+    }
+    // A map that goes on without end, and says nothing.
+    let mut endless = sparse(10, &[], b"");
+    endless.truncate(512);
+    endless[482] = 1;
+    let sum: u32 = endless[..148].iter().chain(&endless[156..512]).map(|byte| u32::from(*byte)).sum();
+    endless[148..155].copy_from_slice(format!("{:06o}\0", sum + 256).as_bytes());
+    let mut block = [0; 512];
+    block[504] = 1;
+    let stream = endless.chain(Repeated(block));
+    let error = unpack(stream, &Folder::open(dir.path(), Links::Refused).unwrap(), &Rules::of_a_person(None));
+    assert!(format!("{:#}", error.unwrap_err()).contains("a map of more than"));
+}
+
+/// A block, again and again.
+struct Repeated([u8; 512]);
+
+impl Read for Repeated {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let len = buffer.len().min(512);
+        buffer[..len].copy_from_slice(&self.0[..len]);
+        Ok(len)
+    }
+}
+
+/// Makes a file of 8 GiB with data at every 16 MiB, and a hole at its end.
+fn file_with_holes(path: &Path) {
+    let file = fs::File::create(path).unwrap();
+    for at in 0..100_u64 {
+        file.write_all_at(format!("part {at}").as_bytes(), at << 24).unwrap();
+    }
+    file.set_len(8 << 30).unwrap();
+}
+
+/// Checks that a file is one of those, and that its holes are holes.
+fn has_holes(path: &Path) {
+    let file = fs::File::open(path).unwrap();
+    let meta = file.metadata().unwrap();
+    assert_eq!(meta.len(), 8 << 30);
+    assert!(meta.blocks() * 512 < 100 << 17, "{} blocks", meta.blocks());
+    for at in [0_u64, 1, 50, 99] {
+        let mut read = [0; 9];
+        file.read_exact_at(&mut read, at << 24).unwrap();
+        assert!(read.starts_with(format!("part {at}\0").as_bytes()), "{read:?}");
+    }
+}
+
+#[test]
+fn a_file_with_holes_is_exchanged_with_gnu_tar_and_with_ourselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = format!("big{}", "n".repeat(150));
+    let big = dir.path().join(&long);
+    file_with_holes(&big);
+    let tar = |words: &[&str]| {
+        let output = Command::new("tar").args(words).current_dir(dir.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    };
+    let since = Instant::now();
+    let theirs = tar(&["-cSf", "-", "--format=gnu", &long]);
+    let mut ours = Vec::new();
+    pack(&big, OsStr::new("it"), Links::Refused, &mut ours).unwrap();
+    assert!(ours.len() < 100 << 17, "{}", ours.len());
+    for (name, packed) in [("from-gnu", &theirs), ("from-us", &ours)] {
+        take_by(packed, dir.path(), &Rules::of_a_guest(name.into())).unwrap();
+        has_holes(&dir.path().join(name));
+    }
+    // And back: GNU tar and the `tar` crate unpack what we packed.
+    fs::write(dir.path().join("packed"), &ours).unwrap();
+    tar(&["-xf", "packed"]);
+    has_holes(&dir.path().join("it"));
+    fs::remove_file(dir.path().join("it")).unwrap();
+    tar::Archive::new(ours.as_slice()).unpack(dir.path()).unwrap();
+    assert_eq!(fs::metadata(dir.path().join("it")).unwrap().len(), 8 << 30);
+    assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
+    // A file that is nothing but a hole.
+    fs::File::create(&big).unwrap().set_len(1 << 30).unwrap();
+    let mut ours = Vec::new();
+    pack(&big, OsStr::new("it"), Links::Refused, &mut ours).unwrap();
+    assert!(ours.len() <= 2048);
+    take_by(&ours, dir.path(), &Rules::of_a_guest("hole".into())).unwrap();
+    assert_eq!(fs::metadata(dir.path().join("hole")).unwrap().len(), 1 << 30);
 }
 
 #[test]
@@ -227,7 +360,7 @@ fn a_packed_tree_unpacks_equal() {
     fs::write(tree.join(&deep).join(&long), "far").unwrap();
     symlink("nowhere", tree.join("link")).unwrap();
     symlink(long.repeat(3), tree.join("long")).unwrap();
-    assert!(std::process::Command::new("mkfifo").arg(tree.join("pipe")).status().unwrap().success());
+    assert!(Command::new("mkfifo").arg(tree.join("pipe")).status().unwrap().success());
     let mut packed = Vec::new();
     let left = pack(&tree, OsStr::new("it"), Links::Refused, &mut packed).unwrap();
     assert_eq!(left, [Path::new("it/pipe")]);

@@ -1,14 +1,15 @@
 //! Reads an archive entry by entry, in bounded memory.
 //!
-//! The grammar is what [`super::pack`] writes and no more: GNU headers with long names. Whatever else a tar
-//! can contain (PAX records, sparse maps) is refused, because each is one more way to give a name or a size.
+//! The grammar is what [`super::pack`] writes and no more: GNU headers with long names and sparse maps. Whatever else
+//! a tar can contain (PAX records) is refused, because it is one more way to give a name or a size.
 
-use anyhow::{Context, Result, bail};
+use super::sparse::{self, Content, Part};
+use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
-use std::io::{Read, Take};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use tar::{Archive, EntryType};
+use tar::{EntryType, Header};
 
 /// The kind of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,21 +43,19 @@ const LONGEST: u64 = 8192;
 /// # Errors
 /// Returns an error if this is not such an archive, if it ends in the middle, or if `visit` returns one.
 pub fn each(
-    from: impl Read,
+    mut from: impl Read,
     is_bounded: bool,
-    mut visit: impl FnMut(PathBuf, Attributes, &Item, &mut dyn Read) -> Result<()>,
+    mut visit: impl FnMut(PathBuf, Attributes, &Item, &mut Content) -> Result<()>,
 ) -> Result<()> {
     let longest = if is_bounded { LONGEST } else { u64::MAX };
-    let mut archive = Archive::new(from);
     let (mut name, mut target) = (None, None);
-    for entry in archive.entries()?.raw(true) {
-        let mut entry = entry.context("the stream is not an archive")?;
-        let header = entry.header();
-        let len = header.entry_size().context("the stream is not an archive")?;
+    while let Some(header) = next(&mut from)? {
+        let len = header.entry_size().context(NO_ARCHIVE)?;
         let attributes = Attributes {
             mode: header.mode().unwrap_or(0o644),
             changed: header.mtime().ok().filter(|time| *time > 0),
         };
+        let mut parts = vec![Part { at: 0, len }];
         let item = match header.entry_type() {
             // Only one may precede each entry, so that the count of entries bounds what is read.
             EntryType::GNULongName if is_bounded && name.is_some() => bail!("an entry has two names"),
@@ -64,18 +63,20 @@ pub fn each(
                 bail!("a link has two targets")
             }
             EntryType::GNULongName => {
-                name = Some(long(&mut entry, len, longest)?);
+                name = Some(long(&mut from, len, longest)?);
                 continue;
             }
             EntryType::GNULongLink => {
-                target = Some(long(&mut entry, len, longest)?);
+                target = Some(long(&mut from, len, longest)?);
                 continue;
             }
             EntryType::XHeader | EntryType::XGlobalHeader => {
                 bail!("the archive has PAX records, which bottle's helper does not write")
             }
             EntryType::GNUSparse => {
-                bail!("the archive has a sparse map, which bottle's helper does not write")
+                let whole;
+                (whole, parts) = sparse::read_map(&header, len, &mut from)?;
+                Item::File(whole)
             }
             EntryType::Directory => Item::Folder,
             EntryType::Regular | EntryType::Continuous => Item::File(len),
@@ -94,18 +95,59 @@ pub fn each(
         }
         let path = name.take().unwrap_or_else(|| header.path_bytes().into_owned());
         target = None;
-        visit(OsString::from_vec(path).into(), attributes, &item, &mut entry)?;
+        let padded = len.checked_next_multiple_of(BLOCK as u64).context("an entry's size overflows")?;
+        let mut content = from.by_ref().take(padded);
+        visit(OsString::from_vec(path).into(), attributes, &item, &mut Content::new(&mut content, parts))?;
+        skip(&mut content)?;
     }
     Ok(())
 }
 
-fn long(entry: &mut impl Read, len: u64, longest: u64) -> Result<Vec<u8>> {
+/// The length of a block, in bytes: an archive consists of them.
+const BLOCK: usize = 512;
+/// What is said of a stream that begins otherwise.
+const NO_ARCHIVE: &str = "the stream is not an archive";
+
+/// Reads the next header. Returns `None` at the end.
+fn next(from: &mut impl Read) -> Result<Option<Header>> {
+    let mut header = Header::new_old();
+    let bytes = header.as_mut_bytes();
+    let mut have = 0;
+    while have < BLOCK {
+        match from.read(&mut bytes[have..]) {
+            Ok(0) if have == 0 => return Ok(None),
+            Ok(0) => bail!(NO_ARCHIVE),
+            Ok(read) => have += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Ok(None);
+    }
+    // The sum counts its own field as spaces.
+    let others = bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte));
+    let sum = others.sum::<u32>() + 8 * u32::from(b' ');
+    ensure!(header.cksum().is_ok_and(|cksum| cksum == sum), NO_ARCHIVE);
+    Ok(Some(header))
+}
+
+/// Reads what is left of an entry.
+fn skip(content: &mut io::Take<impl Read>) -> Result<()> {
+    io::copy(content, &mut io::sink())?;
+    ensure!(content.limit() == 0, "the archive ends in the middle of an entry");
+    Ok(())
+}
+
+fn long(from: &mut impl Read, len: u64, longest: u64) -> Result<Vec<u8>> {
     if len > longest {
         bail!("a name has {len} bytes");
     }
+    let padded = len.checked_next_multiple_of(BLOCK as u64).context("an entry's size overflows")?;
+    let mut content = from.by_ref().take(padded);
     let mut bytes = Vec::new();
-    let mut content: Take<_> = entry.take(len);
-    content.read_to_end(&mut bytes).context("cannot read a name")?;
+    content.by_ref().take(len).read_to_end(&mut bytes).context("cannot read a name")?;
+    skip(&mut content)?;
     if bytes.last() == Some(&0) {
         bytes.pop();
     }

@@ -8,6 +8,7 @@
 mod entries;
 mod name;
 mod pack;
+mod sparse;
 mod unpack;
 
 pub use name::{Refused, destination, stays_inside};

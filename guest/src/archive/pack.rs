@@ -1,5 +1,6 @@
 //! Packs a file, a link or a folder.
 
+use super::sparse::{self, Data};
 use crate::beneath::{Folder, Kind, Limits, Links, Meta, Seen, walk_on};
 use anyhow::{Context, Result};
 use std::ffi::OsStr;
@@ -111,8 +112,11 @@ fn put(
         Kind::File => {
             // The file may grow or shrink meanwhile. Exactly as many bytes are sent as the header says.
             let (file, meta) = folder.file(name)?;
-            let content = file.take(meta.len).chain(io::repeat(0)).take(meta.len);
-            to.append_data(&mut header(EntryType::Regular, meta.len, &meta), place, content)?;
+            let parts = sparse::parts(&file, meta.len)?;
+            let mut header = header(EntryType::Regular, meta.len, &meta);
+            let has_holes = parts.iter().map(|part| part.len).sum::<u64>() < meta.len;
+            let map = if has_holes { sparse::write_map(&mut header, meta.len, &parts) } else { Vec::new() };
+            to.append_data(&mut header, place, map.as_slice().chain(Data::new(&file, &parts)))?;
         }
         Kind::Special => return Ok(Put::LeftOut),
     }

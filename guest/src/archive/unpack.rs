@@ -2,13 +2,13 @@
 
 use super::entries::{self, Attributes, Item};
 use super::name::{destination, stays_inside};
+use super::sparse::Content;
 use crate::beneath::{Folder, Kind, MODE};
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::git::repository;
 use bottle_core::visible::Bytes;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -157,7 +157,7 @@ impl State<'_> {
         path: &Path,
         attributes: Attributes,
         item: &Item,
-        content: &mut dyn Read,
+        content: &mut Content,
     ) -> Result<()> {
         self.seen += 1;
         ensure!(!self.is_one_file, "the archive has more than the one file that was asked for");
@@ -236,7 +236,7 @@ fn put(
     place: &Path,
     attributes: Attributes,
     item: &Item,
-    content: &mut dyn Read,
+    content: &mut Content,
     replaces: bool,
 ) -> Result<()> {
     let mode = attributes.mode & MODE;
@@ -249,9 +249,8 @@ fn put(
         },
         Item::File(len) => {
             clear(&above, name, replaces)?;
-            let mut file = above.create(name, mode | 0o600)?;
-            let written = write_with_holes(content, &mut file)?;
-            ensure!(written == *len, "the archive ends in the middle of it");
+            let file = above.create(name, mode | 0o600)?;
+            content.write_to(&file, *len)?;
             let changed = attributes.changed.map(Duration::from_secs);
             if let Some(time) = changed.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)) {
                 // Not every file system can have every time.
@@ -265,38 +264,6 @@ fn put(
         Item::Other(what) => bail!("{what} is not copied"),
     }
     Ok(())
-}
-
-/// Writes content into an empty file. Where it has nothing but zeros, the file has a hole.
-fn write_with_holes(content: &mut dyn Read, file: &mut File) -> io::Result<u64> {
-    let mut block = vec![0; 1 << 16];
-    let (mut len, mut ends_in_hole) = (0_u64, false);
-    loop {
-        // Whole blocks: a pipe gives less at a time than a hole has.
-        let mut have = 0;
-        while have < block.len() {
-            match content.read(&mut block[have..]) {
-                Ok(0) => break,
-                Ok(read) => have += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if have == 0 {
-            break;
-        }
-        ends_in_hole = block[..have].iter().all(|byte| *byte == 0);
-        len += have as u64;
-        if ends_in_hole {
-            file.seek(SeekFrom::Start(len))?;
-        } else {
-            file.write_all(&block[..have])?;
-        }
-    }
-    if ends_in_hole {
-        file.set_len(len)?;
-    }
-    Ok(len)
 }
 
 /// Removes a file or a link of that name, but not a folder.

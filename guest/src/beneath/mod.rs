@@ -7,11 +7,13 @@
 //! wrote it.
 
 mod folder;
+mod holes;
 mod meta;
 mod remove;
 mod walk;
 
 pub use folder::{Folder, Links, set_mode};
+pub use holes::data;
 pub use meta::{Kind, MODE, Meta, moment};
 pub use remove::remove_all;
 pub use walk::{Limits, Seen, walk, walk_on};

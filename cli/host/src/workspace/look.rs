@@ -4,7 +4,7 @@ use super::changes::{Change, Kept, What};
 use super::copy::Copy;
 use super::decide::{self, Here, Judged, Project};
 use super::exclude::{Exclude, Why};
-use super::snapshot::{Content, Snapshot, Taken};
+use super::snapshot::{Content, Snapshot, Sum, Taken};
 use super::tree::{Entry, Manifest};
 use crate::beneath::Folder;
 use crate::defence::Defence;
@@ -305,19 +305,11 @@ fn renamed(ours: &Folder, items: &[Item]) -> HashMap<usize, usize> {
     renamed
 }
 
-/// Returns the SHA-256 of the project's file, if it can be read.
+/// Identifies the content of the project's file, if it can be read.
 fn sum(ours: &Folder, item: &Item) -> Option<[u8; 32]> {
     let (above, name) = ours.above(&item.change.path).ok()?;
-    let (mut file, _) = above.file(name).ok()?;
-    let (mut sum, mut block) = (Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match io::Read::read(&mut file, &mut block) {
-            Ok(0) => return Some(sum.finalize().into()),
-            Ok(read) => sum.update(&block[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return None,
-        }
-    }
+    let (file, meta) = above.file(name).ok()?;
+    Sum::of_file(&file, meta.len).ok()
 }
 
 /// Returns whether this machine has no room, as opposed to a guest playing tricks.

@@ -1,12 +1,13 @@
 //! What was read of a guest's files, kept where the guest can no longer change it.
 //!
 //! It is one file without a name: whatever happens to the process, nothing of it stays. Zeros take up no
-//! space in it.
+//! space in it, and a hole in a guest's file is not read: it costs no time, however large it is.
 
+use crate::beneath::data;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -26,7 +27,7 @@ pub struct Content {
     at: u64,
     /// Its length, in bytes.
     pub len: u64,
-    /// Its SHA-256.
+    /// Its [`Sum`].
     pub sum: [u8; 32],
 }
 
@@ -57,41 +58,43 @@ impl Snapshot {
         Ok(Self { file, end: 0 })
     }
 
-    /// Reads a file to its end, or up to `most` bytes, and keeps its content unless it is the same as the
+    /// Reads a file, unless it is longer than `most` bytes, and keeps its content unless it is the same as the
     /// other file's.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, or if there is no room for its content.
     pub fn take(&mut self, file: &File, other: Option<&File>, most: u64) -> io::Result<Taken> {
-        let at = self.end;
-        let mut sum = Sha256::new();
-        let (mut same, mut len) = (other.is_some(), 0_u64);
-        let (mut block, mut beside) = (vec![0; BLOCK], vec![0; if other.is_some() { BLOCK } else { 0 }]);
-        let mut file = file;
-        loop {
-            let read = read_full(&mut file, &mut block)?;
-            let bytes = &block[..read];
-            if same && let Some(mut other) = other {
-                let read = read_full(&mut other, &mut beside)?;
-                same = bytes == &beside[..read];
-            }
-            len += read as u64;
-            if len > most {
-                self.end = at;
-                return Ok(Taken::TooMuch);
-            }
-            sum.update(bytes);
-            write_block(&self.file, self.end, bytes)?;
-            self.end += read as u64;
-            if read < BLOCK {
-                break;
-            }
+        // What is added or cut off from now on is not seen.
+        let len = file.metadata()?.len();
+        if len > most {
+            return Ok(Taken::TooMuch);
         }
+        let other = match other {
+            Some(other) if other.metadata()?.len() == len => Some(other),
+            _ => None,
+        };
+        // Only then can a hole be one here, too.
+        let at = self.end.next_multiple_of(BLOCK as u64);
+        let (mut sum, mut same) = (Sum::new(), other.is_some());
+        let mut beside = vec![0; if same { BLOCK } else { 0 }];
+        blocks(&[Some(file), other], len, |start, bytes| {
+            if let Some(other) = other.filter(|_| same) {
+                let beside = &mut beside[..bytes.len()];
+                read_at(other, start, beside)?;
+                same = bytes == beside;
+            }
+            if sum.add(start, bytes) {
+                self.file.write_all_at(bytes, at + start)?;
+            }
+            Ok(())
+        })?;
         if same {
-            self.end = at;
+            // Whatever comes in its place would find it where it has a hole.
+            self.file.set_len(self.end)?;
             return Ok(Taken::Same);
         }
-        Ok(Taken::Other(Content { at, len, sum: sum.finalize().into() }))
+        self.end = at + len;
+        Ok(Taken::Other(Content { at, len, sum: sum.of(len) }))
     }
 
     /// Forgets everything.
@@ -119,20 +122,93 @@ impl Snapshot {
     /// Returns an error if the content cannot be written, or if it has changed.
     pub fn put(&self, content: &Content, to: &File) -> io::Result<()> {
         let mut block = vec![0; BLOCK];
-        let (mut sum, mut done) = (Sha256::new(), 0);
-        while done < content.len {
-            let len = usize::try_from(content.len - done).map_or(BLOCK, |left| left.min(BLOCK));
-            read_at(&self.file, content.at + done, &mut block[..len])?;
-            sum.update(&block[..len]);
-            write_block(to, done, &block[..len])?;
-            done += len as u64;
+        let (mut sum, mut done) = (Sum::new(), 0);
+        while let Some((start, _)) = data(&self.file, content.at + done, content.at + content.len)? {
+            done = (start - content.at) / BLOCK as u64 * BLOCK as u64;
+            let bytes = &mut block[..length(content.len - done)];
+            read_at(&self.file, content.at + done, bytes)?;
+            if sum.add(done, bytes) {
+                to.write_all_at(bytes, done)?;
+            }
+            done += bytes.len() as u64;
         }
         to.set_len(content.len)?;
-        if <[u8; 32]>::from(sum.finalize()) != content.sum {
+        if sum.of(content.len) != content.sum {
             return Err(io::Error::other("the copy of what was read has changed on disk"));
         }
         Ok(())
     }
+}
+
+/// Identifies a content, whichever of its zeros are holes: it is the SHA-256 of its length, and of every block that is
+/// not all zeros with its place.
+pub struct Sum(Sha256);
+
+impl Sum {
+    /// Identifies a content of which nothing is known yet.
+    pub fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    /// Adds the block at this place. Returns false if it is all zeros.
+    fn add(&mut self, at: u64, bytes: &[u8]) -> bool {
+        let counts = bytes.iter().any(|byte| *byte != 0);
+        if counts {
+            self.0.update(at.to_be_bytes());
+            self.0.update((bytes.len() as u64).to_be_bytes());
+            self.0.update(bytes);
+        }
+        counts
+    }
+
+    /// Returns the sum of a content of this length.
+    fn of(mut self, len: u64) -> [u8; 32] {
+        self.0.update(len.to_be_bytes());
+        self.0.finalize().into()
+    }
+
+    /// Returns the sum of a file of this length.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    pub fn of_file(file: &File, len: u64) -> io::Result<[u8; 32]> {
+        let mut sum = Self::new();
+        blocks(&[Some(file), None], len, |at, bytes| {
+            sum.add(at, bytes);
+            Ok(())
+        })?;
+        Ok(sum.of(len))
+    }
+}
+
+/// Returns how much of the rest of a content is read at once.
+fn length(rest: u64) -> usize {
+    usize::try_from(rest).map_or(BLOCK, |rest| rest.min(BLOCK))
+}
+
+/// Calls `visit` for each block of the first file, with its place, except where both files have a hole.
+fn blocks(
+    files: &[Option<&File>; 2],
+    len: u64,
+    mut visit: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut block = vec![0; BLOCK];
+    let mut at = 0;
+    let Some(first) = files[0] else { return Ok(()) };
+    while at < len {
+        let mut next = None;
+        for file in files.iter().copied().flatten() {
+            let start = data(file, at, len)?.map(|(start, _)| start);
+            next = start.into_iter().chain(next).min();
+        }
+        let Some(next) = next else { break };
+        at = next - next % BLOCK as u64;
+        let bytes = &mut block[..length(len - at)];
+        read_at(first, at, bytes)?;
+        visit(at, bytes)?;
+        at += bytes.len() as u64;
+    }
+    Ok(())
 }
 
 /// Copies this many bytes of a file into an empty one. Holes stay holes.
@@ -153,27 +229,6 @@ pub fn copy_with_holes(from: &File, len: u64, to: &File) -> io::Result<()> {
         }
     }
     to.set_len(len)
-}
-
-/// Returns the next part of a file that takes up space on disk, from `at` on, or `None` if there is none.
-#[cfg(all(target_os = "linux", not(bottle_portable)))]
-fn data(file: &File, at: u64, len: u64) -> io::Result<Option<(u64, u64)>> {
-    use rustix::fs::{SeekFrom, seek};
-    use rustix::io::Errno;
-    let start = match seek(file, SeekFrom::Data(at)) {
-        Ok(start) => start,
-        Err(Errno::NXIO) => return Ok(None),
-        // The file system does not say.
-        Err(_) => return Ok(Some((at, len))),
-    };
-    let end = seek(file, SeekFrom::Hole(start)).unwrap_or(len);
-    Ok((start < len).then_some((start, end.min(len).max(start + 1))))
-}
-
-#[cfg(not(all(target_os = "linux", not(bottle_portable))))]
-#[expect(clippy::unnecessary_wraps, reason = "as where the system can say it")]
-fn data(_: &File, at: u64, len: u64) -> io::Result<Option<(u64, u64)>> {
-    Ok(Some((at, len)))
 }
 
 /// Writes a block, unless it is all zeros at the end of a file, where a hole means the same.
@@ -197,18 +252,4 @@ fn read_at(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
     }
     buffer[done..].fill(0);
     Ok(())
-}
-
-/// Reads until the buffer is full or the file ends.
-fn read_full(file: &mut &File, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match file.read(&mut buffer[done..]) {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
 }
