@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const COPY: &str = "slug = \"t\"\n[workspace]\nmode = \"copy\"\n";
 const WRITABLE: &str = "slug = \"t\"\n[workspace]\nmode = \"read-write\"\n";
@@ -415,7 +415,7 @@ fn a_copy_on_an_overlay_is_given_away_without_other_mounts() {
     mount(&["-t", "tmpfs", "other", &path("copy/mounted")]);
     fs::write(path("copy/mounted/file"), "x").unwrap();
 
-    bottle_host::workspace::give(std::path::Path::new(&path("copy")), Uid::from_raw(2_000_000)).unwrap();
+    bottle_host::workspace::give(Path::new(&path("copy")), Uid::from_raw(2_000_000)).unwrap();
     let owner = |name: &str| fs::symlink_metadata(path(name)).unwrap().uid();
     for given in ["copy", "copy/below", "copy/folder", "copy/folder/file"] {
         assert_eq!(owner(given), 2_000_000, "{given}");
@@ -424,7 +424,7 @@ fn a_copy_on_an_overlay_is_given_away_without_other_mounts() {
 }
 
 /// Returns everything in a folder: kind, permissions, and content or target, by path.
-fn tree(root: &std::path::Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -452,7 +452,7 @@ const EVERYTHING: &str =
     echo x > \"$(printf 'bad\\377name')\"; mv keep moved";
 
 /// Copies the project's content to a folder, or back, exactly.
-fn exact_copy(from: &std::path::Path, to: &std::path::Path) {
+fn exact_copy(from: &Path, to: &Path) {
     let script = "rm -rf \"$2\" && cp -a \"$1\" \"$2\"";
     let status = std::process::Command::new("sh").args(["-c", script, "sh"]).args([from, to]).status();
     assert!(status.unwrap().success());
@@ -505,8 +505,96 @@ fn a_crash_anywhere_in_apply_or_undo_leaves_the_project_as_it_was_or_as_asked() 
     assert!(died > 2 * 12, "{died}");
 }
 
+/// The second crash happens while the first one is being undone or finished.
+#[test]
+fn a_crash_while_a_crash_is_undone_or_finished_changes_nothing_about_the_result() {
+    let running = Copied::new();
+    running.0.put("keep", "keep\n");
+    running.0.bottle(&["-q", "rm", "--force"]).assert().success();
+    running.0.bottle(&["-q", "up"]).assert().success();
+    running.exec(EVERYTHING);
+    running.0.bottle(&["-q", "stop"]).assert().success();
+    let (project, state) = (running.0.folder().to_owned(), running.0.on_host("state/t"));
+    let [saved, saved_state] = ["before", "before-state"].map(|name| running.0.on_host(name));
+    let before = tree(&project);
+    exact_copy(&project, &saved);
+    exact_copy(&state, &saved_state);
+    let killed = |words: &[&str], point: &str| {
+        let status = running.0.bottle(words).env("BOTTLE_DIE_AFTER", point).output().unwrap().status;
+        std::os::unix::process::ExitStatusExt::signal(&status) == Some(9)
+    };
+    assert!(killed(&["apply", "--yes"], "apply-done"));
+    running.0.bottle(&["-q", "diff", "--names"]).assert().success();
+    let after = tree(&project);
+    assert!(before != after);
+    let again = ["undone", "undone-cleared", "recorded", "cleared"].map(|point| format!("apply-{point}"));
+    let back = (0..16).step_by(3).map(|step| format!("apply-back:{step}"));
+    let mut died = BTreeMap::new();
+    for first in ["apply-staged", "apply-moving", "apply-step:2", "apply-step:9", "apply-half", "apply-done"]
+    {
+        for second in again.iter().cloned().chain(back.clone()) {
+            reset(&saved, &project);
+            reset(&saved_state, &state);
+            assert!(killed(&["apply", "--yes"], first), "{first}");
+            if killed(&["diff", "--names"], &second) {
+                *died.entry(second.clone()).or_insert(0) += 1;
+            }
+            running.0.bottle(&["-q", "diff", "--names"]).assert().success().stderr(contains("except").not());
+            let wanted = if first == "apply-done" { &after } else { &before };
+            let now = tree(&project);
+            assert!(now == *wanted, "{first} {second}: {now:?}");
+            assert!(!state.join("apply.json").exists(), "{first} {second}");
+        }
+    }
+    assert!(died.len() >= 8, "{died:?}");
+}
+
+#[test]
+fn a_bottle_is_not_removed_before_an_interrupted_apply_is_undone() {
+    let project = project_with(COPY);
+    project.put("kept", "one\n");
+    project.put("gone", "bye\n");
+    let change = "echo two > kept; rm gone; echo new > new";
+    project.bottle(&["-q", "run", "--", "sh", "-c", change]).assert().success();
+    let before = tree(project.folder());
+    let mut apply = project.bottle(&["apply", "--yes"]);
+    apply.env("BOTTLE_DIE_AFTER", "apply-step:1").assert().failure();
+    let (moved, journal) = (project.on_host("moved"), project.on_host("state/t/apply.json"));
+    fs::rename(project.folder(), &moved).unwrap();
+    assert!(tree(&moved) != before && journal.exists());
+    let elsewhere = project.on_host("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let within = |folder: &Path, words: &[&str]| project.bottle(words).current_dir(folder).assert();
+    let left = format!("left {} half changed", project.folder().display());
+    // Neither with nothing nor with another folder where the project was.
+    for _ in 0..2 {
+        for words in [&["rm", "--force", "t"][..], &["rm", "t"]] {
+            let refused = contains(&left).and(contains("`bottle up --moved t`"));
+            within(&elsewhere, words).code(73).stderr(refused);
+        }
+        let listed = contains("left        an interrupted `bottle apply t`");
+        within(&elsewhere, &["cleanup", "--yes"]).success().stdout(listed);
+        within(&elsewhere, &["-q", "trash", "--now"]).success();
+        assert!(journal.exists() && project.on_host("run/.copies/t/new").exists());
+        let _ = fs::create_dir(project.folder());
+    }
+    // The one line that was named.
+    let undone = contains("was undone: the project is as it was");
+    let shown =
+        within(&moved, &["up", "--moved", "t"]).code(2).stderr(contains("`bottle up --moved --trust="));
+    let said = String::from_utf8_lossy(&shown.get_output().stderr).into_owned();
+    let line = said.split('`').find(|word| word.starts_with("bottle up --moved")).unwrap();
+    let words: Vec<&str> = line.split(' ').skip(1).collect();
+    within(&moved, &words).success().stderr(undone);
+    assert_eq!(tree(&moved), before);
+    within(&moved, &["-q", "apply", "--yes"]).success();
+    assert_eq!(fs::read_to_string(moved.join("kept")).unwrap(), "two\n");
+    within(&moved, &["-q", "rm", "--force"]).success();
+    assert!(!project.on_host("state/t").exists());
+}
+
 /// Makes a folder what another one is, without replacing the folder itself.
-fn reset(from: &std::path::Path, to: &std::path::Path) {
+fn reset(from: &Path, to: &Path) {
     let script = "find \"$2\" -mindepth 1 -maxdepth 1 -exec rm -rf {} + && cp -a \"$1\"/. \"$2\"/";
     let status = std::process::Command::new("sh").args(["-c", script, "sh"]).args([from, to]).status();
     assert!(status.unwrap().success());

@@ -6,7 +6,7 @@ use bottle_core::slug::Slug;
 use bottle_core::visible::Line;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::{Folder, Home, Relation};
-use bottle_host::workspace::Copy;
+use bottle_host::workspace;
 use std::path::Path;
 
 /// Lets a command go on if the bottle belongs to the project, or if a person says that it still does.
@@ -36,11 +36,10 @@ pub fn check(home: &Home, folder: &Folder, project: &Path, confirmed: &dyn Fn(&s
         return Err(Failure::new(Kind::Busy, changed)
             .help(format!("if it is the same project: `bottle up --moved {slug}`")));
     }
-    // Both records lead to the project: the bottle's own, and the one of the guest's copy.
-    if let Some(copy) = Copy::find(folder)? {
-        copy.follow(&project.canonicalize().with_context(|| here.clone())?)?;
-    }
-    Ok(folder.belong_to(project)?)
+    // All lead to the project: the bottle's own record, that of the guest's copy, and that of an interrupted `apply`.
+    workspace::follow(folder, &project.canonicalize().with_context(|| here.clone())?)?;
+    folder.belong_to(project)?;
+    Ok(workspace::recover(folder)?)
 }
 
 /// Returns the name for a bottle of this project: this one, or a similar one if another project has it.

@@ -116,6 +116,12 @@ fail_points! {
     ApplyRecorded = "apply-recorded",
     /// What was beside the project is gone.
     ApplyCleared = "apply-cleared",
+    /// One step of an `apply` or `undo` was undone.
+    ApplyBack = "apply-back",
+    /// Every step was undone, and the journal says so.
+    ApplyUndone = "apply-undone",
+    /// The stage of what was undone is gone.
+    ApplyUndoneCleared = "apply-undone-cleared",
     /// `rm` holds the bottle's lock.
     RmLocked = "rm-locked",
     /// The machine is deleted.

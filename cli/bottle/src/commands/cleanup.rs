@@ -1,6 +1,7 @@
 //! `bottle cleanup`: shows what crashes left behind, and then does exactly what it showed.
 
 use super::context::Context;
+use crate::config::found::shown;
 use crate::lifecycle::observe::{Row, observe};
 use crate::lifecycle::state::{Break, State};
 use crate::lifecycle::stop::end_keeper;
@@ -12,9 +13,10 @@ use bottle_host::out::{self, confirmed};
 use bottle_host::outln;
 use bottle_host::state::{Folder, Home};
 use bottle_host::tools;
-use bottle_host::workspace::Copy;
 use bottle_host::workspace::trash::Trash;
+use bottle_host::workspace::{self, Copy};
 use std::fmt;
+use std::path::PathBuf;
 
 /// One step of a cleanup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ enum Step {
     RemoveState(Slug),
     /// Leave a copy of a project in which a guest changed something, or may have.
     Leave(Slug, Option<usize>),
+    /// Leave an `apply` that was interrupted, and whose project is not there.
+    Interrupted(Slug, PathBuf),
 }
 
 impl fmt::Display for Step {
@@ -60,6 +64,13 @@ impl fmt::Display for Step {
                     "left        the copy of {slug}'s project: its guest {changed} (`bottle diff {slug}` shows it, `bottle rm {slug}` asks what to do)"
                 )
             }
+            Self::Interrupted(slug, project) => {
+                write!(
+                    f,
+                    "left        an interrupted `bottle apply {slug}`, whose project {} is not there (`bottle up --moved {slug}`, where it is now, finishes or undoes it)",
+                    shown(project)
+                )
+            }
         }
     }
 }
@@ -73,9 +84,14 @@ impl Step {
             Self::RemoveRuntime(slug) => (slug, CleanupAction::RemoveRuntime),
             Self::DeleteMachine(slug) => (slug, CleanupAction::DeleteMachine),
             Self::RemoveState(slug) => (slug, CleanupAction::RemoveState),
-            Self::Leave(slug, _) => (slug, CleanupAction::Leave),
+            Self::Leave(slug, _) | Self::Interrupted(slug, _) => (slug, CleanupAction::Leave),
         };
         CleanupStep { bottle: bottle.clone(), what, says: self.to_string() }
+    }
+
+    /// Returns whether it does anything.
+    fn acts(&self) -> bool {
+        !matches!(self, Self::Leave(..) | Self::Interrupted(..))
     }
 }
 
@@ -99,9 +115,10 @@ fn steps(folder: &Folder, row: &Row) -> Vec<Step> {
     }
     if matches!(row.state, State::Ended | State::Broken(Break::Unplanned)) {
         // A copy that cannot be compared, for example because the project is gone, is kept.
-        steps.push(match Copy::changed(folder).ok() {
-            Some(0) => Step::RemoveState(slug.clone()),
-            changed => Step::Leave(slug.clone(), changed),
+        steps.push(match (workspace::unfinished(folder), Copy::changed(folder).ok()) {
+            (Ok(Some(unfinished)), _) => Step::Interrupted(slug.clone(), unfinished.project),
+            (Ok(None), Some(0)) => Step::RemoveState(slug.clone()),
+            (_, changed) => Step::Leave(slug.clone(), changed.filter(|changed| *changed > 0)),
         });
     }
     steps
@@ -136,7 +153,7 @@ pub fn cleanup(context: &Context, how: How) -> Outcome {
     }
     let steps: Vec<CleanupStep> = plan.iter().map(Step::printed).collect();
     let mut done = false;
-    let does_something = plan.iter().any(|step| !matches!(step, Step::Leave(..)));
+    let does_something = plan.iter().any(Step::acts);
     if !does_something {
         context.say(if plan.is_empty() && observed.foreign.is_empty() {
             "there is nothing to clean up"
@@ -166,7 +183,7 @@ fn carry_out(home: &Home, step: Step) -> Outcome {
         Step::RemoveRuntime(slug) => home.bottle(&slug).remove_runtime()?,
         Step::DeleteMachine(slug) => tools::smolvm()?.delete(&slug.machine_name())?,
         Step::RemoveState(slug) => home.bottle(&slug).remove()?,
-        Step::Leave(..) => {}
+        Step::Leave(..) | Step::Interrupted(..) => {}
     }
     Ok(())
 }

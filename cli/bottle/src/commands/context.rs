@@ -106,7 +106,7 @@ impl Context {
     }
 
     /// Lets a command go on if the bottle belongs to this project.
-    fn owned(&self, home: &Home, folder: &Folder, project: &Path) -> Outcome {
+    pub fn owned(&self, home: &Home, folder: &Folder, project: &Path) -> Outcome {
         owner::check(home, folder, project, &|question| {
             self.moved || (out::is_asked() && out::confirmed(question))
         })
@@ -210,9 +210,10 @@ impl Context {
 
     /// Returns the command that is being carried out, as a person would type it again.
     pub fn again(&self, verb: &str) -> String {
+        let moved = if self.moved { " --moved" } else { "" };
         match &self.config {
-            Some(path) => format!("bottle --config {} {verb}", shown(path)),
-            None => format!("bottle {verb}"),
+            Some(path) => format!("bottle --config {} {verb}{moved}", shown(path)),
+            None => format!("bottle {verb}{moved}"),
         }
     }
 

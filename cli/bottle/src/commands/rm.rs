@@ -2,7 +2,7 @@
 
 use super::changes;
 use super::context::Context;
-use crate::lifecycle::stop::remove;
+use crate::lifecycle::stop::{nothing_is_unfinished, remove};
 use crate::suggest::no_such;
 use bottle_core::slug::Slug;
 use bottle_host::fail_point::{self, FailPoint};
@@ -23,6 +23,7 @@ pub fn rm(context: &Context, slug: Option<Slug>, force: bool) -> Outcome {
     if machine.is_none() && !folder.exists() {
         return Err(no_such(slug));
     }
+    nothing_is_unfinished(&folder)?;
     if !force {
         let running = machine.as_ref().is_some_and(Machine::is_running) || folder.has_keeper();
         if running && !(out::is_asked() && out::confirmed(&format!("{slug} is running. Stop it?"))) {

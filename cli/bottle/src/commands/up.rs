@@ -7,7 +7,7 @@ use crate::lifecycle::start::{self, Found};
 use crate::resolve::Resolved;
 use bottle_core::slug::Slug;
 use bottle_host::failure::Outcome;
-use bottle_host::state::Folder;
+use bottle_host::state::{Folder, Home};
 
 /// How to start a bottle.
 pub struct Options {
@@ -37,6 +37,8 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
     };
     let trust = options.trust.as_deref();
     context.trust(planned.folder(), config, trust, &context.again(verb))?;
+    // It was not asked about before the file was accepted.
+    context.owned(&Home::find()?, planned.folder(), &Context::project(config)?)?;
     let staged = planned.stage(config, trust.is_some())?;
     if staged.lacks_only_a_keeper() {
         context.progress(&format!("{slug} runs without a keeper: giving it a new one"));

@@ -1,12 +1,13 @@
 //! Ends a bottle: its machine first, then its keeper, then the files of a running bottle.
 
+use crate::config::found::shown;
 use bottle_host::control::{self, Request};
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::smolvm::{Machine, Smolvm};
 use bottle_host::state::{Folder, Home};
-use bottle_host::workspace::Copy;
 use bottle_host::workspace::trash::{Entry, Trash};
+use bottle_host::workspace::{self, Copy, Unfinished};
 use std::time::{Duration, Instant};
 
 /// How long a keeper may take to end.
@@ -47,6 +48,24 @@ pub fn end_keeper(folder: &Folder) -> Outcome {
     Ok(())
 }
 
+/// Refuses to remove a bottle with what it takes to finish or undo an interrupted `apply`.
+///
+/// # Errors
+/// [`Kind::Busy`] where one waits for its project.
+pub fn nothing_is_unfinished(folder: &Folder) -> Outcome {
+    let slug = folder.slug();
+    let Some(Unfinished { project, journal }) = workspace::unfinished(folder)? else { return Ok(()) };
+    let project = shown(&project);
+    Err(Failure::new(
+        Kind::Busy,
+        format!("an interrupted `bottle apply {slug}` left {project} half changed, and that is not there now"),
+    )
+    .help(format!(
+        "`bottle up --moved {slug}`, where the project is now, finishes or undoes it; if it is gone for good: `rm {}`",
+        shown(&journal)
+    )))
+}
+
 /// Removes a bottle with its disk, its copy of the project and its log. A copy in which the guest changed
 /// something goes to the trash, and is returned.
 ///
@@ -58,6 +77,7 @@ pub fn remove(
     folder: &Folder,
     machine: Option<&Machine>,
 ) -> Outcome<Option<Entry>> {
+    nothing_is_unfinished(folder)?;
     end_keeper(folder)?;
     if let Some(machine) = machine {
         smolvm.delete(&machine.name)?;

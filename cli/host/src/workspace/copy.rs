@@ -1,6 +1,6 @@
 //! A guest's own copy of a project, and the record of it.
 
-use super::journal;
+use super::journal::{self, Unfinished};
 use super::record::Record;
 use crate::beneath::{self, Folder as Beneath};
 use crate::out;
@@ -36,16 +36,6 @@ impl Copy {
         Ok(())
     }
 
-    /// Follows a project that was moved.
-    ///
-    /// # Errors
-    /// Returns an error if its new path cannot be recorded.
-    pub fn follow(mut self, to: &Path) -> Result<()> {
-        journal::follow(&self.folder, to)?;
-        to.clone_into(&mut self.record.of);
-        self.remember()
-    }
-
     /// Returns the project that it is a copy of.
     pub fn of(&self) -> &Path {
         &self.record.of
@@ -72,6 +62,27 @@ impl Copy {
 /// Opens the folder of a project, or of a copy.
 pub(super) fn open(path: &Path) -> Result<Beneath> {
     beneath::open(path).with_context(|| path.display().to_string())
+}
+
+/// Follows a project that was moved: the copy of it, and an `apply` to it that was interrupted.
+///
+/// # Errors
+/// Returns an error if its new path cannot be recorded.
+pub fn follow(folder: &Folder, to: &Path) -> Result<()> {
+    journal::follow(folder, to)?;
+    let Some(mut record) = Record::read(folder)? else { return Ok(()) };
+    to.clone_into(&mut record.of);
+    record.write(folder)
+}
+
+/// Finishes or undoes what an interrupted `apply` or `undo` left in the project if that is possible, and returns what
+/// is left of it otherwise: the project is not where it was.
+///
+/// # Errors
+/// Returns an error as [`recover`] does.
+pub fn unfinished(folder: &Folder) -> Result<Option<Unfinished>> {
+    recover(folder)?;
+    journal::unfinished(folder)
 }
 
 /// Finishes or undoes what an interrupted `apply` or `undo` left in the project, and says so.

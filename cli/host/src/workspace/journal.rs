@@ -172,8 +172,33 @@ pub(super) fn recover(folder: &Folder) -> Result<Option<Recovered>> {
     };
     let is_undone = journal.phase != Phase::Done;
     let mut work = Work::resume(folder, ours, journal);
+    if work.journal.phase == Phase::Moving && work.stages.iter().all(Option::is_none) {
+        // Steps are undone from the stage, so it is there: this is another folder, where the project was.
+        return Ok(None);
+    }
     let left = if is_undone { work.undo()? } else { work.finish().map(|()| Vec::new())? };
     Ok(Some(Recovered { is_undone, left }))
+}
+
+/// What an interrupted `apply` or `undo` left that could not be finished or undone yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The project, which is not where it was.
+    pub project: PathBuf,
+    /// The file that says what is to be done.
+    pub journal: PathBuf,
+}
+
+/// Returns what [`recover`] had to leave, unless somebody is at work there right now.
+pub(super) fn unfinished(folder: &Folder) -> Result<Option<Unfinished>> {
+    let journal = path(folder);
+    if !journal.exists() {
+        return Ok(None);
+    }
+    let Some(_lock) = lock(folder)? else { return Ok(None) };
+    let text = fs::read_to_string(&journal).with_context(|| journal.display().to_string())?;
+    let Journal { project, .. } = parse_json(&journal, &text)?;
+    Ok(Some(Unfinished { project, journal }))
 }
 
 /// Follows a project that was moved.
@@ -544,10 +569,18 @@ impl<'a> Work<'a> {
                     };
                     left.push((self.journal.project.join(&step.path), kept));
                 }
+                fail_point::reached_nth(FailPoint::ApplyBack, index);
             }
         }
         if left.is_empty() {
+            if self.journal.phase == Phase::Moving {
+                // From here on there is nothing to undo, and the stage may be missing.
+                self.journal.phase = Phase::Staging;
+                write(self.folder, &self.journal)?;
+            }
+            fail_point::reached(FailPoint::ApplyUndone);
             self.clear()?;
+            fail_point::reached(FailPoint::ApplyUndoneCleared);
             if let Some(number) = self.journal.keeps {
                 backup::forget(self.folder, number)?;
             }
@@ -573,31 +606,33 @@ impl<'a> Work<'a> {
             What::Remove(_) => is_free(stage.rename_new(&old, &above, name)),
             What::RemoveFolder { mode, .. } => {
                 if !has(&above, name) {
-                    let made = above.make_folder(name, 0o700)?;
+                    // It comes back with everything that it had, or not at all.
+                    let made = match stage.make_folder(&old, 0o700) {
+                        Err(error) if error.kind() == ErrorKind::AlreadyExists => stage.folder(&old)?,
+                        made => made?,
+                    };
                     made.set_mode(*mode)?;
                     if let Some((uid, gid)) = owner(&self.ours)? {
                         made.give(uid, gid)?;
                     }
+                    return is_free(stage.rename_new(&old, &above, name));
                 }
                 Ok(true)
             }
             What::Put { before: None, after, number } => {
                 Ok(has(stage, &new) || take(&above, name, stage, &new, after, *number)?)
             }
-            What::Put { before: Some(_), after, number } => {
-                if has(stage, &old) {
-                    let is_gone = has(stage, &new) || take(&above, name, stage, &new, after, *number)?;
-                    return Ok(is_gone && is_free(stage.rename_new(&old, &above, name))?);
-                }
-                match stage.meta(&new) {
-                    Ok(meta) if meta.number == *number => Ok(true),
-                    Ok(_) => {
-                        // It was exchanged: what was there before has the new one's name.
-                        let is_gone = take(&above, name, stage, &old, after, *number)?;
-                        Ok(is_gone && is_free(stage.rename_new(&new, &above, name))?)
-                    }
-                    Err(_) => Ok(false),
-                }
+            What::Put { before: Some(before), after, number } => {
+                // Which of the two is where depends on how far this got, and how far undoing it got.
+                let is_new = |name: &OsStr| stage.meta(name).is_ok_and(|meta| meta.number == *number);
+                let was = [&old, &new].into_iter().find(|name| has(stage, name) && !is_new(name));
+                let is_new_here = is_new(&old) || is_new(&new);
+                let Some(was) = was else {
+                    return Ok(is_new_here || Entry::at(&above, name).is_ok_and(|entry| entry == *before));
+                };
+                let free = if *was == old { &new } else { &old };
+                let is_gone = is_new_here || take(&above, name, stage, free, after, *number)?;
+                Ok(is_gone && is_free(stage.rename_new(was, &above, name))?)
             }
         }
     }

@@ -26,7 +26,8 @@ mod undo;
 
 pub use apply::Applied;
 pub use backup::KEPT;
-pub use copy::{Copy, recover};
+pub use copy::{Copy, follow, recover, unfinished};
+pub use journal::Unfinished;
 pub use look::{Digest, Look, MOST};
 pub use make::{give, lists, shown};
 pub use undo::Undo;
