@@ -28,6 +28,7 @@ fn examples_are_valid() {
 fn plan_shows_a_changed_configuration_and_restart_applies_it() {
     let project = project_with("slug = \"t\"\n");
     project.bottle(&["plan", "--diff"]).assert().code(66).stderr(contains("was never started"));
+    project.bottle(&["plan"]).assert().success().stderr("");
     project.bottle(&["-q", "up"]).assert().success();
     project.bottle(&["plan", "--diff"]).assert().success().stdout("");
     project.put("bottle.toml", "slug = \"t\"\n[guest]\nmemory = 1024\nenv = { NEW = \"1\" }\n[egress]\nallow = [\"a.test\"]\n[supervise]\n");
@@ -51,9 +52,15 @@ fn plan_shows_a_changed_configuration_and_restart_applies_it() {
     assert!(seen.stdout.starts_with(b"1\n") && seen.stdout.len() > 3, "{seen:?}");
     // Another image means another machine, and a person has to give up the old one's disk.
     project.put("bottle.toml", "slug = \"t\"\n[guest]\nimage = \"other:1\"\n");
+    let renewed = contains("the machine of t has another image; `bottle up --renew t` creates it again");
+    project.bottle(&["plan"]).assert().success().stderr(renewed);
+    project.bottle(&["plan", "--diff"]).assert().code(1).stderr(contains("`bottle up --renew t`"));
+    let planned = String::from_utf8(project.bottle(&["plan", "--json"]).output().unwrap().stdout).unwrap();
+    assert!(planned.contains("`bottle up --renew t`"), "{planned}");
     project.bottle(&["-q", "stop"]).assert().success();
     project.bottle(&["-q", "up", "--trust"]).assert().code(73).stderr(contains("`--renew` creates it again"));
     project.bottle(&["-q", "up", "--trust", "--renew"]).assert().success();
+    project.bottle(&["plan"]).assert().success().stderr("");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::config::found::shown;
 use crate::describe::{describe, difference};
 use crate::lifecycle::check::check;
 use crate::lifecycle::files;
+use crate::lifecycle::machine::MachineChange;
 use crate::resolve::{Resolved, resolve};
 use bottle_core::slug::Slug;
 use bottle_core::specification::{MachineUser, Workspace};
@@ -25,6 +26,11 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     let resolved = resolve(&slug, &config, tools::stack(config.stack), &folder)?;
     context.note_trust(&home, &config)?;
     let checked = check(&home, &folder, &config, &resolved);
+    // A machine can be looked up only where smolvm is there.
+    let machine = tools::smolvm().and_then(|smolvm| Ok(smolvm.machine(&slug)?)).ok().flatten();
+    if let Some(remedy) = MachineChange::remedy(&folder, machine, &resolved) {
+        out::note(remedy);
+    }
     if diff {
         checked?;
         return show_difference(&folder, &resolved, json);

@@ -8,6 +8,15 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::smolvm::{Machine, Smolvm};
 use bottle_host::state::{Folder, write_private};
 
+/// What becomes of a machine that is created again.
+const RENEWED: &str = "creates it again; everything on its disk is lost";
+
+/// Returns the Smolfile that the machine was created with, if that is known.
+fn created_with(folder: &Folder) -> Option<Smolfile> {
+    let text = std::fs::read_to_string(folder.machine_smolfile()).ok()?;
+    Smolfile::parse(&text).ok()
+}
+
 /// What a start does to the existing machine.
 pub enum MachineChange {
     /// There is none: it is created.
@@ -27,9 +36,7 @@ impl MachineChange {
     /// Returns [`Kind::Busy`] if another image is wanted and `renew` does not permit losing the disk.
     pub fn of(folder: &Folder, machine: Option<Machine>, resolved: &Resolved, renew: bool) -> Outcome<Self> {
         let Some(machine) = machine else { return Ok(Self::Create) };
-        let was = std::fs::read_to_string(folder.machine_smolfile()).ok();
-        let was = was.and_then(|text| Smolfile::parse(&text).ok());
-        let is = files::smolfile(folder, &resolved.plan)?;
+        let (was, is) = (created_with(folder), files::smolfile(folder, &resolved.plan)?);
         match was {
             _ if renew => Ok(Self::Replace(machine)),
             Some(was) if was == is => Ok(Self::Keep(machine)),
@@ -41,9 +48,18 @@ impl MachineChange {
                     "was created by another version or by hand"
                 };
                 Err(Failure::new(Kind::Busy, format!("the machine of {} {why}", folder.slug()))
-                    .help("`--renew` creates it again; everything on its disk is lost"))
+                    .help(format!("`--renew` {RENEWED}")))
             }
         }
+    }
+
+    /// Returns what a person has to do before the bottle's machine can be used for this plan, if there is something.
+    pub fn remedy(folder: &Folder, machine: Option<Machine>, resolved: &Resolved) -> Option<String> {
+        let failure = Self::of(folder, machine, resolved, false)
+            .err()
+            .filter(|failure| failure.kind() == Kind::Busy)?;
+        let slug = folder.slug();
+        Some(format!("{}; `bottle up --renew {slug}` {RENEWED}", failure.what()))
     }
 
     /// Carries the change out. Afterwards the machine exists as wanted, and does not run.
