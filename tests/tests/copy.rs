@@ -96,7 +96,7 @@ fn a_copy_out_brings_only_what_was_named_and_nothing_harmful() {
     assert!(here.join("tree/mine").exists());
     for (words, wanted) in [
         (&["cp", "--max-size", "10", "t:/etc/passwd", "."][..], "more than 10 bytes"),
-        (&["cp", "t:/tmp/tree", "named"], "named is not a folder here"),
+        (&["cp", "t:/tmp/tree", "named"], "named is a folder in the guest, and none here"),
         (&["cp", "t:/etc/passwd", "tree/sub"], ""),
         (&["cp", "t:/etc/..", "."], "does not end in a name"),
         (&["cp", "--max-size", "lots", "t:/a", "."], "has the form 500M"),

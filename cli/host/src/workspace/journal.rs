@@ -8,6 +8,7 @@
 //! Each step can be told from what is on disk: it is done, or it is not. A step replaces only what was expected
 //! there; anything else goes back, and so does every step before it.
 
+use super::attributes;
 use super::backup::{self, Backup, Was};
 use super::exact;
 use super::record::Record;
@@ -408,10 +409,17 @@ impl<'a> Work<'a> {
         let files = self.journal.steps.iter().filter(|step| matches!(step.what, What::Put { .. })).count();
         for index in 0..self.journal.steps.len() {
             let step = &self.journal.steps[index];
-            let What::Put { after, .. } = &step.what else { continue };
+            let What::Put { before, after, .. } = &step.what else { continue };
             let stage = self.inside(step.stage)?;
             let what = || step.path.display().to_string();
-            let fill = |file: &File| step.request.map_or(Ok(()), |request| (job.fill)(request, file));
+            let fill = |file: &File| {
+                step.request.map_or(Ok(()), |request| (job.fill)(request, file))?;
+                if let Some(Entry::File { .. }) = before {
+                    let (above, name) = self.ours.above(&step.path)?;
+                    attributes::keep(&above.file(name)?.0, file).context("its extended attributes")?;
+                }
+                Ok(())
+            };
             put(stage, &new(index), after, owner, fill, files <= MANY).with_context(what)?;
             let number = stage.meta(&new(index))?.number;
             let after = Entry::at(stage, &new(index))?;

@@ -8,6 +8,7 @@
 //! point out of the project, are never applied ([`decide`]).
 
 mod apply;
+mod attributes;
 mod backup;
 pub mod changes;
 mod copy;

@@ -1,7 +1,7 @@
 //! Assembles what comes out of a guest beside its destination, and moves it there once it is complete.
 
 use super::entered::entered;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bottle_core::git::repository::Parts;
 use bottle_core::visible::Bytes;
 use bottle_guest::archive::{LeftOut, split};
@@ -84,7 +84,7 @@ impl Arrival {
 
     /// Moves it to its destination. The destination is examined first, so that all of it arrives or nothing
     /// does.
-    pub fn land(&self) -> Result<()> {
+    pub fn land(&self) -> Outcome {
         for name in names(&self.stage)? {
             fits(&self.stage, &name, &self.into, Path::new(&name))?;
         }
@@ -158,20 +158,28 @@ fn leave_one(
 
 /// Checks that something fits at its destination: a folder where there is a folder or nothing, anything else
 /// where there is no folder.
-fn fits(from: &Folder, name: &OsStr, to: &Folder, path: &Path) -> Result<()> {
+fn fits(from: &Folder, name: &OsStr, to: &Folder, path: &Path) -> Outcome {
     let there = match to.meta(name) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         there => there.with_context(|| path.display().to_string())?.kind,
     };
-    match (from.meta(name)?.kind, there) {
+    match (from.meta(name).with_context(|| path.display().to_string())?.kind, there) {
         (Kind::Folder, Kind::Folder) => {
-            let (from, to) = (from.folder(name)?, to.folder(name)?);
+            let what = || path.display().to_string();
+            let (from, to) = (from.folder(name).with_context(what)?, to.folder(name).with_context(what)?);
             names(&from)?.iter().try_for_each(|name| fits(&from, name, &to, &path.join(name)))
         }
-        (Kind::Folder, _) => bail!("{} is not a folder here", PathBuf::from(path).display()),
-        (_, Kind::Folder) => bail!("{} is a folder here", path.display()),
+        (Kind::Folder, _) => Err(in_the_way(path, "is a folder in the guest, and none")),
+        (_, Kind::Folder) => Err(in_the_way(path, "is no folder in the guest, and one")),
         _ => Ok(()),
     }
+}
+
+/// Says that something of another kind is where something should go.
+fn in_the_way(path: &Path, what: &str) -> Failure {
+    let path = Bytes(path.as_os_str().as_bytes());
+    Failure::new(failure::Kind::Usage, format!("{path} {what} here; nothing was copied"))
+        .help("move that away, or copy to another place")
 }
 
 fn land_one(from: &Folder, name: &OsStr, to: &Folder) -> Result<()> {
