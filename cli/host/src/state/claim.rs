@@ -3,6 +3,7 @@
 use super::files::write_private;
 use crate::digest::hex;
 use crate::failure::{Failure, Kind, Outcome};
+use anyhow::Context;
 use std::fs;
 use std::path::Path;
 
@@ -34,7 +35,11 @@ pub fn claim(runtime: &Path, state: &Path) -> Outcome {
         .help("set BOTTLE_RUNTIME_DIR to a folder of its own for each BOTTLE_STATE_DIR"));
     }
     if !runtime.join(CLAIM).exists() {
-        write_private(&runtime.join(CLAIM), state.as_os_str().as_encoded_bytes())?;
+        // Several bottles may start for the first time at once: each has a draft of its own.
+        let draft = runtime.join(format!(".{}.state", std::process::id()));
+        write_private(&draft, state.as_os_str().as_encoded_bytes())?;
+        let claimed = fs::rename(&draft, runtime.join(CLAIM));
+        claimed.with_context(|| runtime.join(CLAIM).display().to_string())?;
     }
     Ok(())
 }
