@@ -2,7 +2,7 @@
 //!
 //! `cases.rs` is the place for a new one. This is a table of many short ones, answered in a snapshot.
 
-use bottle_tests::{Project, ProjectExt, checkout, empty_project, project_with};
+use bottle_tests::{Project, ProjectExt, checkout, project_with};
 use predicates::prelude::*;
 use std::fmt::Write;
 
@@ -232,11 +232,7 @@ fn a_missing_tool_is_named_with_a_way_to_install_it() {
         let missing = format!("{name} is not on PATH");
         let said = predicate::str::contains(missing).and(predicate::str::contains(help));
         project.bottle(&["up"]).env("PATH", dir.path()).assert().code(69).stderr(said);
-        project
-            .bottle(&["doctor"])
-            .env("PATH", dir.path())
-            .assert()
-            .stdout(predicate::str::contains(help));
+        project.bottle(&["doctor"]).env("PATH", dir.path()).assert().stdout(predicate::str::contains(help));
         assert!(!project.on_host("run").exists());
     }
 }

@@ -284,7 +284,7 @@ fn the_kernel_stack_needs_no_gvproxy() {
 }
 
 #[test]
-fn without_gvproxy_only_the_kernel_stack_works() {
+fn the_kernel_stack_needs_no_gvproxy_and_a_stack_that_was_asked_for_is_not_replaced() {
     let project = project_with("slug = \"t\"\n[network]\nstack = \"kernel\"\n");
     // A PATH with bubblewrap, the stand-in, and what they need.
     let bin = project.on_host("only");
@@ -301,6 +301,6 @@ fn without_gvproxy_only_the_kernel_stack_works() {
         command.assert()
     };
     bottle(&["-q", "run", "--", "true"]).success();
-    project.put("bottle.toml", "slug = \"t\"\n");
+    project.put("bottle.toml", "slug = \"t\"\n[network]\nstack = \"gvproxy\"\n");
     bottle(&["-q", "run", "--", "true"]).code(69).stderr(predicate::str::contains("gvproxy is not on PATH"));
 }
