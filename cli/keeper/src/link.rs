@@ -168,10 +168,10 @@ impl Link {
                     *lock(&self.guest) = None;
                 }
             }
-            Traffic::Streams(streams) => streams.take(stream, move |stream| {
-                let _in_order = lock(&link.handling);
+            Traffic::Streams(streams) => streams.take(stream, move |stream, place| {
+                let in_order = lock(&link.handling);
                 let Some(stream) = link.greet(stream, &peer) else { return };
-                drop(_in_order);
+                drop((in_order, place));
                 link.until_it_ends(&stream, || link.read_reports(&stream));
             }),
         }

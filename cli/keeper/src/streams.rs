@@ -17,8 +17,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many connections may not have named a door yet. The helper keeps a few ready.
 const MAX_UNOPENED: usize = 64;
@@ -48,14 +48,17 @@ impl Streams {
     }
 
     /// Takes a connection of the guest, and passes it to the door that it names. One that reports is passed to
-    /// `reporter`, on a thread of its own.
-    pub fn take(self: &Arc<Self>, stream: UnixStream, reporter: impl FnOnce(UnixStream) + Send + 'static) {
+    /// `reporter`, on a thread of its own, with its place among the connections that wait: there are only so many.
+    pub fn take(
+        self: &Arc<Self>,
+        stream: UnixStream,
+        reporter: impl FnOnce(UnixStream, OwnedSemaphorePermit) + Send + 'static,
+    ) {
         let Ok(unopened) = Arc::clone(&self.unopened).try_acquire_owned() else { return };
         let streams = Arc::clone(self);
         self.runtime.spawn(async move {
             let Ok(socket) = Socket::new(stream) else { return };
             let Some(opening) = opening(&socket).await else { return };
-            drop(unopened);
             match opening {
                 Opening::Door(port) => {
                     if !streams.pass(port, socket) {
@@ -64,7 +67,7 @@ impl Streams {
                 }
                 Opening::Reports => {
                     let Ok(stream) = socket.into_blocking() else { return };
-                    let report = move || reporter(stream.into());
+                    let report = move || reporter(stream.into(), unopened);
                     let _ = std::thread::Builder::new().name("reports".to_owned()).spawn(report);
                 }
             }
@@ -129,7 +132,7 @@ mod tests {
 
     fn connect(streams: &Arc<Streams>, opening: &[u8]) -> UnixStream {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        streams.take(ours, |_| panic!("it does not report"));
+        streams.take(ours, |_, _| panic!("it does not report"));
         theirs.write_all(opening).unwrap();
         theirs.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         theirs

@@ -53,17 +53,18 @@ impl Reports {
 pub fn start(tap: Arc<Tap>, guard: Guard, reports: Reports) -> io::Result<()> {
     let (sender, waiting) = sync_channel(WAITING);
     thread::Builder::new().name("reports".to_owned()).spawn(move || reports.send(&waiting))?;
-    let refuse = move || while refuse_next(&tap, &guard, &sender).is_ok() {};
+    let mut frame = vec![0; MAX_FRAME];
+    let refuse = move || while refuse_next(&tap, &mut frame, &guard, &sender).is_ok() {};
     thread::Builder::new().name("refuse".to_owned()).spawn(refuse)?;
     Ok(())
 }
 
 /// Waits for frames, and answers all that are there.
-fn refuse_next(tap: &Tap, guard: &Guard, reports: &SyncSender<Waiting>) -> io::Result<()> {
+fn refuse_next(tap: &Tap, frame: &mut [u8], guard: &Guard, reports: &SyncSender<Waiting>) -> io::Result<()> {
     rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(tap, PollFlags::IN)], None))?;
-    let (mut frame, mut reply) = (vec![0; MAX_FRAME], Reply::default());
+    let mut reply = Reply::default();
     loop {
-        let len = match tap.receive(&mut frame) {
+        let len = match tap.receive(frame) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             received => received?,
         };
