@@ -15,6 +15,7 @@ use std::time::Duration;
 /// How much is copied at once. The buffer belongs to the thread.
 const SCRATCH: usize = 64 << 10;
 /// A direction in which this much came at once is spliced from then on.
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
 const BULK: usize = 32 << 10;
 /// How long the other side may take to close a stream that has ended in both directions.
 const CLOSING: Duration = Duration::from_secs(10);
