@@ -6,7 +6,7 @@
 use super::socket::{Socket, try_write};
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 use super::splice::Pipe;
-use bottle_core::stream::{Incoming, Next, Outgoing};
+use bottle_core::stream::{HEAD_LEN, Incoming, Next, Outgoing};
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -124,12 +124,13 @@ async fn splice_to_stream(
 ) -> io::Result<bool> {
     /// A direction in which no more than this comes at once is copied again.
     const FEW: usize = 4 << 10;
-    let pipe = Pipe::new()?;
+    let Some(pipe) = Pipe::new() else { return Ok(true) };
     loop {
-        let came = pipe.fill(tcp, usize::MAX).await?;
-        if came == 0 {
-            return Ok(false);
-        }
+        let came = match pipe.fill(tcp, usize::MAX).await? {
+            Some(0) => return Ok(false),
+            Some(came) => came,
+            None => return Ok(true),
+        };
         outgoing.announce(came);
         write_all(stream, outgoing, &[]).await?;
         pipe.empty(stream, came).await?;
@@ -146,18 +147,16 @@ async fn from_stream(stream: &Socket, tcp: &Socket, relayed: &AtomicU64) -> io::
     loop {
         let came = match incoming.next() {
             Next::Head(len) => {
-                let mut head = [0; bottle_core::stream::HEAD_LEN];
-                let read = stream.read(&mut head[..len]).await?;
-                broken_off(read)?;
-                incoming.head(&head[..read]).map_err(io::Error::other)?;
+                read_head(stream, &mut incoming, len).await?;
                 continue;
             }
-            #[cfg(all(target_os = "linux", not(bottle_portable)))]
-            Next::Payload(len) if len >= BULK => {
-                splice_from_stream(stream, tcp, &mut incoming, relayed).await?;
-                continue;
+            Next::Payload(_) => {
+                #[cfg(all(target_os = "linux", not(bottle_portable)))]
+                if splice_from_stream(stream, tcp, &mut incoming, relayed).await? {
+                    continue;
+                }
+                copy_back(stream, tcp, &mut incoming).await?
             }
-            Next::Payload(_) => copy_back(stream, tcp, &mut incoming).await?,
             Next::End => break,
         };
         relayed.fetch_add(came as u64, Relaxed);
@@ -166,6 +165,14 @@ async fn from_stream(stream: &Socket, tcp: &Socket, relayed: &AtomicU64) -> io::
     // Whoever closes first could take the last bytes along: see `bottle_core::stream`.
     stream.drain(CLOSING).await;
     Ok(())
+}
+
+/// Reads at most `len` bytes of a chunk's length.
+async fn read_head(stream: &Socket, incoming: &mut Incoming, len: usize) -> io::Result<()> {
+    let mut head = [0; HEAD_LEN];
+    let read = stream.read(&mut head[..len]).await?;
+    broken_off(read)?;
+    incoming.head(&head[..read]).map_err(io::Error::other)
 }
 
 fn broken_off(read: usize) -> io::Result<()> {
@@ -183,7 +190,7 @@ async fn copy_back(stream: &Socket, tcp: &Socket, incoming: &mut Incoming) -> io
         .when_readable(|from| {
             BUFFER.with_borrow_mut(|buffer| {
                 let len = left.min(buffer.len());
-                let mut head = [0; bottle_core::stream::HEAD_LEN];
+                let mut head = [0; HEAD_LEN];
                 let ahead = if len == left { head.len() } else { 0 };
                 let mut parts = [IoSliceMut::new(&mut buffer[..len]), IoSliceMut::new(&mut head[..ahead])];
                 let read = rustix::io::readv(from, &mut parts)?;
@@ -203,34 +210,34 @@ async fn copy_back(stream: &Socket, tcp: &Socket, incoming: &mut Incoming) -> io
     Ok(came)
 }
 
-/// Splices while chunks are long.
+/// Splices while chunks are long. Returns whether anything was.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 async fn splice_from_stream(
     stream: &Socket,
     tcp: &Socket,
     incoming: &mut Incoming,
     relayed: &AtomicU64,
-) -> io::Result<()> {
-    let pipe = Pipe::new()?;
+) -> io::Result<bool> {
+    if !matches!(incoming.next(), Next::Payload(len) if len >= BULK) {
+        return Ok(false);
+    }
+    let Some(pipe) = Pipe::new() else { return Ok(false) };
     loop {
         match incoming.next() {
             Next::Head(len) => {
-                let mut head = [0; bottle_core::stream::HEAD_LEN];
-                let read = stream.read(&mut head[..len]).await?;
-                broken_off(read)?;
-                incoming.head(&head[..read]).map_err(io::Error::other)?;
+                read_head(stream, incoming, len).await?;
                 if matches!(incoming.next(), Next::Payload(len) if len < BULK) {
-                    return Ok(());
+                    return Ok(true);
                 }
             }
             Next::Payload(left) => {
-                let came = pipe.fill(stream, left).await?;
+                let Some(came) = pipe.fill(stream, left).await? else { return Ok(false) };
                 broken_off(came)?;
                 incoming.payload(came);
                 pipe.empty(tcp, came).await?;
                 relayed.fetch_add(came as u64, Relaxed);
             }
-            Next::End => return Ok(()),
+            Next::End => return Ok(true),
         }
     }
 }

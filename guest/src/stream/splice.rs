@@ -5,6 +5,10 @@ use bottle_core::stream::MAX_CHUNK;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Whether sockets can be spliced from here.
+static SPLICES: AtomicBool = AtomicBool::new(true);
 
 /// A pipe through which bytes are spliced. A user has few pages for pipes, so only bulk transfers have one.
 pub struct Pipe {
@@ -14,19 +18,32 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// Makes an empty pipe.
-    pub fn new() -> io::Result<Self> {
+    /// Makes an empty pipe. Returns `None` where bytes have to be copied: there are no more pipes, or a socket here
+    /// cannot be spliced from.
+    pub fn new() -> Option<Self> {
         /// What Linux gives without being asked.
         const USUAL: usize = 64 << 10;
-        let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        if !SPLICES.load(Relaxed) {
+            return None;
+        }
+        let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
         let size = if fcntl_setpipe_size(&into, MAX_CHUNK).is_ok() { MAX_CHUNK } else { USUAL };
-        Ok(Self { out, into, size })
+        Some(Self { out, into, size })
     }
 
-    /// Fills the pipe, which is empty, with at most `len` bytes from a socket. Zero is the socket's end.
-    pub async fn fill(&self, from: &Socket, len: usize) -> io::Result<usize> {
+    /// Fills the pipe, which is empty, with at most `len` bytes from a socket. Zero is the socket's end. Returns `None`
+    /// if such a socket cannot be spliced from, as a vsock cannot before Linux 6.5.
+    pub async fn fill(&self, from: &Socket, len: usize) -> io::Result<Option<usize>> {
         let len = len.min(self.size);
-        from.when_readable(|socket| Ok(splice(socket, None, &self.into, None, len, flags())?)).await
+        let filled =
+            from.when_readable(|socket| Ok(splice(socket, None, &self.into, None, len, flags())?)).await;
+        match filled {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                SPLICES.store(false, Relaxed);
+                Ok(None)
+            }
+            filled => filled.map(Some),
+        }
     }
 
     /// Empties the pipe of `len` bytes into a socket.
