@@ -71,8 +71,10 @@ const HELPER: &[&str] = &[
     "linux-raw-sys",
     "log",
     "memchr",
+    "mio",
     "netlink-packet-core",
     "netlink-packet-route",
+    "pin-project-lite",
     "rustix",
     "serde",
     "serde_core",
@@ -81,6 +83,7 @@ const HELPER: &[&str] = &[
     "signal-hook-registry",
     "socket2",
     "tar",
+    "tokio",
     "zerocopy",
     "zmij",
 ];

@@ -1,6 +1,6 @@
 //! A connection of an agent, relayed over a stream to a server: what one side does, the other side sees.
 
-use bottle_guest::stream::door::DoorStream;
+use bottle_guest::stream::door::{DoorStream, Rest};
 use bottle_guest::stream::relay::{Relayed, both_ways};
 use bottle_guest::stream::socket::Socket;
 use std::future::poll_fn;
@@ -180,7 +180,7 @@ async fn a_sidecar_in_the_same_process_reads_and_writes_the_same_bytes() {
             read => heard.extend(&buffer[..read]),
         }
     }
-    assert!(heard == expected && door.has_ended() && !door.has_more());
+    assert!(heard == expected && door.rest() == Rest::Nothing);
     let mut rest = &heard[..];
     while !rest.is_empty() {
         let (head, tail) = rest.split_at(rest.len() / 3);

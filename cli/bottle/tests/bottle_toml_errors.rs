@@ -41,8 +41,22 @@ type Row = (&'static str, &'static str, &'static str);
 
 /// Words of Rust, of serde and of the parser that mean nothing to a person who writes TOML.
 const STRANGE: [&str; 16] = [
-    "invalid ", "expected", "variant", "field", "sequence", "struct", "unit", " map", "literal", "u8", "u16",
-    "u32", "u64", "i128", "overflow", "recurs",
+    "invalid ",
+    "expected",
+    "variant",
+    "field",
+    "a sequence",
+    "struct",
+    "unit",
+    " map",
+    "literal",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "i128",
+    "overflow",
+    "recurs",
 ];
 
 #[track_caller]

@@ -13,6 +13,17 @@ use std::time::Duration;
 /// How long the helper may take to close a stream that has ended.
 const CLOSING: Duration = Duration::from_secs(10);
 
+/// What is still to come from the other side of a connection that sends nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Bytes that were sent before and wait to be read.
+    More,
+    /// Nothing: it ended in order.
+    Nothing,
+    /// Nothing: it was broken off.
+    BrokenOff,
+}
+
 /// A stream, read and written as bytes. Like a TCP connection, it ends in order when it is dropped between two
 /// writes.
 #[derive(Debug)]
@@ -115,25 +126,17 @@ impl DoorStream {
         self.socket.read_closed().await;
     }
 
-    /// Returns whether bytes of the agent wait to be read. The mark of the end is none.
-    pub fn has_more(&self) -> bool {
+    /// Returns what is still to come of what the agent sends. Asked twice, a stream that was broken off may look as if
+    /// it had ended: the system reports that once.
+    pub fn rest(&self) -> Rest {
         let incoming = lock(&self.incoming).clone();
-        let mut ahead = [0; HEAD_LEN + 1];
+        let mut ahead = [1; HEAD_LEN + 1];
         match (incoming.next(), self.socket.peek(&mut ahead)) {
-            (Next::Head(missing), Some(waiting)) => waiting > missing,
-            (Next::Payload(_), Some(waiting)) => waiting > 0,
-            (Next::End, _) | (_, None) => false,
-        }
-    }
-
-    /// Returns whether the agent's half ended in order: everything was read, and nothing broke off.
-    pub fn has_ended(&self) -> bool {
-        let incoming = lock(&self.incoming).clone();
-        let mut ahead = [1; HEAD_LEN];
-        match incoming.next() {
-            Next::End => true,
-            Next::Head(HEAD_LEN) => self.socket.peek(&mut ahead) == Some(HEAD_LEN) && ahead == [0; HEAD_LEN],
-            Next::Head(_) | Next::Payload(_) => false,
+            (Next::End, _) => Rest::Nothing,
+            (Next::Head(HEAD_LEN), Some(HEAD_LEN)) if ahead[..HEAD_LEN] == [0; HEAD_LEN] => Rest::Nothing,
+            (Next::Head(missing), Some(waiting)) if waiting > missing => Rest::More,
+            (Next::Payload(_), Some(1..)) => Rest::More,
+            _ => Rest::BrokenOff,
         }
     }
 }

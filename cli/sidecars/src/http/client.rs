@@ -1,6 +1,6 @@
 //! A client's socket, and whether the client still waits for its response.
 
-use bottle_guest::stream::door::DoorStream;
+use bottle_guest::stream::door::{DoorStream, Rest};
 use hyper::body::{Body, Frame, SizeHint};
 use std::error::Error;
 use std::fmt;
@@ -50,9 +50,12 @@ impl Socket {
         self.stream.read_closed().await;
         let last_read = *self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         let is_half_closed = self.half_closed.load(Relaxed)
-            // What was sent before is still to be read, so nobody waits yet.
-            || self.stream.has_more()
-            || (self.stream.has_ended() && last_read.elapsed() < HALF_CLOSED);
+            || match self.stream.rest() {
+                // What was sent before is still to be read, so nobody waits yet.
+                Rest::More => true,
+                Rest::Nothing => last_read.elapsed() < HALF_CLOSED,
+                Rest::BrokenOff => false,
+            };
         if is_half_closed {
             self.half_closed.store(true, Relaxed);
             std::future::pending::<()>().await;
@@ -69,19 +72,18 @@ impl Stream {
         }
     }
 
-    /// Returns whether bytes wait to be read.
-    fn has_more(&self) -> bool {
+    /// Returns what is still to come of what the client sent.
+    fn rest(&self) -> Rest {
         match self {
-            Self::Tcp(stream) => peek(stream).is_ok_and(|waiting| waiting > 0),
-            Self::Door(stream) => stream.has_more(),
-        }
-    }
-
-    /// Returns whether the client's half ended in order, and everything was read.
-    fn has_ended(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => peek(stream).is_ok_and(|waiting| waiting == 0),
-            Self::Door(stream) => stream.has_ended(),
+            Self::Tcp(stream) => {
+                let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+                match rustix::net::recv(stream, &mut [0], flags) {
+                    Ok((1.., _)) => Rest::More,
+                    Ok((0, _)) => Rest::Nothing,
+                    Err(_) => Rest::BrokenOff,
+                }
+            }
+            Self::Door(stream) => stream.rest(),
         }
     }
 
@@ -123,11 +125,6 @@ impl Stream {
             Self::Door(stream) => stream.poll_shutdown(context),
         }
     }
-}
-
-fn peek(stream: &TcpStream) -> rustix::io::Result<usize> {
-    let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-    Ok(rustix::net::recv(stream, &mut [0], flags)?.1)
 }
 
 /// Waits until nothing more will come.
