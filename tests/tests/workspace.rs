@@ -451,6 +451,17 @@ const EVERYTHING: &str =
     rm -r folder; echo was a folder > folder; rm link; mkdir link; echo x > link/inside; mkdir empty
     echo x > \"$(printf 'bad\\377name')\"; mv keep moved";
 
+/// Returns a stopped bottle in whose copy the guest has taken every kind of step.
+fn everything_changed() -> Copied {
+    let running = Copied::new();
+    running.0.put("keep", "keep\n");
+    running.0.bottle(&["-q", "rm", "--force"]).assert().success();
+    running.0.bottle(&["-q", "up"]).assert().success();
+    running.exec(EVERYTHING);
+    running.0.bottle(&["-q", "stop"]).assert().success();
+    running
+}
+
 /// Copies the project's content to a folder, or back, exactly.
 fn exact_copy(from: &Path, to: &Path) {
     let script = "rm -rf \"$2\" && cp -a \"$1\" \"$2\"";
@@ -460,12 +471,7 @@ fn exact_copy(from: &Path, to: &Path) {
 
 #[test]
 fn a_crash_anywhere_in_apply_or_undo_leaves_the_project_as_it_was_or_as_asked() {
-    let running = Copied::new();
-    running.0.put("keep", "keep\n");
-    running.0.bottle(&["-q", "rm", "--force"]).assert().success();
-    running.0.bottle(&["-q", "up"]).assert().success();
-    running.exec(EVERYTHING);
-    running.0.bottle(&["-q", "stop"]).assert().success();
+    let running = everything_changed();
     let (project, state) = (running.0.folder().to_owned(), running.0.on_host("state/t"));
     let saved = |name: &str| running.0.on_host(name);
     let before = tree(&project);
@@ -508,12 +514,7 @@ fn a_crash_anywhere_in_apply_or_undo_leaves_the_project_as_it_was_or_as_asked() 
 /// The second crash happens while the first one is being undone or finished.
 #[test]
 fn a_crash_while_a_crash_is_undone_or_finished_changes_nothing_about_the_result() {
-    let running = Copied::new();
-    running.0.put("keep", "keep\n");
-    running.0.bottle(&["-q", "rm", "--force"]).assert().success();
-    running.0.bottle(&["-q", "up"]).assert().success();
-    running.exec(EVERYTHING);
-    running.0.bottle(&["-q", "stop"]).assert().success();
+    let running = everything_changed();
     let (project, state) = (running.0.folder().to_owned(), running.0.on_host("state/t"));
     let [saved, saved_state] = ["before", "before-state"].map(|name| running.0.on_host(name));
     let before = tree(&project);

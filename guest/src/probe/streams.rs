@@ -16,20 +16,7 @@ const FLOOD: usize = 500;
 /// Asks for a stream to each port, and counts a port as accepted unless it closes at once. What a door says is not
 /// waited for.
 pub fn ports(socket: &Path, first: u16, last: u16) -> Answer {
-    let mut answer = Answer::default();
-    for (port, tried) in sweep::many(first.into()..=last.into(), |port| open(socket, port)) {
-        let port = u16::try_from(port).unwrap_or(0);
-        match tried {
-            Ok(said) => {
-                answer.accepted.push(port);
-                if !said.is_empty() {
-                    answer.said.push((port, said));
-                }
-            }
-            Err(error) => answer.count(&error),
-        }
-    }
-    answer
+    sweep::answered(sweep::many(first.into()..=last.into(), |port| open(socket, port)))
 }
 
 fn open(socket: &Path, port: u32) -> io::Result<String> {

@@ -14,10 +14,14 @@ const AT_ONCE: u32 = 48;
 
 /// Connects to each port and reads what the other side sends first.
 pub fn tcp(address: IpAddr, ports: RangeInclusive<u16>) -> Answer {
-    let mut answer = Answer::default();
-    let tried = many(u32::from(*ports.start())..=u32::from(*ports.end()), |port| {
+    answered(many(u32::from(*ports.start())..=u32::from(*ports.end()), |port| {
         connect(SocketAddr::new(address, u16::try_from(port).unwrap_or(0)))
-    });
+    }))
+}
+
+/// Returns what came of an attempt at each port: what the other side said, or why it refused.
+pub fn answered(tried: Vec<(u32, std::io::Result<String>)>) -> Answer {
+    let mut answer = Answer::default();
     for (port, outcome) in tried {
         let port = u16::try_from(port).unwrap_or(0);
         match outcome {

@@ -8,10 +8,6 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-
-/// How long the helper may take to close a stream that has ended.
-const CLOSING: Duration = Duration::from_secs(10);
 
 /// What is still to come from the other side of a connection that sends nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,10 +151,9 @@ impl Drop for DoorStream {
             }
         }
         self.socket.shut();
-        // Whoever closes first could take the last bytes along: see `bottle_core::stream`.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let socket = Arc::clone(&self.socket);
-            runtime.spawn(async move { socket.drain(CLOSING).await });
+            runtime.spawn(async move { socket.drain().await });
         }
     }
 }

@@ -10,15 +10,12 @@ use bottle_core::stream::{HEAD_LEN, Incoming, Next, Outgoing};
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 /// How much is copied at once. The buffer belongs to the thread.
 const SCRATCH: usize = 64 << 10;
 /// A direction in which this much came at once is spliced from then on.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 const BULK: usize = 32 << 10;
-/// How long the other side may take to close a stream that has ended in both directions.
-const CLOSING: Duration = Duration::from_secs(10);
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
@@ -162,8 +159,7 @@ async fn from_stream(stream: &Socket, tcp: &Socket, relayed: &AtomicU64) -> io::
         relayed.fetch_add(came as u64, Relaxed);
     }
     tcp.shut();
-    // Whoever closes first could take the last bytes along: see `bottle_core::stream`.
-    stream.drain(CLOSING).await;
+    stream.drain().await;
     Ok(())
 }
 

@@ -155,13 +155,15 @@ impl Socket {
         let _ = rustix::net::shutdown(&self.0, Shutdown::Write);
     }
 
-    /// Waits for the end, for at most this long, and drops what comes before it.
-    pub async fn drain(&self, limit: Duration) {
+    /// Waits for the other side to close, for a while, and drops what comes before. Whoever closes a stream first could
+    /// take the last bytes along: see [`bottle_core::stream`].
+    pub async fn drain(&self) {
+        const LIMIT: Duration = Duration::from_secs(10);
         let drained = async {
             let mut buffer = [0; 256];
             while matches!(self.read(&mut buffer).await, Ok(1..)) {}
         };
-        let _ = tokio::time::timeout(limit, drained).await;
+        let _ = tokio::time::timeout(LIMIT, drained).await;
     }
 
     /// Says whether closing a TCP socket is a reset: the other side then sees that it was broken off, and not that it

@@ -18,10 +18,10 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How many source ports are tried: a guest may have used one of them.
 const TRIES: u16 = 3;
 /// The egress proxy refuses this request, and a refusal is a response.
-const REQUEST: &[u8] =
+pub(super) const REQUEST: &[u8] =
     b"GET http://verify.invalid/ HTTP/1.1\r\nHost: verify.invalid\r\nConnection: close\r\n\r\n";
 /// The start of every response of an HTTP proxy.
-const HTTP_RESPONSE: &[u8] = b"HTTP/1.";
+pub(super) const HTTP_RESPONSE: &[u8] = b"HTTP/1.";
 
 /// Tries a door, and returns why it did not respond if it did not. The egress proxy has to speak
 /// HTTP. For other sidecars it is enough to accept the connection, because a person chooses what

@@ -1,5 +1,6 @@
 //! Asks for a stream to every port, as the guest's helper would. Only doors may answer.
 
+use super::door::{HTTP_RESPONSE, REQUEST};
 use super::limits::LIMIT;
 use crate::streams::Streams;
 use anyhow::Result;
@@ -19,12 +20,6 @@ const AT_ONCE: u16 = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a door of another program has to stay open to count as there.
 const STAYS: Duration = Duration::from_millis(200);
-/// The egress proxy refuses this request, and a refusal is a response.
-const REQUEST: &[u8] =
-    b"GET http://verify.invalid/ HTTP/1.1\r\nHost: verify.invalid\r\nConnection: close\r\n\r\n";
-/// The start of every response of an HTTP proxy.
-const HTTP_RESPONSE: &[u8] = b"HTTP/1.";
-
 /// Examines the doors of a plan, and every port that has none.
 pub(super) fn run(streams: &Arc<Streams>, plan: &Plan) -> Result<Examined> {
     let since = Instant::now();
