@@ -24,6 +24,7 @@ pub fn diff(context: &Context, slug: Option<Slug>, how: &Shown, paths: &[PathBuf
     let copy = find(context, slug)?;
     let look = look(&copy, how.max_size, paths)?;
     let digest = look.digest();
+    tell_of_attributes(&look);
     if how.json {
         let changes: Vec<_> = look.changes().collect();
         return out::json(&Diff { changes, digest: digest.to_string() });
@@ -67,6 +68,7 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
         context.say("there is nothing to apply");
         return Ok(());
     }
+    tell_of_attributes(&seen);
     let asks = !(how.yes || how.dry_run || how.digest.is_some());
     if asks && std::io::stdin().is_terminal() {
         copy.show(&seen, out::text)?;
@@ -104,6 +106,15 @@ fn find(context: &Context, slug: Option<Slug>) -> Outcome<Copy> {
 fn look(copy: &Copy, max_size: Option<Size>, paths: &[PathBuf]) -> Outcome<Look> {
     let wanted: Vec<PathBuf> = paths.iter().map(|path| plain(path)).collect();
     Ok(copy.look(&wanted, max_size.map_or(MOST, |Size(bytes)| bytes))?)
+}
+
+fn tell_of_attributes(look: &Look) {
+    if look.with_attributes > 0 {
+        out::note(format_args!(
+            "changed files with extended attributes in the guest, which stay there: {}",
+            look.with_attributes
+        ));
+    }
 }
 
 /// Returns a path in the form that changes have: `./a/` becomes `a`.

@@ -1,5 +1,5 @@
 //! A file's extended attributes: what a person's programs noted about it. They belong to the project and stay with a file
-//! whose content `apply` replaces. A guest's are not taken.
+//! whose content `apply` replaces. A guest's are counted and not taken.
 
 use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 use rustix::io::Errno;
@@ -14,16 +14,35 @@ const LONGEST: usize = 1 << 16;
 /// # Errors
 /// Returns an error if the new file cannot have them.
 pub fn keep(from: &File, to: &File) -> io::Result<()> {
-    let mut names = vec![0; LONGEST];
-    let len = match flistxattr(from, names.as_mut_slice()) {
-        // This file system has none.
-        Err(Errno::NOTSUP) => return Ok(()),
-        len => len?,
-    };
-    for name in names[..len].split(|byte| *byte == 0).filter(|name| name.starts_with(b"user.")) {
+    for name in names(from)?.split(|byte| *byte == 0).filter(|name| is_users(name)) {
         let mut value = vec![0; LONGEST];
         let len = fgetxattr(from, name, value.as_mut_slice())?;
         fsetxattr(to, name, &value[..len], XattrFlags::empty())?;
     }
     Ok(())
+}
+
+/// Returns whether a file has any.
+///
+/// # Errors
+/// Returns an error if they cannot be listed.
+pub fn has(file: &File) -> io::Result<bool> {
+    Ok(names(file)?.split(|byte| *byte == 0).any(is_users))
+}
+
+/// Returns the names of a file's attributes, each with a zero byte after it.
+fn names(file: &File) -> io::Result<Vec<u8>> {
+    let mut names = vec![0; LONGEST];
+    let len = match flistxattr(file, names.as_mut_slice()) {
+        // This file system has none.
+        Err(Errno::NOTSUP) => 0,
+        len => len?,
+    };
+    names.truncate(len);
+    Ok(names)
+}
+
+/// The other kinds are the system's: labels, capabilities, access lists.
+fn is_users(name: &[u8]) -> bool {
+    name.starts_with(b"user.")
 }

@@ -1,5 +1,6 @@
 //! One look at a guest's copy. It is read once, and what was read is what is shown, judged and applied.
 
+use super::attributes;
 use super::changes::{Change, Kept, What};
 use super::copy::Copy;
 use super::decide::{self, Here, Judged, Project};
@@ -30,6 +31,8 @@ pub struct Look {
     pub(super) snapshot: Snapshot,
     /// Files that have another name now: the item that is gone, by the item that came.
     pub(super) renamed: HashMap<usize, usize>,
+    /// How many changed files have extended attributes in the guest. Those stay there.
+    pub with_attributes: usize,
 }
 
 /// One changed path, with what was read of it.
@@ -77,6 +80,7 @@ impl Copy {
         let mut snapshot = Snapshot::new(self.private())?;
         let mut left = if Defence::TreeLimits.stands() { most } else { u64::MAX };
         let mut items = Vec::new();
+        let mut with_attributes = 0;
         for judged in judge(self, &ours, &theirs, paths)? {
             let path = &judged.change.path;
             // What is wanted comes with the folder that makes room for it.
@@ -90,9 +94,10 @@ impl Copy {
                 Item { change: judged.change, after: judged.after, here: judged.here, content: None };
             if item.change.may_be_taken(true) && matches!(item.after, Some(Entry::File { .. })) {
                 match item.read(&ours, &theirs, &mut snapshot, left) {
-                    Ok(Read::Is(content)) => {
+                    Ok(Read::Is(content, has_attributes)) => {
                         left -= content.len;
                         item.content = Some(content);
+                        with_attributes += usize::from(has_attributes);
                     }
                     Ok(Read::Same) => continue,
                     Ok(Read::TooMuch) => item.change.kept = Some(Kept::TooLarge),
@@ -106,7 +111,7 @@ impl Copy {
             items.push(item);
         }
         let renamed = renamed(&ours, &items);
-        Ok(Look { items, snapshot, renamed })
+        Ok(Look { items, snapshot, renamed, with_attributes })
     }
 
     /// Returns how many paths a look would show. It reads files only if nothing else tells them apart.
@@ -129,7 +134,7 @@ impl Copy {
             let item = Item { change: judged.change, after: judged.after, here: judged.here, content: None };
             if might_be_same {
                 let read = item.read(&ours, &theirs, &mut snapshot, left);
-                if let Ok(Read::Is(content)) = &read {
+                if let Ok(Read::Is(content, _)) = &read {
                     left -= content.len;
                 }
                 snapshot.forget()?;
@@ -236,7 +241,8 @@ fn judge(copy: &Copy, ours: &Folder, theirs: &Folder, wanted: &[PathBuf]) -> Res
 }
 
 enum Read {
-    Is(Content),
+    /// This content. The file may have extended attributes as well.
+    Is(Content, bool),
     Same,
     TooMuch,
 }
@@ -262,7 +268,7 @@ impl Item {
         Ok(match to.take(&file, beside.as_ref(), most)? {
             Taken::Same => Read::Same,
             Taken::TooMuch => Read::TooMuch,
-            Taken::Other(content) => Read::Is(content),
+            Taken::Other(content) => Read::Is(content, attributes::has(&file).unwrap_or(false)),
         })
     }
 
