@@ -3,7 +3,6 @@
 //! There are two stacks. One is gvproxy. [`Jail`] puts the second wall around it, which needs Linux; [`Bare`]
 //! does not, so on other systems the guard stands alone, and `bottle doctor` says so. The other is Linux
 //! itself, `kernel`, behind the same wall. The conformance harness tests them all.
-//! them all.
 
 mod bare;
 mod endpoint;
