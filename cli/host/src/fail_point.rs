@@ -1,7 +1,7 @@
 //! Fail points: boundaries between steps that change something, where a crash could do harm.
 //!
-//! In a debug build `BOTTLE_DIE_AFTER` names one, and the process that reaches it dies there, as if by `kill
-//! -9`. `tests/tests/crash.rs` does that at each of them. A release build contains none of this.
+//! In a debug build `BOTTLE_DIE_AFTER` names one, and the process that reaches it dies there, as if by
+//! `kill -9`. `tests/tests/crash.rs` does that at each of them. A release build contains none of this.
 
 macro_rules! fail_points {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {

@@ -21,8 +21,8 @@ pub fn die_with_parent(command: &mut Command, signal: Signal) {
     }
 }
 
-/// Does nothing: other systems have no such signal. There a child ends when its input is closed, and `bottle
-/// cleanup` finds one that does not.
+/// Does nothing: other systems have no such signal. There a child ends when its input is closed, and
+/// `bottle cleanup` finds one that does not.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub fn die_with_parent(_: &mut Command, _: Signal) {}
 

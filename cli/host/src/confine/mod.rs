@@ -2,8 +2,8 @@
 //!
 //! [`policy`] defines what each process may still do. [`landlock`] and [`seccomp`] make the kernel enforce
 //! it, and [`limits`] gives up the rest: privileges, core files, inspection. All of it is permanent and is
-//! inherited by children. If a kernel lacks a feature, the others still hold, and `bottle status` and `bottle
-//! doctor` say which.
+//! inherited by children. If a kernel lacks a feature, the others still hold, and `bottle status` and
+//! `bottle doctor` say which.
 
 mod in_force;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]

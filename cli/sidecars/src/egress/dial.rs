@@ -125,8 +125,8 @@ fn own_addresses() -> std::io::Result<Vec<IpAddr>> {
 }
 
 /// Returns whether a packet to `address` stays on this machine: an interface has that address, or the kernel
-/// would pick it as the source address too, as it does for every address in its local table (`ip route show
-/// table local`). No packet is sent to find out.
+/// would pick it as the source address too, as it does for every address in its local table
+/// (`ip route show table local`). No packet is sent to find out.
 fn is_own(address: IpAddr, own: &[IpAddr]) -> bool {
     let address = reached(address);
     let any: IpAddr =
