@@ -21,7 +21,7 @@ impl Copy {
     /// Returns the copy of a bottle, if it has one. An interrupted `apply` is finished or undone first.
     ///
     /// # Errors
-    /// Returns an error if its record exists and cannot be read, or if an interrupted `apply` cannot be undone.
+    /// Returns an error if its record cannot be read, or if an interrupted `apply` cannot be undone.
     pub fn find(folder: &Folder) -> Result<Option<Self>> {
         recover(folder)?;
         let record = Record::read(folder)?;

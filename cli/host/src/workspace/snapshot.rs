@@ -58,8 +58,8 @@ impl Snapshot {
         Ok(Self { file, end: 0 })
     }
 
-    /// Reads a file, unless it is longer than `most` bytes, and keeps its content unless it is the same as the
-    /// other file's.
+    /// Reads a file, unless it is longer than `most` bytes, and keeps its content, unless it equals the other
+    /// file's.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, or if there is no space for its content.
