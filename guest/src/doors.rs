@@ -1,10 +1,10 @@
 //! The doors: one listener for each active sidecar, in a network namespace where nothing else listens.
 //!
 //! This runs on the host, in the jail. It binds the listeners, passes them to the keeper through a socket
-//! that it was started with, and becomes gvproxy. If the kernel is the network stack, it makes the tap
-//! instead, passes that to the keeper, too, and ends: the keeper's descriptors keep the namespace alive. A
-//! listener belongs to the namespace that it was made in, so only the guest can connect to it, through that
-//! stack.
+//! that it was started with, and becomes gvproxy. If the kernel is the network stack, it instead creates the
+//! tap, passes that to the keeper as well, and ends: the keeper's descriptors keep the namespace alive. A
+//! listener belongs to the namespace in which it was created, so only the guest can connect to it, through
+//! that stack.
 
 use crate::link::endpoint;
 use anyhow::{Context, Result, bail};
@@ -17,14 +17,15 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-/// How many doors one message can carry, which is more than there are sidecars.
+/// How many doors one message can carry: more than there are sidecars.
 pub const MAX_DOORS: usize = 8;
 
 /// How many descriptors one message can carry: the doors and a tap.
 pub const MAX_DESCRIPTORS: usize = MAX_DOORS + 1;
 
-/// Runs `bottle-guest doors`, which makes the listeners and passes them to the keeper. With a command it then
-/// becomes that command. With a subnet it also makes the host's end of the link and passes that last.
+/// Runs `bottle-guest doors`, which creates the listeners and passes them to the keeper. With a command, it
+/// then becomes that command. With a subnet, it also creates the host's end of the link, and passes that
+/// last.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_args(words);

@@ -1,8 +1,9 @@
-//! Sends bytes in bulk through a door and checks each of them. The soak sends its traffic with it, and it
+//! Sends bytes in bulk through a door, and checks each of them. The soak test uses it for its traffic, and it
 //! measures throughput in a guest that has no other programs.
 //!
-//! The client asks for a direction and a number of MiB in one line. Then the bytes flow, the same for every
-//! flow, in blocks of a length that no buffer has, so that a lost, doubled or misplaced block is noticed.
+//! The client requests a direction and a number of MiB in one line. Then the bytes flow, the same in every
+//! flow, in blocks whose length differs from any buffer's, so that a lost, doubled or misplaced block is
+//! noticed.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -17,10 +18,10 @@ use std::time::{Duration, Instant};
 /// How long either side waits for the other before it reports a stall.
 const STALL: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(10);
-/// The length of a block, in bytes: a prime.
+/// The length of a block, in bytes. It is a prime.
 const BLOCK: usize = 65_521;
 const MIB: u64 = 1 << 20;
-/// What a receiver sends when it has everything.
+/// What a receiver sends once it has everything.
 const DONE: &[u8] = b"k";
 
 /// The direction of the bytes, as the guest sees it.
@@ -58,7 +59,7 @@ impl FromStr for Direction {
     }
 }
 
-/// Runs `bottle-guest flow ADDRESS to|from MIB`, which prints the seconds that it took.
+/// Runs `bottle-guest flow ADDRESS to|from MIB`, which prints how many seconds it took.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     let words: Vec<String> = words.into_iter().filter_map(|word| word.into_string().ok()).collect();
     let [address, direction, mib] = words.as_slice() else { bail!("expected ADDRESS to|from MIB") };
@@ -67,7 +68,7 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the rate in MB/s for this many MiB, from what the client printed.
+/// Returns the rate in MB/s for this many MiB, from the client's output.
 pub fn rate(mib: u64, printed: &[u8]) -> Option<f64> {
     let seconds: f64 = std::str::from_utf8(printed).ok()?.trim().parse().ok()?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
@@ -90,12 +91,12 @@ fn run(address: SocketAddr, direction: Direction, mib: u64) -> Result<Duration> 
     Ok(since.elapsed())
 }
 
-/// Serves everybody who connects, for ever.
+/// Serves every client, forever.
 pub fn serve(listener: TcpListener) {
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || {
-                // The client notices that it ended early and reports that.
+                // The client notices that it ended early, and reports that.
                 let _ = answer(stream);
             });
         }
@@ -130,7 +131,7 @@ fn patient(stream: &TcpStream) -> io::Result<()> {
 
 /// Returns the block that every flow repeats.
 fn block() -> Vec<u8> {
-    // Numerical Recipes' linear congruential generator: its upper bytes repeat no sooner than 2^24.
+    // Numerical Recipes' linear congruential generator: its upper bytes do not repeat before 2^24 values.
     let mut state = 1_u32;
     let next = move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -151,7 +152,7 @@ fn send(stream: &mut impl Write, bytes: u64) -> io::Result<()> {
 }
 
 fn receive(stream: &mut impl Read, bytes: u64) -> Result<()> {
-    // Twice the block, so that a read from any place in it is one slice.
+    // Twice the block, so that a read that starts anywhere in it is one slice.
     let wanted = block().repeat(2);
     let mut buffer = vec![0; BLOCK];
     let mut done = 0;
@@ -196,7 +197,7 @@ mod tests {
             doubled.insert(at, sent[at]);
             changed[at] ^= 1;
             for (how, bytes) in [("lost", lost), ("doubled", doubled), ("changed", changed)] {
-                // If the last byte is doubled there is one too many, and nobody reads it.
+                // If the last byte is doubled, there is one too many, and nobody reads it.
                 let unseen = how == "doubled" && sent[at..].iter().all(|&byte| byte == sent[at]);
                 assert_eq!(receive(&mut bytes.as_slice(), 200_000).is_err(), !unseen, "{how} at {at}");
             }

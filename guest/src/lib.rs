@@ -1,9 +1,9 @@
-//! The helper that runs where the agent runs, and what it shares with the host.
+//! The helper that runs where the agent runs, and the code that it shares with the host.
 //!
 //! It is one small static program with five jobs. [`link`] gives the guest its only network, [`probe`] tries
-//! to get past it, [`flow`] fills it, [`archive`] copies files in and out, and [`doors`] makes the listeners
-//! in the jail, where no other program of ours can run. Guests are Linux; what the host shares with them
-//! compiles elsewhere, too.
+//! to get past it, [`flow`] fills it, [`archive`] copies files in and out, and [`doors`] creates the
+//! listeners in the jail, where no other program of ours can run. Guests are Linux; the code that the host
+//! shares with them compiles elsewhere, too.
 
 pub mod archive;
 pub mod beneath;

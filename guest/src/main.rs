@@ -1,4 +1,4 @@
-//! The program `bottle-guest`. The library says what it does.
+//! The program `bottle-guest`. The library describes what it does.
 
 use bottle_guest::{archive, doors, flow, link, probe};
 use std::ffi::OsString;

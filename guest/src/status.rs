@@ -1,4 +1,4 @@
-//! Exit codes as a shell gives them.
+//! Exit codes, as a shell reports them.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};

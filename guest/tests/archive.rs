@@ -1,4 +1,4 @@
-//! Whoever unpacks what a guest packed does not trust it.
+//! Unpacking a guest's archive trusts nothing in it.
 
 use bottle_guest::archive::{
     Leave, Limits, NOTHING, Names, Refused, Rules, Unpacked, destination, pack, stays_inside, unpack,
@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tar::{Builder, EntryType, Header};
 
-/// Makes an archive of entries that no tar would make, each with a kind, a name, and content or a target.
+/// Creates an archive of entries that no tar would create, each with a kind, a name, and content or a target.
 fn archive(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     for (kind, name, what) in entries {
@@ -163,7 +163,7 @@ fn an_archive_is_bounded() {
         let error = take_by(&archive(&entries), dir.path(), &rules).unwrap_err();
         assert!(format!("{error:#}").contains(wanted), "{error:#}");
     }
-    // Sizes and names that a header only claims.
+    // Sizes and names that a header merely claims.
     let claim = |kind: EntryType, size: u64| {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
@@ -195,7 +195,8 @@ fn an_archive_is_bounded() {
     }
 }
 
-/// Makes an archive of a sparse file that claims these parts, each with its place and length, and has this content.
+/// Creates an archive of a sparse file that claims these parts, each with its offset and length, and has this
+/// content.
 fn sparse(whole: u64, parts: &[(u64, u64)], content: &[u8]) -> Vec<u8> {
     let number = |value: u64| {
         let mut field = [0; 12];
@@ -239,11 +240,11 @@ fn a_sparse_map_is_believed_only_where_it_can_be_true() {
         let dir = tempfile::tempdir().unwrap();
         let error = format!("{:#}", take(&sparse(whole, parts, content), dir.path()).unwrap_err());
         assert!(error.contains(wanted), "{parts:?}: {error}");
-        // Nor is it believed by whoever unpacks a person's own files, apart from its size.
+        // Unpacking a person's own files does not believe it either, apart from its size.
         let lenient = take_by(&sparse(whole, parts, content), dir.path(), &Rules::of_a_person(None));
         assert!(lenient.is_err() || wanted.contains("max-size"), "{parts:?}");
     }
-    // A map that goes on without end, and says nothing.
+    // An endless map that says nothing.
     let mut endless = sparse(10, &[], b"");
     endless.truncate(512);
     endless[482] = 1;
@@ -256,7 +257,7 @@ fn a_sparse_map_is_believed_only_where_it_can_be_true() {
     assert!(format!("{:#}", error.unwrap_err()).contains("a map of more than"));
 }
 
-/// A block, again and again.
+/// A block, repeated forever.
 struct Repeated([u8; 512]);
 
 impl Read for Repeated {
@@ -267,7 +268,7 @@ impl Read for Repeated {
     }
 }
 
-/// Makes a file of 8 GiB with data at every 16 MiB, and a hole at its end.
+/// Creates a file of 8 GiB with data at every 16 MiB, and a hole at its end.
 fn file_with_holes(path: &Path) {
     let file = fs::File::create(path).unwrap();
     for at in 0..100_u64 {
@@ -276,7 +277,7 @@ fn file_with_holes(path: &Path) {
     file.set_len(8 << 30).unwrap();
 }
 
-/// Checks that a file is one of those, and that its holes are holes.
+/// Checks that a file is such a file, and that its holes are holes.
 fn has_holes(path: &Path) {
     let file = fs::File::open(path).unwrap();
     let meta = file.metadata().unwrap();
@@ -309,7 +310,7 @@ fn a_file_with_holes_is_exchanged_with_gnu_tar_and_with_ourselves() {
         take_by(packed, dir.path(), &Rules::of_a_guest(name.into())).unwrap();
         has_holes(&dir.path().join(name));
     }
-    // And back: GNU tar and the `tar` crate unpack what we packed.
+    // And the other way round: GNU tar and the `tar` crate unpack what we packed.
     fs::write(dir.path().join("packed"), &ours).unwrap();
     tar(&["-xf", "packed"]);
     has_holes(&dir.path().join("it"));
@@ -317,7 +318,7 @@ fn a_file_with_holes_is_exchanged_with_gnu_tar_and_with_ourselves() {
     tar::Archive::new(ours.as_slice()).unpack(dir.path()).unwrap();
     assert_eq!(fs::metadata(dir.path().join("it")).unwrap().len(), 8 << 30);
     assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
-    // A file that is nothing but a hole.
+    // A file that consists of one hole.
     fs::File::create(&big).unwrap().set_len(1 << 30).unwrap();
     let mut ours = Vec::new();
     pack(&big, OsStr::new("it"), Links::Refused, &mut ours).unwrap();
@@ -392,7 +393,7 @@ fn only_what_is_in_the_folder_is_packed() {
     }
 }
 
-/// Decides where a path goes a second time, letter by letter.
+/// Decides where a path goes by a second method, letter by letter.
 fn second_destination(path: &str) -> Result<String, Refused> {
     if path.starts_with('/') {
         return Err(Refused::LeadsOut);
@@ -407,7 +408,7 @@ fn second_destination(path: &str) -> Result<String, Refused> {
     }
 }
 
-/// Resolves a link's target step by step in a tree without other links.
+/// Resolves a link's target step by step, in a tree without other links.
 fn resolves_inside(path: &str, target: &str) -> bool {
     let mut at: Vec<&str> = path.split('/').collect();
     at.pop();

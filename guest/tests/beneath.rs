@@ -1,4 +1,4 @@
-//! Nothing leads out of a folder, whoever changes what is in it.
+//! Nothing leads out of a folder, whoever changes its contents.
 
 use bottle_guest::beneath::{Folder, Limits, Links, remove_all, walk};
 use std::ffi::OsStr;
@@ -48,7 +48,7 @@ fn a_pipe_without_a_writer_is_refused_at_once() {
     assert!(root.file(name("pipe")).is_err());
 }
 
-/// A folder and a link swap places all the time, and a file outside must not be touched.
+/// A folder and a link keep swapping places, and a file outside must not be touched.
 #[test]
 fn a_folder_that_is_swapped_for_a_link_leads_nowhere() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! A connection of an agent, relayed over a stream to a server: what one side does, the other side sees.
+//! An agent's connection, relayed over a stream to a server: what one side does, the other side sees.
 
 use bottle_guest::stream::door::{DoorStream, Rest};
 use bottle_guest::stream::relay::{Relayed, both_ways};
@@ -63,7 +63,7 @@ async fn bytes_arrive_in_both_directions_and_each_half_closes_separately() {
     });
     let answers = tokio::task::spawn_blocking(move || {
         let mut heard = Vec::new();
-        // The agent has closed its half and still receives.
+        // The agent has closed its half, and can still receive.
         server.read_to_end(&mut heard).unwrap();
         server.write_all(&answered).unwrap();
         heard
@@ -116,7 +116,7 @@ async fn a_reset_of_either_side_is_a_reset_for_the_other() {
 async fn a_keeper_that_vanishes_is_a_reset_and_an_end_of_the_wire_is_not_an_end() {
     let ((mut agent, in_guest), (near, far)) = (tcp(), unix());
     let half = relay(in_guest, near, true);
-    // A chunk of five bytes, of which three come.
+    // A chunk of five bytes, of which three arrive.
     far.write_all(&[0, 0, 0, 5, b'a', b'b', b'c']).await.unwrap();
     let read = tokio::task::spawn_blocking(move || {
         let mut heard = [0; 3];
@@ -139,7 +139,7 @@ async fn a_chunk_that_is_too_long_breaks_the_stream_off() {
     assert_eq!(read.await.unwrap(), ErrorKind::ConnectionReset);
 }
 
-/// A receiver that does not read holds up its own connection and no memory.
+/// A receiver that does not read holds up its own connection, and uses no memory.
 #[tokio::test]
 async fn what_nobody_reads_is_not_taken() {
     let (mut agent, server, _halves) = way();
@@ -201,7 +201,7 @@ async fn a_sidecar_that_gives_up_a_write_resets_the_agent() {
     let half = relay(in_guest, near, true);
     let door = DoorStream::new(far, Arc::default());
     let block = vec![5; 1 << 20];
-    // Nobody reads, so at some time a chunk is announced and not complete.
+    // Nobody reads, so eventually a chunk is announced and incomplete.
     let full = tokio::time::timeout(Duration::from_secs(5), async {
         loop {
             poll_fn(|context| door.poll_write(context, &[IoSlice::new(&block)])).await.unwrap();

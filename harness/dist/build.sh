@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds what users install into target/dist: a tarball, a .deb, a wheel, and what they are built from.
-# The same commit gives the same bytes in any folder (`make dist-reproducible`).
-# PROFILE=dev packages the debug build that tests use, into target/dist-dev: to see that packages install.
+# Builds what users install, in target/dist: a tarball, a .deb, a wheel, and a list of what they are built
+# from. The same commit gives the same bytes in any folder (`make dist-reproducible`).
+# PROFILE=dev packages the debug build that tests use, in target/dist-dev, to check that the packages install.
 set -eu
 cd "$(dirname "$0")/../.."
 umask 022
@@ -23,7 +23,7 @@ case $profile in
 esac
 stage=$dist/stage
 
-# No folder of this machine may be in a program: a panic's place then reads /bottle/... or /registry/...
+# No program may contain a folder of this machine: the location in a panic reads /bottle/... or /registry/...
 build() {
     if [ "$profile" = release ]; then
         $cargo fetch --quiet --locked
@@ -46,7 +46,7 @@ build() {
     esac
 }
 
-# What a package consists of, laid out as below a prefix such as /usr/local.
+# The contents of a package, laid out below a prefix such as /usr/local.
 stage_files() {
     prefix=$stage/prefix
     rm -rf "$stage"
@@ -58,7 +58,7 @@ stage_files() {
     install -D -m 644 "$stage/completions.bash" "$prefix/share/bash-completion/completions/bottle"
     install -D -m 644 "$stage/completions.zsh" "$prefix/share/zsh/site-functions/_bottle"
     install -D -m 644 "$stage/completions.fish" "$prefix/share/fish/vendor_completions.d/bottle.fish"
-    # `bottle init` names it in what it writes.
+    # `bottle init` names it in the file that it writes.
     install -D -m 644 docs/schema/bottle.schema.json "$prefix/share/bottle/bottle.schema.json"
     doc=$prefix/share/doc/bottle
     mkdir -p "$doc"
@@ -68,7 +68,7 @@ stage_files() {
     find "$prefix" -type f ! -perm 755 -exec chmod 644 {} +
 }
 
-# The newest version of the C library that the program asks for.
+# The newest version of the C library that the program needs.
 glibc() {
     objdump -T "$program" | grep -oE 'GLIBC_[0-9.]+' | sort -Vu | tail -n 1 | cut -d _ -f 2
 }
@@ -84,7 +84,7 @@ tarball() {
     (cd "$dist" && sha256sum "$name.tar.gz" > "$name.tar.gz.sha256")
 }
 
-# The libraries that the program names, as Debian packages them.
+# The Debian packages of the libraries that the program needs.
 debian_dependencies() {
     objdump -p "$program" | awk '$1 == "NEEDED" { print $2 }' | while read -r library; do
         case $library in
@@ -157,7 +157,7 @@ EOF
     dpkg-deb --root-owner-group -Zxz --threads-max=1 --build "$root" "$dist" > /dev/null
 }
 
-# maturin makes the wheel of the same program; the helper, manuals and completions are its data.
+# maturin builds the wheel around the same program. The helper, manuals and completions are its data.
 wheel() {
     data=$stage/bottle_vm.data
     mkdir -p "$data/scripts" "$data/data"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds what `make dist` builds from the same commit in two folders, and compares the bytes.
+# Builds the same things as `make dist`, from the same commit in two folders, and compares the bytes.
 set -eu
 cd "$(dirname "$0")/../.."
 work=$PWD/target/reproducible
@@ -7,7 +7,7 @@ commit=$(git rev-parse HEAD)
 [ -z "$(git status --porcelain)" ] || echo "reproducible: what is not committed is left out" >&2
 rm -rf "$work"
 mkdir -p "$work"
-# The second folder has another name and another length, so that no path goes unnoticed.
+# The second folder has a different name and length, so that no embedded path goes unnoticed.
 for checkout in one another/with/more/above/it; do
     git clone --quiet --no-checkout . "$work/$checkout"
     git -C "$work/$checkout" checkout --quiet --detach "$commit"

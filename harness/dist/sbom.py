@@ -16,7 +16,7 @@ import tomllib
 import uuid
 from pathlib import Path
 
-# What users get, and what the bill is about.
+# The programs that users get, which are the subject of the bill.
 PROGRAM = "bottle"
 PROGRAMS = [PROGRAM, "bottle-guest"]
 LICENCE_FILE = re.compile(r"(LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE)", re.IGNORECASE)
@@ -30,7 +30,7 @@ def linked():
     """Returns the packages in the programs by their id, and the links between them."""
     cargo = os.environ.get("CARGO", "cargo")
     target = re.search(r"^host: (.*)$", run("rustc", "-vV"), re.MULTILINE)[1]
-    # `cargo metadata` knows everything but which features each program has; `cargo tree` knows that.
+    # `cargo metadata` knows everything except which features each program has, and `cargo tree` knows that.
     inside = set()
     for program in PROGRAMS:
         tree = [cargo, "tree", "--locked", "--target", target, "--edges", "normal,no-proc-macro", "--prefix", "none"]
@@ -80,7 +80,7 @@ def component(package, kind, checksum):
 
 
 def licence(package):
-    # Older manifests write a slash.
+    # Older manifests use a slash.
     return re.sub(r"\s*/\s*", " OR ", package["license"])
 
 

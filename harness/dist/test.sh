@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs each package that `make dist` built into an empty place, and runs bottle from there with
-# nothing else of this machine on PATH.
+# Installs each package that `make dist` built into an empty place, and runs bottle from there with nothing
+# else of this machine on PATH.
 set -eu
 cd "$(dirname "$0")/../.."
 case ${PROFILE:-release} in
@@ -12,25 +12,25 @@ trap 'rm -rf "$work"' EXIT
 passed=0
 failed=0
 
-# `bottle FOLDER ARGUMENTS...`: runs the bottle of that folder in an empty project.
+# `bottle FOLDER ARGUMENTS...`: runs that folder's bottle in an empty project.
 bottle() {
     folder=$1
     shift
     (cd "$work/project" && env -i PATH="$folder" HOME="$work/home" NO_COLOR=1 "$folder/bottle" "$@" 2>&1)
 }
 
-# Whether the bottle of a folder knows its version, this machine, a plan and its schema.
+# Whether a folder's bottle knows its version, this machine, a plan and its schema.
 works() {
     said=$(bottle "$1" --version) && [ "$said" = "bottle $version" ] || return 1
     # Status 69 means that this machine lacks something. The helper is in every package.
     said=$(bottle "$1" doctor) || [ $? = 69 ] || return 1
     echo "$said" | grep -qE '^ok +helper ' || return 1
     said=$(bottle "$1" plan) && echo "$said" | grep -qE '^door +pipelock ' || return 1
-    # What it writes names the schema that was installed with it.
+    # The file that it writes names the schema that was installed with it.
     said=$(bottle "$1" init && cat "$work/project/bottle.toml") && echo "$said" | grep -qxF "#:schema ${1%/*}/share/bottle/bottle.schema.json"
 }
 
-# `result PACKAGE FOLDER`: tries it, and says how that went.
+# `result PACKAGE FOLDER`: tries a package, and says how that went.
 result() {
     rm -rf "$work/project" "$work/home"
     mkdir -p "$work/project" "$work/home"
@@ -61,14 +61,14 @@ result tarball "$work/tarball/bin"
 
 dpkg-deb --extract "$deb" "$work/debian"
 result deb "$work/debian/usr/bin"
-# Whether the packages that it depends on are those of this machine.
+# Whether this machine has the packages that it depends on.
 apt-get --simulate --no-install-recommends install "$deb" > "$work/apt.log" 2>&1 ||
     { echo 'dist-test: deb: cannot be installed here:'; cat "$work/apt.log"; failed=$((failed + 1)); }
 
 python3 -m venv --without-pip "$work/venv"
 python3 -m pip --python "$work/venv/bin/python" --disable-pip-version-check install --quiet --no-compile "$wheel"
 result wheel "$work/venv/bin"
-# One command has to bring the monitor, too: it is in the same environment, and on no PATH.
+# One command has to install the monitor, too: it is in the same environment, but not on PATH.
 bottle "$work/venv/bin" doctor > "$work/doctor.log" 2>&1 || true
 grep -q '^ok  *smolvm ' "$work/doctor.log" ||
     { echo "dist-test: wheel: bottle does not find its smolvm:"; cat "$work/doctor.log"; failed=$((failed + 1)); }

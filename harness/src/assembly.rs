@@ -1,5 +1,5 @@
-//! Networks assembled from bottle's parts, with walls taken away. The command itself cannot be asked for
-//! one. The conformance check judges them, and `compare` measures what a wall costs.
+//! Networks assembled from bottle's parts, with walls removed. The command itself cannot create one. The
+//! conformance check judges them, and `compare` measures the cost of a wall.
 
 use crate::environment::Environment;
 use anyhow::{Context, Result};
@@ -30,19 +30,19 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// The bottle that an assembled network belongs to.
+/// The bottle to which an assembled network belongs.
 const SLUG: &str = "assembly";
 
 /// The walls of an assembled network.
 #[derive(Clone, Copy, Debug)]
 pub struct Walls {
-    /// Whether each frame has to pass the guard. Otherwise it is passed on unchecked.
+    /// Whether every frame has to pass the guard. If not, frames are forwarded unchecked.
     pub guard: bool,
     /// The network stack behind the guard, or in its place.
     pub stack: StackKind,
 }
 
-/// A network stack, with its jail or without.
+/// A network stack, with or without its jail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StackKind {
     /// gvproxy on the host.
@@ -64,14 +64,14 @@ pub struct Assembly {
 impl Drop for Assembly {
     fn drop(&mut self) {
         for door in &self.doors {
-            // Wake its thread, which sleeps in accept.
+            // Wake the door's thread, which sleeps in accept.
             let _ = rustix::net::shutdown(door, rustix::net::Shutdown::Both);
         }
     }
 }
 
 impl Assembly {
-    /// Assembles a network in an environment, and lets `serve` answer behind its one door.
+    /// Assembles a network in an environment, with `serve` behind its one door.
     pub fn new(walls: Walls, environment: &Environment, serve: impl Fn(TcpListener)) -> Result<Self> {
         let home = Home::at(environment.path("assembly"), environment.path("run"));
         let folder = home.bottle(&SLUG.parse()?);
@@ -96,7 +96,7 @@ impl Assembly {
             serve(door.try_clone()?);
         }
         let link = Arc::clone(&stack.link);
-        // smolvm's machine runs as another user and has to reach the socket.
+        // smolvm's machine runs as another user, and must be able to reach the socket.
         fs::set_permissions(folder.guest_socket(), PermissionsExt::from_mode(0o666))?;
         if walls.guard {
             guarded(guest, link, &plan, &folder)?;
@@ -109,12 +109,12 @@ impl Assembly {
         Ok(Self { _stack: stack, doors, folder, plan })
     }
 
-    /// Returns its plan.
+    /// Returns the plan of the network.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Returns the folder with its files.
+    /// Returns the folder with the network's files.
     pub fn folder(&self) -> &Folder {
         &self.folder
     }
@@ -143,7 +143,7 @@ fn plan(network: &Network) -> Result<Plan> {
     Ok(Plan::new(SLUG.parse()?, network.stack(), doors, guest, Rules::default())?)
 }
 
-/// Runs the product's own link, in which each frame has to pass the guard.
+/// Runs the product's own link, in which every frame has to pass the guard.
 fn guarded(guest: UnixListener, stack: Arc<Endpoint>, plan: &Plan, folder: &Folder) -> Result<()> {
     let link = Link::of_frames(
         plan.guard(),
@@ -161,7 +161,7 @@ fn guarded(guest: UnixListener, stack: Arc<Endpoint>, plan: &Plan, folder: &Fold
     link.listen(guest)
 }
 
-/// Runs a link without a guard, which passes each frame on unchecked.
+/// Runs a link without a guard, which forwards every frame unchecked.
 fn unguarded(listener: UnixListener, stack: Arc<Endpoint>) {
     let current: Arc<Mutex<Option<UnixStream>>> = Arc::default();
     let (inwards, out) = (Arc::clone(&current), Arc::clone(&stack));

@@ -1,4 +1,4 @@
-//! Where things are in a checkout.
+//! The locations of things in a checkout.
 
 use anyhow::{Context, Result, ensure};
 use std::env;
@@ -16,7 +16,7 @@ impl Checkout {
     /// Finds the checkout that this program was built in.
     ///
     /// # Errors
-    /// If this program is not in a checkout's `target` folder.
+    /// Returns an error if this program is not in a checkout's `target` folder.
     pub fn find() -> Result<Self> {
         let exe = env::current_exe()?;
         // target/PROFILE/program, target/PROFILE/deps/test-0123456789abcdef
@@ -40,7 +40,7 @@ impl Checkout {
     /// Returns a program of this build: `bottle`, `bottle-harness`, `smolvm-stand-in`.
     ///
     /// # Errors
-    /// If it is not built.
+    /// Returns an error if it is not built.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
         present(self.programs.join(name), "make build")
     }
@@ -48,7 +48,7 @@ impl Checkout {
     /// Returns the static helper.
     ///
     /// # Errors
-    /// If it is not built.
+    /// Returns an error if it is not built.
     pub fn helper(&self) -> Result<PathBuf> {
         present(self.root.join("target/guest/bottle-guest"), "make build")
     }
@@ -56,15 +56,15 @@ impl Checkout {
     /// Returns a tool that `make setup` fetched.
     ///
     /// # Errors
-    /// If it is missing.
+    /// Returns an error if it is missing.
     pub fn tool(&self, name: &str) -> Result<PathBuf> {
         present(self.tools().join("bin").join(name), "make setup")
     }
 
-    /// Returns a `PATH` with the folders `first`, then the tools', before everything else.
+    /// Returns a `PATH` that starts with the folders in `first`, and then the tools' folder.
     ///
     /// # Errors
-    /// If a folder's name cannot be part of `PATH`.
+    /// Returns an error if a folder's name cannot be part of `PATH`.
     pub fn search_path(&self, first: &[&Path]) -> Result<OsString> {
         let mut dirs: Vec<PathBuf> = first.iter().map(|dir| dir.to_path_buf()).collect();
         dirs.push(self.tools().join("bin"));
@@ -72,11 +72,11 @@ impl Checkout {
         Ok(env::join_paths(dirs)?)
     }
 
-    /// Returns the variables with which `bottle` finds this build's helper and the fetched smolvm.
-    /// They allow for slow guests under emulation and for smolvm's root filesystem, unpacked already.
+    /// Returns the variables with which `bottle` finds this build's helper and the fetched smolvm. They also
+    /// allow for slow guests under emulation, and name smolvm's unpacked root filesystem.
     ///
     /// # Errors
-    /// If something is not built or not set up.
+    /// Returns an error if something is not built or not set up.
     pub fn variables(&self, first: &[&Path]) -> Result<Vec<(&'static str, OsString)>> {
         const PATIENCE: &str = "60";
         let mut variables = vec![

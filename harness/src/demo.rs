@@ -18,15 +18,16 @@ const SLUG: &str = "demo";
 const HOST: &str = "page.demo";
 const PAGE: &str = "hello from the page that the demo allows\n";
 const SECRET: &str = "the host's secret: no guest may ever read this\n";
-/// smolvm's guests sometimes fail to start under emulation, which says nothing about isolation.
+/// How many times a guest is tried. Under emulation smolvm's guests sometimes fail to start, which says
+/// nothing about isolation.
 const TRIES: u32 = 3;
-/// A refusal never hangs: it takes less than this, even in a guest under emulation.
+/// How long a refusal may take, even in a guest under emulation. A refusal never hangs.
 const AT_ONCE_SECONDS: f64 = 3.0;
 
-/// Runs the demo, in the outer machine where there is no KVM.
+/// Runs the demo, in the outer machine if there is no KVM.
 ///
 /// # Errors
-/// If it cannot run. A claim that does not hold is an exit status, not an error.
+/// Returns an error if it cannot run. A claim that does not hold is an exit status, not an error.
 pub fn main(checkout: &Checkout) -> Result<ExitCode> {
     if !outer::has_kvm() {
         return outer::run_job(checkout, "demo");
@@ -94,14 +95,14 @@ fn show(checkout: &Checkout) -> Result<Shown> {
     println!("host$ bottle run -- sh demo.sh");
     let bottle = |words: &[&str]| {
         let mut command = project.command(words);
-        // The sockets are where a user's are.
+        // The sockets are where a user's would be.
         command.env_remove("BOTTLE_RUNTIME_DIR");
         command
     };
     let mut run = bottle(&["--quiet", "run", "--", "sh", "-c", &script(page.port(), secret.port())]);
     let output = run.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot run bottle")?;
     let said = String::from_utf8_lossy(&output.stdout);
-    // A guest that did not start, or died on the way, shows nothing either way.
+    // A guest that did not start, or died on the way, proves nothing either way.
     if output.status.code() == Some(i32::from(outer::INCONCLUSIVE)) || !said.lines().any(|line| line == END) {
         return Ok(Shown::Inconclusive);
     }

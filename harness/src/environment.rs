@@ -1,14 +1,13 @@
 //! The test environment: one vocabulary for every test, check and measurement.
-//!
 //! - [`Checkout`] says where this build's programs and the fetched tools are.
-//! - [`Environment`] is a host side of its own: a folder with bottle's state and runtime folders, a
-//!   `PATH`, and a kind of [`Guest`] (the stand-in, or real guests, which need KVM or the outer machine).
+//! - [`Environment`] is a separate host side: a folder with bottle's state and runtime folders, a `PATH`, and
+//!   a kind of [`Guest`] (the stand-in, or real guests, which need KVM or the outer machine).
 //! - [`Project`] is a folder with a `bottle.toml` in an environment, and `bottle` as a user runs it there.
 //! - [`RunningBottle`] is a bottle that is up. Dropping the value removes the bottle.
 //!
 //! `bottle-tests` adds assertions to the last two. The demo, the life, the soak, the comparison and the
-//! conformance check use them as they are; a [`Target`](crate::ways_back::target::Target) adds what an
-//! attack must not change.
+//! conformance check use them as they are; a [`Target`](crate::ways_back::target::Target) adds what an attack
+//! must not change.
 
 use crate::checkout::Checkout;
 use anyhow::{Context, Result, ensure};
@@ -57,7 +56,7 @@ impl Guest {
     }
 }
 
-/// A host side of its own. Clones share it, and its folder goes with the last of them.
+/// A separate host side. Clones share it, and its folder is removed with the last of them.
 #[derive(Clone, Debug)]
 pub struct Environment(Arc<Inner>);
 
@@ -70,13 +69,13 @@ struct Inner {
 }
 
 impl Environment {
-    /// Makes an environment for guests of this kind.
+    /// Creates an environment for guests of this kind.
     pub fn new(checkout: &Checkout, guest: Guest) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("bottle-").tempdir()?;
         let path = |name: &str| folder.path().join(name);
         let mut variables = match guest {
             Guest::Real => {
-                // smolvm's machine runs as another user and has to get through.
+                // smolvm's machine runs as another user, and must be able to pass through.
                 fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711))?;
                 checkout.variables(&[])?
             }
@@ -96,7 +95,7 @@ impl Environment {
         Ok(Self(Arc::new(Inner { checkout: checkout.clone(), guest, folder, variables })))
     }
 
-    /// Makes another environment on the same host, with stand-in guests.
+    /// Creates another environment on the same host, with stand-in guests.
     pub fn neighbour(&self) -> Result<Self> {
         Self::new(self.checkout(), Guest::Namespace)
     }
@@ -111,7 +110,7 @@ impl Environment {
         self.0.guest == Guest::Real
     }
 
-    /// Returns the folder that holds everything of the environment.
+    /// Returns the folder with everything in the environment.
     pub fn folder(&self) -> &Path {
         self.0.folder.path()
     }
@@ -128,7 +127,7 @@ impl Environment {
         command
     }
 
-    /// Makes an empty project.
+    /// Creates an empty project.
     pub fn project(&self, name: &str) -> Result<Project> {
         let project = Project {
             environment: self.clone(),
@@ -139,7 +138,7 @@ impl Environment {
         Ok(project)
     }
 
-    /// Makes the project of a bottle with a small guest and no workspace, and this configuration.
+    /// Creates the project of a bottle with a small guest, no workspace, and this configuration.
     pub fn small_project(&self, slug: &str, config: &str) -> Result<Project> {
         let project = self.project(&format!("project/{slug}"))?;
         let guest = "[guest]\ncpus = 2\nmemory = 512\n[workspace]\nmode = \"none\"\n";
@@ -154,7 +153,7 @@ impl Environment {
             Guest::Real => self.command(checkout.tool("smolvm")?),
             Guest::Namespace => {
                 let mut command = self.command(checkout.program("smolvm-stand-in")?);
-                // Without it the stand-in starts nothing.
+                // Without these variables, the stand-in starts nothing.
                 command.envs(CONFINED);
                 command
             }
@@ -169,10 +168,10 @@ impl Environment {
         Ok(machine)
     }
 
-    /// Returns the same with this network, and with the helper where a bottle has it.
+    /// Returns such a command with this network, and with the helper where a bottle has it.
     pub fn machine(&self, network: &[&str]) -> Result<Command> {
         let inside = Path::new(HELPER).parent().context("the helper's folder")?;
-        // Nothing but the helper is in the folder, and the machine's own user can read it.
+        // The folder contains only the helper, and the machine's own user can read it.
         let folder = self.path("helper");
         fs::create_dir_all(&folder)?;
         fs::copy(self.checkout().helper()?, folder.join("bottle-guest"))?;
@@ -245,7 +244,7 @@ impl Project {
     }
 }
 
-/// Takes the data out of what `bottle` printed with `--json`. Standard error may be around it.
+/// Extracts the data from what `bottle` printed with `--json`. Standard error may surround it.
 pub fn answer(printed: &[u8]) -> Result<Value> {
     let begin = printed.split_inclusive(|byte| *byte == b'\n').take_while(|line| *line != b"{\n");
     let begin = begin.map(<[u8]>::len).sum();
@@ -278,12 +277,12 @@ impl RunningBottle {
         &self.slug
     }
 
-    /// Returns its keeper's status.
+    /// Returns the status of the bottle's keeper.
     pub fn status(&self) -> Result<Status> {
         Ok(serde_json::from_value(self.answer(&["status", "--json"])?)?)
     }
 
-    /// Asks its guest these questions, in a program that `exec` starts.
+    /// Asks the bottle's guest these questions, through a program that `exec` starts.
     pub fn ask(&self, program: &[&str], questions: Questions) -> Result<Talk> {
         Talk::begin(self.command(&[&["--quiet", "exec", "--"], program, &["probe"]].concat()), questions)
     }

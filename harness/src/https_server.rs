@@ -1,4 +1,4 @@
-//! An https server on a loopback address, with a certificate from an authority of its own.
+//! An HTTPS server on a loopback address, with a certificate from its own authority.
 
 use anyhow::{Context, Result, ensure};
 use bottle_host::process::die_with_parent;
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// An https server on port 443. It ends when the value is dropped.
+/// An HTTPS server on port 443. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct HttpsServer {
     server: Child,
@@ -22,13 +22,13 @@ pub struct HttpsServer {
 }
 
 impl HttpsServer {
-    /// Serves a folder under these names, at a loopback address that no other server has.
+    /// Serves a folder under these names, at a loopback address that no other server uses.
     ///
     /// # Errors
-    /// If `openssl` or the server fails.
+    /// Returns an error if `openssl` or the server fails.
     pub fn serve(names: &[&str]) -> Result<Self> {
         static SERVERS: AtomicU8 = AtomicU8::new(1);
-        // Others on this machine may run the same tests.
+        // Other users of this machine may be running the same tests.
         let [_, _, high, low] = std::process::id().to_be_bytes();
         let address = Ipv4Addr::new(127, 64 | (high & 63), low, SERVERS.fetch_add(1, Relaxed));
         let dir = tempfile::Builder::new().prefix("bottle-https-").tempdir()?;
@@ -92,12 +92,13 @@ impl HttpsServer {
         self.address
     }
 
-    /// Returns the certificate file of its authority.
+    /// Returns the certificate file of the server's authority.
     pub fn authority(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 
-    /// Returns the requests that it has recorded, oldest first, with `method`, `path`, `headers` and `body`.
+    /// Returns the requests that the server has recorded, oldest first, with `method`, `path`, `headers` and
+    /// `body`.
     pub fn requests(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.dir.path().join("seen.jsonl")).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()

@@ -1,12 +1,12 @@
 //! Proof that a bottle isolates.
 //!
-//! [`environment`] has the vocabulary that everything else is written in. Guests are real ones, which
-//! [`outer`] boots where there is no KVM, or [`stand_in`], which replaces the virtual machine by a network
+//! [`environment`] defines the vocabulary in which everything else is written. Guests are real ones, which
+//! [`outer`] boots where there is no KVM, or [`stand_in`], which replaces the virtual machine with a network
 //! namespace for fast tests of everything else.
 //!
 //! [`demo`] and [`life`] show a real guest. [`conformance`] judges what a guest reaches, and [`ways_back`]
-//! attacks the host with what comes back from one. [`compare`] measures, and [`soak`] looks for faults
-//! that take an hour to show. [`assembly`] builds networks with walls taken away, for the check and the comparison.
+//! attacks the host with what comes back from one. [`compare`] measures, and [`soak`] looks for faults that
+//! take an hour to show. [`assembly`] builds networks with walls removed, for the check and the comparison.
 
 pub mod assembly;
 pub mod checkout;

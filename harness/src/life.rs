@@ -14,7 +14,7 @@ const TRIES: u32 = 4;
 /// Goes through a bottle's life, in the outer machine if there is no KVM.
 ///
 /// # Errors
-/// If something is not built, or a claim does not hold.
+/// Returns an error if something is not built, or a claim does not hold.
 pub fn main(checkout: &Checkout) -> Result<ExitCode> {
     if !outer::has_kvm() {
         return outer::run_job(checkout, "life");
@@ -88,8 +88,8 @@ impl Life {
         self.up && !matches!(self.state().as_deref(), Ok("running" | "broken"))
     }
 
-    /// A changed configuration on the machine's old disk, a copy of the project, whatever user the machine
-    /// runs as, files in and out, and a terminal.
+    /// Checks a changed configuration on the machine's old disk, a copy of the project whatever user the
+    /// machine runs as, files in and out, and a terminal.
     fn copies(&mut self, network: &str, reached: &str) -> Result<()> {
         fs::write(self.project.path("bottle.toml"), config("copy", "env = { NEW = \"value\" }\n"))?;
         self.start()?;
@@ -130,7 +130,7 @@ impl Life {
         )
     }
 
-    /// The project itself, writable, also if root starts the machine.
+    /// Checks the project itself, shared writable, even if root starts the machine.
     fn shares(&mut self) -> Result<()> {
         fs::write(self.project.path("bottle.toml"), config("read-write", ""))?;
         self.start()?;
@@ -203,7 +203,7 @@ impl Life {
     }
 }
 
-/// Leaves the state and runtime folders to bottle, as a user does.
+/// Leaves the state and runtime folders to bottle, as a user would.
 fn without_folders(command: &mut Command) {
     command.env_remove("BOTTLE_STATE_DIR").env_remove("BOTTLE_RUNTIME_DIR");
 }

@@ -1,7 +1,7 @@
-//! The outer machine: a throw-away virtual machine under QEMU's emulation in which KVM works.
+//! The outer machine: a throw-away virtual machine, emulated by QEMU, in which KVM works.
 //!
-//! It sees this host's files read-only under an overlay that is thrown away, runs one command as
-//! root, and ends with its exit status. `harness/outer/` holds what it boots.
+//! It sees this host's files read-only under a temporary overlay, runs one command as root, and ends with the
+//! command's exit status. `harness/outer/` has what it boots.
 
 use crate::checkout::Checkout;
 use crate::processes::wait_or_kill;
@@ -17,20 +17,20 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-/// Not `max`: with that model, KVM sometimes resumes a guest at an address of the outer kernel, and the
+/// The processor model. With `max`, KVM sometimes resumes a guest at an address of the outer kernel, and the
 /// guest dies. With this model the same load ran 12 times without a death (QEMU 7.2.22 and 10.0.2).
 const CPU: &str = "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16";
 const MEMORY: &str = "6G";
 
-/// The variables that a command in the outer machine inherits from this process, besides `PATH`.
+/// The variables that a command in the outer machine inherits from this process, in addition to `PATH`.
 const INHERITED: [&str; 4] = ["BOTTLE_GUEST_HELPER", "SMOLVM_AGENT_ROOTFS", "RUST_BACKTRACE", "NO_COLOR"];
 
 /// The script that the outer machine runs once it sees this host's files.
 const INIT: &str =
     "/bin/sh /job/command\necho $? > /job/status\n/bin/busybox sync\n/bin/busybox poweroff -f\n";
 
-/// Returns whether smolvm's guests boot on this machine itself: it has a `/dev/kvm`, and a processor
-/// with the required flag.
+/// Returns whether smolvm's guests boot on this machine itself: it has `/dev/kvm`, and a processor with the
+/// required flag.
 pub fn has_kvm() -> bool {
     Path::new("/dev/kvm").exists() && virtualization_flag().is_some()
 }
@@ -38,30 +38,30 @@ pub fn has_kvm() -> bool {
 /// Runs a command in the outer machine and returns its exit status.
 ///
 /// # Errors
-/// If the machine cannot be started, or ends without a status.
+/// Returns an error if the machine cannot be started, or ends without a status.
 pub fn run(checkout: &Checkout, words: &[OsString]) -> Result<ExitCode> {
     boot(checkout, words, None, new_job()?.path())?.context("a machine without a limit ended at it")
 }
 
-/// The path at which a command in the outer machine can leave a result.
+/// The path where a command in the outer machine can leave a result.
 pub const RESULT: &str = "/job/result";
 
-/// Runs a command in the outer machine for at most this long, and returns what it left at [`RESULT`],
-/// if anything.
+/// Runs a command in the outer machine for at most `limit`, and returns what it left at [`RESULT`], if
+/// anything.
 ///
 /// # Errors
-/// As [`run`].
+/// Returns an error as for [`run`].
 pub fn run_for_result(checkout: &Checkout, words: &[OsString], limit: Duration) -> Result<Option<Vec<u8>>> {
     let job = new_job()?;
     boot(checkout, words, Some(limit), job.path())?;
     Ok(fs::read(job.path().join("result")).ok())
 }
 
-/// Runs a job of this harness in the outer machine. A guest under emulation sometimes freezes, and
-/// whatever waits for its answer waits for ever. Such a run is inconclusive and is tried again.
+/// Runs a job of this harness in the outer machine. A guest under emulation sometimes freezes, and whatever
+/// waits for its answer waits forever. Such a run is inconclusive, and is tried again.
 ///
 /// # Errors
-/// As [`run`].
+/// Returns an error as for [`run`].
 pub fn run_job(checkout: &Checkout, job: &str) -> Result<ExitCode> {
     const TRIES: u32 = 3;
     eprintln!("no usable KVM here: the guest runs in the outer machine, under QEMU's emulation");
@@ -75,18 +75,17 @@ pub fn run_job(checkout: &Checkout, job: &str) -> Result<ExitCode> {
     Ok(ExitCode::from(INCONCLUSIVE))
 }
 
-/// Several times the time a job takes, also beside other tests.
+/// How long a job may take: several times as long as it usually takes, even beside other tests.
 const JOB_LIMIT: Duration = Duration::from_secs(450);
-/// The exit status of a run that shows nothing either way. `bottle` uses it for a guest that did not
-/// start.
+/// The exit status of a run that proves nothing either way. `bottle` uses it for a guest that did not start.
 pub const INCONCLUSIVE: u8 = Kind::Guest as u8;
 
-/// Makes a folder that the outer machine shares with this host.
+/// Creates a folder that the outer machine shares with this host.
 fn new_job() -> Result<tempfile::TempDir> {
     Ok(tempfile::Builder::new().prefix("bottle-outer-").tempdir()?)
 }
 
-/// Runs a command in the outer machine, with this folder as its `/job`, and returns its status, or
+/// Runs a command in the outer machine, with this folder as its `/job`. Returns the command's status, or
 /// `None` at the limit.
 fn boot(
     checkout: &Checkout,
@@ -112,7 +111,7 @@ fn boot(
     qemu.args(["-device", "virtio-serial-pci", "-chardev", "stdio,id=tty,signal=off"]);
     qemu.args(["-device", "virtconsole,chardev=tty"]);
     qemu.arg("-serial").arg(prefixed("file:", &kernel_log));
-    // An emulator must not outlive whoever started it.
+    // An emulator must not outlive the process that started it.
     die_with_parent(&mut qemu, Signal::KILL);
     let mut child =
         qemu.stdin(Stdio::null()).spawn().context("cannot start qemu-system-x86_64: run `make setup`")?;
@@ -147,8 +146,8 @@ fn prefixed(prefix: &str, path: &Path) -> OsString {
     text
 }
 
-/// Returns the script for the outer machine's shell. Each word is in single quotes, in which no
-/// character is special.
+/// Returns the script for the outer machine's shell. Each word is in single quotes, inside which no character
+/// is special.
 fn script(words: &[OsString]) -> Result<Vec<u8>> {
     let mut text = b"export HOME=/root LANG=C.UTF-8 BOTTLE_OUTER=1\n".to_vec();
     for name in ["PATH"].into_iter().chain(INHERITED) {

@@ -16,10 +16,10 @@ pub struct Page {
 }
 
 impl Page {
-    /// Serves `text` on a free port of loopback.
+    /// Serves `text` on a free loopback port.
     ///
     /// # Errors
-    /// If no port can be bound.
+    /// Returns an error if no port can be bound.
     pub fn serve(text: &str) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let (address, text) = (listener.local_addr()?, text.to_owned());
@@ -35,12 +35,12 @@ impl Page {
         Ok(Self { address, connections })
     }
 
-    /// Returns its port on loopback.
+    /// Returns the server's port on loopback.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Returns how many connections it has accepted.
+    /// Returns how many connections the server has accepted.
     pub fn connections(&self) -> usize {
         self.connections.load(Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Waiting for processes, and finding their descendants.
+//! Waits for processes, and finds their descendants.
 
 use anyhow::Result;
 use std::fs;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Waits this long for a child to end, and returns its status if it did.
+/// Waits up to `limit` for a child to end, and returns its status if it did.
 ///
 /// # Errors
-/// If it cannot be waited for.
+/// Returns an error if it cannot be waited for.
 pub fn wait_at_most(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     let end = Instant::now() + limit;
     loop {
@@ -27,10 +27,10 @@ pub fn wait_at_most(child: &mut Child, limit: Duration) -> Result<Option<ExitSta
     }
 }
 
-/// Waits this long for a child to end, returns its status if it did, and kills it if it did not.
+/// Waits up to `limit` for a child to end, and returns its status if it did. Otherwise kills it.
 ///
 /// # Errors
-/// If it cannot be waited for.
+/// Returns an error if it cannot be waited for.
 pub fn wait_or_kill(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     let status = wait_at_most(child, limit)?;
     if status.is_none() {

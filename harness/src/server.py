@@ -48,7 +48,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_TRACE(self):
         self.seen()
-        # As a server does that packs its answers: nobody on the way sees what is in it.
+        # Like a server that compresses its answers: nobody on the way can see what is in them.
         self.say(self.shown().encode()[::-1])
 
     do_TRACK = do_DEBUG = do_TRACE

@@ -1,9 +1,9 @@
-//! A stand-in for smolvm: the same command line, with a network namespace instead of a virtual
-//! machine. It starts in a fraction of a second.
+//! A stand-in for smolvm: the same command line, with a network namespace instead of a virtual machine. It
+//! starts in a fraction of a second.
 //!
-//! It replaces only the machine: `bottle`, the keeper, the guard, gvproxy, the jail and the helper
-//! are the real ones. Its results say nothing about a real guest's isolation, and it says so: its
-//! version line names it, and `bottle` repeats that at every start.
+//! It only replaces the machine: `bottle`, the keeper, the guard, gvproxy, the jail and the helper are the
+//! real ones. Its results say nothing about a real guest's isolation, and it admits that: its version line
+//! names it, and `bottle` repeats that at every start.
 
 use anyhow::{Context, Result, bail};
 use bottle_guest::status::exit_code;
@@ -21,9 +21,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The variable that names the folder of its machines' records.
+/// The variable with the folder of its machines' records.
 pub(crate) const STATE: &str = "STAND_IN_STATE";
-/// The smolvm version whose command line it speaks.
+/// The smolvm version whose command line it supports.
 const VERSION: &str = "smolvm-stand-in 1.32.2";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ struct Machine {
     socket: (String, String),
 }
 
-/// The Smolfile keys that bottle writes. Any other key is an error, as it is for smolvm.
+/// The Smolfile keys that bottle writes. Any other key is an error, as it is in smolvm.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Smolfile {
@@ -77,7 +77,7 @@ struct Update {
 /// Carries out a smolvm command line.
 ///
 /// # Errors
-/// If smolvm would refuse it too, in smolvm's words or close to them.
+/// Returns an error if smolvm would refuse the command line, too, in smolvm's words or close to them.
 pub fn main() -> Result<ExitCode> {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -151,7 +151,7 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
             let machine = new_machine("ephemeral".to_owned(), options)?;
             let etc = tempfile::tempdir()?;
             let mut command = guest(&machine, etc.path())?;
-            // bubblewrap asks for this itself, but may be too late.
+            // bubblewrap requests this itself, but may be too late.
             command.arg("--die-with-parent").arg("--").args(&options.words);
             die_with_parent(&mut command, rustix::process::Signal::KILL);
             return foreground(command);
@@ -161,8 +161,8 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the guest until it ends or this process is told to end. The guest is killed first: killing
-/// bubblewrap alone would leave behind a guest that bubblewrap has just made.
+/// Runs the guest until it ends, or until this process is told to end. The guest is killed first: killing
+/// only bubblewrap would leave behind a guest that bubblewrap has just created.
 fn foreground(mut command: Command) -> Result<ExitCode> {
     let terminated = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&terminated))?;
@@ -222,7 +222,8 @@ fn new_machine(name: String, options: &Options) -> Result<Machine> {
     })
 }
 
-/// Returns the command that runs the guest: this host's programs read-only, everything else its own.
+/// Returns the command that runs the guest: this host's programs are read-only, and everything else is its
+/// own.
 fn guest(machine: &Machine, etc: &Path) -> Result<Command> {
     let mut bwrap = Command::new("bwrap");
     bwrap.args(["--unshare-net", "--unshare-pid", "--unshare-uts", "--unshare-ipc", "--cap-add", "ALL"]);
@@ -268,8 +269,8 @@ fn guest(machine: &Machine, etc: &Path) -> Result<Command> {
     Ok(bwrap)
 }
 
-/// Fails where smolvm would run the machine's process unconfined. There is no such process here, but
-/// a bottle that forgets to ask for confinement must not start.
+/// Fails where smolvm would run the machine's process unconfined. There is no such process here, but a bottle
+/// that forgets to request confinement must not start.
 fn check_confinement() -> Result<()> {
     for (name, value) in CONFINED {
         if env::var_os(name).is_none_or(|set| set != value) {
@@ -297,7 +298,7 @@ fn start(mut machine: Machine) -> Result<()> {
         let written = fs::read_to_string(&info)?;
         let first =
             written.lines().next().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        // The process exists before its mounts do. It can be entered only once it sleeps.
+        // The process exists before its mounts do. It can only be entered once it sleeps.
         let asleep =
             |pid: &i64| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n");
         if let Some(pid) = first.and_then(|first| first["child-pid"].as_i64()).filter(asleep) {

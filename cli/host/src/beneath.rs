@@ -1,4 +1,4 @@
-//! Folders that no link leads out of, opened as the commands need them: see [`bottle_guest::beneath`].
+//! Opens folders from which no link leads out, as the commands need them: see [`bottle_guest::beneath`].
 
 pub use bottle_guest::beneath::*;
 
@@ -14,13 +14,13 @@ pub fn open(path: &Path) -> io::Result<Folder> {
     Folder::open(path, links())
 }
 
-/// Returns what happens to links below an opened folder: they are refused.
+/// Returns how links below an opened folder are treated: they are refused.
 #[cfg(debug_assertions)]
 pub fn links() -> Links {
     if Defence::Beneath.stands() { Links::Refused } else { Links::Followed }
 }
 
-/// Returns what happens to links below an opened folder: they are refused.
+/// Returns how links below an opened folder are treated: they are refused.
 #[cfg(not(debug_assertions))]
 pub const fn links() -> Links {
     assert!(Defence::Beneath.stands());

@@ -1,9 +1,9 @@
 //! The defences against what comes back from a guest, by name.
 //!
-//! Code asks about a defence where it applies: `Defence::X.stands()`. A release build always answers yes, and
-//! the compiler removes the question. In a debug build `BOTTLE_WITHOUT` names the defences to take away, so
-//! that `make ways-back` can show that each attack succeeds without its defence and fails with it.
-//! `docs/trust.md` says what each one is for.
+//! Code asks about a defence where it applies: `Defence::X.stands()`. In a release build the answer is always
+//! yes, and the compiler removes the question. In a debug build `BOTTLE_WITHOUT` names the defences to
+//! remove, so that `make ways-back` can show that each attack succeeds without its defence and fails with it.
+//! `docs/trust.md` says what each defence is for.
 
 macro_rules! defences {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -28,21 +28,21 @@ macro_rules! defences {
 }
 
 defences! {
-    /// What `cp` writes has the name that the operator gave, and stays below it.
+    /// What `cp` writes has the name that the operator gave, or is below it.
     CopyNames = "copy-names",
     /// `cp` writes only files, folders, and links that stay inside.
     CopyKinds = "copy-kinds",
-    /// A guest's tree can make the host read and write only so much.
+    /// A guest's tree can only make the host read and write a limited amount.
     TreeLimits = "tree-limits",
     /// Paths are walked from a descriptor, one component at a time, and no link is followed.
     Beneath = "beneath",
     /// Nothing comes back that git would take for a repository.
     GitNames = "git-names",
-    /// What a guest made is taken back as it was shown, or not at all.
+    /// A guest's changes are applied as they were shown, or not at all.
     ShownIsApplied = "shown-is-applied",
     /// A configuration is trusted for what a person has seen of it, not for what it says about itself.
     ConfigProvenance = "config-provenance",
-    /// Host paths are used as they were when they were checked.
+    /// Host paths are used only in the state in which they were checked.
     PinnedPaths = "pinned-paths",
     /// Host git reads no configuration, hook, attribute or filter that a guest could have written.
     GitConfig = "git-config",
@@ -52,15 +52,15 @@ defences! {
     ShownIsApproved = "shown-is-approved",
     /// A push is judged by its trees, not by the text of a patch.
     GitTrees = "git-trees",
-    /// Branch names that collide do no harm.
+    /// Colliding branch names do no harm.
     GitRefNames = "git-ref-names",
-    /// git and its hooks have a bounded share of memory, time, processes and descriptors.
+    /// git and its hooks have limited memory, time, processes and descriptors.
     GitLimits = "git-limits",
-    /// Text that a guest wrote is shown with everything escaped that could control a terminal.
+    /// In text that a guest wrote, everything that could control a terminal is escaped.
     Visible = "visible",
     /// A guest's lines and answers are read up to a limit.
     BoundedReads = "bounded-reads",
-    /// The operator's decisions are kept apart from what a guest can fill.
+    /// The operator's decisions are kept apart from anything that a guest can fill.
     DecisionsApart = "decisions-apart",
     /// Repeated refusals are counted.
     CountedRefusals = "counted-refusals",
@@ -72,15 +72,15 @@ defences! {
     KeeperConfined = "keeper-confined",
     /// git runs confined to its repositories.
     GitConfined = "git-confined",
-    /// Methods whose answer repeats the request are not forwarded.
+    /// Methods whose response repeats the request are not forwarded.
     Methods = "methods",
     /// A request stays below its upstream's path.
     UpstreamPath = "upstream-path",
     /// A guest's headers cannot choose another path or another method, or forge a credential.
     UpstreamHeaders = "upstream-headers",
-    /// An answer that contains a key does not reach the guest.
+    /// A response that contains a key does not reach the guest.
     KeyEcho = "key-echo",
-    /// The egress proxy dials none of the host's own addresses, public or not.
+    /// The egress proxy never dials the host's own addresses, public or not.
     OwnAddresses = "own-addresses",
     /// Every refusal is in the log.
     RefusalsLogged = "refusals-logged",
@@ -88,7 +88,7 @@ defences! {
     AnswerNeeded = "answer-needed",
     /// A decision waits for the agent that asked.
     DecisionKept = "decision-kept",
-    /// A number in the inbox names one request for ever.
+    /// A number in the inbox identifies one request forever.
     RequestNumbers = "request-numbers",
     /// Lines that were rotated away are reported as gone.
     GapTold = "gap-told",
@@ -98,18 +98,18 @@ defences! {
     VerifyFromHost = "verify-from-host",
     /// A stream leads to a door or nowhere.
     DoorsOnly = "doors-only",
-    /// The first wall: each frame crosses the guard.
+    /// The first wall: every frame crosses the guard.
     Guard = "guard",
-    /// The second wall: the network stack is in a namespace of its own.
+    /// The second wall: the network stack is in its own namespace.
     Jail = "jail",
 }
 
-/// The variable that names the defences to take away, separated by commas.
+/// The variable that names the defences to remove, separated by commas.
 pub const WITHOUT: &str = "BOTTLE_WITHOUT";
 
 impl Defence {
-    /// Returns whether the defence stands. It always does, except in a debug build whose environment takes it
-    /// away.
+    /// Returns whether the defence stands. It always does, except in a debug build whose environment removes
+    /// it.
     #[cfg(debug_assertions)]
     pub fn stands(self) -> bool {
         let gone = std::env::var(WITHOUT).unwrap_or_default();

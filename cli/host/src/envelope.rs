@@ -1,13 +1,13 @@
-//! What every command prints with `--json`: one object, whatever came of the command.
+//! What every command prints with `--json`: one object, whether the command succeeded or not.
 
 use crate::failure::{Failure, Kind};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The version of every document's form. It changes when a program that reads one would have to.
+/// The version of every document's format. It changes when programs that read one would have to.
 const VERSION: u32 = 1;
 
-/// Returns the identifier of a document's form.
+/// Returns the identifier of a document's format.
 pub fn schema(name: &str) -> String {
     format!("bottle/{name}/{VERSION}")
 }
@@ -40,7 +40,7 @@ pub struct Problem {
 }
 
 impl<T> Envelope<T> {
-    /// Wraps what a command found, or why it failed.
+    /// Wraps the result of a command, or the reason why it failed.
     pub fn new(schema: String, data: Option<T>, warnings: Vec<String>, failure: Option<&Failure>) -> Self {
         let error = failure.map(|failure| Problem {
             code: failure.kind().word(),

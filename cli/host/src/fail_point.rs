@@ -1,7 +1,7 @@
-//! Fail points: the boundaries between steps that change something, where a crash could do harm.
+//! Fail points: boundaries between steps that change something, where a crash could do harm.
 //!
-//! In a debug build `BOTTLE_DIE_AFTER` names one, and the process that reaches it is killed there, as by
-//! `kill -9`. `tests/tests/crash.rs` does that at each one. A release build contains none of this.
+//! In a debug build `BOTTLE_DIE_AFTER` names one, and the process that reaches it dies there, as if by
+//! `kill -9`. `tests/tests/crash.rs` does that at each of them. A release build contains none of this.
 
 macro_rules! fail_points {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -15,7 +15,7 @@ macro_rules! fail_points {
             /// All fail points, in the order in which a bottle's life reaches them.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Returns its name: the process, and what was done last.
+            /// Returns its name: the process, and what it did last.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
@@ -30,7 +30,7 @@ fail_points! {
     UpLocked = "up-locked",
     /// `up` knows what it will start.
     UpResolved = "up-resolved",
-    /// `up` has remembered the configuration.
+    /// `up` has recorded the configuration as trusted.
     UpTrusted = "up-trusted",
     /// The folders exist.
     Folders = "files-folders",
@@ -72,7 +72,7 @@ fail_points! {
     UpStarted = "up-started",
     /// The keeper lives as long as the machine from now on.
     KeeperAdopted = "keeper-adopted",
-    /// `up` knows that the keeper does.
+    /// `up` knows that the keeper has adopted the machine.
     UpAdopted = "up-adopted",
     /// The helper is started.
     UpHelper = "up-helper",
@@ -98,7 +98,7 @@ fail_points! {
     EndKeeper = "end-keeper",
     /// The keeper's last line is in the log.
     KeeperStopped = "keeper-stopped",
-    /// `apply` has recorded what it is about to do, and done nothing.
+    /// `apply` has recorded what it is about to do, but has done nothing yet.
     ApplyJournal = "apply-journal",
     /// Everything that `apply` will put into the project is beside it.
     ApplyStaged = "apply-staged",
@@ -106,21 +106,21 @@ fail_points! {
     ApplyKept = "apply-kept",
     /// `apply` has recorded that it begins to change the project.
     ApplyMoving = "apply-moving",
-    /// `apply` has done a step. This one is reached once for each: `apply-step:0` names the first.
+    /// `apply` has done a step. It is reached once per step: `apply-step:0` is the first.
     ApplyStep = "apply-step",
-    /// `apply` is between two halves of a step, on a file system that needs two.
+    /// `apply` is between the two halves of a step, on a file system that needs two.
     ApplyHalf = "apply-half",
-    /// `apply` has recorded that the project has everything.
+    /// `apply` has recorded that the project has every change.
     ApplyDone = "apply-done",
     /// The copy's record and what `undo` needs are in place.
     ApplyRecorded = "apply-recorded",
-    /// What was beside the project is gone.
+    /// The stage beside the project is gone.
     ApplyCleared = "apply-cleared",
-    /// One step of an `apply` or `undo` was undone.
+    /// One step of an `apply` or `undo` has been undone.
     ApplyBack = "apply-back",
-    /// Every step was undone, and the journal says so.
+    /// Every step has been undone, and the journal says so.
     ApplyUndone = "apply-undone",
-    /// The stage of what was undone is gone.
+    /// The stage of the undone steps is gone.
     ApplyUndoneCleared = "apply-undone-cleared",
     /// `rm` holds the bottle's lock.
     RmLocked = "rm-locked",

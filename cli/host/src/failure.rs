@@ -15,7 +15,7 @@ pub enum Kind {
     Incomplete = 3,
     /// There is no such bottle, or it is not running.
     NoBottle = 66,
-    /// This machine lacks something that bottle needs, or has it too old, or forbids it.
+    /// This machine lacks something that bottle needs, has a version that is too old, or forbids it.
     Unavailable = 69,
     /// Anything else.
     Internal = 70,
@@ -25,7 +25,7 @@ pub enum Kind {
     Output = 74,
     /// The guest did not start. Trying again may help.
     Guest = 75,
-    /// Nobody reads the output any more, as when `head` ends: the status of a program that SIGPIPE ends.
+    /// Nobody reads the output any more, as after `head`. This is the status of a program that SIGPIPE ends.
     /// bottle prints nothing then.
     ReaderGone = 141,
 }
@@ -50,7 +50,7 @@ impl Kind {
         self as u8
     }
 
-    /// Returns what helps with most failures of this kind. What helps with bad input depends on the input.
+    /// Returns a hint for most failures of this kind. For bad input it depends on the input.
     fn hint(self) -> Option<&'static str> {
         match self {
             Self::NoBottle => Some("`bottle ls` lists the bottles"),
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// Returns its name for programs. It does not change.
+    /// Returns its stable name for programs.
     pub fn word(self) -> &'static str {
         match self {
             Self::Negative => "negative",
@@ -87,23 +87,23 @@ pub struct Failure {
     shown: bool,
 }
 
-/// The result of everything that a person can ask for.
+/// The result of anything that a person can ask for.
 pub type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
-    /// Makes a failure of this kind, described in one sentence.
+    /// Creates a failure of this kind, described in one sentence.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
         Self { kind, what: what.into(), help: None, shown: false }
     }
 
-    /// Adds what to do about it.
+    /// Adds a hint on what to do about it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Marks it as one that the command's own output shows, so that it is not printed a second time.
+    /// Marks it as already shown in the command's own output, so that it is not printed a second time.
     #[must_use]
     pub fn shown(mut self) -> Self {
         self.shown = true;
@@ -157,8 +157,8 @@ impl From<anyhow::Error> for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Quotes every line of a message but the first, so that no text in it can look like a line of bottle's own.
-/// An excerpt of a file, ` 3 | key = 1`, is quoted already.
+/// Quotes every line of a message except the first, so that no text in it can look like a line of bottle's
+/// own. An excerpt of a file, ` 3 | key = 1`, is already quoted.
 pub fn quoted(text: &str) -> String {
     let is_quoted = |line: &str| {
         line.starts_with(' ')

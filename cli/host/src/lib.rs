@@ -1,10 +1,11 @@
-//! The host side of a bottle: what commands and daemons need of the machine that they run on.
+//! The host side of a bottle: what commands and daemons need from the machine that they run on.
 //!
 //! [`state`] knows where a bottle's files are, and locks them. [`tools`] finds the programs that a bottle
-//! needs, [`smolvm`] drives the virtual machine monitor, and [`confine`] takes rights away from a process.
-//! [`audit`] is the log. [`control`] defines what a command may ask a keeper, and [`starter`] what a keeper
-//! may have started. [`workspace`] is a guest's copy of the project, and [`provenance`] records which folders
-//! guests could write. All output goes through [`out`], and has one form for programs, [`envelope`].
+//! needs, [`smolvm`] drives the virtual machine monitor, and [`confine`] removes rights from a process.
+//! [`audit`] is the log. [`control`] defines the requests of commands to a keeper, and [`starter`] what a
+//! keeper may have started. [`workspace`] is a guest's copy of the project, and [`provenance`] records which
+//! folders guests could write to. All output goes through [`out`], and has one format for programs,
+//! [`envelope`].
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod audit;

@@ -1,15 +1,15 @@
 //! The only way out to a terminal.
 //!
-//! Everything that a command prints passes through here, and nothing that controls a terminal does: any line
-//! may hold a field that a guest wrote. Callers show such a field with [`bottle_core::visible`] so that it
-//! cannot break its line either, but this layer does not rely on it. Colours are added here. The lints
-//! `print_stdout` and `print_stderr` keep every other module from printing.
+//! Everything that a command prints passes through here, and nothing that controls a terminal gets through:
+//! any line may contain a field that a guest wrote. Callers show such a field with [`bottle_core::visible`],
+//! so that it cannot break its line either, but this layer does not rely on that. Colours are added here. The
+//! lints `print_stdout` and `print_stderr` keep every other module from printing.
 //!
-//! With `--json` a command prints one [`Envelope`], at its end: [`answer_as`] begins it, [`json`] and [`note`]
-//! fill it, and [`end`] prints it.
+//! With `--json` a command prints one [`Envelope`], at its end: [`answer_as`] begins it, [`json`] and
+//! [`note`] fill it, and [`end`] prints it.
 //!
-//! The output of a guest's own program (`run`, `exec`, `shell`) is not bottle's output: it goes to the
-//! terminal as it is.
+//! The output of a guest's own program (`run`, `exec`, `shell`) is not bottle's output, and goes to the
+//! terminal unchanged.
 
 use crate::envelope::{self, Envelope};
 use crate::failure::{Failure, Kind, Outcome, quoted};
@@ -22,7 +22,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What a command with `--json` has to say so far.
+/// What a command with `--json` has collected for its envelope so far.
 struct Answer {
     schema: String,
     data: Option<Value>,
@@ -40,7 +40,7 @@ pub fn answer_as(name: &str) {
     *answer() = Some(Answer { schema: envelope::schema(name), data: None, warnings: Vec::new() });
 }
 
-/// Prints what came of a command, and returns its exit status.
+/// Prints the result of a command, and returns its exit status.
 pub fn end(result: Outcome<ExitCode>) -> ExitCode {
     let answer = answer().take();
     let failed = result.as_ref().err();
@@ -62,7 +62,7 @@ pub fn end(result: Outcome<ExitCode>) -> ExitCode {
 /// Prints one or more lines on standard output.
 ///
 /// # Errors
-/// Returns [`Kind::ReaderGone`] if nobody reads any more, and [`Kind::Output`] if it cannot be written.
+/// Returns [`Kind::ReaderGone`] if nobody reads any more, and [`Kind::Output`] if the line cannot be written.
 pub fn line(text: impl Display) -> Outcome {
     let text = text.to_string();
     write(|out| writeln!(out, "{}", shown(&text)))
@@ -74,19 +74,19 @@ macro_rules! outln {
     ($($words:tt)*) => { $crate::out::line(format_args!($($words)*)) };
 }
 
-/// Prints text that ends its own lines.
+/// Prints text that contains its own line ends.
 ///
 /// # Errors
-/// Returns the same errors as [`line`].
+/// Returns an error as for [`line`].
 pub fn text(text: impl Display) -> Outcome {
     let text = text.to_string();
     write(|out| write!(out, "{}", shown(&text)))
 }
 
-/// Prints a line of pieces, each in its style if the terminal shows styles.
+/// Prints a line made of pieces, each in its style if the terminal shows styles.
 ///
 /// # Errors
-/// Returns the same errors as [`line`].
+/// Returns an error as for [`line`].
 pub fn styled(pieces: &[(Style, String)]) -> Outcome {
     write(|_| {
         let mut out = anstream::AutoStream::auto(io::stdout()).lock();
@@ -100,7 +100,7 @@ pub fn styled(pieces: &[(Style, String)]) -> Outcome {
 /// Makes a value the data of the command's answer.
 ///
 /// # Errors
-/// Returns an error if the value has no form in JSON.
+/// Returns an error if the value cannot be represented in JSON.
 pub fn json(value: &impl Serialize) -> Outcome {
     let value = serde_json::to_value(value).map_err(anyhow::Error::from)?;
     if let Some(answer) = &mut *answer() {
@@ -118,21 +118,21 @@ fn envelope(envelope: &Envelope<Value>) -> Outcome {
 /// Prints a value as one line of JSON.
 ///
 /// # Errors
-/// Returns the same errors as [`line`].
+/// Returns an error as for [`line`].
 pub fn json_line(value: &impl Serialize) -> Outcome {
     let text = serde_json::to_string(value).map_err(anyhow::Error::from)?;
     write(|out| writeln!(out, "{}", Json(&text)))
 }
 
-/// Prints bytes as they are: a completion script, a manual page. Never use it for what a guest wrote.
+/// Prints bytes unchanged: a completion script, a manual page. Never use it for anything that a guest wrote.
 ///
 /// # Errors
-/// Returns the same errors as [`line`].
+/// Returns an error as for [`line`].
 pub fn raw(bytes: &[u8]) -> Outcome {
     write(|out| out.write_all(bytes))
 }
 
-/// Prints a warning on standard error, beside the result. Nobody needs to be there to read it.
+/// Prints a warning on standard error, beside the result. Errors are ignored.
 pub fn note(text: impl Display) {
     let text = text.to_string();
     remark(&text);
@@ -141,12 +141,12 @@ pub fn note(text: impl Display) {
     }
 }
 
-/// Prints on standard error what is being done, or was. Nobody needs to be there to read it.
+/// Prints on standard error what is being done, or was done. Errors are ignored.
 pub fn remark(text: impl Display) {
     let _ = writeln!(io::stderr(), "bottle: {}", shown(&quoted(text.to_string().trim_end())));
 }
 
-/// Prints what went wrong, unless the output has shown it.
+/// Prints what went wrong, unless the output has already shown it.
 fn failure(failure: &Failure) {
     if failure.kind() != Kind::ReaderGone && !failure.is_shown() {
         let _ = writeln!(io::stderr(), "{}", shown(&failure.to_string()));
@@ -154,7 +154,7 @@ fn failure(failure: &Failure) {
 }
 
 /// Prints what is wrong with the command line, or what it asked for (`--help`), and returns the exit status.
-/// A shell may have put the name of a guest's file there.
+/// A shell may have put the name of a guest's file into the command line.
 pub fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return end(write(|_| error.print()).map(|()| ExitCode::SUCCESS));
@@ -171,7 +171,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     }))
 }
 
-/// Ends a command whose output something else has written, like a library.
+/// Ends a command whose output was written by something else, like a library.
 pub fn written(result: io::Result<()>) -> ExitCode {
     end(write(|_| result).map(|()| ExitCode::SUCCESS))
 }

@@ -1,11 +1,11 @@
-//! Starts children that do not outlive us.
+//! Starts children that do not outlive this process.
 
 use rustix::process::Signal;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Makes a child receive this signal when the thread that starts it dies.
+/// Makes a child receive this signal when the thread that started it dies.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub fn die_with_parent(command: &mut Command, signal: Signal) {
     use rustix::process::{getpid, getppid, set_parent_process_death_signal};
@@ -15,23 +15,23 @@ pub fn die_with_parent(command: &mut Command, signal: Signal) {
     unsafe {
         command.pre_exec(move || {
             set_parent_process_death_signal(Some(signal))?;
-            // A parent that died before this point sends no signal any more.
+            // A parent that died before this point no longer sends a signal.
             if getppid() == Some(parent) { Ok(()) } else { Err(rustix::io::Errno::SRCH.into()) }
         });
     }
 }
 
-/// Other systems have no such signal. There a child ends when its input is closed, and `bottle cleanup` finds
-/// one that does not.
+/// Does nothing: other systems have no such signal. There a child ends when its input is closed, and
+/// `bottle cleanup` finds one that does not.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub fn die_with_parent(_: &mut Command, _: Signal) {}
 
-/// Passes a descriptor to a child, and returns its number there. No other child gets it. Keep it open until
-/// the child has started.
+/// Passes a descriptor to a child, and returns its number there. No other child gets it. The descriptor must
+/// stay open until the child has started.
 pub fn inherit(command: &mut Command, fd: BorrowedFd<'_>) -> i32 {
     let number = fd.as_raw_fd();
-    // SAFETY: the closure makes one system call, which is safe between fork and exec, on a number
-    // that the caller keeps open; where it is not, the call fails.
+    // SAFETY: the closure makes one system call, which is safe between fork and exec. The caller keeps the
+    // number open; if it is not, the call fails.
     #[expect(unsafe_code, reason = "only code that runs after fork acts on the child's descriptors alone")]
     unsafe {
         command.pre_exec(move || {
@@ -42,14 +42,14 @@ pub fn inherit(command: &mut Command, fd: BorrowedFd<'_>) -> i32 {
     number
 }
 
-/// Keeps the descriptors that this process was started with, except the three standard ones, from the
-/// programs that it starts. Neither a keeper nor a VMM has any use for a caller's open file, and a caller's
-/// pipe would stay open as long as they live.
+/// Keeps the descriptors that this process inherited, except the three standard ones, from the programs that
+/// it starts. A keeper or a VMM has no use for a caller's open file, and a caller's pipe would stay open as
+/// long as they live.
 pub fn keep_from_children() {
     let Ok(open) = std::fs::read_dir(OPEN) else { return };
     let numbers = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     for number in numbers.filter(|number| *number > 2).collect::<Vec<_>>() {
-        // SAFETY: the call changes a flag of the number, and fails where it is not open any more.
+        // SAFETY: the call changes a flag of the descriptor, and fails if it is not open any more.
         #[expect(unsafe_code, reason = "what a process was started with has no owner in it")]
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
         let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);

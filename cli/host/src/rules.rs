@@ -1,8 +1,8 @@
-//! Rules that a person changed with `bottle allow` and `bottle deny`. They outlive a restart, and override
-//! what `bottle.toml` says.
+//! Rules that a person changed with `bottle allow` and `bottle deny`. They survive a restart, and override
+//! `bottle.toml`.
 //!
 //! They are kept in `rules.json`, which only [`Changes::add`] writes. The plan is the record of the last
-//! start. [`now`] returns what is open now: the plan's rules with these changes.
+//! start. [`now`] returns the current rules: the plan's rules with these changes.
 
 use crate::state::{Folder, parse_json, write_private};
 use anyhow::{Context, Result};
@@ -53,7 +53,7 @@ impl Change {
         }
     }
 
-    /// Returns what the log records: the event and its fields.
+    /// Returns the event and the fields for the log.
     pub fn recorded(&self, by: &str) -> (&'static str, Value) {
         let (event, rule) = match self {
             Self::Allow(rule) => ("allowed", rule.to_string()),
@@ -63,7 +63,7 @@ impl Change {
     }
 }
 
-/// Returns the rules of a bottle now: those that it was started with, with every change since.
+/// Returns the current rules of a bottle: those that it was started with, and every change since.
 ///
 /// # Errors
 /// Returns an error if the changes cannot be read.
@@ -87,7 +87,7 @@ impl Changes {
         }
     }
 
-    /// Adds a change, on disk. It replaces the changes that it overrides.
+    /// Adds a change on disk. It replaces the changes that it overrides.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or written.

@@ -1,13 +1,13 @@
-//! What a process that was taken over would try, for the attacks of `make ways-back`.
+//! What a process would try once it was taken over, for the attacks of `make ways-back`.
 //!
 //! In a debug build `BOTTLE_TEST_TRY` says what to try, and each process that reads hostile bytes tries it
 //! where the first of them would arrive. A release build contains none of this.
 
-/// The variable that holds the attempts, separated by `;`. Each one names the process, what it tries, and on
-/// what: `keeper:read:/etc/shadow`.
+/// The variable with the attempts, separated by `;`. Each one names the process, the action and its target:
+/// `keeper:read:/etc/shadow`.
 pub const TRY: &str = "BOTTLE_TEST_TRY";
 
-/// Tries what this process is told to try.
+/// Tries what the environment tells this process to try.
 pub fn run(process: &str) {
     #[cfg(all(debug_assertions, target_os = "linux", not(bottle_portable)))]
     tries::all(process);
@@ -77,7 +77,7 @@ mod tries {
         if let Ok(number) = text.parse() {
             return Ok(number);
         }
-        // Find a helper of this process by name: its number is unknown before it runs.
+        // Find a helper of this process by its name, because its number is not known in advance.
         let parent = format!("PPid:\t{}\n", std::process::id());
         let found = fs::read_dir("/proc")?.flatten().find(|entry| {
             let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
@@ -144,7 +144,7 @@ mod tries {
     }
 
     fn rustix_unshare() -> io::Result<String> {
-        // SAFETY: the call takes no pointer, and the process is an attacker's.
+        // SAFETY: the call takes no pointer, and the process plays an attacker.
         #[expect(unsafe_code, reason = "no crate does what bottle never does")]
         call(|| unsafe { libc::unshare(libc::CLONE_NEWUTS).into() })
     }
@@ -163,7 +163,7 @@ mod tries {
         let mut bytes = [0_u8; 8];
         let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
         let remote = libc::iovec { iov_base: start as *mut libc::c_void, iov_len: bytes.len() };
-        // SAFETY: `local` describes `bytes`, which outlives the call; `remote` is checked by the kernel.
+        // SAFETY: `local` describes `bytes`, which outlives the call, and the kernel checks `remote`.
         #[expect(unsafe_code, reason = "no crate does what bottle never does")]
         let read = unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
         // The kernel reports missing memory only to a process that may look.
@@ -173,11 +173,11 @@ mod tries {
         }
     }
 
-    /// Asks for memory that is both writable and executable.
+    /// Requests memory that is both writable and executable.
     fn code() -> io::Result<String> {
         use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
         let all = ProtFlags::READ | ProtFlags::WRITE | ProtFlags::EXEC;
-        // SAFETY: a new mapping at an address of the kernel's choice, which nobody uses.
+        // SAFETY: a new mapping, at an address chosen by the kernel, that nobody uses.
         #[expect(unsafe_code, reason = "an attacker's step")]
         unsafe {
             mmap_anonymous(std::ptr::null_mut(), 4096, all, MapFlags::PRIVATE)?;

@@ -1,4 +1,4 @@
-//! Trees that guests could leave, tried on the model of what may be applied.
+//! Tries trees that guests could leave on the model of what may be applied.
 
 #[path = "apply_plan/model.rs"]
 mod model;
@@ -23,7 +23,7 @@ fn tree() -> impl Strategy<Value = Tree> {
     proptest::collection::vec((path, entry()), 0..12).prop_map(model::tree)
 }
 
-/// Adds to a tree whatever of another one fits.
+/// Adds to a tree whatever fits from another one.
 fn both(mut tree: Tree, other: Tree) -> Tree {
     for (path, entry) in other {
         let fits =
@@ -36,7 +36,7 @@ fn both(mut tree: Tree, other: Tree) -> Tree {
     tree
 }
 
-/// Makes three trees that begin alike more often than not: most of a copy does not change.
+/// Generates three trees that are often alike at first, because most of a copy does not change.
 fn three() -> impl Strategy<Value = [Tree; 3]> {
     (tree(), tree(), tree(), any::<[bool; 2]>()).prop_map(|(was, now, ours, fresh)| {
         let now = if fresh[0] { now } else { both(was.clone(), now) };

@@ -1,9 +1,8 @@
-//! Decides whose connections to the guest's socket are accepted: those of this keeper's own
-//! machine.
+//! Decides whose connections to the guest's socket are accepted: only those of this keeper's own machine.
 //!
-//! Anybody who reaches the socket can connect. A peer that is not the machine is told nothing, is
-//! logged, and is disconnected at once; nothing here waits for a peer. Until the keeper knows its
-//! machine, a connection waits without an answer, because it may be the machine's.
+//! Anybody who can reach the socket can connect. A peer that is not the machine is told nothing, is logged,
+//! and is disconnected at once; nothing here waits for a peer. Until the keeper knows its machine,
+//! connections wait without an answer, because they may be the machine's.
 
 use crate::machine_user::FIRST_MACHINE_USER;
 use bottle_host::audit::Audit;
@@ -16,11 +15,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many connections may wait until the machine is known, one for each process.
+/// How many connections may wait until the machine is known, at most one per process.
 const MAX_WAITING: usize = 16;
 /// How long a connection waits at most.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How many rejected connections are logged in each [`WINDOW`]; the others are counted.
+/// How many rejected connections are logged in each [`WINDOW`]. The rest are only counted.
 const BURST: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -33,7 +32,7 @@ pub struct Admitted {
     pub peer: Peer,
 }
 
-/// Decides about each connection.
+/// Decides whether each connection is accepted.
 pub struct Admission {
     audit: Audit,
     state: Mutex<State>,
@@ -49,7 +48,7 @@ struct State {
 }
 
 impl Admission {
-    /// Creates an admission that knows no machine yet. Rejected connections are logged to `audit`.
+    /// Creates an admission that does not know its machine yet. Rejected connections are logged to `audit`.
     pub fn new(audit: Audit) -> Self {
         Self { audit, state: Mutex::default() }
     }
@@ -76,14 +75,13 @@ impl Admission {
         }
     }
 
-    /// Accepts this machine's connections from now on. Returns those that were waiting for it, the
-    /// oldest first.
+    /// Accepts this machine's connections from now on, and returns its waiting connections, the oldest first.
     pub fn expect(&self, machine: Machine) -> Vec<Admitted> {
         let mut state = self.lock();
         state.machine = Some(machine);
         let waited = std::mem::take(&mut state.waiting);
         let admitted = waited.into_iter().filter_map(|(_, waited)| {
-            // A process that has ended has no connection any more, whoever holds the socket now.
+            // If the process has ended, its connection is gone, whoever holds the socket now.
             match Peer::of(&waited.stream).and_then(|peer| peer.process) {
                 Some(process) => self.check(&mut state, &machine, process, waited),
                 None => {
@@ -95,7 +93,7 @@ impl Admission {
         admitted.collect()
     }
 
-    /// Closes connections that have waited too long, and returns whether others still wait.
+    /// Closes connections that have waited too long, and returns whether any still wait.
     pub fn expire(&self) -> bool {
         let mut state = self.lock();
         while let Some((_, oldest)) = state.waiting.pop_front_if(|(since, _)| since.elapsed() >= PATIENCE) {
@@ -122,8 +120,8 @@ impl Admission {
         None
     }
 
-    /// Only the newest connection of each process waits, so a process that connects often takes
-    /// nobody else's place.
+    /// Keeps a connection waiting. Only the newest connection of each process waits, so a process that
+    /// connects often takes nobody else's place.
     fn wait(&self, state: &mut State, process: Process, arrived: Admitted) {
         let before = state.waiting.iter().position(|(_, waiting)| waiting.peer.process == Some(process));
         if let Some((_, before)) = before.and_then(|at| state.waiting.remove(at)) {
@@ -156,20 +154,19 @@ impl Admission {
         self.audit.write("keeper", "turned-away", details);
     }
 
-    /// If a thread panicked with this lock, nothing that it protects can be half done.
+    /// Locks the state. If a thread panicked with this lock, nothing that it protects can be half done.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Shuts a connection down for everybody who holds it: a child that is being started may have its
+/// Shuts a connection down for everybody who holds it, because a child that is being started may have its
 /// descriptor, too.
 fn end(stream: &UnixStream) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-/// Returns whether a machine may run as this user at all: the bottle's own user, or one that smolvm
-/// made.
+/// Returns whether a machine can run as this user: the bottle's own user, or one that smolvm creates.
 fn is_possible(peer: &Peer) -> bool {
     let own = rustix::process::geteuid();
     peer.uid == own || (own.is_root() && peer.uid.as_raw() >= FIRST_MACHINE_USER)

@@ -1,5 +1,5 @@
-//! How a keeper begins. It starts the helper processes that do what it may not do, and then itself
-//! again, without the operator's environment in its memory.
+//! How a keeper begins: it starts the helper processes that do what it must not do, then starts itself again
+//! without the operator's environment in its memory.
 
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
@@ -26,7 +26,7 @@ const KEPT: [&str; 7] = [
     trial::TRY,
 ];
 
-/// The arguments of a keeper, which it passes on when it starts itself again.
+/// The arguments of a keeper. It passes them on when it starts itself again.
 #[derive(Debug)]
 pub struct Arguments {
     /// The bottle.
@@ -39,10 +39,10 @@ pub struct Arguments {
     pub guest: OwnedFd,
 }
 
-/// Starts the keeper's helpers, and this process again. Returns only if that fails.
+/// Starts the keeper's helpers, and then this process again. Returns only if that fails.
 ///
 /// # Errors
-/// Returns what failed.
+/// Returns the reason for the failure.
 pub fn start_again(arguments: &Arguments) -> Result<std::convert::Infallible> {
     let folder = Home::find()?.bottle(&arguments.slug);
     let plan = folder.read_plan()?;
@@ -86,7 +86,7 @@ pub fn start_again(arguments: &Arguments) -> Result<std::convert::Infallible> {
     Err(keeper.exec()).context("cannot start the keeper again")
 }
 
-/// Returns the variables that hold keys of this plan.
+/// Returns the variables that hold this plan's keys.
 fn named_keys(plan: &Plan) -> impl Iterator<Item = &str> {
     let secrets = plan.upstreams.iter().flat_map(|upstream| upstream.headers.values());
     secrets.filter_map(|secret| match &secret.source {
@@ -95,13 +95,13 @@ fn named_keys(plan: &Plan) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Starts a process that serves this one on a socket and ends with it.
+/// Starts a process that serves this one on a socket, and ends with it.
 fn with_socket(command: &mut Command) -> Result<OwnedFd> {
     let (ours, theirs) = wire::pair()?;
     let number = inherit(command, theirs.as_fd());
     command.arg("--fd").arg(number.to_string()).stdin(Stdio::null());
     die_with_parent(command, Signal::KILL);
-    // Nobody waits for it: it ends with this process, or this process ends with it.
+    // Nobody waits for the child: it ends with this process, or this process ends with it.
     command.spawn()?;
     Ok(ours)
 }

@@ -15,29 +15,29 @@ pub struct Counters {
     bytes_to_guest: AtomicU64,
     refused: [AtomicU64; Refusal::ALL.len()],
     dropped: [AtomicU64; Refusal::ALL.len()],
-    /// The bytes of streams, which cross in no frames.
+    /// The bytes of streams, which are not carried in frames.
     pub streams: Arc<Relayed>,
 }
 
 impl Counters {
-    /// Counts a frame from the guest that was forwarded.
+    /// Counts a forwarded frame from the guest.
     pub fn from_guest(&self, bytes: usize) {
         self.frames_from_guest.fetch_add(1, Relaxed);
         self.bytes_from_guest.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Counts a frame to the guest that was forwarded.
+    /// Counts a forwarded frame to the guest.
     pub fn to_guest(&self, bytes: usize) {
         self.frames_to_guest.fetch_add(1, Relaxed);
         self.bytes_to_guest.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Counts a frame from the guest that was refused.
+    /// Counts a refused frame from the guest.
     pub fn refused(&self, refusal: Refusal) {
         self.refused[refusal as usize].fetch_add(1, Relaxed);
     }
 
-    /// Counts a frame to the guest that was dropped.
+    /// Counts a dropped frame to the guest.
     pub fn dropped(&self, refusal: Refusal) {
         self.dropped[refusal as usize].fetch_add(1, Relaxed);
     }

@@ -1,5 +1,4 @@
-//! The keeper's life: it is confined first, then opens its doors, and keeps them open until its
-//! bottle ends.
+//! The keeper's life: it is confined first, then opens its doors, and keeps them open until its bottle ends.
 
 mod confined;
 mod network;
@@ -42,16 +41,16 @@ use tokio::sync::oneshot::Receiver;
 /// The sockets to a keeper's helpers.
 #[derive(Debug)]
 pub struct Helpers {
-    /// The socket to the starter, which starts what the keeper may not.
+    /// The socket to the starter, which starts the programs that the keeper must not start.
     pub starter: OwnedFd,
     /// The socket to the process that holds the upstreams' keys, if there are upstreams.
     pub keys: Option<OwnedFd>,
 }
 
-/// Runs a keeper until its bottle ends. Without helpers, it starts them and then itself again.
+/// Runs a keeper until its bottle ends. Without helpers, it starts them first and then itself again.
 ///
 /// # Errors
-/// Returns what kept it from starting. Whoever launched it is told, too.
+/// Returns the reason why it could not start, which its launcher is told, too.
 pub fn main(arguments: Arguments, helpers: Option<Helpers>) -> Result<()> {
     let Some(helpers) = helpers else {
         let Err(error) = begin::start_again(&arguments);
@@ -167,7 +166,8 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
     Ok(Started { shared, network, control, hooks, starter_ended, _lock: lock })
 }
 
-/// Returns what to do when the process that holds the keys has ended: record it, so that `status` shows it.
+/// Returns the reaction to the end of the process that holds the keys: it is recorded, so that `status` shows
+/// it.
 fn keys_ended(shared: &Arc<Shared>) -> impl FnOnce() + Send + use<> {
     let shared = Arc::clone(shared);
     move || {

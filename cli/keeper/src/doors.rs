@@ -21,8 +21,8 @@ use tokio::task::AbortHandle;
 const MAX_CONNECTIONS: usize = 2048;
 const DIAL_LIMIT: Duration = Duration::from_secs(10);
 
-/// Serves a door until the task is aborted. A listener keeps the jail's network namespace alive, so it
-/// has to be closed together with the jail.
+/// Serves a door until the task is aborted. A listener keeps the jail's network namespace alive, so it must
+/// be closed together with the jail.
 pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, clients: Clients) -> Result<AbortHandle> {
     let shared = Arc::clone(shared);
     let served = match *shared.services.form(sidecar) {
@@ -55,13 +55,13 @@ pub enum Clients {
 }
 
 impl Clients {
-    /// Takes a listener from another process.
+    /// Wraps a listener that another process created.
     pub fn of(listener: TcpListener) -> Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self::Tcp(tokio::net::TcpListener::from_std(listener)?))
     }
 
-    /// Waits for the next client. There are no more once it returns `None`.
+    /// Waits for the next client. `None` means that there will be no more.
     async fn next(&mut self) -> Option<Client> {
         match self {
             Self::Tcp(listener) => loop {
@@ -146,8 +146,8 @@ async fn connect(
 }
 
 impl Client {
-    /// Closes a connection that leads nowhere, so that the agent sees a refusal: with nothing left to send, zero
-    /// lingering turns the close into a reset, and a stream without its end mark is one.
+    /// Closes a connection that leads nowhere, so that the agent sees a refusal. With nothing left to send,
+    /// zero lingering turns the close into a reset, and a stream without its end mark counts as one.
     fn reset(self) {
         if let Self::Tcp(door) = self {
             let _ = door.set_zero_linger();

@@ -19,19 +19,19 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// The word that a keeper writes once it is ready. Otherwise it writes why it did not start.
+/// The word that a keeper writes once it is ready. Anything else is the reason why it did not start.
 pub const READY: &str = "ready";
 
-/// A keeper that this process launched. It ends when this value is dropped, unless it is left to
-/// its machine.
+/// A keeper that this process launched. It ends when this value is dropped, unless it was left to its
+/// machine.
 #[derive(Debug)]
 pub struct Keeper {
     child: Child,
     owner: Option<OwnedFd>,
 }
 
-/// A keeper that is not ready yet. A machine may boot in the meantime: the guest's socket exists,
-/// and its helper waits for the keeper's greeting.
+/// A keeper that is not ready yet. A machine may boot meanwhile: the guest's socket exists, and the helper
+/// waits for the keeper's greeting.
 #[derive(Debug)]
 pub struct Starting {
     keeper: Keeper,
@@ -39,17 +39,16 @@ pub struct Starting {
     log: PathBuf,
 }
 
-/// Says who may connect to the guest's socket at first. Every peer is checked as well: see
-/// [`bottle_host::peer`].
+/// Who may connect to the guest's socket at first. Every peer is also checked: see [`bottle_host::peer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Its owner, until it is given to the machine's user.
+    /// The owner, until the socket is given to the machine's user.
     Owner,
-    /// Everybody, because root starts a machine whose user nobody knows before it connects.
+    /// Everybody, because root starts a machine whose user is unknown until it connects.
     Machine,
 }
 
-/// Launches a bottle's keeper. The caller holds the bottle's lock, and the bottle has no keeper.
+/// Launches a bottle's keeper. The caller holds the bottle's lock, and the bottle has no other keeper.
 ///
 /// # Errors
 /// Returns an error if the guest's socket or the process cannot be created.
@@ -71,7 +70,7 @@ pub fn give_guest_socket(folder: &Folder, pid: i32) -> Result<()> {
     give(&folder.guest_socket(), user)
 }
 
-/// Gives a socket to a user. From then on only this user and root can connect.
+/// Gives a socket to a user. After that, only this user and root can connect.
 pub fn give(socket: &Path, user: Uid) -> Result<()> {
     if !Defence::Peer.stands() {
         return Ok(());
@@ -86,10 +85,10 @@ pub fn give(socket: &Path, user: Uid) -> Result<()> {
 }
 
 impl Starting {
-    /// Waits until it is ready.
+    /// Waits until the keeper is ready.
     ///
     /// # Errors
-    /// Returns [`Kind::Unavailable`], with the keeper's own message, if it does not start.
+    /// Returns [`Kind::Unavailable`], with the keeper's own message, if the keeper does not start.
     pub fn ready(mut self) -> Outcome<Keeper> {
         let mut said = String::new();
         let read = self.ready.take(4096).read_to_string(&mut said).map_err(anyhow::Error::from);
@@ -121,14 +120,14 @@ fn spawn(folder: &Folder, guest: &UnixListener) -> Result<(Keeper, File)> {
     command.arg("--ready-fd").arg(ready_write.as_raw_fd().to_string());
     command.arg("--guest-fd").arg(guest.as_raw_fd().to_string());
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    // A process group of its own: Ctrl-C at the terminal is for the guest, not for the keeper.
+    // Its own process group: Ctrl-C at the terminal is for the guest, not for the keeper.
     command.process_group(0);
     let child = command.spawn().context("cannot start the keeper")?;
     Ok((Keeper { child, owner: Some(owner_write.into()) }, OwnedFd::from(ready_read).into()))
 }
 
 impl Keeper {
-    /// Leaves the keeper to its machine, which has adopted it.
+    /// Leaves the keeper to the machine that has adopted it.
     pub fn leave(mut self) {
         self.owner = None;
         // From now on it is nobody's child, and init reaps it.
@@ -137,7 +136,7 @@ impl Keeper {
 
     fn end(&mut self) {
         self.owner = None;
-        // A keeper that a machine has adopted does not end with its launcher, so it is told to end.
+        // A keeper that a machine has adopted does not end with its launcher, so it is asked to end.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
@@ -149,7 +148,7 @@ impl Drop for Keeper {
     }
 }
 
-/// Creates a socket at a path, in place of one that nobody listens on.
+/// Creates a socket at a path, replacing one that nobody listens on.
 pub fn bind(path: &Path, mode: u32) -> Result<UnixListener> {
     // The bottle has no other keeper, so nobody listens on an existing socket.
     let _ = fs::remove_file(path);

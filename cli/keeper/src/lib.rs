@@ -1,12 +1,11 @@
 //! The keeper: one host process per bottle, which lives as long as the bottle.
 //!
-//! It owns the socket that smolvm mounts, the guard, the network stack in its jail, the doors, the
-//! built-in sidecars and the audit log. When it dies, its children die with it, and the guest
-//! reaches nothing.
+//! It owns the socket that smolvm mounts, the guard, the network stack in its jail, the doors, the built-in
+//! sidecars and the audit log. When it dies, its children die with it, and the guest reaches nothing.
 //!
-//! [`launch`] starts one from a command. [`link`] is the guest's socket, with the guard on it;
-//! [`stack`] is the network stack behind it, and `doors` serves the doors. `requests` answers
-//! commands. [`starter`] is the process that starts programs for a keeper, which may start none.
+//! [`launch`] starts a keeper from a command. [`link`] is the guest's socket, with the guard on it; [`stack`]
+//! is the network stack behind it, and `doors` serves the doors. `requests` answers commands. [`starter`] is
+//! the process that starts programs for a keeper, which must not start any itself.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod admission;

@@ -1,9 +1,9 @@
 //! The guest's way into the host: its socket, who may use it, and what crosses it.
 //!
-//! With a network stack on the host, frames cross. Two plain threads, one for each direction, with a
-//! blocking read in each: nothing else touches a frame. Both go through the guard ([`crossing`]); there
-//! is no other path. Where the guest's own kernel is the stack, only streams to doors do
-//! ([`crate::streams`]), and reports of what was refused there.
+//! With a network stack on the host, frames cross the link. Two plain threads, one per direction, read them
+//! in blocking calls, and nothing else touches a frame. Both go through the guard ([`crossing`]); there is no
+//! other path. Where the guest's own kernel is the stack, only streams to doors ([`crate::streams`]) and
+//! reports of refusals inside the guest cross.
 
 mod crossing;
 
@@ -32,7 +32,7 @@ use std::time::Duration;
 
 /// What crosses the guest's socket.
 pub enum Traffic {
-    /// Frames, through the guard to a stack that may be restarted.
+    /// Frames, which cross the guard to a stack that may be restarted.
     Frames(Arc<Crossing>),
     /// Streams to doors.
     Streams(Arc<Streams>),
@@ -49,27 +49,28 @@ pub struct Link {
     /// The process that made the newest connection.
     greeted: Mutex<Option<Process>>,
     admission: Admission,
-    /// Connections are handled one after the other, in the order in which they were made.
+    /// Held while a connection is handled, so that connections are handled one by one, in the order in which
+    /// they were made.
     handling: Mutex<()>,
     welcome: Welcome,
 }
 
-/// Runs before a guest is greeted, with the user that its machine runs as. An error keeps the guest
-/// out.
+/// A check that runs before a guest is greeted, with the user that its machine runs as. An error keeps the
+/// guest out.
 pub type Welcome = Box<dyn Fn(Uid) -> Result<()> + Send + Sync>;
 
-/// How often connections that wait for their machine to be known are checked.
+/// How often connections that wait for their machine to become known are checked.
 const POLL_INTERVAL: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 impl Link {
-    /// Creates a link that frames cross, without either end.
+    /// Creates a link for frames, with neither end attached.
     pub fn of_frames(guard: Guard, counters: Arc<Counters>, audit: Audit, welcome: Welcome) -> Arc<Self> {
         let guest = Connected::default();
         let crossing = Crossing::new(guard, Arc::clone(&counters), audit.clone(), Arc::clone(&guest));
         Self::new(Traffic::Frames(Arc::new(crossing)), counters, audit, guest, welcome)
     }
 
-    /// Creates a link that streams cross. It has to be called inside a tokio runtime.
+    /// Creates a link for streams. It must be called inside a tokio runtime.
     pub fn of_streams(counters: Arc<Counters>, audit: Audit, welcome: Welcome) -> Arc<Self> {
         let streams = Streams::new(audit.clone());
         Self::new(Traffic::Streams(streams), counters, audit, Connected::default(), welcome)
@@ -101,9 +102,8 @@ impl Link {
         &self.traffic
     }
 
-    /// Accepts connections of the guest's helper. The machine's newest connection counts: after a
-    /// guest's restart the old one may take time to close. Nobody who is not the machine can hold
-    /// this up.
+    /// Accepts connections of the guest's helper. The machine's newest connection is the one that counts:
+    /// after a guest's restart the old one may take time to close. Nobody but the machine can hold this up.
     pub fn listen(self: &Arc<Self>, listener: UnixListener) -> Result<()> {
         let link = Arc::clone(self);
         thread::Builder::new().name("guest".to_owned()).spawn(move || {
@@ -120,7 +120,7 @@ impl Link {
                             link.adopt(admitted);
                         }
                     }
-                    // Probably out of descriptors: try again, but not in a busy loop.
+                    // Descriptors have probably run out. Try again, but not in a busy loop.
                     Err(_) => thread::sleep(Duration::from_millis(100)),
                 }
             }
@@ -128,8 +128,8 @@ impl Link {
         Ok(())
     }
 
-    /// Greets only this machine from now on. Its waiting connections are handled on a separate
-    /// thread, because giving a large copy of the project to the machine's user takes a while.
+    /// Greets only this machine from now on. Its waiting connections are handled on a separate thread,
+    /// because giving a large copy of the project to the machine's user takes a while.
     pub fn expect(self: &Arc<Self>, machine: Machine) -> Result<()> {
         let link = Arc::clone(self);
         let expected = move || {
@@ -140,14 +140,14 @@ impl Link {
         Ok(())
     }
 
-    /// Waits for a guest, for at most `limit`, and returns whether one is connected.
+    /// Waits up to `limit` for a guest, and returns whether one is connected.
     pub fn wait_for_guest(&self, limit: Duration) -> bool {
         let guest = lock(&self.guest);
         let waited = self.guest_came.wait_timeout_while(guest, limit, |guest| guest.is_none());
         waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
     }
 
-    /// Returns whether a guest was ever connected.
+    /// Returns whether a guest has ever connected.
     pub fn has_seen_guest(&self) -> bool {
         self.guest_seen.load(Relaxed)
     }

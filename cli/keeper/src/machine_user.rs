@@ -1,4 +1,4 @@
 //! The users that machines run as.
 
-/// When root starts smolvm, it gives each machine a user of its own, from this user id up.
+/// The first of the user ids that smolvm, started by root, gives to machines. Each machine gets its own.
 pub const FIRST_MACHINE_USER: u32 = 2_000_000;

@@ -9,16 +9,17 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-/// How long the log may become, and how much of its end is kept then, in bytes.
+/// The length beyond which the log is shortened, in bytes.
 const LONGEST: u64 = 4 << 20;
+/// How many bytes are kept then, from the end of the log.
 const KEPT: u64 = 256 << 10;
-/// How often a running keeper looks at its length.
+/// How often a running keeper checks the log's length.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Opens the log of a keeper that is about to start, and shortens it first if necessary.
+/// Opens the log of a keeper that is about to start, after shortening it if necessary.
 ///
 /// # Errors
-/// Returns an error if it cannot be opened or shortened.
+/// Returns an error if the log cannot be opened or shortened.
 pub fn open(path: &Path) -> Result<File> {
     let open = || -> Result<File> {
         let log = OpenOptions::new().append(true).read(true).create(true).mode(0o600).open(path)?;
@@ -36,7 +37,7 @@ pub async fn keep_short() {
     }
 }
 
-/// Keeps only the end of a log that is too long. Everybody who writes to it appends.
+/// Keeps only the end of a log that is too long. Every writer appends.
 fn shorten(log: &File) -> Result<()> {
     let length = log.metadata()?.len();
     if length <= LONGEST {
@@ -73,7 +74,7 @@ mod tests {
             lines += 1;
         }
         let last = format!("line {}", lines - 1);
-        // Whoever has it open goes on at its new end.
+        // A writer that has the log open continues at its new end.
         drop(open(&path).unwrap());
         log.write_all(b"and on\n").unwrap();
         let text = fs::read_to_string(&path).unwrap();

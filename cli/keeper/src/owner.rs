@@ -12,20 +12,21 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 /// The process that a keeper lives for.
 pub struct Owner {
-    /// Resolves when the launcher has ended, which holds the other end of a pipe.
+    /// Resolves when the launcher has ended. The launcher holds the other end of a pipe.
     launcher: AsyncMutex<Receiver<()>>,
     machine: Mutex<Option<Receiver<()>>>,
     adopted: Notify,
 }
 
 impl Owner {
-    /// Creates the owner of a keeper that lives for whoever holds the other end of this pipe.
+    /// Creates an owner that lasts until the other end of this pipe is closed, or until another owner adopts
+    /// the keeper.
     pub fn new(pipe: OwnedFd) -> Result<Self> {
         let launcher = AsyncMutex::new(when_ready(pipe)?);
         Ok(Self { launcher, machine: Mutex::new(None), adopted: Notify::new() })
     }
 
-    /// Lives for this process from now on.
+    /// Makes the keeper live for this process from now on.
     pub fn adopt(&self, process: Process) -> Result<()> {
         let machine = when_ended(Pid::from_raw(process.pid()).context("not a process id")?)?;
         // Check again: the process id could have been reused before the wait began.
@@ -61,8 +62,8 @@ pub fn when_ended(pid: Pid) -> Result<Receiver<()>> {
     when_ready(pidfd_open(pid, PidfdFlags::empty()).context("the process has ended")?)
 }
 
-/// Returns a receiver that resolves when a process has ended. This system has no descriptor for a
-/// process, so a thread asks repeatedly.
+/// Returns a receiver that resolves when a process has ended. This system has no descriptors for processes,
+/// so a thread polls.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub fn when_ended(pid: Pid) -> Result<Receiver<()>> {
     const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
@@ -76,8 +77,8 @@ pub fn when_ended(pid: Pid) -> Result<Receiver<()>> {
     Ok(receiver)
 }
 
-/// Returns a receiver that resolves when a descriptor has something to read or is at its end. A
-/// sleeping thread waits for it.
+/// Returns a receiver that resolves when a descriptor is readable or at its end. A sleeping thread waits for
+/// that.
 pub fn when_ready(fd: OwnedFd) -> Result<Receiver<()>> {
     let (sender, receiver) = channel();
     thread::Builder::new().name("owner".to_owned()).spawn(move || {

@@ -6,21 +6,21 @@ use bottle_guest::stream::relay::Relayed;
 use std::io;
 use tokio::net::TcpStream;
 
-/// Relays until both sides have sent everything, and counts the bytes from `a` to `b` and from `b` to
-/// `a`. When a side closes its half, the other side's is closed, too.
+/// Relays until both sides have sent everything, and counts the bytes in each direction. When one side closes
+/// its half, the other side's half is closed, too.
 ///
 /// # Errors
-/// Returns an error if one side breaks off.
+/// Returns an error if either side breaks off.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream, relayed: &Relayed) -> io::Result<()> {
     tokio::try_join!(spliced::one_way(a, b, &relayed.up), spliced::one_way(b, a, &relayed.down))?;
     Ok(())
 }
 
-/// Does the same through this process's memory.
+/// Relays as above, through this process's memory.
 ///
 /// # Errors
-/// Returns an error if one side breaks off.
+/// Returns an error if either side breaks off.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream, relayed: &Relayed) -> io::Result<()> {
     let ((mut from_a, mut to_a), (mut from_b, mut to_b)) = (a.split(), b.split());
@@ -66,9 +66,9 @@ mod spliced {
     use tokio::io::Interest;
     use tokio::net::TcpStream;
 
-    /// The size of a pipe, unless the system is short of pages for pipes.
+    /// The size of a pipe in bytes, unless the system is short of pages for pipes.
     const AT_ONCE: usize = 64 << 10;
-    /// The size of a pipe after it was full once. A user has few such pages, so only bulk transfers
+    /// The size of a pipe after it was full once, in bytes. A user has few such pages, so only bulk transfers
     /// get them.
     const BULK: usize = 256 << 10;
 
@@ -146,7 +146,7 @@ mod tests {
         });
         let answering = tokio::spawn(async move {
             let mut all = Vec::new();
-            // The client has closed its half and still receives.
+            // The client has closed its half, and can still receive.
             server_in.read_to_end(&mut all).await.unwrap();
             server_out.write_all(&answered).await.unwrap();
             server_out.shutdown().await.unwrap();

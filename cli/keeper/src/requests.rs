@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 
 /// How long a command may take to send its request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-/// How long refusals may only be counted.
+/// How long refusals may be counted without being logged one by one.
 const LONGEST_SUMMARY: Duration = Duration::from_secs(600);
 
 pub async fn serve(shared: Arc<Shared>, listener: UnixListener, stop: Arc<Notify>) {
@@ -54,7 +54,7 @@ async fn answer(shared: &Arc<Shared>, stream: UnixStream, stop: &Notify) -> anyh
     Ok(())
 }
 
-/// Responds to the hooks of one push, which may speak about its repository and about nothing else.
+/// Responds to the hooks of one push. They may only talk about their repository.
 pub async fn serve_hooks(shared: Arc<Shared>, repo: Slug, socket: OwnedFd) -> anyhow::Result<()> {
     let stream = std::os::unix::net::UnixStream::from(socket);
     stream.set_nonblocking(true)?;
@@ -163,7 +163,7 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
 
 fn named(named: Named) -> anyhow::Result<Machine> {
     let machine = Machine::named(named).ok_or_else(|| anyhow::anyhow!("the machine's process has ended"))?;
-    // A call's own process is not the machine's; the machine's is checked when it connects.
+    // A call's own process is not the machine's, which is checked when it connects.
     let unconfined = machine.process().is_filtered() == Some(false);
     if named.extent == Extent::Itself && machine.confined && unconfined {
         anyhow::bail!("smolvm did not put the machine's process ({}) behind a seccomp filter", named.pid);
@@ -185,7 +185,7 @@ fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()
     Ok(())
 }
 
-/// Forwards a push that a rule allows: the commit that was judged.
+/// Forwards a push that a rule allows. Exactly the judged commit is sent.
 fn forward(shared: &Shared, repo: &Slug, branch: &str, commit: Option<&str>) -> anyhow::Result<()> {
     let forwarded = shared.starter.forward(repo.clone(), branch.to_owned(), commit.map(str::to_owned));
     let (event, why) = match &forwarded {
@@ -197,8 +197,7 @@ fn forward(shared: &Shared, repo: &Slug, branch: &str, commit: Option<&str>) -> 
     forwarded
 }
 
-/// Decides a request of the agent. An approved host is in the rules before the agent hears about
-/// it.
+/// Decides about a request of the agent. An approved host is in the rules before the agent hears about it.
 fn decide_request(shared: &Shared, number: u32, decision: Decision, by: &str) -> anyhow::Result<()> {
     let inbox = &shared.supervise.inbox;
     let asked = inbox.find(number).ok_or_else(|| anyhow::anyhow!("there is no request with that number"))?;

@@ -1,4 +1,4 @@
-//! Sidecars that are commands. They are started before the bottle, and started again when they end.
+//! Sidecars that are commands. They are started before the bottle, and restarted when they end.
 
 use crate::shared::Shared;
 use anyhow::{Result, bail};
@@ -15,14 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// How long a sidecar may take before it listens.
+/// How long a sidecar may take to start listening.
 const READY: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// The pauses before a sidecar is started again: half a second at first, doubled up to half a
-/// minute.
+/// The first pause before a sidecar is started again. It doubles each time, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How much of the end of a sidecar's log is shown if it does not start, in bytes.
+/// How many bytes of a sidecar's log are shown, from its end, if the sidecar does not start.
 const TAIL: u64 = 1000;
 
 /// A sidecar that is a command.
@@ -32,10 +31,10 @@ struct CommandSidecar {
     log: PathBuf,
 }
 
-/// Starts each of them, waits until all listen, and keeps them running.
+/// Starts each of these sidecars, waits until all of them listen, and keeps them running.
 ///
 /// # Errors
-/// Returns the end of the log of the first one that does not start.
+/// Returns the end of the first log whose sidecar does not start.
 pub async fn start(shared: &Arc<Shared>) -> Result<()> {
     for (sidecar, _) in shared.plan.doors.iter() {
         if let SidecarForm::Command { address, .. } = shared.services.form(sidecar) {
@@ -55,7 +54,7 @@ impl CommandSidecar {
         let end = Instant::now() + READY;
         loop {
             let listens = TcpStream::connect(self.address).await.is_ok();
-            // What listens may be another program, so first check whether the sidecar has ended.
+            // The listener may be another program, so first check whether the sidecar has ended.
             let how = match tokio::time::timeout(POLL_INTERVAL, child.ended()).await {
                 Ok(how) => format!("ended with {how}"),
                 Err(_) if listens => return Ok(child),

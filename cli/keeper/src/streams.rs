@@ -1,7 +1,7 @@
 //! The guest's streams: connections of its helper, each to one door.
 //!
-//! All that a guest can say here is the number of a port, and then bytes for the door that has it. A number that no
-//! door has closes the connection.
+//! All that a guest can say here is a port number, followed by bytes for the door with that port. Any other
+//! number closes the connection.
 
 use bottle_core::stream::{OPENING_LEN, Opening};
 use bottle_guest::stream::relay::{self, Relayed};
@@ -20,9 +20,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many connections may not have named a door yet. The helper keeps a few ready.
+/// How many connections may be open before they name a door. The helper keeps a few ready.
 const MAX_UNOPENED: usize = 64;
-/// How many streams may wait for a busy door. More are closed.
+/// How many streams may wait for a busy door. Any more are closed.
 const BACKLOG: usize = 256;
 
 /// The doors, and the streams on their way to them.
@@ -34,21 +34,22 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Creates streams that lead nowhere yet. It has to be called inside a tokio runtime.
+    /// Creates streams without doors. It must be called inside a tokio runtime.
     pub fn new(audit: Audit) -> Arc<Self> {
         let unopened = Arc::new(Semaphore::new(MAX_UNOPENED));
         Arc::new(Self { doors: Mutex::default(), unopened, audit, runtime: Handle::current() })
     }
 
-    /// Opens a door, and returns where its streams arrive. It is closed once the receiver is dropped.
+    /// Opens a door, and returns the receiver of its streams. Dropping the receiver closes the door.
     pub fn open(&self, port: NonZeroU16) -> Receiver<Socket> {
         let (sender, receiver) = channel(BACKLOG);
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).insert(port, sender);
         receiver
     }
 
-    /// Takes a connection of the guest, and passes it to the door that it names. One that reports is passed to
-    /// `reporter`, on a thread of its own, with its place among the connections that wait: there are only so many.
+    /// Takes a connection of the guest, and passes it to the door that it names. A connection for reports is
+    /// passed to `reporter` on a thread of its own, together with its permit: the number of unopened
+    /// connections is limited.
     pub fn take(
         self: &Arc<Self>,
         stream: UnixStream,
@@ -74,7 +75,7 @@ impl Streams {
         });
     }
 
-    /// Takes a connection that was made on the host, to see what a guest would reach with it. It is not logged,
+    /// Takes a connection made on the host, to see what a guest would reach with it. It is not logged,
     /// because the guest did not make it.
     pub fn try_out(self: &Arc<Self>, stream: UnixStream) {
         let streams = Arc::clone(self);
@@ -86,7 +87,7 @@ impl Streams {
         });
     }
 
-    /// Passes a stream to a door, and returns whether there is one.
+    /// Passes a stream to a door, and returns whether that door exists.
     fn pass(&self, port: NonZeroU16, socket: Socket) -> bool {
         let door = self.doors.lock().unwrap_or_else(PoisonError::into_inner).get(&port).cloned();
         if door.is_none() && !Defence::DoorsOnly.stands() {
@@ -101,14 +102,14 @@ impl Streams {
     }
 }
 
-/// What a keeper without this wall would do: connect to whatever listens on this host.
+/// What a keeper without this wall would do: connect to anything that listens on this host.
 async fn reach_anything(port: NonZeroU16, stream: Socket) -> io::Result<()> {
     let reached = TcpStream::connect((Ipv4Addr::LOCALHOST, port.get())).await?;
     let passed = Relayed::default();
     relay::both_ways(&Socket::new(reached.into_std()?)?, &stream, &passed.down, &passed.up).await
 }
 
-/// Reads what a connection is for. It may take its time: the helper keeps connections ready.
+/// Reads what a connection is for. That may take a while, because the helper keeps connections ready.
 async fn opening(socket: &Socket) -> Option<Opening> {
     let mut opening = [0; OPENING_LEN];
     socket.read_exact(&mut opening).await.ok()?;

@@ -24,13 +24,13 @@ pub struct Watch {
 struct Current {
     block: Block,
     doors: BTreeSet<SocketAddrV4>,
-    /// How many answers to ARP questions are expected that the guest did not ask.
+    /// How many replies to ARP requests are expected that the guest did not make.
     hellos: u32,
     returned: BTreeSet<Returned>,
     heard: SyncSender<Vec<u8>>,
 }
 
-/// A response of the stack from something that is not a door.
+/// A response of the stack from something other than a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Returned {
     /// The protocol: `tcp`, `udp`, `ping`.
@@ -62,8 +62,7 @@ impl Watch {
         Some(Watching { watch: self, heard })
     }
 
-    /// Returns whether a frame from the stack belongs to the examination and must not reach the
-    /// guest.
+    /// Returns whether a frame from the stack belongs to the examination, and so must not reach the guest.
     pub fn intercepts(&self, guard: &Guard, frame: &[u8]) -> bool {
         self.is_on.load(Relaxed)
             && self.lock().as_mut().is_some_and(|current| current.intercepts(guard, frame))
@@ -90,11 +89,11 @@ impl Current {
         };
         match arrived.what {
             What::Tcp { from, .. } if self.doors.contains(&SocketAddrV4::new(arrived.from, from)) => {
-                // A frame that does not fit is sent again, because the stack gets no response to
+                // A frame that does not fit in the queue is sent again, because the stack gets no response to
                 // it.
                 let _ = self.heard.try_send(frame.to_vec());
             }
-            // The stack refused the connection: nothing is there.
+            // The stack refused the connection, so nothing is there.
             What::Tcp { flags, .. } if flags & flag::RST != 0 => {}
             What::Unreachable { .. } => {}
             What::Tcp { from, .. } => self.note("tcp", arrived.from, from),
@@ -112,14 +111,14 @@ impl Current {
 }
 
 impl Watching<'_> {
-    /// Expects an answer of the gateway to an ARP question that the guest did not ask.
+    /// Expects a reply of the gateway to an ARP request that the guest did not make.
     pub fn expect_hello(&self) {
         if let Some(current) = self.watch.lock().as_mut() {
             current.hellos += 1;
         }
     }
 
-    /// Returns what has responded so far and is not a door.
+    /// Returns the responses so far from anything but a door.
     pub fn returned(&self) -> BTreeSet<Returned> {
         self.watch.lock().as_ref().map(|current| current.returned.clone()).unwrap_or_default()
     }

@@ -1,8 +1,8 @@
 //! The built-in sidecars: the programs behind a bottle's doors.
 //!
-//! [`http`] serves a door within limits. [`egress`] is the egress proxy, the sidecar that is called
-//! `pipelock`; [`keys`] is the process that holds the keys of its upstreams. [`git`] is git-gate.
-//! [`supervise`] takes the agent's requests to its operator.
+//! [`http`] serves a door within limits. [`egress`] is the egress proxy, the sidecar called `pipelock`, and
+//! [`keys`] is the process that holds the keys of its upstreams. [`git`] is git-gate. [`supervise`] passes
+//! the agent's requests to its operator.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod egress;

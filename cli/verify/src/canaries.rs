@@ -1,4 +1,4 @@
-//! Canaries: things on the host that answer with this run's number, and that no guest may reach.
+//! Canaries: listeners on the host that answer with this run's number, and that no guest may reach.
 
 use super::scope::Canary;
 use anyhow::{Context, Result, ensure};
@@ -10,9 +10,9 @@ use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// The most visits that are kept for one canary: a guest can make as many as it likes.
+/// How many visits are kept for each canary. A guest can make as many as it likes.
 const KEPT: usize = 100;
-/// How many ports are tried for a canary that may have any port: a free TCP port may be taken for UDP.
+/// How many ports are tried for a canary that may use any port: a free TCP port may be taken for UDP.
 const TRIES: u32 = 20;
 
 /// The canaries of one run. They answer as long as the process lives.
@@ -23,7 +23,7 @@ pub struct Canaries {
 }
 
 impl Canaries {
-    /// Chooses this run's number. There is no canary yet.
+    /// Chooses this run's number. There are no canaries yet.
     ///
     /// # Errors
     /// Returns an error if the host has no random bytes.
@@ -46,7 +46,7 @@ impl Canaries {
         format!("canary {} {name}\n", self.nonce)
     }
 
-    /// Puts a canary on TCP and UDP. Port 0 means any port.
+    /// Starts a canary on TCP and UDP. Port 0 means any port.
     ///
     /// # Errors
     /// Returns an error if the address or the port is not available.
@@ -80,7 +80,7 @@ impl Canaries {
         Ok(Canary { name: name.to_owned(), address })
     }
 
-    /// Puts a canary on a Unix socket.
+    /// Starts a canary on a Unix socket.
     pub fn listen_unix(&self, name: &'static str, listener: UnixListener) {
         let canaries = self.clone();
         thread::spawn(move || {
@@ -91,7 +91,7 @@ impl Canaries {
         });
     }
 
-    /// Checks that the canaries answer: only then does a guest's failure to reach them mean anything. The
+    /// Checks that the canaries answer. Only then does a guest's failure to reach them mean anything. The
     /// visits of this check are forgotten.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Canaries {
         Ok(())
     }
 
-    /// Checks that the canary at the other end says this run's number.
+    /// Checks that the canary at the other end sends this run's number.
     ///
     /// # Errors
     /// Returns an error if it does not.
@@ -130,7 +130,7 @@ impl Canaries {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Returns the canaries' visits as leaks.
+    /// Returns the visits to the canaries as leaks.
     pub fn leaks(&self) -> Vec<String> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.iter()

@@ -4,10 +4,11 @@
 use anyhow::{Result, ensure};
 use bottle_guest::probe::{Answer, Attempt};
 
-/// The most bytes that a guest can repeat of what it heard on one port.
+/// How many bytes of what it heard on one port a guest may repeat.
 const SAID: usize = 1 << 17;
+/// The longest error that a guest may report, in bytes.
 const ERROR: usize = 4096;
-/// The most frames that a guest may claim to have heard, and the longest one in hexadecimal.
+/// How many frames a guest may claim to have heard.
 const FRAMES: usize = 4096;
 
 /// Checks an answer against what was tried.
@@ -39,14 +40,14 @@ pub fn check(answer: &Answer, attempt: &Attempt) -> Result<()> {
     Ok(())
 }
 
-/// Returns the most attempts that one question can produce.
+/// Returns how many attempts one question can produce.
 fn most(attempt: &Attempt) -> usize {
     let range = |first: u32, last: u32| usize::try_from(last.saturating_sub(first)).map_or(1, |len| len + 1);
     match attempt {
         Attempt::Tcp { first, last, .. } | Attempt::Streams { first, last, .. } => {
             range((*first).into(), (*last).into())
         }
-        // Besides the lies, as many silent connections as a question opens.
+        // Besides the lies, up to as many silent connections as a question opens.
         Attempt::Lies { bytes, .. } => bytes.len() + FRAMES,
         Attempt::Vsock { first, last, .. } => range(*first, *last),
         Attempt::Udp { ports, .. } => ports.len(),
@@ -73,7 +74,7 @@ fn has_port(attempt: &Attempt, port: u16) -> bool {
         Attempt::Say { address, .. } | Attempt::Until { address, .. } => port == address.port(),
         Attempt::Tsi { address } => port == address.port(),
         Attempt::Ports { .. } => port > 0,
-        // After bytes that are no frame, a connection that stays open counts as port 0.
+        // After bytes that are not a frame, a connection that stays open counts as port 0.
         Attempt::Raw { .. } => port == 0,
         Attempt::Udp { .. }
         | Attempt::Lies { .. }

@@ -24,7 +24,7 @@ pub struct FromHost {
 }
 
 impl FromHost {
-    /// Judges what became of the frames, and what reached the canaries in whatever way.
+    /// Judges what became of the frames, and what reached the canaries by any route.
     pub fn judge(examined: Result<Examined, String>, canaries: Vec<String>) -> Self {
         let (examined, failed) = match examined {
             Ok(examined) => (examined, None),
@@ -78,7 +78,7 @@ mod tests {
         let mut dead = whole();
         dead.doors[0].after = Some("nothing came back".to_owned());
         assert_eq!(judge(dead.clone()), Verdict::Inconclusive);
-        // What was reached was reached, whatever else went wrong.
+        // A leak is a leak, whatever else went wrong.
         dead.answered.push("tcp 192.168.127.1:80".to_owned());
         assert_eq!(judge(dead), Verdict::Leaks);
         assert_eq!(judge(Examined { passed: vec!["IPv6".to_owned()], ..whole() }), Verdict::Leaks);

@@ -1,5 +1,5 @@
-//! What answers mean. Reach is proven by bytes that contain this run's number, or by a canary that saw the
-//! guest. A completed handshake alone is recorded, and counts only behind a guard.
+//! What answers mean. A leak is proven by bytes that contain this run's number, or by a canary that saw the
+//! guest. A completed handshake alone is recorded, and only counts behind a guard.
 
 use super::scope::Scope;
 use bottle_guest::probe::Answer;
@@ -20,8 +20,8 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Judges findings, when something may be wrong with how they were obtained. What was reached was
-    /// reached, whatever else went wrong.
+    /// Judges findings. `doubt` says what may be wrong with how they were obtained. A leak is a leak,
+    /// whatever else went wrong.
     pub fn of(findings: &Findings, doubt: Option<&str>) -> Self {
         match (findings.leaks.is_empty(), doubt) {
             (false, _) => Self::Leaks,
@@ -30,7 +30,8 @@ impl Verdict {
         }
     }
 
-    /// Returns the worse of two: what one half found is found, and what one half leaves open is open.
+    /// Returns the worse of two verdicts: a leak in one half is a leak, and a doubt about one half is a doubt
+    /// about both.
     #[must_use]
     pub fn worse(self, other: Self) -> Self {
         match (self, other) {
@@ -53,27 +54,27 @@ impl Verdict {
 /// What the answers to a list of questions show.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What was reached although it should not be.
+    /// Destinations that were reached although they should not be.
     pub leaks: BTreeSet<String>,
-    /// Ports that took a connection although they are no doors. Behind a guard there are none.
+    /// Ports that accepted a connection although they are not doors. Behind a guard there are none.
     pub services: Vec<String>,
-    /// vsock ports that took a connection: the virtual machine's own services.
+    /// vsock ports that accepted a connection: the virtual machine's own services.
     pub vsock: Vec<String>,
-    /// The number of attempts that stayed silent until patience ran out.
+    /// The number of attempts that got no response until the patience ran out.
     pub hangs: usize,
     /// The number of attempts.
     pub attempts: usize,
 }
 
 impl Findings {
-    /// Counts every other service as a leak, because behind a guard nothing but a door takes a connection.
+    /// Counts every other service as a leak: behind a guard, nothing but a door accepts a connection.
     pub fn behind_a_guard(&mut self) {
         self.leaks.extend(self.services.drain(..).map(|service| format!("{service} took a connection")));
     }
 }
 
-/// Returns why the answers mean nothing, if that is so: each witness must have heard this word, or else the
-/// guest may have had no network at all.
+/// Returns why the answers mean nothing, if so: every witness must have heard this word, or the guest may
+/// have had no network at all.
 pub fn doubt(answers: &[Answer], asked: usize, witnesses: &[&str], word: &str) -> Option<String> {
     if answers.len() != asked {
         return Some(format!("{} of {asked} probes were answered", answers.len()));
@@ -90,14 +91,15 @@ pub fn read<'a>(answers: impl Iterator<Item = &'a Answer>, scope: &Scope, nonce:
     let mut findings = Findings::default();
     for answer in answers {
         findings.attempts += attempts(answer);
-        // On vsock the virtual machine's monitor refuses, and it refuses by silence.
+        // On vsock, the virtual machine's monitor refuses, and it does so silently.
         if !answer.id.starts_with("vsock ") && !answer.id.starts_with("tsi ") {
             findings.hangs += answer.silent;
         }
         if let Some((port, _)) = answer.said.iter().find(|(_, said)| said.contains(nonce)) {
             findings.leaks.insert(format!("{}: port {port} said this run's number", answer.id));
         }
-        // A network's own stack may answer for any address. That is one of its services, and reaches nothing.
+        // A network's own stack may answer for any address. That is a service of the network, and reaches
+        // nothing.
         if answer.id.starts_with("ping ") && !answer.said.is_empty() {
             findings.services.push(format!("{}: an echo", answer.id));
         }
@@ -108,7 +110,7 @@ pub fn read<'a>(answers: impl Iterator<Item = &'a Answer>, scope: &Scope, nonce:
     findings
 }
 
-/// Lists ports in order, with neighbours as one range.
+/// Lists ports in order, with consecutive ones as a range.
 fn listed(answer: &Answer, ports: impl Iterator<Item = u32>) -> Option<String> {
     let ports: Vec<u32> = ports.collect();
     let ranges: Vec<String> = ports

@@ -1,4 +1,4 @@
-//! The questions that a guest is asked: what it shall try.
+//! The questions to a guest: what it is to try.
 
 use super::scope::{Canary, Scope};
 use bottle_core::helper::GUEST_SOCKET;
@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 /// Types of DNS queries: A, NS, CNAME, NULL, MX, TXT, AAAA, SRV, ANY.
 const TYPES: [u16; 9] = [1, 2, 5, 10, 15, 16, 28, 33, 255];
 
-/// The vsock ports that are tried on each context: those of well-known services, of libkrun and smolvm among
-/// others.
+/// The vsock ports that are tried on each context. They include those of well-known services, of libkrun and
+/// of smolvm.
 const VSOCK_PORTS: [(u32, u32); 4] = [(1, 128), (1000, 1100), (5000, 5020), (6000, 6020)];
 
 /// A growing list of questions.
@@ -23,7 +23,7 @@ impl Questions {
         self.0.push(Question { id: id.into(), attempt });
     }
 
-    /// Adds everything that can be tried without disturbing what else runs in the guest.
+    /// Adds everything that can be tried without disturbing other programs in the guest.
     pub fn all(&mut self, scope: &Scope, canaries: &[Canary], nonce: &str) {
         self.ports(scope);
         self.canaries(scope, canaries);
@@ -77,7 +77,7 @@ impl Questions {
 
     fn pings(&mut self, scope: &Scope, canaries: &[Canary]) {
         let mut whom = BTreeMap::from([(scope.gateway, "gateway")]);
-        // A guest that pings an address of its own talks to itself.
+        // A guest that pings its own address talks to itself.
         if !scope.streams {
             whom.insert(scope.proxy, "proxy");
         }
@@ -145,7 +145,7 @@ impl Questions {
     }
 
     fn vsock(&mut self, canaries: &[Canary]) {
-        // 0 is the hypervisor, 1 the guest itself, 2 the host; the rest are other guests.
+        // 0 is the hypervisor, 1 the guest itself and 2 the host. The rest are other guests.
         for cid in [0, 2, 3, 4, 5] {
             let ranges = if cid == 2 { &VSOCK_PORTS[..] } else { &[(1024, 1030)] };
             for &(first, last) in ranges {

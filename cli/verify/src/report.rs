@@ -11,9 +11,9 @@ use bottle_host::{out, outln};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// The version of what `--json` prints. It changes when a field is removed or changes its meaning.
+/// The version of the `--json` output. It changes when a field is removed or changes its meaning.
 const SCHEMA: u32 = 2;
-/// The most leaks that a person is shown.
+/// How many leaks are shown to a person.
 const SHOWN: usize = 20;
 
 /// What the guest says. It can make a verdict worse, but never better.
@@ -38,7 +38,7 @@ pub struct FromInside {
 }
 
 impl FromInside {
-    /// Judges answers, when something may be wrong with how they were obtained.
+    /// Judges answers. `doubt` says what may be wrong with how they were obtained.
     pub fn judge(findings: Findings, doubt: Option<String>, probes: Vec<Answer>, seconds: f64) -> Self {
         Self {
             verdict: Verdict::of(&findings, doubt.as_deref()),
@@ -71,7 +71,7 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Combines the halves. Without the host's half nothing counts as isolated.
+    /// Combines the halves. Without the host's half, nothing counts as isolated.
     pub fn new(
         slug: &Slug,
         host: Option<FromHost>,
@@ -163,7 +163,7 @@ impl Judged {
     }
 }
 
-/// Prints the first of these, one a line, and how many more there are; `--json` has them all.
+/// Prints the first of these, one per line, and how many more there are. `--json` has them all.
 fn list<'a>(word: &str, sentences: impl IntoIterator<Item = &'a String>) -> Outcome {
     let mut sentences = sentences.into_iter();
     for sentence in sentences.by_ref().take(SHOWN) {

@@ -9,16 +9,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 /// How a guest's network looks from inside.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// Where the guest's default route leads.
+    /// The gateway of the guest's default route.
     pub gateway: Ipv4Addr,
-    /// `proxy.internal`. Networks without it have the gateway in its place.
+    /// The address of `proxy.internal`. In networks without it, the gateway's.
     pub proxy: Ipv4Addr,
     /// The ports that may answer on it.
     pub doors: BTreeSet<u16>,
-    /// Which ports of the two addresses are tried.
+    /// Which ports are tried at these two addresses.
     pub breadth: Breadth,
-    /// Whether the guest's own kernel is the network stack. Then the proxy's address is one of the guest's own, and
-    /// the way out is a stream to a door.
+    /// Whether the guest's own kernel is the network stack. If so, the proxy's address is one of the guest's
+    /// own, and the way out is a stream to a door.
     pub streams: bool,
     /// Whether the guest is a virtual machine, which has ways in and out of its own: vsock, and libkrun's
     /// socket impersonation. A stand-in's vsock would be the host's.

@@ -1,7 +1,8 @@
-//! A conversation with a guest: questions go in on its standard input, answers come out.
+//! A conversation with a guest: questions go to its standard input, and answers come from its standard
+//! output.
 //!
-//! The output is the guest's, so it is read with limits: one answer to each question, in the order of the
-//! questions, and nothing that does not answer its question.
+//! The output is the guest's, so it is read with limits: one answer per question, in the order of the
+//! questions, and nothing else.
 
 use super::fits;
 use super::questions::Questions;
@@ -18,20 +19,21 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a guest may take for one answer: an emulated guest needs a while for a sweep.
+/// How long a guest may take for one answer. An emulated guest needs a while for a sweep.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long all of its answers may take together, however steadily they come.
+/// How long all of its answers together may take, however steadily they come.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
-/// How long its output may stay open after the last answer, and how long its program may take to end after
-/// that.
+/// How long its output may stay open after the last answer.
 const END: Duration = Duration::from_secs(5);
+/// How long its program may take to end after that.
 const GRACE: Duration = Duration::from_secs(20);
-/// The longest answer, and all answers together, in bytes.
+/// The longest answer, in bytes.
 const LINE: usize = 4 << 20;
+/// The most bytes that all answers together may have.
 const ALL: usize = 32 << 20;
-/// How much of its standard error is repeated.
+/// How many bytes of its standard error are repeated.
 const COMPLAINTS: u64 = 4096;
-/// How many answers may wait to be looked at.
+/// How many answers may wait to be read.
 const QUEUE: usize = 8;
 
 /// The conversation with a guest's `bottle-guest probe`.
@@ -47,7 +49,7 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// Gives a guest its questions. The command runs the probe in the guest.
+    /// Sends a guest its questions. The command runs the probe in the guest.
     ///
     /// # Errors
     /// Returns an error if the command cannot be run.
@@ -58,7 +60,7 @@ impl Talk {
         let text = serde_json::to_string(&questions)?;
         let mut stdin = child.stdin.take().context("standard input")?;
         // A guest that ends before it has read its questions says why on standard error. One that does not
-        // read them blocks this thread and nothing else.
+        // read them blocks only this thread.
         thread::spawn(move || stdin.write_all(text.as_bytes()));
         let said = child.stdout.take().context("standard output")?;
         let (heard, lines) = mpsc::sync_channel(QUEUE);
@@ -84,7 +86,7 @@ impl Talk {
     /// Waits for the next answer, and returns whether there was one.
     ///
     /// # Errors
-    /// Returns an error if the guest says something that is no answer, or says nothing for too long.
+    /// Returns an error if the guest sends something that is not an answer, or sends nothing for too long.
     pub fn hear_next(&mut self) -> Result<bool> {
         let left = self.end.saturating_duration_since(Instant::now());
         let is_done = self.open.is_empty() && Defence::BoundedReads.stands();
@@ -105,7 +107,7 @@ impl Talk {
     /// Returns the answers so far.
     ///
     /// # Errors
-    /// Returns the same errors as [`Talk::hear_next`].
+    /// Returns an error as for [`Talk::hear_next`].
     pub fn so_far(&mut self) -> Result<&[Answer]> {
         while let Ok(line) = self.lines.try_recv() {
             self.hear(&line?)?;
@@ -135,7 +137,7 @@ impl Talk {
     /// Returns all answers, once the guest has given the last one.
     ///
     /// # Errors
-    /// Returns an error if the guest ended before that, with the last thing that it said.
+    /// Returns an error if the guest ended before that. It contains the last thing that the guest said.
     pub fn end(mut self) -> Result<Vec<Answer>> {
         while self.hear_next()? {}
         if !Defence::BoundedReads.stands() {
@@ -180,7 +182,7 @@ impl Drop for Talk {
     }
 }
 
-/// Reads lines up to the limits, and no faster than they are looked at.
+/// Reads lines up to the limits, and no faster than they are consumed.
 fn read_lines(said: impl Read, heard: &SyncSender<io::Result<Vec<u8>>>) {
     let (mut said, mut left) = (BufReader::new(said), ALL);
     loop {
@@ -224,7 +226,7 @@ mod tests {
     use super::*;
     use bottle_guest::probe::Attempt;
 
-    /// Returns the result for a guest that is this shell script and is asked two questions.
+    /// Returns the answers of a guest that is this shell script and is asked two questions.
     fn asked(script: &str) -> Result<Vec<Answer>> {
         let mut guest = Command::new("sh");
         guest.args(["-c", script]);

@@ -1,7 +1,8 @@
 //! Reads an archive entry by entry, in bounded memory.
 //!
-//! The grammar is what [`super::pack`] writes and no more: GNU headers with long names and sparse maps. Whatever else
-//! a tar can contain (PAX records) is refused, because it is one more way to give a name or a size.
+//! It accepts only what [`super::pack`] writes: GNU headers with long names and sparse maps. Anything else
+//! that a tar can contain, such as PAX records, is refused, because it is one more way to specify a name or a
+//! size.
 
 use super::sparse::{self, Content, Part};
 use anyhow::{Context, Result, bail, ensure};
@@ -20,25 +21,25 @@ pub enum Item {
     File(u64),
     /// A symbolic link with its target.
     Link(PathBuf),
-    /// Something else, in words.
+    /// Anything else, described in words.
     Other(&'static str),
 }
 
-/// What an entry says of itself.
+/// What an entry says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {
     /// Its permission bits.
     pub mode: u32,
-    /// When it was changed, in seconds since 1970.
+    /// When it was last modified, in seconds since 1970.
     pub changed: Option<u64>,
 }
 
-/// The longest name or target of a link, in bytes: longer than any system accepts.
+/// The longest name or link target, in bytes: longer than any system accepts.
 const LONGEST: u64 = 8192;
 
-/// Calls `visit` for each entry of an archive in turn, with its path, its attributes, what it is, and
-/// its content. With `is_bounded`, names longer than any system accepts are refused, and so is everything
-/// else that could go on without end and that counting entries and their bytes would not notice.
+/// Calls `visit` for each entry of an archive, with its path, its attributes, its kind and its content. With
+/// `is_bounded`, names longer than any system accepts are refused, and so is anything else that could be
+/// endless without being noticed by a count of entries and their bytes.
 ///
 /// # Errors
 /// Returns an error if this is not such an archive, if it ends in the middle, or if `visit` returns one.
@@ -57,7 +58,7 @@ pub fn each(
         };
         let mut parts = vec![Part { at: 0, len }];
         let item = match header.entry_type() {
-            // Only one may precede each entry, so that the count of entries bounds what is read.
+            // Only one may precede each entry, so that the number of entries bounds how much is read.
             EntryType::GNULongName if is_bounded && name.is_some() => bail!("an entry has two names"),
             EntryType::GNULongLink if is_bounded && target.is_some() => {
                 bail!("a link has two targets")
@@ -103,9 +104,9 @@ pub fn each(
     Ok(())
 }
 
-/// The length of a block, in bytes: an archive consists of them.
+/// The length of a block, in bytes. An archive consists of blocks.
 const BLOCK: usize = 512;
-/// What is said of a stream that begins otherwise.
+/// The error for a stream that does not start like an archive.
 const NO_ARCHIVE: &str = "the stream is not an archive";
 
 /// Reads the next header. Returns `None` at the end.
@@ -132,7 +133,7 @@ fn next(from: &mut impl Read) -> Result<Option<Header>> {
     Ok(Some(header))
 }
 
-/// Reads what is left of an entry.
+/// Reads the rest of an entry.
 fn skip(content: &mut io::Take<impl Read>) -> Result<()> {
     io::copy(content, &mut io::sink())?;
     ensure!(content.limit() == 0, "the archive ends in the middle of an entry");

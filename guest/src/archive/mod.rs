@@ -1,9 +1,9 @@
-//! Files on a stream as a tar archive, for both ends of `bottle cp`.
+//! Sends files over a stream as a tar archive, for both ends of `bottle cp`.
 //!
-//! [`pack`] is the same on both ends: it lists a tree by descriptors and packs folders, files and links, and
-//! nothing else. [`unpack`] follows its [`Rules`]. In the guest they are lenient, because the files are a
-//! person's own. On the host the files are a guest's, and bottle believes nothing about them: not their
-//! names, not their kinds, not their sizes.
+//! [`pack`] is the same on both ends: it lists a tree by descriptors, and packs only folders, files and
+//! links. [`unpack`] follows its [`Rules`]. In the guest they are lenient, because the files are a person's
+//! own. On the host the files are a guest's, and bottle trusts nothing about them: not their names, kinds or
+//! sizes.
 
 mod entries;
 mod name;
@@ -26,7 +26,7 @@ use std::process::ExitCode;
 /// Runs `bottle-guest pack PATH`, which writes an archive to standard output.
 pub fn pack_main(words: Vec<OsString>) -> Result<ExitCode> {
     let path = only(words)?;
-    // A link that a person named stands for what it points to: only that is useful elsewhere.
+    // A link that a person named stands for its target, because only the target is useful elsewhere.
     let real = path.canonicalize().with_context(|| path.display().to_string())?;
     let name = path.file_name().or(real.file_name()).unwrap_or("root".as_ref()).to_owned();
     let left = pack(&real, &name, Links::Refused, io::stdout().lock())?;
@@ -52,7 +52,7 @@ pub fn unpack_main(words: Vec<OsString>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What comes before a path in hexadecimal: a virtual machine monitor may only pass text on.
+/// Marks the following path as hexadecimal: a virtual machine monitor may only pass on text.
 pub const HEX: &str = "--hex";
 
 fn only(words: Vec<OsString>) -> Result<PathBuf> {

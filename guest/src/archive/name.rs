@@ -1,4 +1,4 @@
-//! Decides where an entry of an archive goes, by names alone.
+//! Decides where an entry of an archive goes, based on names alone.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -11,7 +11,7 @@ pub enum Refused {
     LeadsOut,
     /// It has no name.
     Nameless,
-    /// It is not part of the one thing that was asked for.
+    /// It is not part of the one thing that was requested.
     Beside,
 }
 
@@ -25,9 +25,9 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Returns where an entry with this path goes, as a relative path of plain names. With `first`, the
-/// first name is that one, whatever the archive calls it. `root` is the name that the archive has used
-/// for it so far; an entry that begins with another name is refused.
+/// Returns where an entry with this path goes, as a relative path of plain names. With `first`, that is the
+/// first name, whatever the archive calls it. `root` is the name that the archive has used for it so far; an
+/// entry that starts with another name is refused.
 ///
 /// # Errors
 /// Returns why the entry is refused.
@@ -49,11 +49,11 @@ pub fn destination(path: &Path, first: Option<&OsStr>, root: Option<&OsStr>) -> 
     if placed.as_os_str().is_empty() { Err(Refused::Nameless) } else { Ok(placed) }
 }
 
-/// Returns whether a link at `path` points into the folder that `path` starts from, whatever else is there.
-/// Its target may go up only at the beginning, through folders that are not links, and not past the first
-/// `fixed` names of the path.
+/// Returns whether a link at `path` points into the folder in which `path` starts, whatever else is there.
+/// Its target may go up only at its start, through folders that are not links, and not past the first `fixed`
+/// names of the path.
 ///
-/// A `..` after a name counts as leading out, because the name could be a link that leads elsewhere.
+/// A `..` after a name counts as leading out, because that name could be a link to somewhere else.
 pub fn stays_inside(path: &Path, target: &Path, fixed: usize) -> bool {
     let Some(mut depth) = path.components().count().checked_sub(1 + fixed) else { return false };
     let mut has_gone_down = false;

@@ -8,11 +8,10 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 
-/// How many of the paths that are left out are listed.
+/// How many of the omitted paths are listed.
 const NAMED: usize = 20;
 
-/// Splits a path into the folder that it is in and its last name. `.`, `..` and `/` are folders without a
-/// name.
+/// Splits a path into its parent folder and its last name. `.`, `..` and `/` are folders without a name.
 pub fn split(path: &Path) -> (&Path, Option<&OsStr>) {
     match path.file_name() {
         Some(last) => {
@@ -24,7 +23,8 @@ pub fn split(path: &Path) -> (&Path, Option<&OsStr>) {
 }
 
 /// Packs a file, a link or a folder under this name. It follows no link, not even one at the end of the path.
-/// It leaves out what is neither file, folder nor link or may not be read, and returns the first of those paths.
+/// It omits anything that is not a file, folder or link, or that may not be read, and returns the first of
+/// those paths.
 ///
 /// # Errors
 /// Returns an error if the path does not exist or cannot be read.
@@ -35,10 +35,10 @@ pub fn pack(path: &Path, name: &OsStr, links: Links, out: impl Write) -> Result<
     pack_from(&above, last, path, name, out)
 }
 
-/// Does the same for this name in a folder, or for the folder itself. The path is only for messages.
+/// Packs this name in a folder, or the folder itself, like [`pack`]. The path is only for messages.
 ///
 /// # Errors
-/// Returns an error as [`pack`] does.
+/// Returns an error as for [`pack`].
 pub fn pack_from(
     above: &Folder,
     last: Option<&OsStr>,
@@ -88,7 +88,7 @@ pub fn pack_from(
     Ok(left)
 }
 
-/// Why something is not packed.
+/// The reason for omitting something.
 pub const NEITHER: &str = "neither file, folder nor link, or you may not read it";
 
 enum Put {

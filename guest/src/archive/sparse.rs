@@ -1,5 +1,5 @@
-//! Files with holes, in the form that GNU tar gives them: a map says which parts of a file the archive has, and between
-//! them it has holes. A hole costs no time and no space, however large it is.
+//! Files with holes, in GNU tar's format: a map lists the parts of a file that the archive contains, and the
+//! gaps between them are holes. A hole costs no time and no space, however large it is.
 
 use crate::beneath::data;
 use anyhow::{Context, Result, bail, ensure};
@@ -8,11 +8,11 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
-/// The most blocks of a map that are read; each describes 21 parts.
+/// How many blocks of a map are read. Each block describes 21 parts.
 const MOST_BLOCKS: usize = 1 << 16;
-/// The most parts that are written. A file with more of them has its last holes written out.
+/// How many parts are written. If a file has more, its last holes are written out.
 const MOST_PARTS: usize = 1 << 16;
-/// How much is written at once.
+/// How many bytes are written at once.
 const BLOCK: usize = 1 << 16;
 
 /// A part of a file that is not a hole.
@@ -31,22 +31,22 @@ pub struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    /// Returns the content that has these parts.
+    /// Creates the content with these parts.
     pub fn new(from: &'a mut dyn Read, parts: Vec<Part>) -> Self {
         Self { from, parts }
     }
 
-    /// Writes it into an empty file, which has `len` bytes then. Blocks of zeros become holes.
+    /// Writes the content into an empty file, which then has `len` bytes. Blocks of zeros become holes.
     ///
     /// # Errors
-    /// Returns an error if the archive ends before, or if the file cannot be written.
+    /// Returns an error if the archive ends too early, or if the file cannot be written.
     pub fn write_to(&mut self, file: &File, len: u64) -> Result<()> {
         let mut block = vec![0; BLOCK];
         for Part { mut at, len } in self.parts.drain(..) {
             let end = at + len;
             while at < end {
                 let want = usize::try_from(end - at).map_or(BLOCK, |left| left.min(BLOCK));
-                // A pipe gives less at a time than a hole has.
+                // A pipe returns fewer bytes at a time than a hole has.
                 match self.from.read_exact(&mut block[..want]) {
                     Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                         bail!("the archive ends in the middle of it")
@@ -63,11 +63,11 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Reads the map of a file of which the archive has `stored` bytes. Returns the file's length and its parts.
+/// Reads the map of a file that has `stored` bytes in the archive. Returns the file's length and its parts.
 ///
 /// # Errors
-/// Returns an error if the map is too long, if its parts overlap, are out of order or beyond the file's end, or if
-/// the archive has more or less than they say.
+/// Returns an error if the map is too long, if its parts overlap, are out of order or extend beyond the
+/// file's end, or if the archive has more or fewer bytes than they say.
 pub fn read_map(header: &Header, stored: u64, from: &mut dyn Read) -> Result<(u64, Vec<Part>)> {
     let gnu = header.as_gnu().context("a sparse file has no map")?;
     let mut map = Map { parts: Vec::new(), end: 0, sum: 0, whole: gnu.real_size()? };
@@ -125,14 +125,14 @@ pub fn parts(file: &File, len: u64) -> io::Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// Makes a header that of a sparse file with these parts, and returns the rest of its map, which comes before the
-/// parts.
+/// Turns a header into that of a sparse file with these parts. Returns the rest of its map, which comes
+/// before the parts.
 pub fn write_map(header: &mut Header, len: u64, parts: &[Part]) -> Vec<u8> {
     header.set_entry_type(EntryType::GNUSparse);
     header.set_size(parts.iter().map(|part| part.len).sum());
     let mut fields: Vec<GnuSparseHeader> = parts.iter().map(field).collect();
     if parts.last().is_none_or(|last| last.at + last.len < len) {
-        // As GNU tar says that a file ends in a hole.
+        // GNU tar marks a file that ends in a hole like this.
         fields.push(field(&Part { at: len, len: 0 }));
     }
     let Some(gnu) = header.as_gnu_mut() else { return Vec::new() };
@@ -154,7 +154,7 @@ fn field(part: &Part) -> GnuSparseHeader {
     GnuSparseHeader { offset: number(part.at), numbytes: number(part.len) }
 }
 
-/// Returns a number as a tar has it: eleven octal digits, or the bytes of one that is too large for them.
+/// Encodes a number as tar does: eleven octal digits, or the bytes of a number that is too large for them.
 fn number(value: u64) -> [u8; 12] {
     let mut field = [0; 12];
     if value < 1 << 33 {
@@ -168,7 +168,7 @@ fn number(value: u64) -> [u8; 12] {
     field
 }
 
-/// Reads the parts of a file, exactly as long as they are, even if it changes meanwhile.
+/// Reads the parts of a file at exactly their length, even if the file changes meanwhile.
 pub struct Data<'a> {
     file: &'a File,
     parts: std::slice::Iter<'a, Part>,
@@ -176,7 +176,7 @@ pub struct Data<'a> {
 }
 
 impl<'a> Data<'a> {
-    /// Reads these parts.
+    /// Creates a reader of these parts.
     pub fn new(file: &'a File, parts: &'a [Part]) -> Self {
         Self { file, parts: parts.iter(), now: Part { at: 0, len: 0 } }
     }
@@ -190,7 +190,7 @@ impl Read for Data<'_> {
         }
         let want = usize::try_from(self.now.len).map_or(buffer.len(), |left| left.min(buffer.len()));
         let read = match self.file.read_at(&mut buffer[..want], self.now.at)? {
-            // It is shorter by now.
+            // The file has become shorter.
             0 => {
                 buffer[..want].fill(0);
                 want

@@ -18,14 +18,14 @@ use std::time::{Duration, SystemTime};
 pub struct Rules {
     /// Who chooses the names.
     pub names: Names,
-    /// Whether links that lead out are left out.
+    /// Whether links that lead out are omitted.
     pub links_stay_inside: bool,
-    /// The names that are left out.
+    /// The names that are omitted.
     pub leave: Leave,
-    /// How much is accepted.
+    /// How much is accepted, or `None` for no limit.
     pub limits: Option<Limits>,
     /// Whether an entry replaces what is there. Otherwise every name must be new. On a file system that folds
-    /// case or forms of Unicode, two spellings of one name are not both new.
+    /// case or Unicode forms, two spellings of one name cannot both be new.
     pub replaces: bool,
 }
 
@@ -34,11 +34,11 @@ pub struct Rules {
 pub enum Names {
     /// Whoever asked for the files. There is one thing, and this is its name.
     Given(OsString),
-    /// Whoever packed the files, except for the first name if another is given here.
+    /// Whoever packed the files, except for the first name if one is given here.
     Packed(Option<OsString>),
 }
 
-/// Names that are left out, because something on the host would act on them.
+/// Names that are omitted, because something on the host would act on them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leave {
     /// Names that git could take for a repository.
@@ -50,11 +50,11 @@ pub struct Leave {
 /// How much is accepted before unpacking fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most entries.
+    /// How many entries.
     pub entries: u64,
-    /// The most bytes in all files together.
+    /// How many bytes in all files together.
     pub bytes: u64,
-    /// The most names in a path.
+    /// How many names in a path.
     pub depth: usize,
 }
 
@@ -66,8 +66,8 @@ impl Default for Limits {
 }
 
 impl Rules {
-    /// Returns the rules for what a person sends into a guest: everything is written, and replaces what
-    /// is there.
+    /// Returns the rules for what a person sends into a guest: everything is written, and replaces what is
+    /// there.
     pub fn of_a_person(rename: Option<OsString>) -> Self {
         Self {
             names: Names::Packed(rename),
@@ -95,21 +95,21 @@ impl Rules {
 pub struct Unpacked {
     /// How many entries were written.
     pub written: u64,
-    /// What was left out.
+    /// The entries that were omitted.
     pub left: LeftOut,
 }
 
-/// The entries that were left out: how many, and the first of them with the reasons.
+/// The entries that were omitted: their number, and the first of them with the reasons.
 #[derive(Debug, Default)]
 pub struct LeftOut {
-    /// How many there are.
+    /// Their number.
     pub count: u64,
-    /// The first ones, with the reasons.
+    /// The first of them, with the reasons.
     pub first: Vec<(PathBuf, String)>,
 }
 
 impl LeftOut {
-    /// Adds an entry with the reason.
+    /// Adds an entry and the reason.
     pub fn add(&mut self, path: PathBuf, why: impl Into<String>) {
         const NAMED: usize = 20;
         self.count += 1;
@@ -119,14 +119,14 @@ impl LeftOut {
     }
 }
 
-/// The whole error if an archive has no entry.
+/// The complete error message for an archive without entries.
 pub const NOTHING: &str = "nothing arrived";
 
-/// Unpacks an archive below a folder, as the rules say.
+/// Unpacks an archive below a folder, according to the rules.
 ///
 /// # Errors
 /// Returns an error if the stream is not an archive or ends in the middle, if something cannot be written, if
-/// there is more than the limits allow, or if an entry is refused. What was written until then stays.
+/// there is more than the limits allow, or if an entry is refused. Whatever was written until then stays.
 pub fn unpack(from: impl Read, into: &Folder, rules: &Rules) -> Result<Unpacked> {
     let mut state =
         State { rules, root: None, is_one_file: false, bytes: 0, seen: 0, came: Unpacked::default() };
@@ -203,7 +203,7 @@ impl State<'_> {
         Ok(())
     }
 
-    /// Returns why an entry is left out, if it is.
+    /// Returns why an entry is omitted, if it is.
     fn left_out(&self, place: &Path, item: &Item) -> Option<&'static str> {
         let leave = self.rules.leave;
         // A person gave the first name of the path.
@@ -253,7 +253,7 @@ fn put(
             content.write_to(&file, *len)?;
             let changed = attributes.changed.map(Duration::from_secs);
             if let Some(time) = changed.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)) {
-                // Not every file system can have every time.
+                // Not every file system supports every time.
                 let _ = file.set_modified(time);
             }
         }
@@ -266,7 +266,7 @@ fn put(
     Ok(())
 }
 
-/// Removes a file or a link of that name, but not a folder.
+/// Removes a file or a link with that name, but not a folder.
 fn clear(folder: &Folder, name: &OsStr, replaces: bool) -> Result<()> {
     match folder.meta(name) {
         Ok(_) if !replaces => {

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-/// What happens to links on the way to something.
+/// How links on the way to something are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Links {
     /// They are refused.
@@ -29,7 +29,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder by a path that a person chose. Links in the path are followed.
+    /// Opens a folder at a path that a person chose. Links in the path are followed.
     ///
     /// # Errors
     /// Returns an error if there is no such folder.
@@ -38,10 +38,10 @@ impl Folder {
         Ok(Self { fd, links })
     }
 
-    /// Makes another descriptor of the same folder.
+    /// Creates another descriptor of the same folder.
     ///
     /// # Errors
-    /// Returns an error if no descriptors are left.
+    /// Returns an error if there are no descriptors left.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { fd: self.fd.try_clone()?, links: self.links })
     }
@@ -49,13 +49,13 @@ impl Folder {
     /// Opens a folder in this one.
     ///
     /// # Errors
-    /// Returns an error if there is no folder of that name. A link to one does not count.
+    /// Returns an error if there is no folder with that name. A link to a folder does not count.
     pub fn folder(&self, name: &OsStr) -> io::Result<Self> {
         let fd = rustix::fs::openat(&self.fd, one(name)?, FOLDER | self.no_link(), Mode::empty())?;
         Ok(Self { fd, links: self.links })
     }
 
-    /// Opens a folder below this one. An empty path or `.` is this one.
+    /// Opens a folder below this one. An empty path or `.` is this folder.
     ///
     /// # Errors
     /// Returns an error if there is no such folder, or if a part of the path is a link or leads out.
@@ -82,8 +82,8 @@ impl Folder {
         };
         match rustix::fs::openat2(&self.fd, path, FOLDER, Mode::empty(), resolve) {
             Ok(fd) => Some(Ok(Self { fd, links: self.links })),
-            // The kernel is older than 5.6 or a filter does not know the call, a rename elsewhere interfered
-            // (AGAIN), or the path is longer than one call accepts.
+            // The kernel is older than 5.6, or a filter does not know the call, or a rename elsewhere
+            // interfered (AGAIN), or the path is longer than one call accepts.
             Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN | Errno::NAMETOOLONG) => None,
             Err(error) => Some(Err(error.into())),
         }
@@ -94,25 +94,25 @@ impl Folder {
         None
     }
 
-    /// Opens the folder that a path is in, and returns it with the path's last name.
+    /// Opens the parent folder of a path, and returns it with the path's last name.
     ///
     /// # Errors
-    /// Returns an error as [`Folder::folder_at`] does, or if the path has no name.
+    /// Returns an error as for [`Folder::folder_at`], or if the path has no name.
     pub fn above<'a>(&self, path: &'a Path) -> io::Result<(Self, &'a OsStr)> {
         let name = path.file_name().ok_or(Errno::INVAL)?;
         Ok((self.folder_at(path.parent().unwrap_or(Path::new("")))?, name))
     }
 
-    /// Makes a folder in this one and opens it.
+    /// Creates a folder in this one and opens it.
     ///
     /// # Errors
-    /// Returns an error if the name is taken or the folder cannot be made.
+    /// Returns an error if the name is taken or the folder cannot be created.
     pub fn make_folder(&self, name: &OsStr, mode: u32) -> io::Result<Self> {
         rustix::fs::mkdirat(&self.fd, one(name)?, bits(mode))?;
         self.folder(name)
     }
 
-    /// Opens a folder below this one and makes what is missing on the way.
+    /// Opens a folder below this one, and creates the missing folders on the way.
     ///
     /// # Errors
     /// Returns an error if a part of the path is not a folder.
@@ -127,8 +127,8 @@ impl Folder {
         })
     }
 
-    /// Opens a file in this folder for reading. It never follows a link and never waits for somebody to
-    /// write to a pipe. The [`Meta`] is that of the very file that was opened.
+    /// Opens a file in this folder for reading. It never follows a link, and never waits for a writer of a
+    /// pipe. The [`Meta`] is that of the very file that was opened.
     ///
     /// # Errors
     /// Returns an error if there is no such file, or if it is something else.
@@ -142,7 +142,7 @@ impl Folder {
         Ok((File::from(fd), meta))
     }
 
-    /// Makes a file in this folder, for writing.
+    /// Creates a file in this folder, for writing.
     ///
     /// # Errors
     /// Returns an error if the name is taken, even by a link that leads nowhere.
@@ -151,7 +151,7 @@ impl Folder {
         Ok(File::from(rustix::fs::openat(&self.fd, one(name)?, flags, bits(mode))?))
     }
 
-    /// Returns what this name in the folder is. It does not follow a link.
+    /// Returns the metadata of this name in the folder. It does not follow a link.
     ///
     /// # Errors
     /// Returns an error if the name does not exist.
@@ -159,7 +159,7 @@ impl Folder {
         Ok(Meta::from(&rustix::fs::statat(&self.fd, one(name)?, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
-    /// Returns what this folder itself is.
+    /// Returns the metadata of this folder itself.
     ///
     /// # Errors
     /// Returns an error if the system gives one.
@@ -176,7 +176,7 @@ impl Folder {
         Ok(OsString::from_vec(target.into_bytes()).into())
     }
 
-    /// Makes a link in this folder.
+    /// Creates a link in this folder.
     ///
     /// # Errors
     /// Returns an error if the name is taken.
@@ -200,10 +200,10 @@ impl Folder {
         Ok(rustix::fs::unlinkat(&self.fd, one(name)?, AtFlags::REMOVEDIR)?)
     }
 
-    /// Moves a name in this folder to another name in the folder `to`. It replaces what has that name there.
+    /// Moves a name in this folder to another name in the folder `to`, and replaces what has that name there.
     ///
     /// # Errors
-    /// Returns an error if the system refuses it.
+    /// Returns an error if the system refuses to do so.
     pub fn rename(&self, name: &OsStr, to: &Self, new: &OsStr) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.fd, one(name)?, &to.fd, one(new)?)?)
     }
@@ -219,7 +219,7 @@ impl Folder {
             use rustix::fs::RenameFlags;
             let flags = RenameFlags::NOREPLACE;
             match rustix::fs::renameat_with(&self.fd, one(name)?, &to.fd, one(new)?, flags) {
-                // Not every file system knows it.
+                // Not every file system supports this.
                 Err(Errno::INVAL | Errno::NOSYS) => {}
                 renamed => return Ok(renamed?),
             }
@@ -234,7 +234,7 @@ impl Folder {
     /// Exchanges two names in one step. Returns false if the file system cannot do that.
     ///
     /// # Errors
-    /// Returns an error if one of the names does not exist or the system refuses it.
+    /// Returns an error if one of the names does not exist, or if the system refuses to exchange them.
     pub fn exchange(&self, name: &OsStr, to: &Self, other: &OsStr) -> io::Result<bool> {
         let (name, other) = (one(name)?, one(other)?);
         #[cfg(all(target_os = "linux", not(bottle_portable)))]
@@ -253,13 +253,13 @@ impl Folder {
         }
     }
 
-    /// Waits until what was done to the names in this folder is on disk.
+    /// Waits until the changes to the names in this folder are on disk.
     ///
     /// # Errors
     /// Returns an error if the disk fails.
     pub fn sync(&self) -> io::Result<()> {
         match rustix::fs::fsync(&self.fd) {
-            // Not every file system does this for a folder.
+            // Not every file system supports this for a folder.
             Err(Errno::INVAL | Errno::BADF) => Ok(()),
             done => Ok(done?),
         }
@@ -280,7 +280,7 @@ impl Folder {
     /// Sets the permission bits of this folder, regardless of the umask.
     ///
     /// # Errors
-    /// Returns an error if the system refuses it.
+    /// Returns an error if the system refuses to do so.
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
         Ok(rustix::fs::fchmod(&self.fd, bits(mode))?)
     }
@@ -303,15 +303,15 @@ impl Folder {
     /// Makes a user the owner of this folder.
     ///
     /// # Errors
-    /// Returns an error if the system refuses it.
+    /// Returns an error if the system refuses to do so.
     pub fn give(&self, uid: Uid, gid: Gid) -> io::Result<()> {
         Ok(rustix::fs::fchown(&self.fd, Some(uid), Some(gid))?)
     }
 
-    /// Makes a user the owner of what has this name in the folder, if `may` allows it. Returns what it is.
+    /// Makes a user the owner of what has this name in the folder, if `may` allows it. Returns its metadata.
     ///
     /// # Errors
-    /// Returns an error if the name does not exist or the system refuses it, and
+    /// Returns an error if the name does not exist or the system refuses to do so, and
     /// [`io::ErrorKind::CrossesDevices`] if something is mounted on it.
     pub fn give_one(
         &self,
@@ -341,9 +341,8 @@ impl Folder {
         }
     }
 
-    /// Opens what has this name in the folder, if it is in the same mount. Device numbers do not answer
-    /// that: on an overlay a file has a different one than its folder. A kernel older than 5.6 does not
-    /// check.
+    /// Opens what has this name in the folder, if it is in the same mount. Device numbers cannot tell: on an
+    /// overlay a file's number differs from its folder's. A kernel older than 5.6 does not check.
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
     fn open_here(&self, name: &OsStr, flags: OFlags) -> io::Result<OwnedFd> {
         use rustix::fs::ResolveFlags;
@@ -354,14 +353,14 @@ impl Folder {
         }
     }
 
-    /// Lets the owner of a folder in this one look into it and change it.
+    /// Lets the owner of a folder in this one read and change it.
     pub(super) fn open_up(&self, name: &OsStr) -> io::Result<()> {
         #[cfg(all(target_os = "linux", not(bottle_portable)))]
         {
             use std::os::fd::AsRawFd;
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = rustix::fs::openat(&self.fd, one(name)?, flags, Mode::empty())?;
-            // The call that takes such a descriptor is newer than some kernels that bottle runs on.
+            // The call that accepts such a descriptor is newer than some kernels that bottle runs on.
             Ok(rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), bits(0o700))?)
         }
         #[cfg(not(all(target_os = "linux", not(bottle_portable))))]
@@ -379,7 +378,7 @@ impl Folder {
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Checks that this is one name and not a path that a system call would take apart.
+/// Checks that this is a single name, not a path that a system call would take apart.
 fn one(name: &OsStr) -> io::Result<&OsStr> {
     let mut parts = Path::new(name).components();
     match (parts.next(), parts.next()) {
@@ -398,7 +397,7 @@ fn bits(mode: u32) -> Mode {
 /// Sets a file's permission bits, regardless of the umask.
 ///
 /// # Errors
-/// Returns an error if the system refuses it.
+/// Returns an error if the system refuses to do so.
 pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::fchmod(file, bits(mode))?)
 }

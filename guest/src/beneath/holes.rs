@@ -1,10 +1,10 @@
-//! Which parts of a file take up space on disk.
+//! Finds the parts of a file that take up space on disk.
 
 use std::fs::File;
 use std::io;
 
-/// Returns the next part of a file that takes up space on disk, from `at` on, with its end, or `None` if there is
-/// nothing but a hole up to `len`.
+/// Returns the start and end of the next part of a file, from `at` on, that takes up space on disk. Returns
+/// `None` if there is only a hole up to `len`.
 ///
 /// # Errors
 /// Returns an error if the file cannot be examined.
@@ -22,10 +22,10 @@ pub fn data(file: &File, at: u64, len: u64) -> io::Result<Option<(u64, u64)>> {
     Ok((start < len).then_some((start, end.min(len).max(start + 1))))
 }
 
-/// Returns the rest of the file: this system does not say where its holes are.
+/// Returns the rest of the file, because this system does not say where its holes are.
 ///
 /// # Errors
-/// Returns none.
+/// Never returns an error.
 #[cfg(not(all(target_os = "linux", not(bottle_portable))))]
 #[expect(clippy::unnecessary_wraps, reason = "as where the system can say it")]
 pub fn data(_: &File, at: u64, len: u64) -> io::Result<Option<(u64, u64)>> {

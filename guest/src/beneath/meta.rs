@@ -1,12 +1,12 @@
-//! What the system says about something in a folder.
+//! What the system knows about something in a folder.
 
 use rustix::fs::{FileType, Mode, Stat};
 use std::time::{Duration, SystemTime};
 
-/// The permission bits that are copied: none that give a program somebody else's rights.
+/// The permission bits that are copied. None of them gives a program somebody else's rights.
 pub const MODE: u32 = 0o777;
 
-/// The kind of a thing.
+/// The kind of something in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A folder.
@@ -19,12 +19,12 @@ pub enum Kind {
     Special,
 }
 
-/// What is known about a thing without reading it.
+/// What is known about something without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Its kind.
     pub kind: Kind,
-    /// Its permission bits, without set-user-id and the like.
+    /// Its permission bits, without set-user-ID and the like.
     pub mode: u32,
     /// Its length, in bytes.
     pub len: u64,
@@ -71,7 +71,7 @@ impl From<&Stat> for Meta {
     }
 }
 
-/// Returns the moment of a file's last change, to give another file the same one. `None` is before 1970.
+/// Returns the time of a file's last change, to give another file the same one. Returns `None` before 1970.
 pub fn moment(nanoseconds: i128) -> Option<SystemTime> {
     let since = u64::try_from(nanoseconds).ok().map(Duration::from_nanos)?;
     SystemTime::UNIX_EPOCH.checked_add(since)

@@ -1,10 +1,9 @@
-//! Folders that nothing leads out of, even while somebody else changes what is in them.
+//! Folders from which nothing leads out, even while somebody else changes their contents.
 //!
 //! A [`Folder`] is a descriptor. Everything below it is reached one name at a time, from a descriptor of the
-//! folder that contains it, and no link on the way is followed. Where the system can resolve several names
-//! in one call that refuses links by itself (`openat2` on Linux), that call is used. What was looked at is
-//! what is acted upon, because both are the same descriptor. Only [`Folder::open`] takes a path as a person
-//! wrote it.
+//! folder that contains it, and no link on the way is followed. Where the system can resolve several names in
+//! one call and refuse links itself (`openat2` on Linux), that call is used. What was examined is what is
+//! acted upon, because both use the same descriptor. Only [`Folder::open`] takes a path as a person wrote it.
 
 mod folder;
 mod holes;

@@ -1,26 +1,26 @@
 //! Removes a tree with two descriptors, however deep it is.
 //!
-//! The standard library holds a descriptor for each level, and for a tree of ten thousand levels a process
-//! may not have enough of them: such a tree would stay for ever. Here a folder that is not empty is moved
-//! up, next to its ancestors, and emptied in turn.
+//! The standard library keeps a descriptor open per level. For a tree of ten thousand levels a process may
+//! not have enough of them, and the tree could never be removed. Here a folder that is not empty is moved up
+//! to the root, next to its ancestors, and emptied in turn.
 
 use super::folder::Folder;
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
 
-/// How many times to go over the root. It is more than any path has levels, and it ends the work if somebody
+/// How many times the root is gone over. That is more than any path has levels, and ends the work if somebody
 /// keeps filling the folder.
 const ROUNDS: u32 = 200_000;
 
-/// Removes everything in a folder, but not what links in it point to.
+/// Removes everything in a folder, but not the targets of links in it.
 ///
 /// # Errors
 /// Returns an error if something cannot be removed.
 pub fn remove_all(root: &Folder) -> io::Result<()> {
     let mut moved = 0_u64;
-    // Folders that move up while the names are read may or may not be among them. So it goes on until there
-    // are no names.
+    // Folders that move up while the names are read may or may not be among them, so this goes on until there
+    // are no names left.
     for _ in 0..ROUNDS {
         let mut is_empty = true;
         for name in root.names()? {
@@ -45,11 +45,11 @@ pub fn remove_all(root: &Folder) -> io::Result<()> {
     Err(io::Error::other("somebody keeps filling it while it is removed"))
 }
 
-/// Empties a folder. What is in it is removed or moved up into the root.
+/// Empties a folder. Its contents are removed, or moved up into the root.
 fn empty(root: &Folder, name: &OsStr, moved: &mut u64) -> io::Result<()> {
     let folder = match root.folder(name) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            // Whoever made it took away the right to read it.
+            // Whoever created it removed the permission to read it.
             root.open_up(name)?;
             root.folder(name)?
         }

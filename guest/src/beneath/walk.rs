@@ -10,47 +10,47 @@ use std::path::{Path, PathBuf};
 /// How much of a tree is listed before the walk fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most entries.
+    /// How many entries.
     pub entries: u64,
-    /// The most bytes in all of their paths together.
+    /// How many bytes in all of their paths together.
     pub names: u64,
     /// The longest path of a folder that the walk enters, in bytes.
     pub path: usize,
-    /// The most names in the path of a folder that the walk enters.
+    /// How many names in the path of a folder that the walk enters.
     pub depth: usize,
 }
 
 impl Default for Limits {
-    /// Allows ten times what the largest projects have, a path as long as system calls accept with room for
-    /// one more name, and more levels than anything that people work with.
+    /// Allows ten times as much as the largest projects have, paths as long as system calls accept with room
+    /// for one more name, and more levels than anything that people work with.
     fn default() -> Self {
         Self { entries: 500_000, names: 128 << 20, path: 4096 - 257, depth: 255 }
     }
 }
 
 impl Limits {
-    /// No limits but those of the system.
+    /// No limits except the system's.
     pub const NONE: Self = Self { entries: u64::MAX, names: u64::MAX, path: usize::MAX, depth: usize::MAX };
 }
 
 /// Something that the walk found.
 #[derive(Debug)]
 pub struct Seen<'a> {
-    /// The folder that it is in.
+    /// Its parent folder.
     pub folder: &'a Folder,
     /// Its name in that folder.
     pub name: &'a OsStr,
-    /// Its path from where the walk began.
+    /// Its path, relative to the start of the walk.
     pub path: &'a Path,
-    /// What it is.
+    /// Its metadata.
     pub meta: Meta,
     /// Whether it is a folder that is too deep to enter.
     pub is_too_deep: bool,
 }
 
-/// Calls `visit` for everything below a folder, and for a folder before what is in it. The walk enters those
-/// folders for which `visit` returns true. It leaves out what disappears meanwhile, and holds three
-/// descriptors at a time.
+/// Calls `visit` for everything below a folder, and for a folder before its contents. The walk enters those
+/// folders for which `visit` returns true. It omits what disappears meanwhile, and uses three descriptors at
+/// a time.
 ///
 /// # Errors
 /// Returns an error if something cannot be read, if there is more than the limits allow, or if `visit`
@@ -59,11 +59,11 @@ pub fn walk(root: &Folder, limits: &Limits, visit: impl FnMut(&Seen) -> Result<b
     walk_on(root, limits, visit, |_| Ok(false))
 }
 
-/// Does the same, and asks `go_on` about each path that this user may not look into. If that returns true, the
-/// path is left out.
+/// Walks like [`walk`], and calls `go_on` for each path that this user may not read. If it returns true, the
+/// path is omitted.
 ///
 /// # Errors
-/// Returns an error as [`walk`] does.
+/// Returns an error as for [`walk`].
 pub fn walk_on(
     root: &Folder,
     limits: &Limits,
@@ -110,7 +110,7 @@ pub fn walk_on(
     Ok(())
 }
 
-/// Returns `None` for what was there a moment ago and is gone or something else by now.
+/// Returns `None` for something that was there a moment ago, and is now gone or something else.
 fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     use rustix::io::Errno;
     match found {

@@ -1,5 +1,5 @@
-//! The two endpoints of the link: the guest's tap, and the host's tap if the host's kernel is the network
-//! stack.
+//! The two endpoints of the link: the guest's tap and, if the host's kernel is the network stack, the host's
+//! tap.
 
 use super::interface::Interface;
 use super::tap::{Checksums, Tap};
@@ -9,7 +9,7 @@ use bottle_core::subnet::Subnet;
 use bottle_core::wire;
 use std::net::Ipv4Addr;
 
-/// The name of the guest's interface. It is down until there is a keeper.
+/// The name of the guest's interface, which is down while there is no keeper.
 const NAME: &str = "eth0";
 const LOOPBACK: &str = "lo";
 /// The name of the host's interface, in a namespace where it is the only one.
@@ -19,12 +19,13 @@ const HOST_NAME: &str = "guest0";
 pub struct GuestEndpoint {
     interface: Interface,
     subnet: Subnet,
-    /// Whether the gateway's hardware address is known without asking for it: nobody would answer.
+    /// Whether the gateway's hardware address is known in advance, because nobody would answer a request for
+    /// it.
     knows_gateway: bool,
 }
 
 impl GuestEndpoint {
-    /// Makes the tap with an MTU in bytes.
+    /// Creates the tap with an MTU in bytes.
     ///
     /// # Errors
     /// Returns an error if the kernel refuses it.
@@ -37,8 +38,8 @@ impl GuestEndpoint {
         Ok((tap, Self { interface, subnet, knows_gateway: false }))
     }
 
-    /// Gives the guest the proxy's address, and makes the gateway a neighbour that nobody has to ask for. Then a
-    /// connection to the proxy never leaves the guest's kernel.
+    /// Gives the guest the proxy's address, and makes the gateway a neighbour whose hardware address is
+    /// known. A connection to the proxy then never leaves the guest's kernel.
     ///
     /// # Errors
     /// Returns an error if the kernel refuses it.
@@ -61,7 +62,7 @@ impl GuestEndpoint {
         self.interface.route_everything(self.subnet.gateway())
     }
 
-    /// Takes the interface down, and its route with it. Programs then get "network is unreachable".
+    /// Takes the interface down, along with its route. Programs then get "network is unreachable".
     ///
     /// # Errors
     /// Returns an error if the kernel refuses it.
@@ -70,7 +71,7 @@ impl GuestEndpoint {
     }
 }
 
-/// Makes the host's endpoint in a network namespace of its own. It has both the gateway's and the proxy's
+/// Creates the host's endpoint in its own network namespace. It has both the gateway's and the proxy's
 /// address, and the guest is its only neighbour. No route leads anywhere else.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The settings of a tap, through netlink: hardware address, MTU, addresses, routes and neighbours.
+//! Configures a tap through netlink: hardware address, MTU, addresses, routes and neighbours.
 
 use anyhow::{Context, Result, bail};
 use bottle_core::guard::Mac;
@@ -27,7 +27,7 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// Finds the interface of this name.
+    /// Finds the interface with this name.
     ///
     /// # Errors
     /// Returns an error if there is none.
@@ -49,8 +49,8 @@ impl Interface {
         request(RouteNetlinkMessage::SetLink(link), 0).context("cannot set the MTU and the hardware address")
     }
 
-    /// Adds the address of a host, not of a subnet. So nothing is "on the link": a guest's kernel sends
-    /// packets for every destination to the gateway and is refused at once, instead of waiting for ARP.
+    /// Adds a host address without a subnet. So nothing is "on the link": a guest's kernel sends packets for
+    /// every destination to the gateway and is refused at once, instead of waiting for ARP.
     ///
     /// # Errors
     /// Returns an error if the kernel refuses it.
@@ -65,7 +65,7 @@ impl Interface {
             .context("cannot set the address")
     }
 
-    /// Makes a gateway the only way to everywhere.
+    /// Makes a gateway the only route to everywhere.
     ///
     /// # Errors
     /// Returns an error if the kernel refuses it, as it does while the interface is down.
@@ -77,8 +77,8 @@ impl Interface {
             .context("cannot set the route")
     }
 
-    /// Makes one host with a known hardware address the only one that can be reached here. The kernel
-    /// does not ask where it is.
+    /// Makes one host with a known hardware address the only one that can be reached here. The kernel does
+    /// not ask for its address.
     ///
     /// # Errors
     /// Returns an error if the kernel refuses it, as it does while the interface is down.
@@ -100,8 +100,8 @@ impl Interface {
             .context("cannot set the neighbour")
     }
 
-    /// Makes an address one of this system's own, with another as the source of connections to it: from the address
-    /// itself, a port could connect to itself.
+    /// Makes an address one of this system's own, with another address as the source of connections to it.
+    /// With the same source, a port could connect to itself.
     ///
     /// # Errors
     /// Returns an error if the kernel refuses it.
@@ -126,7 +126,7 @@ impl Interface {
         self.set_up(true)
     }
 
-    /// Takes the interface down, and its routes with it.
+    /// Takes the interface down, along with its routes.
     ///
     /// # Errors
     /// Returns an error if the kernel refuses it.
@@ -167,8 +167,8 @@ impl Interface {
         let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", self.name), "1");
     }
 
-    /// Keeps the interface from getting an IPv6 address, so that it sends nothing over IPv6 by itself.
-    /// This works without /proc. A kernel without IPv6 refuses it, and has no such address anyway.
+    /// Keeps the interface from getting an IPv6 address, so that it sends nothing over IPv6 on its own. This
+    /// works without /proc. A kernel without IPv6 refuses it, and has no such address anyway.
     pub fn have_no_ipv6(&self) {
         let mut link = self.link();
         let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
@@ -179,7 +179,7 @@ impl Interface {
 
 /// Sends one request and waits for the kernel's acknowledgment.
 fn request(message: RouteNetlinkMessage, flags: u16) -> Result<()> {
-    // Without a protocol it is number 0, `NETLINK_ROUTE`.
+    // Without a protocol, the number is 0: `NETLINK_ROUTE`.
     let socket =
         socket_with(rustix::net::AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     connect(&socket, &SocketAddrNetlink::new(0, 0))?;

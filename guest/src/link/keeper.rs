@@ -1,4 +1,4 @@
-//! The way from the helper to the keeper.
+//! The helper's connections to the keeper.
 
 use bottle_core::stream::Opening;
 use bottle_core::wire;
@@ -17,7 +17,7 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(100),
     Duration::from_millis(250),
 ];
-/// How long a keeper may take to greet. Under emulation the way through smolvm is slow.
+/// How long a keeper may take to greet. Under emulation, the way through smolvm is slow.
 const GREETING: Duration = Duration::from_secs(2);
 /// How long the host may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -28,7 +28,8 @@ const HOST: u32 = 2;
 #[derive(Clone, Debug)]
 pub struct Way {
     socket: PathBuf,
-    /// The vsock port that smolvm mounts the socket from. Its agent would relay each byte through one more process.
+    /// The vsock port from which smolvm mounts the socket. Its agent would relay each byte through one more
+    /// process.
     port: Option<u32>,
 }
 
@@ -37,12 +38,12 @@ impl Way {
     pub fn to(socket: PathBuf) -> Self {
         let said = std::fs::read("/proc/cmdline").unwrap_or_default();
         let port = published_port(&String::from_utf8_lossy(&said), &socket);
-        // What cannot be used now is not tried again for each connection.
+        // If vsock does not work now, it is not tried again for each connection.
         let port = port.filter(|&port| vsock(port).is_ok());
         Self { socket, port }
     }
 
-    /// Waits for a keeper that greets on a connection with this opening, for as long as it takes.
+    /// Waits, for as long as it takes, for a keeper that greets on a connection with this opening.
     pub fn wait_for(&self, opening: Option<Opening>) -> UnixStream {
         let mut pauses = PAUSES.into_iter();
         loop {
@@ -53,10 +54,10 @@ impl Way {
         }
     }
 
-    /// Connects. That a connection is made does not mean that there is a keeper: smolvm accepts it either way.
+    /// Connects. A connection does not prove that there is a keeper: smolvm accepts it either way.
     ///
     /// # Errors
-    /// Returns what the system says.
+    /// Returns the system's error.
     pub fn connect(&self) -> io::Result<UnixStream> {
         match self.port {
             Some(port) => vsock(port),
@@ -90,8 +91,8 @@ fn vsock(port: u32) -> io::Result<UnixStream> {
     Ok(OwnedFd::from(socket).into())
 }
 
-/// Returns the vsock port of a mounted socket, from the kernel's command line. There smolvm 1.32.2 says
-/// `"SMOLVM_PUBLISH_SOCKETS=6100|mount|/run/bottle.sock"`.
+/// Returns the vsock port of a mounted socket, from the kernel's command line. smolvm 1.32.2 puts
+/// `"SMOLVM_PUBLISH_SOCKETS=6100|mount|/run/bottle.sock"` there.
 fn published_port(command_line: &str, socket: &Path) -> Option<u32> {
     let after = command_line.split("SMOLVM_PUBLISH_SOCKETS=").nth(1)?;
     let value = after.split(['"', ' ']).next()?;

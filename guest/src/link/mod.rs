@@ -1,8 +1,8 @@
-//! The guest's only network, which ends at the socket that leads to the keeper.
+//! The guest's only network, which ends at the socket to the keeper.
 //!
-//! With a network stack on the host, a tap is bridged to that socket ([`pump`]), and the guard is on the other side.
-//! Otherwise the guest's own kernel is the stack: connections to the doors are accepted here and become streams
-//! ([`streams`]), and what the tap gets is refused here ([`refuse`]).
+//! With a network stack on the host, a tap is bridged to that socket ([`pump`]), and the guard is on the
+//! other side. Otherwise the guest's own kernel is the stack: connections to the doors are accepted here and
+//! become streams ([`streams`]), and whatever else reaches the tap is refused here ([`refuse`]).
 
 pub mod endpoint;
 mod interface;
@@ -46,7 +46,7 @@ struct Options {
 
 /// Runs `bottle-guest link`, which brings the link up and keeps it up.
 ///
-/// Without a command it stays for ever. With one it runs the command once the link is up, and ends with the
+/// Without a command, it runs forever. With one, it runs the command once the link is up, and ends with the
 /// command's exit status.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     let options = parse(words)?;
@@ -61,7 +61,7 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     } else {
         endpoint.hold_the_proxys_address()?;
         let reports = Reports::default();
-        // No frame is for a door, because connections to those never get here.
+        // No frame is for a door, because connections to doors never get here.
         refuse::start(tap, Guard::new(options.subnet, &BTreeSet::new()), reports.clone())?;
         let first = keeper.wait_for(Some(Opening::Reports));
         let doors = move || Doors::open(options.subnet.proxy(), &options.doors);
@@ -105,7 +105,7 @@ fn parse(words: Vec<OsString>) -> Result<Options> {
 
 enum Never {}
 
-/// Relays frames, and starts over whenever the keeper disappears. While there is no keeper the interface is
+/// Relays frames, and starts over whenever the keeper disappears. While there is no keeper, the interface is
 /// down, so that a program gets "network is unreachable" instead of waiting.
 fn relay(tap: &Arc<Tap>, endpoint: &GuestEndpoint, keeper: &Way, first: UnixStream) -> Result<Never> {
     let mut stream = first;
@@ -117,8 +117,8 @@ fn relay(tap: &Arc<Tap>, endpoint: &GuestEndpoint, keeper: &Way, first: UnixStre
     }
 }
 
-/// Serves the doors, and starts over whenever the keeper disappears. While there is no keeper nothing listens on the
-/// doors' ports, and the interface is down.
+/// Serves the doors, and starts over whenever the keeper disappears. While there is no keeper, nothing
+/// listens on the doors' ports, and the interface is down.
 fn serve(
     endpoint: &GuestEndpoint,
     keeper: &Way,
@@ -138,7 +138,7 @@ fn serve(
     }
 }
 
-/// Opens the doors as soon as nothing else in the guest has their ports.
+/// Opens the doors as soon as nothing else in the guest uses their ports.
 fn until_free(doors: impl Fn() -> Result<Doors>) -> Doors {
     const PAUSE: Duration = Duration::from_secs(1);
     loop {
@@ -150,7 +150,7 @@ fn until_free(doors: impl Fn() -> Result<Doors>) -> Doors {
     }
 }
 
-/// Runs the command as the foreground program and leaves signals from the terminal to it.
+/// Runs the command as the foreground program, and leaves signals from the terminal to it.
 fn run(command: &[OsString]) -> Result<ExitCode> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     let [program, arguments @ ..] = command else { return Ok(ExitCode::SUCCESS) };

@@ -1,4 +1,4 @@
-//! The guest's resolver, and the only host in its hosts file besides itself.
+//! Sets the guest's resolver, and the only host in its hosts file apart from itself.
 
 use bottle_core::PROXY_NAME;
 use bottle_core::subnet::Subnet;
@@ -8,10 +8,10 @@ use std::{fs, io};
 const RESOLVER: &str = "/etc/resolv.conf";
 const HOSTS: &str = "/etc/hosts";
 
-/// Points the guest's resolver at the gateway and writes `proxy.internal` into its hosts file.
+/// Points the guest's resolver at the gateway, and writes `proxy.internal` into its hosts file.
 ///
-/// In a root filesystem that cannot be written to, a convenience is missing, but no wall. So a failure is
-/// only reported. Files are written in place, because a container engine mounts over them.
+/// In a read-only root filesystem, a convenience is missing, but no wall. So a failure is only reported.
+/// Files are written in place, because a container engine mounts over them.
 pub fn write(subnet: Subnet) {
     let resolver = format!("nameserver {}\noptions timeout:2 attempts:2\n", subnet.gateway());
     let entry = format!("{}\t{PROXY_NAME}", subnet.proxy());
@@ -41,7 +41,7 @@ fn put(path: &str, text: &str) -> io::Result<()> {
     if let Some(folder) = Path::new(path).parent() {
         fs::create_dir_all(folder).map_err(named)?;
     }
-    // Images can contain a dangling link that systemd-resolved left behind.
+    // Images can contain a dangling link left behind by systemd-resolved.
     if Path::new(path).is_symlink() && !Path::new(path).exists() {
         fs::remove_file(path).map_err(named)?;
     }

@@ -1,4 +1,4 @@
-//! Pumps frames between the tap and the keeper, with one thread for each direction.
+//! Pumps frames between the tap and the keeper, with one thread per direction.
 
 use super::tap::Tap;
 use bottle_core::wire::{Inbox, Outbox};
@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 
-/// Pumps until either side fails. When it returns, both threads have ended and the stream is closed.
+/// Pumps until either side fails. When this returns, both threads have ended and the stream is closed.
 pub fn run(tap: &Arc<Tap>, stream: &UnixStream) {
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -21,8 +21,8 @@ pub fn run(tap: &Arc<Tap>, stream: &UnixStream) {
     });
 }
 
-/// Writes together what the kernel sends together. It reads the tap first and waits only if there is nothing,
-/// which saves one system call for each frame while frames keep coming.
+/// Writes frames together that the kernel sends together. It reads the tap first, and waits only if there is
+/// nothing, which saves one system call per frame while frames keep coming.
 fn to_keeper(tap: &Tap, mut stream: &UnixStream) -> io::Result<()> {
     let mut outbox = Outbox::default();
     loop {
@@ -39,8 +39,8 @@ fn to_keeper(tap: &Tap, mut stream: &UnixStream) -> io::Result<()> {
     }
 }
 
-/// Waits until the tap has a frame. It fails once the stream is closed, because the keeper may close it while
-/// the guest is silent.
+/// Waits until the tap has a frame. This fails once the stream is closed, because the keeper may close it
+/// while the guest is silent.
 fn wait(tap: &Tap, stream: &UnixStream) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
     loop {
@@ -65,7 +65,7 @@ fn from_keeper(tap: &Tap, mut stream: &UnixStream) -> io::Result<()> {
         }
         inbox.arrived(read);
         while let Some(frame) = inbox.frame().map_err(io::Error::other)? {
-            // The kernel refuses a frame if it cannot take it, such as when the interface goes down.
+            // The kernel refuses a frame if it cannot take it, for example when the interface goes down.
             // Networks lose frames.
             let _ = tap.send(frame);
         }

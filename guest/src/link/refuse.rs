@@ -1,7 +1,7 @@
 //! Refuses at once, inside the guest, whatever does not go to a door, and reports it to the keeper.
 //!
-//! Nothing of this protects anybody: no frame leaves the guest, whether the guard is asked or not. It keeps a refusal
-//! from being a hang, and lets the operator see it.
+//! None of this protects anybody: no frame leaves the guest, whether the guard is asked or not. It keeps a
+//! refusal from being a hang, and lets the operator see it.
 
 use super::tap::Tap;
 use bottle_core::guard::{Guard, Refusal, Reply, Verdict};
@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// How many reports may wait. More are dropped: the agent is not held up.
+/// How many reports may wait. More are dropped, so that the agent is not held up.
 const WAITING: usize = 256;
 
 /// Where reports go: to the keeper, while there is one.
@@ -35,7 +35,7 @@ impl Reports {
         while let Ok((refusal, frame)) = waiting.recv() {
             let keeper = self.lock().as_ref().and_then(|keeper| keeper.try_clone().ok());
             if let Some(mut keeper) = keeper {
-                // A keeper that is gone is noticed by whoever waits for its end.
+                // Whoever waits for the keeper's end notices that it is gone.
                 let _ = keeper.write_all(Report { refusal, frame: &frame }.write(&mut buffer));
             }
         }
@@ -46,7 +46,7 @@ impl Reports {
     }
 }
 
-/// Answers every frame of the guest with the guard's refusal, for ever.
+/// Answers every frame of the guest with the guard's refusal, forever.
 ///
 /// # Errors
 /// Returns an error if no thread can be started.
@@ -59,7 +59,7 @@ pub fn start(tap: Arc<Tap>, guard: Guard, reports: Reports) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for frames, and answers all that are there.
+/// Waits for frames, and answers all that have arrived.
 fn refuse_next(tap: &Tap, frame: &mut [u8], guard: &Guard, reports: &SyncSender<Waiting>) -> io::Result<()> {
     rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(tap, PollFlags::IN)], None))?;
     let mut reply = Reply::default();
@@ -69,7 +69,7 @@ fn refuse_next(tap: &Tap, frame: &mut [u8], guard: &Guard, reports: &SyncSender<
             received => received?,
         };
         let answer = match guard.from_guest(&frame[..len], &mut reply) {
-            // It is for a neighbour, and there is none: the gateway's hardware address is known.
+            // The frame is for a neighbour, and there is none: the gateway's hardware address is known.
             Verdict::Forward => None,
             Verdict::Answer(answer) => Some(answer),
             Verdict::Refuse(refusal, answer) => {

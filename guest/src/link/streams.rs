@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How many connections to the keeper are ready for the agent's next ones. To connect takes a round trip through the
-/// virtual machine's process.
+/// How many connections to the keeper are kept ready for the agent's next ones. Connecting takes a round trip
+/// through the virtual machine's process.
 const READY: usize = 8;
 
 /// The doors inside the guest.
@@ -26,7 +26,7 @@ impl Doors {
     /// Listens on the doors' ports.
     ///
     /// # Errors
-    /// Returns an error if something in the guest has one of them.
+    /// Returns an error if something in the guest uses one of them.
     pub fn open(address: Ipv4Addr, ports: &[NonZeroU16]) -> Result<Self> {
         let listen = |&port: &NonZeroU16| {
             let listener = TcpListener::bind(SocketAddrV4::new(address, port.get()))
@@ -37,8 +37,8 @@ impl Doors {
         Ok(Self(ports.iter().map(listen).collect::<Result<_>>()?))
     }
 
-    /// Serves the doors until the keeper closes `reports`. Then every connection of the agent is reset, and the doors
-    /// are closed.
+    /// Serves the doors until the keeper closes `reports`. Then all of the agent's connections are reset, and
+    /// the doors are closed.
     pub fn serve(self, way: &Way, reports: UnixStream) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -57,7 +57,7 @@ impl Doors {
 
 async fn accept(keeper: Arc<Keeper>, port: NonZeroU16, listener: TcpListener) -> Result<()> {
     let listener = Listener::new(listener)?;
-    // They end with this task.
+    // The connections end with this task.
     let mut agents = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -66,7 +66,7 @@ async fn accept(keeper: Arc<Keeper>, port: NonZeroU16, listener: TcpListener) ->
         };
         match accepted {
             Ok(agent) => _ = agents.spawn(carry(Arc::clone(&keeper), port, agent)),
-            // Probably out of descriptors: try again, but not in a busy loop.
+            // Descriptors have probably run out. Try again, but not in a busy loop.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
@@ -84,7 +84,7 @@ async fn carry(keeper: Arc<Keeper>, port: NonZeroU16, agent: Socket) {
     }
 }
 
-/// The keeper, with connections that are ready.
+/// The keeper, and the connections to it that are ready.
 struct Keeper {
     way: Way,
     ready: Mutex<Ready>,
@@ -120,8 +120,8 @@ impl Keeper {
         None
     }
 
-    /// Makes connections ready for the next ones, meanwhile: several at a time, so that most of the agent's connections
-    /// share the processor with none.
+    /// Prepares connections in the background, several at a time, so that most of the agent's connections do
+    /// not share the processor with this.
     fn fill(self: &Arc<Self>) {
         let mut ready = self.lock();
         if ready.is_filling || ready.sockets.len() > READY / 2 {

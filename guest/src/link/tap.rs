@@ -6,8 +6,8 @@ use rustix::ioctl::{IntegerSetter, Opcode, Updater, opcode};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// A tap. What the kernel sends through the interface is read here, and the kernel receives what is written
-/// here.
+/// A tap. What the kernel sends through the interface is read here, and what is written here is received by
+/// the kernel.
 #[derive(Debug)]
 pub struct Tap {
     fd: OwnedFd,
@@ -24,7 +24,7 @@ pub enum Checksums {
 }
 
 const DEVICE: &str = "/dev/net/tun";
-/// `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR`: Ethernet frames, each after a header that says only who computes its
+/// `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR`: Ethernet frames, each after a header that only says who computes its
 /// checksum (`linux/if_tun.h`).
 const FLAGS: libc::c_short = 0x0002 | 0x1000 | 0x4000;
 /// `TUN_F_CSUM`: segments without a complete checksum are accepted. No other offload is on.
@@ -36,7 +36,7 @@ const SET_INTERFACE: Opcode = opcode::write::<libc::c_int>(b'T', 202);
 const SET_OFFLOAD: Opcode = opcode::write::<libc::c_uint>(b'T', 208);
 
 impl Tap {
-    /// Makes a tap with this name. It disappears with the last descriptor.
+    /// Creates a tap with this name. It disappears with its last descriptor.
     pub fn create(name: &str, checksums: Checksums) -> io::Result<Self> {
         let fd = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
         // SAFETY: `ifreq` is a plain C structure for which all zeroes is a valid value.
@@ -61,12 +61,12 @@ impl Tap {
         Ok(Self { fd, checksums })
     }
 
-    /// Takes over a tap that [`Tap::create`] made in another process, with checksums left out.
+    /// Takes over a tap that [`Tap::create`] created in another process, with checksums left out.
     pub fn taken_over(fd: OwnedFd) -> Self {
         Self { fd, checksums: Checksums::LeftOut }
     }
 
-    /// Reads a frame that the kernel sends, if there is one now.
+    /// Reads a frame that the kernel sends, if one is ready.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut header = [0; offload::HEADER_LEN];
         let read = rustix::io::retry_on_intr(|| {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many questions that mostly wait are asked at a time.
+/// How many questions that mostly wait are asked at the same time.
 const AT_ONCE: usize = 16;
 
 /// Runs `bottle-guest probe`, which reads questions from standard input as a JSON array and writes the

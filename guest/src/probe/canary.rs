@@ -1,4 +1,4 @@
-//! A canary inside a guest, which another guest must not reach.
+//! A canary inside a guest, which other guests must not reach.
 
 use anyhow::{Context, Result};
 use std::ffi::OsString;
@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 
-/// Runs `bottle-guest canary --port N --say TEXT`, which sends the text to everybody who connects, for ever.
+/// Runs `bottle-guest canary --port N --say TEXT`, which sends the text to every client, forever.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_args(words);

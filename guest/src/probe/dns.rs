@@ -5,7 +5,7 @@ use super::protocol::Answer;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 
-/// Asks a resolver, and reports the answer's code and how many records came with it.
+/// Asks a resolver, and reports the response code and the number of records.
 pub fn ask(server: SocketAddr, tcp: bool, name: &str, kind: u16) -> Answer {
     let mut answer = Answer::default();
     let message = question(name, kind);

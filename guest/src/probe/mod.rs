@@ -1,7 +1,7 @@
-//! The in-guest half of the conformance checks: it tries to reach what it is told to, and reports what
-//! happened. It judges nothing. The harness outside judges, because it knows what the canaries saw.
+//! The in-guest half of the conformance checks. It tries to reach what it is told to, and reports what
+//! happened. It judges nothing: the harness outside does, because it knows what the canaries saw.
 //!
-//! Both halves share [`Question`] and [`Answer`] on every system; the rest runs in a guest.
+//! Both halves share [`Question`] and [`Answer`] on every system. The rest runs in a guest.
 
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod ask;

@@ -1,19 +1,19 @@
-//! What every attempt has in common: how long it waits, what an error means, how bytes are shown.
+//! What all attempts have in common: how long they wait, what an error means, how bytes are shown.
 
 use super::protocol::Answer;
 use std::io;
 use std::time::Duration;
 
-/// How long a destination may stay silent before it counts as silent.
+/// How long a destination may take before it counts as silent.
 pub const PATIENCE: Duration = Duration::from_millis(800);
 
 impl Answer {
-    /// Makes an answer that says only why nothing could be tried.
+    /// Creates an answer that only says why nothing could be tried.
     pub fn failed(error: &impl ToString) -> Self {
         Self { failed: 1, error: error.to_string(), ..Self::default() }
     }
 
-    /// Counts an error as what it means: a refusal, silence, or something else.
+    /// Counts an error according to its meaning: a refusal, silence, or something else.
     pub fn count(&mut self, error: &io::Error) {
         use io::ErrorKind as Kind;
         match error.kind() {

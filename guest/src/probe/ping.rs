@@ -31,7 +31,7 @@ fn asked(address: Ipv4Addr) -> std::io::Result<String> {
     socket.send(&request())?;
     let end = Instant::now() + PATIENCE;
     let mut buffer = [0; 512];
-    // A raw socket receives everything that the address sends, even errors for other attempts.
+    // A raw socket receives everything that the address sends, including errors for other attempts.
     while Instant::now() < end {
         let read = socket.read(&mut buffer)?;
         let message = buffer[..read].get(IPV4_LEN..).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Tries every port with frames in bulk on the mounted socket, past the guest's own stack.
+//! Tries every port with frames sent in bulk on the mounted socket, past the guest's own stack.
 //!
 //! 65,535 separate connections cause a hundred thousand exits of the virtual machine, which guests under
 //! emulation do not survive. The same frames in bulk cause a few hundred.
@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-/// The places of fields in an Ethernet frame without a VLAN tag or IP options.
+/// The offsets of fields in an Ethernet frame without a VLAN tag or IP options.
 mod at {
     pub const PROTOCOL: usize = 23;
     pub const SOURCE_PORT: usize = 34;
@@ -22,7 +22,7 @@ mod at {
     pub const TCP_CHECKSUM: usize = 50;
     pub const UDP_PAYLOAD: usize = 42;
     pub const ICMP_TYPE: usize = 34;
-    /// The port of the datagram that an ICMP error quotes.
+    /// The port of the datagram quoted in an ICMP error.
     pub const QUOTED_PORT: usize = 64;
 }
 const ICMP: u8 = 1;
@@ -89,7 +89,7 @@ fn converse(stream: &UnixStream, template: &[u8]) -> Answer {
     answer
 }
 
-/// Returns the template for another port, with its checksum corrected (RFC 1624) and its length before it.
+/// Returns the template for another port, with its checksum corrected (RFC 1624) and its length in front.
 fn framed(template: &[u8], port: u16) -> Vec<u8> {
     let word = |at: usize| u16::from_be_bytes([template[at], template[at + 1]]);
     let mut frame = template.to_vec();
@@ -104,9 +104,9 @@ fn framed(template: &[u8], port: u16) -> Vec<u8> {
     [&header[..], &frame].concat()
 }
 
-/// Reads what comes back, by the port that it is about, until each port in the bulk has answered or there is
-/// silence. libkrun stalls if both directions are full, so the answers to one bulk are read before the next
-/// is sent.
+/// Reads what comes back, sorted by the port that it is about, until every port in the bulk has answered or
+/// there is silence. libkrun stalls if both directions are full, so the answers to one bulk are read before
+/// the next one is sent.
 fn listen(mut stream: &UnixStream, inbox: &mut Inbox, heard: &mut BTreeMap<u16, Heard>, bulk: &[u16]) {
     while !bulk.iter().all(|port| heard.contains_key(port))
         && let Ok(read) = stream.read(inbox.room())

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 /// One thing to try, with a name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Question {
-    /// The name for the answer.
+    /// The name, which the answer repeats.
     pub id: String,
     /// The attempt to make.
     pub attempt: Attempt,
@@ -40,7 +40,7 @@ pub enum Attempt {
         tcp: bool,
         /// The name to ask about.
         name: String,
-        /// The type of the question.
+        /// The type of the query.
         kind: u16,
     },
     /// Connect, send a text, and read the answer.
@@ -50,7 +50,7 @@ pub enum Attempt {
         /// The text.
         text: String,
     },
-    /// Do the same again and again until the answer contains a word or the time is over.
+    /// Do the same repeatedly, until the answer contains a word or the time is over.
     Until {
         /// The address.
         address: SocketAddr,
@@ -61,13 +61,13 @@ pub enum Attempt {
         /// The time, in seconds.
         seconds: u64,
     },
-    /// Stop the helper, take its socket, and write these frames and these bytes.
+    /// Stop the helper, take its socket, and write these frames and bytes.
     Raw {
         /// The socket.
         socket: String,
         /// Frames in hexadecimal. Each is sent after its length.
         frames: Vec<String>,
-        /// How many more times to send the first of them, as a flood.
+        /// How many more times to send the first frame, as a flood.
         flood: u32,
         /// Bytes in hexadecimal, sent afterwards as they are.
         bytes: Vec<String>,
@@ -88,8 +88,8 @@ pub enum Attempt {
         /// The last port.
         last: u16,
     },
-    /// Write these bytes to the keeper's socket, each on a connection of its own, and then open many connections
-    /// that say nothing.
+    /// Write these bytes to the keeper's socket, each string on its own connection, and then open many
+    /// connections that say nothing.
     Lies {
         /// The keeper's socket.
         socket: String,

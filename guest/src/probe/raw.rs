@@ -8,9 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-/// How long to listen for what comes back.
+/// How long to listen for replies.
 const LISTEN: Duration = Duration::from_millis(700);
-/// How many of the frames that come back are kept.
+/// How many of the received frames are kept.
 const KEPT: usize = 4096;
 
 /// Stops the helper, which would take its socket back, then writes, listens, and lets the helper continue.
@@ -22,7 +22,7 @@ pub fn write(socket: &str, frames: &[String], flood: u32, bytes: &[String]) -> A
         Err(error) => Answer::failed(&error),
     };
     for bytes in bytes {
-        // Each gets a connection of its own, because a false length ends the connection.
+        // Each gets its own connection, because a false length ends the connection.
         if let Ok(mut stream) = greeted(socket) {
             let _ = stream.write_all(&unhex(bytes));
             let mut buffer = [0; 64];
@@ -39,7 +39,7 @@ pub fn write(socket: &str, frames: &[String], flood: u32, bytes: &[String]) -> A
     answer
 }
 
-/// Returns the helpers of this guest: every process of this same program except this one.
+/// Returns the helpers of this guest: every other process that runs this program.
 pub(super) fn helpers() -> Vec<Pid> {
     let me = std::fs::read_link("/proc/self/exe").ok();
     let own = getpid();
@@ -51,14 +51,14 @@ pub(super) fn helpers() -> Vec<Pid> {
         .collect()
 }
 
-/// Sends a signal to each of them.
+/// Sends a signal to each of these helpers.
 pub(super) fn signal(helpers: &[Pid], signal: Signal) {
     for helper in helpers {
         let _ = kill_process(*helper, signal);
     }
 }
 
-/// Connects and reads the keeper's greeting.
+/// Connects, and reads the keeper's greeting.
 pub(super) fn greeted(socket: &str) -> std::io::Result<UnixStream> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(LISTEN))?;

@@ -1,4 +1,4 @@
-//! Attempts at the keeper's socket, by a guest that speaks to it without the helper.
+//! Attempts at the keeper's socket, by a guest that talks to it without the helper.
 
 use super::outcome::{PATIENCE, shown};
 use super::protocol::Answer;
@@ -13,8 +13,8 @@ use std::thread;
 /// How many connections a flood opens. None of them says what it is for.
 const FLOOD: usize = 500;
 
-/// Asks for a stream to each port, and counts a port as accepted unless it closes at once. What a door says is not
-/// waited for.
+/// Asks for a stream to each port, and counts a port as accepted unless it closes at once. Nothing that a
+/// door says is waited for.
 pub fn ports(socket: &Path, first: u16, last: u16) -> Answer {
     sweep::answered(sweep::many(first.into()..=last.into(), |port| open(socket, port)))
 }
@@ -23,7 +23,7 @@ fn open(socket: &Path, port: u32) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let port = u16::try_from(port).map_err(io::Error::other)?;
-    // Whatever listens there is made to speak: one chunk with an empty line in it.
+    // Make whatever listens there respond: one chunk with an empty line in it.
     let _ = stream.write_all(&[&port.to_be_bytes()[..], &[0, 0, 0, 4], b"\r\n\r\n"].concat());
     let mut buffer = [0; 256];
     match stream.read(&mut buffer) {
@@ -36,7 +36,7 @@ fn open(socket: &Path, port: u32) -> io::Result<String> {
     }
 }
 
-/// Writes each of these byte strings on a connection of its own, and then opens many connections that say nothing.
+/// Writes each of these byte strings on its own connection, and then opens many connections that say nothing.
 pub fn lies(socket: &Path, bytes: &[String]) -> Answer {
     let mut answer = Answer::default();
     for bytes in bytes {

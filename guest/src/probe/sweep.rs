@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many connections are under way at a time.
+/// How many connections are attempted at a time.
 const AT_ONCE: u32 = 48;
 
 /// Connects to each port and reads what the other side sends first.
@@ -19,7 +19,7 @@ pub fn tcp(address: IpAddr, ports: RangeInclusive<u16>) -> Answer {
     }))
 }
 
-/// Returns what came of an attempt at each port: what the other side said, or why it refused.
+/// Returns the results of the attempts at each port: what the other side said, or why it refused.
 pub fn answered(tried: Vec<(u32, std::io::Result<String>)>) -> Answer {
     let mut answer = Answer::default();
     for (port, outcome) in tried {
@@ -62,7 +62,7 @@ pub fn many<T: Send>(ports: RangeInclusive<u32>, attempt: impl Fn(u32) -> T + Sy
     tried
 }
 
-/// Connects and returns what the other side sends first, which is nothing if it stays silent.
+/// Connects, and returns what the other side sends first, or nothing if it stays silent.
 fn connect(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -125,7 +125,7 @@ pub fn say(address: SocketAddr, text: &str) -> Answer {
     answer
 }
 
-/// Sends a text again and again until the answer contains the wanted word or the time is over.
+/// Sends a text repeatedly, until the answer contains the wanted word or the time is over.
 pub fn say_until(address: SocketAddr, text: &str, wanted: &str, limit: Duration) -> Answer {
     let end = Instant::now() + limit;
     loop {

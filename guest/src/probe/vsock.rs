@@ -1,4 +1,4 @@
-//! vsock, which smolvm itself uses to get in and out of a guest.
+//! Attempts over vsock, which smolvm itself uses to get in and out of a guest.
 
 use super::outcome::{PATIENCE, shown};
 use super::protocol::Answer;
@@ -50,8 +50,8 @@ fn connect(cid: u32, port: u32) -> std::io::Result<String> {
     Ok(shown(&buffer[..read]))
 }
 
-/// Speaks the protocol of libkrun's guest kernel by hand: it makes a proxy socket, has it connected,
-/// and takes the stream.
+/// Speaks the protocol of libkrun's guest kernel by hand: it creates a proxy socket, has it connected, and
+/// takes the stream.
 pub fn impersonate(address: SocketAddrV4) -> Answer {
     let mut answer = Answer::default();
     match impersonated(address) {

@@ -9,18 +9,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-/// What is still to come from the other side of a connection that sends nothing more.
+/// What is left from the other side of a connection once it has finished sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// Bytes that were sent before and wait to be read.
+    /// Bytes that were sent earlier and are still unread.
     More,
-    /// Nothing: it ended in order.
+    /// Nothing: the connection ended in order.
     Nothing,
-    /// Nothing: it was broken off.
+    /// Nothing: the connection was broken off.
     BrokenOff,
 }
 
-/// A stream, read and written as bytes. Like a TCP connection, it ends in order when it is dropped between two
+/// A stream, read and written as bytes. Like a TCP connection, it ends in order if it is dropped between two
 /// writes.
 #[derive(Debug)]
 pub struct DoorStream {
@@ -31,15 +31,15 @@ pub struct DoorStream {
 }
 
 impl DoorStream {
-    /// Takes a stream whose opening has been read. The bytes to and from the sidecar are added to `relayed`.
+    /// Wraps a stream whose opening has been read. The bytes to and from the sidecar are added to `relayed`.
     pub fn new(socket: Socket, relayed: Arc<Relayed>) -> Self {
         Self { socket: Arc::new(socket), incoming: Mutex::default(), outgoing: Mutex::default(), relayed }
     }
 
-    /// Reads into `buffer`, once there is something. Zero is the end.
+    /// Reads into `buffer` once there is something to read. Zero means the end.
     ///
     /// # Errors
-    /// Returns an error if the stream was broken off, or is not one.
+    /// Returns an error if the stream was broken off, or does not follow the format.
     pub fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut incoming = lock(&self.incoming);
         loop {
@@ -47,7 +47,7 @@ impl DoorStream {
             let (len, ahead) = match incoming.next() {
                 Next::End => return Poll::Ready(Ok(0)),
                 Next::Head(missing) => (0, missing),
-                // The next head comes along with the rest of this chunk.
+                // The next head is read along with the rest of this chunk.
                 Next::Payload(left) if left <= buffer.len() => (left, HEAD_LEN),
                 Next::Payload(_) => (buffer.len(), 0),
             };
@@ -66,12 +66,12 @@ impl DoorStream {
         }
     }
 
-    /// Writes some of `parts`, once there is room.
+    /// Writes some of `parts` once there is room.
     ///
     /// # Errors
     /// Returns an error if the stream was broken off.
     pub fn poll_write(&self, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        /// Enough for a response's head, body and what is around a chunk of it.
+        /// Enough for the head and body of a response, and for the framing of a chunk.
         const MOST: usize = 8;
         let whole: usize = parts.iter().map(|part| part.len()).sum();
         if whole == 0 {
@@ -102,10 +102,10 @@ impl DoorStream {
     /// Ends the direction to the helper.
     ///
     /// # Errors
-    /// Returns an error if the stream was broken off, or is in the middle of a write that was given up.
+    /// Returns an error if the stream was broken off, or if a write was given up in the middle.
     pub fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut outgoing = lock(&self.outgoing);
-        // What was announced and is not there will never come.
+        // The rest of an announced chunk will never come.
         if !outgoing.end() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -117,13 +117,13 @@ impl DoorStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until the agent sends nothing more. What it sent before may wait to be read.
+    /// Waits until the agent has finished sending. Bytes that it sent earlier may still be unread.
     pub async fn read_closed(&self) {
         self.socket.read_closed().await;
     }
 
-    /// Returns what is still to come of what the agent sends. Asked twice, a stream that was broken off may look as if
-    /// it had ended: the system reports that once.
+    /// Returns what is left of what the agent sent. On a second call, a stream that was broken off may look
+    /// as if it had ended, because the system reports that only once.
     pub fn rest(&self) -> Rest {
         let incoming = lock(&self.incoming).clone();
         let mut ahead = [1; HEAD_LEN + 1];
@@ -146,7 +146,7 @@ impl Drop for DoorStream {
         while !outgoing.is_complete() {
             match try_write(self.socket.as_fd(), &[IoSlice::new(outgoing.head())]) {
                 Ok(sent) => _ = outgoing.wrote(sent),
-                // There is no room for the end, so the agent sees that it was broken off.
+                // There is no room for the end mark, so the agent sees that the stream was broken off.
                 Err(_) => return,
             }
         }

@@ -1,8 +1,8 @@
 //! Streams between the helper and the keeper: one for each TCP connection of the agent.
 //!
-//! [`bottle_core::stream`] says what is on the wire. [`socket`] is an end of it without the wire's format, [`relay`]
-//! passes a TCP connection's bytes on in chunks and back, and [`door`] is the keeper's end for a sidecar in the same
-//! process. Both ends use the same code.
+//! [`bottle_core::stream`] defines the format on the wire. [`socket`] is one end without that format,
+//! [`relay`] passes a TCP connection's bytes on in chunks and back, and [`door`] is the keeper's end for a
+//! sidecar in the same process. Both ends use the same code.
 
 pub mod door;
 pub mod relay;

@@ -1,7 +1,7 @@
 //! Relays a TCP connection over a stream, in both directions, until both have ended.
 //!
-//! A few bytes are copied: one read and one write. Many are spliced, so that they stay in the kernel. An idle
-//! connection has no buffer.
+//! A few bytes are copied, with one read and one write. Many are spliced, so that they stay in the kernel. An
+//! idle connection has no buffer.
 
 use super::socket::{Socket, try_write};
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
@@ -11,9 +11,9 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How much is copied at once. The buffer belongs to the thread.
+/// How many bytes are copied at once. The buffer belongs to the thread.
 const SCRATCH: usize = 64 << 10;
-/// A direction in which this much came at once is spliced from then on.
+/// A direction in which this many bytes arrive at once is spliced from then on.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 const BULK: usize = 32 << 10;
 
@@ -21,12 +21,12 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
 }
 
-/// The number of bytes that were relayed. They are right also if a connection breaks off.
+/// The number of relayed bytes. It is correct even if a connection breaks off.
 #[derive(Debug, Default)]
 pub struct Relayed {
-    /// Those that came from the agent.
+    /// The bytes from the agent.
     pub up: AtomicU64,
-    /// Those to the agent.
+    /// The bytes to the agent.
     pub down: AtomicU64,
 }
 
@@ -38,13 +38,14 @@ impl Relayed {
     }
 }
 
-/// Relays until both sides have sent everything. When a side closes its half, the other side's is closed, too. When
-/// one breaks off, so does the other: the TCP connection is reset, and the stream ends without its mark.
+/// Relays until both sides have sent everything. When a side closes its half, the other side's half is
+/// closed, too. When one breaks off, so does the other: the TCP connection is reset, and the stream ends
+/// without its mark.
 ///
-/// The bytes are added to `into` and `out_of` the stream as they pass.
+/// Bytes to the stream are added to `into`, and bytes from it to `out_of`, as they pass.
 ///
 /// # Errors
-/// Returns why it was broken off.
+/// Returns the reason for breaking off.
 pub async fn both_ways(
     tcp: &Socket,
     stream: &Socket,
@@ -77,7 +78,7 @@ async fn to_stream(tcp: &Socket, stream: &Socket, relayed: &AtomicU64) -> io::Re
     Ok(())
 }
 
-/// Copies what comes next, and returns how much it was.
+/// Copies the next bytes, and returns their number.
 async fn copy_once(tcp: &Socket, stream: &Socket, outgoing: &mut Outgoing) -> io::Result<usize> {
     use std::os::fd::AsFd;
     let (came, rest) = tcp
@@ -85,7 +86,7 @@ async fn copy_once(tcp: &Socket, stream: &Socket, outgoing: &mut Outgoing) -> io
             BUFFER.with_borrow_mut(|buffer| {
                 let came = rustix::io::read(from, &mut **buffer)?;
                 outgoing.announce(came);
-                // Most often there is room, and nothing has to be kept.
+                // Usually there is room, and nothing has to be kept.
                 let parts = [IoSlice::new(outgoing.head()), IoSlice::new(&buffer[..came])];
                 let written = if came == 0 { Ok(0) } else { try_write(stream.as_fd(), &parts) };
                 let written = match written {
@@ -101,7 +102,7 @@ async fn copy_once(tcp: &Socket, stream: &Socket, outgoing: &mut Outgoing) -> io
     Ok(came)
 }
 
-/// Writes what is left of a head, and then `rest` of the chunk.
+/// Writes the rest of a head, and then `rest` of the chunk.
 async fn write_all(stream: &Socket, outgoing: &mut Outgoing, mut rest: &[u8]) -> io::Result<()> {
     while !outgoing.head().is_empty() || !rest.is_empty() {
         let parts = [IoSlice::new(outgoing.head()), IoSlice::new(rest)];
@@ -111,7 +112,7 @@ async fn write_all(stream: &Socket, outgoing: &mut Outgoing, mut rest: &[u8]) ->
     Ok(())
 }
 
-/// Splices while much comes at once. Returns whether the direction goes on.
+/// Splices while many bytes arrive at once. Returns false once the direction has ended.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 async fn splice_to_stream(
     tcp: &Socket,
@@ -119,7 +120,7 @@ async fn splice_to_stream(
     outgoing: &mut Outgoing,
     relayed: &AtomicU64,
 ) -> io::Result<bool> {
-    /// A direction in which no more than this comes at once is copied again.
+    /// A direction in which no more than this many bytes arrive at once is copied again.
     const FEW: usize = 4 << 10;
     let Some(pipe) = Pipe::new() else { return Ok(true) };
     loop {
@@ -163,7 +164,7 @@ async fn from_stream(stream: &Socket, tcp: &Socket, relayed: &AtomicU64) -> io::
     Ok(())
 }
 
-/// Reads at most `len` bytes of a chunk's length.
+/// Reads at most `len` bytes of a chunk's head.
 async fn read_head(stream: &Socket, incoming: &mut Incoming, len: usize) -> io::Result<()> {
     let mut head = [0; HEAD_LEN];
     let read = stream.read(&mut head[..len]).await?;
@@ -178,7 +179,7 @@ fn broken_off(read: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies what there is of a chunk, and the next chunk's head with it.
+/// Copies the available bytes of a chunk, and reads the next chunk's head with them.
 async fn copy_back(stream: &Socket, tcp: &Socket, incoming: &mut Incoming) -> io::Result<usize> {
     use std::os::fd::AsFd;
     let Next::Payload(left) = incoming.next() else { return Ok(0) };
@@ -206,7 +207,7 @@ async fn copy_back(stream: &Socket, tcp: &Socket, incoming: &mut Incoming) -> io
     Ok(came)
 }
 
-/// Splices while chunks are long. Returns whether anything was.
+/// Splices while chunks are long. Returns false if the current chunk has to be copied instead.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 async fn splice_from_stream(
     stream: &Socket,

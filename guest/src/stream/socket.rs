@@ -14,33 +14,34 @@ use tokio::io::unix::AsyncFd;
 pub struct Socket(AsyncFd<OwnedFd>);
 
 impl Socket {
-    /// Takes a connected socket. It has to be made inside a tokio runtime.
+    /// Wraps a connected socket. It must be called inside a tokio runtime.
     ///
     /// # Errors
     /// Returns an error if the runtime cannot watch the socket.
     pub fn new(socket: impl Into<OwnedFd>) -> io::Result<Self> {
         let socket = socket.into();
         rustix::io::ioctl_fionbio(&socket, true)?;
-        // SAFETY: an `OwnedFd` is one descriptor all its life, and this value keeps it open while it is registered.
+        // SAFETY: an `OwnedFd` is one descriptor all its life, and this value keeps it open while it is
+        // registered.
         #[expect(unsafe_code, reason = "tokio cannot see that a descriptor stays the same")]
         let registered = unsafe { AsyncFd::register(socket) };
         Ok(Self(registered?))
     }
 
-    /// Returns the descriptor, which blocks again.
+    /// Returns the descriptor, in blocking mode again.
     ///
     /// # Errors
-    /// Returns an error if the system refuses it.
+    /// Returns an error if the system refuses to do so.
     pub fn into_blocking(self) -> io::Result<OwnedFd> {
         let socket = self.0.into_inner();
         rustix::io::ioctl_fionbio(&socket, false)?;
         Ok(socket)
     }
 
-    /// Reads into `buffer` as soon as there is something. Zero is the end.
+    /// Reads into `buffer` as soon as there is something to read. Zero means the end.
     ///
     /// # Errors
-    /// Returns what the socket reports, such as a reset.
+    /// Returns the socket's error, such as a reset.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.when_readable(|socket| Ok(rustix::io::read(socket, &mut *buffer)?)).await
     }
@@ -48,7 +49,8 @@ impl Socket {
     /// Reads exactly as many bytes as fit into `buffer`.
     ///
     /// # Errors
-    /// As [`Socket::read`], and [`io::ErrorKind::UnexpectedEof`] if it ends before.
+    /// Returns an error as for [`Socket::read`], and [`io::ErrorKind::UnexpectedEof`] if the stream ends too
+    /// early.
     pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
         let mut read = 0;
         while read < buffer.len() {
@@ -63,7 +65,7 @@ impl Socket {
     /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// Returns what the socket reports, such as a reset.
+    /// Returns the socket's error, such as a reset.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let written = self.when_writable(|socket| try_write(socket, &[IoSlice::new(bytes)])).await?;
@@ -72,7 +74,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Runs a call that reads, again and again until it no longer would block.
+    /// Repeats a reading call until it would no longer block.
     pub(super) async fn when_readable<T>(
         &self,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
@@ -80,7 +82,7 @@ impl Socket {
         self.0.async_io(Interest::READABLE, |socket| retry(|| call(socket.as_fd()))).await
     }
 
-    /// Runs a call that writes, again and again until it no longer would block.
+    /// Repeats a writing call until it would no longer block.
     pub(super) async fn when_writable<T>(
         &self,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
@@ -88,7 +90,7 @@ impl Socket {
         self.0.async_io(Interest::WRITABLE, |socket| retry(|| call(socket.as_fd()))).await
     }
 
-    /// Reads into several buffers, one after the other, once there is something.
+    /// Reads into several buffers, one after the other, once there is something to read.
     pub(super) fn poll_read(
         &self,
         context: &mut Context<'_>,
@@ -118,8 +120,8 @@ impl Socket {
         }
     }
 
-    /// Returns up to `buffer.len()` bytes that wait to be read, without reading them, or `None` if there are none
-    /// and the other side may still send some.
+    /// Returns up to `buffer.len()` unread bytes without consuming them. Returns `None` if there are none and
+    /// the other side may still send some.
     pub fn peek(&self, buffer: &mut [u8]) -> Option<usize> {
         match rustix::net::recv(&self.0, &mut *buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
             Ok((read, _)) => Some(read),
@@ -128,10 +130,10 @@ impl Socket {
         }
     }
 
-    /// Waits until the other side sends nothing more. What it sent before may wait to be read.
+    /// Waits until the other side has finished sending. Bytes that it sent earlier may still be unread.
     #[cfg(target_os = "linux")]
     pub async fn read_closed(&self) {
-        /// Urgent data is ready, too, and nobody sends any: it must not keep this loop busy.
+        /// Urgent data also makes the socket ready. Nobody sends any, but it must not keep this loop busy.
         const PAUSE: Duration = Duration::from_millis(250);
         // Unlike `READABLE`, this is not ready merely because there is something to read.
         while let Ok(mut guard) = self.0.ready(Interest::PRIORITY).await {
@@ -143,20 +145,20 @@ impl Socket {
         }
     }
 
-    /// Waits forever: this system does not say so.
+    /// Waits forever, because this system does not report a closed side.
     #[cfg(not(target_os = "linux"))]
     pub async fn read_closed(&self) {
         std::future::pending::<()>().await;
     }
 
-    /// Sends nothing more. The other side reads the end after what was sent before.
+    /// Closes the sending side. The other side reads the end after everything that was sent before.
     pub fn shut(&self) {
-        // It fails only if the other side is gone, which reading shows.
+        // This fails only if the other side is gone, which reading shows.
         let _ = rustix::net::shutdown(&self.0, Shutdown::Write);
     }
 
-    /// Waits for the other side to close, for a while, and drops what comes before. Whoever closes a stream first could
-    /// take the last bytes along: see [`bottle_core::stream`].
+    /// Waits a while for the other side to close, and drops what arrives until then. Whoever closes a stream
+    /// first could take the last bytes along: see [`bottle_core::stream`].
     pub async fn drain(&self) {
         const LIMIT: Duration = Duration::from_secs(10);
         let drained = async {
@@ -166,8 +168,8 @@ impl Socket {
         let _ = tokio::time::timeout(LIMIT, drained).await;
     }
 
-    /// Says whether closing a TCP socket is a reset: the other side then sees that it was broken off, and not that it
-    /// ended.
+    /// Sets whether closing a TCP socket resets it. The other side then sees that it was broken off, not that
+    /// it ended.
     pub fn reset_on_close(&self, reset: bool) {
         let _ = rustix::net::sockopt::set_socket_linger(&self.0, reset.then_some(Duration::ZERO));
     }
@@ -178,7 +180,7 @@ impl Socket {
 pub struct Listener(Socket);
 
 impl Listener {
-    /// Takes a socket that listens. It has to be made inside a tokio runtime.
+    /// Wraps a listening socket. It must be called inside a tokio runtime.
     ///
     /// # Errors
     /// Returns an error if the runtime cannot watch the socket.
@@ -189,7 +191,7 @@ impl Listener {
     /// Accepts the next connection.
     ///
     /// # Errors
-    /// Returns what the system says, such as that there are too many descriptors.
+    /// Returns the system's error, such as too many open descriptors.
     pub async fn accept(&self) -> io::Result<Socket> {
         Socket::new(self.0.when_readable(|listener| Ok(rustix::net::accept(listener)?)).await?)
     }
@@ -201,7 +203,7 @@ impl AsFd for Socket {
     }
 }
 
-/// Writes once. A peer that is gone is an error and no signal.
+/// Writes once. A peer that is gone causes an error, not a signal.
 pub(super) fn try_write(socket: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
     #[cfg(target_os = "linux")]
     const QUIET: SendFlags = SendFlags::NOSIGNAL;

@@ -1,4 +1,4 @@
-//! Bytes that go from one socket to another without a copy in this process.
+//! Moves bytes from one socket to another without a copy in this process.
 
 use super::socket::Socket;
 use bottle_core::stream::MAX_CHUNK;
@@ -7,10 +7,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// Whether sockets can be spliced from here.
+/// Whether this system can splice from the sockets used here.
 static SPLICES: AtomicBool = AtomicBool::new(true);
 
-/// A pipe through which bytes are spliced. A user has few pages for pipes, so only bulk transfers have one.
+/// A pipe for splicing. A user has few pages for pipes, so only bulk transfers use one.
 pub struct Pipe {
     out: OwnedFd,
     into: OwnedFd,
@@ -18,10 +18,10 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// Makes an empty pipe. Returns `None` where bytes have to be copied: there are no more pipes, or a socket here
-    /// cannot be spliced from.
+    /// Creates an empty pipe. Returns `None` if bytes have to be copied, because there are no more pipes, or
+    /// because a socket used here cannot be spliced from.
     pub fn new() -> Option<Self> {
-        /// What Linux gives without being asked.
+        /// The size that Linux gives a pipe by default, in bytes.
         const USUAL: usize = 64 << 10;
         if !SPLICES.load(Relaxed) {
             return None;
@@ -31,8 +31,8 @@ impl Pipe {
         Some(Self { out, into, size })
     }
 
-    /// Fills the pipe, which is empty, with at most `len` bytes from a socket. Zero is the socket's end. Returns `None`
-    /// if such a socket cannot be spliced from, as a vsock cannot before Linux 6.5.
+    /// Fills the empty pipe with at most `len` bytes from a socket. Zero means the socket's end. Returns
+    /// `None` if such a socket cannot be spliced from, like a vsock before Linux 6.5.
     pub async fn fill(&self, from: &Socket, len: usize) -> io::Result<Option<usize>> {
         let len = len.min(self.size);
         let filled =
@@ -46,7 +46,7 @@ impl Pipe {
         }
     }
 
-    /// Empties the pipe of `len` bytes into a socket.
+    /// Moves `len` bytes from the pipe to a socket.
     pub async fn empty(&self, to: &Socket, len: usize) -> io::Result<()> {
         let mut left = len;
         while left > 0 {

@@ -1,4 +1,4 @@
-//! The stand-in for smolvm. `bottle_harness::stand_in` says what it is.
+//! The stand-in for smolvm. See `bottle_harness::stand_in`.
 
 use std::process::ExitCode;
 

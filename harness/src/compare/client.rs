@@ -1,4 +1,4 @@
-//! The programs that run in the namespaces.
+//! The programs that run inside the namespaces.
 
 use anyhow::Result;
 use bottle_core::subnet::Subnet;
@@ -16,7 +16,7 @@ use std::time::Instant;
 /// Runs `bottle-harness forward`: a guest's end of stock gvproxy, like gvproxy's own forwarder.
 ///
 /// # Errors
-/// If the tap cannot be made, or gvproxy cannot be reached.
+/// Returns an error if the tap cannot be made, or gvproxy cannot be reached.
 pub fn forward(socket: &PathBuf, mtu: u16) -> Result<ExitCode> {
     let stream = UnixStream::connect(socket)?;
     // gvproxy's own forwarder does not omit checksums.
@@ -26,10 +26,10 @@ pub fn forward(socket: &PathBuf, mtu: u16) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs `bottle-harness ping-pong`: prints the microseconds of each exchange, one per line.
+/// Runs `bottle-harness ping-pong`, which prints the microseconds of each exchange, one per line.
 ///
 /// # Errors
-/// If a connection fails.
+/// Returns an error if a connection fails.
 pub fn ping_pong(address: SocketAddr, count: usize) -> Result<ExitCode> {
     for _ in 0..count {
         let since = Instant::now();

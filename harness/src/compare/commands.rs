@@ -1,5 +1,5 @@
 //! How long the command itself takes, beside smolvm's counterpart. The stand-in's machine costs next to
-//! nothing, so what is left is bottle's own time.
+//! nothing, so the rest is bottle's own time.
 
 use super::report::{Better, Figures, Report};
 use crate::checkout::Checkout;
@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// How long a command may take by itself, in milliseconds.
+/// How long a command itself may take, in milliseconds.
 const GOAL: f64 = 20.0;
 
 pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, ensure};
 use bottle_guest::flow::{self, Direction};
 use std::process::Stdio;
 
-/// MiB of a flow, which takes about a second.
+/// The MiB of a flow, which takes about a second.
 const MIB: u64 = 1024;
-/// bottle should reach at least this share of a bare copy's speed.
+/// The share of a bare copy's speed that bottle should at least reach.
 const GOAL: f64 = 0.95;
 
 pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {
@@ -18,7 +18,7 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
         [Environment::new(checkout, Guest::Namespace)?, Environment::new(checkout, Guest::Namespace)?];
     let mut networks = Vec::new();
     for (environment, guard) in environments.iter().zip([true, false]) {
-        // The kernel is fast, so that a cost shows best in front of it.
+        // The kernel is the fastest stack, so a cost in front of it shows best.
         let walls = Walls { guard, stack: StackKind::Kernel };
         networks.push((environment, Assembly::new(walls, environment, flow::serve)?));
     }

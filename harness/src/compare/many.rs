@@ -1,4 +1,4 @@
-//! One, ten, fifty bottles at once: the cost of each should not grow with their number.
+//! One, ten and fifty bottles at once. The cost of each should not grow with their number.
 
 use super::measure;
 use super::report::{Better, Figures, Report};
@@ -38,11 +38,11 @@ pub fn compare(checkout: &Checkout, most: usize, report: &mut Report) -> Result<
 
 #[derive(Clone, Copy)]
 struct Measured {
-    /// Milliseconds until all bottles are up.
+    /// The milliseconds until all bottles are up.
     start: f64,
-    /// MiB of all keepers.
+    /// The MiB of all keepers together.
     memory: f64,
-    /// Percent of a core that all keepers use while nothing happens.
+    /// The percentage of a core that all keepers use while nothing happens.
     idle: f64,
 }
 

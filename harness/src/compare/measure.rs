@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const TRIES: u32 = 5;
 
-/// Measures the megabytes that arrive in a second, with iperf3.
+/// Measures how many megabytes arrive per second, with iperf3.
 pub fn throughput(route: &Route, address: SocketAddr, direction: Direction, streams: u32) -> Option<f64> {
     let (host, port, streams) = (address.ip().to_string(), address.port().to_string(), streams.to_string());
     let mut words =
@@ -19,7 +19,7 @@ pub fn throughput(route: &Route, address: SocketAddr, direction: Direction, stre
     if direction == Direction::From {
         words.push("-R");
     }
-    // The server serves one client at a time, and needs a moment to see that the last one is gone.
+    // The server serves one client at a time, and needs a moment to notice that the last one is gone.
     (0..TRIES).find_map(|n| {
         thread::sleep(Duration::from_millis(200) * n);
         let output = route.command(&words).output().ok()?;
@@ -28,8 +28,7 @@ pub fn throughput(route: &Route, address: SocketAddr, direction: Direction, stre
     })
 }
 
-/// Measures the median and the ninety-ninth percentile of two hundred exchanges of one byte, in
-/// microseconds.
+/// Measures the median and the 99th percentile of two hundred exchanges of one byte, in microseconds.
 pub fn latency(checkout: &Checkout, route: &Route, address: SocketAddr) -> Option<[f64; 2]> {
     const COUNT: &str = "200";
     let harness = checkout.program("bottle-harness").ok()?;
@@ -63,7 +62,7 @@ fn field(pid: i64, name: &str) -> Result<f64> {
 /// Returns the seconds of processor time that a process has used.
 pub fn processor(pid: i64) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name may contain spaces. What follows its parenthesis does not (proc(5)).
+    // The name may contain spaces. The fields after its closing parenthesis do not (proc(5)).
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
     let per_second = rustix::param::clock_ticks_per_second();

@@ -1,10 +1,10 @@
-//! bottle beside the alternatives, measured in one run: on shared machines only ratios within a run mean
+//! bottle beside the alternatives, measured in one run: on shared machines, only ratios within a run mean
 //! anything.
 //!
 //! [`routes`] lead from a namespace to a port of this host: through bottle's doors, stock gvproxy, pasta and
-//! passt. [`network`] compares them, with [`measure`] and, in the namespaces, [`client`]. [`guard`] measures
-//! the guard's cost, [`real`] a real guest, [`proxies`] the egress proxy, [`commands`] the command itself,
-//! and [`many`] many bottles at once. [`report`] prints, writes and draws the results.
+//! passt. [`network`] compares them, with [`measure`] and, inside the namespaces, [`client`]. [`guard`]
+//! measures the guard's cost, [`real`] a real guest, [`proxies`] the egress proxy, [`commands`] the command
+//! itself, and [`many`] many bottles at once. [`report`] prints, writes and draws the results.
 
 mod client;
 mod commands;
@@ -54,7 +54,7 @@ enum Part {
 /// Measures bottle and the alternatives that are installed here.
 ///
 /// # Errors
-/// If bottle itself cannot be measured. A missing alternative is skipped, with the reason.
+/// Returns an error if bottle itself cannot be measured. A missing alternative is skipped, with the reason.
 pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     let mut report = Report::default();
     for part in Part::value_variants().iter().filter(|part| options.only.is_none_or(|only| only == **part)) {

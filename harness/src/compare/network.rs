@@ -12,14 +12,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::thread;
 
-/// How many times as fast bottle should be.
+/// How many times as fast as each alternative bottle should be.
 const GOALS: [(&str, f64); 3] = [("stock gvproxy", 5.0), ("pasta", 1.0), ("passt", 1.0)];
 
-/// A route, and the addresses of iperf3 and the echo there.
+/// A route, and the addresses of iperf3 and the echo server there.
 type RouteToPorts = (Route, SocketAddr, SocketAddr);
 
 /// Measures throughput in each direction with one and eight streams, the round trip of one byte, and the
-/// keepers' memory meanwhile.
+/// keepers' memory during that.
 pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let iperf = free_port()?;
@@ -95,7 +95,7 @@ fn alternately(
     figures
 }
 
-/// Adds a measurement once for each of bottle's stacks, beside the same figures of the others.
+/// Adds a measurement for each of bottle's stacks, beside the same figures of the others.
 fn add(
     report: &mut Report,
     what: &str,
@@ -114,7 +114,7 @@ fn add(
     }
 }
 
-/// Runs a server that returns the first byte of each connection.
+/// Runs a server that echoes the first byte of each connection.
 fn serve_echo() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();

@@ -1,6 +1,6 @@
-//! Requests per second through the built-in egress proxy, beside tinyproxy and squid on the same upstream.
+//! Requests per second through the built-in egress proxy, beside tinyproxy and squid with the same upstream.
 //!
-//! The same client asks each proxy on loopback: bottle's inside its jail, where its door is.
+//! The same client sends requests to each proxy on loopback: bottle's inside its jail, where its door is.
 
 use super::report::{Better, Figures, Report};
 use super::routes::{free_port, wait_for};
@@ -116,7 +116,7 @@ fn start(name: &'static str, mut command: Command, port: u16) -> Result<Proxy> {
     Ok(proxy)
 }
 
-/// No resolver knows the upstream's name, so the others find its address in a hosts file.
+/// Starts tinyproxy. No resolver knows the upstream's name, so it finds the address in a hosts file.
 fn tinyproxy(dir: &Path) -> Result<Proxy> {
     let port = free_port()?;
     let config = dir.join("tinyproxy.conf");
@@ -151,7 +151,7 @@ fn squid(dir: &Path) -> Result<Proxy> {
     start("squid", command, port)
 }
 
-/// Returns the start of a command in a mount namespace in which the upstream has a name.
+/// Returns the start of a command in a mount namespace where the upstream has a name.
 fn in_hosts(dir: &Path) -> Result<Command> {
     let hosts = dir.join("hosts");
     fs::write(&hosts, "127.0.0.1 localhost upstream.test\n")?;
@@ -160,7 +160,7 @@ fn in_hosts(dir: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// Runs the upstream: a server of small answers, with a thread for each connection.
+/// Runs the upstream: a server of small responses, with one thread per connection.
 fn serve() -> Result<u16> {
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     let listener = TcpListener::bind("127.0.0.1:0")?;

@@ -1,5 +1,5 @@
-//! A real guest: bottle beside smolvm's own networks. Without KVM this runs in the outer machine, where
-//! both are emulated.
+//! A real guest: bottle beside smolvm's own networks. Without KVM this runs in the outer machine, where both
+//! are emulated.
 
 use super::report::{Better, Figures, Report};
 use crate::checkout::Checkout;
@@ -21,19 +21,20 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// MiB of a flow, with KVM and without.
+/// The MiB of a flow, with KVM and without.
 const MIB: [u64; 2] = [1024, 16];
-/// How long all rounds may take. Under emulation guests are slow, and some freeze or die. The rest of the
-/// comparison takes five minutes, and all of it should take ten.
+/// How long all rounds together may take. Under emulation guests are slow, and some freeze or die. The rest
+/// of the comparison takes five minutes, and all of it should take ten.
 const LIMIT: Duration = Duration::from_secs(300);
-/// How long a round may take: half as long again as it usually takes.
+/// How long a round may take: one and a half times as long as it usually takes.
 const ROUND: Duration = Duration::from_secs(100);
 /// How often a guest is tried. Under emulation one sometimes fails to start.
 const TRIES: u32 = 4;
-/// How long one guest may take, several times what it usually takes, and how long to end after that.
+/// How long one guest may take: several times as long as it usually takes.
 const PATIENCE: Duration = Duration::from_secs(45);
+/// How long it may take to end after that.
 const GRACE: Duration = Duration::from_secs(10);
-/// smolvm's gateway, at which its virtio-net shows this host's loopback.
+/// smolvm's gateway, where its virtio-net exposes this host's loopback.
 const SMOLVM_GATEWAY: &str = "100.96.0.1";
 
 /// Which round, and where the figures go.
@@ -47,16 +48,17 @@ pub struct Real {
     out: PathBuf,
 }
 
-/// How many ways of running `true` there are.
+/// The number of ways to run `true`.
 const RUNS: usize = 3;
 
 /// The measurements, in the order of the rounds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Measured {
-    /// Seconds of `run -- true`: bottle's, smolvm's, and smolvm's with a folder shared, as bottle
-    /// shares its helper's.
+    /// The seconds that `run -- true` takes: bottle's, smolvm's, and smolvm's with a shared folder, like
+    /// bottle's with its helper.
     run: [Vec<f64>; RUNS],
-    /// MB/s to a port of the host and from it: bottle's with each stack, and smolvm's virtio-net.
+    /// The MB/s to a port of the host and from it: bottle's with each stack, and those of smolvm's
+    /// virtio-net.
     flows: [[Vec<f64>; STACKS.len() + 1]; 2],
 }
 
@@ -80,7 +82,7 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
         if emulated && left.is_zero() {
             break;
         }
-        // Each round has an outer machine of its own, since a frozen guest may take the machine down.
+        // Each round has its own outer machine, because a frozen guest may take the machine down.
         match round(checkout, number, emulated.then_some(ROUND.min(left))) {
             Ok(Some(one)) => {
                 measured.add(one);
@@ -116,7 +118,7 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
 }
 
 /// Runs one round: here if guests boot here, or in an outer machine with a time limit. Returns `None` if
-/// it gave no result.
+/// there was no result.
 fn round(checkout: &Checkout, number: usize, limit: Option<Duration>) -> Result<Option<Measured>> {
     let number = number.to_string();
     let words = |out: &Path| -> Result<Vec<OsString>> {
@@ -139,16 +141,16 @@ fn round(checkout: &Checkout, number: usize, limit: Option<Duration>) -> Result<
     Ok(measured.and_then(|text| serde_json::from_slice(&text).ok()))
 }
 
-/// Runs `bottle-harness compare-real`: one round, on a machine on which real guests boot.
+/// Runs `bottle-harness compare-real`: one round, on a machine that boots real guests.
 ///
 /// # Errors
-/// If a guest does not start in four tries.
+/// Returns an error if a guest does not start in four tries.
 pub fn real(checkout: &Checkout, options: &Real) -> Result<ExitCode> {
     let bench = Bench::new(checkout)?;
     let mut measured = Measured::default();
-    // Warm up: the first guest finds the page cache empty, and bottle asks smolvm for its version once.
+    // Warm up: the first guest finds an empty page cache, and bottle asks smolvm for its version once.
     timed(|| bench.bottle(0, &["true"]))?;
-    // Each takes its turn to be first, second and last.
+    // Each takes its turn at being first, second and last.
     for at in (0..RUNS).map(|at| (at + options.round) % RUNS) {
         let run = || match at {
             0 => bench.bottle(0, &["true"]),
@@ -169,9 +171,9 @@ pub fn real(checkout: &Checkout, options: &Real) -> Result<ExitCode> {
 
 struct Bench {
     environment: Environment,
-    /// A project for each of [`STACKS`].
+    /// One project for each of [`STACKS`].
     projects: Vec<Project>,
-    /// The port of the flows' server, on this host's loopback.
+    /// The port of the server for flows, on this host's loopback.
     port: u16,
     mib: u64,
 }
@@ -191,12 +193,12 @@ impl Bench {
         Ok(Self { environment, projects, port, mib })
     }
 
-    /// Returns a command in a fresh bottle with this one of [`STACKS`].
+    /// Returns a command in a fresh bottle with the given stack of [`STACKS`].
     fn bottle(&self, stack: usize, words: &[&str]) -> Result<Command> {
         Ok(self.projects[stack].command(&[&["--quiet", "run", "--"], words].concat()))
     }
 
-    /// Returns a command in a fresh machine of smolvm's, without any extras.
+    /// Returns a command in a fresh machine of smolvm's, without extras.
     fn bare(&self, words: &[&str]) -> Result<Command> {
         let mut command = self.environment.bare_machine()?;
         command.arg("--").args(words);
@@ -236,7 +238,7 @@ impl Bench {
     }
 }
 
-/// Runs a command until it succeeds, and returns its output and the seconds that it took.
+/// Runs a command until it succeeds. Returns its output, and how many seconds it took.
 fn timed(make: impl Fn() -> Result<Command>) -> Result<(String, f64)> {
     for attempt in 1..=TRIES {
         let since = Instant::now();
@@ -250,7 +252,7 @@ fn timed(make: impl Fn() -> Result<Command>) -> Result<(String, f64)> {
     bail!("no guest survived");
 }
 
-/// Runs a command with a time limit, and returns its status and output. At the limit it is told to end.
+/// Runs a command with a time limit, and returns its status and output. At the limit it is asked to end.
 fn within(mut command: Command, limit: Duration) -> Result<(Option<ExitStatus>, String)> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut out = child.stdout.take().context("its output")?;
@@ -263,7 +265,7 @@ fn within(mut command: Command, limit: Duration) -> Result<(Option<ExitStatus>, 
     if ended.is_none() {
         kill_process(Pid::from_child(&child), Signal::TERM)?;
         wait_or_kill(&mut child, GRACE)?;
-        // Do not wait for the reader: a process that is left behind may still hold the pipe.
+        // Do not wait for the reader: a process that was left behind may still hold the pipe.
         return Ok((None, String::new()));
     }
     Ok((ended, reader.join().unwrap_or_default()))

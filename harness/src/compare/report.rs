@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-/// The version of `compare.json`'s layout. It changes when a field is removed or changes its meaning.
+/// The version of the layout of `compare.json`. It changes when a field is removed or changes its meaning.
 const SCHEMA: u32 = 1;
 
 /// All measurements of a run.
@@ -39,7 +39,7 @@ struct Skipped {
     why: String,
 }
 
-/// Which way is better.
+/// Whether more or less is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
     Higher,
@@ -61,7 +61,7 @@ pub fn median(values: &[f64]) -> f64 {
 }
 
 impl Report {
-    /// Adds a measurement of bottle, which comes first, and of the systems to compare it with.
+    /// Adds a measurement: bottle's figures, which come first, and those of the systems to compare it with.
     pub fn add(&mut self, what: &str, unit: &'static str, better: Better, all: &[Figures]) {
         let own = all.first().map_or(f64::NAN, |own| median(&own.values));
         for (at, Figures { system, values, goal }) in all.iter().enumerate() {

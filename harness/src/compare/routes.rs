@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The address at which pasta shows this host's loopback.
+/// The address where pasta exposes this host's loopback.
 const PASTA_GATEWAY: &str = "10.0.2.2";
 const NETNS: &str = "bottle-compare";
 
@@ -22,7 +22,7 @@ const NETNS: &str = "bottle-compare";
 pub struct Route {
     pub name: &'static str,
     enter: Vec<String>,
-    /// The address of this host's loopback there.
+    /// The address of this host's loopback in the namespace.
     pub host: String,
     children: Vec<Child>,
     bottle: Option<RunningBottle>,
@@ -41,8 +41,8 @@ impl Drop for Route {
 }
 
 impl Route {
-    /// Makes a route through a bottle with this stack, and returns it with its two doors, which lead to
-    /// these ports of this host.
+    /// Creates a route through a bottle with this stack. Returns it with the bottle's two doors, which lead
+    /// to these ports of this host.
     pub fn bottle_doors(
         checkout: &Checkout,
         stack: &str,
@@ -74,7 +74,7 @@ impl Route {
         Some(self.bottle.as_ref()?.status().ok()?.pid.into())
     }
 
-    /// Makes a route through stock gvproxy at its default MTU.
+    /// Creates a route through stock gvproxy at its default MTU.
     pub fn gvproxy(checkout: &Checkout, dir: &Path) -> Result<Self> {
         let socket = dir.join("gvproxy.sock");
         let mut gvproxy = Command::new(checkout.tool("gvproxy")?);
@@ -82,7 +82,7 @@ impl Route {
         Self::forwarded("stock gvproxy", "192.168.127.254", checkout, gvproxy, &socket, 1500)
     }
 
-    /// Makes a route through passt, pasta's form for virtual machines, at the MTU of a bottle's link.
+    /// Creates a route through passt, pasta's variant for virtual machines, at the MTU of a bottle's link.
     pub fn passt(checkout: &Checkout, dir: &Path) -> Result<Self> {
         let socket = dir.join("passt.sock");
         let mut passt = Command::new("passt");
@@ -91,7 +91,8 @@ impl Route {
         Self::forwarded("passt", "192.168.127.1", checkout, passt, &socket, MTU)
     }
 
-    /// Makes a route through a program with QEMU's framing on a socket, and a pump between that and a tap.
+    /// Creates a route through a program that speaks QEMU's framing on a socket, with a pump between that
+    /// socket and a tap.
     fn forwarded(
         name: &'static str,
         host: &str,
@@ -118,7 +119,7 @@ impl Route {
         Ok(self)
     }
 
-    /// Makes a route through pasta, with everything but its mapping of the gateway switched off.
+    /// Creates a route through pasta, with everything but its mapping of the gateway switched off.
     pub fn pasta() -> Result<Self> {
         let _ = Command::new("ip").args(["netns", "del", NETNS]).output();
         let made = Command::new("ip").args(["netns", "add", NETNS]).output()?;
@@ -162,7 +163,7 @@ impl Route {
     }
 }
 
-/// Starts a program without input and output that ends with this one.
+/// Starts a program without input or output. It ends with this process.
 pub fn quiet(mut command: Command) -> Result<Child> {
     die_with_parent(&mut command, Signal::KILL);
     let what = format!("{:?}", command.get_program());

@@ -1,4 +1,4 @@
-//! Networks assembled from bottle's parts, asked everything.
+//! Networks assembled from bottle's parts, in which everything is tried.
 
 use super::canaries::{HostCanaries, answer_all, known_canaries};
 use super::probed::Probed;

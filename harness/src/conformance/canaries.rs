@@ -1,4 +1,4 @@
-//! Canaries on everything of the host that a guest might reach.
+//! Puts canaries on everything of the host that a guest might reach.
 
 use anyhow::{Context, Result, bail};
 use bottle_guest::probe::Attempt;
@@ -16,12 +16,12 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-/// The host's addresses besides loopback's. They are from the ranges for documentation, and the one on
-/// which clouds serve metadata. The namespace is the harness's own, so they lead nowhere.
+/// The host's addresses besides loopback's. They are from the ranges for documentation, plus the one where
+/// clouds serve metadata. The namespace is the harness's own, so they lead nowhere.
 pub const ADDRESSES: [(&str, &str); 3] =
     [("lan", "192.0.2.10"), ("public", "198.51.100.20"), ("metadata", "169.254.169.254")];
 
-/// The canaries: a name, an address, a port.
+/// The canaries: name, address, port.
 pub const CANARIES: [(&str, &str, u16); 10] = [
     ("loopback-ssh", "127.0.0.1", 22),
     ("loopback-http", "127.0.0.1", 8080),
@@ -46,19 +46,19 @@ pub fn known_canaries() -> Vec<Canary> {
     CANARIES.into_iter().filter_map(known).collect()
 }
 
-/// A host with canaries, in a network namespace of the harness's own.
+/// A host with canaries, in the harness's own network namespace.
 pub struct HostCanaries {
     canaries: Canaries,
     /// The name of the abstract Unix socket among the canaries.
     pub abstract_socket: String,
     /// The folder with the Unix socket and the file among the canaries.
     pub files: tempfile::TempDir,
-    /// The file that replaces the host's resolver configuration. It is kept for as long as it is mounted.
+    /// The file that replaces the host's resolver configuration. It is kept as long as it is mounted.
     _resolver: tempfile::NamedTempFile,
 }
 
 impl HostCanaries {
-    /// Sets the canaries up.
+    /// Sets up the canaries.
     pub fn new() -> Result<Self> {
         let placed = Canaries::new()?;
         ip(&["link", "set", "lo", "up"])?;
@@ -72,7 +72,7 @@ impl HostCanaries {
         resolver_canary(&placed)?;
         tcp_witness(placed.nonce())?;
         let files = tempfile::Builder::new().prefix("bottle-canary-").tempdir()?;
-        // Every user of this host can read it, so that its mode is not what keeps a guest out.
+        // Every user of this host can read it, so its mode is not what keeps a guest out.
         fs::set_permissions(files.path(), fs::Permissions::from_mode(0o755))?;
         fs::write(files.path().join(FILE), placed.says("file"))?;
         let abstract_socket = format!("bottle-canary-{}", placed.nonce());
@@ -95,7 +95,7 @@ impl HostCanaries {
         self.canaries.leaks()
     }
 
-    /// Asks a guest for the canaries that have no address.
+    /// Adds attempts at the canaries that have no address.
     pub fn ask_for_files(&self, questions: &mut Questions, state: &Path) {
         let name = self.abstract_socket.clone();
         questions.ask("unix abstract canary", Attempt::Unix { name, is_abstract: true });
@@ -115,7 +115,7 @@ impl HostCanaries {
         Ok(())
     }
 
-    /// Returns the ports to try when not every port is tried: those of the canaries.
+    /// Returns the ports to try if not every port is tried: those of the canaries.
     pub fn sample(&self) -> Breadth {
         let mut ports: Vec<u16> =
             CANARIES.map(|(_, _, port)| port).into_iter().filter(|port| *port > 100).collect();
@@ -142,7 +142,7 @@ fn ip(words: &[&str]) -> Result<()> {
 fn own_resolver() -> Result<tempfile::NamedTempFile> {
     let file = tempfile::Builder::new().prefix("bottle-resolv-").tempfile()?;
     fs::write(file.path(), "nameserver 127.0.0.1\n")?;
-    // smolvm's machine runs as another user and has to read it.
+    // smolvm's machine runs as another user, and must be able to read it.
     fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))?;
     let status = Command::new("mount").arg("--bind").arg(file.path()).arg("/etc/resolv.conf").status()?;
     if !status.success() {
@@ -151,7 +151,7 @@ fn own_resolver() -> Result<tempfile::NamedTempFile> {
     Ok(file)
 }
 
-/// Runs the host's resolver, which records each question and answers that there is no such name.
+/// Runs the host's resolver, which records each query and answers that the name does not exist.
 fn resolver_canary(canaries: &Canaries) -> Result<()> {
     let here = SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 53);
     let (udp, tcp) = (UdpSocket::bind(here)?, TcpListener::bind(here)?);
@@ -196,7 +196,7 @@ fn name_in(message: &[u8]) -> String {
     name
 }
 
-/// Serves the witness's page. It is not a canary: a door leads to it.
+/// Serves the witness's page. This is not a canary: a door leads to it.
 fn tcp_witness(nonce: &str) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", WITNESS_PORT))?;
     let nonce = nonce.to_owned();
@@ -207,13 +207,13 @@ fn tcp_witness(nonce: &str) -> Result<()> {
 /// Serves the witness's page as a sidecar.
 ///
 /// # Errors
-/// If the port cannot be bound.
+/// Returns an error if the port cannot be bound.
 pub fn serve_witness(port: u16, nonce: &str) -> Result<()> {
     answer_all(&TcpListener::bind(("127.0.0.1", port))?, nonce);
     Ok(())
 }
 
-/// Answers every connection, for as long as the listener works.
+/// Answers every connection as long as the listener works.
 pub fn answer_all(listener: &TcpListener, nonce: &str) {
     while let Ok((mut stream, _)) = listener.accept() {
         let nonce = nonce.to_owned();

@@ -1,4 +1,4 @@
-//! The report as a page: one file, no script, nothing loaded.
+//! The report as a page: one file, without scripts or external resources.
 
 use super::questions::WITNESSES;
 use super::verdict::Judged;
@@ -12,8 +12,8 @@ use std::fmt::Write;
 
 const STYLE: &str = include_str!("report.css");
 
-/// Destinations as a reader thinks of them, with the prefixes of the names of the probes that try them.
-/// The first match counts.
+/// Destinations as a reader thinks of them, each with the prefixes of the probes that try it. The first match
+/// counts.
 const DESTINATIONS: [(&str, &[&str]); 17] = [
     ("the doors' witness", &WITNESSES),
     ("ports of the gateway", &["tcp gateway", "udp gateway", "syn gateway"]),
@@ -186,7 +186,7 @@ fn cell(judged: &Judged, prefixes: &[&str]) -> Cell {
     answers.chain(leaked.then_some(Cell::Reached)).max().unwrap_or(Cell::NotAsked)
 }
 
-/// Returns the name of the probe that would reach the canary in a leak's text.
+/// Returns the name of the probe that reaches the canary in a leak's text.
 fn canary_as_probe(leak: &str) -> String {
     match leak.strip_prefix("canary ").unwrap_or_default() {
         rest if rest.starts_with("resolver") => "dns gateway".to_owned(),
@@ -209,7 +209,7 @@ fn one(answer: &Answer, judged: &Judged) -> Cell {
     if answer.silent > 0 && answer.refused == 0 { Cell::Silent } else { Cell::Refused }
 }
 
-/// Draws all ports, for probes that tried every one.
+/// Draws all ports for the probes that tried every port.
 fn strips(html: &mut String, judged: &[&Judged]) -> Result<()> {
     for j in judged {
         for answer in j.probes.iter().filter(|answer| answer.id.ends_with(" 1-65535")) {

@@ -1,4 +1,4 @@
-//! Judging one subject in a process of its own.
+//! Judges one subject in a separate process.
 
 use super::canaries::HostCanaries;
 use super::subject::Subject;
@@ -19,11 +19,11 @@ use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The variable that is set in the namespaces that the harness made for its canaries.
+/// The variable that is set inside the namespaces that the harness created for its canaries.
 const INSIDE: &str = "BOTTLE_HARNESS_INSIDE";
-/// An inconclusive run is tried again up to three times, and never counts as isolated.
+/// How many runs there are at most. An inconclusive run is repeated, and never counts as isolated.
 const TRIES: u32 = 4;
-/// How long a run may take: several times what it usually takes, also under emulation.
+/// How long a run may take: several times as long as it usually takes, even under emulation.
 const LIMIT: Duration = Duration::from_secs(150);
 /// The same for a sweep of every port with a second guest.
 const WIDE_LIMIT: Duration = Duration::from_secs(300);
@@ -46,7 +46,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Judges until there is a result either way, or the tries are used up.
+    /// Judges until the result is conclusive, or the tries are used up.
     pub fn until_conclusive(&self, checkout: &Checkout, progress: &dyn Fn(&str)) -> Result<Judged> {
         let mut tries = 1;
         loop {
@@ -60,8 +60,8 @@ impl Judge {
         }
     }
 
-    /// Returns whether a control was asked everything and leaked nothing, so that another run would give
-    /// the same result.
+    /// Returns whether a control was asked everything and leaked nothing, so that another run would give the
+    /// same result.
     fn never_conclusive(&self, judged: &Judged) -> bool {
         self.subject.is_stock() && !judged.probes.is_empty()
     }
@@ -111,10 +111,10 @@ impl Judge {
     }
 }
 
-/// Judges one subject here, in a namespace made for it.
+/// Judges one subject here, in a namespace created for it.
 ///
 /// # Errors
-/// If the namespace cannot be made, or the judgment cannot be written.
+/// Returns an error if the namespace cannot be made, or the judgment cannot be written.
 pub fn judge(checkout: &Checkout, job: &Judge) -> Result<ExitCode> {
     let out = job.out.clone().context("--out is missing")?;
     if std::env::var_os(INSIDE).is_none() {
@@ -122,7 +122,7 @@ pub fn judge(checkout: &Checkout, job: &Judge) -> Result<ExitCode> {
     }
     let canaries = HostCanaries::new()?;
     let since = Instant::now();
-    // The harness must be able to find a hole in bottle itself. With sabotage there is one.
+    // The harness must be able to find a hole in bottle itself. Sabotage makes one.
     let real = if job.sabotage && job.subject == Subject::Bottle { Subject::Neither } else { job.subject };
     let probed =
         Environment::new(checkout, job.guest).and_then(|environment| real.probe(&environment, &canaries));
@@ -133,7 +133,7 @@ pub fn judge(checkout: &Checkout, job: &Judge) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a command in namespaces of its own, since the canaries need addresses and a resolver.
+/// Runs a command in its own namespaces, because the canaries need addresses and a resolver.
 fn in_a_namespace(checkout: &Checkout, words: &[OsString]) -> Result<ExitCode> {
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);

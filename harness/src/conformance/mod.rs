@@ -1,12 +1,12 @@
 //! The conformance check: does a guest reach anything but its doors?
 //!
-//! [`canaries`] puts canaries on everything that a guest might reach. [`subject`] lists the networks
-//! to judge: bottle as a user runs it ([`shipped`]), its walls one at a time ([`assembled`]), and others
-//! that must be found leaking ([`stock`]). [`verdict`] judges; [`report`] and [`html`] show the result.
-//! A guest tries what `bottle_verify` lists, as for `bottle verify`, and [`questions`].
+//! [`canaries`] puts canaries on everything that a guest might reach. [`subject`] lists the networks to
+//! judge: bottle as a user runs it ([`shipped`]), its walls one at a time ([`assembled`]), and others that
+//! must be found leaking ([`stock`]). [`verdict`] judges; [`report`] and [`html`] show the result. A guest
+//! tries what `bottle_verify` lists for `bottle verify`, and also [`questions`].
 //!
-//! Each subject is judged by a process of its own ([`judge`]), in namespaces of its own and, if there is
-//! no KVM, in an outer machine of its own. A freeze or death affects nothing else, and is tried again.
+//! Each subject is judged by its own process ([`judge`]), in its own namespaces and, if there is no KVM, in
+//! its own outer machine. If one freezes or dies, nothing else is affected, and it is tried again.
 
 mod assembled;
 mod canaries;
@@ -58,7 +58,7 @@ pub struct Options {
 /// Judges every subject and writes the reports.
 ///
 /// # Errors
-/// If a subject cannot be judged. An unexpected result is an exit status, not an error.
+/// Returns an error if a subject cannot be judged. An unexpected result is an exit status, not an error.
 pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     let guests = Guest::or_both(options.guest);
     if guests.contains(&Guest::Real) && !outer::has_kvm() {
@@ -71,7 +71,7 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
         let wanted = |subject: &Subject| options.only.is_empty() || options.only.contains(subject);
         let subjects: Vec<Subject> = Subject::all(guest).into_iter().filter(wanted).collect();
         judged.extend(judge_all(checkout, guest, &subjects, options.sabotage)?);
-        // The attacks are part of a full run. `ways-back` makes them alone.
+        // The attacks are part of a full run. `ways-back` makes only them.
         if options.only.is_empty() {
             attacks
                 .extend(ways_back::attack(checkout, guest, options.quick, &[], &|line| println!("{line}")));
@@ -96,8 +96,8 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     Ok(if inconclusive { ExitCode::from(outer::INCONCLUSIVE) } else { ExitCode::FAILURE })
 }
 
-/// Judges subjects and prints their rows in order. Stand-ins mostly wait, so two are judged at a time.
-/// Two emulated machines would starve each other.
+/// Judges subjects and prints their rows in order. Stand-ins mostly wait, so two are judged at a time. Two
+/// emulated machines would starve each other.
 fn judge_all(checkout: &Checkout, guest: Guest, subjects: &[Subject], sabotage: bool) -> Result<Vec<Judged>> {
     let workers = if guest == Guest::Namespace { 2 } else { 1 };
     let next = AtomicUsize::new(0);
@@ -129,7 +129,7 @@ fn judge_all(checkout: &Checkout, guest: Guest, subjects: &[Subject], sabotage: 
     })
 }
 
-/// Shows what is being done, on a line that is overwritten. It appears only on a terminal.
+/// Shows what is being done, on a line that is overwritten. It only appears on a terminal.
 fn progress(what: &str) {
     let mut out = std::io::stderr();
     if out.is_terminal() {

@@ -1,4 +1,4 @@
-//! What a guest of a network answered.
+//! The answers of a guest in a network.
 
 use anyhow::Result;
 use bottle_guest::probe::Answer;
@@ -15,7 +15,7 @@ pub struct Probed {
 }
 
 impl Probed {
-    /// Hears a guest's answers to the end.
+    /// Collects a guest's answers to the end.
     pub fn by(talk: Talk, scope: Scope) -> Result<Self> {
         let asked = talk.asked();
         Ok(Self { scope, answers: talk.end()?, asked, has_no_witness: false })

@@ -11,7 +11,7 @@ use bottle_oracle::frames::Change;
 use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep};
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// The host name that the witness asks the proxy for.
+/// The host name that the witness requests from the proxy.
 pub const WITNESS_HOST: &str = "witness.test";
 /// The names of the witnesses' questions.
 pub const WITNESSES: [&str; 2] = ["witness before", "witness after"];
@@ -26,12 +26,12 @@ fn request() -> String {
     )
 }
 
-/// Asks the door for the witness's page.
+/// Requests the witness's page from the door.
 pub fn witness(plan: &Plan) -> Attempt {
     Attempt::Say { address: door(plan), text: request() }
 }
 
-/// Asks the door for the witness's page until it answers, after a fault.
+/// Requests the witness's page from the door until it answers, for use after a fault.
 pub fn witness_in_time(plan: &Plan, nonce: &str) -> Attempt {
     Attempt::Until { address: door(plan), text: request(), wanted: nonce.to_owned(), seconds: 45 }
 }
@@ -57,7 +57,7 @@ pub fn raw(plan: &Plan) -> Attempt {
         {
             let variants: [&[Change]; 13] = [
                 &[],
-                // Another sender: its MAC, its address.
+                // Another sender: another MAC, another address.
                 &[Change::Byte(11, 0x01)],
                 &[Change::Byte(29, 9), Change::Checksum],
                 &[Change::Word(26, 0x0a00), Change::Checksum],
@@ -68,7 +68,7 @@ pub fn raw(plan: &Plan) -> Attempt {
                 // Fragments: the first of several, and one from the middle.
                 &[Change::Word(20, 0x2000), Change::Checksum],
                 &[Change::Word(20, 0x0001), Change::Checksum],
-                // A first fragment that is too short for the flags, and one that overlaps it.
+                // A first fragment that is too short for the flags, and a fragment that overlaps it.
                 &[Change::Word(16, 28), Change::Word(20, 0x2000), Change::Checksum, Change::Cut(42)],
                 &[Change::Word(18, 7), Change::Word(20, 0x2000), Change::Checksum],
                 &[Change::Word(18, 7), Change::Word(20, 0x0001), Change::Checksum],
@@ -78,7 +78,7 @@ pub fn raw(plan: &Plan) -> Attempt {
                     Change::Insert(34, vec![131, 7, 4, 192, 0, 2, 10, 0]),
                     Change::Checksum,
                 ],
-                // Longer than its header says.
+                // Longer than the header says.
                 &[Change::Pad(100)],
             ];
             for changes in variants {
@@ -97,7 +97,7 @@ pub fn raw(plan: &Plan) -> Attempt {
     frames.push(guard.frame(&FirstPacket::Udp(Ipv4Addr::BROADCAST, 67)));
     frames.push(guard.frame(&FirstPacket::Udp(Ipv4Addr::new(224, 0, 0, 251), 5353)));
     frames.push(guard.frame(&FirstPacket::Ping(lan)));
-    // A router solicitation of IPv6, cut to its header.
+    // An IPv6 router solicitation, cut down to its header.
     let mut v6 = [&GATEWAY_MAC[..], &GUEST_MAC, &[0x86, 0xdd, 0x60]].concat();
     v6.resize(60, 0);
     frames.push(v6);
@@ -108,8 +108,8 @@ pub fn raw(plan: &Plan) -> Attempt {
     Attempt::Raw { socket: GUEST_SOCKET.to_owned(), frames, flood: 2_000, bytes }
 }
 
-/// Says to the keeper's socket what no helper would: openings without an end, chunks that lie about their length, ends
-/// that are none, and streams that are too long for any buffer.
+/// Sends the keeper's socket what no helper would: openings without an end, chunks that lie about their
+/// length, false ends, and streams that are too long for any buffer.
 pub fn lies(plan: &Plan) -> Attempt {
     let door = plan.doors.pipelock().to_be_bytes();
     let http = b"GET http://lies.invalid/ HTTP/1.1\r\nHost: lies.invalid\r\n\r\n";
@@ -118,7 +118,7 @@ pub fn lies(plan: &Plan) -> Attempt {
     let lies = [
         vec![0],
         vec![0, 0],
-        // Reports: none, one without an end, one of an unknown kind, an endless one.
+        // Reports: an empty one, one without an end, one of an unknown kind, and an endless one.
         vec![0, 0, 0, 0, 0, 0],
         vec![0, 0, 0, 0, 0, 9, 1],
         vec![0, 0, 0, 0, 0, 2, 255, 255],
@@ -134,17 +134,17 @@ pub fn lies(plan: &Plan) -> Attempt {
     Attempt::Lies { socket: GUEST_SOCKET.to_owned(), bytes: lies.iter().map(|lie| hex(lie)).collect() }
 }
 
-/// Tries every TCP port of an address with frames made by hand.
+/// Tries every TCP port of an address with hand-made frames.
 pub fn every_tcp(plan: &Plan, address: Ipv4Addr) -> Attempt {
     let mut frame = Vec::new();
-    // Writing to a vector does not fail.
+    // Writing to a vector cannot fail.
     let _ = ipv4(plan, address).tcp(40_000, 1, 1, u16::MAX).syn().write(&mut frame, &[]);
     Attempt::Ports { socket: GUEST_SOCKET.to_owned(), frame: hex(&frame) }
 }
 
-/// Tries every UDP port of an address with frames made by hand.
+/// Tries every UDP port of an address with hand-made frames.
 pub fn every_udp(plan: &Plan, address: Ipv4Addr) -> Attempt {
-    // The datagram has no checksum, so that only its port has to be changed.
+    // The datagram has no checksum, so only its port has to be changed.
     let frame = plan.guard().frame(&FirstPacket::Udp(address, 1));
     Attempt::Ports { socket: GUEST_SOCKET.to_owned(), frame: hex(&frame) }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use std::fs;
 use std::path::Path;
 
-/// The version of `report.json`'s layout. It changes when a field is removed or changes its meaning.
+/// The version of the layout of `report.json`. It changes when a field is removed or changes its meaning.
 const SCHEMA: u32 = 2;
 
 /// The header above the rows in the terminal.

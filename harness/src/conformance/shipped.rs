@@ -1,5 +1,5 @@
-//! bottle as a user runs it: left alone, with a guest whose root does everything by hand, and with one
-//! of its processes killed during the sweep.
+//! bottle as a user runs it: left alone, with a guest whose root does everything by hand, and with one of its
+//! processes killed during the sweep.
 
 use super::canaries::{HostCanaries, WITNESS_PORT, known_canaries};
 use super::probed::Probed;
@@ -23,7 +23,7 @@ const NEIGHBOUR: &str = "neighbour";
 /// The port of the canary in the neighbour's guest.
 const NEIGHBOUR_PORT: u16 = 7777;
 
-/// Returns the rule for the one host that may be reached, which serves the witness's page.
+/// Returns the rule for the one host that may be reached. It serves the witness's page.
 fn egress() -> String {
     format!(
         "[egress]\nallow = [\"{WITNESS_HOST}:{WITNESS_PORT}\"]\nhosts = {{ \"{WITNESS_HOST}\" = \"127.0.0.1\" }}\n"
@@ -44,7 +44,7 @@ pub fn bottle(stack: &str, environment: &Environment, canaries: &HostCanaries) -
 
     let project = environment.small_project(SLUG, &(egress() + &network))?;
     let plan = project.plan()?;
-    // Without KVM a real guest does not survive so many connections: see `Attempt::Ports`.
+    // Without KVM, a real guest does not survive so many connections: see `Attempt::Ports`.
     let breadth = if environment.is_real() { canaries.sample() } else { Breadth::Every };
     let scope = Scope::of(&plan, breadth, environment.is_real());
     let state = environment.path("state").join(SLUG);
@@ -56,7 +56,7 @@ pub fn bottle(stack: &str, environment: &Environment, canaries: &HostCanaries) -
         ("guest", theirs.subnet.guest(), NEIGHBOUR_PORT),
         ("door", theirs.subnet.proxy(), theirs.doors.pipelock()),
     ] {
-        // gvproxy has one subnet for all bottles, so its door may have the number of our own.
+        // gvproxy uses one subnet for all bottles, so the neighbour's door may have the number of our own.
         if (address, port) != (scope.proxy, plan.doors.pipelock()) {
             let attempt = Attempt::Tcp { address: IpAddr::V4(address), first: port, last: port };
             questions.ask(format!("tcp neighbour's {what}"), attempt);
@@ -75,16 +75,17 @@ pub fn bottle(stack: &str, environment: &Environment, canaries: &HostCanaries) -
     questions.ask(WITNESSES[1], questions::witness(&plan));
     let mut talk = Talk::begin(project.command(&["--quiet", "run", "--", HELPER, "probe"]), questions)?;
     ensure!(talk.hear_next()?, "the first witness did not answer");
-    // While the guest tries everything, the host looks for itself. Both must come to the same verdict.
+    // While the guest tries everything, the host examines the walls itself. Both must come to the same
+    // verdict.
     project.run(&["verify", "--host-only", SLUG]).context("seen from the host")?;
     Probed::by(talk, scope)
 }
 
-/// What root in a guest runs to be rid of the helper.
+/// What root in a guest runs to get rid of the helper.
 const KILL_HELPER: &str = "for exe in /proc/[0-9]*/exe; do case $(readlink $exe) in */bottle-guest) pid=${exe#/proc/}; kill -9 ${pid%/exe};; esac; done; :";
 
-/// Probes bottle while root in the guest has killed the helper, and asks the keeper's socket for everything itself.
-/// At last it makes a link as the helper would, and the door must answer again.
+/// Probes bottle after root in the guest has killed the helper, and requests everything from the keeper's
+/// socket by hand. Finally it makes a link as the helper would, and the door must answer again.
 pub fn sockets_by_hand(environment: &Environment, canaries: &HostCanaries) -> Result<Probed> {
     let bottle = environment.small_project(SLUG, &(egress() + "[network]\nstack = \"sockets\"\n"))?.up()?;
     let plan = bottle.plan()?;
@@ -110,8 +111,8 @@ pub fn sockets_by_hand(environment: &Environment, canaries: &HostCanaries) -> Re
     Ok(probed)
 }
 
-/// Probes bottle while root in the guest kills the helper, writes frames itself, and makes a link with
-/// another guest's address. At last it makes one as the helper would, and the door must answer again.
+/// Probes bottle while root in the guest kills the helper, writes frames by hand, and makes a link with
+/// another guest's address. Finally it makes a link as the helper would, and the door must answer again.
 pub fn by_hand(environment: &Environment, canaries: &HostCanaries) -> Result<Probed> {
     let bottle = environment.small_project(SLUG, &egress())?.up()?;
     let plan = bottle.plan()?;
@@ -163,7 +164,7 @@ pub fn fault(fault: Fault, environment: &Environment, canaries: &HostCanaries) -
     };
     let bottle = environment.small_project(SLUG, &config)?.up()?;
     let plan = bottle.plan()?;
-    // The sweep of every port takes longer than the fault. A real guest is slow enough with fewer.
+    // The sweep of every port takes longer than the fault. A real guest is slow enough with fewer ports.
     let breadth = if environment.is_real() { canaries.sample() } else { Breadth::Every };
     let scope = Scope::of(&plan, breadth, environment.is_real());
     let mut questions = Questions::default();
@@ -190,7 +191,7 @@ pub fn fault(fault: Fault, environment: &Environment, canaries: &HostCanaries) -
     Probed::by(talk, scope)
 }
 
-/// Returns a process with this name, somewhere below another.
+/// Returns a process with this name, somewhere below another process.
 fn descendant(ancestor: u32, name: &str) -> Option<u32> {
     descendants(ancestor).into_iter().find(|pid| {
         let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();

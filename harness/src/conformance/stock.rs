@@ -1,4 +1,4 @@
-//! smolvm's own networks, as its command makes them: controls, which must be found leaking.
+//! smolvm's own networks, as its command creates them: controls, which must be found leaking.
 
 use super::canaries::{HostCanaries, known_canaries};
 use super::probed::Probed;
@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 
 /// The gateway of smolvm's networks, unless `--guest-subnet` changes it.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(100, 96, 0, 1);
-/// The same, as the only network that may be reached.
+/// The same address as the only network that may be reached.
 pub const GATEWAY_ALONE: &str = "100.96.0.1/32";
 
 /// Runs the probes in a guest of this network.

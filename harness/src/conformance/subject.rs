@@ -77,13 +77,13 @@ impl Subject {
         self != Self::Neither && !self.is_stock()
     }
 
-    /// Returns whether it has a guard. Then only a door accepts connections.
+    /// Returns whether it has a guard, in which case only a door accepts connections.
     pub fn has_guard(self) -> bool {
         self.must_be_isolated() && !matches!(self, Self::JailOnly | Self::KernelJailOnly)
     }
 
-    /// Returns whether a refusal may be silent: without a guard, for frames of a spoofed sender, or while a
-    /// process is dead. Everywhere else a refusal must not look like a hang.
+    /// Returns whether a refusal may be silent: without a guard, for frames with a spoofed sender, or while a
+    /// process is dead. Anywhere else, a refusal must not look like a hang.
     pub fn may_hang(self) -> bool {
         !matches!(self, Self::Bottle | Self::Kernel | Self::Sockets | Self::GuardOnly)
     }

@@ -1,4 +1,4 @@
-//! The verdict, from the answers and the canaries together.
+//! The verdict, based on the answers and the canaries together.
 
 use super::canaries::HostCanaries;
 use super::probed::Probed;
@@ -24,7 +24,7 @@ pub struct Judged {
     pub leaks: Vec<String>,
     /// Why it is inconclusive.
     pub inconclusive_because: Option<String>,
-    /// The network's own services that accepted a connection. They are listed, and no leak.
+    /// The network's own services that accepted a connection. They are listed, but are not leaks.
     pub services: Vec<String>,
     /// The virtual machine's own vsock ports that accepted a connection.
     pub vsock: Vec<String>,
@@ -40,7 +40,7 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Returns a result that says nothing either way.
+    /// Returns a result that proves nothing either way.
     pub fn inconclusive(subject: Subject, guest: Guest, why: String) -> Self {
         Self {
             subject,

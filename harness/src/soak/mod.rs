@@ -1,7 +1,7 @@
-//! The soak: an hour of mixed traffic in stand-in guests, or gigabytes through a real one, with no leak of
-//! memory, descriptors or processes, and no stall.
+//! The soak: an hour of mixed traffic in stand-in guests, or gigabytes through a real one, without a leak of
+//! memory, descriptors or processes, and without a stall.
 //!
-//! [`traffic`] makes the guests' traffic and checks each byte and each answer. [`usage`] measures what a
+//! [`traffic`] generates the guests' traffic and checks every byte and answer. [`usage`] measures what a
 //! bottle's processes use, before and after.
 
 mod traffic;
@@ -39,9 +39,9 @@ pub struct Options {
     stack: Option<String>,
 }
 
-/// How long ended connections and their timers may take to go away.
+/// How long ended connections and their timers may take to disappear.
 const SETTLE: Duration = Duration::from_secs(10);
-/// How much resident memory may grow after the warm-up, in MiB: an allocator's slack.
+/// How much resident memory may grow after the warm-up, in MiB. That is an allocator's slack.
 const SLACK: f64 = 4.0;
 
 /// The result of one bottle.
@@ -55,10 +55,10 @@ struct SoakResult {
     faults: Vec<String>,
 }
 
-/// Makes the traffic, and reports what leaked or stalled.
+/// Generates the traffic, and reports what leaked or stalled.
 ///
 /// # Errors
-/// If it cannot begin.
+/// Returns an error if it cannot begin.
 pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     if options.guest == Guest::Real && !outer::has_kvm() {
         let mib = options.mib.to_string();
@@ -71,7 +71,7 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     let stacks = STACKS.into_iter().filter(|stack| options.stack.as_ref().is_none_or(|only| only == stack));
     let mut results = Vec::new();
     if options.guest == Guest::Real {
-        // One machine at a time: under emulation two rarely survive.
+        // One machine at a time: under emulation, two rarely survive.
         for stack in stacks {
             let one = soak(&environment, stack, |traffic| traffic.bulk(options.mib))?;
             print(&one);
@@ -113,7 +113,7 @@ fn soak(
     let bottle = started(environment, &format!("soak-{stack}"), &config)?;
     let traffic = Traffic::new(&bottle, page.port())?;
     let since = Instant::now();
-    // Measure only after everything was used once: what is made once and kept is not a leak.
+    // Measure only after everything was used once: what is allocated once and kept is not a leak.
     traffic.warm_up()?;
     thread::sleep(SETTLE);
     let before = Usage::of(&bottle)?;
@@ -125,7 +125,7 @@ fn soak(
     Ok(SoakResult { stack, minutes: since.elapsed().as_secs_f64() / 60.0, did, before, after, faults })
 }
 
-/// Brings a bottle up. A guest under emulation sometimes fails to start, which shows nothing, and is tried
+/// Brings a bottle up. A guest under emulation sometimes fails to start, which proves nothing, and is tried
 /// again.
 fn started(environment: &Environment, slug: &str, config: &str) -> Result<RunningBottle> {
     const TRIES: u32 = 4;

@@ -1,5 +1,5 @@
-//! The guests' traffic: flows in both directions, pages, refusals. Each byte and each answer is checked,
-//! and nothing may stall.
+//! The guests' traffic: flows in both directions, pages, refusals. Every byte and answer is checked, and
+//! nothing may stall.
 
 use crate::environment::RunningBottle;
 use crate::processes::wait_or_kill;
@@ -17,14 +17,14 @@ use std::time::{Duration, Instant};
 
 /// The page's text.
 pub const PAGE: &str = "soaked";
-/// Whatever takes longer than this in the mixed traffic has stalled.
+/// How long anything in the mixed traffic may take before it counts as stalled.
 const STALL: Duration = Duration::from_secs(90);
 /// The limit for a flow through a real guest, under emulation.
 const LONG: Duration = Duration::from_secs(1800);
-/// After this many faults more show nothing new.
+/// How many faults are collected. More would show nothing new.
 const MOST_FAULTS: usize = 20;
 
-/// The traffic that was made.
+/// The traffic so far.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Tally {
     pub mib_to: u64,
@@ -32,7 +32,7 @@ pub struct Tally {
     pub flows: u64,
     pub pages: u64,
     pub refusals: u64,
-    /// Seconds of the bulk flows: to a door, and from it.
+    /// The seconds of the bulk flows: to a door, and from it.
     pub seconds: Option<(f64, f64)>,
     pub faults: Vec<String>,
 }
@@ -76,7 +76,7 @@ impl<'b> Traffic<'b> {
         Ok(Self { bottle, door: (plan.subnet.proxy(), port).into(), page })
     }
 
-    /// Makes each kind of traffic once.
+    /// Generates each kind of traffic once.
     pub fn warm_up(&self) -> Result<()> {
         for direction in Direction::BOTH {
             self.flow(direction, 16, STALL)?;
@@ -98,7 +98,7 @@ impl<'b> Traffic<'b> {
         Ok(tally)
     }
 
-    /// Makes flows of many lengths, pages and refusals side by side until this moment.
+    /// Generates flows of many lengths, pages and refusals side by side until this moment.
     pub fn mixed(&self, end: Instant) -> Result<Tally> {
         let mut all = Tally::default();
         thread::scope(|scope| {
@@ -163,7 +163,7 @@ impl<'b> Traffic<'b> {
         Ok(())
     }
 
-    /// Tries destinations that must be refused, at once.
+    /// Tries destinations that must be refused at once.
     fn refusal(&self) -> Result<()> {
         for destination in ["192.0.2.1:443", "169.254.169.254:80", &format!("{}:1", self.door.ip())] {
             let since = Instant::now();
@@ -189,7 +189,7 @@ impl<'b> Traffic<'b> {
     }
 }
 
-/// Returns the output of a child that has ended: a few lines, which fit into a pipe.
+/// Returns the output of a child that has ended. It is a few lines, which fit into a pipe.
 fn printed(child: &mut Child) -> String {
     let mut said = String::new();
     if let Some(out) = &mut child.stdout {

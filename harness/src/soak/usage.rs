@@ -12,15 +12,15 @@ use std::fs;
 #[derive(Clone, Debug, Serialize)]
 pub struct Usage {
     keeper: u32,
-    /// Resident memory of the keeper, in MiB.
+    /// The resident memory of the keeper, in MiB.
     memory: f64,
-    /// Resident memory of the processes below it, including gvproxy, in MiB.
+    /// The resident memory of the processes below the keeper, including gvproxy, in MiB.
     below: f64,
     /// The keeper's descriptors.
     descriptors: usize,
     /// The keeper's threads.
     threads: usize,
-    /// The number of processes below it.
+    /// The number of processes below the keeper.
     processes: usize,
     /// How often gvproxy had to be restarted.
     restarts: u32,

@@ -1,4 +1,4 @@
-//! One attack, and what it needs.
+//! An attack, and what it needs.
 
 use super::target::{Target, Verdict};
 use anyhow::Result;
@@ -11,25 +11,25 @@ pub struct Attack {
     pub name: &'static str,
     /// The defence against it.
     pub defence: Defence,
-    /// What it needs of its guest.
+    /// What the attack needs from its guest.
     pub needs: Needs,
-    /// Carries it out, and returns a verdict on what the target cannot see by itself.
+    /// Carries out the attack. Returns a verdict on what the target cannot judge by itself.
     pub run: fn(&mut Target) -> Result<Verdict>,
 }
 
 impl Attack {
-    /// Returns a quick attack that any guest can make.
+    /// Creates a quick attack that any guest can make.
     pub fn new(name: &'static str, defence: Defence, run: fn(&mut Target) -> Result<Verdict>) -> Self {
         Self { name, defence, needs: Needs::Any, run }
     }
 }
 
-/// What an attack needs of its guest.
+/// What an attack needs from its guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Any guest. It is quick enough for every test run.
+    /// Any guest. The attack is quick enough for every test run.
     Any,
-    /// The stand-in, and more than a few seconds: `--quick` leaves it out.
+    /// The stand-in, and more than a few seconds. `--quick` omits it.
     Long,
     /// A real virtual machine.
     Machine,

@@ -1,7 +1,7 @@
 //! The ways back: does anything that a guest says or leaves behind act on the host?
 //!
-//! A hostile guest attacks while an operator does an ordinary day's work. Each [`attack::Attack`] is run
-//! twice: against bottle as it is, which must hold, and with the one defence against it switched off
+//! A hostile guest attacks during an operator's ordinary working day. Each [`attack::Attack`] is run twice:
+//! against bottle as it is, which must hold, and with the one defence against it switched off
 //! ([`bottle_host::defence`]), where it must succeed. The second run is the witness: without it, a green
 //! first run means nothing. A [`target::Target`] is attacked, and judges the attack from outside.
 
@@ -26,8 +26,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use target::{Target, Verdict};
 
-/// The attacks that are also made by a real guest. A guest under emulation takes half a minute to boot,
-/// and each attack boots two: these are one of each way back that a virtual machine could change.
+/// The attacks that a real guest makes, too. A guest under emulation takes half a minute to boot, and each
+/// attack boots two, so there is one for each way back that a virtual machine could change.
 const ALSO_REAL: [&str; 4] =
     ["cp-file-becomes-hook", "config-says-it-is-safe", "shown-name-forges-a-row", "verify-endless-line"];
 
@@ -51,9 +51,9 @@ pub struct Options {
 /// Makes the attacks and prints their results.
 ///
 /// # Errors
-/// If the report cannot be written.
+/// Returns an error if the report cannot be written.
 pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
-    // The reader of a report prints it.
+    // Whoever reads the report prints it.
     let say = |line: &str| {
         if options.out.is_none() {
             println!("{line}");
@@ -75,7 +75,7 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     })
 }
 
-/// Makes the attacks that this guest can make. Reports each result, and a summary in one line.
+/// Makes the attacks that this guest can make. Reports each result, and a one-line summary.
 pub fn attack(
     checkout: &Checkout,
     guest: Guest,
@@ -155,7 +155,7 @@ impl AttackResult {
         self.held == Verdict::Held && self.witness.is_success()
     }
 
-    /// Returns whether one of the runs says nothing either way.
+    /// Returns whether one of the runs proves nothing either way.
     pub fn is_inconclusive(&self) -> bool {
         self.held.is_inconclusive() || self.witness.is_inconclusive()
     }
@@ -167,7 +167,7 @@ impl AttackResult {
 }
 
 impl Attack {
-    /// Makes the attack with the defence and without it, and again if that shows nothing: a guest under
+    /// Makes the attack with the defence and without it, and repeats that if it proves nothing: a guest under
     /// emulation sometimes dies, and some attacks are races.
     fn until_conclusive(&self, checkout: &Checkout, guest: Guest) -> AttackResult {
         const TRIES: u32 = 3;
@@ -179,7 +179,7 @@ impl Attack {
                 self.both_ways(checkout, guest)
             };
             // An attack that succeeded is never tried again. One that also failed without the defence may
-            // have lost a race, and shows nothing yet.
+            // have lost a race, and proves nothing yet.
             if tries == TRIES || result.is_as_expected() || result.held.is_success() {
                 return result;
             }
@@ -207,7 +207,7 @@ impl Attack {
         verdict.unwrap_or_else(|error| Verdict::Inconclusive(format!("{error:#}")))
     }
 
-    /// Makes the attack in an outer machine of its own, so that a freeze affects nothing else.
+    /// Makes the attack in its own outer machine, so that a freeze affects nothing else.
     fn in_outer_machine(&self, checkout: &Checkout) -> AttackResult {
         let since = Instant::now();
         let results = || -> Result<Option<Vec<AttackResult>>> {
@@ -231,5 +231,5 @@ impl Attack {
     }
 }
 
-/// How long an attack by a real guest may take, both ways: several times what it usually takes.
+/// How long an attack by a real guest may take, in both runs: several times as long as it usually takes.
 const REAL_LIMIT: Duration = Duration::from_secs(240);

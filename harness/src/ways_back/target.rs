@@ -1,4 +1,4 @@
-//! The target of one attack: an operator's home, a project and a bottle, with what must not change.
+//! The target of one attack: an operator's home, a project and a bottle, and everything that must not change.
 
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest, Project};
@@ -45,7 +45,7 @@ impl Verdict {
         if condition { Self::Succeeded(what.into()) } else { Self::Held }
     }
 
-    /// Returns whether it says nothing either way.
+    /// Returns whether it proves nothing either way.
     pub fn is_inconclusive(&self) -> bool {
         matches!(self, Self::Inconclusive(_))
     }
@@ -55,7 +55,7 @@ impl Verdict {
         matches!(self, Self::Succeeded(_))
     }
 
-    /// Returns it in one word.
+    /// Returns the verdict as one word.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Held => "held",
@@ -84,7 +84,7 @@ pub struct Ended {
     pub output: Vec<u8>,
     /// How long it took.
     pub took: Duration,
-    /// The most memory that it and the target's other processes used at one moment, in bytes.
+    /// The most memory that it and the target's other processes used at any moment, in bytes.
     pub peak: u64,
 }
 
@@ -94,7 +94,7 @@ impl Ended {
         String::from_utf8_lossy(&self.output).into_owned()
     }
 
-    /// Returns whether it ended by itself with status 0.
+    /// Returns whether it ended on its own with status 0.
     pub fn is_success(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }
@@ -112,7 +112,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Makes an operator with a home and files, and a project. Nothing is running yet.
+    /// Creates an operator with a home and files, and a project. Nothing is running yet.
     pub fn new(checkout: &Checkout, guest: Guest, without: Option<Defence>) -> Result<Self> {
         let mut target = Self {
             project: Environment::new(checkout, guest)?.project("project")?,
@@ -144,7 +144,7 @@ impl Target {
         self.project.environment().path(name)
     }
 
-    /// Writes a file of this target, and makes the folders above it.
+    /// Writes a file of this target, and creates the folders above it.
     pub fn put(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path(name);
         fs::create_dir_all(path.parent().context("a folder")?)?;
@@ -152,7 +152,7 @@ impl Target {
         Ok(path)
     }
 
-    /// Returns the file that exists only if a program of the guest's choice has run on the host.
+    /// Returns the path of a file that exists only if a program of the guest's choice has run on the host.
     pub fn proof(&self) -> PathBuf {
         self.path("proof")
     }
@@ -162,7 +162,7 @@ impl Target {
         self.project.environment().is_real()
     }
 
-    /// Watches a path: after [`Target::begin`] nothing in it may change.
+    /// Watches a path. After [`Target::begin`], nothing in it may change.
     pub fn watch(&mut self, name: &str) {
         self.watched.push(self.path(name));
     }
@@ -172,12 +172,12 @@ impl Target {
         self.without
     }
 
-    /// Returns the helper's program, for an attack that uses it.
+    /// Returns the path of the helper, for an attack that uses it.
     pub fn helper(&self) -> &Path {
         &self.helper
     }
 
-    /// Records the watched files as they should stay.
+    /// Records the watched files, which must stay as they are.
     pub fn begin(&mut self) -> Result<()> {
         for path in &self.watched {
             record(path, &mut self.before)?;
@@ -185,14 +185,15 @@ impl Target {
         Ok(())
     }
 
-    /// Starts the bottle with this configuration, which follows `slug`. From here on the watched files
-    /// must not change.
+    /// Starts the bottle with this configuration, which follows `slug`. From here on the watched files must
+    /// not change.
     pub fn up(&mut self, config: &str) -> Result<()> {
         self.up_by(config, self.command(&["up"]))
     }
 
-    /// Returns a configuration for this target's bottle: a small one for a machine under emulation. Unless it
-    /// says otherwise, the guest can write to the project itself, which is the most that it can be given.
+    /// Returns a configuration for this target's bottle, with a small machine if it is emulated. Unless the
+    /// configuration says otherwise, the guest can write to the project itself, which is the most that it can
+    /// be given.
     pub fn config(&self, config: &str) -> String {
         let machine = "[guest]\ncpus = 1\nmemory = 512\n";
         let machine = if self.is_real() && !config.contains("[guest]") { machine } else { "" };
@@ -242,7 +243,7 @@ impl Target {
         self.run(self.command(words))
     }
 
-    /// Runs a command until it ends or patience does, with no input.
+    /// Runs a command without input until it ends or takes too long.
     pub fn run(&self, mut command: Command) -> Result<Ended> {
         let (mut out, mut err) = (tempfile::tempfile()?, tempfile::tempfile()?);
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?).process_group(0);
@@ -284,7 +285,7 @@ impl Target {
         naming(self.project.environment().folder()).iter().filter_map(resident).sum::<u64>() * PAGE
     }
 
-    /// Returns the log as it is now, one entry a line.
+    /// Returns the current log, one entry per line.
     pub fn log(&self) -> Result<String> {
         Ok(self.operator(&["audit", SLUG])?.text())
     }
@@ -296,8 +297,8 @@ impl Target {
         self.up_by(config, command)
     }
 
-    /// Starts the bottle as [`Target::up`] does, in network and mount namespaces of its own in which root
-    /// has run this script first.
+    /// Starts the bottle as [`Target::up`] does, in its own network and mount namespaces, where root has run
+    /// this script first.
     pub fn up_in(&mut self, script: &str, config: &str) -> Result<()> {
         let up = self.command(&["up"]);
         let mut command = Command::new("unshare");
@@ -307,8 +308,8 @@ impl Target {
         self.up_by(config, command)
     }
 
-    /// Starts the bottle as [`Target::up_with`] does, but with walls taken away from its keeper, in
-    /// addition to the defence of this run: a hole that something has to find.
+    /// Starts the bottle as [`Target::up_with`] does, but removes walls from its keeper, in addition to the
+    /// defence of this run: a hole that something has to find.
     pub fn up_without(&mut self, config: &str, walls: &[Defence]) -> Result<()> {
         let gone: Vec<&str> = walls.iter().copied().chain(self.without).map(Defence::name).collect();
         self.up_with(config, &[(WITHOUT, &gone.join(","))])
@@ -358,12 +359,12 @@ impl Drop for Target {
     }
 }
 
-/// Gives a command the variables that another one was given.
+/// Gives a command the variables that were set for another one.
 pub fn copy_variables(from: &Command, to: &mut Command) {
     to.envs(from.get_envs().filter_map(|(name, value)| Some((name, value?))));
 }
 
-/// The folders in which smolvm keeps its machines in a home.
+/// The folders in a home where smolvm keeps its machines.
 const SMOLVM_FOLDERS: [&str; 2] = [".cache", ".local"];
 
 /// Records what is below a path: the mode, owner and content of each file.

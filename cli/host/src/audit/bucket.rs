@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Allows `most` at once, and one more after each interval.
+/// A bucket that allows `most` at once, and one more after each interval.
 #[derive(Debug)]
 pub struct Bucket {
     left: u32,
@@ -12,7 +12,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Makes a full bucket.
+    /// Creates a full bucket.
     pub fn new(most: u32, every: Duration, now: Instant) -> Self {
         Self { left: most, most, every, filled: now }
     }
@@ -27,13 +27,13 @@ impl Bucket {
         self.filled += self.every * came;
     }
 
-    /// Returns whether this much is left.
+    /// Returns whether at least `wanted` is left.
     pub fn has(&mut self, wanted: u32, now: Instant) -> bool {
         self.fill(now);
         self.left >= wanted
     }
 
-    /// Takes this much, or what is left.
+    /// Takes `wanted`, or whatever is left.
     pub fn take(&mut self, wanted: u32) {
         self.left = self.left.saturating_sub(wanted);
     }

@@ -24,12 +24,12 @@ pub enum Chain {
     },
 }
 
-/// How much the logs hold, and how much is known to be gone.
+/// How much the logs contain, and how much is known to be gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
     /// The number of lines in the log.
     pub lines: usize,
-    /// The number of the operator's decisions.
+    /// The number of decisions by operators.
     pub decisions: usize,
     /// The lines that were rotated away, if any were.
     pub gone: Option<Gone>,
@@ -51,7 +51,7 @@ pub fn check(log: &Path, decisions: &Path) -> Result<Chain> {
         Err(line) => return Ok(Chain::Broken { file: decisions.to_owned(), line, why: FOLLOWS }),
     };
     let older = segments(log)?;
-    // If older files were rotated away, the line before the oldest one left is gone.
+    // If older files were rotated away, the line before the oldest remaining one is gone.
     let rotated = older.first().and_then(|first| number(log, first)).is_some_and(|number| number > 1);
     let (mut previous, mut count) = ((!rotated).then(String::new), 0);
     let (mut last, mut begins): (Option<Continued>, Vec<(PathBuf, String)>) = (None, Vec::new());
@@ -85,7 +85,7 @@ pub fn check(log: &Path, decisions: &Path) -> Result<Chain> {
         }
     }
     let dropped = last.filter(|last| last.first_file > 1);
-    // The oldest file left must be the one at which the log says that it was cut.
+    // The oldest remaining file must be the one at which the log says that it was cut.
     let cut = dropped.as_ref().map(|last| (aside(log, last.first_file), last.hash.clone()));
     let wrong = match &cut {
         Some((file, hash)) => !begins.iter().any(|(begins, previous)| begins == file && previous == hash),
@@ -98,7 +98,7 @@ pub fn check(log: &Path, decisions: &Path) -> Result<Chain> {
     Ok(Chain::Whole(Checked { lines: count, decisions: decided.len(), gone: dropped.map(|last| last.gone) }))
 }
 
-/// Returns the hash of each decision, or the number of the first line that is wrong.
+/// Returns the hash of each decision, or the number of the first wrong line.
 fn decided(path: &Path) -> Result<Result<Vec<String>, usize>> {
     let mut hashes: Vec<String> = Vec::new();
     if !path.exists() {

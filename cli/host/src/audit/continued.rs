@@ -1,12 +1,12 @@
-//! The first line of a file, which describes the files before it: what was dropped, and which file is the
-//! oldest left.
+//! The first line of a file, which describes the files before it: what was dropped, and which remaining file
+//! is the oldest.
 
 use super::entry::{Entry, hash};
 use super::read::lines;
 use anyhow::Result;
 use std::path::Path;
 
-/// Lines that were rotated away: when there are too many files, the oldest one is dropped.
+/// Lines that were rotated away. When there are too many files, the oldest one is dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gone {
     /// The number of lines.
@@ -20,11 +20,11 @@ pub struct Gone {
 /// What the first line of a file says about the files before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Continued {
-    /// All lines that were dropped so far.
+    /// All lines that have been dropped so far.
     pub gone: Gone,
     /// The hash of the last line that was dropped.
     pub hash: String,
-    /// The number of the oldest file that is left.
+    /// The number of the oldest remaining file.
     pub first_file: u32,
 }
 

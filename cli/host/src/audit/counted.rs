@@ -1,8 +1,8 @@
-//! Counts what a guest causes again and again, instead of repeating it.
+//! Counts what a guest causes again and again, instead of logging each event.
 //!
-//! Otherwise a guest could choose what the log holds: it would ask for forbidden things until the lines that
-//! matter are rotated away. There are three limits, one behind the other, each a token bucket: how many lines
-//! one destination gets, how many destinations are told apart, and how many bytes a guest's lines have
+//! Otherwise a guest could decide what the log contains: it could request forbidden things until the lines
+//! that matter are rotated away. There are three limits, applied in turn, each a token bucket: how many lines
+//! one destination gets, how many destinations are told apart, and how many bytes a guest's lines may have
 //! altogether. Events over a limit are held and counted, and become one line with `repeated` and `since`.
 //! Nothing here reads the clock.
 
@@ -12,17 +12,18 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The most destinations of one kind that are told apart; the others are counted together.
+/// How many destinations of one kind are told apart. The others are counted together.
 const DESTINATIONS: usize = 32;
 /// How long a destination must be silent before another one may take its place.
 const FORGOTTEN: Duration = Duration::from_secs(300);
-/// How many events of one kind are described at once, and how soon one more.
+/// How many events of one kind are described at once.
 const LOOKS: u32 = 200;
+/// How soon one more is described.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A kind of event: part, event and reason. All three are words that we chose, so there are few kinds.
 pub type Kind = (&'static str, &'static str, &'static str);
 
-/// Everything that a guest caused recently.
+/// The events that a guest caused recently.
 #[derive(Debug)]
 pub struct Counted {
     kinds: BTreeMap<Kind, Destinations>,
@@ -38,13 +39,13 @@ struct Destinations {
 }
 
 impl Counted {
-    /// Starts with no events.
+    /// Creates an empty count.
     pub fn new(now: Instant) -> Self {
         Self { kinds: BTreeMap::new(), bytes: Bucket::new(BYTES, BYTE_EVERY, now) }
     }
 
-    /// Returns whether it is worth describing an event of this kind. If not, count it with [`Counted::see`]
-    /// and no destination.
+    /// Returns whether an event of this kind is worth describing. If not, count it with [`Counted::see`] and
+    /// without a destination.
     pub fn looks(&mut self, kind: Kind, now: Instant) -> bool {
         let looks = &mut self.kind(kind, now).looks;
         let has = looks.has(1, now);
@@ -52,7 +53,7 @@ impl Counted {
         has
     }
 
-    /// Counts one more event without a destination, if such an event is being held, and returns whether it
+    /// Counts one more event without a destination if such an event is being held, and returns whether it
     /// did. The event itself is not examined.
     pub fn again(&mut self, kind: Kind, now: Instant) -> bool {
         let others = &mut self.kind(kind, now).others;
@@ -76,7 +77,7 @@ impl Counted {
             None => &mut destinations.others,
         };
         repeated.hold(details, now, now_ms);
-        // The borrow of one kind must end before the bucket that all kinds share is asked.
+        // The borrow of one kind must end before the shared bucket is used.
         let mut bytes = std::mem::replace(&mut self.bytes, Bucket::new(0, BYTE_EVERY, now));
         let destinations = self.kind(kind, now);
         let known = destination.and_then(|name| destinations.known.get_mut(name));

@@ -1,8 +1,8 @@
-//! The operator's decisions: a log of their own, with a chain of its own.
+//! The operator's decisions: a separate log with its own chain.
 //!
-//! A guest cannot cause a line here, and so cannot push one out: the file is never rotated and never dropped.
-//! Whoever decides writes, be it the keeper or a command, under the file's lock and through to the disk
-//! before going on.
+//! A guest cannot cause a line here, and so cannot push one out: the file is never rotated or dropped. The
+//! keeper or command that decides also writes the line, under the file's lock and through to the disk, before
+//! it goes on.
 
 use super::entry::{Entry, cut, fields, hash, now_ms};
 use super::read::last_line;
@@ -19,16 +19,17 @@ use std::time::Duration;
 
 /// The field with a decision's number, counted from 1.
 pub const NUMBER: &str = "decision";
-/// The longest text in a decision's line, in bytes: enough for everything that a person can be shown.
+/// The longest text in a decision's line, in bytes: enough for everything that can be shown to a person.
 const MAX_TEXT: usize = 32 << 10;
-/// How often the lock is tried, and how long to wait in between. Another decision takes milliseconds.
+/// How often the lock is tried.
 const TRIES: u32 = 200;
+/// How long to wait in between. Another decision takes milliseconds.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The last decision of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastDecision {
-    /// Its number, which is also how many decisions there are.
+    /// Its number, which is also the number of decisions.
     pub count: u64,
     /// Its hash.
     pub hash: String,
@@ -52,8 +53,8 @@ impl Decisions {
     /// Writes a decision through to the disk.
     ///
     /// # Errors
-    /// Returns an error if the disk does not take the line, of which nothing is left then, or if another
-    /// writer holds the file for too long.
+    /// Returns an error if the disk does not take the line, in which case nothing of it is left, or if
+    /// another writer holds the file for too long.
     pub fn append(
         &mut self,
         part: &str,
@@ -97,11 +98,11 @@ impl Decisions {
     }
 }
 
-/// Records what an operator decided, whether or not the bottle's keeper is alive. `part` and `event` are
-/// words that we chose; `details` is an object.
+/// Records an operator's decision, whether or not the bottle's keeper is alive. `part` and `event` are words
+/// that we chose, and `details` is an object.
 ///
 /// # Errors
-/// Returns an error if the decision cannot be recorded. Then it must not be carried out either.
+/// Returns an error if the decision cannot be recorded. It must not be carried out then.
 pub fn decided(folder: &Folder, part: &str, event: &str, details: Value) -> Result<()> {
     let path = folder.decisions();
     let mut decisions = Decisions::open(&path)?;

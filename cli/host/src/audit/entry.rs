@@ -46,13 +46,13 @@ pub fn fields(details: Value) -> Map<String, Value> {
     }
 }
 
-/// Returns the hash by which the next line refers to this one, which has no newline at its end.
+/// Returns the hash by which the next line refers to this one. `line` has no newline at its end.
 pub fn hash(line: &str) -> String {
     hex(line.as_bytes())
 }
 
-/// Cuts every text in `details` that is longer than `limit` bytes. The rest says how long the text was, with
-/// its digest, so that two texts can still be told apart.
+/// Cuts every text in `details` that is longer than `limit` bytes, and adds its length and digest, so that
+/// two texts can still be told apart.
 pub fn cut(details: &mut Map<String, Value>, limit: usize) {
     details.values_mut().for_each(|value| cut_value(value, limit));
 }
@@ -69,18 +69,18 @@ fn cut_value(value: &mut Value, limit: usize) {
     }
 }
 
-/// Converts a time of the log. Years have four digits, whatever a line says.
+/// Converts a time from the log. Years are kept to four digits, whatever a line says.
 pub fn time(ms: u64) -> SystemTime {
     const LAST: u64 = 253_402_300_799_999;
     UNIX_EPOCH + Duration::from_millis(ms.min(LAST))
 }
 
-/// Returns the current time as the log writes it.
+/// Returns the current time in the log's format.
 pub fn now_ms() -> u64 {
     millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// Returns a duration as the log writes it: in whole milliseconds.
+/// Returns a duration in the log's format: whole milliseconds.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -19,10 +19,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The reason for refusing when [`Audit::may_allow`] says no.
+/// The reason for a refusal when [`Audit::may_allow`] says no.
 pub const UNRECORDED: &str = "the log cannot be written, and this bottle requires it";
 
-/// The most lines that may wait for the disk.
+/// How many lines may wait for the disk.
 const QUEUE: usize = 4096;
 /// A bottle's log. Clones write to the same log.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ struct Inner {
 }
 
 impl Audit {
-    /// Opens a bottle's logs and continues their chains. A bottle has one such writer, its keeper.
+    /// Opens a bottle's logs and continues their chains. A bottle has only one such writer, its keeper.
     ///
     /// # Errors
     /// Returns an error if a file cannot be opened or read.
@@ -56,8 +56,8 @@ impl Audit {
         Ok(Self(Arc::new(Inner { queue, shared, need, decisions: Mutex::new(decisions) })))
     }
 
-    /// Returns whether anything may be let through: not if it must be recorded and cannot be. Refusals are
-    /// still written meanwhile, so the log recovers by itself.
+    /// Returns whether anything may be let through, which it may not if it must be recorded and cannot be.
+    /// Refusals are still written meanwhile, so the log recovers by itself.
     pub fn may_allow(&self) -> bool {
         self.0.need == Need::BestEffort || !self.is_failing()
     }
@@ -67,8 +67,8 @@ impl Audit {
         self.0.shared.failing.load(Relaxed)
     }
 
-    /// Records what an operator decided, before it is carried out. It waits for the disk, and for nothing
-    /// that a guest could fill.
+    /// Records an operator's decision before it is carried out. This waits for the disk, but for nothing that
+    /// a guest could fill.
     ///
     /// # Errors
     /// Returns an error if the decision must be recorded and cannot be.
@@ -87,8 +87,7 @@ impl Audit {
             Err(error) => {
                 out::note(format_args!("cannot write the log of decisions: {error}"));
                 self.0.shared.failing.store(true, Relaxed);
-                // The count becomes a line that the writer tries again and again, so the log recovers by
-                // itself.
+                // The writer keeps trying to turn the count into a line, so the log recovers by itself.
                 self.0.shared.lost.fetch_add(1, Relaxed);
                 anyhow::ensure!(self.0.need == Need::BestEffort, UNRECORDED);
                 Ok(())
@@ -96,13 +95,13 @@ impl Audit {
         }
     }
 
-    /// Writes down what bottle itself did. Never use it for what a guest can cause at will.
+    /// Logs what bottle itself did. Do not use it for anything that a guest can cause at will.
     pub fn write(&self, part: &'static str, event: &'static str, details: Value) {
         self.queue(part, event, fields(details));
     }
 
-    /// Writes down what a guest caused, or counts it if the guest caused much of this kind recently.
-    /// `destination` is what to tell events apart by: a host, a repository, a door.
+    /// Logs what a guest caused, or counts it if the guest caused much of this kind recently. `destination`
+    /// tells events apart: a host, a repository, a door.
     pub fn caused(
         &self,
         part: &'static str,
@@ -121,7 +120,7 @@ impl Audit {
         self.count((part, event, reason), Some(destination), details);
     }
 
-    /// From now on, counts refusals instead of describing them, until [`Audit::summarized`] or for `limit`.
+    /// Counts refusals instead of describing them, until [`Audit::summarized`] or for at most `limit`.
     pub fn summarize(&self, limit: Duration) {
         self.summarized();
         *lock(&self.0.shared.summary) = Some(Summary::new(limit, Instant::now()));
@@ -134,7 +133,7 @@ impl Audit {
         }
     }
 
-    /// Counts a refusal and returns true, if refusals are only counted now.
+    /// Counts a refusal and returns true, if refusals are currently only counted.
     fn in_summary(&self, count: impl FnOnce(&mut Summary)) -> bool {
         match &mut *lock(&self.0.shared.summary) {
             Some(summary) if !summary.is_over(Instant::now()) => {
@@ -145,7 +144,7 @@ impl Audit {
         }
     }
 
-    /// Writes down that the guard refused a frame.
+    /// Logs that the guard refused a frame.
     pub fn refused(&self, refusal: Refusal, frame: &[u8]) {
         if self.in_summary(|summary| summary.frame(refusal)) {
             return;
@@ -154,7 +153,7 @@ impl Audit {
         let looks = {
             let (mut counted, now) = (lock(&self.0.shared.counted), Instant::now());
             let looks = counted.looks(kind, now);
-            // In a flood, each frame costs one count and no more.
+            // In a flood, each frame costs one count and nothing else.
             if !looks && Defence::CountedRefusals.stands() && counted.again(kind, now) {
                 return;
             }
@@ -170,7 +169,7 @@ impl Audit {
 
     fn count(&self, kind: Kind, destination: Option<&str>, mut details: Map<String, Value>) {
         let (part, event, _) = kind;
-        // If nothing may pass without its line, whatever passed gets a line of its own.
+        // If nothing may pass without its line, everything that passed gets a line of its own.
         let has_its_own = self.0.need == Need::Required && event != "refused";
         if has_its_own || !Defence::CountedRefusals.stands() {
             self.queue(part, event, details);
@@ -189,7 +188,7 @@ impl Audit {
         }
     }
 
-    /// Waits until everything so far is in the file, counted events included.
+    /// Waits until all events so far are in the file, including the counted ones.
     pub fn flush(&self) {
         let (done, waited) = sync_channel(1);
         if self.0.queue.send(Message::Flush(done)).is_ok() {
@@ -198,8 +197,8 @@ impl Audit {
     }
 }
 
-/// Returns how large a file of the log grows, in bytes. In a debug build `BOTTLE_LOG_SEGMENT` makes it
-/// smaller, so that a test does not wait for what takes a guest days.
+/// Returns the size at which a file of the log is set aside, in bytes. In a debug build `BOTTLE_LOG_SEGMENT`
+/// makes it smaller, so that a test does not need what takes a guest days.
 fn segment() -> u64 {
     #[cfg(debug_assertions)]
     if let Some(bytes) = std::env::var("BOTTLE_LOG_SEGMENT").ok().and_then(|bytes| bytes.parse().ok()) {

@@ -1,8 +1,8 @@
 //! The log on disk: one file that grows, and older ones beside it.
 //!
-//! A line is there whole or not at all. A line that a full disk cut off is removed at once; one that a crash
-//! cut off is removed at the next start, which records it. When there are too many files, the oldest one is
-//! dropped. The first line of each file says what was dropped, so that a gap is recognised as one.
+//! A line is either whole or absent. A line that a full disk cut off is removed at once. One that a crash cut
+//! off is removed at the next start, which records that. When there are too many files, the oldest one is
+//! dropped. The first line of each file says what was dropped, so that a gap is recognised as such.
 
 use super::continued::Continued;
 use super::decisions::LastDecision;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 /// How large a file grows before the next one begins, in bytes.
 pub const SEGMENT: u64 = 8 << 20;
-/// How many older files are kept beside the one that grows.
+/// How many older files are kept beside the current one.
 pub const KEPT: usize = 12;
 
 /// A log that is being written.
@@ -29,14 +29,14 @@ pub struct Log {
     size: u64,
     limit: u64,
     previous: String,
-    /// The lines that were dropped so far.
+    /// The lines that have been dropped so far.
     dropped: Continued,
     /// The last decision that the log refers to.
     anchor: LastDecision,
 }
 
 impl Log {
-    /// Opens the log at `path` and continues its chain. Files larger than `limit` bytes are set aside.
+    /// Opens the log at `path` and continues its chain. A file that reaches `limit` bytes is set aside.
     ///
     /// # Errors
     /// Returns an error if a file cannot be opened or read.
@@ -73,7 +73,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Refers to the last decision, unless the log does so already.
+    /// Makes the log refer to the last decision, unless it does already.
     ///
     /// # Errors
     /// Returns an error if the disk does not take the line.
@@ -90,7 +90,7 @@ impl Log {
     /// Writes a line.
     ///
     /// # Errors
-    /// Returns an error if the disk does not take the line, of which nothing is left then.
+    /// Returns an error if the disk does not take the line, in which case nothing of it is left.
     pub fn append(&mut self, part: &str, event: &str, details: &Map<String, Value>) -> std::io::Result<()> {
         if self.size > 0 && self.size + self.line(part, event, details)?.len() as u64 > self.limit {
             self.begin_another()?;
@@ -122,8 +122,8 @@ impl Log {
         Ok(())
     }
 
-    /// Sets the file aside under the next number and begins another. What is dropped is recorded first: a
-    /// crash in between leaves too much, never too little.
+    /// Sets the file aside under the next number and starts another. What is to be dropped is recorded first,
+    /// so a crash in between leaves too much, never too little.
     fn begin_another(&mut self) -> std::io::Result<()> {
         let older = segments(&self.path)?;
         let last = older.last().and_then(|path| number(&self.path, path)).unwrap_or(0);

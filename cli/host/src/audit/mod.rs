@@ -1,10 +1,10 @@
-//! The audit log: one JSON line for each decision, chained to the line before it by a hash.
+//! The audit log: one JSON line per decision, chained to the line before it by a hash.
 //!
 //! There are two logs. The operator's decisions are in a log of their own ([`decisions`]), and are written
-//! before they take effect. Decisions of bottle's parts are in the other log, which is rotated; what a guest
-//! causes there again and again is counted ([`counted`]). That log is written by a thread of its own behind a
+//! before they take effect. The decisions of bottle's parts are in the other log, which is rotated; what a
+//! guest causes there again and again is counted ([`counted`]). That log has its own writer thread behind a
 //! bounded queue, so that no decision about a request waits for a disk. Lines that do not fit are counted,
-//! and the next line says how many.
+//! and the next line says how many were lost.
 
 mod bucket;
 mod check;

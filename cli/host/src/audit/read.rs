@@ -46,7 +46,7 @@ pub fn lines(path: &Path) -> Result<impl Iterator<Item = std::io::Result<String>
 pub struct Merged([(Tail, Option<Line>); 2]);
 
 impl Merged {
-    /// Starts at the oldest line of both.
+    /// Starts at the oldest line of both logs.
     ///
     /// # Errors
     /// Returns an error if the folder cannot be read.
@@ -54,7 +54,7 @@ impl Merged {
         Ok(Self([(Tail::new(log)?, None), (Tail::new(decisions)?, None)]))
     }
 
-    /// Returns the next line, if there is one now.
+    /// Returns the next line, or `None` if there is none yet.
     ///
     /// # Errors
     /// Returns an error if a file cannot be read.
@@ -64,7 +64,7 @@ impl Merged {
                 *next = tail.next_line()?;
             }
         }
-        // A line that cannot be parsed has no time, and is shown where it stands.
+        // A line that cannot be parsed has no time, and is shown in its place.
         let time = |line: &Option<Line>| match line {
             Some(Ok(entry)) => Some(entry.time_ms),
             Some(Err(_)) => Some(0),
@@ -86,7 +86,7 @@ pub struct Tail {
     path: PathBuf,
     older: std::vec::IntoIter<PathBuf>,
     file: Option<(BufReader<File>, u64)>,
-    /// The beginning of a line that is not complete yet.
+    /// The start of a line that is not complete yet.
     begun: String,
 }
 
@@ -100,7 +100,7 @@ impl Tail {
         Ok(Self { path: path.to_owned(), older, file: None, begun: String::new() })
     }
 
-    /// Returns the next line, if there is one now.
+    /// Returns the next line, or `None` if there is none yet.
     ///
     /// # Errors
     /// Returns an error if a file cannot be read.
@@ -119,7 +119,7 @@ impl Tail {
                 let line = line.trim_end_matches('\n');
                 return Ok(Some(serde_json::from_str(line).map_err(|_| line.to_owned())));
             }
-            // The file that grows may have been set aside, and another one has its name now.
+            // The growing file may have been set aside, so that another one has its name now.
             let grows =
                 self.older.len() == 0 && fs::metadata(&self.path).is_ok_and(|now| now.ino() == *inode);
             if grows {

@@ -1,16 +1,18 @@
-//! Events of one kind and destination: some get a line, the others are held and counted.
+//! Events of one kind and destination. Some get a line; the others are held and counted.
 
 use super::bucket::Bucket;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
-/// How many lines one destination gets at once, and how soon one more.
+/// How many lines one destination gets at once.
 pub const LINES: u32 = 20;
+/// How soon it gets one more.
 pub const LINE_EVERY: Duration = Duration::from_secs(10);
-/// How many bytes a guest's lines may have at once, and how soon one more byte: 44 MB a day.
+/// How many bytes a guest's lines may have at once.
 pub const BYTES: u32 = 1 << 20;
+/// How soon they may have one more: 44 MB a day.
 pub const BYTE_EVERY: Duration = Duration::from_millis(2);
-/// The size of a line besides its details: time, part, event and hash.
+/// The size of a line apart from its details, in bytes: time, part, event and hash.
 pub const AROUND: usize = 160;
 
 /// Events of one kind and destination.
@@ -26,7 +28,7 @@ pub struct Repeated {
 pub struct Held {
     pub count: u64,
     since_ms: u64,
-    /// The details of the newest event; fields that count bytes are sums.
+    /// The details of the newest event. Fields that count bytes are summed up.
     details: Map<String, Value>,
 }
 

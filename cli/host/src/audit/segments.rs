@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Returns the path of an older file: `audit.000001.jsonl`. Numbers start at 1 and are never used again.
+/// Returns the path of an older file, like `audit.000001.jsonl`. Numbers start at 1 and are never reused.
 pub fn aside(path: &Path, number: u32) -> PathBuf {
     path.with_extension(format!("{number:06}.jsonl"))
 }

@@ -1,8 +1,7 @@
-//! Refusals that an operator provokes: while `bottle verify` tries everything, each refusal is
-//! counted, and one line says how many there were of each kind.
+//! Refusals that an operator provokes. While `bottle verify` tries everything, refusals are only counted, and
+//! one line says how many there were of each kind.
 //!
-//! A guest may do what it likes meanwhile. It is counted with the others, and nothing that was let through is
-//! left out.
+//! Whatever a guest does meanwhile is counted with the others. Nothing that was let through is left out.
 
 use bottle_core::guard::Refusal;
 use serde_json::{Map, Value, json};
@@ -19,12 +18,12 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Begins to count, for `limit` at most.
+    /// Starts to count, for at most `limit`.
     pub fn new(limit: Duration, now: Instant) -> Self {
         Self { since: now, until: now + limit, frames: BTreeMap::new(), requests: BTreeMap::new() }
     }
 
-    /// Returns whether it has counted for as long as it may.
+    /// Returns whether the time for counting is over.
     pub fn is_over(&self, now: Instant) -> bool {
         now >= self.until
     }

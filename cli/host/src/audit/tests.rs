@@ -1,4 +1,4 @@
-//! Logs as they are written, and what the check says about them.
+//! Tests of logs as they are written, and of what the check says about them.
 
 use super::check::{Chain, Checked, check};
 use super::decisions::{Decisions, LastDecision};
@@ -33,7 +33,7 @@ fn the_chain_goes_on_through_files_that_are_put_aside_and_what_was_dropped_is_sa
     let path = dir.path().join("audit.jsonl");
     let mut gone = None;
     for number in 0..250 {
-        // Open the log anew each time: a keeper that comes back continues the chain.
+        // Open the log anew each time: a keeper that is restarted continues the chain.
         line(&mut Log::open(&path, LIMIT).unwrap(), number);
         gone = whole(&path).gone;
     }
@@ -45,13 +45,13 @@ fn the_chain_goes_on_through_files_that_are_put_aside_and_what_was_dropped_is_sa
     let left = text.concat().matches("\"event\":\"line\"").count();
     let begun = usize::try_from(number(&path, older.last().unwrap()).unwrap()).unwrap();
     let gone = gone.unwrap();
-    // Every line is there or known to be gone: ours, and one for each file but the first.
+    // Every line is either there or known to be gone: ours, and one per file except the first.
     let lines = whole(&path).lines;
     assert_eq!(usize::try_from(gone.lines).unwrap() + lines, 250 + begun);
     assert!(left < 250 && gone.from_ms > 0 && gone.from_ms <= gone.until_ms, "{gone:?}");
     assert!(older.iter().all(|path| fs::metadata(path).unwrap().len() <= LIMIT));
 
-    // A file missing from the middle is found, and so is one that was swapped.
+    // A missing file in the middle is detected, and so is a swapped one.
     let middle = fs::read(&older[5]).unwrap();
     fs::remove_file(&older[5]).unwrap();
     assert!(matches!(checked(&path), Chain::Broken { .. }));
@@ -59,12 +59,12 @@ fn the_chain_goes_on_through_files_that_are_put_aside_and_what_was_dropped_is_sa
     assert!(matches!(checked(&path), Chain::Broken { .. }));
     fs::write(&older[5], middle).unwrap();
     assert_eq!(whole(&path).lines, lines);
-    // Removing the oldest file looks like a rotation, and is found all the same.
+    // Removing the oldest file looks like a rotation, but is detected as well.
     let oldest = fs::read(&older[0]).unwrap();
     fs::remove_file(&older[0]).unwrap();
     assert!(matches!(checked(&path), Chain::Broken { line: 1, .. }));
     fs::write(&older[0], oldest).unwrap();
-    // Removing all older files is found, too.
+    // Removing all older files is detected, too.
     for path in &older {
         fs::remove_file(path).unwrap();
     }
@@ -140,7 +140,7 @@ fn several_writers_make_one_chain() {
     assert_eq!(Decisions::open(&path).unwrap().last().unwrap().count, 100);
     let Chain::Whole(checked) = check(&dir.path().join("audit.jsonl"), &path).unwrap() else { panic!() };
     assert_eq!((checked.decisions, checked.lines), (100, 0));
-    // A line that was changed or removed is found.
+    // A changed or removed line is detected.
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("\"rule\":\"", "\"rule\":\"x", 1)).unwrap();
     assert!(matches!(check(&path, &path).unwrap(), Chain::Broken { .. }));

@@ -1,4 +1,4 @@
-//! The thread that writes the log, and what it shares with the handles.
+//! The thread that writes the log, and the state that it shares with the handles.
 
 use super::counted::{Counted, Kind};
 use super::decisions::LastDecision;
@@ -13,20 +13,20 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often held events are looked at.
+/// How often held events are checked.
 const GLANCE: Duration = Duration::from_secs(1);
 /// The longest text in a line, in bytes.
 pub const MAX_TEXT: usize = 1024;
 /// The event of the line that stands for the refusals that an operator provoked.
 pub const VERIFIED: &str = "verified";
 
-/// What the writing thread shares with the handles.
+/// The state that the writer shares with the handles.
 pub struct Shared {
     pub lost: AtomicU64,
     /// Whether the disk refused the last line.
     pub failing: AtomicBool,
     pub counted: Mutex<Counted>,
-    /// What an operator provokes just now.
+    /// The refusals that an operator is provoking, if one is.
     pub summary: Mutex<Option<Summary>>,
     /// The last decision, for the log to refer to.
     pub decided: Mutex<LastDecision>,

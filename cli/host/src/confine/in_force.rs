@@ -1,4 +1,4 @@
-//! The limits that the kernel enforces on a process, and how a person is told about them.
+//! The limits that the kernel enforces on a process, and their description for a person.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -15,11 +15,11 @@ pub struct InForce {
     pub no_new_privs: bool,
 }
 
-/// The oldest version of Landlock that has everything we ask for.
+/// The oldest version of Landlock with everything that we ask for.
 const WHOLE_LANDLOCK: u32 = 6;
 
 impl InForce {
-    /// Names what the kernel lacks entirely, if anything.
+    /// Names the feature that the kernel lacks entirely, if there is one.
     pub fn lacks(self) -> Option<&'static str> {
         match (self.seccomp, self.landlock.is_some()) {
             (true, true) => None,

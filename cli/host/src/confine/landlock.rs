@@ -21,7 +21,7 @@ pub fn ruleset(policy: &Policy) -> Result<Option<RulesetCreated>> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let files = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
     let write: BitFlags<AccessFs> = match policy.calls {
-        // git moves objects from one folder to another. It creates no links and no devices.
+        // git moves objects between folders. It creates no links or devices.
         Calls::Git => files | AccessFs::MakeDir | AccessFs::RemoveDir | AccessFs::Refer,
         Calls::Keeper | Calls::Keys => files,
     };
@@ -50,7 +50,7 @@ pub fn holds(said: &RestrictionStatus) -> bool {
 /// Returns the kernel's version of Landlock, or `None` if it has none or it is switched off.
 pub fn version() -> Option<u32> {
     const VERSION: u32 = 1;
-    // SAFETY: asked for its version, this call takes no pointer.
+    // SAFETY: this call only asks for the version and takes no pointer.
     #[expect(unsafe_code, reason = "no crate says which version it is")]
     let version = unsafe {
         libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0_usize, VERSION)

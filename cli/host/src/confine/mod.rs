@@ -1,9 +1,9 @@
 //! What a process gives up for good before it reads a hostile byte.
 //!
 //! [`policy`] defines what each process may still do. [`landlock`] and [`seccomp`] make the kernel enforce
-//! it, and [`limits`] gives up the rest: privileges, core files, being inspected. All of it is permanent and
-//! passes down to children. If a kernel lacks a part, the other parts still hold, and `bottle status` and
-//! `bottle doctor` say which ones do.
+//! it, and [`limits`] gives up the rest: privileges, core files, inspection. All of it is permanent and is
+//! inherited by children. If a kernel lacks a feature, the others still hold, and `bottle status` and
+//! `bottle doctor` say which.
 
 mod in_force;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
@@ -21,11 +21,11 @@ pub use policy::Policy;
 
 use std::process::Command;
 
-/// Confines this process for good, and returns what is in force. The process must not have a second thread
-/// yet: Landlock binds the calling thread and the threads it creates later.
+/// Confines this process for good, and returns what is in force. The process must still be single-threaded:
+/// Landlock applies to the calling thread and the threads that it creates later.
 ///
 /// # Errors
-/// Returns an error if the kernel has a part and refuses to enforce it.
+/// Returns an error if the kernel supports a feature but refuses to enforce it.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub fn this_process(policy: &Policy) -> anyhow::Result<InForce> {
     use anyhow::Context;
@@ -40,7 +40,7 @@ pub fn this_process(policy: &Policy) -> anyhow::Result<InForce> {
     Ok(InForce { landlock: version, ..limits::in_force(status) })
 }
 
-/// Other systems have no such limits that a process can put on itself alone.
+/// Does nothing: on other systems a process cannot put such limits on itself alone.
 ///
 /// # Errors
 /// Never returns an error.
@@ -49,18 +49,18 @@ pub fn this_process(_: &Policy) -> anyhow::Result<InForce> {
     Ok(InForce::default())
 }
 
-/// Confines a child that is about to start, with all of its own children.
+/// Confines a child that is about to start, and all of its own children.
 ///
 /// # Errors
-/// Returns an error if the kernel has a part and refuses to enforce it.
+/// Returns an error if the kernel supports a feature but refuses to enforce it.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub fn child(command: &mut Command, policy: &Policy) -> anyhow::Result<()> {
     use std::os::unix::process::CommandExt;
     let mut ruleset = landlock::ruleset(policy)?;
     let filters = seccomp::filters(policy.calls)?;
     let policy = policy.clone();
-    // SAFETY: the closure makes system calls with what was prepared before the fork, and allocates
-    // nothing but what an error takes.
+    // SAFETY: the closure makes system calls with what was prepared before the fork, and only allocates
+    // memory for an error.
     #[expect(unsafe_code, reason = "only code that runs after fork can give up the child's rights")]
     unsafe {
         command.pre_exec(move || {
@@ -74,7 +74,7 @@ pub fn child(command: &mut Command, policy: &Policy) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Other systems have no such limits.
+/// Does nothing: other systems have no such limits.
 ///
 /// # Errors
 /// Never returns an error.

@@ -1,13 +1,13 @@
-//! What each process may still do once it is confined. Nothing here touches the system.
+//! What each process may still do once it is confined. Nothing in this file touches the system.
 
 use std::path::{Path, PathBuf};
 
 /// The rights of a confined process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Files, and folders with their content, that it may read.
+    /// Files, and folders with their contents, that it may read.
     pub read: Vec<PathBuf>,
-    /// Files, and folders with their content, that it may read and run.
+    /// Files, and folders with their contents, that it may read and run.
     pub run: Vec<PathBuf>,
     /// Folders in which it may do anything with files except run them.
     pub write: Vec<PathBuf>,
@@ -20,9 +20,9 @@ pub struct Policy {
 /// A set of system calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Calls {
-    /// The keeper's calls: files, threads, connections to anywhere. It starts no program.
+    /// The keeper's calls: files, threads, connections to anywhere. It cannot start programs.
     Keeper,
-    /// The calls of the process that holds keys: it uses what it has open already, and opens nothing new.
+    /// The calls of the process that holds keys. It uses what it already has open, and opens nothing new.
     Keys,
     /// Every call that git needs, and many more, but none that reaches a network or the kernel's internals.
     Git,
@@ -31,9 +31,9 @@ pub enum Calls {
 /// The files that tell the C library's resolver how to resolve names.
 const RESOLVER: [&str; 5] =
     ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
-/// The targets of links among them, rewritten whenever the network changes.
+/// The targets of links among them. They are rewritten whenever the network changes.
 const RESOLVER_RUN: [&str; 3] = ["/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager"];
-/// Where programs and libraries are.
+/// The folders of programs and libraries.
 const SYSTEM: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store"];
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/urandom", "/dev/zero"];
 
@@ -42,14 +42,14 @@ fn paths(names: &[&str]) -> Vec<PathBuf> {
 }
 
 impl Policy {
-    /// Returns the keeper's policy. The keeper writes its log, removes its sockets and resolves names. Root
-    /// could read every secret in /etc, so root's keeper reads the resolver's files as they are now. Anybody
-    /// else's reads the folder, so that files may be replaced by new ones.
+    /// Returns the keeper's policy. The keeper writes its log, removes its sockets and resolves names. Root's
+    /// keeper could read every secret in /etc, so it may only read the resolver's files that exist now. Any
+    /// other user's keeper may read the whole folder, so that those files may be replaced.
     pub fn keeper(logs: &Path, runtime: &Path, is_root: bool) -> Self {
         let mut read = if is_root { paths(&RESOLVER) } else { paths(&["/etc"]) };
         read.extend(paths(&RESOLVER_RUN));
-        // The resolver's modules, and which process is at the other end of a socket. Landlock keeps what
-        // belongs to other processes there out of reach.
+        // For the resolver's modules, and for the process at the other end of a socket. Landlock keeps what
+        // belongs to other processes in /proc out of reach.
         read.extend(paths(&["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/proc"]));
         read.extend(paths(&DEVICES));
         Self {
@@ -66,7 +66,7 @@ impl Policy {
         Self { read: Vec::new(), run: Vec::new(), write: Vec::new(), remove: Vec::new(), calls: Calls::Keys }
     }
 
-    /// Returns the policy of a git process. It writes one store, reads whatever else it is given, and runs
+    /// Returns the policy of a git process. It may write to one store, read what else it is given, and run
     /// the system's programs and the given ones.
     pub fn git(store: &Path, read: &[PathBuf], run: &[PathBuf]) -> Self {
         let mut programs = paths(&SYSTEM);

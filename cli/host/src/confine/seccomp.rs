@@ -1,7 +1,7 @@
 //! Limits which system calls a process may make, with seccomp.
 //!
-//! The keeper and the process that holds keys have a list of allowed calls. Any other call fails as on a
-//! kernel that lacks it, which every library can cope with. git starts many kinds of programs, so git has a
+//! The keeper and the process that holds keys have a list of allowed calls. Any other call fails as it would
+//! on a kernel without it, which every library can handle. git starts many kinds of programs, so it has a
 //! list of forbidden calls. A call that only an attacker would make ends the process.
 
 use super::policy::Calls;
@@ -13,14 +13,14 @@ use seccompiler::SeccompCmpOp::{Eq, MaskedEq};
 use seccompiler::{BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule, TargetArch};
 use std::collections::BTreeMap;
 
-/// System calls with the arguments that they are meant with; no rules means any arguments.
+/// System calls, with rules for their arguments. No rules means any arguments.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Returns the filters for a set of calls, in the order in which to apply them: none if the kernel has no
-/// seccomp.
+/// Returns the filters for a set of calls, in the order in which to apply them. There are none if the kernel
+/// has no seccomp.
 ///
 /// # Errors
-/// Returns an error if this architecture has no filters.
+/// Returns an error if there are no filters for this architecture.
 pub fn filters(calls: Calls) -> Result<Vec<BpfProgram>> {
     if !offered() {
         return Ok(Vec::new());
@@ -73,10 +73,10 @@ fn limited_by_argument() -> Result<Rules> {
             ],
         ),
         (libc::SYS_mprotect, vec![SeccompRule::new(vec![has(2, run, 0)?])?]),
-        // Signals to the process itself: this is how a program aborts.
+        // Signals to the process itself, which is how a program aborts.
         (libc::SYS_kill, vec![SeccompRule::new(vec![is(0, own)?])?]),
         (libc::SYS_tgkill, vec![SeccompRule::new(vec![is(0, own)?])?]),
-        // Limits may be read, not set.
+        // Limits may be read, but not set.
         (libc::SYS_prlimit64, vec![SeccompRule::new(vec![SeccompCondition::new(2, Qword, Eq, 0)?])?]),
         (
             libc::SYS_ioctl,
@@ -95,9 +95,9 @@ fn limited_by_argument() -> Result<Rules> {
     ]))
 }
 
-/// Returns the calls for the network, and for the routes that the resolver looks up; threads, but no
-/// processes. No local sockets, because another bottle's keeper may be behind a path; no raw sockets, and
-/// none that listen.
+/// Returns the calls for the network, for the route lookups of the resolver, and for threads, but not for
+/// processes. Local sockets are excluded, because another bottle's keeper may be behind a path; so are raw
+/// and listening sockets.
 fn sockets_and_threads() -> Result<Rules> {
     const TYPE: u64 = 0xf;
     let mut sockets = Vec::new();
@@ -112,12 +112,12 @@ fn sockets_and_threads() -> Result<Rules> {
     let thread = libc::CLONE_THREAD.unsigned_abs().into();
     Ok(Rules::from([
         (libc::SYS_socket, sockets),
-        // `clone3` keeps its flags where no filter sees them. Without it the C library uses this call.
+        // `clone3` keeps its flags where no filter sees them. Without it, the C library uses this call.
         (libc::SYS_clone, vec![SeccompRule::new(vec![has(0, thread, thread)?])?]),
     ]))
 }
 
-/// Returns what git must not do: open sockets of any kind, or make namespaces, in which it would be root.
+/// Returns what git must not do: open sockets of any kind, or create namespaces, in which it would be root.
 fn forbidden_to_git() -> Result<Rules> {
     let mut rules = plain(&[&[libc::SYS_socket, libc::SYS_connect, libc::SYS_listen, libc::SYS_bind]]);
     let user = libc::CLONE_NEWUSER.unsigned_abs().into();
@@ -125,12 +125,12 @@ fn forbidden_to_git() -> Result<Rules> {
     Ok(rules)
 }
 
-/// Matches an argument with this value.
+/// Matches an argument with exactly this value.
 fn is(argument: u8, value: u64) -> Result<SeccompCondition> {
     Ok(SeccompCondition::new(argument, Dword, Eq, value)?)
 }
 
-/// Matches an argument that has exactly these bits of the mask.
+/// Matches an argument with exactly these bits of the mask.
 fn has(argument: u8, mask: u64, bits: u64) -> Result<SeccompCondition> {
     Ok(SeccompCondition::new(argument, Dword, MaskedEq(mask), bits)?)
 }

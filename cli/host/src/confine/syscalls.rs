@@ -1,4 +1,4 @@
-//! Lists of system calls, for [`super::seccomp`] to allow or deny.
+//! Lists of system calls that [`super::seccomp`] allows or denies.
 
 /// Calls into the kernel's internals. Neither git nor anything that it starts makes them.
 pub const INTERNALS: &[i64] = &[
@@ -51,7 +51,7 @@ pub const INTERNALS_OF_ARCH: &[i64] =
 #[cfg(not(target_arch = "x86_64"))]
 pub const INTERNALS_OF_ARCH: &[i64] = &[];
 
-/// Calls that every program makes: memory, clocks, and descriptors that it has.
+/// Calls that every program makes: memory, clocks, and operations on open descriptors.
 pub const ORDINARY: &[i64] = &[
     libc::SYS_read,
     libc::SYS_write,
@@ -125,7 +125,7 @@ pub const ORDINARY: &[i64] = &[
     // The last two filters of this process are applied after the first one.
     libc::SYS_seccomp,
 ];
-/// The older names of the same calls, on this architecture.
+/// Older names of the same calls, on this architecture.
 #[cfg(target_arch = "x86_64")]
 pub const ORDINARY_OF_ARCH: &[i64] = &[
     libc::SYS_poll,
@@ -141,7 +141,7 @@ pub const ORDINARY_OF_ARCH: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 pub const ORDINARY_OF_ARCH: &[i64] = &[];
 
-/// Calls that only the keeper makes: files, connections, threads, bytes from one socket to another.
+/// Calls that only the keeper makes: files, connections, threads, bytes between sockets.
 pub const KEEPER: &[i64] = &[
     libc::SYS_openat,
     libc::SYS_getdents64,
@@ -171,6 +171,6 @@ pub const KEEPER_OF_ARCH: &[i64] = &[
     libc::SYS_accept,
     libc::SYS_renameat,
 ];
-/// `renameat` of `asm-generic/unistd.h`, which the C library uses there.
+/// `renameat` from `asm-generic/unistd.h`, which the C library uses there.
 #[cfg(not(target_arch = "x86_64"))]
 pub const KEEPER_OF_ARCH: &[i64] = &[38, libc::SYS_accept];

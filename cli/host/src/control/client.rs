@@ -1,4 +1,4 @@
-//! Asks a keeper, from a command or from a hook.
+//! Sends requests to a keeper, from a command or a hook.
 
 use super::message::{Answer, Request};
 use crate::defence::Defence;
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 
 /// The longest request or answer, in bytes.
 pub const MAX_LINE: u64 = 1 << 20;
-/// The error for an answer that is not one.
+/// The error for an answer that cannot be parsed.
 const UNREADABLE: &str = "the keeper's answer cannot be read; if bottle was updated since the bottle started, \
                           `bottle stop` and `bottle up` start its keeper again";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The variable that names the descriptor on which the hooks of a push talk to the keeper.
+/// The variable with the descriptor on which the hooks of a push talk to the keeper.
 pub const CHANNEL: &str = "BOTTLE_GIT_CHANNEL";
 
-/// Asks a keeper something.
+/// Sends a keeper a request and returns its answer.
 ///
 /// # Errors
 /// Returns [`Kind::NoBottle`] if there is no keeper to ask.
@@ -28,10 +28,10 @@ pub fn ask(folder: &Folder, request: &Request) -> Outcome<Answer> {
     ask_within(PATIENCE, folder, request)
 }
 
-/// Asks a keeper something, and gives it this long to answer.
+/// Sends a keeper a request, and gives it this long to answer.
 ///
 /// # Errors
-/// Returns the same errors as [`ask`].
+/// Returns an error as for [`ask`].
 pub fn ask_within(patience: Duration, folder: &Folder, request: &Request) -> Outcome<Answer> {
     if let Some(stream) = handed_down() {
         return Ok(talk(stream?, request, patience)?);
@@ -43,10 +43,10 @@ pub fn ask_within(patience: Duration, folder: &Folder, request: &Request) -> Out
     Ok(talk(stream, request, patience)?)
 }
 
-/// Asks a keeper to do something.
+/// Sends a keeper a request that it must carry out.
 ///
 /// # Errors
-/// Returns the keeper's own words if it refuses, and [`Kind::NoBottle`] if there is no keeper.
+/// Returns the keeper's own message if it refuses, and [`Kind::NoBottle`] if there is no keeper.
 pub fn demand(folder: &Folder, request: &Request, kind: Kind) -> Outcome {
     match ask(folder, request)? {
         Answer::Failed { why } => Err(Failure::new(kind, why)),
@@ -54,8 +54,8 @@ pub fn demand(folder: &Folder, request: &Request, kind: Kind) -> Outcome {
     }
 }
 
-/// Returns the socket that a hook was given. A hook is confined with git and has no other way to the keeper,
-/// which lets it talk about one repository only.
+/// Returns the socket that a hook was given. A hook is confined together with git, so this is its only way to
+/// the keeper, which lets it talk about one repository only.
 pub fn handed_down() -> Option<Result<UnixStream>> {
     let number: i32 = std::env::var(CHANNEL).ok()?.parse().ok()?;
     // SAFETY: whoever started git keeps it open for this process, and only a copy of it is used here.
@@ -64,8 +64,8 @@ pub fn handed_down() -> Option<Result<UnixStream>> {
     Some(rustix::io::fcntl_dupfd_cloexec(fd, 0).map(UnixStream::from).map_err(Into::into))
 }
 
-/// Sends a request and reads the answer. The keeper reads a guest's bytes, and one that was taken over is
-/// hostile, so it must not choose how long its answer is or how long it takes.
+/// Sends a request and reads the answer. The keeper reads a guest's bytes, and is hostile once it has been
+/// taken over, so it must not decide how long its answer is or how long it takes.
 fn talk(mut stream: UnixStream, request: &Request, patience: Duration) -> Result<Answer> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_string(request)?;
@@ -75,7 +75,7 @@ fn talk(mut stream: UnixStream, request: &Request, patience: Duration) -> Result
     serde_json::from_str(&answer).map_err(|_| anyhow!(UNREADABLE))
 }
 
-/// Reads a line of at most `limit` bytes, all of it within a time.
+/// Reads a line of at most `limit` bytes, all of it within `patience`.
 fn read_line(stream: &UnixStream, limit: u64, patience: Duration) -> Result<String> {
     let end = Instant::now() + patience;
     let limit = if Defence::BoundedReads.stands() { limit } else { u64::MAX };
@@ -120,7 +120,7 @@ mod tests {
         assert!(endless.unwrap_err().to_string().contains("no end"));
         let (cut_off, _) = answered(|mut far| far.write_all(b"{").unwrap());
         assert!(cut_off.unwrap_err().to_string().contains("no end"));
-        // A byte now and then does not keep anybody waiting for ever.
+        // A byte now and then does not keep anybody waiting forever.
         let (slow, took) = answered(|mut far| {
             while far.write_all(b"x").is_ok() {
                 thread::sleep(Duration::from_millis(30));

@@ -26,7 +26,7 @@ impl GitEvent {
         matches!(self, Self::Approved | Self::Rejected)
     }
 
-    /// Returns whether a hook reports it. The others come from an operator, or from the keeper itself.
+    /// Returns whether a hook reports it. Other events come from an operator, or from the keeper itself.
     pub fn is_a_hooks(self) -> bool {
         matches!(self, Self::Allowed | Self::Waiting | Self::Refused)
     }

@@ -1,4 +1,4 @@
-//! What an agent asks its operator for, and what the operator decides.
+//! An agent's requests to its operator, and the operator's decisions.
 
 use bottle_core::egress::HostRule;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ pub struct Waiting {
 }
 
 impl AgentRequest {
-    /// Returns whether another request asks for the same thing: the reason for a host may differ.
+    /// Returns whether another request asks for the same thing. The reason for a host may differ.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Host { rule, .. }, Self::Host { rule: wanted, .. }) => rule == wanted,
@@ -55,7 +55,7 @@ impl AgentRequest {
         }
     }
 
-    /// Returns whether approving it needs an answer.
+    /// Returns whether it can only be approved with an answer.
     pub fn needs_an_answer(&self) -> bool {
         matches!(self, Self::Question { .. })
     }

@@ -1,4 +1,4 @@
-//! Requests to a keeper, and its answers.
+//! The requests to a keeper, and its answers.
 
 use super::examined::Examined;
 use super::git_event::GitEvent;
@@ -16,19 +16,19 @@ use std::net::SocketAddr;
 pub enum Request {
     /// Ask for the keeper's status.
     Status,
-    /// From now on, live as long as this process, and accept connections from its machine only.
+    /// Live as long as this process from now on, and accept connections from its machine only.
     Adopt {
         /// The machine's process.
         machine: Named,
     },
-    /// From now on, accept connections from this machine only.
+    /// Accept connections from this machine only from now on.
     Expect {
         /// The process that identifies the machine.
         machine: Named,
     },
     /// Wait until the guest is connected.
     AwaitGuest {
-        /// The most milliseconds to wait.
+        /// How many milliseconds to wait at most.
         limit_ms: u64,
     },
     /// Change the rules.
@@ -53,7 +53,7 @@ pub enum Request {
     },
     /// Ask for the agent's open requests.
     Inbox,
-    /// Decide a request of the agent.
+    /// Decide about a request of the agent.
     Decide {
         /// Its number.
         number: u32,
@@ -73,16 +73,16 @@ pub enum Request {
     },
     /// Stop.
     Stop,
-    /// From now on, only count what is refused: an operator provokes it.
+    /// Only count refusals from now on, because an operator provokes them.
     Summarize {
-        /// For how many milliseconds at most. With 0, write down what was counted.
+        /// For how many milliseconds at most. 0 means to write the count down now.
         limit_ms: u64,
     },
     /// Send every kind of frame that a guest could send, and report what became of them.
     Examine {
-        /// Addresses of this machine that something listens on and no guest may reach.
+        /// Addresses of this machine where something listens that no guest may reach.
         canaries: Vec<SocketAddr>,
-        /// The run's own number, which nobody else knows.
+        /// The run's number, which nobody else knows.
         nonce: String,
     },
 }
@@ -91,9 +91,9 @@ pub enum Request {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
-    /// It is done.
+    /// The request was carried out.
     Done,
-    /// It was not done.
+    /// The request was not carried out.
     Failed {
         /// The reason, in words.
         why: String,

@@ -1,4 +1,4 @@
-//! What a command may ask a keeper, and how it answers: one JSON line each, on a private socket.
+//! The requests of commands to a keeper, and its answers: one JSON line each, on a private socket.
 
 mod client;
 mod examined;

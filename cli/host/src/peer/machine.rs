@@ -1,4 +1,4 @@
-//! A machine, identified by a process, and which other processes belong to it.
+//! A machine, identified by a process, and the other processes that belong to it.
 
 use super::process::{Process, SEEN, Stat, status};
 use serde::{Deserialize, Serialize};
@@ -21,11 +21,10 @@ pub struct Named {
 pub enum Extent {
     /// Only the named process: the virtual machine's own.
     Itself,
-    /// The named process and its descendants: a call of smolvm, which has the virtual machine's process as a
-    /// child.
+    /// The named process and its descendants: a call of smolvm, whose child is the virtual machine's process.
     Below,
-    /// The named process and those in the process namespace of which it is the first: the harness's stand-in,
-    /// whose guest has processes of this host. A virtual machine's process is in no such namespace.
+    /// The named process and those in the process namespace whose first process it is: the harness's
+    /// stand-in, whose guest has processes on this host. A virtual machine's process is in no such namespace.
     Inside,
 }
 
@@ -62,11 +61,11 @@ impl Machine {
     }
 }
 
-/// The most ancestors of a process that are looked at.
+/// How many ancestors of a process are examined.
 const LINE: usize = 64;
 
 /// Returns whether one process is a descendant of another. The ancestors are walked twice: a parent that
-/// ended meanwhile, and whose number another process has now, cannot appear both times.
+/// ended meanwhile, and whose number was reused, cannot appear both times.
 fn is_below(process: Process, ancestor: Process) -> bool {
     let line = || {
         let mut line = vec![Stat::read(process.pid)?];
@@ -82,8 +81,8 @@ fn is_below(process: Process, ancestor: Process) -> bool {
     line().is_some_and(|first| line() == Some(first))
 }
 
-/// Returns whether a process is in the process namespace of which another is the first. If the kernel does
-/// not show the namespaces to a confined keeper, it still shows how deep they are.
+/// Returns whether a process is in the process namespace whose first process is `first`. A kernel that does
+/// not show a confined keeper the namespaces still shows how deep they are.
 fn is_inside(process: Process, first: Process) -> bool {
     let numbers = |process: Process| {
         let numbers = status(process.pid, "NSpid")?;

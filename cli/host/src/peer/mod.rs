@@ -1,8 +1,8 @@
 //! Who is at the other end of a Unix socket: which process, and whether it belongs to the machine.
 //!
-//! A user proves nothing: when root starts smolvm, its machines get users from 2000000 up, and others hand
-//! out such subordinate users, too. A process number proves nothing either, because numbers are used again. A
-//! process is identified by its number and its start time.
+//! A user id proves nothing: when root starts smolvm, its machines get ids from 2000000 up, and others hand
+//! out such subordinate ids, too. A process number proves nothing either, because numbers are reused. A
+//! process is identified by its number together with its start time.
 
 mod machine;
 mod process;

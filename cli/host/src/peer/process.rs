@@ -1,10 +1,10 @@
-//! A process: its number and its start time.
+//! A process, identified by its number and its start time.
 
 use rustix::fs::Uid;
 use rustix::process::{Pid, test_kill_process};
 use std::fs;
 
-/// Whether the kernel shows who is at the other end. If it does not, only the owner can reach the socket.
+/// Whether the kernel shows who is at the other end. If not, only the owner can reach the socket.
 pub(super) const SEEN: bool = cfg!(all(target_os = "linux", not(bottle_portable)));
 
 /// A process, distinct from every other that had or will have its number.
@@ -58,7 +58,7 @@ impl Stat {
         Self::parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// Parses the line. The program's name is in parentheses and may hold any byte, parentheses included.
+    /// Parses the line. The program's name is in parentheses and may contain any byte, including parentheses.
     pub fn parse(pid: i32, line: &str) -> Option<Self> {
         let mut fields = line.rsplit_once(')')?.1.split_whitespace();
         let state = fields.next()?;

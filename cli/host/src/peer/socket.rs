@@ -14,9 +14,9 @@ use portable::peer;
 pub struct Peer {
     /// The process that called `connect`, or `None` if it has ended or cannot be seen.
     pub process: Option<Process>,
-    /// Its number at that time, for the log.
+    /// The number of that process at that time, for the log.
     pub pid: i32,
-    /// Its user at that time.
+    /// The user of that process at that time.
     pub uid: Uid,
 }
 
@@ -39,8 +39,8 @@ mod linux {
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
     use std::os::unix::net::UnixStream;
 
-    /// Returns the process that called `connect`, if it is alive. A descriptor holds on to it: from `connect`
-    /// on since Linux 6.5, and from here on before that.
+    /// Returns the process that called `connect`, if it is alive. A descriptor keeps hold of it: from
+    /// `connect` on since Linux 6.5, and from here on in older versions.
     pub fn peer(stream: &UnixStream) -> Option<Peer> {
         let said: libc::ucred = option(stream, libc::SO_PEERCRED).ok()?;
         let process = || {
@@ -53,7 +53,7 @@ mod linux {
 
     fn held(stream: &UnixStream, pid: i32) -> Option<OwnedFd> {
         match option::<libc::c_int>(stream, libc::SO_PEERPIDFD) {
-            // SAFETY: the kernel has just made this descriptor for whoever asked, and nobody else has it.
+            // SAFETY: the kernel has just created this descriptor for us, and nobody else has it.
             #[expect(unsafe_code, reason = "a descriptor in a socket's option has no owner yet")]
             Ok(fd) if fd >= 0 => Some(unsafe { OwnedFd::from_raw_fd(fd) }),
             Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
@@ -73,8 +73,8 @@ mod linux {
     fn option<T: Plain>(stream: &UnixStream, name: libc::c_int) -> io::Result<T> {
         let mut value = MaybeUninit::<T>::zeroed();
         let mut len = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
-        // SAFETY: the kernel writes `len` bytes at most, which is the value's size, and every pattern
-        // of bits is a value of a `Plain` type.
+        // SAFETY: the kernel writes at most `len` bytes, which is the size of the value, and every bit
+        // pattern is valid for a `Plain` type.
         #[expect(unsafe_code, reason = "a socket's option is written by the kernel into memory")]
         unsafe {
             let value_at = value.as_mut_ptr().cast();
@@ -97,7 +97,7 @@ mod portable {
     use crate::peer::socket::Peer;
     use std::os::unix::net::UnixStream;
 
-    /// Returns ourselves: only the socket's owner can reach it.
+    /// Returns this process: only the socket's owner can reach it.
     pub fn peer(_: &UnixStream) -> Option<Peer> {
         let pid = std::process::id().cast_signed();
         Some(Peer { process: Process::of(pid), pid, uid: rustix::process::geteuid() })

@@ -1,4 +1,5 @@
-//! Where host files come from: which folders a guest could write, and what a path leads through.
+//! Where host files come from: the folders that guests could write to, and everything that a path leads
+//! through.
 
 pub mod walk;
 pub mod writable;

@@ -1,8 +1,7 @@
 //! Follows a path as the kernel does, one component at a time, and records everything on the way.
 //!
-//! Nothing here keeps a descriptor open. Outside of every folder that a guest could write, only the
-//! operator can swap what a path passes through. A path that passes through such a folder is untrusted,
-//! wherever it leads.
+//! No descriptor is kept open. Outside of every folder that a guest could write to, only the operator can
+//! swap what a path passes through. A path that passes through such a folder is untrusted, wherever it leads.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,10 +11,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// The most links that a path may lead through: Linux's own limit.
+/// How many links a path may lead through. Linux has the same limit.
 const MOST_LINKS: usize = 40;
 
-/// Identifies a file or folder, whatever its name is.
+/// The identity of a file or folder, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
@@ -24,7 +23,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Returns the identity of whatever has this metadata.
+    /// Returns the identity of the file or folder with this metadata.
     pub fn of(meta: &Metadata) -> Self {
         Self { device: meta.dev(), inode: meta.ino() }
     }
@@ -42,10 +41,9 @@ pub struct Station {
 /// A path, followed to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walk {
-    /// Where it leads, without links and dots. If something on the way is missing, the rest of the path
-    /// is as written.
+    /// Where it leads, without links and dots. From the first missing component on, the path is as written.
     pub real: PathBuf,
-    /// What is there, if anything is.
+    /// What is there, if anything.
     pub end: Option<End>,
     /// Everything on the way, in order.
     pub stations: Vec<Station>,

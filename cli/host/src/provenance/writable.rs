@@ -1,7 +1,7 @@
-//! The folders of this machine that guests could write, and the files that came back from guests.
+//! The folders on this machine that guests could write to, and the files that came back from guests.
 //!
-//! A folder is recorded before the machine that shares it starts, and is never forgotten: what a guest
-//! left there stays long after its bottle was removed.
+//! A folder is recorded before the machine that shares it starts, and is never forgotten: what a guest left
+//! there remains long after its bottle was removed.
 
 use super::walk::{Identity, Walk, walk};
 use crate::state::{Home, parse_json, private_dir, write_private};
@@ -24,13 +24,13 @@ pub enum How {
     CameBack,
 }
 
-/// A path that may hold a guest's bytes: a folder with everything below it, or a file.
+/// A path that may contain a guest's bytes: a folder with everything below it, or a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WritablePath {
     /// Where it was, without links.
     pub path: PathBuf,
-    /// Its identity: the folder or file may have been renamed since.
+    /// Its identity, because the folder or file may have been renamed since.
     pub identity: Identity,
     /// How a guest's bytes got there.
     pub how: How,
@@ -45,13 +45,13 @@ pub struct WritablePath {
 pub enum Within {
     /// It stays outside.
     No,
-    /// It is the very same folder or file.
+    /// It is that very folder or file.
     Itself,
     /// It leads into the folder, or through it.
     Yes,
 }
 
-/// Every path of this machine that may hold a guest's bytes, as `ground.json` records them.
+/// Every path on this machine that may contain a guest's bytes, as `ground.json` records them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WritablePaths {
@@ -61,7 +61,7 @@ pub struct WritablePaths {
 }
 
 impl WritablePath {
-    /// Tells whether a path leads here. With `links_only`, only links in here count.
+    /// Returns how a path relates to this one. With `links_only`, only links in here count.
     pub fn holds(&self, walk: &Walk, links_only: bool) -> Within {
         let is_here = |path: &Path| path == self.path || walk.identities.get(path) == Some(&self.identity);
         let inside = walk
@@ -77,7 +77,7 @@ impl WritablePath {
 }
 
 impl WritablePaths {
-    /// Reads the record. There is none before the first guest starts.
+    /// Reads the record. It is missing until the first guest starts.
     ///
     /// # Errors
     /// Returns an error if the record exists and cannot be read.
@@ -88,7 +88,7 @@ impl WritablePaths {
             Err(error) if error.kind() == ErrorKind::NotFound => Self::default(),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
-        // Guests write to their copies of projects, and a person may work in one of those.
+        // Guests write to their copies of projects, and a person may work in one of those copies.
         if home.copies().is_dir() {
             writable.note(&home.copies(), How::Shared, None)?;
         }
@@ -130,7 +130,7 @@ impl WritablePaths {
         self.paths.iter().find(|path| path.holds(walk, false) != Within::No)
     }
 
-    /// Returns the folders that guests could write.
+    /// Returns the folders that guests could write to.
     pub fn shared(&self) -> impl Iterator<Item = &WritablePath> {
         self.paths.iter().filter(|path| path.how == How::Shared)
     }

@@ -1,4 +1,4 @@
-//! One call of smolvm, with limits on its time and on how much of its output is kept.
+//! A call of smolvm, with limits on its time and on how much of its output is kept.
 
 use crate::defence::Defence;
 use bottle_core::visible::Line;
@@ -9,10 +9,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Several times what smolvm needs for anything but fetching an image, even under emulation.
+/// How long a call may take: several times what smolvm needs for anything but fetching an image, even under
+/// emulation.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The most that is kept of each output stream. A list of a thousand machines is shorter, and an error
+/// How many bytes of each output stream are kept. A list of a thousand machines is shorter, and an error
 /// message is at the end.
 pub const MOST: usize = 4 << 20;
 /// How long another process may keep the streams of a finished call open.
@@ -30,7 +31,7 @@ pub struct Finished {
     pub whole: bool,
 }
 
-/// Runs a command to its end, or kills it at the limit: smolvm may wait for something that never comes, and
+/// Runs a command to its end, or kills it at the limit. smolvm may wait for something that never comes, and
 /// bottle must not hang because of that.
 pub fn bounded(mut command: Command, limit: Option<Duration>) -> io::Result<Finished> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
@@ -45,7 +46,7 @@ pub fn bounded(mut command: Command, limit: Option<Duration>) -> io::Result<Fini
         })?,
         None => waited.recv().map_err(io::Error::other)??,
     };
-    // If another process still holds a stream, for example a machine's, it does not hold us up.
+    // If another process, like a machine's, still holds a stream, it does not hold us up.
     let kept = |kept: Option<mpsc::Receiver<(Vec<u8>, bool)>>| {
         kept.and_then(|kept| kept.recv_timeout(REST).ok()).unwrap_or_default()
     };
@@ -53,7 +54,7 @@ pub fn bounded(mut command: Command, limit: Option<Duration>) -> io::Result<Fini
     Ok(Finished { status, out, err, whole })
 }
 
-/// Reads a stream to its end on a thread of its own. Sends the end of it, and whether that is all of it.
+/// Reads a stream to its end on its own thread. Sends the end of it, and whether that is all of it.
 fn tail(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<(Vec<u8>, bool)> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -72,14 +73,14 @@ fn tail(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<(Vec<u8>, bool
     receiver
 }
 
-/// The most characters that are shown of a failed call's message.
+/// How many characters of a failed call's message are shown.
 const WORDS: usize = 600;
 
 /// Returns the last lines of a failed call's message.
 pub fn last_words(finished: &Finished) -> String {
     let last = &finished.err[finished.err.len().saturating_sub(64 << 10)..];
     let text = String::from_utf8_lossy(last);
-    // smolvm colours its own log. We do not want its colours.
+    // smolvm colours its own log, and we do not want its colours.
     let text = anstream::adapter::strip_str(&text).to_string();
     let lines: Vec<&str> = text
         .lines()
@@ -89,7 +90,7 @@ pub fn last_words(finished: &Finished) -> String {
         })
         .collect();
     let words = lines[lines.len().saturating_sub(3)..].join(" ");
-    // After this comes the guest's console, a screen of JSON.
+    // What follows is the guest's console, a screenful of JSON.
     match words.split(": guest console:").next().unwrap_or_default() {
         "" => format!("it ended with {}", finished.status),
         words => {

@@ -22,8 +22,8 @@ use std::process::Command;
 use std::time::Duration;
 
 /// The variables that make smolvm confine a machine's process: with a seccomp filter that kills on a
-/// violation, and with Landlock. They are set for every call, whatever the environment says, because each
-/// call may start a machine.
+/// violation, and with Landlock. They are set for every call, whatever the environment says, because any call
+/// may start a machine.
 pub const CONFINED: [(&str, &str); 2] = [("SMOLVM_SECCOMP", "enforce"), ("SMOLVM_LANDLOCK", "enforce")];
 
 /// The smolvm command, as found on this machine.
@@ -31,7 +31,7 @@ pub const CONFINED: [(&str, &str); 2] = [("SMOLVM_SECCOMP", "enforce"), ("SMOLVM
 pub struct Smolvm {
     /// The command.
     pub path: PathBuf,
-    /// Where its libraries are, unless the environment says so already.
+    /// The folder of its libraries, unless the environment already names one.
     pub lib_dir: Option<PathBuf>,
     /// Whether it is the harness's stand-in, which has no virtual machine.
     pub stand_in: bool,
@@ -57,7 +57,7 @@ impl Smolvm {
         command
     }
 
-    /// Identifies the machine of this process: `machine ls` names the virtual machine's own process.
+    /// Identifies the machine of a process: `machine ls` names the virtual machine's own process.
     pub fn machine_of(&self, pid: i32) -> Named {
         let extent = if self.stand_in { Extent::Inside } else { Extent::Itself };
         Named { pid, extent, confined: self.confines() }
@@ -77,12 +77,12 @@ impl Smolvm {
     fn starting(&self, launch: Launch) -> Command {
         let mut command = self.command();
         if launch.user == MachineUser::Root {
-            // smolvm 1.32.2 accepts "off" and "0". Its other limits on the process stay.
+            // smolvm 1.32.2 accepts "off" and "0". Its other limits on the process remain.
             command.env("SMOLVM_VM_UID_DROP", "off");
         }
         if !launch.watches {
-            // smolvm watches the folders that a guest shares and reports changes to it, starting before the
-            // guest has booted. The helper's folder does not change, and the watch makes an emulated boot a
+            // smolvm watches the folders that a guest shares, even before the guest has booted, and reports
+            // changes to it. The helper's folder does not change, and watching it makes an emulated boot a
             // quarter longer (docs/performance.md).
             command.env("SMOL_NO_HOT_RELOAD", "1");
         }
@@ -120,8 +120,8 @@ impl Smolvm {
         self.finish(command, "create", None)
     }
 
-    /// Changes a machine that is not running to match another Smolfile, and keeps its disk. It keeps its
-    /// image, too: another image needs a new machine.
+    /// Changes a stopped machine to match another Smolfile. It keeps its disk, and also its image: another
+    /// image needs a new machine.
     pub fn update(&self, slug: &Slug, was: &Smolfile, is: &Smolfile) -> Outcome {
         let mut command = self.command();
         command.args(["machine", "update", "--name", &slug.machine_name()]);
@@ -184,7 +184,7 @@ impl Smolvm {
         command
     }
 
-    /// Returns a call that runs a program in a machine that is deleted afterwards.
+    /// Returns a call that runs a program in a machine, which is deleted afterwards.
     pub fn run(
         &self,
         smolfile: &Path,
@@ -200,7 +200,7 @@ impl Smolvm {
         command
     }
 
-    /// Runs a call to its end. A call that fetches an image has no limit but smolvm's own.
+    /// Runs a call to its end. A call that fetches an image has no limit except smolvm's own.
     fn finish(&self, command: Command, verb: &str, limit: Option<Duration>) -> Outcome {
         let finished = bounded(command, limit).map_err(|error| match error.kind() {
             ErrorKind::TimedOut => Failure::new(

@@ -7,7 +7,7 @@ use bottle_core::specification::MachineUser;
 pub struct Launch {
     /// The user that it runs as.
     pub user: MachineUser,
-    /// Whether the guest shares a folder that somebody on this host may change while it runs.
+    /// Whether the guest shares a folder that may change on this host while it runs.
     pub watches: bool,
 }
 
@@ -21,7 +21,7 @@ pub enum Terminal {
 }
 
 impl Terminal {
-    /// Chooses by this process's own streams.
+    /// Chooses according to this process's own streams.
     pub fn here() -> Self {
         let tty = |fd| rustix::termios::isatty(fd);
         if tty(rustix::stdio::stdin()) && tty(rustix::stdio::stdout()) { Self::Tty } else { Self::Pipe }

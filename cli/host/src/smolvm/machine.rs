@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// The label that marks a machine as ours.
 pub(super) const LABEL: &str = "bottle";
-/// The label that says which state folder its bottle is in.
+/// The label that says which state folder its bottle belongs to.
 pub(super) const STATE_LABEL: &str = "bottle-state";
 
 /// One machine, as `smolvm machine ls --json` shows it.
@@ -18,7 +18,7 @@ pub struct Machine {
     pub state: String,
     /// The process of the virtual machine.
     pub pid: Option<i32>,
-    /// Whether it is deleted when the call that made it ends.
+    /// Whether it is deleted when the call that created it ends.
     #[serde(default)]
     pub ephemeral: bool,
     /// The labels that its creator gave it.
@@ -32,8 +32,8 @@ impl Machine {
         self.state == "running"
     }
 
-    /// Returns whether it belongs to a bottle of this state folder, or `None` if it does not say. Machines of
-    /// older versions do not.
+    /// Returns whether it belongs to a bottle of this state folder, or `None` if it does not say. Machines
+    /// created by older versions do not.
     pub fn is_of(&self, state_id: &str) -> Option<bool> {
         self.labels.get(STATE_LABEL).map(|label| label == state_id)
     }

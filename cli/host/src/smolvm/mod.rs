@@ -1,6 +1,6 @@
 //! Drives the `smolvm` command from outside.
 //!
-//! Its output may hold what a guest wrote to its console or on standard error, so it is read up to a limit
+//! Its output may contain what a guest wrote to its console or on standard error, so it is read up to a limit
 //! and shown as a guest's words.
 
 mod call;

@@ -3,7 +3,7 @@
 //! The keeper reads what a guest sends, so it has given up the right to run anything. The starter has not,
 //! and it reads nothing from a guest. It accepts a fixed set of requests ([`Ask`]) from its one keeper,
 //! checks each against the plan that it read before there was a guest, and hands back descriptors. It ends
-//! with its keeper, and whatever it started ends with it.
+//! with its keeper, and everything that it started ends with it.
 
 pub mod wire;
 
@@ -14,18 +14,18 @@ use bottle_core::slug::Slug;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// What a keeper may ask for.
+/// A keeper's request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
-    /// Fetch what the user's own repositories have into the quarantines.
+    /// Fetch from the user's own repositories into the quarantines.
     Refresh,
-    /// Start the network stack in place of the previous one. The answer brings the doors' listeners in the
-    /// order of the plan, and the link.
+    /// Start the network stack in place of the previous one. The answer comes with the doors' listeners, in
+    /// the order of the plan, and the link.
     Stack,
     /// Start a sidecar that is a command.
     Sidecar(Sidecar),
-    /// Start git for one request to git-gate. The answer brings git's standard input and output, and the
+    /// Start git for one request to git-gate. The answer comes with git's standard input and output, and the
     /// socket on which the hooks talk.
     Git(GitCall),
     /// Forward a push that a rule allows.
@@ -46,12 +46,12 @@ pub enum Ask {
     Remember(Change),
 }
 
-/// One request to git-gate: everything about it that git is told.
+/// One request to git-gate, reduced to what git is told about it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GitCall {
     /// The repository.
     pub repo: Slug,
-    /// The service that is asked for.
+    /// The requested service.
     pub service: GitService,
     /// The request's `Content-Type`.
     pub content_type: Option<String>,
@@ -81,11 +81,11 @@ pub enum GitService {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Said {
-    /// It is done, or it runs.
+    /// It is done, or it is running.
     Done,
-    /// It failed, for this reason.
+    /// It failed. Contains the reason.
     Failed(String),
-    /// What was started has ended, in this way.
+    /// The program that was started has ended. Contains how.
     Ended(String),
 }
 
@@ -93,7 +93,7 @@ pub enum Said {
 #[derive(Debug)]
 pub struct Starter(OwnedFd);
 
-/// Something that was started. Dropping this value ends it.
+/// A program that was started. Dropping this value ends it.
 #[derive(Debug)]
 pub struct Alive(OwnedFd);
 
@@ -106,15 +106,15 @@ impl Starter {
     /// Returns another descriptor of the socket, to watch for its end.
     ///
     /// # Errors
-    /// Returns an error if there is no descriptor left.
+    /// Returns an error if there are no descriptors left.
     pub fn watched(&self) -> Result<OwnedFd> {
         Ok(rustix::io::fcntl_dupfd_cloexec(&self.0, 0)?)
     }
 
-    /// Asks for something, and waits until it is done.
+    /// Makes a request, and waits until it is carried out.
     ///
     /// # Errors
-    /// Returns an error that says why it was not done.
+    /// Returns the reason if it is not carried out.
     pub fn demand(&self, ask: &Ask) -> Result<()> {
         self.start(ask).map(|_| ())
     }
@@ -122,32 +122,32 @@ impl Starter {
     /// Forwards a push.
     ///
     /// # Errors
-    /// Returns an error that says why it was not forwarded.
+    /// Returns the reason if it is not forwarded.
     pub fn forward(&self, repo: Slug, name: String, commit: Option<String>) -> Result<()> {
         self.demand(&Ask::Forward { repo, name, commit })
     }
 
-    /// Asks for something that keeps running, and waits until it runs.
+    /// Requests a program that keeps running, and waits until it runs.
     ///
     /// # Errors
-    /// Returns an error that says why it does not run.
+    /// Returns the reason if it does not run.
     pub fn start(&self, ask: &Ask) -> Result<(Alive, Vec<OwnedFd>)> {
         let socket = self.ask(ask)?;
         let descriptors = started(wire::receive(&socket)?)?;
         Ok((Alive(socket), descriptors))
     }
 
-    /// Asks for something that keeps running, without blocking other tasks.
+    /// Requests a program that keeps running, without blocking other tasks.
     ///
     /// # Errors
-    /// Returns an error that says why it does not run.
+    /// Returns the reason if it does not run.
     pub async fn start_meanwhile(&self, ask: &Ask) -> Result<(Alive, Vec<OwnedFd>)> {
         let socket = self.ask(ask)?;
         let descriptors = started(received(&socket).await?)?;
         Ok((Alive(socket), descriptors))
     }
 
-    /// Sends a request. Each one has a socket of its own for its answers.
+    /// Sends a request. Each request has its own socket for its answers.
     fn ask(&self, ask: &Ask) -> Result<OwnedFd> {
         let (ours, theirs) = wire::pair()?;
         wire::send(&self.0, ask, &[theirs.as_fd()]).context("the starter has ended")?;
@@ -156,7 +156,7 @@ impl Starter {
 }
 
 impl Alive {
-    /// Waits until it has ended, and returns how.
+    /// Waits until the program has ended, and returns how.
     pub async fn ended(&self) -> String {
         match received(&self.0).await {
             Ok(Some((Said::Ended(how), _))) => how,

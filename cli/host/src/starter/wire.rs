@@ -14,10 +14,10 @@ use tokio::net::UnixStream;
 
 /// The longest message, in bytes.
 const MAX: usize = 64 << 10;
-/// The most descriptors with one message: doors and the link.
+/// How many descriptors one message may carry: doors and the link.
 const MAX_DESCRIPTORS: usize = 16;
 
-/// Returns the two ends of a socket that keeps messages apart.
+/// Returns the two ends of a socket that preserves message boundaries.
 ///
 /// # Errors
 /// Returns an error if there are no descriptors left.
@@ -89,10 +89,10 @@ fn receive_with<T: DeserializeOwned>(
 pub struct Incoming(UnixStream);
 
 impl Incoming {
-    /// Receives the messages of a socket.
+    /// Creates a receiver for the messages of a socket.
     ///
     /// # Errors
-    /// Returns an error if the socket cannot be waited for.
+    /// Returns an error if the socket cannot be polled.
     pub fn on(socket: OwnedFd) -> io::Result<Self> {
         let socket = std::os::unix::net::UnixStream::from(socket);
         socket.set_nonblocking(true)?;

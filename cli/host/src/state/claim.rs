@@ -7,7 +7,7 @@ use anyhow::Context;
 use std::fs;
 use std::path::Path;
 
-/// The file in a runtime folder that names its owner: it holds the path of the state folder.
+/// The file in a runtime folder that names its owner. It contains the path of the state folder.
 const CLAIM: &str = ".state";
 
 /// Returns a word that tells this state folder apart from others.
@@ -20,8 +20,8 @@ pub fn is_anothers(runtime: &Path, state: &Path) -> bool {
     fs::read(runtime.join(CLAIM)).is_ok_and(|claimed| claimed != state.as_os_str().as_encoded_bytes())
 }
 
-/// Makes a runtime folder this state folder's own. A second state folder with the same one would mistake the
-/// first one's sockets and copies for what a crash left behind.
+/// Claims a runtime folder for this state folder. A second state folder with the same runtime folder would
+/// mistake the first one's sockets and copies for the remains of a crash.
 ///
 /// # Errors
 /// Returns [`Kind::Unavailable`] if it belongs to another state folder, or another error if it cannot be
@@ -35,7 +35,7 @@ pub fn claim(runtime: &Path, state: &Path) -> Outcome {
         .help("set BOTTLE_RUNTIME_DIR to a folder of its own for each BOTTLE_STATE_DIR"));
     }
     if !runtime.join(CLAIM).exists() {
-        // Several bottles may start for the first time at once: each has a draft of its own.
+        // Several bottles may start for the first time at once, so each has its own draft.
         let draft = runtime.join(format!(".{}.state", std::process::id()));
         write_private(&draft, state.as_os_str().as_encoded_bytes())?;
         let claimed = fs::rename(&draft, runtime.join(CLAIM));

@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Makes a folder that only its owner can enter.
+/// Creates a folder that only its owner can enter.
 pub fn private_dir(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.with_context(|| path.display().to_string())
@@ -56,7 +56,7 @@ pub fn remove_dir(path: &Path) -> Result<()> {
     gone(fs::remove_dir_all(path), path)
 }
 
-/// Accepts that there was nothing to remove.
+/// Treats a path that does not exist as removed.
 fn gone(removed: std::io::Result<()>, path: &Path) -> Result<()> {
     match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => {

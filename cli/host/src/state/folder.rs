@@ -12,7 +12,7 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// The folder that holds the copies of projects. Its name is no slug, so it is no bottle's folder.
+/// The folder that holds the copies of projects. Its name is not a slug, so it cannot be a bottle's folder.
 pub(super) const COPIES: &str = ".copies";
 
 /// The folders of one bottle.
@@ -43,19 +43,19 @@ impl Folder {
         self.state.join("owner.json")
     }
 
-    /// Returns the path of the record of the bottle's host paths at its last start, and of which files and
-    /// folders they were.
+    /// Returns the path of the record of the bottle's host paths at its last start, with the identity of each
+    /// file and folder.
     pub fn pins(&self) -> PathBuf {
         self.state.join("pins.json")
     }
 
-    /// Returns the path of an empty folder, for programs of this machine that must not start in a guest's
+    /// Returns the path of an empty folder, for programs on this machine that must not start in a guest's
     /// folder.
     pub fn nowhere(&self) -> PathBuf {
         self.state.join("nowhere")
     }
 
-    /// Returns the path of the services that the keeper has besides passing frames.
+    /// Returns the path of the list of services that the keeper offers besides forwarding frames.
     pub fn services(&self) -> PathBuf {
         self.state.join("services.json")
     }
@@ -75,7 +75,8 @@ impl Folder {
         self.state.join("machine.toml")
     }
 
-    /// Returns the path of the rendered gvproxy configuration, inside the only folder that the jail sees.
+    /// Returns the path of the rendered gvproxy configuration. It is inside the only folder that the jail
+    /// sees.
     pub fn gvproxy(&self) -> PathBuf {
         self.jail().join("gvproxy.yaml")
     }
@@ -85,27 +86,27 @@ impl Folder {
         self.state.join("jail")
     }
 
-    /// Returns the path of the only folder that the keeper writes to once it is confined.
+    /// Returns the path of the only folder that the keeper can write to once it is confined.
     pub fn logs(&self) -> PathBuf {
         self.state.join("log")
     }
 
-    /// Returns the path of the log of what the bottle's parts decided.
+    /// Returns the path of the log of the decisions of the bottle's parts.
     pub fn audit(&self) -> PathBuf {
         self.logs().join("audit.jsonl")
     }
 
-    /// Returns the path of the log of what operators decided.
+    /// Returns the path of the log of the operators' decisions.
     pub fn decisions(&self) -> PathBuf {
         self.logs().join("decisions.jsonl")
     }
 
-    /// Returns the path of the last number that was given to an agent's request.
+    /// Returns the path of the file with the last number given to an agent's request.
     pub fn inbox(&self) -> PathBuf {
         self.logs().join("inbox.json")
     }
 
-    /// Returns the path of what the keeper and its children print.
+    /// Returns the path of the output of the keeper and its children.
     pub fn keeper_log(&self) -> PathBuf {
         self.state.join("keeper.log")
     }
@@ -120,30 +121,31 @@ impl Folder {
         self.state.join("git")
     }
 
-    /// Returns the path of what git prints for git-gate.
+    /// Returns the path of git's output for git-gate.
     pub fn git_log(&self) -> PathBuf {
         self.logs().join("git.log")
     }
 
-    /// Returns the variables with which [`Home::find`] finds this bottle's folders, whoever calls it.
+    /// Returns the variables with which [`Home::find`] finds this bottle's folders, whichever process calls
+    /// it.
     pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
         let above = |path: &Path| path.parent().unwrap_or(path).to_owned();
         [("BOTTLE_STATE_DIR", above(&self.state)), ("BOTTLE_RUNTIME_DIR", above(&self.runtime))]
     }
 
-    /// Returns the path of what a sidecar prints that the keeper started.
+    /// Returns the path of the output of a sidecar that the keeper started.
     pub fn sidecar_log(&self, sidecar: Sidecar) -> PathBuf {
         self.logs().join(format!("{sidecar}.log"))
     }
 
-    /// Returns the path of the guest's own copy of the project. It is beside the runtime folder, not in it,
-    /// because it outlives a stop.
+    /// Returns the path of the guest's own copy of the project. It is beside the runtime folder and not in
+    /// it, because it survives a stop.
     pub fn copy(&self) -> PathBuf {
         self.runtime.with_file_name(COPIES).join(self.slug.as_str())
     }
 
-    /// Returns a word that tells this bottle's state folder apart from others. Its machine carries the word as a
-    /// label.
+    /// Returns a word that tells this bottle's state folder apart from others. Its machine carries the word
+    /// as a label.
     pub fn state_id(&self) -> String {
         id(self.state.parent().unwrap_or(&self.state))
     }
@@ -173,7 +175,7 @@ impl Folder {
         &self.state
     }
 
-    /// Returns whether more than a log is there: a disk, a copy, pushes, or a keeper.
+    /// Returns whether there is more than a log: a disk, a copy, pushes, or a keeper.
     pub fn holds_work(&self) -> bool {
         self.machine_smolfile().exists()
             || self.copy().exists()
@@ -186,12 +188,12 @@ impl Folder {
         self.state.exists() || self.runtime.exists() || self.copy().exists()
     }
 
-    /// Makes the folders.
+    /// Creates the folders.
     pub fn create(&self) -> Outcome {
         private_dir(&self.state)?;
         private_dir(&self.jail())?;
         private_dir(&self.logs())?;
-        // Others may pass through, but not list: the virtual machine's process must reach what is inside.
+        // Others may pass through but not list it: the virtual machine's process must reach what is inside.
         let root = self.runtime.parent().unwrap_or(&self.runtime);
         for dir in [root, &self.runtime, &self.helper_dir()] {
             DirBuilder::new()

@@ -24,10 +24,10 @@ pub struct Home {
 }
 
 impl Home {
-    /// Finds the folders. State is where `BOTTLE_STATE_DIR` says, or where the XDG base directory
-    /// specification puts it. The runtime folder is where `BOTTLE_RUNTIME_DIR` says, or beside the state.
-    /// Root's is a folder of this state's own in `/var/lib/bottle`, because root's home is closed to the users
-    /// that smolvm creates. It is not in `/run`, because smolvm mounts nothing from there.
+    /// Finds the folders. The state folder is where `BOTTLE_STATE_DIR` says, or where the XDG base directory
+    /// specification puts it. The runtime folder is where `BOTTLE_RUNTIME_DIR` says, or beside the state
+    /// folder. For root it is in `/var/lib/bottle`, one per state folder, because root's home is closed to
+    /// the users that smolvm creates. It is not in `/run`, because smolvm mounts nothing from there.
     ///
     /// # Errors
     /// Returns an error if there is no home folder to keep state in.
@@ -56,13 +56,13 @@ impl Home {
         id(&self.state)
     }
 
-    /// Returns the path of the folder that keeps copies for a while that were removed with work in them.
+    /// Returns the path of the folder that keeps removed copies with work in them for a while.
     pub fn trash(&self) -> PathBuf {
         self.runtime.join(TRASH)
     }
 
-    /// Returns the path of the record of folders that guests could write, and of configurations that a person
-    /// accepted.
+    /// Returns the path of the records of folders that guests could write to, and of configurations that a
+    /// person accepted.
     pub fn trusted(&self) -> PathBuf {
         self.state.join(TRUSTED)
     }
@@ -72,7 +72,7 @@ impl Home {
         self.runtime.join(COPIES)
     }
 
-    /// Returns the path of the remembered versions of programs.
+    /// Returns the path of the remembered program versions.
     pub fn versions(&self) -> PathBuf {
         self.state.join(VERSIONS)
     }
@@ -82,7 +82,7 @@ impl Home {
         [&self.state, &self.runtime].into_iter().map(PathBuf::as_path)
     }
 
-    /// Returns the folders of one bottle, which need not exist.
+    /// Returns the folders of one bottle. They do not have to exist.
     pub fn bottle(&self, slug: &Slug) -> Folder {
         Folder::at(slug, &self.state, &self.runtime)
     }

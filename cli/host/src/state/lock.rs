@@ -13,12 +13,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A lock that is held as long as the value lives, and is released when its process dies.
+/// A lock that is held as long as the value lives, and released when its process dies.
 #[derive(Debug)]
 pub struct Lock(File);
 
 impl Home {
-    /// Takes the lock that keeps two commands from writing the trusted folder at once.
+    /// Takes the lock that keeps two commands from writing to the trusted folder at once.
     ///
     /// # Errors
     /// Returns [`Kind::Busy`] if another command holds it for too long.
@@ -43,7 +43,7 @@ impl Home {
 
 impl Folder {
     /// Takes the lock that keeps two commands from changing one bottle at once. `what` is the name of the
-    /// command, for whoever comes second.
+    /// command, to show to whoever comes second.
     ///
     /// # Errors
     /// Returns [`Kind::Busy`] if another command holds it, and names that command.
@@ -64,8 +64,7 @@ impl Folder {
     /// Returns the command that is changing this bottle now, if there is one.
     pub fn busy_with(&self) -> Option<String> {
         let path = self.operation();
-        // Whoever just took the lock may not have written its name yet, while the previous holder's is still
-        // there.
+        // The new holder may not have written its name yet, so that the previous holder's is still there.
         for _ in 0..GLANCES {
             if !(path.exists() && matches!(try_lock(&path), Ok(None))) {
                 return None;
@@ -95,13 +94,14 @@ impl Folder {
     }
 }
 
-/// How often a lock's holder is looked up, and how long to wait in between.
+/// How often a lock's holder is looked up.
 const GLANCES: u32 = 10;
+/// How long to wait in between.
 const GLANCE: Duration = Duration::from_millis(10);
 /// How long another command may hold the lock on the trusted folder. It needs milliseconds.
 const LONGEST_TRUST: Duration = Duration::from_secs(30);
 
-/// Returns whether a lock's holder, as it wrote its name down, is a live process.
+/// Returns whether a lock's holder, given as the text that it wrote, is a live process.
 fn is_alive(holder: &str) -> bool {
     let number = holder.rsplit("process ").next().and_then(|text| text.trim_end_matches(')').parse().ok());
     number.and_then(Pid::from_raw).is_some_and(|pid| match test_kill_process(pid) {

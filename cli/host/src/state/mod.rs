@@ -2,9 +2,9 @@
 //!
 //! A bottle has two folders. The state folder is private (0700, its files 0600): the plan, the rendered
 //! files, the log, the locks. The runtime folder holds what the virtual machine's process must reach: the
-//! guest socket and the helper. When root starts smolvm, that process runs as a user of its own.
+//! guest socket and the helper. When root starts smolvm, that process runs as its own user.
 //!
-//! [`Home`] holds the folders of all bottles, [`Folder`] those of one bottle. [`Lock`] keeps two commands
+//! [`Home`] has the folders of all bottles, and [`Folder`] those of one bottle. [`Lock`] keeps two commands
 //! apart.
 
 mod claim;

@@ -13,7 +13,7 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Owner {
-    /// Its path without links, for people to read: anything in it that is not UTF-8 is replaced.
+    /// Its path without links, for people to read. Bytes that are not UTF-8 are replaced.
     pub path: String,
     device: u64,
     inode: u64,
@@ -24,7 +24,7 @@ pub struct Owner {
 pub enum Relation {
     /// It is that folder, or the bottle was not made for any folder yet.
     Owner,
-    /// It is the same folder, which was at another path.
+    /// It is the same folder, moved from another path.
     Moved(Owner),
     /// It is another folder at the same path.
     Replaced(Owner),
@@ -44,14 +44,14 @@ impl Owner {
         Ok(Self { path: real.to_string_lossy().into_owned(), device: meta.dev(), inode: meta.ino() })
     }
 
-    /// Compares a folder with this one. On some file systems the device has another number after a restart
-    /// of the machine, so a folder with the same path and inode counts as the same.
+    /// Compares a folder with this one. On some file systems the device number changes when the machine
+    /// restarts, so a folder with the same path and inode counts as the same.
     fn compare(self, other: &Self) -> Relation {
         let same_path = self.path == other.path;
         let same_folder = self.inode == other.inode && (same_path || self.device == other.device);
         match (same_folder, same_path) {
             (true, true) => Relation::Owner,
-            // A bind mount gives one folder two paths: if the first one still leads to it, it has not moved.
+            // A bind mount gives one folder two paths. If the first path still leads to it, it has not moved.
             (true, false) if Self::of(Path::new(&self.path)).is_ok_and(|now| now.inode == other.inode) => {
                 Relation::Owner
             }

@@ -85,7 +85,7 @@ impl Diagnosis {
         let walls = Walls { guard: true, jail: CAN_JAIL && bwrap.level == Level::Ok };
         let findings = vec![
             found("smolvm", smolvm()),
-            // Without them the guest's own kernel is the network stack.
+            // Without them, the guest's own kernel is the network stack.
             as_warning(found("gvproxy", gvproxy())),
             as_warning(bwrap),
             found("kvm", kvm()),
@@ -116,7 +116,7 @@ struct Found {
     detail: String,
 }
 
-/// Returns the word of a line that is a version.
+/// Returns the word in a line that is a version.
 fn number(line: Option<String>) -> Option<String> {
     let line = line?;
     let word = line.split_whitespace().find(|word| word.contains(|c: char| c.is_ascii_digit()))?;
@@ -168,7 +168,7 @@ fn kvm() -> Result<Found, Missing> {
     Ok(Found { version: None, path: Some(PathBuf::from("/dev/kvm")), detail })
 }
 
-/// Checks the limits that smolvm is told to put on a machine's process, besides giving it a user of its own.
+/// Checks the limits that smolvm is told to put on a machine's process, apart from giving it its own user.
 fn confinement() -> Result<Found, Missing> {
     if let Some(lacks) = confine::offered().lacks() {
         let what = format!("this kernel has no {lacks} to confine the machine's process with");
@@ -186,7 +186,7 @@ fn confinement() -> Result<Found, Missing> {
 }
 
 /// Checks how far the processes that read a guest's bytes can be confined. An older kernel has fewer limits,
-/// and is good enough.
+/// which is good enough.
 fn keeper_confinement() -> Finding {
     let offered = confine::offered();
     let (level, detail) = if offered.is_whole() {

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-/// Whether this system has the namespaces that a jail consists of.
+/// Whether this system has the namespaces that make up a jail.
 pub const CAN_JAIL: bool = cfg!(all(target_os = "linux", not(bottle_portable)));
 
 /// The oldest smolvm that this project was run with.
 const OLDEST_SMOLVM: Version = Version { major: 1, minor: 32, patch: 0 };
 
-/// Returns the smolvm of the Python environment that this program was installed into. Its package brings no
-/// command, only the program that one would start.
+/// Returns the smolvm in the Python environment that this program was installed into. Its package installs no
+/// command, only the program that a command would start.
 fn in_own_environment() -> Option<PathBuf> {
     let programs = env::current_exe().ok()?.parent()?.to_owned();
     let versions = fs::read_dir(programs.parent()?.join("lib")).ok()?.flatten();
@@ -29,7 +29,7 @@ pub(super) fn find_smolvm(versions: &Versions) -> Result<Smolvm, Missing> {
     let missing = |what: &str| Missing::new(Need::Smolvm, what);
     let path = in_path("smolvm").or_else(in_own_environment);
     let path = path.ok_or_else(|| missing("smolvm is not on PATH"))?;
-    // The PyPI package keeps smolvm's libraries beside it and expects to be told where they are.
+    // The PyPI package keeps smolvm's libraries beside it, and expects to be told where they are.
     let beside = fs::canonicalize(&path).ok().and_then(|path| path.parent().map(Path::to_owned));
     let lib_dir =
         beside.filter(|dir| env::var_os("SMOLVM_LIB_DIR").is_none() && dir.join("libkrun.so").exists());
@@ -49,7 +49,7 @@ pub(super) fn find_smolvm(versions: &Versions) -> Result<Smolvm, Missing> {
 }
 
 pub(super) fn gvproxy_program() -> Result<PathBuf, Missing> {
-    // podman keeps its own copy outside of PATH.
+    // podman keeps its own copy, outside of PATH.
     in_path("gvproxy")
         .or_else(|| {
             ["/usr/libexec/podman/gvproxy", "/usr/lib/podman/gvproxy"]
@@ -114,8 +114,8 @@ pub(super) fn may_make_namespaces(bwrap: &Path) -> Result<(), Missing> {
     }
 }
 
-/// Returns the processor's flag for hardware virtualization, if it has one. Without it /dev/kvm opens and
-/// creates a machine, but smolvm's kernel never boots.
+/// Returns the processor's flag for hardware virtualization, if it has one. Without it, /dev/kvm can be
+/// opened and creates a machine, but smolvm's kernel never boots.
 pub fn virtualization_flag() -> Option<&'static str> {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     ["vmx", "svm"].into_iter().find(|flag| flags.split_whitespace().any(|word| word == *flag))

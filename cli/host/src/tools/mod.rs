@@ -1,4 +1,4 @@
-//! Finds what must be there before anything starts: smolvm, a network stack, bubblewrap, KVM, the helper.
+//! Finds what must be present before anything starts: smolvm, a network stack, bubblewrap, KVM, the helper.
 
 mod doctor;
 mod find;

@@ -3,7 +3,7 @@
 use crate::failure::{Failure, Kind};
 use std::fs;
 
-/// What bottle needs, or can use, of a machine.
+/// Something that bottle needs, or can use, on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// The virtual machine monitor.
@@ -16,9 +16,9 @@ pub enum Need {
     TunAccess,
     /// Linux instead of this system.
     Linux,
-    /// The program that makes the jail.
+    /// The program that creates the jail.
     Bubblewrap,
-    /// The right to make namespaces.
+    /// The right to create namespaces.
     Namespaces,
     /// A kernel module for virtualization.
     KvmModule,
@@ -30,18 +30,18 @@ pub enum Need {
     Confinement,
     /// The static helper.
     Helper,
-    /// The program with which git-gate serves.
+    /// The program with which git-gate serves requests.
     Git,
     /// The program with which git-gate looks for secrets.
     Gitleaks,
 }
 
-/// A family of systems that name their packages alike.
+/// A family of systems with the same package names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
     /// Debian and its relatives.
     Debian,
-    /// Ubuntu and its relatives: Debian's packages, plus a rule of AppArmor's.
+    /// Ubuntu and its relatives: Debian's packages, plus an AppArmor restriction.
     Ubuntu,
     /// Fedora and its relatives.
     Fedora,
@@ -65,7 +65,7 @@ impl System {
         Self::of_release(&fs::read_to_string("/etc/os-release").unwrap_or_default())
     }
 
-    /// Returns the system that an `os-release` file (freedesktop.org's) describes.
+    /// Returns the system that an `os-release` file (as freedesktop.org defines it) describes.
     pub fn of_release(text: &str) -> Self {
         let value = |key: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -82,7 +82,7 @@ impl System {
         known(&id).or_else(|| like.split_whitespace().find_map(known)).unwrap_or(Self::Other)
     }
 
-    /// Returns the command, or the advice, that helps.
+    /// Returns the command or the advice that helps.
     pub fn remedy(self, need: Need) -> &'static str {
         match (need, self) {
             (Need::Smolvm, _) => SMOLVM,
@@ -143,7 +143,7 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Records what is wrong, and what is needed instead.
+    /// Creates the record of what is wrong, and what is needed instead.
     pub fn new(need: Need, what: impl Into<String>) -> Self {
         Self { what: what.into(), need }
     }

@@ -1,4 +1,4 @@
-//! Everything that a bottle needs of a machine, found together.
+//! Everything that a bottle needs on a machine, found together.
 
 use super::find::{
     CAN_JAIL, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, gvproxy_program,
@@ -25,12 +25,12 @@ pub struct Tools {
     pub network: Network,
 }
 
-/// What a keeper needs: everything but the virtual machine.
+/// Everything that a keeper needs, which is all but the virtual machine.
 #[derive(Clone, Debug)]
 pub struct Network {
     /// The network stack that speaks TCP with the guest.
     pub backend: StackBackend,
-    /// The program that makes the jail, if there is one.
+    /// The program that creates the jail, if there is one.
     pub bwrap: Option<PathBuf>,
     /// The static helper.
     pub helper: PathBuf,
@@ -43,7 +43,7 @@ pub enum StackBackend {
     Gvproxy(Gvproxy),
     /// This machine's kernel, which creates taps.
     Kernel,
-    /// The guest's own kernel, which needs nothing here.
+    /// The guest's own kernel, which needs nothing on this machine.
     Sockets,
 }
 
@@ -70,7 +70,7 @@ impl Tools {
             out::note("warning: this smolvm is a stand-in without a virtual machine, for tests only");
         } else {
             check_kvm()?;
-            // smolvm itself does not mention it and runs without.
+            // smolvm itself does not mention that, and runs without it.
             if let Some(lacks) = confine::offered().lacks() {
                 out::note(format_args!(
                     "warning: this kernel has no {lacks}: the machine's process is confined less; see `bottle doctor`"
@@ -82,7 +82,7 @@ impl Tools {
 }
 
 impl Tools {
-    /// Returns the programs that a bottle is started with.
+    /// Returns the programs with which a bottle is started.
     pub fn programs(&self) -> impl Iterator<Item = PathBuf> {
         let gvproxy = match &self.network.backend {
             StackBackend::Gvproxy(gvproxy) => Some(&gvproxy.program),
@@ -94,8 +94,8 @@ impl Tools {
 }
 
 impl Network {
-    /// Finds what a keeper needs. Whether namespaces may be made here is only known when a jail is made: see
-    /// [`why_no_jail`].
+    /// Finds what a keeper needs. Whether namespaces may be created here is only known once a jail is
+    /// created: see [`why_no_jail`].
     ///
     /// # Errors
     /// Returns [`Kind::Unavailable`] with the first thing that is missing or not good enough.
@@ -118,13 +118,13 @@ impl Network {
             }
             Stack::Sockets => StackBackend::Sockets,
         };
-        // Without jails, nothing is needed to make one.
+        // A stack without a jail does not need the program that creates one.
         let needs_jail = CAN_JAIL && stack != Stack::Sockets;
         let bwrap = if needs_jail { Some(find_bwrap()?) } else { None };
         Ok(Self { backend, bwrap, helper: find_helper()? })
     }
 
-    /// Returns the program that makes the jail.
+    /// Returns the program that creates the jail.
     ///
     /// # Errors
     /// Returns an error where there is no jail.
@@ -142,7 +142,7 @@ impl Network {
     }
 }
 
-/// Returns what keeps bubblewrap from making a jail here, if that is what went wrong.
+/// Returns what keeps bubblewrap from creating a jail here, if anything does.
 pub fn why_no_jail() -> Option<Failure> {
     if !CAN_JAIL {
         return None;
@@ -158,13 +158,13 @@ pub fn smolvm() -> Outcome<Smolvm> {
     Ok(find_smolvm(&Versions::remembered())?)
 }
 
-/// Returns the chosen stack as a plan names it. Without gvproxy the plan assumes configuration by file, so
+/// Returns the chosen stack as a plan names it. Without gvproxy, the plan assumes configuration by file, so
 /// that a plan can be shown even where nothing could run.
 pub fn stack(choice: StackChoice) -> Stack {
     asked_stack(choice).unwrap_or(Stack::Gvproxy(Dialect::File))
 }
 
-/// Returns why a bottle that asks for no stack has its guest's own kernel as one, if it has.
+/// Returns why a bottle that chose no stack uses its guest's own kernel, if it does.
 pub fn why_sockets(choice: StackChoice, stack: Stack) -> Option<String> {
     if choice != StackChoice::Auto || stack != Stack::Sockets {
         return None;
@@ -172,7 +172,7 @@ pub fn why_sockets(choice: StackChoice, stack: Stack) -> Option<String> {
     jailed_gvproxy().err().map(|missing| missing.what)
 }
 
-/// Returns how gvproxy is configured, if it and what makes its jail are here.
+/// Returns how gvproxy is configured, if it and everything for its jail are here.
 fn jailed_gvproxy() -> Result<Dialect, Missing> {
     let (_, version) = find_gvproxy(&Versions::remembered())?;
     if CAN_JAIL {

@@ -1,5 +1,5 @@
-//! The versions that programs report. Asking starts a process, in every command, so a program's answer is
-//! remembered as long as its file stays the same.
+//! The versions that programs report. Every command would have to start a process to ask, so a program's
+//! answer is remembered as long as its file stays the same.
 
 use crate::state::{Home, write_private};
 use serde::{Deserialize, Serialize};
@@ -10,16 +10,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The programs' versions, with the file that remembers them, if answers may come from there.
+/// The programs' versions. If answers may be remembered, it has the file that remembers them.
 pub struct Versions(Option<PathBuf>);
 
-/// A program's file, so that a replacement is noticed.
+/// The identity of a program's file, so that a replacement is noticed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     device: u64,
     inode: u64,
     size: u64,
-    /// Times in seconds and nanoseconds: of its content, and of everything else about it.
+    /// When its content and its metadata last changed, in seconds and nanoseconds.
     modified: [i64; 2],
     changed: [i64; 2],
 }
@@ -53,7 +53,7 @@ impl Versions {
             return Some(said.line);
         }
         let line = ask(program, option, lib_dir)?;
-        // A command that starts nothing must not make a folder either.
+        // A command that starts nothing must not create a folder either.
         if memory.parent().is_some_and(Path::is_dir) {
             known.insert(key.to_owned(), Answer { of, line: line.clone() });
             let _ = serde_json::to_vec(&known).map(|text| write_private(memory, &text));
@@ -66,7 +66,8 @@ fn read(memory: &Path) -> BTreeMap<String, Answer> {
     fs::read(memory).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
-/// Returns `None` for a script, whose file says nothing about the program that it starts.
+/// Identifies a program's file. Returns `None` for a script, whose file says nothing about the program that
+/// it starts.
 fn identity(program: &Path) -> Option<Identity> {
     let mut start = [0; 2];
     let mut file = File::open(program).ok()?;
@@ -105,8 +106,8 @@ mod tests {
         path
     }
 
-    /// Copies a program with another process. A child that another test starts at the same time would
-    /// otherwise inherit the open file, and the program could not be run ("text file busy").
+    /// Copies a program with another process. Otherwise a child that another test starts at the same time
+    /// would inherit the open file, and the program could not be run ("text file busy").
     fn put(from: &Path, to: &Path) {
         assert!(std::process::Command::new("cp").arg(from).arg(to).status().unwrap().success());
     }
@@ -117,7 +118,7 @@ mod tests {
         let (memory, echo) = (dir.path().join("versions"), program(dir.path()));
         let versions = Versions(Some(memory.clone()));
         assert_eq!(versions.line(&echo, "1.0", None).unwrap(), "1.0");
-        // It would answer differently now, so this answer was remembered.
+        // The program would answer differently now, so this answer was remembered.
         assert_eq!(versions.line(&echo, "2.0", None).unwrap(), "1.0");
         assert_eq!(fs::metadata(&memory).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Versions::asked().line(&echo, "2.0", None).unwrap(), "2.0");

@@ -1,7 +1,7 @@
 //! Applies changes to the project: exactly what was looked at, all of it or nothing.
 //!
-//! What may not be written because of what the project has is decided first, for each path. What remains is done as
-//! one: see [`super::journal`].
+//! Changes that the project's state rules out are decided first, path by path. The rest is done as one: see
+//! [`super::journal`].
 
 use super::changes::{Change, Kept, What};
 use super::copy::Copy;
@@ -26,11 +26,11 @@ pub struct Applied {
 }
 
 impl Copy {
-    /// Applies what was looked at. With `overwrite` it also replaces paths that the project has changed. Either the
-    /// project has all of it afterwards, or it is as it was, whatever happens in between.
+    /// Applies what was looked at. With `overwrite`, paths that the project has changed are replaced, too.
+    /// Whatever happens in between, the project then either has all of the changes or is as it was.
     ///
     /// # Errors
-    /// Returns an error if the project cannot be written. It is as it was then.
+    /// Returns an error if the project cannot be written. It is unchanged then.
     pub fn apply(&mut self, look: Look, overwrite: bool) -> Result<Applied> {
         let ours = self.ours()?;
         let Look { items, snapshot, .. } = look;
@@ -81,12 +81,12 @@ fn request(ours: &Folder, item: &Item) -> Request {
 /// Returns whether the project still has what it had when it was looked at.
 fn is_as_judged(ours: &Folder, item: &Item) -> bool {
     let now = look::here(ours, &item.change.path);
-    // Nothing was expected there because a folder takes the place of what is in the way.
+    // Nothing was expected there, because a folder takes the place of what is in the way.
     now == item.here || (item.here == Here::Nothing && now == Here::Blocked)
 }
 
-/// Keeps what would replace a folder in which the project has something that the guest did not remove, and the
-/// removal of everything else in it.
+/// Sets aside changes that would replace a folder in which the project has something that the guest did not
+/// remove, and also the removals below that folder.
 fn keep_full_folders(ours: &Folder, take: &mut Vec<Item>, kept: &mut Vec<Change>) -> Result<()> {
     let gone: HashSet<PathBuf> = take
         .iter()
@@ -117,7 +117,7 @@ fn has_more(ours: &Folder, path: &Path, gone: &HashSet<PathBuf>) -> Result<bool>
     Ok(has_more)
 }
 
-/// Keeps what would have to go through something that is not a folder, and will not be one.
+/// Sets aside changes whose path leads through something that is not a folder, and will not become one.
 fn keep_blocked(ours: &Folder, take: &mut Vec<Item>, kept: &mut Vec<Change>) {
     let mut coming: HashSet<PathBuf> = HashSet::new();
     let mut blocked: HashSet<PathBuf> = HashSet::new();

@@ -1,12 +1,12 @@
-//! A file's extended attributes: what a person's programs noted about it. They belong to the project and stay with a file
-//! whose content `apply` replaces. A guest's are counted and not taken.
+//! A file's extended attributes: what a person's programs noted about it. They belong to the project, and
+//! stay with a file when `apply` replaces its content. A guest's attributes are only counted.
 
 use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 
-/// The longest list of names, and the longest value, that Linux has.
+/// The longest list of names, and the longest value, that Linux supports, in bytes.
 const LONGEST: usize = 1 << 16;
 
 /// Gives a new file the attributes of the file that it replaces.
@@ -34,7 +34,7 @@ pub fn has(file: &File) -> io::Result<bool> {
 fn names(file: &File) -> io::Result<Vec<u8>> {
     let mut names = vec![0; LONGEST];
     let len = match flistxattr(file, names.as_mut_slice()) {
-        // This file system has none.
+        // This file system has no attributes.
         Err(Errno::NOTSUP) => 0,
         len => len?,
     };

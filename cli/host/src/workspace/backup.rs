@@ -1,7 +1,7 @@
 //! What `apply` replaced or removed, kept in the bottle's state folder for `undo`.
 //!
-//! An entry is the folder `undo/NUMBER`: `entry.json` lists the paths, and a file with a path's place in that list
-//! holds what the project had there. The last [`KEPT`] entries stay.
+//! An entry is the folder `undo/NUMBER`: `entry.json` lists the paths, and the file named after a path's
+//! index in that list holds what the project had there. The last [`KEPT`] entries are kept.
 
 use super::exact;
 use super::snapshot;
@@ -16,10 +16,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-/// How many entries stay.
+/// How many entries are kept.
 pub const KEPT: usize = 3;
 
-/// One path that was changed.
+/// One changed path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Was {
     /// The path.
@@ -27,9 +27,9 @@ pub(super) struct Was {
     pub path: PathBuf,
     /// What the project had there.
     pub before: Option<Entry>,
-    /// What it has there since.
+    /// What it has had there since.
     pub after: Option<Entry>,
-    /// What the copy's record said of it.
+    /// What the copy's record said about it.
     pub recorded: Option<Entry>,
 }
 
@@ -79,7 +79,7 @@ pub(super) fn read(folder: &Folder, number: u64) -> Result<Backup> {
     parse_json(&path, &text)
 }
 
-/// Writes what a path had into an empty file.
+/// Writes what the project had at a path into an empty file.
 pub(super) fn restore(folder: &Folder, number: u64, index: usize, to: &File) -> Result<()> {
     let path = place(folder, number).join(index.to_string());
     let what = || path.display().to_string();
@@ -88,7 +88,7 @@ pub(super) fn restore(folder: &Folder, number: u64, index: usize, to: &File) -> 
     snapshot::copy_with_holes(&from, len, to).with_context(what)
 }
 
-/// Keeps what the project has at these paths, as a draft: it counts once it is committed.
+/// Saves what the project has at these paths as a draft, which counts once it is committed.
 pub(super) fn keep(folder: &Folder, number: u64, ours: &Beneath, backup: &Backup) -> Result<()> {
     let draft = draft(folder, number);
     remove_dir(&draft)?;
@@ -109,7 +109,7 @@ pub(super) fn keep(folder: &Folder, number: u64, ours: &Beneath, backup: &Backup
     write_private(&draft.join("entry.json"), serde_json::to_string(backup)?.as_bytes())
 }
 
-/// Makes a draft an entry, and removes the entries that are too many.
+/// Turns a draft into an entry, and removes surplus entries.
 pub(super) fn commit(folder: &Folder, number: u64) -> Result<()> {
     let (draft, place) = (draft(folder, number), place(folder, number));
     if draft.exists() {
@@ -130,7 +130,7 @@ pub(super) fn forget(folder: &Folder, number: u64) -> Result<()> {
     remove_dir(&draft(folder, number))
 }
 
-/// Returns where an entry or its draft is, for a person.
+/// Returns where an entry or its draft is, to show to a person.
 pub(super) fn shown(folder: &Folder, number: u64) -> PathBuf {
     let place = place(folder, number);
     if place.exists() { place } else { draft(folder, number) }
@@ -139,7 +139,7 @@ pub(super) fn shown(folder: &Folder, number: u64) -> PathBuf {
 /// Returns the number of the next entry.
 pub(super) fn next(folder: &Folder) -> Result<u64> {
     let mut number = numbers(folder)?.last().map_or(1, |last| last + 1);
-    // A draft that stayed is the only copy of something.
+    // A draft that was left behind is the only copy of something.
     while draft(folder, number).exists() {
         number += 1;
     }

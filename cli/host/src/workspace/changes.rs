@@ -68,7 +68,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Returns whether it may be applied; `overwrite` includes paths that the project has changed, too.
+    /// Returns whether it may be applied. `overwrite` also allows paths that the project has changed.
     pub fn may_be_taken(&self, overwrite: bool) -> bool {
         self.kept.is_none_or(|why| overwrite && why == Kept::Conflict)
     }
@@ -82,7 +82,7 @@ fn as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
 }
 
 impl What {
-    /// Returns the letter with which git shows it.
+    /// Returns the letter that git uses for it.
     pub fn letter(self) -> char {
         match self {
             Self::Added => 'A',
@@ -116,7 +116,7 @@ impl fmt::Display for Kept {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A name that the guest chose must not control the terminal that shows it, nor break its line.
+        // A name that the guest chose must not control the terminal that shows it, or break its line.
         write!(f, "{} {}", self.what.letter(), Bytes(self.path.as_os_str().as_bytes()))?;
         self.kept.map_or(Ok(()), |why| write!(f, "  (stays in the guest: {why})"))
     }

@@ -18,17 +18,17 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// Returns the copy of a bottle, if it has one. What an interrupted `apply` left is finished or undone first.
+    /// Returns the copy of a bottle, if it has one. An interrupted `apply` is finished or undone first.
     ///
     /// # Errors
-    /// Returns an error if its record exists and cannot be read, or if an interrupted `apply` cannot be undone.
+    /// Returns an error if its record cannot be read, or if an interrupted `apply` cannot be undone.
     pub fn find(folder: &Folder) -> Result<Option<Self>> {
         recover(folder)?;
         let record = Record::read(folder)?;
         Ok(record.map(|record| Self { folder: folder.clone(), record }))
     }
 
-    /// Reads the record again, which has changed.
+    /// Reads the record again after it has changed.
     pub(super) fn reread(&mut self) -> Result<()> {
         if let Some(record) = Record::read(&self.folder)? {
             self.record = record;
@@ -64,7 +64,7 @@ pub(super) fn open(path: &Path) -> Result<Beneath> {
     beneath::open(path).with_context(|| path.display().to_string())
 }
 
-/// Follows a project that was moved: the copy of it, and an `apply` to it that was interrupted.
+/// Follows a project that was moved: updates its copy's record, and any interrupted `apply` to it.
 ///
 /// # Errors
 /// Returns an error if its new path cannot be recorded.
@@ -75,20 +75,20 @@ pub fn follow(folder: &Folder, to: &Path) -> Result<()> {
     record.write(folder)
 }
 
-/// Finishes or undoes what an interrupted `apply` or `undo` left in the project if that is possible, and returns what
-/// is left of it otherwise: the project is not where it was.
+/// Finishes or undoes an interrupted `apply` or `undo` if possible. Otherwise, because the project is not
+/// where it was, returns what is left of it.
 ///
 /// # Errors
-/// Returns an error as [`recover`] does.
+/// Returns an error as for [`recover`].
 pub fn unfinished(folder: &Folder) -> Result<Option<Unfinished>> {
     recover(folder)?;
     journal::unfinished(folder)
 }
 
-/// Finishes or undoes what an interrupted `apply` or `undo` left in the project, and says so.
+/// Finishes or undoes an interrupted `apply` or `undo` in the project, and says so.
 ///
 /// # Errors
-/// Returns an error if that is impossible. It is tried again the next time.
+/// Returns an error if that is impossible. The next command tries again.
 pub fn recover(folder: &Folder) -> Result<()> {
     let what = || format!("an interrupted `bottle apply {}` cannot be undone", folder.slug());
     let Some(recovered) = journal::recover(folder).with_context(what)? else { return Ok(()) };

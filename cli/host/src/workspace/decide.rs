@@ -1,5 +1,5 @@
-//! Decides which paths of a copy changed, and which of those may be applied. This is pure: it is given two
-//! listings of the copy, and asks for the project's state.
+//! Decides which paths of a copy changed, and which of those changes may be applied. This is pure: it takes
+//! two listings of the copy, and asks for the project's state.
 
 use super::changes::{Change, Kept, What};
 use super::tree::{Entry, Manifest};
@@ -18,11 +18,11 @@ pub enum Here {
     Nothing,
     /// This entry.
     Is(Entry),
-    /// Something in the way: a parent of the path is not a folder, but a file or a link.
+    /// Something is in the way: a parent of the path is a file or a link, not a folder.
     Blocked,
 }
 
-/// The questions that are asked about the project.
+/// The questions asked about the project.
 pub trait Project {
     /// Returns what it has at a path.
     fn here(&mut self, path: &Path) -> Here;
@@ -30,7 +30,7 @@ pub trait Project {
     fn parts(&mut self, folder: &Path) -> Parts;
 }
 
-/// A changed path, as judged without looking at any content.
+/// A changed path, judged without looking at any content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     /// What is shown of it.
@@ -42,17 +42,17 @@ pub struct Judged {
 }
 
 /// Compares the guest's copy as it is (`now`) with what was copied (`was`), and with the project. A folder
-/// counts if it is new and empty, or gone. Files that only seem to have changed are included: the same
-/// content with another time.
+/// counts if it is new and empty, or gone. Files that only seem to have changed, with the same content and
+/// another time, are included.
 ///
-/// `every_git` decides whether every name counts that git could take for `.git`, or only `.git` itself.
+/// `every_git` decides whether every name that git could take for `.git` counts, or only `.git` itself.
 pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every_git: bool) -> Vec<Judged> {
     let paths: BTreeSet<&PathBuf> = was.paths.keys().chain(now.paths.keys()).collect();
     let mut repositories = Repositories { copied: parts_of(now), known: HashMap::new() };
     let mut judged = Vec::new();
     // Folders that will take the place of something else, if they are applied.
     let mut coming = HashSet::new();
-    // Nobody knows what is in what cannot be read, so nothing there counts as gone.
+    // The contents of what cannot be read are unknown, so nothing below it counts as gone.
     let closed: HashSet<PathBuf> = now
         .paths
         .iter()
@@ -134,7 +134,7 @@ fn is_modules(name: &OsStr) -> bool {
     name.eq_ignore_ascii_case(".gitmodules")
 }
 
-/// Returns what is kept of a guest's permissions: others may write only where the project already lets them.
+/// Reduces a guest's permissions: others may write only where the project already lets them.
 fn tamed(after: &Entry, here: &Here) -> Entry {
     let allowed = match here {
         Here::Is(Entry::File { mode, .. }) => *mode,
@@ -148,7 +148,7 @@ fn tamed(after: &Entry, here: &Here) -> Entry {
     }
 }
 
-/// Returns whether the project has the same already, as far as that is visible without reading the content.
+/// Returns whether the project already has the same, as far as that is visible without reading the content.
 fn is_the_same(after: Option<&Entry>, here: &Here) -> bool {
     match (after, here) {
         (Some(Entry::File { .. }), _) | (None, _) => false,
@@ -166,7 +166,7 @@ fn is_below_one_of(path: &Path, folders: &HashSet<PathBuf>) -> bool {
     path.ancestors().skip(1).any(|above| folders.contains(above))
 }
 
-/// Returns, for each folder of the copy that holds parts of a repository, which parts.
+/// Returns which parts of a repository each folder of the copy holds, for those that hold any.
 fn parts_of(now: &Manifest) -> HashMap<&Path, Parts> {
     let mut folders: HashMap<&Path, Parts> = HashMap::new();
     for path in now.paths.keys() {
@@ -179,11 +179,11 @@ fn parts_of(now: &Manifest) -> HashMap<&Path, Parts> {
     folders
 }
 
-/// Which folders git would take for a repository once the project has everything that the copy has, even if
+/// The folders that git would take for a repository if the project had everything that the copy has, even if
 /// only some of it is applied now.
 struct Repositories<'a> {
     copied: HashMap<&'a Path, Parts>,
-    /// Whether a folder is a repository or is inside one. Each is looked up once: a guest chooses how many
+    /// Whether a folder is a repository or inside one. Each is looked up only once: a guest decides how many
     /// there are, and how deep.
     known: HashMap<PathBuf, bool>,
 }

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 /// The longest file that is compared line by line, in bytes.
 const LONGEST: u64 = 1 << 20;
-/// How long to look for the shortest difference before accepting a longer one: for one file, and for all of
-/// them together.
+/// How long to search for the shortest difference of one file before accepting a longer one.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// The same for all files together.
 const ALTOGETHER: Duration = Duration::from_secs(10);
 
 /// One side of a change.
@@ -30,8 +30,8 @@ enum Side {
 }
 
 impl Copy {
-    /// Shows each change as a unified diff, one after the other. In what the guest wrote, everything that
-    /// could control a terminal is escaped.
+    /// Shows each change as a unified diff, one after the other. In the guest's text, everything that could
+    /// control a terminal is escaped.
     ///
     /// # Errors
     /// Returns an error if something cannot be read, or the error of `show`.
@@ -43,10 +43,10 @@ impl Copy {
         self.show_some(look, |_| true, &mut show)
     }
 
-    /// Shows each change in a line, and both sides of those that the project changed as well.
+    /// Shows each change in one line, and both sides of those that the project has changed as well.
     ///
     /// # Errors
-    /// Returns an error as [`Copy::show`] does.
+    /// Returns an error as for [`Copy::show`].
     pub fn show_conflicts<E: From<anyhow::Error>>(
         &self,
         look: &Look,
@@ -129,7 +129,7 @@ fn shown(ours: &Folder, look: &Look, item: &Item, was: Option<&Entry>, until: In
     Ok(shown)
 }
 
-/// Describes how a file's permissions change, if that is worth knowing.
+/// Describes how a file's permissions change, if that matters.
 fn modes(item: &Item) -> Option<String> {
     const EXECUTABLE: u32 = 0o111;
     let Some(Entry::File { mode, .. }) = &item.after else { return None };
@@ -189,7 +189,7 @@ fn link(target: &Path) -> String {
     format!("a link to {}", Bytes(target.as_os_str().as_bytes()))
 }
 
-/// Returns what the project has. What disappeared meanwhile is absent.
+/// Returns what the project has. A file that disappeared meanwhile counts as absent.
 fn ours_at(ours: &Folder, item: &Item) -> io::Result<Side> {
     let found =
         ours.above(&item.change.path).and_then(|(above, name)| Ok((Entry::at(&above, name)?, above, name)));

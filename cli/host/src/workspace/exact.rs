@@ -1,5 +1,5 @@
-//! Paths in JSON, whatever bytes they have. One that is UTF-8 is its text. Any other is a zero character, which
-//! no path contains, and its bytes in hexadecimal.
+//! Paths in JSON, whatever bytes they contain. A UTF-8 path is its own text. Any other path is a NUL
+//! character, which no path contains, followed by its bytes in hexadecimal.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -8,12 +8,12 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Writes a path.
+/// Serializes a path.
 pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     Text::of(path).serialize(to)
 }
 
-/// Reads a path.
+/// Deserializes a path.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
     Text::deserialize(from)?.path().ok_or_else(|| D::Error::custom("it is not a path"))
 }
@@ -37,7 +37,7 @@ impl<'a> Text<'a> {
         ))
     }
 
-    /// Returns the path, if this is one's text.
+    /// Returns the path, or `None` if this is not the text of a path.
     pub fn path(&self) -> Option<PathBuf> {
         let Some(hex) = self.0.strip_prefix('\0') else { return Some((*self.0).into()) };
         let pairs = hex.as_bytes().chunks(2);

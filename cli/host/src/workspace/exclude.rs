@@ -1,7 +1,9 @@
-//! What is not copied: what `exclude` and `.bottleignore` say, and files like `.env`, which hold secrets.
+//! What is not copied: paths that `exclude` and `.bottleignore` list, and files like `.env`, which contain
+//! secrets.
 //!
-//! Both are lists of patterns as in a `.gitignore`. Only `exclude`, which a person trusted with the rest of
-//! `bottle.toml`, can bring a secret back (`!.env`). A `.bottleignore` may come from a guest, so it only adds.
+//! Both are lists of patterns, as in a `.gitignore`. Only `exclude`, which a person trusts along with the
+//! rest of `bottle.toml`, can bring a secret back (`!.env`). A `.bottleignore` may come from a guest, so it
+//! can only exclude more.
 
 use anyhow::{Context, Result};
 use ignore::Match;
@@ -12,7 +14,7 @@ use std::path::Path;
 /// The name of the project's own list.
 pub const FILE: &str = ".bottleignore";
 
-/// What is left out unless `exclude` says otherwise.
+/// Patterns that are excluded unless `exclude` says otherwise.
 const SECRETS: [&str; 4] = [".env", ".env.*", "!.env.example", "!.env.sample"];
 
 /// The lists of patterns.
@@ -41,7 +43,7 @@ pub struct Exclude {
 }
 
 impl Exclude {
-    /// Excludes what these lists say.
+    /// Excludes what these lists match.
     ///
     /// # Errors
     /// Returns an error if a line is not a pattern.
@@ -59,7 +61,7 @@ impl Exclude {
         Self { configured: Gitignore::empty(), ignored: Gitignore::empty() }
     }
 
-    /// Returns why a path is not copied, if nothing above it says so already.
+    /// Returns why a path is not copied, assuming that nothing above it is excluded.
     pub fn why(&self, path: &Path, is_folder: bool) -> Option<Why> {
         if let Match::Ignore(glob) = self.configured.matched(path, is_folder) {
             let is_secret = SECRETS.contains(&glob.original());
@@ -68,7 +70,7 @@ impl Exclude {
         self.ignored.matched(path, is_folder).is_ignore().then_some(Why::Listed)
     }
 
-    /// Returns whether a path or anything above it is not copied.
+    /// Returns whether a path or anything above it is excluded.
     pub fn holds(&self, path: &Path) -> bool {
         let all = || path.ancestors().filter(|above| !above.as_os_str().is_empty());
         all().any(|above| self.why(above, above != path).is_some() || self.why(above, true).is_some())

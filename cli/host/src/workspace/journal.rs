@@ -1,12 +1,12 @@
-//! Changes a project all or nothing.
+//! Changes a project, all or nothing.
 //!
-//! Everything new is put together in a folder beside the project's files, on their file system: the stage. Then
-//! names are exchanged, one step at a time, and what was replaced is in the stage instead. The journal in the
-//! bottle's state folder says what is going on. Whoever finds the journal of a process that died undoes its steps,
-//! or finishes if all of them were done.
+//! Everything new is prepared in a folder beside the project's files, on the same file system: the stage.
+//! Then names are exchanged, one step at a time, so that what was replaced ends up in the stage. The journal
+//! in the bottle's state folder says what is going on. A process that finds the journal of a dead process
+//! undoes its steps, or finishes if all of them were done.
 //!
-//! Each step can be told from what is on disk: it is done, or it is not. A step replaces only what was expected
-//! there; anything else goes back, and so does every step before it.
+//! What is on disk tells whether a step was done. A step replaces only what was expected there. Anything else
+//! is put back, and every earlier step is undone.
 
 use super::attributes;
 use super::backup::{self, Backup, Was};
@@ -29,10 +29,10 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// With more files than this, the whole file system is brought to disk instead of each of them.
+/// With more files than this, the whole file system is synced instead of each file.
 const MANY: usize = 64;
 
-/// What shall become of a path.
+/// What is to become of a path.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub path: PathBuf,
@@ -40,7 +40,7 @@ pub(super) struct Request {
     pub before: Option<Entry>,
     /// What it should have there.
     pub after: Option<Entry>,
-    /// What the copy's record says of it afterwards, if not that.
+    /// What the copy's record says about it afterwards, if that is not `after`.
     pub recorded: Option<Option<Entry>>,
 }
 
@@ -50,18 +50,18 @@ pub(super) struct Job<'a> {
     pub project: &'a Path,
     /// Writes the content for a request into an empty file.
     pub fill: &'a dyn Fn(usize, &File) -> Result<()>,
-    /// The entry of the backup that this restores. Without one, a backup is made.
+    /// The backup entry that this restores. If there is none, a backup is made.
     pub restores: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Phase {
-    /// Things are put together beside the project.
+    /// Everything new is being prepared beside the project.
     Staging,
-    /// The project is changed.
+    /// The project is being changed.
     Moving,
-    /// The project has everything.
+    /// The project has every change.
     Done,
 }
 
@@ -79,7 +79,7 @@ struct Journal {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct StageName {
-    /// The folder that it is in: the root of a file system in the project.
+    /// The folder that contains it: the root of a file system in the project.
     #[serde(with = "exact")]
     at: PathBuf,
     name: String,
@@ -105,11 +105,12 @@ struct Step {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum What {
-    /// A file or a link goes.
+    /// Removes a file or a link.
     Remove(Entry),
-    /// An empty folder goes. One with something in it may stay, or nothing may happen at all.
+    /// Removes an empty folder. If it is not empty, it is kept with `may_stay`; otherwise nothing is done at
+    /// all.
     RemoveFolder { mode: u32, may_stay: bool },
-    /// Something comes, instead of what was there.
+    /// Puts something new in the place of what was there.
     Put { before: Option<Entry>, after: Entry, number: u64 },
 }
 
@@ -119,12 +120,13 @@ struct Stage {
     inside: Beneath,
 }
 
-/// Something that a person must know after an interrupted `apply` was undone.
+/// What a person must know after an interrupted `apply` was undone or finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
-    /// Whether the project is as it was before, instead of as it was asked for.
+    /// Whether the project is as it was before, instead of as requested.
     pub is_undone: bool,
-    /// What was left as it is, because somebody has changed it since, with the place of what was there before.
+    /// Paths that were left alone because somebody has changed them since, each with the place of what was
+    /// there before.
     pub left: Vec<(PathBuf, PathBuf)>,
 }
 
@@ -134,11 +136,11 @@ fn path(folder: &Folder) -> PathBuf {
 
 fn write(folder: &Folder, journal: &Journal) -> Result<()> {
     write_private(&path(folder), serde_json::to_string(journal)?.as_bytes())?;
-    // No step may reach the disk before what says that it is coming.
+    // No step may reach the disk before the record that announces it.
     Ok(File::open(folder.state())?.sync_all()?)
 }
 
-/// Takes the lock that whoever writes the journal holds. Returns `None` if somebody else does.
+/// Takes the lock that protects the journal. Returns `None` if somebody else holds it.
 fn lock(folder: &Folder) -> Result<Option<File>> {
     private_dir(folder.state())?;
     let path = folder.state().join("apply.lock");
@@ -151,10 +153,10 @@ fn lock(folder: &Folder) -> Result<Option<File>> {
     }
 }
 
-/// Finishes or undoes what a process left that died.
+/// Finishes or undoes what a dead process left.
 ///
 /// # Errors
-/// Returns an error if it cannot be undone. The journal stays for the next try.
+/// Returns an error if it cannot be undone. The journal is kept for the next try.
 pub(super) fn recover(folder: &Folder) -> Result<Option<Recovered>> {
     let path = path(folder);
     if !path.exists() {
@@ -174,14 +176,15 @@ pub(super) fn recover(folder: &Folder) -> Result<Option<Recovered>> {
     let is_undone = journal.phase != Phase::Done;
     let mut work = Work::resume(folder, ours, journal);
     if work.journal.phase == Phase::Moving && work.stages.iter().all(Option::is_none) {
-        // Steps are undone from the stage, so it is there: this is another folder, where the project was.
+        // Steps are undone from the stage, so the stage must exist. It does not, so another folder is in the
+        // project's place.
         return Ok(None);
     }
     let left = if is_undone { work.undo()? } else { work.finish().map(|()| Vec::new())? };
     Ok(Some(Recovered { is_undone, left }))
 }
 
-/// What an interrupted `apply` or `undo` left that could not be finished or undone yet.
+/// An interrupted `apply` or `undo` that could not be finished or undone yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
     /// The project, which is not where it was.
@@ -190,7 +193,7 @@ pub struct Unfinished {
     pub journal: PathBuf,
 }
 
-/// Returns what [`recover`] had to leave, unless somebody is at work there right now.
+/// Returns what [`recover`] had to leave, unless somebody is working on it right now.
 pub(super) fn unfinished(folder: &Folder) -> Result<Option<Unfinished>> {
     let journal = path(folder);
     if !journal.exists() {
@@ -214,10 +217,10 @@ pub(super) fn follow(folder: &Folder, to: &Path) -> Result<()> {
     write(folder, &journal)
 }
 
-/// Grants all requests, or none.
+/// Carries out all requests, or none.
 ///
 /// # Errors
-/// Returns an error if that is impossible. The project is as it was then, unless the error says otherwise.
+/// Returns an error if that is impossible. The project is unchanged then, unless the error says otherwise.
 pub(super) fn grant(job: &Job, requests: &[Request]) -> Result<()> {
     let folder = job.folder;
     let _lock = lock(folder)?.context("another command applies changes")?;
@@ -239,7 +242,7 @@ pub(super) fn grant(job: &Job, requests: &[Request]) -> Result<()> {
     match work.stage(job, requests).and_then(|()| work.go()) {
         Ok(()) => work.finish(),
         Err(error) => {
-            // Nothing is done yet that this would not undo.
+            // Everything done so far can be undone.
             let left = work.undo().with_context(|| {
                 format!("{error:#}; and it could not be undone, which the next `bottle diff` tries again")
             })?;
@@ -254,7 +257,7 @@ pub(super) fn grant(job: &Job, requests: &[Request]) -> Result<()> {
     }
 }
 
-/// Returns the steps to the requests, and the stages for them.
+/// Returns the steps for the requests, and the stages that they need.
 fn steps(ours: &Beneath, requests: &[Request]) -> Result<(Vec<Step>, Vec<StageName>)> {
     let mut stages = Stages { ours, known: HashMap::new(), names: Vec::new() };
     let mut steps = Vec::new();
@@ -263,7 +266,7 @@ fn steps(ours: &Beneath, requests: &[Request]) -> Result<(Vec<Step>, Vec<StageNa
         (Some(Entry::Folder), after) => *after != Some(Entry::Folder),
         (before, after) => before.is_some() && after.is_none(),
     });
-    // What is in a folder goes before the folder.
+    // Whatever is in a folder is removed before the folder.
     gone.sort_by_key(|(_, request)| Reverse(request.path.components().count()));
     for (index, request) in gone {
         let what = match &request.before {
@@ -323,7 +326,7 @@ fn steps(ours: &Beneath, requests: &[Request]) -> Result<(Vec<Step>, Vec<StageNa
     Ok((steps, stages.names))
 }
 
-/// One stage for each file system that the project extends to.
+/// The stages: one for each file system that the project extends to.
 struct Stages<'a> {
     ours: &'a Beneath,
     known: HashMap<PathBuf, usize>,
@@ -339,7 +342,7 @@ impl Stages<'_> {
         let (mut folder, mut at, mut root) = (self.ours.try_clone()?, PathBuf::new(), PathBuf::new());
         let mut device = folder.own_meta()?.device;
         for name in above.components() {
-            // What does not exist yet will be where its parent is.
+            // A folder that does not exist yet will be on its parent's file system.
             let Ok(next) = folder.folder(name.as_os_str()) else { break };
             at.push(name);
             let its = next.own_meta()?.device;
@@ -352,7 +355,7 @@ impl Stages<'_> {
         let stage = match found {
             Some(stage) => stage,
             None => {
-                // A guest cannot guess the name and put a folder there.
+                // The name is random, so that a guest cannot guess it and put a folder there.
                 let mut random = [0; 8];
                 File::open("/dev/urandom")
                     .and_then(|mut random_source| random_source.read_exact(&mut random))?;
@@ -395,7 +398,7 @@ impl<'a> Work<'a> {
         Self { folder, ours, journal, stages }
     }
 
-    /// Puts everything together beside the project, and keeps what will go.
+    /// Prepares everything new beside the project, and backs up what will be replaced or removed.
     fn stage(&mut self, job: &Job, requests: &[Request]) -> Result<()> {
         for stage in &self.journal.stages {
             let at = self.ours.folder_at(&stage.at)?;
@@ -437,7 +440,7 @@ impl<'a> Work<'a> {
         self.sync(files > MANY)
     }
 
-    /// Notes what the copy's record will say.
+    /// Notes what the copy's record is to say.
     fn record(&mut self, requests: &[Request]) {
         let put: HashMap<usize, &Entry> = self.put();
         let recorded = requests.iter().enumerate().map(|(index, request)| {
@@ -449,7 +452,7 @@ impl<'a> Work<'a> {
         self.journal.recorded = recorded.collect();
     }
 
-    /// Returns what is put for each request.
+    /// Returns the new entry for each request that has one.
     fn put(&self) -> HashMap<usize, &Entry> {
         let put = self.journal.steps.iter().filter_map(|step| match &step.what {
             What::Put { after, .. } => Some((step.request?, after)),
@@ -494,7 +497,7 @@ impl<'a> Work<'a> {
         Ok(&stage.context("the folder in which it was put together is gone")?.inside)
     }
 
-    /// Changes the project.
+    /// Changes the project, step by step.
     fn go(&mut self) -> Result<()> {
         self.journal.phase = Phase::Moving;
         write(self.folder, &self.journal)?;
@@ -510,14 +513,14 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Waits until the project's folders are on disk.
+    /// Waits until the changes to the project's folders are on disk.
     fn sync_folders(&self) -> Result<()> {
         let above: HashSet<&Path> = self.journal.steps.iter().filter_map(|step| step.path.parent()).collect();
         if above.len() > MANY {
             return self.sync(true);
         }
         for folder in above {
-            // A folder that went needs no more than its own parent's.
+            // For a folder that is gone, syncing its parent is enough.
             if let Ok(folder) = self.ours.folder_at(folder) {
                 folder.sync()?;
             }
@@ -560,7 +563,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Undoes every step that was done, the last one first, and forgets the rest. Returns what it had to leave.
+    /// Undoes every step that was done, in reverse order, and removes the rest. Returns what it had to leave.
     fn undo(&mut self) -> Result<Vec<(PathBuf, PathBuf)>> {
         let mut left = Vec::new();
         if self.journal.phase == Phase::Moving {
@@ -603,7 +606,7 @@ impl<'a> Work<'a> {
         let stage = &stage.inside;
         let (new, old) = (new(index), old(index));
         let (above, name) = match self.ours.above(&step.path) {
-            // Nothing can have happened to a path whose folder did not come.
+            // If the path's folder never arrived, nothing can have happened to the path.
             Err(error) if is_no_folder(&error) => {
                 return Ok(!has(stage, &old) && matches!(step.what, What::Put { before: None, .. }));
             }
@@ -614,7 +617,7 @@ impl<'a> Work<'a> {
             What::Remove(_) => is_free(stage.rename_new(&old, &above, name)),
             What::RemoveFolder { mode, .. } => {
                 if !has(&above, name) {
-                    // It comes back with everything that it had, or not at all.
+                    // The folder is put back with its permissions and owner, or not at all.
                     let made = match stage.make_folder(&old, 0o700) {
                         Err(error) if error.kind() == ErrorKind::AlreadyExists => stage.folder(&old)?,
                         made => made?,
@@ -631,7 +634,7 @@ impl<'a> Work<'a> {
                 Ok(has(stage, &new) || take(&above, name, stage, &new, after, *number)?)
             }
             What::Put { before: Some(before), after, number } => {
-                // Which of the two is where depends on how far this got, and how far undoing it got.
+                // Where each of the two is depends on how far the step got, and how far undoing it got.
                 let is_new = |name: &OsStr| stage.meta(name).is_ok_and(|meta| meta.number == *number);
                 let was = [&old, &new].into_iter().find(|name| has(stage, name) && !is_new(name));
                 let is_new_here = is_new(&old) || is_new(&new);
@@ -645,7 +648,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Writes down what the project has, and clears up.
+    /// Records what the project has, and cleans up.
     fn finish(&mut self) -> Result<()> {
         if let Some(mut record) = Record::read(self.folder)? {
             for Recorded { path, entry } in &self.journal.recorded {
@@ -691,12 +694,12 @@ fn is_full(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT))
 }
 
-/// Returns whether a path has no folder to be in: nothing is there, or a file, or a link.
+/// Returns whether a path's folder is missing: nothing is there, or a file, or a link.
 fn is_no_folder(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
 }
 
-/// Returns whether something could go to its name, or whether that is taken.
+/// Returns whether something could be moved to its name, or false if the name is taken.
 fn is_free(moved: io::Result<()>) -> Result<bool> {
     match moved {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
@@ -717,7 +720,7 @@ fn take(from: &Beneath, name: &OsStr, to: &Beneath, new: &OsStr, put: &Entry, nu
         return Ok(false);
     }
     if *put == Entry::Folder {
-        // Whatever else somebody put into it stays.
+        // Whatever somebody else put into it stays.
         return match from.remove_folder(name) {
             Err(error) if is_full(&error) => Ok(false),
             removed => Ok(removed.map(|()| true)?),
@@ -731,7 +734,7 @@ fn take(from: &Beneath, name: &OsStr, to: &Beneath, new: &OsStr, put: &Entry, nu
     Ok(false)
 }
 
-/// Puts something together.
+/// Prepares one entry in the stage.
 fn put(
     stage: &Beneath,
     name: &OsStr,
@@ -772,7 +775,7 @@ fn put(
     Ok(())
 }
 
-/// Returns the project's owner if we are root: root works for whoever owns the project.
+/// Returns the project's owner if we are root, because root works on behalf of the owner.
 fn owner(ours: &Beneath) -> io::Result<Option<(Uid, Gid)>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! One look at a guest's copy. It is read once, and what was read is what is shown, judged and applied.
+//! One look at a guest's copy. The copy is read once, and exactly what was read is shown, judged and applied.
 
 use super::attributes;
 use super::changes::{Change, Kept, What};
@@ -21,7 +21,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The most bytes of changed files that are read by default.
+/// How many bytes of changed files are read by default.
 pub const MOST: u64 = 4 << 30;
 
 /// What a guest changed, as it was at one moment.
@@ -29,7 +29,7 @@ pub const MOST: u64 = 4 << 30;
 pub struct Look {
     pub(super) items: Vec<Item>,
     pub(super) snapshot: Snapshot,
-    /// Files that have another name now: the item that is gone, by the item that came.
+    /// Files that only have another name now: the index of the removed item, by that of the added one.
     pub(super) renamed: HashMap<usize, usize>,
     /// How many changed files have extended attributes in the guest. Those stay there.
     pub with_attributes: usize,
@@ -74,7 +74,7 @@ impl Copy {
     /// bytes of files.
     ///
     /// # Errors
-    /// Returns an error if one of the two folders cannot be read, or if there is no room for what is read.
+    /// Returns an error if one of the two folders cannot be read, or if there is no space for what is read.
     pub fn look(&self, paths: &[PathBuf], most: u64) -> Result<Look> {
         let (ours, theirs) = (self.ours()?, self.theirs()?);
         let mut snapshot = Snapshot::new(self.private())?;
@@ -83,7 +83,7 @@ impl Copy {
         let mut with_attributes = 0;
         for judged in judge(self, &ours, &theirs, paths)? {
             let path = &judged.change.path;
-            // What is wanted comes with the folder that makes room for it.
+            // A wanted path also needs the folder that makes room for it.
             let makes_room = judged.after == Some(Entry::Folder) && judged.change.what != What::Deleted;
             let is_wanted =
                 |wanted: &PathBuf| path.starts_with(wanted) || (makes_room && wanted.starts_with(path));
@@ -114,14 +114,15 @@ impl Copy {
         Ok(Look { items, snapshot, renamed, with_attributes })
     }
 
-    /// Returns how many paths a look would show. It reads files only if nothing else tells them apart.
+    /// Returns how many paths a look would show. It reads a file only if nothing else shows whether it
+    /// changed.
     pub(super) fn count(&self) -> Result<usize> {
         let (ours, theirs) = (self.ours()?, self.theirs()?);
         let mut snapshot = Snapshot::new(self.private())?;
         let mut left = MOST;
         let mut count = 0;
         for judged in judge(self, &ours, &theirs, &[])? {
-            // What is never copied comes from a build, and can be built again.
+            // Excluded paths come from a build, and can be built again.
             if judged.change.kept == Some(Kept::Excluded) {
                 continue;
             }
@@ -153,12 +154,13 @@ impl Look {
         self.items.iter().map(|item| &item.change)
     }
 
-    /// Returns the changes as a person is shown them, a line each: a file that only has another name is one change.
+    /// Returns the changes as a person sees them, one per line. A file that only has another name is one
+    /// change.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.rows().map(|row| row.0)
     }
 
-    /// Returns the same lines, with the change that each is about, and whether that is a file's new name.
+    /// Returns the same lines, each with its change and whether it is a rename.
     pub(super) fn rows(&self) -> impl Iterator<Item = (String, &Item, bool)> {
         let gone: HashSet<usize> = self.renamed.values().copied().collect();
         let items = self.items.iter().enumerate().filter(move |(index, _)| !gone.contains(index));
@@ -206,7 +208,7 @@ fn judge(copy: &Copy, ours: &Folder, theirs: &Folder, wanted: &[PathBuf]) -> Res
     let exclude =
         copy.record.exclude.as_ref().map(Exclude::new).transpose()?.unwrap_or_else(Exclude::nothing);
     let mut excluded = Vec::new();
-    // Naming what is excluded, or something in it, takes it.
+    // Naming an excluded path, or something in it, includes it.
     let named: Vec<&PathBuf> = wanted.iter().filter(|wanted| exclude.holds(wanted)).collect();
     let was = &copy.record.manifest;
     let leave = |path: &Path, is_folder: bool| {
@@ -287,7 +289,7 @@ impl Item {
     }
 }
 
-/// Finds files that came with the content of one that is gone.
+/// Finds added files with the same content as a removed one.
 fn renamed(ours: &Folder, items: &[Item]) -> HashMap<usize, usize> {
     let mut gone: HashMap<u64, Vec<usize>> = HashMap::new();
     let all = || items.iter().enumerate().filter(|(_, item)| item.change.kept.is_none());
@@ -311,14 +313,14 @@ fn renamed(ours: &Folder, items: &[Item]) -> HashMap<usize, usize> {
     renamed
 }
 
-/// Identifies the content of the project's file, if it can be read.
+/// Returns the sum of the project's file, if it can be read.
 fn sum(ours: &Folder, item: &Item) -> Option<[u8; 32]> {
     let (above, name) = ours.above(&item.change.path).ok()?;
     let (file, meta) = above.file(name).ok()?;
     Sum::of_file(&file, meta.len).ok()
 }
 
-/// Returns whether this machine has no room, as opposed to a guest playing tricks.
+/// Returns whether this machine has run out of space, as opposed to a guest playing tricks.
 fn is_disk(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

@@ -1,4 +1,4 @@
-//! Makes a copy, gives it away, and removes it.
+//! Creates a copy, gives it away, and removes it.
 
 use super::copy::{Copy, open};
 use super::exclude::{self, Exclude, Lists};
@@ -17,7 +17,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 impl Copy {
-    /// Copies a project, unless that was done already: a copy outlives its bottle's restarts.
+    /// Copies a project, unless that was done before: a copy survives its bottle's restarts.
     ///
     /// # Errors
     /// Returns an error if something cannot be read or written, or if there is a copy of another project with
@@ -51,7 +51,7 @@ impl Copy {
         Ok(made)
     }
 
-    /// Returns how many paths the bottle's guest has changed; none if it has no copy.
+    /// Returns how many paths the bottle's guest has changed, or 0 if it has no copy.
     ///
     /// # Errors
     /// Returns an error if the copy cannot be examined.
@@ -73,10 +73,10 @@ impl Copy {
     }
 }
 
-/// Returns the lists of what is not copied from a project: this one, and its own.
+/// Returns the lists of what is not copied from a project: `exclude`, and the project's own list.
 ///
 /// # Errors
-/// Returns an error if its own cannot be read.
+/// Returns an error if the project's own list cannot be read.
 pub fn lists(of: &Path, exclude: &[String]) -> Result<Lists> {
     const LONGEST: u64 = 1 << 20;
     let file = match open(of)?.file(exclude::FILE.as_ref()) {
@@ -93,7 +93,7 @@ pub fn lists(of: &Path, exclude: &[String]) -> Result<Lists> {
     Ok(lists)
 }
 
-/// Says what was not copied as it is.
+/// Reports what was not copied, or not copied unchanged.
 fn tell(omitted: &Omitted) {
     let one = |what: &str, paths: &[PathBuf], hint: &str| {
         if !paths.is_empty() {
@@ -108,7 +108,7 @@ fn tell(omitted: &Omitted) {
     one("copied without its set-user-id or set-group-id bit", &omitted.privileged, "");
 }
 
-/// Returns the first of some paths, and how many there are.
+/// Returns the first few of these paths, and how many there are.
 pub fn shown(paths: &[PathBuf]) -> String {
     const NAMED: usize = 5;
     let names: Vec<String> =
@@ -118,7 +118,7 @@ pub fn shown(paths: &[PathBuf]) -> String {
     format!("{}{more}", names.join(", "))
 }
 
-/// Gives a copy to the user that smolvm created for its machine, which could not write it otherwise.
+/// Gives a copy to the user that smolvm created for its machine, which could not write to it otherwise.
 ///
 /// # Errors
 /// Returns an error if it cannot be given away.

@@ -1,11 +1,11 @@
 //! The workspace of `mode = "copy"`: the guest works on its own copy of the project, and a person applies its
 //! changes, path by path.
 //!
-//! The guest is the adversary here, too. Its copy is read through descriptors that no link leads out of
-//! ([`tree`], [`crate::beneath`]), even while the guest changes it, and it is read once: what was read is set
-//! aside ([`snapshot`]), and that is what is shown, judged and written ([`look`], [`diff`], [`apply`]). Paths
-//! that could run on the host merely by being there (anything that git could take for a repository), or that
-//! point out of the project, are never applied ([`decide`]).
+//! The guest is the adversary here, too. Its copy is read through descriptors from which no link leads out
+//! ([`tree`], [`crate::beneath`]), even while the guest changes it. It is read only once: what was read is
+//! set aside ([`snapshot`]), and that is what is shown, judged and written ([`look`], [`diff`], [`apply`]).
+//! Paths that could run on the host merely by being there (anything that git could take for a repository), or
+//! that point out of the project, are never applied ([`decide`]).
 
 mod apply;
 mod attributes;

@@ -15,13 +15,13 @@ pub(super) struct Record {
     #[serde(with = "exact")]
     pub of: PathBuf,
     pub manifest: Manifest,
-    /// What was not copied. A record of an older version has no lists.
+    /// What was not copied. Records written by older versions have no lists.
     #[serde(default)]
     pub exclude: Option<Lists>,
 }
 
 impl Record {
-    /// Reads a bottle's, if it has one.
+    /// Reads a bottle's record, if it has one.
     pub fn read(folder: &Folder) -> Result<Option<Self>> {
         let path = folder.copy_record();
         if !path.exists() {
@@ -31,7 +31,7 @@ impl Record {
         parse_json(&path, &text).map(Some)
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes the record, whole or not at all.
     pub fn write(&self, folder: &Folder) -> Result<()> {
         write_private(&folder.copy_record(), serde_json::to_string(self)?.as_bytes())
     }

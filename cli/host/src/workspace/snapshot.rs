@@ -1,6 +1,6 @@
 //! What was read of a guest's files, kept where the guest can no longer change it.
 //!
-//! It is one file without a name: whatever happens to the process, nothing of it stays. Zeros take up no
+//! It is one file without a name, so nothing of it remains, whatever happens to the process. Zeros take up no
 //! space in it, and a hole in a guest's file is not read: it costs no time, however large it is.
 
 use crate::beneath::data;
@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// How much is read at once.
+/// How many bytes are read at once.
 const BLOCK: usize = 1 << 16;
 
 /// The contents of many files, one after the other.
@@ -43,10 +43,10 @@ pub enum Taken {
 }
 
 impl Snapshot {
-    /// Makes an empty snapshot in a folder that only its owner can enter.
+    /// Creates an empty snapshot in a folder that only its owner can enter.
     ///
     /// # Errors
-    /// Returns an error if no file can be made there.
+    /// Returns an error if no file can be created there.
     pub fn new(folder: &Path) -> Result<Self> {
         let path = folder.join(format!("look.{}", std::process::id()));
         let what = || path.display().to_string();
@@ -58,13 +58,13 @@ impl Snapshot {
         Ok(Self { file, end: 0 })
     }
 
-    /// Reads a file, unless it is longer than `most` bytes, and keeps its content unless it is the same as the
-    /// other file's.
+    /// Reads a file, unless it is longer than `most` bytes, and keeps its content, unless it equals the other
+    /// file's.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, or if there is no room for its content.
+    /// Returns an error if the file cannot be read, or if there is no space for its content.
     pub fn take(&mut self, file: &File, other: Option<&File>, most: u64) -> io::Result<Taken> {
-        // What is added or cut off from now on is not seen.
+        // Anything that is added or cut off from now on is not seen.
         let len = file.metadata()?.len();
         if len > most {
             return Ok(Taken::TooMuch);
@@ -73,7 +73,7 @@ impl Snapshot {
             Some(other) if other.metadata()?.len() == len => Some(other),
             _ => None,
         };
-        // Only then can a hole be one here, too.
+        // Contents start at a block boundary, so that a hole can be a hole here, too.
         let at = self.end.next_multiple_of(BLOCK as u64);
         let (mut sum, mut same) = (Sum::new(), other.is_some());
         let mut beside = vec![0; if same { BLOCK } else { 0 }];
@@ -89,7 +89,7 @@ impl Snapshot {
             Ok(())
         })?;
         if same {
-            // Whatever comes in its place would find it where it has a hole.
+            // Drop what was written. Otherwise the next content would have these bytes where it has a hole.
             self.file.set_len(self.end)?;
             return Ok(Taken::Same);
         }
@@ -106,7 +106,7 @@ impl Snapshot {
         self.file.set_len(0)
     }
 
-    /// Returns the first bytes of a content.
+    /// Returns the first bytes of a content, at most `most`.
     ///
     /// # Errors
     /// Returns an error if the disk fails.
@@ -140,17 +140,17 @@ impl Snapshot {
     }
 }
 
-/// Identifies a content, whichever of its zeros are holes: it is the SHA-256 of its length, and of every block that is
-/// not all zeros with its place.
+/// Identifies a content, whichever of its zeros are holes. It is the SHA-256 of every block that is not all
+/// zeros, with its position, and of the length.
 pub struct Sum(Sha256);
 
 impl Sum {
-    /// Identifies a content of which nothing is known yet.
+    /// Starts a sum without any blocks.
     pub fn new() -> Self {
         Self(Sha256::new())
     }
 
-    /// Adds the block at this place. Returns false if it is all zeros.
+    /// Adds the block at position `at`. Returns false if it is all zeros.
     fn add(&mut self, at: u64, bytes: &[u8]) -> bool {
         let counts = bytes.iter().any(|byte| *byte != 0);
         if counts {
@@ -186,7 +186,8 @@ fn length(rest: u64) -> usize {
     usize::try_from(rest).map_or(BLOCK, |rest| rest.min(BLOCK))
 }
 
-/// Calls `visit` for each block of the first file, with its place, except where both files have a hole.
+/// Calls `visit` with the position and bytes of each block of the first file, except where both files have a
+/// hole.
 fn blocks(
     files: &[Option<&File>; 2],
     len: u64,
@@ -231,7 +232,7 @@ pub fn copy_with_holes(from: &File, len: u64, to: &File) -> io::Result<()> {
     to.set_len(len)
 }
 
-/// Writes a block, unless it is all zeros at the end of a file, where a hole means the same.
+/// Writes a block, unless it is all zeros at the end of the file, where a hole means the same.
 fn write_block(to: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
     if bytes.iter().all(|byte| *byte == 0) && at >= to.metadata()?.len() {
         return Ok(());
@@ -239,7 +240,7 @@ fn write_block(to: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
     to.write_all_at(bytes, at)
 }
 
-/// Fills a buffer. Past the end of the file it is filled with zeros.
+/// Fills a buffer. Anything past the end of the file is read as zeros.
 fn read_at(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
     let mut done = 0;
     while done < buffer.len() {

@@ -1,6 +1,6 @@
-//! The trash: copies that were removed with work in them stay for a week.
+//! The trash, which keeps removed copies with work in them for a week.
 //!
-//! An entry is a folder of its own: `entry.json` describes it, `record.json` is the copy's own record, and `files` is
+//! An entry is a folder: `entry.json` describes it, `record.json` is the copy's own record, and `files` is
 //! the copy. An entry without files is incomplete, and holds nothing.
 
 use crate::state::{Folder, Home, parse_json, private_dir, remove_tree, write_private};
@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// How long an entry stays.
+/// How long an entry is kept.
 pub const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A copy in the trash.
@@ -41,7 +41,7 @@ impl Trash {
         Self(home.trash())
     }
 
-    /// Takes a bottle's copy, with its record. Returns `None` if the bottle has none.
+    /// Moves a bottle's copy and its record into the trash. Returns `None` if the bottle has no copy.
     ///
     /// # Errors
     /// Returns an error if the copy cannot be moved. It is still in its old place then.
@@ -89,10 +89,10 @@ impl Trash {
         Ok(entries)
     }
 
-    /// Makes an entry the copy of its bottle again.
+    /// Moves an entry back, as the copy of its bottle.
     ///
     /// # Errors
-    /// Returns an error if the bottle has a copy already, or if there is no such entry.
+    /// Returns an error if the bottle already has a copy, or if there is no such entry.
     pub fn restore(&self, entry: &Entry, folder: &Folder) -> Result<()> {
         ensure!(!folder.copy().exists(), "the bottle {} has a copy of a project already", folder.slug());
         let place = self.0.join(&entry.name);
@@ -107,14 +107,14 @@ impl Trash {
         remove_tree(&place)
     }
 
-    /// Removes entries that are a week old, or all of them. Returns how many it removed.
+    /// Removes the entries that are a week old, or all of them. Returns how many it removed.
     ///
     /// # Errors
     /// Returns an error if something cannot be removed.
     pub fn empty(&self, everything: bool) -> Result<usize> {
         let mut removed = 0;
         for entry in self.entries()? {
-            // If the clock was set back, the entry stays.
+            // If the clock was set back, the entry is kept.
             let age = entry.removed.elapsed().unwrap_or_default();
             if everything || age >= KEPT {
                 remove_tree(&self.0.join(&entry.name))?;

@@ -1,4 +1,4 @@
-//! Copies, lists and gives away a folder's content. Nothing here follows a link.
+//! Copies, lists and gives away a folder's contents. No link is followed.
 
 use super::exact::{self, Text};
 use super::exclude::{Exclude, Why};
@@ -15,10 +15,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What the names of folders begin with in which `apply` puts something together.
+/// The prefix of the names of the folders in which `apply` prepares changes.
 pub const STAGE: &[u8] = b".bottle-apply.";
 
-/// What a path is.
+/// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Entry {
@@ -30,20 +30,20 @@ pub enum Entry {
         mode: u32,
         /// Its length, in bytes.
         len: u64,
-        /// When it was changed, in nanoseconds since 1970.
+        /// When its content last changed, in nanoseconds since 1970.
         changed: i128,
     },
-    /// A symbolic link, and what it points to.
+    /// A symbolic link, with its target.
     Link(#[serde(with = "exact")] PathBuf),
-    /// A device, a socket or a pipe, which is of no use to anybody else.
+    /// A device, a socket or a pipe, which is of no use elsewhere.
     Special,
-    /// A folder that is nested too deeply to look into.
+    /// A folder that is nested too deeply to examine.
     TooDeep,
-    /// Something that this user may not look into.
+    /// Something that this user may not read.
     Unreadable,
 }
 
-/// Every path of a folder.
+/// Every path in a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
     /// The paths.
@@ -73,7 +73,7 @@ pub fn limits() -> Limits {
 }
 
 impl Entry {
-    /// Returns what a name in a folder is.
+    /// Returns what has this name in a folder.
     pub fn at(folder: &Folder, name: &OsStr) -> io::Result<Self> {
         let meta = folder.meta(name)?;
         Ok(match meta.kind {
@@ -85,7 +85,7 @@ impl Entry {
         })
     }
 
-    /// Returns the file with this metadata.
+    /// Returns the entry of a file with this metadata.
     pub fn file(meta: &Meta) -> Self {
         Self::File { mode: meta.mode & MODE, len: meta.len, changed: meta.changed }
     }
@@ -102,8 +102,8 @@ impl Entry {
 }
 
 impl Manifest {
-    /// Lists a folder. What disappears meanwhile is left out. A path for which `leave` returns true is left out as
-    /// well, with everything below it; it is given the path, and whether that is a folder.
+    /// Lists a folder. Whatever disappears meanwhile is left out. So is a path for which `leave` returns
+    /// true, with everything below it; `leave` gets the path, and whether it is a folder.
     pub fn of(folder: &Folder, mut leave: impl FnMut(&Path, bool) -> bool) -> Result<Self> {
         let mut found = Self::default();
         let mut unreadable = Vec::new();
@@ -140,22 +140,22 @@ impl Manifest {
     }
 }
 
-/// What was not copied as it is.
+/// Paths that were not copied, or not copied unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Omitted {
-    /// What a list of patterns says.
+    /// Paths that a list of patterns excludes.
     pub listed: Vec<PathBuf>,
     /// Files like `.env`.
     pub secret: Vec<PathBuf>,
     /// Devices, sockets and pipes.
     pub special: Vec<PathBuf>,
-    /// What this user may not read.
+    /// Paths that this user may not read.
     pub unreadable: Vec<PathBuf>,
-    /// Files that were copied without a bit that gives a program somebody else's rights.
+    /// Files that were copied without the bit that gives a program somebody else's rights.
     pub privileged: Vec<PathBuf>,
 }
 
-/// Copies a folder's content into an empty one, and lists what was copied, and what was not.
+/// Copies a folder's contents into an empty one. Returns what was copied, and what was not.
 pub fn copy(from: &Folder, to: &Folder, exclude: &Exclude) -> Result<(Manifest, Omitted)> {
     let mut copied = Manifest::default();
     let mut omitted = Omitted::default();
@@ -165,7 +165,7 @@ pub fn copy(from: &Folder, to: &Folder, exclude: &Exclude) -> Result<(Manifest, 
         let is_folder = seen.meta.kind == Kind::Folder;
         let path = seen.path.to_owned();
         match exclude.why(seen.path, is_folder) {
-            // A folder is no secret, but may be called like one.
+            // A folder is not a secret, even if it has a secret's name.
             Some(Why::Secret) if !is_folder => {
                 omitted.secret.push(path);
                 return Ok(false);
@@ -211,7 +211,7 @@ pub fn copy(from: &Folder, to: &Folder, exclude: &Exclude) -> Result<(Manifest, 
         Ok(!path.as_os_str().is_empty())
     })?;
     for path in closed {
-        // A folder was made before it turned out that nobody can look into it.
+        // A folder was created before it turned out to be unreadable.
         if copied.paths.remove(&path).is_some() {
             let (above, name) = to.above(&path)?;
             above.remove_folder(name)?;
@@ -225,7 +225,7 @@ fn copy_file(seen: &Seen, to: &Folder, name: &OsStr) -> io::Result<Entry> {
     let (source, meta) = seen.folder.file(seen.name)?;
     let made = to.create(name, 0o600)?;
     snapshot::copy_with_holes(&source, meta.len, &made)?;
-    // Restore what the umask took away.
+    // Restore the bits that the umask removed.
     set_mode(&made, meta.mode & MODE)?;
     if let Some(time) = moment(meta.changed) {
         made.set_modified(time)?;
@@ -235,9 +235,9 @@ fn copy_file(seen: &Seen, to: &Folder, name: &OsStr) -> io::Result<Entry> {
 
 /// Gives everything in a folder, and finally the folder itself, to a user.
 ///
-/// Meanwhile a guest may change what is there. Each thing is opened, examined and given away through one
+/// A guest may change the folder meanwhile, so each thing is opened, examined and given away through one
 /// descriptor. Anything mounted there keeps its owner. So does a file with a second name, which may be
-/// anywhere, unless it belonged to the last machine's user already.
+/// anywhere, unless it already belonged to the last machine's user.
 pub fn give_all(folder: &Folder, uid: Uid, gid: Gid) -> Result<()> {
     let own = folder.own_meta()?;
     let may = |meta: &Meta| {

@@ -1,4 +1,4 @@
-//! Takes back what the last `apply` did to the project.
+//! Reverts what the last `apply` did to the project.
 
 use super::backup::{self, Backup, Was};
 use super::changes::{Change, What};
@@ -14,7 +14,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// What one `apply` did, ready to be taken back.
+/// What one `apply` did, ready to be reverted.
 #[derive(Debug)]
 pub struct Undo {
     folder: Folder,
@@ -35,17 +35,17 @@ impl Undo {
         Ok(Some(Self { folder: folder.clone(), number, backup, ours }))
     }
 
-    /// Returns the project.
+    /// Returns the folder of the project.
     pub fn project(&self) -> &Path {
         &self.backup.project
     }
 
-    /// Returns when it was applied.
+    /// Returns when the changes were applied.
     pub fn when(&self) -> SystemTime {
         self.backup.when
     }
 
-    /// Returns the folder that holds what the paths were before.
+    /// Returns the folder with what was at the paths before.
     pub fn place(&self) -> PathBuf {
         backup::shown(&self.folder, self.number)
     }
@@ -63,12 +63,13 @@ impl Undo {
         })
     }
 
-    /// Returns the paths that somebody has changed since. They must be as `apply` left them.
+    /// Returns the paths that somebody has changed since. To undo, they must be as `apply` left them.
     pub fn changed_since(&self) -> Vec<PathBuf> {
         let changed = self.backup.paths.iter().filter(|was| {
             let now = look::here(&self.ours, &was.path);
             match (&was.after, &now) {
-                // A folder that `apply` left because of what else was in it, or what is gone again by now.
+                // A folder that `apply` kept because of what else was in it, or something that is gone again
+                // by now.
                 (None, Here::Nothing) | (None, Here::Blocked) => false,
                 (None, Here::Is(Entry::Folder)) => was.before != Some(Entry::Folder),
                 (Some(after), Here::Is(now)) => now != after,
@@ -78,10 +79,10 @@ impl Undo {
         changed.map(|was| was.path.clone()).collect()
     }
 
-    /// Takes it back, all of it or nothing.
+    /// Reverts it, all of it or nothing.
     ///
     /// # Errors
-    /// Returns an error if the project cannot be written. It is as it was then.
+    /// Returns an error if the project cannot be written. It is unchanged then.
     pub fn carry_out(&self) -> Result<()> {
         let requests: Vec<Request> = self.backup.paths.iter().map(|was| self.request(was)).collect();
         let fill = |index: usize, to: &File| backup::restore(&self.folder, self.number, index, to);

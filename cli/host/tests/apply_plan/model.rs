@@ -1,5 +1,5 @@
-//! Which of a guest's changes may be applied, stated a second time: by what the project would look like
-//! afterwards, instead of by how it is decided. The property test and the fuzz target share this file.
+//! A second statement of which of a guest's changes may be applied: in terms of the project's state
+//! afterwards, not of how it is decided. The property test and the fuzz target share this file.
 
 use bottle_core::git::repository::{self, Parts};
 use bottle_host::workspace::decide::{Here, Project, changes};
@@ -15,7 +15,7 @@ pub const NAMES: [&str; 11] =
 /// The entries of a folder, by their paths.
 pub type Tree = BTreeMap<PathBuf, Entry>;
 
-/// Makes a tree in which everything that contains something is a folder.
+/// Creates a tree in which everything that contains something is a folder.
 pub fn tree(entries: impl IntoIterator<Item = (PathBuf, Entry)>) -> Tree {
     let mut tree = Tree::new();
     for (path, entry) in entries {
@@ -104,7 +104,7 @@ pub fn check(was: Tree, now: Tree, ours: Tree, overwrite: bool) {
     }
 }
 
-/// Checks that a link goes up only at its beginning and not past the project, and never into `.git`.
+/// Checks that a link goes up only at its start, never past the project, and never into `.git`.
 fn check_link(path: &Path, target: &Path) {
     let parts: Vec<_> = target.components().filter(|part| *part != Component::CurDir).collect();
     let ups = parts.iter().take_while(|part| **part == Component::ParentDir).count();

@@ -13,7 +13,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-/// Two thousand connections have two descriptors each, and the usual limit is a thousand.
+/// Raises the limit on descriptors. Two thousand connections need two descriptors each, and the usual limit
+/// is a thousand.
 fn raise_descriptors() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -21,7 +22,7 @@ fn raise_descriptors() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// A keeper that has opened what it needs and given up its other rights. It has read nothing from a
+/// A keeper that has opened what it needs, and given up its other rights. It has not read anything from a
 /// guest yet.
 pub struct Confined {
     pub folder: Folder,

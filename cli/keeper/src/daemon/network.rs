@@ -1,4 +1,4 @@
-//! The network stack and its doors. They are opened again when gvproxy ends.
+//! The network stack and its doors, which are reopened when gvproxy ends.
 
 use crate::doors::{self, Clients};
 use crate::link::Traffic;
@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
-/// The pauses before gvproxy is started again: one second at first, doubled up to half a minute.
+/// The first pause before gvproxy is started again. It doubles each time, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A running stack with its doors. Both end when this value is dropped.
 pub struct OpenNetwork {
-    /// The stack that may end. The guest's own kernel is none of ours.
+    /// The stack, if it is a process that can end. The guest's own kernel is not.
     stack: Option<Alive>,
     doors: Vec<AbortHandle>,
 }
@@ -31,7 +31,7 @@ impl Drop for OpenNetwork {
     }
 }
 
-/// Serves the doors, and before that starts the stack that leads to them, if one is on this host.
+/// Starts the stack, if it runs on this host, and serves the doors.
 pub fn open(shared: &Arc<Shared>) -> Result<OpenNetwork> {
     let crossing = match shared.link.traffic() {
         Traffic::Frames(crossing) => crossing,
@@ -55,8 +55,8 @@ pub fn open(shared: &Arc<Shared>) -> Result<OpenNetwork> {
     Ok(open)
 }
 
-/// Watches gvproxy, if it is the stack, and starts it again when it ends. The guest reaches nothing
-/// in the meantime.
+/// Watches gvproxy, if it is the stack, and starts it again when it ends. Meanwhile the guest reaches
+/// nothing.
 pub async fn keep(shared: &Arc<Shared>, mut jail: OpenNetwork) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     loop {

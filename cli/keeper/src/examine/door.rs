@@ -1,5 +1,4 @@
-//! The positive witness: a door responds, through guard and stack, to a client that is made of
-//! frames.
+//! The positive witness: a door responds, through guard and stack, to a client made of frames.
 
 use super::sweep::Sweep;
 use super::unpredictable::Unpredictable;
@@ -13,19 +12,18 @@ use std::time::{Duration, Instant};
 
 /// How long a door may take to respond.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// After this time without a response, a segment is sent again.
+/// How long to wait for a response before a segment is sent again.
 const AGAIN: Duration = Duration::from_millis(200);
-/// How many source ports are tried: a guest may have used one of them.
+/// How many source ports are tried. A guest may have used one of them.
 const TRIES: u16 = 3;
-/// The egress proxy refuses this request, and a refusal is a response.
+/// A request that the egress proxy refuses. A refusal is a response.
 pub(super) const REQUEST: &[u8] =
     b"GET http://verify.invalid/ HTTP/1.1\r\nHost: verify.invalid\r\nConnection: close\r\n\r\n";
 /// The start of every response of an HTTP proxy.
 pub(super) const HTTP_RESPONSE: &[u8] = b"HTTP/1.";
 
-/// Tries a door, and returns why it did not respond if it did not. The egress proxy has to speak
-/// HTTP. For other sidecars it is enough to accept the connection, because a person chooses what
-/// they are.
+/// Tries a door, and returns why it did not respond, or `None` if it did. The egress proxy has to speak HTTP.
+/// For other sidecars it is enough to accept the connection, because a person chooses what they are.
 pub(super) fn ask(
     asked: &Door,
     sweep: &mut Sweep<'_>,
@@ -71,7 +69,7 @@ fn try_once(
             }
         }
     }
-    // No connection stays open at the other end.
+    // Leave no connection open at the other end.
     sweep.send(&sweep.guard.tcp_frame(&client.reset()))?;
     Ok(match client {
         client if answered(&client) => None,

@@ -15,13 +15,13 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long responses may take to arrive: a stack that dials on the guest's behalf responds late.
+/// How long responses may take to arrive. A stack that dials on the guest's behalf responds late.
 const SETTLE: Duration = Duration::from_millis(500);
-/// How many sentences of a kind are reported.
+/// How many sentences of each kind are reported.
 const SENTENCES: usize = 1000;
 
-/// Examines the walls of a plan. `canaries` are addresses of this machine that something listens on
-/// and that no guest may reach; whoever opened them sees what arrives there.
+/// Examines the walls of a plan. `canaries` are addresses of this machine where something listens that no
+/// guest may reach. Whoever opened them sees what arrives there.
 ///
 /// # Errors
 /// Returns an error if another examination is running.
@@ -65,7 +65,7 @@ pub fn run(crossing: &Crossing, plan: &Plan, canaries: &[SocketAddr], nonce: &st
     })
 }
 
-/// Returns one sentence for each address and protocol, with its ports.
+/// Returns one sentence for each address and protocol, with the ports.
 fn sentences(returned: impl Iterator<Item = Returned>) -> Vec<String> {
     let mut by_address: BTreeMap<_, Vec<u16>> = BTreeMap::new();
     for Returned { way, from, port } in returned {

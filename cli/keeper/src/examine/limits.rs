@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How long frames may be sent. Behind a guard that refuses them it takes about a second, and much
-/// longer on an emulated machine.
+/// How long frames may be sent. With a guard that refuses them it takes about a second, and much longer on an
+/// emulated machine.
 pub const LIMIT: Duration = Duration::from_secs(40);
-/// How long an examination takes at most, including its last look at the doors.
+/// How long an examination may take in total, including the last look at the doors.
 pub const LONGEST: Duration = Duration::from_secs(70);

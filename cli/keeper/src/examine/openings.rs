@@ -14,11 +14,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many streams are asked for at once. The guest's own are still served meanwhile.
+/// How many streams are requested at once. The guest's own streams are still served meanwhile.
 const AT_ONCE: u16 = 16;
-/// How long a door may take to respond, and a port that is none to close.
+/// How long a door may take to respond, or a port without a door to close.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a door of another program has to stay open to count as there.
+/// How long the door of another program has to stay open to count as present.
 const STAYS: Duration = Duration::from_millis(200);
 /// Examines the doors of a plan, and every port that has none.
 pub(super) fn run(streams: &Arc<Streams>, plan: &Plan) -> Result<Examined> {
@@ -69,7 +69,7 @@ fn connect(streams: &Arc<Streams>, port: u16) -> Result<UnixStream> {
     Ok(theirs)
 }
 
-/// Returns whether a stream is closed without a byte.
+/// Returns whether a stream is closed without sending a byte.
 fn closes(mut stream: UnixStream, patience: Duration) -> bool {
     let read = stream.set_read_timeout(Some(patience)).and_then(|()| stream.read(&mut [0]));
     match read {
@@ -78,9 +78,8 @@ fn closes(mut stream: UnixStream, patience: Duration) -> bool {
     }
 }
 
-/// Tries a door, and returns why it did not respond if it did not. The egress proxy has to speak
-/// HTTP. For other sidecars it is enough to keep the stream open, because a person chooses what they
-/// are.
+/// Tries a door, and returns why it did not respond, or `None` if it did. The egress proxy has to speak HTTP.
+/// For other sidecars it is enough to keep the stream open, because a person chooses what they are.
 fn ask(streams: &Arc<Streams>, door: &Door) -> Option<String> {
     let mut stream = match connect(streams, door.port) {
         Ok(stream) => stream,

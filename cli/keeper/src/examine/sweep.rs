@@ -1,5 +1,5 @@
-//! The frames that are sent: to every port, the canaries, names and neighbours, and frames that no
-//! kernel would send.
+//! The frames of an examination: to every port, to canaries, names and neighbours, and frames that no kernel
+//! would send.
 
 use super::limits::{LIMIT, LONGEST};
 use crate::link::Crossing;
@@ -12,13 +12,13 @@ use bottle_core::subnet::Subnet;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Instant;
 
-/// Types of DNS questions: A, NS, CNAME, NULL, MX, TXT, AAAA, SRV, HTTPS, ANY.
+/// DNS query types: A, NS, CNAME, NULL, MX, TXT, AAAA, SRV, HTTPS, ANY.
 const TYPES: [u16; 10] = [1, 2, 5, 10, 15, 16, 28, 33, 65, 255];
 const TYPE_A: u16 = 1;
 /// The ports that are tried on every address: SSH, name servers, web servers and cloud metadata.
 const PORTS: [u16; 4] = [22, 53, 80, 443];
-/// Addresses elsewhere: loopback in forms that a list of one address does not cover; metadata;
-/// private networks; and addresses that nobody has (RFC 5737), which stand for the whole internet.
+/// Addresses elsewhere: forms of loopback that a list with one address misses; metadata; private networks;
+/// and unassigned addresses (RFC 5737), which stand for the whole internet.
 const ELSEWHERE: [Ipv4Addr; 8] = [
     Ipv4Addr::new(127, 0, 0, 1),
     Ipv4Addr::new(127, 0, 0, 53),
@@ -30,11 +30,11 @@ const ELSEWHERE: [Ipv4Addr; 8] = [
     Ipv4Addr::new(198, 51, 100, 1),
 ];
 
-/// Ports of the block that are reserved for connections to doors: three doors, twice, a few tries
-/// each.
+/// The number of ports in the block that are reserved for connections to doors: three doors, tried twice,
+/// with a few tries each.
 const DOOR_PORTS: u16 = 64;
 
-/// How many ports of one address may pass the guard before the sweep stops there: that is proof
+/// How many ports of one address may pass the guard before the sweep of that address stops. That is proof
 /// enough, and all of them would keep the stack busy for a minute.
 const ENOUGH: usize = 512;
 
@@ -55,7 +55,7 @@ pub struct Sweep<'l> {
 /// The result of sending a frame.
 enum Outcome {
     Passed,
-    /// The guard answered it.
+    /// The guard answered the frame.
     Answered(Vec<u8>),
     Dropped,
 }
@@ -82,13 +82,13 @@ impl<'l> Sweep<'l> {
         self.block.port(self.next_for_a_door % DOOR_PORTS)
     }
 
-    /// Returns a source port for anything else. Each destination sees it once.
+    /// Returns a source port for anything else. No destination sees the same port twice.
     fn next_port(&mut self) -> u16 {
         self.next += 1;
         self.block.port(DOOR_PORTS + self.next % (Block::LEN - DOOR_PORTS))
     }
 
-    /// Extends the time limit for the last look at the doors.
+    /// Extends the time limit, for the last look at the doors.
     pub fn allow_more(&mut self) {
         self.end = Instant::now() + LONGEST.saturating_sub(LIMIT);
     }
@@ -216,7 +216,7 @@ impl<'l> Sweep<'l> {
         }
     }
 
-    /// Asks for names. Only one of them has an address, whoever is asked.
+    /// Asks for names. Only one of them has an address, whichever server is asked.
     fn names(&mut self, nonce: &str) -> Result<()> {
         let data = "exfiltrated".repeat(5);
         let names = [
@@ -254,7 +254,7 @@ impl<'l> Sweep<'l> {
     }
 }
 
-/// Folds the sentences about neighbours into one: what holds for one neighbour holds for all.
+/// Folds the sentences about neighbours into one. What holds for one neighbour holds for all.
 fn fold(sentences: &mut Vec<String>, from: usize) {
     let more = sentences.len().saturating_sub(from + 1);
     if more > 0 {

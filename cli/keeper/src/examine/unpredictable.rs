@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// Derives numbers from the run's nonce. Nobody who does not know the nonce can predict them.
+/// Derives numbers from the run's nonce. Without the nonce they cannot be predicted.
 pub struct Unpredictable<'n>(pub &'n str);
 
 impl Unpredictable<'_> {

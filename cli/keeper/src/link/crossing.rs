@@ -1,4 +1,4 @@
-//! The guard between the guest's connection and the network stack: the only way across, in either
+//! The guard between the guest's connection and the network stack. It is the only way across, in either
 //! direction.
 
 use crate::counters::Counters;
@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// The guest's connection that counts: the newest one.
+/// The guest's current connection: the newest one.
 pub type Connected = Arc<Mutex<Option<Arc<UnixStream>>>>;
 
 /// Both ends of the link, with the guard between them.
@@ -27,13 +27,13 @@ pub struct Crossing {
     guest: Connected,
     stack: Mutex<Option<Arc<Endpoint>>>,
     writing: Mutex<()>,
-    /// Whether the guard decides. It always does, except in a debug build that turns it off.
+    /// Whether the guard decides, as it always does except in a debug build that turns it off.
     guarded: bool,
     watch: Watch,
 }
 
 impl Crossing {
-    /// Creates a crossing without either end.
+    /// Creates a crossing with neither end attached.
     pub fn new(guard: Guard, counters: Arc<Counters>, audit: Audit, guest: Connected) -> Self {
         Self {
             guard,
@@ -57,19 +57,19 @@ impl Crossing {
         Ok(())
     }
 
-    /// Detaches the stack: the guest's frames go nowhere until there is another.
+    /// Detaches the stack. Until another is attached, the guest's frames go nowhere.
     pub fn detach(&self) {
         if let Some(stack) = lock(&self.stack).take() {
             stack.close();
         }
     }
 
-    /// Returns the watch for responses to frames that were made on the host.
+    /// Returns the watch for responses to frames made on the host.
     pub fn watch(&self) -> &Watch {
         &self.watch
     }
 
-    /// Passes the guest's frames on until it closes its connection.
+    /// Forwards the guest's frames until it closes its connection.
     pub fn pump_from_guest(&self, stream: &Arc<UnixStream>) -> io::Result<()> {
         let (mut inbox, mut reply, mut replies) = (Inbox::default(), Reply::default(), Vec::new());
         loop {
@@ -87,8 +87,8 @@ impl Crossing {
                     replies.extend(answer);
                 }
             }
-            // Replies to frames that arrived together are written together: in the guest, each
-            // write is an interrupt.
+            // Replies to frames that arrived together are written together, because each write is an
+            // interrupt in the guest.
             if !replies.is_empty() {
                 let _one_at_a_time = lock(&self.writing);
                 (&**stream).write_all(&replies)?;
@@ -97,7 +97,7 @@ impl Crossing {
         }
     }
 
-    /// Forwards or refuses one frame. Returns the answer for the guest, if there is one.
+    /// Forwards or refuses one frame. Returns the reply to the guest, if there is one.
     fn decide<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Option<&'r [u8]> {
         match self.cross(frame, reply) {
             Verdict::Forward => {
@@ -113,8 +113,8 @@ impl Crossing {
         }
     }
 
-    /// Asks the guard, and sends what passes to the stack: the only way there. It counts and logs nothing, because
-    /// the guest may not have sent it.
+    /// Asks the guard about a frame, and sends it to the stack if it passes. There is no other way to the
+    /// stack. Nothing is counted or logged, because the guest may not have sent the frame.
     pub fn cross<'r>(&self, frame: &[u8], reply: &'r mut Reply) -> Verdict<'r> {
         let verdict = match self.guard.from_guest(frame, reply) {
             verdict if self.guarded => verdict,
@@ -130,7 +130,8 @@ impl Crossing {
         verdict
     }
 
-    /// Frames that arrive together are written together: each write wakes the guest's helper.
+    /// Forwards the stack's frames to the guest. Frames that arrive together are written together, because
+    /// each write wakes the guest's helper.
     fn pump_to_guest(&self, stack: &Endpoint) -> io::Result<()> {
         let mut outbox = Outbox::default();
         loop {
@@ -160,8 +161,8 @@ impl Crossing {
         }
     }
 
-    /// Writes whole frames to the guest, if there is one. Both threads write under this lock, so
-    /// frames never mix.
+    /// Writes whole frames to the guest, if one is connected. Both threads write under this lock, so frames
+    /// never mix.
     fn write(&self, frames: &[u8]) {
         let Some(guest) = lock(&self.guest).clone() else { return };
         let written = {
@@ -174,7 +175,7 @@ impl Crossing {
     }
 }
 
-/// Logs that a guest's connection can no longer be followed. The caller closes it.
+/// Logs that a guest's connection has lost its framing. The caller closes it.
 pub fn broken(audit: &Audit, why: &dyn Display) -> io::Error {
     if Defence::RefusalsLogged.stands() {
         audit.caused("link", "refused", "framing", "", json!({ "why": why.to_string() }));

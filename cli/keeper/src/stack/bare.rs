@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// gvproxy as an ordinary process of this machine, with its doors on this machine's loopback.
+/// gvproxy as an ordinary process on this machine, with its doors on this machine's loopback.
 #[derive(Clone, Copy, Debug)]
 pub struct Bare;
 
@@ -40,7 +40,7 @@ impl Wall for Bare {
         };
         let mut gvproxy = Command::new(&found.program);
         gvproxy.args(found.dialect.arguments(&text(folder.gvproxy())?, &text(link.clone())?));
-        // Its environment could hold the operator's keys.
+        // Its environment could contain the operator's keys.
         gvproxy.env_clear().stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
         die_with_parent(&mut gvproxy, Signal::KILL);
         let mut child =

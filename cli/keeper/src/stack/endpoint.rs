@@ -1,4 +1,4 @@
-//! The stack's end of the link, which sends and receives whole frames.
+//! The stack's end of the link. It sends and receives whole frames.
 
 use bottle_core::stack::Stack;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
@@ -10,9 +10,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// The stack's end of the link.
 #[derive(Debug)]
 pub enum Endpoint {
-    /// gvproxy: each packet of this socket is one frame.
+    /// gvproxy's socket. Each packet is one frame.
     Gvproxy(OwnedFd),
-    /// The kernel: a tap.
+    /// The kernel's tap.
     #[cfg(all(target_os = "linux", not(bottle_portable)))]
     Kernel(Tap),
 }
@@ -28,7 +28,7 @@ impl AsFd for Endpoint {
 }
 
 impl Endpoint {
-    /// Takes over an end that another process created, for this stack.
+    /// Takes over an end that another process created for this stack.
     pub fn taken_over(link: OwnedFd, stack: Stack) -> Self {
         match stack {
             #[cfg(all(target_os = "linux", not(bottle_portable)))]
@@ -40,7 +40,7 @@ impl Endpoint {
     /// Sends a frame to the stack.
     ///
     /// # Errors
-    /// Returns an error if the stack cannot take it now, or has ended. The frame is lost, as on any
+    /// Returns an error if the stack cannot take the frame now, or has ended. The frame is lost, as on any
     /// network.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         match self {
@@ -54,12 +54,11 @@ impl Endpoint {
         }
     }
 
-    /// Receives a frame from the stack, if there is one now. A frame that is longer than the buffer
-    /// is cut off. A length of zero means that the stack has ended.
+    /// Receives a frame from the stack, if one is ready. A frame longer than the buffer is cut off. A length
+    /// of zero means that the stack has ended.
     ///
     /// # Errors
-    /// Returns [`io::ErrorKind::WouldBlock`] if there is none now, and other errors if there will
-    /// be no more.
+    /// Returns [`io::ErrorKind::WouldBlock`] if no frame is ready, and other errors if there will be no more.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Gvproxy(socket) => {
@@ -81,8 +80,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Closes the endpoint and wakes whoever waits for a frame. A tap has no way to do that, and
-    /// stays open.
+    /// Closes the endpoint, and wakes whoever waits for a frame. A tap has no way to do that, and stays open.
     pub fn close(&self) {
         match self {
             Self::Gvproxy(socket) => {

@@ -1,6 +1,6 @@
-//! The second wall: gvproxy in a network namespace that holds nothing but the doors.
+//! The second wall: gvproxy in a network namespace that contains nothing but the doors.
 //!
-//! The helper creates the doors there, hands them out and becomes gvproxy.
+//! The helper creates the doors there, hands them out, and becomes gvproxy.
 
 use super::endpoint::Endpoint;
 use super::namespace;
@@ -15,14 +15,14 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-/// The one folder from outside the jail, as gvproxy sees it.
+/// The only folder from outside the jail, as gvproxy sees it.
 const INSIDE: &str = "/run/bottle";
 const LINK: &str = "link.sock";
-/// gvproxy before 0.8.8 refuses to start without these two files and a resolver in them. The
-/// resolver is the jail's own loopback, where nobody responds.
+/// Files that gvproxy before 0.8.8 needs to start. The resolver in them is the jail's own loopback, where
+/// nobody responds.
 const STUBS: [(&str, &[u8]); 2] = [("hosts", b""), ("resolv.conf", b"nameserver 127.0.0.1\n")];
 
-/// gvproxy in a network namespace of its own.
+/// gvproxy in its own network namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct Jail;
 
@@ -47,7 +47,7 @@ impl Wall for Jail {
         }
         let (ours, theirs) = namespace::socket_pair()?;
         let mut command = namespace::command(network, log)?;
-        // Go's own resolver never looks for NSS modules or a host resolver's socket.
+        // Go's own resolver never looks for NSS modules or for a host resolver's socket.
         command.args(["--setenv", "GODEBUG", "netdns=go"]);
         command.arg("--ro-bind").arg(std::fs::canonicalize(&found.program)?).arg("/bin/gvproxy");
         for (stub, _) in STUBS {

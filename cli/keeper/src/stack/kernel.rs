@@ -1,9 +1,8 @@
 //! The kernel as the network stack: a tap in the jail's network namespace, and no process there.
 //!
-//! The helper creates the tap and the doors, hands them out and ends. From then on there is no
-//! process in the namespace, which lives as long as the keeper holds the descriptors from it. It
-//! has one interface, one neighbour and no route: what the guard lets through can only end at a
-//! door.
+//! The helper creates the tap and the doors, hands them out, and ends. From then on the namespace contains no
+//! process, and lives as long as the keeper holds descriptors from it. It has one interface, one neighbour
+//! and no route: what the guard lets through can only end at a door.
 
 use super::endpoint::Endpoint;
 use super::namespace;
@@ -22,7 +21,7 @@ use std::net::TcpListener;
 pub fn start(network: &Network, plan: &Plan, log: &File) -> Result<Running> {
     let (ours, theirs) = namespace::socket_pair()?;
     let mut command = namespace::command(network, log)?;
-    // Only in its own namespace, and only until it has created a tap there.
+    // The capability only counts in its own namespace, and only until it has created a tap there.
     command.args(["--cap-add", "CAP_NET_ADMIN", "--dev-bind", "/dev/net/tun", "/dev/net/tun"]);
     namespace::make_doors(&mut command, &theirs, plan);
     command.arg("--subnet").arg(plan.subnet.octet().to_string());

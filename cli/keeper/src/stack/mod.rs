@@ -1,9 +1,8 @@
 //! The running network stack behind the guard: its doors, the link to it, and the walls around it.
 //!
-//! There are two stacks. One is gvproxy: [`Jail`] puts the second wall around it, which needs
-//! Linux; [`Bare`] does not, so on other systems the guard stands alone, and `bottle doctor` says
-//! so. The other is Linux itself, `kernel`, behind the same wall. The conformance harness tests
-//! them all.
+//! There are two stacks. One is gvproxy. [`Jail`] puts the second wall around it, which needs Linux; [`Bare`]
+//! does not, so on other systems the guard stands alone, and `bottle doctor` says so. The other is Linux
+//! itself, `kernel`, behind the same wall. The conformance harness tests them all.
 
 mod bare;
 mod endpoint;

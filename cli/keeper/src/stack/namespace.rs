@@ -1,7 +1,7 @@
-//! The namespaces that hold a network stack: bubblewrap gives it an empty filesystem, no
-//! capabilities, no access to host sockets, and a network namespace of its own.
+//! The namespaces around a network stack. bubblewrap gives it an empty filesystem, no capabilities, no access
+//! to host sockets, and its own network namespace.
 //!
-//! The helper runs first inside, creates the doors there and hands them out.
+//! The helper is the first program inside. It creates the doors there and hands them out.
 
 use super::wait::wait_until;
 use anyhow::{Context, Result, bail};
@@ -21,8 +21,8 @@ use std::process::{Child, Command, Stdio};
 
 const HELPER: &str = "/bin/bottle-guest";
 
-/// Creates the socket through which the helper hands out descriptors: the keeper's end, and the end
-/// that goes inside.
+/// Creates the socket through which the helper hands out descriptors. Returns the keeper's end, and the end
+/// for the helper.
 pub fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // Inherited descriptors must survive exec.
@@ -30,12 +30,12 @@ pub fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
-/// Returns bubblewrap with nothing inside it but the helper. The caller adds whatever else is
-/// visible inside, and then calls [`make_doors`].
+/// Returns bubblewrap with only the helper visible inside. The caller adds whatever else is needed, and then
+/// calls [`make_doors`].
 pub fn command(network: &Network, log: &File) -> Result<Command> {
     let mut command = Command::new(network.bwrap()?);
     command.args(["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
-    // Its environment could hold the operator's keys.
+    // Its environment could contain the operator's keys.
     command.env_clear();
     command.args(["--clearenv", "--hostname", "jail", "--chdir", "/"]);
     command.arg("--ro-bind").arg(std::fs::canonicalize(&network.helper)?).arg(HELPER);
@@ -45,15 +45,14 @@ pub fn command(network: &Network, log: &File) -> Result<Command> {
     Ok(command)
 }
 
-/// Adds the helper, which creates the doors of a plan.
+/// Adds the helper's arguments: it creates the doors of a plan.
 pub fn make_doors(command: &mut Command, socket: &OwnedFd, plan: &Plan) {
     let ports: Vec<String> = plan.doors.iter().map(|(_, port)| port.to_string()).collect();
     command.args(["--", HELPER, "doors"]);
     command.arg("--fd").arg(socket.as_raw_fd().to_string()).arg("--ports").arg(ports.join(","));
 }
 
-/// Receives what the helper hands out: a listener for each planned door, and `more` other
-/// descriptors.
+/// Receives what the helper hands out: a listener for each planned door, and `more` other descriptors.
 pub fn receive(socket: &OwnedFd, child: &mut Child, plan: &Plan, more: usize) -> Result<Vec<OwnedFd>> {
     let descriptors = wait_until(child, || receive_now(socket))?;
     let expected = plan.doors.iter().count() + more;

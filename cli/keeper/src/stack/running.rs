@@ -17,13 +17,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Returns the process to watch: it ends when the stack does. Without one, the stack ends with
+    /// Returns the process to watch, which ends when the stack does. If there is none, the stack ends with
     /// the keeper.
     pub fn pid(&self) -> Option<rustix::process::Pid> {
         rustix::process::Pid::from_raw(i32::try_from(self.child.as_ref()?.id()).ok()?)
     }
 
-    /// Keeps only the process. Its descriptors have been handed to another process.
+    /// Keeps only the process, once its descriptors have been handed to another process.
     pub fn into_process(mut self) -> Process {
         Process(self.child.take())
     }

@@ -14,20 +14,20 @@ use bottle_host::state::Folder;
 use bottle_host::tools::{Network, StackBackend};
 use std::fs::File;
 
-/// The form of gvproxy on this system.
+/// How gvproxy runs on this system.
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub type Here = Jail;
-/// The form of gvproxy on this system.
+/// How gvproxy runs on this system.
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub type Here = Bare;
 
-/// Starts the stack of a plan in this system's form.
+/// Starts the stack of a plan, in the way that this system supports.
 ///
 /// # Errors
 /// Returns an error if it is not ready within 20 s. The keeper's log has the details.
 pub fn start(network: &Network, folder: &Folder, plan: &Plan, log: &File) -> Result<Running> {
     match &network.backend {
-        // Without the second wall this is like other systems: the guard stands alone.
+        // Without the second wall, the guard stands alone, as on other systems.
         StackBackend::Gvproxy(found) if !Defence::Jail.stands() => {
             Bare::start(found, network, folder, plan, log)
         }

@@ -1,4 +1,4 @@
-//! Waits for a process that is starting.
+//! Waits for a process to start.
 
 use anyhow::{Result, bail};
 use bottle_core::wire;

@@ -1,4 +1,4 @@
-//! The two forms of gvproxy: with and without a jail.
+//! The two ways to run gvproxy: with and without a jail.
 
 use super::running::Running;
 use anyhow::Result;
@@ -8,15 +8,15 @@ use bottle_host::tools::{Gvproxy, Network};
 use std::fs::File;
 use std::path::PathBuf;
 
-/// A form in which gvproxy runs.
+/// A way to run gvproxy.
 pub trait Wall {
-    /// Whether gvproxy finds nothing on its network but the doors.
+    /// Whether gvproxy's network contains nothing but the doors.
     const JAILED: bool;
 
     /// Returns the path at which gvproxy creates its end of the link.
     fn link(folder: &Folder) -> PathBuf;
 
-    /// Starts it.
+    /// Starts gvproxy.
     ///
     /// # Errors
     /// Returns an error if it is not ready within 20 s. The keeper's log has the details.

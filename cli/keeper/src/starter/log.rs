@@ -1,4 +1,4 @@
-//! Limits what a stack writes to the log.
+//! Limits how much a stack writes to the log.
 
 use anyhow::Result;
 use std::fs::File;
@@ -6,10 +6,10 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::thread;
 
-/// How many bytes a stack may write to the log: a guest's frames can make it complain.
+/// How many bytes a stack may write to the log. A guest's frames can make it complain.
 const MOST_SAID: u64 = 1 << 20;
 
-/// Returns a pipe whose first bytes are copied to the log. The others are read and discarded.
+/// Returns a pipe whose first bytes are copied to the log. The rest are read and discarded.
 pub fn bounded(log: &File) -> Result<File> {
     let (mut said, say) = io::pipe()?;
     let mut log = log.try_clone()?;

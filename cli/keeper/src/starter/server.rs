@@ -34,7 +34,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
-/// The stack's process. Without one, the socket that stays open because there is no end to report.
+/// The stack's process or, if it has none, the socket that stays open because there is no end to report.
 type Stack = (Process, Option<OwnedFd>);
 
 /// The starter of one bottle, with the plan as it was before there was a guest.
@@ -55,7 +55,7 @@ pub fn main(slug: &Slug, socket: &OwnedFd) -> Result<()> {
     let (plan, services) = (folder.read_plan()?, services::read(&folder)?);
     let server = Arc::new(Server { folder, plan, services, log });
     let mut stack = None;
-    // This one thread starts everything: its children end when it does.
+    // This one thread starts every child, because a child ends when the thread that started it does.
     while let Some((ask, mut fds)) = wire::receive::<Ask>(socket)? {
         let Some(reply) = fds.pop() else { continue };
         if let Err(error) = server.handle(ask, &reply, &mut stack) {
@@ -102,8 +102,8 @@ impl Server {
                 let user = Uid::from_raw(uid);
                 let own = rustix::process::geteuid();
                 ensure!(uid >= FIRST_MACHINE_USER || user == own, "{uid} is not a machine's user");
-                // The machine's user is known, so nobody else needs access. A failure here is no
-                // risk: every peer is checked.
+                // The machine's user is known, so nobody else needs access. Failing here is harmless: every
+                // peer is checked.
                 let _ = give(&self.folder.guest_socket(), user);
                 let copy = self.folder.copy();
                 if copy.exists() {
@@ -136,7 +136,7 @@ impl Server {
             // There is no process, so no end is ever reported.
             held = Some(reply);
         }
-        // From now on the keeper owns its descriptors, and this process owns its process.
+        // From now on the keeper owns the descriptors, and this process owns the child.
         *stack = Some((running.into_process(), held));
         Ok(())
     }
@@ -176,8 +176,8 @@ impl Server {
         watch(child, reply, grouped.then_some(limits.wall), grouped)
     }
 
-    /// Forwards a push with the operator's own environment. It checks the rule again, because the
-    /// request may not come from a hook.
+    /// Forwards a push with the operator's own environment. It checks the rule again, because the request may
+    /// not come from a hook.
     fn forward(&self, repo: &Slug, name: &str, commit: Option<&str>) -> Result<()> {
         let repo = self.repo(repo)?;
         let quarantine = Quarantine::of(&self.folder, repo);

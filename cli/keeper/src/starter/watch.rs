@@ -9,12 +9,12 @@ use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a child may take to clean up when it is asked to end, and how often that is checked.
+/// How long a child may take to clean up when it is asked to end.
 const GRACE: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Reports when a child has ended. The child is killed when nobody listens any more or its time is
-/// up, together with everything it started if it has a process group of its own.
+/// Reports when a child has ended. When nobody listens any more or its time is up, it is killed, together
+/// with everything that it started if it has its own process group.
 pub fn watch(mut child: Child, reply: &OwnedFd, limit: Option<Duration>, grouped: bool) -> Result<()> {
     let reply = rustix::io::fcntl_dupfd_cloexec(reply, 0)?;
     let exit = ExitWatch::of(&child)?;
@@ -37,8 +37,7 @@ fn end_group(child: &mut Child) {
     let group = Pid::from_child(child);
     let _ = kill_process_group(group, Signal::TERM);
     let end = Instant::now() + GRACE;
-    // The child has not been waited for, so its process id cannot be reused, and no other group is
-    // killed.
+    // The child has not been waited for, so its process id cannot be reused and no other group is killed.
     while !has_ended(group) && Instant::now() < end {
         thread::sleep(POLL_INTERVAL);
     }

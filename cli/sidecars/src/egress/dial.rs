@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Connects to hosts that the rules allow, at addresses that the rules allow.
+/// Connects to hosts that the rules allow, and only at addresses that the rules allow.
 #[derive(Clone)]
 pub struct Dialer {
     rules: Arc<RwLock<Rules>>,
@@ -25,7 +25,7 @@ pub struct Dialer {
     open: OpenConnections<Chooser>,
 }
 
-/// Says who chose the host.
+/// Who chose the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chooser {
     /// The agent chose it, so a rule must allow it.
@@ -34,7 +34,7 @@ pub enum Chooser {
     Operator,
 }
 
-/// The reason why there is no connection.
+/// Why there is no connection.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DialError {
     /// A rule denies it.
@@ -43,7 +43,7 @@ pub enum DialError {
     /// The name does not resolve.
     #[error("{0} does not resolve")]
     Resolve(HostName),
-    /// The host does not accept the connection, or not in time.
+    /// The host does not accept the connection in time, or at all.
     #[error("{0} does not answer: {1}")]
     Unreachable(HostName, String),
 }
@@ -54,7 +54,7 @@ impl Dialer {
         Self { rules, chooser, open }
     }
 
-    /// Checks whether a request may leave at all, before its name is resolved.
+    /// Checks, before the name is resolved, whether a request may leave at all.
     pub fn check(&self, host: &HostName, port: u16) -> Result<(), Denial> {
         self.read(|rules| self.chooser.check(rules, host, port))
     }
@@ -63,8 +63,8 @@ impl Dialer {
         look(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Resolves `host` and connects to one of its addresses. If any of them is forbidden, none is
-    /// tried: a name that mixes public and private addresses is not trusted.
+    /// Resolves `host` and connects to one of its addresses. If any address is forbidden, none is tried: a
+    /// name that mixes public and private addresses is not trusted.
     pub async fn dial(&self, host: &HostName, port: u16) -> Result<Dialled, DialError> {
         self.check(host, port).map_err(DialError::Denied)?;
         let addresses = self.resolve(host, port).await?;
@@ -89,7 +89,7 @@ impl Dialer {
         let _ = stream.set_nodelay(true);
         let destination = Destination { host: host.clone(), port, chooser: self.chooser };
         let dialled = self.open.add(destination, stream);
-        // A rule that changed during the dial did not find this connection in the list, so check again.
+        // A rule may have changed during the dial, when this connection was not in the list yet. Check again.
         self.check(host, port).map_err(DialError::Denied)?;
         Ok(dialled)
     }
@@ -124,9 +124,9 @@ fn own_addresses() -> std::io::Result<Vec<IpAddr>> {
     Ok(if_addrs::get_if_addrs()?.iter().map(if_addrs::Interface::ip).collect())
 }
 
-/// Returns whether a packet to `address` stays on this machine: an interface has the address, or
-/// the kernel would send from the address that it sends to, as it does for every address that it
-/// considers its own (`ip route show table local`). No packet is sent to find out.
+/// Returns whether a packet to `address` stays on this machine: an interface has that address, or the kernel
+/// would pick it as the source address too, as it does for every address in its local table
+/// (`ip route show table local`). No packet is sent to find out.
 fn is_own(address: IpAddr, own: &[IpAddr]) -> bool {
     let address = reached(address);
     let any: IpAddr =

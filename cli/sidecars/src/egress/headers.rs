@@ -1,10 +1,10 @@
-//! Headers that are not passed on.
+//! Removes the headers that must not be passed on.
 
 use bottle_core::upstream::{CREDENTIALS, is_header_passed_on};
 use bottle_host::defence::Defence;
 use hyper::header::{self, HeaderMap, HeaderName};
 
-/// Headers that concern one connection and end with it (RFC 9110, 7.6.1).
+/// Headers that apply to a single connection (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -16,7 +16,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// Removes the headers that concern one connection, including those that `Connection` names.
+/// Removes the headers that apply to a single connection, including those that `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -30,8 +30,8 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes the headers that a guest must not choose: its credentials, and everything that could
-/// change what the request asks for apart from its path.
+/// Removes the headers that a guest must not choose: its credentials, and everything but the path that could
+/// change what the request asks for.
 pub fn strip_for_upstream(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     for name in CREDENTIALS {

@@ -1,8 +1,8 @@
-//! The egress proxy: the built-in sidecar that is called `pipelock`. It speaks HTTP/1.1, with
-//! CONNECT and absolute-form requests, and denies by default.
+//! The egress proxy: the built-in sidecar called `pipelock`. It speaks HTTP/1.1, with CONNECT and
+//! absolute-form requests, and denies by default.
 //!
-//! `bottle_core::egress` decides what may leave, and this module acts on the decision. It dials the
-//! address that it checked, so a name that changes its address in between gains nothing.
+//! `bottle_core::egress` decides what may leave, and this module acts on the decision. It dials the address
+//! that it checked, so a name whose address changes in between gains nothing.
 
 mod dial;
 mod headers;

@@ -1,4 +1,4 @@
-//! The list of open connections. When a rule closes a host, its connections are closed, too.
+//! The list of open connections. When a rule closes a host, its connections are closed too.
 
 use bottle_core::egress::HostName;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// The destination of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination<C> {
-    /// The host that was asked for.
+    /// The requested host.
     pub host: HostName,
     /// Its port.
     pub port: u16,
@@ -61,8 +61,7 @@ impl<C: Send + 'static> OpenConnections<C> {
             .on(stream)
     }
 
-    /// Closes the connections for which `is_affected` holds, for this reason, and returns how many there
-    /// were.
+    /// Closes the connections for which `is_affected` holds, records `why`, and returns their number.
     pub fn close(&self, why: &'static str, is_affected: impl Fn(&Destination<C>) -> bool) -> usize {
         let list = self.lock();
         let affected: Vec<_> =
@@ -91,7 +90,7 @@ impl Drop for RemoveOnDrop {
     }
 }
 
-/// The byte counts of a connection, and why it was closed. They remain available after it has ended.
+/// The byte counts of a connection, and why it was closed. They outlive the connection.
 #[derive(Debug, Default)]
 pub struct Passed {
     up: AtomicU64,
@@ -111,7 +110,7 @@ impl Passed {
         self.down.load(Relaxed)
     }
 
-    /// Returns why the connection was closed from here, if it was.
+    /// Returns why this side closed the connection, if it did.
     pub fn why_closed(&self) -> Option<&'static str> {
         self.why.get().copied()
     }
@@ -122,7 +121,7 @@ impl Passed {
     }
 }
 
-/// A connection's entry in the list, which is removed when this value is dropped.
+/// A connection's entry in the list. Dropping it removes the entry.
 pub struct Entry {
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     passed: Arc<Passed>,
@@ -130,13 +129,13 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Moves the entry to another stream, which leads to the same destination.
+    /// Moves the entry to another stream that leads to the same destination.
     pub fn on<S>(self, stream: S) -> Dialled<S> {
         Dialled { stream, entry: self }
     }
 }
 
-/// A connection that was dialled, or a stream that leads over one.
+/// A dialled connection, or a stream that runs over one.
 pub struct Dialled<S = TcpStream> {
     stream: S,
     entry: Entry,
@@ -153,13 +152,13 @@ impl<S> Dialled<S> {
         Arc::clone(&self.entry.passed)
     }
 
-    /// Waits until the connection is closed from here.
+    /// Waits until this side closes the connection.
     pub async fn closed(&mut self) {
         self.entry.closing.as_mut().await;
     }
 
-    /// One task polls both directions of a connection, so the waker of the last poll is the right
-    /// one.
+    /// Fails once this side has closed the connection. One task polls both directions, so the waker of the
+    /// last poll is the right one.
     fn poll_closed(&mut self, context: &mut Context<'_>) -> Result<()> {
         match self.entry.closing.as_mut().poll(context) {
             Poll::Ready(()) => {

@@ -24,7 +24,7 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
         let what = format!("{} {}", request.method(), uri.path());
         return proxy.reject(&what, "no-host", StatusCode::BAD_REQUEST, "the request names no host");
     };
-    // The query may hold something that must not be logged.
+    // The query may contain something that must not be logged.
     let what = format!("{} {scheme}://{named}{}", request.method(), uri.path());
     if *scheme != Scheme::HTTP {
         return proxy.reject(&what, "scheme", StatusCode::BAD_REQUEST, "for https, ask with CONNECT");

@@ -1,11 +1,11 @@
-//! HTTP clients that keep connections for the next request.
+//! HTTP clients that keep idle connections for reuse.
 
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connect;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-/// The number of idle connections to one host that are kept for the next request.
+/// The number of idle connections kept per host.
 const IDLE_PER_HOST: usize = 64;
 
 /// Returns a client that connects through `connector`.

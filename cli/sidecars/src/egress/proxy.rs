@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// The egress proxy's name in the log.
 const PART: &str = "pipelock";
-/// How long connections may take to end when the keeper stops.
+/// How long connections may take to close when the keeper stops.
 const CLOSING: Duration = Duration::from_millis(500);
 
 /// The egress proxy of one bottle.
@@ -39,7 +39,7 @@ pub struct EgressProxy {
 }
 
 impl EgressProxy {
-    /// Creates the egress proxy of a plan. `keys` leads to the process that holds the keys of its
+    /// Creates the egress proxy of a plan. `keys` connects it to the process that holds the keys of its
     /// upstreams.
     pub fn new(plan: &Plan, limits: Limits, audit: Audit, keys: Option<&Keys>) -> Arc<Self> {
         let rules = Arc::new(RwLock::new(plan.egress.clone()));
@@ -57,9 +57,8 @@ impl EgressProxy {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Applies a change of the rules, and closes at once every connection that they now deny:
-    /// tunnels, responses in progress, and idle connections. The caller has already saved the
-    /// change.
+    /// Applies a change of the rules, and at once closes every connection that the new rules deny: tunnels,
+    /// responses in progress and idle connections. The caller has already saved the change.
     pub fn change(&self, change: &Change) {
         let mut rules = self.rules();
         change.apply(&mut rules);
@@ -74,8 +73,7 @@ impl EgressProxy {
         }
     }
 
-    /// Closes every connection, and waits for a moment until the tunnels among them have logged their
-    /// bytes.
+    /// Closes every connection, and waits briefly so that tunnels can log their byte counts.
     pub async fn close(&self) {
         self.open.close("the keeper stopped", |_| true);
         let end = Instant::now() + CLOSING;
@@ -90,24 +88,24 @@ impl EgressProxy {
         self.log("refused", "key", "", json!({ "request": request, "why": why }));
     }
 
-    /// Logs the outcome of a request. `destination` is a host, or a path of the door itself.
+    /// Logs the outcome of a request. `destination` is a host, or a path on the door itself.
     pub(super) fn log(&self, event: &'static str, reason: &'static str, destination: &str, details: Value) {
         self.audit.caused(PART, event, reason, destination, details);
     }
 
-    /// Watches over a request that has no response yet: if the client gives up, that is logged.
+    /// Watches a request that has no response yet, and logs it if the client gives up.
     pub(super) fn begun<'a>(&'a self, what: &'a str, host: &'a HostName) -> Begun<'a> {
         Begun { proxy: self, what, host, since: Instant::now(), answered: false }
     }
 
-    /// Refuses a request, in the log and to the agent.
+    /// Refuses a request, and logs the refusal.
     pub(super) fn refuse(&self, what: &str, denial: &Denial) -> Response<Body> {
         let host = denial.host().map(ToString::to_string).unwrap_or_default();
         self.log("refused", denial.name(), &host, json!({ "request": what, "why": denial.to_string() }));
         reply::denied(&self.slug, denial)
     }
 
-    /// Rejects a malformed request, in the log and to the agent.
+    /// Rejects a malformed request, and logs it.
     pub(super) fn reject(
         &self,
         what: &str,
@@ -126,7 +124,7 @@ impl EgressProxy {
         reply::text(status, format!("bottle: {why}"))
     }
 
-    /// Reports that a request got no response, in the log and to the agent.
+    /// Reports to the agent that a request got no response, and logs it.
     pub(super) fn no_answer(
         &self,
         what: &str,
@@ -158,7 +156,7 @@ pub struct Begun<'a> {
 }
 
 impl Begun<'_> {
-    /// Ends the watch: there is a response, or a reason why there is none.
+    /// Ends the watch, because there is a response or a reason for having none.
     pub fn answered(mut self) {
         self.answered = true;
     }

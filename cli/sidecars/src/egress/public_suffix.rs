@@ -1,16 +1,17 @@
-//! Rules that would open a whole public suffix: every name in `*.co.uk` or `*.github.io` is somebody else's.
+//! Refuses rules that would open a whole public suffix: the names in `*.co.uk` or `*.github.io` belong to
+//! many different owners.
 
 use bottle_core::egress::HostPattern;
 use psl::{List, Psl};
 
-/// Refuses a pattern that covers a public suffix. A single host is never too much.
+/// Refuses a pattern that covers a public suffix. A single host is never too wide.
 ///
 /// # Errors
-/// Returns which suffix the pattern covers.
+/// Returns the suffix that the pattern covers.
 pub fn check(pattern: &HostPattern) -> Result<(), TooWide> {
     let HostPattern::Below(domain) = pattern else { return Ok(()) };
     let domain = domain.as_str();
-    // Try a name below it that nobody has: every name one level below `*.kawasaki.jp` is a suffix, too.
+    // Try a made-up name below it: every name one level below `*.kawasaki.jp` is a suffix, too.
     let name = format!("a.{domain}");
     let suffix = List.suffix(name.as_bytes()).filter(psl::Suffix::is_known);
     match suffix {
@@ -26,7 +27,7 @@ pub struct TooWide {
 }
 
 impl TooWide {
-    /// Returns what to do instead.
+    /// Returns advice on what to write instead.
     pub fn help(&self) -> String {
         let domain = &self.domain;
         format!("name the hosts one by one, like \"NAME.{domain}\", or below one name: \"*.NAME.{domain}\"")

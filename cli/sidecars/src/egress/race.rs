@@ -1,5 +1,5 @@
-//! Happy Eyeballs (RFC 8305): tries the addresses of a host one after another, without waiting long for
-//! one that does not answer.
+//! Happy Eyeballs (RFC 8305): tries the addresses of a host in turn, without waiting long for one that does
+//! not answer.
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::VecDeque;
@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long an attempt may be alone: the RFC's Connection Attempt Delay.
+/// How long an attempt runs alone: the RFC's Connection Attempt Delay.
 const NEXT: Duration = Duration::from_millis(250);
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// Connects to the first of these addresses that accepts, and gives up the attempts at the others.
+/// Connects to the first of these addresses that accepts, and abandons the other attempts.
 ///
 /// # Errors
 /// Returns the last failure if no address accepts.
@@ -36,7 +36,7 @@ where
                 Err(_) => continue,
             }
         };
-        // A failure makes room for the next address at once.
+        // After a failure, the next address is tried at once.
         match ended {
             Some(Ok(Ok(stream))) => return Ok(stream),
             Some(Ok(Err(error))) => last = error,
@@ -46,7 +46,7 @@ where
     }
 }
 
-/// Orders addresses so that the two families alternate, beginning with the first one's.
+/// Orders addresses so that the two families alternate, starting with the family of the first address.
 fn alternating(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
     let is_first = |address: &SocketAddr| address.is_ipv4() == addresses[0].is_ipv4();
     let (first, other): (Vec<SocketAddr>, Vec<SocketAddr>) =

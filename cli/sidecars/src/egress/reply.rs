@@ -8,7 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// A response's body: the upstream's, passed through as it arrives, or a short text of our own.
+/// A response's body: the upstream's, passed through as it arrives, or a short text of the proxy's own.
 pub type Body = Either<Incoming, Full<Bytes>>;
 
 /// Returns a short text response.
@@ -23,7 +23,7 @@ pub fn text(status: StatusCode, text: impl Into<String>) -> Response<Body> {
     response
 }
 
-/// Returns a refusal: why, and how the operator could allow it.
+/// Returns a refusal that says why, and how the operator could allow the request.
 pub fn denied(slug: &Slug, denial: &Denial) -> Response<Body> {
     let mut body = format!("bottle: {denial}");
     if let Some((host, port)) = denial.could_allow() {

@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 impl EgressProxy {
-    /// Serves the door until its listener fails, which it does when its jail ends.
+    /// Serves the door until its listener fails, as it does when its jail ends.
     pub async fn serve(self: &Arc<Self>, listener: Listener) {
         let proxy = Arc::clone(self);
         http::serve(listener, &self.server, move |request| Self::answer(Arc::clone(&proxy), request)).await;

@@ -1,5 +1,4 @@
-//! CONNECT: a tunnel to one host and port. A tunnel to port 443 carries TLS for that host and
-//! nothing else.
+//! CONNECT: a tunnel to one host and port. A tunnel to port 443 carries TLS for that host and nothing else.
 
 use super::dial::DialError;
 use super::open::Dialled;
@@ -18,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const HTTPS: u16 = 443;
-/// How long a client may take to name the server that it wants.
+/// How long a client may take to name the server in its TLS hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);
 
 pub async fn open(proxy: &Arc<EgressProxy>, request: Request<Incoming>) -> Response<Body> {
@@ -50,7 +49,7 @@ pub async fn open(proxy: &Arc<EgressProxy>, request: Request<Incoming>) -> Respo
     reply::text(StatusCode::OK, "")
 }
 
-/// Returns why an authority that names no host is refused.
+/// Returns the reason for refusing an authority that names no host.
 pub fn unreadable(text: &str) -> Denial {
     let host = text.rsplit_once(':').filter(|_| !text.ends_with(']')).map_or(text, |(host, _)| host);
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -100,7 +99,7 @@ async fn relay(
     proxy.log("allowed", "", host.as_str(), details);
 }
 
-/// Reads until the first bytes name the wanted server, or it is clear that they never will.
+/// Reads until the first bytes name the wanted server, or clearly never will.
 async fn read_hello(client: &mut TokioIo<Upgraded>, first: &mut Vec<u8>) -> ClientHello {
     let mut buffer = [0; 4096];
     loop {

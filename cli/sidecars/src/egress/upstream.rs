@@ -21,7 +21,7 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
     let since = Instant::now();
     let upstreams = &proxy.upstreams;
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    // The query may hold something that must not be logged.
+    // The query may contain something that must not be logged.
     let what = format!("{} {}", request.method(), request.uri().path());
     let route = match keys::route(&upstreams.list, &target) {
         Ok(route) => route,
@@ -41,7 +41,7 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
         return nowhere(proxy, &what, NoRoute::Unknown);
     };
     let origin = &upstream.origin;
-    // An idle connection is not dialled again, so the rules are checked here, too.
+    // A reused idle connection is not dialled, so the rules are checked here, too.
     if let Err(denial) = proxy.dialer.read(|rules| rules.check_closed(origin.host())) {
         return proxy.refuse(&what, &denial);
     }
@@ -55,7 +55,7 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
     *request.version_mut() = Version::HTTP_11;
     strip_for_upstream(request.headers_mut());
     request.headers_mut().insert(header::HOST, host);
-    // The process that holds the keys adds the key.
+    // The process that holds the keys adds the right one.
     let begun = proxy.begun(&what, origin.host());
     let answered = client.request(request).await;
     begun.answered();

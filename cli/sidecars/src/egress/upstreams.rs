@@ -20,12 +20,13 @@ const HTTPS: u16 = 443;
 /// The upstreams of a bottle, with a client for each.
 pub struct Upstreams {
     pub list: Vec<Upstream>,
-    /// The clients, in the order of `list`: a connection belongs to one upstream and its key.
+    /// The clients, in the order of `list`. There is one per upstream, because a connection belongs to one
+    /// upstream and its key.
     pub clients: Vec<Client<Connector, Incoming>>,
 }
 
 impl Upstreams {
-    /// Creates the upstreams of a plan. Without `keys` none of them can be reached.
+    /// Creates the upstreams of a plan. Without `keys`, none of them can be reached.
     pub fn new(
         list: Vec<Upstream>,
         rules: &Arc<RwLock<Rules>>,
@@ -40,13 +41,13 @@ impl Upstreams {
         Self { list, clients }
     }
 
-    /// Returns the upstreams' paths, one a line, for an error message.
+    /// Returns the upstreams' paths, one per line, for an error message.
     pub fn paths(&self) -> String {
         self.list.iter().map(|upstream| format!("\n  {}", upstream.path)).collect()
     }
 }
 
-/// Dials an upstream, and hands the connection to the process that has its key.
+/// Dials an upstream, and hands the connection to the process that holds its key.
 #[derive(Clone)]
 pub struct Connector {
     upstream: usize,
@@ -69,7 +70,7 @@ impl tower_service::Service<Uri> for Connector {
             let origin = uri.authority().map_or("", |authority| authority.as_str());
             let (host, port) = authority(origin, HTTPS).map_err(|_| DialError::Denied(Denial::Unreadable))?;
             let (origin, entry) = this.dialer.dial(&host, port).await?.into_parts();
-            // The entry in the list now belongs to the stream that leads to that process.
+            // The list's entry now belongs to the stream to that process.
             Ok(TokioIo::new(entry.on(this.keys.connect(this.upstream, origin).await?)))
         })
     }

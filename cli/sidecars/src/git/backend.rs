@@ -10,14 +10,14 @@ use bottle_host::starter::{GitCall, GitService};
 use bottle_host::state::Folder;
 use std::process::Command;
 
-/// Decides whether git may see a header's value.
+/// Decides whether a header's value may be shown to git.
 type Known = fn(&str) -> bool;
 
-/// The longest value of a request that git is told, in bytes.
+/// The longest header value that is passed to git, in bytes.
 const MAX_VALUE: usize = 1024;
 
-/// Returns the git process for one call. Everything that it is told was chosen here or is one of a
-/// few known values. It is confined to its store, and the hooks' socket is its only way out.
+/// Returns the git process for one call. Every value that it gets was chosen here or is one of a few known
+/// ones. It is confined to its store, and the hooks' socket is its only way out.
 ///
 /// # Errors
 /// Returns an error if git cannot be confined.

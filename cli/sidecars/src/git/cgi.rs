@@ -1,8 +1,8 @@
-//! One request, handed to `git http-backend` (RFC 3875: the request's metadata in the environment,
-//! its body on standard input, the response on standard output).
+//! Hands one request to `git http-backend` (RFC 3875: the request's metadata in the environment, its body on
+//! standard input, the response on standard output).
 //!
-//! The keeper reads the request and passes on its body and the response. The starter starts git
-//! (`super::backend`); it is told a few words of the request and nothing else.
+//! The keeper reads the request, and passes on its body and the response. The starter starts git
+//! (`super::backend`), and gets only a few words of the request.
 
 use super::gate::Gate;
 use super::reply::Body;
@@ -31,13 +31,14 @@ use tokio_util::io::ReaderStream;
 
 /// The longest response head, in bytes.
 const MAX_HEAD: u64 = 64 * 1024;
-/// How much one request may add to the log, and how long the log may become, in bytes.
+/// How many bytes one request may add to the log.
 const MAX_STDERR: u64 = 16 << 10;
+/// The size beyond which the log is rotated, in bytes.
 const MAX_LOG: u64 = 4 << 20;
 /// How long git may take to exit once nobody reads its response.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs git for a request that has been checked.
+/// Runs git for a request that has already been checked.
 ///
 /// # Errors
 /// Returns an error if git does not start, or does not respond.
@@ -70,7 +71,7 @@ pub async fn run(
     // If nobody listens to the hooks, they refuse the push.
     let _ = gate.hooks.send((repo.name.clone(), hooks));
     let mut said = BufReader::new(stdout);
-    // The response's body holds this, and drops it once it was read or nobody reads it any more.
+    // The response's body owns this sender, and drops it once the body is read or abandoned.
     let (read, over) = oneshot::channel::<()>();
     tokio::spawn(watch(running, over, permit));
     tokio::spawn(feed(request.into_body(), stdin, most));
@@ -86,8 +87,8 @@ pub async fn run(
     Ok(response)
 }
 
-/// Makes sure that git exits: by itself, or soon after nobody reads its response any more. Dropping
-/// `running` kills it.
+/// Makes sure that git exits, by itself or soon after nobody reads its response any more. Dropping `running`
+/// kills it.
 async fn watch(running: Alive, over: oneshot::Receiver<()>, _permit: OwnedSemaphorePermit) {
     tokio::select! {
         _ = running.ended() => {}
@@ -95,11 +96,10 @@ async fn watch(running: Alive, over: oneshot::Receiver<()>, _permit: OwnedSemaph
     }
 }
 
-/// Passes a request's body on, up to `most` bytes. A longer one is cut off, and git refuses it.
+/// Passes on a request's body, up to `most` bytes. A longer one is cut off, and git refuses it.
 ///
-/// git stops reading as soon as it refuses a push. The rest is read all the same: if the connection were closed
-/// with bytes that nobody has read, it would be reset, and the client would lose the response with the reason,
-/// or wait for one.
+/// git stops reading as soon as it refuses a push. The rest is read anyway: closing the connection with
+/// unread bytes would reset it, and the client would lose the response with the reason, or wait for one.
 async fn feed(mut body: Incoming, stdin: Sender, most: u64) {
     let (mut fed, mut stdin) = (0, Some(stdin));
     while let Some(Ok(frame)) = body.frame().await {

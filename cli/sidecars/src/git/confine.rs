@@ -6,8 +6,8 @@ use bottle_host::defence::Defence;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Returns the folder of a store's hooks: beside the store, where a confined git can run them but
-/// not change them.
+/// Returns the folder of a store's hooks. It is beside the store, where a confined git can run them but not
+/// change them.
 pub fn hooks(store: &Path) -> PathBuf {
     store.with_file_name(".hooks")
 }
@@ -22,7 +22,7 @@ pub fn confine(command: &mut Command, store: &Path, read: &[PathBuf]) -> Result<
     }
     let mut run = vec![std::env::current_exe()?, hooks(store)];
     for program in ["git", "gitleaks"] {
-        // Wherever the operator has installed them; the files that they need are beside them.
+        // They may be installed anywhere. The files that they need are beside them.
         let found = bottle_host::tools::in_path(program).and_then(|path| path.canonicalize().ok());
         run.extend(found.as_deref().and_then(home_of));
         run.extend(found);

@@ -1,4 +1,4 @@
-//! git-gate's state.
+//! The state of git-gate.
 
 use crate::http::Server;
 use bottle_core::slug::Slug;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// How many clones and fetches are served at a time. Together they use at most this many times the
-/// memory in `Limits::serve`.
+/// How many clones and fetches are served at a time. Together they use at most this many times the memory in
+/// `Limits::serve`.
 pub const MAX_FETCHES: usize = 4;
 /// How many pushes are served at a time. See [`MAX_FETCHES`].
 pub const MAX_PUSHES: usize = 2;
@@ -23,14 +23,14 @@ pub struct Gate {
     pub(super) server: Server,
     pub(super) starter: Arc<Starter>,
     pub(super) hooks: Hooks,
-    /// The file that git's error messages are logged to.
+    /// The file to which git's error messages are logged.
     pub(super) log: PathBuf,
     pub(super) fetches: Arc<Semaphore>,
     pub(super) pushes: Arc<Semaphore>,
 }
 
-/// The channel for the sockets of hooks: the socket of one push, and the repository that its hooks
-/// may speak about.
+/// The channel for the sockets of hooks. Each message is the socket of one push and the repository that its
+/// hooks may talk about.
 pub type Hooks = UnboundedSender<(Slug, OwnedFd)>;
 
 impl Gate {

@@ -1,5 +1,5 @@
-//! The hooks that git runs while the agent pushes. They inspect the push, decide about it, and
-//! explain the decision in the push's own output.
+//! The hooks that git runs while the agent pushes. They inspect the push, decide about it, and explain the
+//! decision in the push's output.
 
 use super::child::Git;
 use super::objects::NewObjects;
@@ -28,14 +28,15 @@ use std::process::ExitCode;
 pub const SLUG: &str = "BOTTLE_GIT_SLUG";
 /// The variable that names the hook's repository.
 pub const REPO: &str = "BOTTLE_GIT_REPO";
-/// The variable that names the program that a hook runs: this one.
+/// The variable with the path of the program that a hook runs: this one.
 pub const EXE: &str = "BOTTLE_EXE";
 
-/// The variable for the descriptor of the socket between the hooks and the keeper.
+/// The variable with the descriptor of the socket between the hooks and the keeper.
 pub const CHANNEL: &str = "BOTTLE_GIT_CHANNEL";
 
-/// How many refs one push may change, and how many bytes git may print about them.
+/// How many refs one push may change.
 const MAX_REFS: usize = 100;
+/// How many bytes git may print about them.
 const MAX_SAID: u64 = 1 << 20;
 
 /// A hook, by git's name for it.
@@ -50,7 +51,7 @@ pub enum Hook {
 /// Runs a hook.
 ///
 /// # Errors
-/// Returns an error if it cannot inspect, log or decide. Nothing is pushed then.
+/// Returns an error if the hook cannot inspect, log or decide. Nothing is pushed then.
 pub fn run(hook: Hook) -> Outcome<ExitCode> {
     Ok(match hook {
         Hook::PreReceive => pre_receive(),
@@ -106,13 +107,13 @@ fn pre_receive() -> Result<ExitCode> {
 
 fn post_receive() -> Result<ExitCode> {
     let (folder, repo) = bottle_and_repository()?;
-    // The push was inspected before it was accepted. What remains is whether it is forwarded.
+    // The push was inspected before it was accepted. Only whether to forward it is still to be decided.
     for allowed in pushed()? {
         if repo.policy.decide(&uninspected(&allowed)) != Ok(Verdict::Allow) {
             continue;
         }
-        // The keeper has the operator's environment and credentials; this process has not. The
-        // keeper forwards the commit that was judged, whatever the branch points to by then.
+        // The keeper has the operator's environment and credentials, and this process does not. The keeper
+        // forwards the commit that was judged, wherever the branch points by then.
         let (branch, commit) = (allowed.name.clone(), allowed.new.map(String::from));
         let forward = Request::GitForward { repo: repo.name.clone(), branch, commit };
         match control::ask(&folder, &forward)? {
@@ -123,7 +124,7 @@ fn post_receive() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the pushed refs, which git lists on standard input, one a line.
+/// Returns the pushed refs, which git lists on standard input, one per line.
 fn pushed() -> Result<Vec<Command>> {
     let mut said = Vec::new();
     std::io::stdin().lock().take(MAX_SAID + 1).read_to_end(&mut said)?;
@@ -153,7 +154,7 @@ fn decide(repo: &Repo, command: &Command) -> Result<Result<Verdict, Refused>> {
         return Ok(Err(Refused::Name));
     }
     let mut update = uninspected(command);
-    // A push that is refused anyway does not have to be inspected.
+    // A push that is refused anyway does not need inspection.
     if let Err(refused) = repo.policy.decide(&update) {
         return Ok(Err(refused));
     }
@@ -192,7 +193,7 @@ fn is_ancestor(old: &ObjectId, new: &ObjectId) -> Result<bool> {
     }
 }
 
-/// Returns the upstream's commit for this ref.
+/// Returns the commit that the upstream has for this ref.
 fn upstream_of(name: &str) -> Result<Option<ObjectId>> {
     let known = format!("{UPSTREAM}{}^{{commit}}", name.trim_start_matches("refs/"));
     let said =
@@ -200,7 +201,7 @@ fn upstream_of(name: &str) -> Result<Option<ObjectId>> {
     Ok(String::from_utf8_lossy(&said.stdout).trim().parse().ok())
 }
 
-/// Returns the guarded paths that git's log lists. Of a merge it lists those that differ from both
+/// Returns the guarded paths that git's log lists. For a merge, git lists the paths that differ from both
 /// sides.
 fn named_in_log(new: &ObjectId, guarded: &[String]) -> Result<Vec<Touched>> {
     let list =
@@ -212,7 +213,7 @@ fn named_in_log(new: &ObjectId, guarded: &[String]) -> Result<Vec<Touched>> {
     Ok(paths.filter(named).map(|path| Touched { path, leads: false }).collect())
 }
 
-/// Returns a push that a rule allows, as it was judged.
+/// Returns a push that a rule allows, with the commit that was judged.
 ///
 /// # Errors
 /// Returns an error if there is no such commit.

@@ -1,10 +1,9 @@
-//! Finds the guarded paths that a push touches, by the trees of its commits and not by a patch.
+//! Finds the guarded paths that a push touches by comparing the trees of its commits, not by reading a patch.
 //!
-//! Every commit that the upstream does not have is compared with each of its parents, entry by
-//! entry: mode, kind and object. A merge brings changes that others made. So where it differs from
-//! one parent and not from another, it is checked a second time: it may take what the other side
-//! changed, and must not drop what this side changed. By that rule every new commit has, at a
-//! guarded path, the content that the upstream gave it.
+//! Every commit that the upstream does not have is compared with each of its parents, entry by entry: mode,
+//! kind and object. A merge brings changes that others made. So an entry that differs from one parent and not
+//! from another is checked a second time: the merge may take the other side's changes, and must not drop this
+//! side's. By that rule every new commit has, at a guarded path, the content that the upstream gave it.
 
 use super::child::{Git, read_until};
 use super::quarantine::UPSTREAM;
@@ -15,14 +14,15 @@ use bottle_core::git::path::{Guarded, Touched};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 
-/// How many commits one push may bring.
+/// How many commits one push may contain.
 const MAX_COMMITS: usize = 20_000;
-/// How many parents one commit may have. git itself stops long before.
+/// How many parents one commit may have. git itself stops long before that.
 const MAX_PARENTS: usize = 66;
-/// How many entries may differ in all of its trees together.
+/// How many entries may differ, in all trees of a push together.
 const MAX_ENTRIES: usize = 2_000_000;
-/// The longest path in bytes, and the deepest in folders.
+/// The longest path, in bytes.
 const MAX_PATH: usize = 4096;
+/// How deep folders may be nested.
 const MAX_DEPTH: usize = 256;
 /// How many entries of merges are checked a second time.
 const MAX_SECOND_CHECKS: usize = 2000;
@@ -30,14 +30,13 @@ const MAX_LINE: usize = 256 << 10;
 
 /// Commits and their parents.
 type Lineage = Vec<(ObjectId, Vec<ObjectId>)>;
-/// Two trees that are compared.
+/// Two trees to compare.
 type Pair = (ObjectId, ObjectId);
 
-/// Returns the guarded paths that a push touches. `upstream` is the upstream's commit for the same
-/// ref.
+/// Returns the guarded paths that a push touches. `upstream` is the upstream's commit for the same ref.
 ///
 /// # Errors
-/// Returns an error if the push is too large to be inspected.
+/// Returns an error if the push is too large to inspect.
 pub fn touched(new: &ObjectId, upstream: Option<&ObjectId>, guarded: &Guarded) -> Result<Vec<Touched>> {
     let lineage = lineage(new)?;
     let mut ids: BTreeSet<&ObjectId> =
@@ -90,7 +89,7 @@ pub fn touched(new: &ObjectId, upstream: Option<&ObjectId>, guarded: &Guarded) -
         }
     }
     if let Some(upstream) = upstream {
-        // A rewritten branch must not drop the upstream's changes, either.
+        // A rewritten branch must not drop the upstream's changes either.
         for differs in of(&(tree(upstream)?, tree(new)?)) {
             if checks.drops(upstream, new, differs)? {
                 found.push(shown(differs));
@@ -107,7 +106,7 @@ fn shown(differs: &Differs) -> Touched {
     }
 }
 
-/// Returns the commits that the upstream does not have, with their parents.
+/// Returns the commits that the upstream does not have, each with its parents.
 fn lineage(new: &ObjectId) -> Result<Lineage> {
     let list = ["rev-list", "--parents", new.as_str(), "--not", &format!("--glob={UPSTREAM}*"), "--"];
     let mut commits = Lineage::new();
@@ -136,7 +135,7 @@ fn trees(commits: &BTreeSet<&ObjectId>) -> Result<BTreeMap<ObjectId, ObjectId>> 
     Ok(commits.iter().map(|id| (*id).clone()).zip(trees).collect())
 }
 
-/// Returns the guarded entries in which each pair of trees differs.
+/// Returns the guarded entries in which the trees of each pair differ.
 fn differing(pairs: &BTreeSet<Pair>, guarded: &Guarded) -> Result<BTreeMap<Pair, Vec<Differs>>> {
     let mut found: BTreeMap<Pair, Vec<Differs>> = BTreeMap::new();
     if pairs.is_empty() {
@@ -154,11 +153,10 @@ fn differing(pairs: &BTreeSet<Pair>, guarded: &Guarded) -> Result<BTreeMap<Pair,
     Ok(found)
 }
 
-/// Calls `take` for each entry in which two trees differ. `pairs` has one line, `TREE TREE`, for
-/// each pair.
+/// Calls `take` for each entry in which two trees differ. `pairs` has one line, `TREE TREE`, per pair.
 ///
 /// # Errors
-/// Returns an error if there are too many entries, and the errors of `take`.
+/// Returns an error if there are too many entries, or the error of `take`.
 pub fn each_difference(
     git: Git,
     pairs: &str,
@@ -168,8 +166,7 @@ pub fn each_difference(
     git.args(words).input(pairs).read(|out| {
         let (mut pair, mut count) = (None, 0);
         while let Some(&start) = out.fill_buf()?.first() {
-            // The line that names the trees ends with a newline, even though everything else ends
-            // with NUL.
+            // The line that names the trees ends with a newline, although everything else ends with NUL.
             let end = if start == b':' { 0 } else { b'\n' };
             let head = read_until(out, end, MAX_PATH)?.context("git ended in the middle of its list")?;
             let (old, new) = match piece(&head)? {
@@ -194,7 +191,7 @@ pub fn each_difference(
     })
 }
 
-/// The second checks of merges.
+/// The state of the second checks of merges.
 #[derive(Default)]
 struct SecondChecks {
     count: usize,
@@ -202,8 +199,8 @@ struct SecondChecks {
 }
 
 impl SecondChecks {
-    /// Returns whether `one` changed an entry after both sides diverged, so that taking the other
-    /// side's version drops that change.
+    /// Returns whether `one` changed an entry after the sides diverged, so that taking the other side's
+    /// version drops that change.
     fn drops(&mut self, one: &ObjectId, other: &ObjectId, differs: &Differs) -> Result<bool> {
         self.count += 1;
         if self.count > MAX_SECOND_CHECKS {

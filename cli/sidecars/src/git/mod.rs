@@ -1,14 +1,13 @@
 //! git-gate: the sidecar that the agent clones from and pushes to.
 //!
-//! It serves quarantine repositories and never the operator's own: [`quarantine`] keeps one for
-//! each repository that `bottle.toml` names. [`source`] reads the operator's repository without
-//! git, because a guest may have written it; [`pin`] records where its upstream is and what the
-//! upstream has; [`resolve`] finds both out before a bottle starts, and refuses a repository that
-//! cannot be served as a whole. [`cgi`] hands a request to git itself, and [`child`] starts every git, with
-//! limits. git's own hooks ([`hook`]) inspect what is pushed before a ref changes: [`objects`]
-//! lists the new objects, [`judge`] finds the guarded paths that they touch, and [`scan`] finds
-//! secrets. `bottle_core::git` decides. A person looks at a waiting push ([`show`]) and approves
-//! it; it is then forwarded with that person's own credentials.
+//! It serves quarantine repositories and never the operator's own: [`quarantine`] keeps one for each
+//! repository that `bottle.toml` names. [`source`] reads the operator's repository without git, because a
+//! guest may have written it. [`pin`] records where its upstream is and what the upstream has. [`resolve`]
+//! determines both before a bottle starts, and refuses a repository that cannot be served as a whole. [`cgi`]
+//! hands a request to git itself, and [`child`] starts every git, with limits. git's own hooks ([`hook`])
+//! inspect a push before any ref changes: [`objects`] lists the new objects, [`judge`] finds the guarded
+//! paths that they touch, and [`scan`] finds secrets. `bottle_core::git` decides. A person looks at a waiting
+//! push ([`show`]) and approves it; it is then forwarded with that person's own credentials.
 
 mod backend;
 mod cgi;

@@ -1,5 +1,5 @@
-//! The objects that a push brings: commits, trees, blobs and tags. They are read one after the
-//! other, and none is held in memory as a whole.
+//! The objects in a push: commits, trees, blobs and tags. They are read one after the other, and none is held
+//! in memory as a whole.
 
 use super::child::{Git, read_until};
 use super::quarantine::UPSTREAM;
@@ -11,35 +11,37 @@ use bottle_host::defence::Defence;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-/// How many objects one push may bring.
+/// How many objects one push may contain.
 const MAX_OBJECTS: usize = 200_000;
 /// The longest commit or tag, in bytes. Only its first line is shown.
 const MAX_WORDS: u64 = 1 << 20;
 /// The longest tree, in bytes: about ten thousand files in one folder.
 const MAX_TREE: u64 = 16 << 20;
-/// How much a push may unpack to, in bytes: for each MiB that it may have packed, and at least.
+/// How many bytes a push may unpack to, for each MiB that its pack may have.
 const UNPACKED: u64 = 16 << 20;
+/// How many bytes a push may unpack to in any case.
 const MIN_UNPACKED: u64 = 256 << 20;
-/// How many files one of its trees may contain, and how deep its folders may be nested.
+/// How many files one tree of a push may contain.
 const MAX_FILES: u64 = 500_000;
+/// How deep the folders of a tree may be nested.
 const MAX_DEPTH: usize = 256;
 /// The longest line of a list, in bytes.
 const MAX_LINE: usize = 8192;
 
-/// The objects that a push brings and the upstream does not have.
+/// The objects in a push that the upstream does not have.
 #[derive(Debug)]
 pub struct NewObjects {
     /// The objects, in git's order.
     pub objects: Vec<Object>,
-    /// A path for each object, to show to people.
+    /// One path for each object, to show to people.
     paths: BTreeMap<ObjectId, Vec<u8>>,
 }
 
 impl NewObjects {
-    /// Lists what a commit or tag brings with it.
+    /// Lists the objects that a commit or tag brings.
     ///
     /// # Errors
-    /// Returns an error if it is too much to be inspected.
+    /// Returns an error if there is too much to inspect.
     pub fn of(new: &ObjectId, max_mib: u32) -> Result<Self> {
         let list = ["rev-list", "--objects", new.as_str(), "--not", &format!("--glob={UPSTREAM}*"), "--"];
         let mut paths = BTreeMap::new();
@@ -114,7 +116,7 @@ impl NewObjects {
         Ok(())
     }
 
-    /// Returns a description of where an object is, or of what it is.
+    /// Describes where an object is or, if it has no path, what it is.
     pub fn location(&self, object: &Object) -> String {
         match (object.kind.as_str(), self.paths.get(&object.id)) {
             ("blob", Some(path)) => bottle_core::visible::Bytes(path).to_string(),
@@ -129,7 +131,7 @@ impl NewObjects {
     /// Passes the content of each object to `take`, as a stream.
     ///
     /// # Errors
-    /// Returns an error if git ends early, and the errors of `take`.
+    /// Returns an error if git ends early, or the error of `take`.
     pub fn read(&self, git: Git, mut take: impl FnMut(&Object, &mut dyn Read) -> Result<()>) -> Result<()> {
         contents(git, &self.objects, &mut take)
     }
@@ -138,7 +140,7 @@ impl NewObjects {
 /// Passes the content of each of `objects` to `take`, as a stream.
 ///
 /// # Errors
-/// Returns an error if git ends early, and the errors of `take`.
+/// Returns an error if git ends early, or the error of `take`.
 pub fn contents(
     git: Git,
     objects: &[Object],
@@ -167,7 +169,7 @@ pub fn contents(
     })
 }
 
-/// Reads until the buffer is full or the input ends, and returns the number of bytes.
+/// Reads until the buffer is full or the input ends, and returns the number of bytes read.
 ///
 /// # Errors
 /// Returns an error if reading fails.

@@ -1,10 +1,9 @@
-//! The repository that git works on when it has the operator's credentials. It belongs to us and is
-//! made for one call.
+//! The repository in which git works when it has the operator's credentials. It is ours, and made for one
+//! call.
 //!
-//! A git that a push has taken over can write to its store, and to the store's configuration with
-//! it. So the operator's own git never opens the store. It opens this repository instead: three
-//! lines of configuration, no refs, no hooks, and a path to the store's objects, which are named by
-//! their digests.
+//! A git that a push has taken over can write to its store, including the store's configuration. So the
+//! operator's own git never opens the store. It opens this repository instead: three lines of configuration,
+//! no refs, no hooks, and a path to the store's objects, which are named by their digests.
 
 use super::child::Git;
 use anyhow::{Context, Result};
@@ -17,13 +16,13 @@ use tempfile::TempDir;
 pub struct Outgoing(TempDir);
 
 impl Outgoing {
-    /// Creates one for the objects of a store. `format` is the store's object format.
+    /// Creates a repository for the objects of a store. `format` is the store's object format.
     ///
     /// # Errors
     /// Returns an error if it cannot be created.
     pub fn of(store: &Path, format: &str) -> Result<Self> {
         let above = store.parent().context("the quarantine has no parent folder")?;
-        // Beside the store, where git-gate's own git processes cannot write.
+        // It is beside the store, where git-gate's own git processes cannot write.
         let dir = tempfile::Builder::new().prefix(".outgoing-").tempdir_in(above)?;
         let put = |name: &str, text: String| fs::write(dir.path().join(name), text);
         fs::create_dir(dir.path().join("refs"))?;
@@ -39,7 +38,7 @@ impl Outgoing {
         Ok(Self(dir))
     }
 
-    /// Returns the operator's own git, working on this repository.
+    /// Returns the operator's own git, for this repository.
     pub fn git(&self) -> Git {
         Git::operator(self.0.path())
     }
@@ -66,7 +65,7 @@ mod tests {
         }
         let tree = git(&store, &["mktree"]);
         let commit = git(&store, &["commit-tree", "-m", "x", &tree]);
-        // What a git that was taken over could leave behind.
+        // This is what a git that was taken over could leave behind.
         let proof = dir.path().join("proof");
         let url = format!("ext::touch {}", proof.display());
         git(&store, &["config", &format!("url.{url}.insteadOf"), upstream.to_str().unwrap()]);

@@ -1,10 +1,10 @@
 //! The record of what was known about a repository before a guest could write to it.
 //!
-//! The repository itself says where its upstream is and what the upstream has: in `remote.*.url`
-//! and in its branches. In a folder that is mounted writable, the guest can change both. So they
-//! are recorded here when the first bottle starts with the repository, outside every mount and
-//! beside the bottles. The record outlives `bottle rm`, and from then on it counts. A person
-//! changes it by naming the upstream in `bottle.toml`, and by approving what the repository has.
+//! The repository itself says where its upstream is and what the upstream has: in `remote.*.url` and in its
+//! branches. In a folder that is mounted writable, the guest can change both. So they are recorded when the
+//! first bottle with the repository starts, outside every mount and beside the bottles. The record outlives
+//! `bottle rm`, and takes precedence from then on. A person changes it by naming the upstream in
+//! `bottle.toml`, or by approving the commits that the repository has.
 
 use anyhow::{Context, Result};
 use bottle_core::git::name::ObjectId;
@@ -20,8 +20,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-/// The folder of the records, beside the bottles. It is not a slug, so no bottle can have this
-/// folder.
+/// The folder of the records, beside the bottles. Its name is not a slug, so it cannot be a bottle's folder.
 const RECORDS: &str = ".upstreams";
 
 /// The record of one repository.
@@ -29,16 +28,16 @@ const RECORDS: &str = ".upstreams";
 pub struct Pin {
     /// The repository.
     path: PathBuf,
-    /// Whether a guest could write to it since the record was made.
+    /// Whether a guest could have written to it since the record was made.
     pub exposed: bool,
-    /// The remotes' locations, by name.
+    /// The URLs of the remotes, by name.
     pub(super) remotes: BTreeMap<String, String>,
     /// The upstream's branches and tags, by name without `refs/`.
     pub refs: BTreeMap<String, ObjectId>,
 }
 
 impl Pin {
-    /// Reads the record of a repository. It is empty if there is none.
+    /// Reads the record of a repository, which is empty if there is none yet.
     ///
     /// # Errors
     /// Returns an error if it cannot be read.
@@ -79,7 +78,7 @@ fn record_path(folder: &Folder, path: &Path) -> Result<PathBuf> {
     Ok(above.join(RECORDS).join(format!("{digest}.json")))
 }
 
-/// Returns what guests could write so far; nothing counts as such without the defence.
+/// Returns the paths that guests could write to so far, or none if the defence is off.
 pub(super) fn recorded_writable(folder: &Folder) -> Result<WritablePaths> {
     if !Defence::GitUpstream.stands() {
         return Ok(WritablePaths::default());
@@ -88,7 +87,7 @@ pub(super) fn recorded_writable(folder: &Folder) -> Result<WritablePaths> {
     WritablePaths::read(&Home::at(state, runtime))
 }
 
-/// Tells whether a guest could write to a folder before, or to something in it.
+/// Returns whether a guest could write to a folder, or to something in it, in the past.
 pub(super) fn was_writable_by_guest(recorded: &WritablePaths, path: &Path) -> bool {
     let path = real(path);
     let within = walk(&path).is_ok_and(|walk| recorded.around(&walk).is_some());
@@ -112,7 +111,7 @@ pub fn is_writable_by_guest(folder: &Folder, path: &Path) -> Result<bool> {
     }))
 }
 
-/// Returns the path without links and dots, as far as it exists.
+/// Returns the path with links and dots resolved, as far as it exists.
 pub(super) fn real(path: &Path) -> PathBuf {
     match (path.canonicalize(), path.parent(), path.components().next_back()) {
         (Ok(real), _, _) => real,
@@ -125,7 +124,7 @@ pub(super) fn real(path: &Path) -> PathBuf {
     }
 }
 
-/// Returns whether two folders are the same, or one is inside the other.
+/// Returns whether two folders are the same, or one contains the other.
 pub(super) fn overlap(one: &Path, other: &Path) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }

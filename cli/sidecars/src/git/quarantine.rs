@@ -1,17 +1,16 @@
 //! Quarantine repositories: they hold what the agent has pushed until a person has looked at it.
 //!
-//! There are three sets of branches and tags, all by the same names:
+//! There are three sets of branches and tags, with the same names in each:
 //! - `refs/heads/*`, `refs/tags/*` ([`OURS`]): what the agent sees and changes.
-//! - `refs/bottle/upstream/*`: what the upstream has, as far as that is known for certain. A ref
-//!   that differs from it is a push that waits; pushes are judged against it and compared with it
-//!   for people.
-//! - `refs/bottle/seen/*`: what the operator's own repository had when it was last read. Branches
-//!   that the agent has not touched follow it. It counts as the upstream's only as long as no guest
-//!   could write to it ([`super::pin`]).
+//! - `refs/bottle/upstream/*`: what the upstream has, as far as that is known for certain. A ref that differs
+//!   from it is a waiting push. Pushes are judged against it, and shown to people as a difference from it.
+//! - `refs/bottle/seen/*`: what the operator's own repository had when it was last read. Branches that the
+//!   agent has not touched follow it. It counts as the upstream's only as long as no guest could write to it
+//!   ([`super::pin`]).
 //!
-//! And there is `refs/bottle/published/*`: what the upstream itself had when the operator's repository last
-//! heard of it, and what was sent to it from here. What the upstream is taken to have and this has not is
-//! the operator's own work, which a push that builds on it would publish.
+//! A fourth set, `refs/bottle/published/*`, is what the upstream itself had when the operator's repository
+//! last heard from it, and what was sent to it from here. Commits that count as the upstream's and are not in
+//! this set are the operator's own work, which a push that builds on them would publish.
 
 mod forward;
 mod refresh;
@@ -33,12 +32,12 @@ const OURS: &str = "refs/";
 pub const UPSTREAM: &str = "refs/bottle/upstream/";
 const SEEN: &str = "refs/bottle/seen/";
 const PUBLISHED: &str = "refs/bottle/published/";
-/// The refs below [`PUBLISHED`] that were sent from here. Only they outlive a refresh.
+/// The refs below [`PUBLISHED`] that were sent from here. Only these outlive a refresh.
 const SENT: &str = "refs/bottle/published/sent/";
 /// How many branches and tags a list describes in full.
 const MAX_COUNTED: usize = 100;
 
-/// Refs by their names, without their common prefix.
+/// Refs by name, without their common prefix.
 type Named = BTreeMap<String, ObjectId>;
 
 /// A quarantine repository.
@@ -73,9 +72,9 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Creates a waiting push for this ref.
+    /// Creates the waiting push of a ref.
     pub fn of(name: &str, old: Option<ObjectId>, new: Option<ObjectId>) -> Self {
-        // A branch may be called `refs/tags/x`, too.
+        // A branch may have a name like `refs/tags/x`.
         let short = name.strip_prefix(HEADS).filter(|short| !short.starts_with(OURS));
         let branch = short.unwrap_or(name).to_owned();
         Self {
@@ -90,13 +89,13 @@ impl Waiting {
         }
     }
 
-    /// Returns the text by which a person confirms what they saw: the commit, or `deleted`.
+    /// Returns the text with which a person confirms what they saw: the commit, or `deleted`.
     pub fn state(&self) -> &str {
         self.new.as_ref().map_or("deleted", ObjectId::as_str)
     }
 }
 
-/// A change of one ref: its full name, and its new commit if it is not deleted.
+/// A change of one ref: its full name, and its new commit, or `None` to delete it.
 struct Change(String, Option<ObjectId>);
 
 impl Quarantine {
@@ -109,9 +108,9 @@ impl Quarantine {
         Git::store(&self.dir)
     }
 
-    /// Changes refs. A change that git refuses (`a` beside `a/b`, or a name that differs only by
-    /// case from another on a file system that folds case) does not stop the others. Returns a
-    /// message for each ref that did not change.
+    /// Changes refs. A change that git refuses (`a` beside `a/b`, or a name that differs only by case from
+    /// another on a case-insensitive file system) does not stop the others. Returns a message for each ref
+    /// that did not change.
     fn change(&self, changes: &[Change]) -> Result<Vec<String>> {
         if changes.is_empty() {
             return Ok(Vec::new());
@@ -158,7 +157,7 @@ impl Quarantine {
         Ok(said.lines().filter_map(named).collect())
     }
 
-    /// Returns the upstream's commit for a ref's full name.
+    /// Returns the commit that the upstream has for a ref, given by its full name.
     ///
     /// # Errors
     /// Returns an error if the quarantine cannot be read.
@@ -199,8 +198,8 @@ impl Quarantine {
         Ok(waiting)
     }
 
-    /// Returns the operator's own commits that a push of this commit would publish, each with its subject,
-    /// the newest first.
+    /// Returns the operator's own commits that pushing this commit would publish, each with its subject, the
+    /// newest first.
     ///
     /// # Errors
     /// Returns an error if the quarantine cannot be read.
@@ -233,7 +232,7 @@ impl Quarantine {
         }
     }
 
-    /// Rejects a push: the branch gets the upstream's commit again.
+    /// Rejects a push by resetting the branch to the upstream's commit.
     ///
     /// # Errors
     /// Returns an error if the branch has changed in the meantime.

@@ -1,4 +1,4 @@
-//! Bodies of git-gate's responses.
+//! The bodies of git-gate's responses.
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -6,7 +6,7 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// A response's body: git's output as it arrives, or a short text of our own.
+/// A response's body: git's output as it arrives, or a short text of git-gate's own.
 pub type Body = BoxBody<Bytes, std::io::Error>;
 
 /// Returns a short text response.

@@ -1,4 +1,4 @@
-//! Finds out what can be served of a repository and where its pushes go, before a bottle starts.
+//! Determines what can be served of a repository and where its pushes go, before a bottle starts.
 
 use super::pin::{Pin, is_writable_by_guest, overlap, real, recorded_writable, was_writable_by_guest};
 use super::quarantine::Quarantine;
@@ -13,16 +13,13 @@ use bottle_host::out;
 use bottle_host::state::Folder;
 use std::path::Path;
 
-/// Finds a repository's upstream, and whether a guest with these volumes could write to the
-/// repository.
+/// Determines a repository's upstream, and whether a guest with these volumes could write to the repository.
 ///
 /// # Errors
-/// Returns [`Kind::Usage`] if the upstream itself is in such a folder: git would run its hooks
-/// here.
+/// Returns [`Kind::Usage`] if the upstream itself is in such a folder: git would run its hooks here.
 pub fn resolve(repo: &Repo, folder: &Folder, volumes: &[Volume]) -> Outcome<Repo> {
     let mut repo = repo.clone();
-    // This also holds if a person insists on sharing it: the guest could change what is being
-    // judged.
+    // This holds even if a person insists on sharing it: the guest could change what is being judged.
     let store = real(&folder.git());
     if let Some(volume) = volumes.iter().find(|volume| overlap(Path::new(volume.host.as_str()), &store)) {
         return Err(Failure::new(
@@ -142,7 +139,7 @@ fn recorded(repo: &Repo, pin: &Pin, says: Option<String>) -> Option<String> {
         }
         return None;
     };
-    // The record is absolute; what the repository says may be relative.
+    // The recorded path is absolute, and the repository's may be relative.
     let same = says.as_ref().is_some_and(|says| {
         says == was
             || url::local(says).is_some_and(|path| real(&Path::new(&repo.path).join(path)) == Path::new(was))
@@ -160,8 +157,8 @@ fn recorded(repo: &Repo, pin: &Pin, says: Option<String>) -> Option<String> {
     Some(was.clone())
 }
 
-/// Says that a repository can no longer be read. What is in its quarantine is whole, and a person
-/// may still want to see what waits there.
+/// Notes that a repository can no longer be read. Its quarantine is intact, and a person may still want to
+/// see the pushes waiting there.
 fn goes_on(repo: &Repo, error: &anyhow::Error) {
     out::note(format_args!(
         "{}: git-gate goes on with what it has, because {}",
@@ -170,7 +167,7 @@ fn goes_on(repo: &Repo, error: &anyhow::Error) {
     ));
 }
 
-/// Returns the refusal of a repository that cannot be served.
+/// Returns the failure for a repository that cannot be served.
 fn refused(repo: &Repo, error: &anyhow::Error) -> Failure {
     let failure =
         |what: &str| Failure::new(Kind::Usage, format!("git-gate cannot serve {}: {what}", repo.name));
@@ -201,8 +198,8 @@ fn without_remote(repo: &Repo, configuration: &Configuration) -> Failure {
     })
 }
 
-/// Refuses a URL that the repository's own configuration would rewrite. Only the operator's global
-/// configuration counts when something is pushed, so it would go elsewhere.
+/// Refuses a URL that the repository's own configuration would rewrite. Pushes only use the operator's global
+/// configuration, so they would go elsewhere.
 fn check_rewritten(repo: &Repo, configuration: &Configuration, url: &str) -> Outcome {
     for name in ["pushinsteadof", "insteadof"] {
         for (base, short) in configuration.below("url", name) {
@@ -226,7 +223,7 @@ fn check_rewritten(repo: &Repo, configuration: &Configuration, url: &str) -> Out
     Ok(())
 }
 
-/// Returns where pushes to a remote go, by the repository's configuration alone.
+/// Returns where pushes to a remote go according to the repository's own configuration.
 fn remote(configuration: &Configuration, repo: &Repo) -> Option<String> {
     let name = &repo.upstream;
     for key in ["pushurl", "url"].map(|key| format!("remote.{name}.{key}")) {

@@ -1,6 +1,6 @@
-//! Finds secrets in what a push brings. It searches every new object, whatever it is (a file, a
-//! link's target, a name, a message, a tag), whole and byte by byte, and not the text of a patch.
-//! If gitleaks is installed, it runs as well.
+//! Finds secrets in a push. It searches every new object of any kind (a file, a link's target, a name, a
+//! message, a tag) as a whole and byte by byte, instead of the text of a patch. If gitleaks is installed, it
+//! runs as well.
 
 use super::child::Git;
 use super::objects::{NewObjects, fill};
@@ -14,15 +14,15 @@ use std::sync::LazyLock;
 
 /// How many findings are shown.
 const MAX_FINDINGS: usize = 10;
-/// The exit status that gitleaks is told to use for findings: its default, 1, also means any other
-/// failure.
+/// The exit status that gitleaks is told to use for findings. Its default, 1, also means any other failure.
 const LEAKS: i32 = 42;
-/// How many bytes are searched at a time, and how many of them again together with those that
-/// follow. No pattern needs more to match, even with two bytes a letter.
+/// How many bytes are searched at a time.
 const WINDOW: usize = 256 << 10;
+/// How many of them are searched again, together with the bytes that follow. No pattern needs more to match,
+/// even with two bytes per letter.
 const AGAIN: usize = 1 << 10;
 
-/// Keys that can be recognized by their form, which their issuers define.
+/// Keys that can be recognized by their format, which their issuers define.
 const PATTERNS: [(&str, &str); 11] = [
     ("a private key", r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----"),
     ("an AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
@@ -38,12 +38,12 @@ const PATTERNS: [(&str, &str); 11] = [
 ];
 
 static KEYS: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
-    // Patterns match bytes, not letters: bytes beside a key do not have to be UTF-8, and do not
-    // count as part of a word.
+    // Patterns match bytes, not letters: the bytes beside a key do not have to be UTF-8, and do not count as
+    // part of a word.
     RegexSet::new(PATTERNS.iter().map(|(_, pattern)| format!("(?-u){pattern}"))).ok()
 });
 
-/// Describes the secrets in what a push brings, without repeating them.
+/// Describes the secrets in a push, without repeating them.
 ///
 /// # Errors
 /// Returns an error if the objects cannot be read.
@@ -68,7 +68,7 @@ pub fn new_objects(commit: &ObjectId, new: &NewObjects) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Returns the first key in a stream of bytes, and its line.
+/// Returns the kind and the line of the first key in a stream of bytes.
 fn search(content: &mut dyn std::io::Read, window: &mut [u8]) -> Result<Option<(&'static str, usize)>> {
     let (mut kept, mut lines) = (0, 1);
     loop {
@@ -92,8 +92,8 @@ fn newlines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// Returns the bytes from the line that holds the first key. A key that spans lines counts as being
-/// on the first.
+/// Returns the bytes from the line with the first key onwards. A key that spans lines counts as being on the
+/// first.
 fn first(bytes: &[u8]) -> Option<&[u8]> {
     let mut rest = bytes;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -113,7 +113,7 @@ fn key(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Returns the kind of secret in a text.
+/// Returns the kind of secret in some text.
 pub fn matched(bytes: &[u8]) -> Option<&'static str> {
     let Some(keys) = &*KEYS else { return Some("something unknown (the patterns cannot be used)") };
     keys.matches(bytes).iter().next().map(|key| PATTERNS[key].0)
@@ -128,7 +128,7 @@ struct Finding {
     start_line: u64,
 }
 
-/// Returns what gitleaks finds, and nothing if it is not installed.
+/// Returns the findings of gitleaks, or none if it is not installed.
 fn by_gitleaks(commit: &ObjectId) -> Result<Vec<String>> {
     let gitleaks = Git::scanner("gitleaks")
         .args(["detect", "--source", ".", "--no-banner", "--redact"])

@@ -1,4 +1,4 @@
-//! Serves git-gate's door: finds the repository and the service that a request is for.
+//! Serves git-gate's door: finds the repository and the service that a request asks for.
 
 use super::cgi;
 use super::gate::Gate;
@@ -15,7 +15,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::sync::Arc;
 
-/// How much a client may send apart from the pack: names of the refs that it has and wants.
+/// How many bytes a client may send apart from the pack: the names of refs that it has and wants.
 const MAX_WORDS: u64 = 8 << 20;
 
 impl Gate {
@@ -93,13 +93,13 @@ fn find<'g, 'p>(repos: &'g [Repo], path: &'p str) -> Option<(&'g Repo, &'p str)>
     repos.iter().find(|repo| repo.name.as_str() == name).filter(|_| known).map(|repo| (repo, service))
 }
 
-/// Returns the request of Git LFS that a path like `/name.git/info/lfs/objects/batch` is.
+/// Returns the Git LFS request in a path: `objects/batch` for `/name.git/info/lfs/objects/batch`.
 fn lfs<'p>(repos: &[Repo], path: &'p str) -> Option<&'p str> {
     let (name, rest) = path.strip_prefix('/')?.split_once(".git/info/lfs/")?;
     repos.iter().any(|repo| repo.name.as_str() == name).then_some(rest)
 }
 
-/// Reads what a client sends, up to the usual limit. A client that is still sending would not see the
+/// Reads a client's request body, up to the usual limit. A client that is still sending would not see the
 /// response.
 async fn read_words(mut body: Incoming) {
     let mut left = MAX_WORDS;
@@ -112,8 +112,8 @@ async fn read_words(mut body: Incoming) {
     }
 }
 
-/// Refuses a request of Git LFS in the form in which it shows the reason to the agent. That there
-/// are no locks is not an error to it.
+/// Refuses a Git LFS request, in the format whose message git-lfs shows to the agent. git-lfs does not treat
+/// missing locks as an error.
 fn refuse_lfs(request: &str) -> Response<Body> {
     let status = if request.starts_with("locks") { StatusCode::NOT_FOUND } else { StatusCode::FORBIDDEN };
     let message = "bottle: git-gate does not carry the contents of Git LFS files: a clone has their pointers \

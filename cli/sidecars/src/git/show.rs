@@ -1,8 +1,8 @@
-//! Shows a person what a push would change at the upstream: the difference between two trees, the
-//! upstream's and the pushed one. It contains everything that a merge brings, whoever wrote it.
+//! Shows a person what a push would change at the upstream: the difference between the upstream's tree and
+//! the pushed one. It contains everything that a merge brings, whoever wrote it.
 //!
-//! The difference is made here and not by `git diff`: no attribute decides what is shown, every
-//! name and every line passes through the output layer, and what is left out is counted.
+//! The difference is computed here and not by `git diff`: no attribute decides what is shown, every name and
+//! every line passes through the output layer, and omissions are counted.
 
 mod extent;
 mod trees;
@@ -87,8 +87,8 @@ impl Quarantine {
         Ok(format!("commits that the upstream does not have: {}\n{text}", count.min(MAX_COMMITS)))
     }
 
-    /// Returns the commit that a push is compared with: the upstream's for the same ref, or, for a
-    /// new branch, the point where it leaves the upstream's history.
+    /// Returns the commit to compare a push with: the upstream's for the same ref, or, for a new branch, the
+    /// point where it leaves the upstream's history.
     fn base(&self, waiting: &Waiting, new: &ObjectId) -> Result<Option<ObjectId>> {
         if let Some(old) = &waiting.old {
             return Ok(Some(old.clone()));
@@ -134,7 +134,7 @@ fn short(bytes: &[u8]) -> String {
     Line(&text).to_string()
 }
 
-/// Checks that a push is still the one that a person saw.
+/// Checks that a push is still what a person saw.
 ///
 /// # Errors
 /// Returns an error if it has changed.

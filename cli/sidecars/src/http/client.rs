@@ -13,30 +13,30 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A client that closes its side this soon after its last byte has sent all that it has, as `printf | nc`
-/// does, and still reads. Later, it has given up.
+/// A client that closes its side this soon after its last byte has sent everything and still reads, as
+/// `printf | nc` does. One that closes it later has given up.
 const HALF_CLOSED: Duration = Duration::from_millis(250);
 
-/// A client's connection, as it was accepted.
+/// An accepted client connection.
 #[derive(Debug)]
 pub enum Stream {
     /// A TCP connection.
     Tcp(TcpStream),
-    /// A stream of the guest's helper.
+    /// A stream from the guest's helper.
     Door(DoorStream),
 }
 
-/// A client's socket. Its clones are the same socket.
+/// A client's socket. Clones share the socket.
 #[derive(Clone, Debug)]
 pub struct Socket {
     stream: Arc<Stream>,
     last_read: Arc<Mutex<Instant>>,
-    /// Whether the client was found to have closed only its own half.
+    /// Whether the client was found to have closed only its own side.
     half_closed: Arc<AtomicBool>,
 }
 
 impl Socket {
-    /// Takes a connection that was accepted.
+    /// Wraps an accepted connection.
     pub fn new(stream: Stream) -> Self {
         Self {
             stream: Arc::new(stream),
@@ -45,13 +45,13 @@ impl Socket {
         }
     }
 
-    /// Waits until the client has given up. It never ends for a client that only closed its own half.
+    /// Waits until the client has given up. It waits forever for a client that only closed its own side.
     pub async fn given_up(self) {
         self.stream.read_closed().await;
         let last_read = *self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         let is_half_closed = self.half_closed.load(Relaxed)
             || match self.stream.rest() {
-                // What was sent before is still to be read, so nobody waits yet.
+                // The client's earlier bytes are still unread, so it cannot be waiting yet.
                 Rest::More => true,
                 Rest::Nothing => last_read.elapsed() < HALF_CLOSED,
                 Rest::BrokenOff => false,
@@ -64,7 +64,7 @@ impl Socket {
 }
 
 impl Stream {
-    /// Waits until the client sends nothing more. What it sent before may wait to be read.
+    /// Waits until the client has finished sending. Bytes that it sent earlier may still be unread.
     async fn read_closed(&self) {
         match self {
             Self::Tcp(stream) => read_closed(stream).await,
@@ -72,7 +72,7 @@ impl Stream {
         }
     }
 
-    /// Returns what is still to come of what the client sent.
+    /// Returns what is left of what the client sent.
     fn rest(&self) -> Rest {
         match self {
             Self::Tcp(stream) => {
@@ -127,7 +127,7 @@ impl Stream {
     }
 }
 
-/// Waits until nothing more will come.
+/// Waits until the client has finished sending.
 #[cfg(target_os = "linux")]
 async fn read_closed(stream: &TcpStream) {
     use tokio::io::{Interest, Ready};
@@ -139,12 +139,12 @@ async fn read_closed(stream: &TcpStream) {
         if ready == Ready::EMPTY {
             continue;
         }
-        // Urgent data, which nobody sends: it must not keep this loop busy.
+        // Urgent data, which no real client sends, must not keep this loop busy.
         tokio::time::sleep(HALF_CLOSED).await;
     }
 }
 
-/// Waits forever: this system does not say so.
+/// Waits forever, because this system does not report a closed side.
 #[cfg(not(target_os = "linux"))]
 async fn read_closed(_: &TcpStream) {
     std::future::pending::<()>().await;
@@ -189,7 +189,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// The client has given up.
+/// The error of a client that has given up.
 #[derive(Clone, Copy, Debug)]
 pub struct GivenUp;
 
@@ -262,7 +262,7 @@ mod tests {
         let given_up = tokio::spawn(socket.clone().given_up());
         tokio::time::sleep(HALF_CLOSED).await;
         assert!(!given_up.is_finished());
-        // More that it sends says nothing.
+        // Sending more changes nothing.
         client.write_all(b"more").await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!given_up.is_finished());
@@ -278,7 +278,7 @@ mod tests {
         client.write_all(b"ask").await.unwrap();
         client.shutdown().await.unwrap();
         socket.read_exact(&mut [0; 3]).await.unwrap();
-        // It is no different later, when there is a response.
+        // The same holds later, when there is a response.
         for _ in 0..2 {
             assert!(timeout(2 * HALF_CLOSED, socket.clone().given_up()).await.is_err());
         }

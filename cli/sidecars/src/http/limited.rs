@@ -1,5 +1,5 @@
-//! A client's connection with its limits: how long it may be idle, and how fast all of a bottle's
-//! clients together may be.
+//! Limits on clients' connections: how long one may be idle, and how fast all of a bottle's clients may be
+//! together.
 
 use bottle_core::specification::Limits;
 use std::io::{ErrorKind, IoSlice, Result};
@@ -22,8 +22,8 @@ struct Tokens {
 }
 
 impl TokenBucket {
-    /// Creates a bucket that fills at this rate, in bytes a second. It holds one second's worth;
-    /// with a rate of 0 there is no limit.
+    /// Creates a bucket that fills at `rate` bytes per second and holds one second's worth. A rate of 0 means
+    /// no limit.
     pub fn new(rate: u64) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Tokens { rate, left: rate, filled: Instant::now() })))
     }
@@ -60,7 +60,7 @@ pub struct Limited<S> {
     stream: S,
     bucket: Arc<TokenBucket>,
     idle: Duration,
-    /// The time at which it has been idle for too long.
+    /// Fires when the stream has been idle for too long.
     end: Pin<Box<Sleep>>,
     /// The pause until the bucket has bytes again.
     pause: Option<Pin<Box<Sleep>>>,

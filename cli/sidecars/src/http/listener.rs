@@ -1,4 +1,4 @@
-//! Where a sidecar's clients come from: a TCP listener in the jail, or streams of the guest's helper.
+//! Where a sidecar's clients come from: a TCP listener in the jail, or the streams of the guest's helper.
 
 use super::client::Stream;
 use bottle_guest::stream::door::DoorStream;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc::Receiver;
 pub enum Listener {
     /// A listener in the network namespace of a stack.
     Tcp(TcpListener),
-    /// The streams that the helper opens, and the counts that their bytes are added to.
+    /// The streams that the helper opens, and the counters for their bytes.
     Streams(Receiver<Socket>, Arc<Relayed>),
 }
 
@@ -22,7 +22,7 @@ impl Listener {
     /// Waits for the next client.
     ///
     /// # Errors
-    /// Returns an error if the listener failed, which it keeps doing once its stack is gone.
+    /// Returns an error if the listener failed. It keeps failing once its stack is gone.
     pub async fn accept(&mut self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => {

@@ -28,16 +28,15 @@ use tokio::sync::Semaphore;
 const HEADER_LIMIT: Duration = Duration::from_secs(15);
 /// The longest request head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-/// How many times in a row a listener may fail before it counts as gone, which it is when its jail
-/// ends.
+/// How many times in a row a listener may fail before it counts as gone, as it is when its jail ends.
 const FAILURES: u32 = 10;
 
-/// Says who writes a sidecar's responses.
+/// Who writes a sidecar's responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answers {
-    /// The sidecar writes them all. One with an error status is a refusal, and is logged here.
+    /// The sidecar writes them all. A response with an error status is a refusal, and is logged here.
     Own,
-    /// The sidecar also passes on responses of others, and logs its own refusals.
+    /// The sidecar also passes on the responses of others, and logs its own refusals.
     Passed,
 }
 
@@ -49,7 +48,7 @@ pub struct Server {
     part: &'static str,
     answers: Answers,
     bucket: Arc<TokenBucket>,
-    /// Connections beyond this number wait to be accepted, and cost nothing.
+    /// Connections beyond this number wait to be accepted, and cost nothing until then.
     permits: Arc<Semaphore>,
 }
 
@@ -60,7 +59,7 @@ impl Server {
         Self { limits, audit, part, answers, bucket: TokenBucket::new(limits.bytes_per_second), permits }
     }
 
-    /// Logs a request that was refused.
+    /// Logs a refused request.
     fn refused(&self, request: &str, status: StatusCode) {
         let ours = self.answers == Answers::Own && Defence::RefusalsLogged.stands();
         if ours && (status.is_client_error() || status.is_server_error()) {
@@ -112,7 +111,7 @@ where
         failures = 0;
         let client = Socket::new(stream);
         let stream = Limited::new(client.clone(), &server.limits, Arc::clone(&server.bucket));
-        // What a sidecar does itself, like taking a push, it finishes.
+        // Work that a sidecar does itself, like accepting a push, is completed even if the client gives up.
         let client = (server.answers == Answers::Passed).then_some(client);
         let (answer, server) = (answer.clone(), server.clone());
         tokio::spawn(async move {
@@ -149,7 +148,7 @@ where
     }
 }
 
-/// Waits until a client that is watched has given up.
+/// Waits until a watched client gives up. Without a client, it waits forever.
 async fn given_up(client: Option<Socket>) {
     match client {
         Some(client) => client.given_up().await,

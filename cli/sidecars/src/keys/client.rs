@@ -11,7 +11,7 @@ use std::thread;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
 
-/// The longest reason why there is no connection, in bytes.
+/// The longest message that says why there is no connection, in bytes.
 const MAX_WHY: u64 = 4096;
 
 /// The keeper's connection to the process that holds the keys.
@@ -19,7 +19,7 @@ const MAX_WHY: u64 = 4096;
 pub struct Keys(Arc<OwnedFd>);
 
 impl Keys {
-    /// Uses the process at the other end of this socket.
+    /// Wraps the socket to that process.
     pub fn at(socket: OwnedFd) -> Self {
         Self(Arc::new(socket))
     }
@@ -37,7 +37,7 @@ impl Keys {
         }
     }
 
-    /// Calls `report` for each response that contained a key, and `ended` when that process has ended.
+    /// Calls `report` for each response that contained a key, and `ended` when that process ends.
     ///
     /// # Errors
     /// Returns an error if no thread can be started.

@@ -1,4 +1,4 @@
-//! Whether the keys of upstreams are to be had, looked at before anything starts.
+//! Checks, before anything starts, whether the keys of upstreams are available.
 
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::upstream::{Secret, SecretSource, Upstream};
@@ -7,11 +7,11 @@ use rustix::fs::{Mode, OFlags, open};
 use std::fs::File;
 use std::path::Path;
 
-/// Checks that every key can be looked for: its variable is set, its file can be read, its program is there.
-/// No program is run, and what a key is stays unread.
+/// Checks that every key can be looked for: its variable is set, its file can be read, or its program exists.
+/// No program is run, and no key is read.
 ///
 /// # Errors
-/// Returns an error with the first key that is missing. It names where the key was looked for.
+/// Returns an error for the first missing key, and says where it was looked for.
 pub fn check(upstreams: &[Upstream]) -> Result<()> {
     for upstream in upstreams {
         for (name, secret) in &upstream.headers {
@@ -30,7 +30,7 @@ fn look_for(secret: &Secret) -> Result<()> {
             Some(value) => ensure!(!value.is_empty(), "it is empty"),
         },
         SecretSource::File(path) => {
-            // A pipe without a writer would hold up whoever opens it.
+            // Opening a pipe without a writer would block.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = File::from(open(path.as_str(), flags, Mode::empty()).map_err(std::io::Error::from)?);
             ensure!(!file.metadata()?.is_dir(), "it is a folder");

@@ -25,12 +25,12 @@ struct Guarded {
 }
 
 impl<B> Passed<B> {
-    /// Passes on a body that cannot contain a key.
+    /// Creates a body that needs no search for keys.
     pub fn plain(body: B) -> Self {
         Self { body, guarded: None }
     }
 
-    /// Passes on a body and searches it for keys. `on_echo` is called if one is found.
+    /// Creates a body that is searched for keys. `on_echo` is called if one is found.
     pub fn guarded(body: B, secrets: Secrets, on_echo: impl FnOnce() + Send + 'static) -> Self {
         let on_echo: Option<Box<dyn FnOnce() + Send>> = Some(Box::new(on_echo));
         Self { body, guarded: Some(Guarded { secrets, held: Vec::new(), over: false, on_echo }) }

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The keeper's message: connect to this upstream.
+/// From the keeper: connect to this upstream.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Connect {
     pub upstream: usize,
 }
 
-/// The other process's message: the response to this request contained a key, and was cut off.
+/// From the process that holds the keys: the response to this request contained a key, and was cut off.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KeyFound {
     pub request: String,

@@ -3,8 +3,7 @@
 use bottle_core::upstream::{NoRoute, Route, Upstream};
 use bottle_host::defence::Defence;
 
-/// Finds the upstream for a request's path and query. A debug build can leave the path below it
-/// unchecked.
+/// Finds the upstream for a request's path and query. A debug build can leave the rest of the path unchecked.
 ///
 /// # Errors
 /// Returns [`NoRoute`] if there is none, or if a server could read the path as a different one.

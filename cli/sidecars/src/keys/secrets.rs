@@ -1,8 +1,8 @@
 //! Finds the values of upstreams' headers when a bottle starts.
 //!
-//! They are in this process's memory and nowhere else: they are marked as sensitive, so that
-//! `Debug` does not show them; they are in no file, no log and no argument; they are kept out of
-//! swap where that is allowed, and overwritten when they are dropped.
+//! They are in this process's memory and nowhere else: not in a file, a log or an argument. They are marked
+//! as sensitive, so `Debug` does not show them; they are kept out of swap where that is allowed, and
+//! overwritten when they are dropped.
 
 use anyhow::{Context, Result, bail};
 use bottle_core::upstream::{Secret, SecretSource, Upstream};
@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Returns the headers of an upstream, with their values.
 ///
 /// # Errors
-/// Returns an error if a value is not available. It says where the value was looked for, and never
-/// what was found.
+/// Returns an error if a value is not available. It says where the value was looked for, and never what was
+/// found.
 pub async fn headers(upstream: &Upstream) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, secret) in &upstream.headers {
@@ -60,7 +60,7 @@ async fn value(secret: &Secret) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// Keeps bytes out of swap if possible. A user may lock a small amount of memory.
+/// Keeps bytes out of swap if possible. A user may lock only a small amount of memory.
 fn keep_from_swap(bytes: &[u8]) {
     // SAFETY: locking pages does not change their contents, and the kernel checks the range.
     #[expect(unsafe_code, reason = "no crate in use locks memory without it")]

@@ -38,7 +38,7 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 
 type Body = Either<Passed, Full<Bytes>>;
 
-/// The upstreams, with their keys.
+/// The upstreams and their keys.
 struct KeyHolder {
     upstreams: Vec<Upstream>,
     headers: Vec<HeaderMap>,
@@ -47,7 +47,7 @@ struct KeyHolder {
     tls: TlsConnector,
 }
 
-/// Finds the keys of a bottle, gives up all other rights, and serves its keeper until the keeper
+/// Finds the keys of a bottle, gives up all other rights, and serves the bottle's keeper until the keeper
 /// ends.
 ///
 /// # Errors
@@ -144,8 +144,8 @@ async fn connection(
     let (mut serving, mut connection) = (pin!(serving), pin!(connection));
     tokio::select! {
         _ = &mut serving => {}
-        // The origin has closed the connection, perhaps in the middle of a response. What has
-        // arrived is still passed on.
+        // The origin has closed the connection, perhaps in the middle of a response. The bytes that have
+        // arrived are still passed on.
         _ = &mut connection => {
             serving.as_mut().graceful_shutdown();
             let _ = serving.await;
@@ -161,7 +161,7 @@ async fn answer(
     sender: Arc<Mutex<SendRequest<Incoming>>>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>> {
-    // The query may hold something that must not be logged.
+    // The query may contain something that must not be logged.
     let what = format!("{} {}", request.method(), request.uri().path());
     if let Err(error) = prepare(&holder, index, &mut request) {
         out::note(format_args!("keys: refused: {error:#}"));
@@ -177,7 +177,7 @@ fn refusal(status: StatusCode, text: &'static str) -> Response<Body> {
     refusal
 }
 
-/// Returns a response without keys: it is replaced, or cut off, if it contains one.
+/// Returns a response that contains no key: one that does is replaced or cut off.
 fn without_keys(
     holder: &KeyHolder,
     keeper: Arc<OwnedFd>,
@@ -187,10 +187,10 @@ fn without_keys(
     if !Defence::KeyEcho.stands() {
         return response.map(|body| Either::Left(Passed::plain(body)));
     }
-    // A session that was opened with the key is as good as the key, and a guest's cookies are not
-    // sent anyway.
+    // A session that was opened with the key is as good as the key, and a guest's cookies are not sent
+    // anyway.
     response.headers_mut().remove(header::SET_COOKIE);
-    // The reason phrase is text of the origin's choice, and nobody needs it.
+    // The origin chooses the text of the reason phrase, and nobody needs it.
     response.extensions_mut().remove::<ReasonPhrase>();
     let found = move || {
         // A keeper that does not listen has ended, or has enough of these to log.
@@ -207,8 +207,8 @@ fn without_keys(
     response.map(|body| Either::Left(Passed::guarded(body, Arc::clone(&holder.keys), found)))
 }
 
-/// Rewrites a request for the upstream and adds the key. It repeats the keeper's checks, because
-/// the keeper may have been taken over.
+/// Rewrites a request for the upstream and adds the key. It repeats the keeper's checks, because the keeper
+/// may have been taken over.
 fn prepare(holder: &KeyHolder, index: usize, request: &mut Request<Incoming>) -> Result<()> {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let route = route(&holder.upstreams, &target)?;
@@ -229,7 +229,7 @@ fn prepare(holder: &KeyHolder, index: usize, request: &mut Request<Incoming>) ->
     // A key in a compressed response would not be found.
     if Defence::KeyEcho.stands() {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        // Neither would a key that arrives in parts, each requested separately.
+        // Nor would a key that arrives in parts, each requested separately.
         headers.remove(header::RANGE);
         headers.remove(header::IF_RANGE);
     }

@@ -1,8 +1,7 @@
 //! The agent's requests, from the call until a person has decided and the agent knows.
 //!
-//! They are in the keeper's memory only: when the keeper ends, the callers are gone, too. A number
-//! is used once in a bottle's life, so a person decides about the request that they saw under that
-//! number.
+//! They are only in the keeper's memory: when the keeper ends, the callers are gone, too. A number is never
+//! reused in a bottle's life, so a person decides about the request that they saw under that number.
 
 use anyhow::{Context, Result};
 use bottle_core::egress::HostRule;
@@ -17,12 +16,12 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-/// How many requests may wait at a time. An agent that asks for more is told so.
+/// How many requests may wait at a time. An agent that asks for more is refused.
 pub const MAX_WAITING: usize = 32;
 /// How many decisions are kept for an agent that did not wait for them.
 const MAX_DECIDED: usize = 256;
-/// How long a decision that was given to the agent is given again. Nobody knows whether it arrived:
-/// a call whose connection is gone looks like one that waits.
+/// How long a decision that was given to the agent is given again. It is unknown whether it arrived: a call
+/// whose connection is gone looks like one that waits.
 const GIVEN_AGAIN: Duration = Duration::from_secs(600);
 
 /// The last number used, saved on disk so that a restarted keeper continues after it.
@@ -47,17 +46,17 @@ struct State {
 struct Decided {
     request: AgentRequest,
     decision: Decision,
-    /// When the agent first got it.
+    /// When the agent first got the decision.
     given: Option<Instant>,
 }
 
-/// The reason why a request does not wait.
+/// Why a request does not wait.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Too many requests wait already.
     #[error("{MAX_WAITING} requests wait for your operator already")]
     Full,
-    /// It cannot be given a number.
+    /// The number of the request cannot be saved.
     #[error("the number of the request cannot be saved: {0}")]
     Unwritten(String),
 }
@@ -81,7 +80,7 @@ impl Numbers {
         Ok(Self { last, path: Some(path) })
     }
 
-    /// Returns numbers from 1 on that are not saved.
+    /// Returns numbers, starting with 1, that are not saved.
     pub fn forgotten() -> Self {
         Self { last: 0, path: None }
     }
@@ -120,11 +119,11 @@ impl Inbox {
         Self(Mutex::new(State { numbers, waiting: Vec::new(), decided: Vec::new() }))
     }
 
-    /// Adds a request and waits for a decision, up to `patience`. Without a decision the request
-    /// stays, and asking again goes on waiting.
+    /// Adds a request and waits for a decision, for up to `patience`. Without a decision the request stays,
+    /// and asking again resumes the wait.
     ///
     /// # Errors
-    /// Returns [`Refused`] if it cannot wait.
+    /// Returns [`Refused`] if the request cannot wait.
     pub async fn ask(&self, request: AgentRequest, patience: Duration) -> Result<Option<Decision>, Refused> {
         let mut decision = {
             let mut state = self.lock();
@@ -148,7 +147,7 @@ impl Inbox {
         Ok(decided.ok().and_then(|decided| decided.ok().and_then(|decision| decision.clone())))
     }
 
-    /// Returns the requests that wait, the oldest first.
+    /// Returns the waiting requests, the oldest first.
     pub fn waiting(&self) -> Vec<Waiting> {
         let state = self.lock();
         let now = |(waiting, sender): &(Waiting, watch::Sender<_>)| Waiting {
@@ -158,7 +157,7 @@ impl Inbox {
         state.waiting.iter().map(now).collect()
     }
 
-    /// Returns the request with this number, if it waits.
+    /// Returns the request with this number, if it is waiting.
     pub fn find(&self, number: u32) -> Option<AgentRequest> {
         self.waiting().into_iter().find(|waiting| waiting.number == number).map(|waiting| waiting.request)
     }
@@ -180,8 +179,7 @@ impl Inbox {
         true
     }
 
-    /// Forgets decisions about the hosts for which `is_meant` holds, because their rules have
-    /// changed.
+    /// Forgets decisions about the hosts for which `is_meant` holds, because their rules have changed.
     pub fn forget(&self, is_meant: impl Fn(&HostRule) -> bool) {
         self.lock()
             .decided

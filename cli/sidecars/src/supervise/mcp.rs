@@ -9,7 +9,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use rmcp::{Json, ServerHandler, tool, tool_handler, tool_router};
 use std::sync::Arc;
 
-/// Its path on the door.
+/// The server's path on the door.
 pub const PATH: &str = "/mcp";
 /// The longest request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -53,7 +53,7 @@ impl ServerHandler for Tools {
     }
 }
 
-/// Returns the MCP server. It keeps no sessions, so an agent cannot make it keep many.
+/// Returns the MCP server. It keeps no sessions, so an agent cannot fill it with them.
 pub fn service(supervise: Arc<Supervise>) -> StreamableHttpService<Tools, LocalSessionManager> {
     let mut config = StreamableHttpServerConfig::default().with_allowed_hosts([bottle_core::PROXY_NAME]);
     config.legacy_session_mode = false;

@@ -1,4 +1,4 @@
-//! The tools as plain HTTP, for agents that have curl and no MCP client.
+//! The tools as plain HTTP, for agents that have curl but no MCP client.
 
 use super::messages::Outcome;
 use super::tools::Supervise;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How many calls an agent may make: a burst of [`Calls::MOST`], then one a second.
+/// How many calls an agent may make: a burst of [`Calls::MOST`], then one per second.
 #[derive(Debug)]
 pub struct Calls {
     left: u32,

@@ -1,4 +1,4 @@
-//! The three tools, whether they are called over MCP or plain HTTP.
+//! The three tools, independent of whether they are called over MCP or plain HTTP.
 
 use super::inbox::{Inbox, Numbers};
 use super::messages::{Ask, Outcome, Report, RequestHost, Word};
@@ -15,10 +15,11 @@ use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The longest text that an agent may send, in characters: a person has to read it.
+/// The longest text that an agent may send, in characters. A person has to read it.
 const MAX_TEXT: usize = 4000;
-/// How long a call waits if it does not say, and how long at most, in seconds.
+/// How many seconds a call waits if it does not say.
 const PATIENCE: u32 = 300;
+/// How many seconds a call may wait at most.
 const MAX_PATIENCE: u32 = 3600;
 
 /// The supervise sidecar of one bottle.
@@ -43,7 +44,7 @@ impl Supervise {
         audit: Audit,
         limits: Limits,
     ) -> Arc<Self> {
-        // A call that waits for a person is idle, as it should be.
+        // A call that waits for a person is idle by design.
         let idle_seconds = limits.idle_seconds.max(MAX_PATIENCE + 60);
         let limits = Limits { idle_seconds, ..limits };
         let server = Server::new(limits, audit.clone(), "supervise", Answers::Own);
@@ -57,7 +58,7 @@ impl Supervise {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Checks whether another call is accepted, so that an agent cannot flood its operator.
+    /// Checks whether another call is accepted. The limit keeps an agent from flooding its operator.
     fn may_call(&self, tool: &'static str) -> Result<(), String> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         if calls.take(Instant::now()) || !Defence::CountedRefusals.stands() {

@@ -1,4 +1,4 @@
-//! Attacks on `diff` and `apply`, and on whatever reads, gives away or removes a guest's copy of the
+//! Attacks on `diff` and `apply`, and on everything that reads, gives away or removes a guest's copy of the
 //! project.
 
 use super::copy::git_status;
@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::process::{Command, Stdio};
 
-/// Returns every attack of this file.
+/// Returns every attack in this file.
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("apply-through-a-link-made-since", Defence::Beneath, through_new_link),
@@ -37,7 +37,7 @@ pub fn attacks() -> Vec<Attack> {
 
 const COPY: &str = "[workspace]\nmode = \"copy\"\n";
 
-/// The operator has moved a folder elsewhere since the bottle started, and left a link to it.
+/// Since the bottle started, the operator has moved a folder elsewhere and left a link to it.
 fn through_new_link(target: &mut Target) -> Result<Verdict> {
     target.up(COPY)?;
     target.guest("echo evil > folder/inner; echo evil > folder/new")?;
@@ -59,7 +59,7 @@ fn spelling(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(there.is_some(), format!("{there:?} was made")))
 }
 
-/// Returns two scripts that together make a folder a repository whose configuration runs a program.
+/// Returns two scripts that together turn a folder into a repository whose configuration runs a program.
 fn parts(target: &Target) -> (String, String) {
     let config = format!(
         "[core]\\n\\tbare = false\\n\\tworktree = .\\n\\trepositoryformatversion = 0\\n\\tfsmonitor = touch {}\\n",
@@ -82,7 +82,7 @@ fn bare(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::Held)
 }
 
-/// The same, in two parts that are harmless by themselves.
+/// The same, in two parts that are harmless on their own.
 fn two_steps(target: &mut Target) -> Result<Verdict> {
     target.up(COPY)?;
     let (head, rest) = parts(target);
@@ -108,7 +108,7 @@ fn gitmodules(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(there, "a .gitmodules with a command was applied"))
 }
 
-/// The operator looks at the diff and accepts it. By then the guest has changed the file.
+/// The operator looks at the diff and accepts it, but by then the guest has changed the file.
 fn since_diff(target: &mut Target) -> Result<Verdict> {
     target.up(COPY)?;
     target.guest("echo harmless > kept")?;
@@ -130,7 +130,7 @@ fn since_diff(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::Held)
 }
 
-/// The command shows the diff and asks. The guest changes the file before the operator answers.
+/// The command shows the diff and asks, and the guest changes the file before the operator answers.
 fn while_asked(target: &mut Target) -> Result<Verdict> {
     target.up(COPY)?;
     target.guest("echo harmless > kept")?;
@@ -182,7 +182,7 @@ fn too_deep(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(!ended.is_success(), "the copy cannot be removed"))
 }
 
-/// A sparse file of a terabyte. The operator wants to see what changed.
+/// A sparse file of a terabyte. The operator wants to see what has changed.
 fn terabyte(target: &mut Target) -> Result<Verdict> {
     target.up(COPY)?;
     target.guest("truncate -s 1T big; echo four >> kept")?;
@@ -193,11 +193,10 @@ fn terabyte(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(ended.status.is_none(), "`diff` hung"))
 }
 
-/// Folders of the copy are swapped with links that lead out, while the copy is given to the machine's
-/// user.
+/// Folders of the copy are swapped with links that lead out, while the copy is given to the machine's user.
 ///
-/// The stand-in's machines run as the operator and are given nothing, so the keeper's step is run
-/// separately, in a process of its own.
+/// The stand-in's machines run as the operator and are given nothing, so the keeper's step is run on its own,
+/// in a separate process.
 fn give(target: &mut Target) -> Result<Verdict> {
     const SOMEBODY: u32 = 4242;
     let theirs = target.put("outside/many/file", "mine\n")?;

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Returns every attack of this file.
+/// Returns every attack in this file.
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("log-flood-takes-decisions", Defence::DecisionsApart, decisions),
@@ -28,7 +28,7 @@ pub fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// A program for the guest: it asks the egress proxy for a number of hosts, each a number of times, with
+/// A program for the guest: it requests a number of hosts from the egress proxy, each a number of times, with
 /// paths of a given length.
 const FLOOD: &str = r#"
 import os, socket, sys, urllib.parse
@@ -54,7 +54,7 @@ fn flood(target: &Target, hosts: u32, times: u32, length: u32) -> Result<()> {
     target.guest(&format!("python3 /tmp/flood.py {hosts} {times} {length}")).map(|_| ())
 }
 
-/// Returns how many bytes and lines the log has, including rotated files.
+/// Returns the size of the log in bytes and lines, including rotated files.
 fn size(target: &Target) -> Result<(usize, usize)> {
     let mut all = (0, 0);
     for entry in fs::read_dir(target.path("state/t/log"))? {
@@ -67,7 +67,7 @@ fn size(target: &Target) -> Result<(usize, usize)> {
     Ok(all)
 }
 
-/// Waits for a line with all of these words in the log, and returns whether there is one.
+/// Waits for a line in the log with all of these words, and returns whether it came.
 fn is_logged(target: &Target, words: &[&str]) -> Result<bool> {
     let end = Instant::now() + Duration::from_secs(3);
     loop {
@@ -86,8 +86,8 @@ fn held_if_logged(target: &Target, words: &[&str]) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(!is_logged(target, words)?, "it is not in the log"))
 }
 
-/// The operator denies one host and allows another. Then the guest floods the log, whose files are small
-/// so that a short flood is enough.
+/// The operator denies one host and allows another. Then the guest floods the log, whose files are small so
+/// that a short flood is enough.
 fn decisions(target: &mut Target) -> Result<Verdict> {
     target.up_with("", &[("BOTTLE_LOG_SEGMENT", "2048")])?;
     ensure!(target.operator(&["deny", SLUG, "closed.test"])?.is_success(), "deny");
@@ -230,7 +230,7 @@ assert b\" 200 \" in s.recv(100)
     verdict
 }
 
-/// A keeper that a guest has taken over answers one of the operator's commands without end.
+/// A keeper that a guest has taken over sends an endless answer to one of the operator's commands.
 fn endless_answer(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     let control = target.path("run/t/control.sock");

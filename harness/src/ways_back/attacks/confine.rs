@@ -1,6 +1,6 @@
-//! Attacks by a process that hostile bytes have taken over: the keeper, which reads everything that a
-//! guest sends, and git, which reads its pushes. The process makes the attack itself, at the point where
-//! it would read the first of those bytes ([`bottle_host::trial`]).
+//! Attacks by a process that hostile bytes have taken over: the keeper, which reads everything that a guest
+//! sends, and git, which reads its pushes. The process itself makes the attack, at the point where it would
+//! read the first of those bytes ([`bottle_host::trial`]).
 
 use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{SLUG, Target, Verdict};
@@ -13,7 +13,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
-/// Returns every attack of this file.
+/// Returns every attack in this file.
 pub fn attacks() -> Vec<Attack> {
     let keeper = |name, run| Attack::new(name, Defence::KeeperConfined, run);
     let git = |name, run| Attack::new(name, Defence::GitConfined, run);
@@ -46,8 +46,7 @@ pub fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// Returns the description of an attempt. `at` is a path of the target, or literal text after an equals
-/// sign.
+/// Returns the description of an attempt. `at` is a path of the target, or literal text after an equals sign.
 fn attempt(target: &Target, process: &str, what: &str, at: &str) -> String {
     let at = match at.strip_prefix('=') {
         Some(at) => at.to_owned(),
@@ -60,7 +59,7 @@ fn attempt(target: &Target, process: &str, what: &str, at: &str) -> String {
 const UPSTREAM: &str = "[[upstream]]\npath = \"/api\"\norigin = \"https://api.test\"\n\
                         headers = { x-api-key = { from_env = \"TEST_KEY\" } }\n";
 
-/// The keeper is taken over. If the attempt ends it, that is no success.
+/// The keeper is taken over. If the attempt ends the keeper, that does not count as success.
 fn keeper_tries(target: &mut Target, what: &str, at: &str) -> Result<Verdict> {
     let attempt = attempt(target, "keeper", what, at);
     keeper_does(target, &attempt)?;
@@ -160,7 +159,7 @@ fn git_tries(target: &mut Target, what: &str, at: &str) -> Result<Verdict> {
     })
 }
 
-/// The programs that git runs at the next push. An operator's own git would run them, too.
+/// The programs that git runs at the next push. The operator's own git would run them, too.
 fn git_hooks(target: &mut Target) -> Result<Verdict> {
     git_tries(target, "write", "state/t/git/.hooks/pre-receive")
 }
@@ -182,7 +181,7 @@ fn git_traces(target: &mut Target) -> Result<Verdict> {
     verdict
 }
 
-/// The keeper does whatever is asked on its control socket: it would allow any host.
+/// The keeper does whatever is requested on its control socket: it would allow any host.
 fn git_asks(target: &mut Target) -> Result<Verdict> {
     let attempt = format!("git:connect:{}", target.path("run/t/control.sock").display());
     allows_a_host(target, &attempt)

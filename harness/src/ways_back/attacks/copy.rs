@@ -1,4 +1,4 @@
-//! Attacks on `bottle cp`: the guest replaces its helper with one that sends an archive of its own.
+//! Attacks on `bottle cp`: the guest replaces its helper with one that sends its own archive.
 
 use super::swap::{PAIRS, swap};
 use crate::ways_back::attack::{Attack, Needs};
@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use tar::{Builder, EntryType, Header};
 
-/// Returns every attack of this file.
+/// Returns every attack in this file.
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("cp-file-becomes-hook", Defence::CopyNames, hook),
@@ -36,7 +36,7 @@ fn send(target: &Target, bytes: &[u8]) -> Result<()> {
     target.replace_helper("exec cat /tmp/archive")
 }
 
-/// Builds an archive from entries of a kind, a name, and content or a link's target, without the checks
+/// Builds an archive from entries with a kind, a name, and content or a link's target, without the checks
 /// that an honest program would make.
 fn archive(entries: &[(EntryType, &str, &str)]) -> Result<Vec<u8>> {
     let mut builder = Builder::new(Vec::new());
@@ -59,7 +59,7 @@ fn archive(entries: &[(EntryType, &str, &str)]) -> Result<Vec<u8>> {
     Ok(builder.into_inner()?)
 }
 
-/// The operator asks for one file; the guest sends a hook instead.
+/// The operator asks for one file, and the guest sends a hook instead.
 fn hook(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     target.put("project/.git/hooks/pre-commit.sample", "")?;
@@ -71,7 +71,7 @@ fn hook(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::Held)
 }
 
-/// The operator asks for one folder; the guest sends another one beside it, the operator's scripts.
+/// The operator asks for one folder, and the guest also sends the operator's scripts beside it.
 fn neighbour(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     target.put("project/scripts/build.sh", "mine\n")?;
@@ -90,7 +90,7 @@ fn neighbour(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::Held)
 }
 
-/// The operator copies over an existing folder; the new one holds a `bottle.toml` that would start
+/// The operator copies over an existing folder, and the new one contains a `bottle.toml` that would start
 /// programs.
 fn configuration(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
@@ -119,7 +119,7 @@ fn out_through_link(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(said.contains("mine"), "the operator's keys are in the guest"))
 }
 
-/// A folder holds a link with a harmless name that leads to the operator's keys. The next program that
+/// A folder contains a link with a harmless name that leads to the operator's keys. The next program that
 /// writes to it writes there.
 fn link_out(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
@@ -138,7 +138,7 @@ fn link_out(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(leads("notes.txt") || leads("up"), "a link that leads out was made"))
 }
 
-/// A folder holds repositories whose configuration runs a program whenever git is used there: one in
+/// A folder contains repositories whose configuration runs a program whenever git is used there: one in
 /// `.git`, and one under a name that only a Mac takes for `.git`.
 fn repository(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
@@ -161,7 +161,7 @@ fn repository(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(there, "a repository by another spelling was made"))
 }
 
-/// The operator's folder looks like half a bare repository; the guest sends the other half.
+/// The operator's folder looks like half a bare repository, and the guest sends the other half.
 fn bare(target: &mut Target) -> Result<Verdict> {
     target.put("project/data/objects/one", "x")?;
     target.put("project/data/refs/one", "x")?;
@@ -206,7 +206,7 @@ fn endless_name(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(grown > MIB / 2, format!("it took {grown} MiB of memory")))
 }
 
-/// A file that claims to have a terabyte, and would come until the disk is full. Here it ends earlier.
+/// A file that claims to be a terabyte, and would continue until the disk is full. Here it ends earlier.
 fn terabyte(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     let mut header = Header::new_gnu();

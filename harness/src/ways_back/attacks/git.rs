@@ -1,4 +1,4 @@
-//! Attacks on git: on the operator's repository in the workspace, on what a push brings, and on what a
+//! Attacks on git: on the operator's repository in the workspace, on what a push contains, and on what a
 //! person sees of it.
 
 use crate::environment::answer;
@@ -20,7 +20,7 @@ const MEMORY: u64 = 1200 << 20;
 /// How long a push of a few kilobytes may keep this machine busy, including the guest's own work.
 const WORK: Duration = Duration::from_secs(45);
 
-/// Returns every attack of this file.
+/// Returns every attack in this file.
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("git-gitdir-elsewhere", Defence::GitConfig, gitdir),
@@ -54,8 +54,8 @@ fn git(dir: &Path, words: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Brings up a bottle with the project's repository behind git-gate, an upstream, and a private
-/// repository of the operator's elsewhere.
+/// Brings up a bottle with the project's repository behind git-gate, an upstream, and a private repository of
+/// the operator's elsewhere.
 fn up(target: &mut Target, policy: &str) -> Result<()> {
     repositories(target)?;
     target.up(&format!("{GATE}{policy}"))
@@ -99,7 +99,7 @@ fn waiting(target: &Target) -> Result<Vec<String>> {
     Ok(rows.iter().filter(|row| row["push"]["pushed"] == true).filter_map(named).collect())
 }
 
-/// Pushes what the script commits, and succeeds if the forbidden push is accepted.
+/// Pushes what the script commits. The attack succeeds if the forbidden push is accepted.
 fn taken(target: &Target, script: &str) -> Result<Verdict> {
     let ended = in_clone(target, &format!("{script}\ngit push origin HEAD:refs/heads/x"))?;
     if !ended.text().contains("remote: bottle:") {
@@ -108,7 +108,7 @@ fn taken(target: &Target, script: &str) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(!waiting(target)?.is_empty(), "the push was accepted"))
 }
 
-/// Runs the script in the workspace, restarts, and succeeds if the gate then serves the private
+/// Runs the script in the workspace, and restarts. The attack succeeds if the gate then serves the private
 /// repository.
 fn stolen(target: &Target, script: &str) -> Result<Verdict> {
     target.guest(&format!("cd /workspace; {script}"))?;
@@ -138,7 +138,7 @@ fn alternates(target: &mut Target) -> Result<Verdict> {
     )
 }
 
-/// The folders of objects and branches are links to another repository's.
+/// The folders of objects and branches are links to those of another repository.
 fn linked(target: &mut Target) -> Result<Verdict> {
     up(target, "")?;
     let private = target.path("outside/private/.git");
@@ -151,7 +151,7 @@ fn linked(target: &mut Target) -> Result<Verdict> {
     )
 }
 
-/// Returns a script that makes a repository with a hook, which leaves a proof wherever it runs.
+/// Returns a script that creates a repository with a hook that leaves a proof wherever it runs.
 fn trap(target: &Target) -> String {
     format!(
         "git init -q --bare /workspace/trap.git; \
@@ -175,7 +175,7 @@ fn pushurl(target: &mut Target) -> Result<Verdict> {
     push_and_approve(target)
 }
 
-/// The same, and the bottle is removed and made again.
+/// The same, but the bottle is removed and created again.
 fn outlives(target: &mut Target) -> Result<Verdict> {
     up(target, "")?;
     target.guest(&format!("{} git -C /workspace config remote.origin.url ./trap.git", trap(target)))?;
@@ -192,7 +192,7 @@ fn before_the_gate(target: &mut Target) -> Result<Verdict> {
     target.operator(&["rm", "--force", "t"])?;
     let config = target.config(GATE);
     target.put("project/bottle.toml", config)?;
-    // Refused here, the gate never serves it. Without the defence it starts: the witness shows that.
+    // If the start is refused, the gate never serves it. Without the defence it starts, as the witness shows.
     if !target.operator(&["up", "--trust"])?.is_success() {
         return Ok(Verdict::Held);
     }
@@ -204,7 +204,7 @@ fn before_the_gate(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::Held)
 }
 
-/// Succeeds if the branch's diff shows the given text, but not the evil that goes with it.
+/// The attack succeeds if the branch's diff shows the given text, but not the evil that goes with it.
 fn diff_hides_evil(target: &Target, shows: &str, why: &str) -> Result<Verdict> {
     let shown = target.operator(&["git", "t", "diff", "x"])?;
     if !shown.text().contains(shows) {
@@ -225,7 +225,7 @@ fn committed(target: &mut Target) -> Result<Verdict> {
     diff_hides_evil(target, "+x", "the diff leaves out the guest's commit")
 }
 
-/// The operator looks at one commit. When they approve, the branch has another.
+/// The operator looks at one commit, but when they approve, the branch has another.
 fn swapped(target: &mut Target) -> Result<Verdict> {
     up(target, "")?;
     in_clone(target, "echo x > x; git add x; git commit -qm x; git push -q origin HEAD:refs/heads/x")?;
@@ -301,7 +301,7 @@ fn hidden_merge(target: &mut Target) -> Result<Verdict> {
     diff_hides_evil(target, "+b", "the diff leaves out the merge's own content")
 }
 
-/// Twenty-two nested folders, each holding the next one twice: four million files in three kilobytes.
+/// Twenty-two nested folders, each containing the next one twice: four million files in three kilobytes.
 fn bomb(target: &mut Target) -> Result<Verdict> {
     up(target, "")?;
     let ended = in_clone(

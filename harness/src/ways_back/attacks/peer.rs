@@ -1,4 +1,4 @@
-//! Attacks on the link's other end: strangers on the guest's socket, a machine that runs unconfined, and
+//! Attacks on the other end of the link: strangers on the guest's socket, a machine that runs unconfined, and
 //! smolvm's own output, which contains the guest's.
 
 use crate::environment::answer;
@@ -23,7 +23,7 @@ const STRANGER: u32 = 2_000_001;
 /// How long a stranger waits for a greeting.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Returns every attack of this file.
+/// Returns every attack in this file.
 pub fn attacks() -> Vec<Attack> {
     let real = |name, defence, run| Attack { name, defence, needs: Needs::Machine, run };
     vec![
@@ -63,7 +63,7 @@ fn is_greeted(mut stream: UnixStream, limit: Duration) -> Result<bool> {
     }
 }
 
-/// Starts a process of another user that connects and prints how many bytes it was sent. With `left` it
+/// Starts a process of another user that connects, and prints how many bytes it was sent. With `left`, it
 /// ends at once, and its child waits with the descriptor.
 fn stranger(target: &Target, left: bool) -> Result<Child> {
     // The folder above must not be what stops it: `/var/lib` stops nobody.
@@ -84,7 +84,7 @@ fn stranger(target: &Target, left: bool) -> Result<Child> {
     command.spawn().context("perl")
 }
 
-/// A script with which root in the guest kills the helper, so that an accomplice outside stays the newest
+/// A script with which root in the guest kills the helper, so that an accomplice outside keeps the newest
 /// connection.
 pub(super) const END_HELPER: &str = r#"for p in /proc/[0-9]*; do
     case "$(tr '\0' ' ' < $p/cmdline 2> /dev/null)" in
@@ -98,7 +98,7 @@ fn sent_to(child: Child) -> Result<usize> {
     String::from_utf8_lossy(&said.stdout).trim().parse().context("a stranger's output")
 }
 
-/// A machine that boots in a bearable time under emulation.
+/// A machine that boots in bearable time under emulation.
 const SMALL: &str = "[guest]\ncpus = 1\nmemory = 512\n";
 
 /// A local user with an id from 2000000 up connects to a bottle that is up.
@@ -136,7 +136,7 @@ fn takes_copy(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(taken.into_inner(), what))
 }
 
-/// Strangers connect again and again to displace the guest, since the newest connection counts.
+/// Strangers connect again and again to displace the guest, because the newest connection counts.
 fn pushes_out(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     let (socket, over, greeted) = (socket(target), AtomicBool::new(false), AtomicUsize::new(0));
@@ -161,7 +161,7 @@ fn pushes_out(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(!reached || greeted > 0, what))
 }
 
-/// A stranger connects while the machine still boots, before its process is known.
+/// A stranger connects while the machine is still booting, before its process is known.
 fn comes_first(target: &mut Target) -> Result<Verdict> {
     begin(target)?;
     let stranger = stranger(target, false)?;
@@ -190,8 +190,8 @@ fn begin(target: &mut Target) -> Result<()> {
     target.begin()
 }
 
-/// A stranger brings a helper of its own and goes through the bottle's doors, to use its upstreams' keys
-/// and its rules.
+/// A stranger brings its own helper and goes through the bottle's doors, to use its upstreams' keys and its
+/// rules.
 fn through_doors(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     let plan: serde_json::Value = serde_json::from_slice(&fs::read(target.path("state/t/plan.json"))?)?;
@@ -218,7 +218,7 @@ fn through_doors(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(reached, format!("a stranger reached the proxy: {said}")))
 }
 
-/// Strangers connect by the hundred, read nothing and stay, to use up descriptors and keep the guest out.
+/// Hundreds of strangers connect, read nothing and stay, to use up descriptors and keep the guest out.
 fn never_reads(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     let status = target.operator(&["status", "--json"])?;
@@ -274,7 +274,7 @@ fn unconfined_run(target: &mut Target) -> Result<Verdict> {
     if ran.text().contains("the guest ran") { Ok(Verdict::Held) } else { Ok(refused(&ran.text())) }
 }
 
-/// A real machine's process, which the kernel must show to be behind a filter.
+/// A real machine's process, which must be behind a filter according to the kernel.
 fn unfiltered(target: &mut Target) -> Result<Verdict> {
     target.up(SMALL)?;
     let rows = answer(&target.operator(&["ls", "--json"])?.output)?;
@@ -303,7 +303,7 @@ fn replace_verb(target: &Target, verb: &str, script: &str) -> Result<()> {
     Ok(fs::set_permissions(path, PermissionsExt::from_mode(0o755))?)
 }
 
-/// The guest's console output is in the error of a failed start.
+/// The error of a failed start contains the guest's console output.
 fn error_steers(target: &mut Target) -> Result<Verdict> {
     begin(target)?;
     replace_verb(
@@ -317,7 +317,7 @@ fn error_steers(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(steers, format!("{said:?}")))
 }
 
-/// The same, with more output than should fit into memory.
+/// The same, with more output than fits into memory.
 fn error_without_end(target: &mut Target) -> Result<Verdict> {
     begin(target)?;
     replace_verb(target, "start", "head -c 400000000 /dev/zero >&2; exit 1")?;

@@ -1,5 +1,5 @@
-//! Attacks on the egress proxy: a key comes back, a request escapes its upstream's path, a closed host
-//! stays open.
+//! Attacks on the egress proxy: a key comes back, a request escapes its upstream's path, a closed host stays
+//! open.
 
 use crate::https_server::HttpsServer;
 use crate::ways_back::attack::Attack;
@@ -11,7 +11,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Returns every attack of this file.
+/// Returns every attack in this file.
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("proxy-trace-shows-the-key", Defence::Methods, trace),
@@ -32,7 +32,7 @@ pub fn attacks() -> Vec<Attack> {
 
 const KEY: &str = "sk-never-in-the-guest-0123456789";
 
-/// Brings up a bottle with an upstream `/api`, whose origin is a server of its own below `base`.
+/// Brings up a bottle with an upstream `/api`, whose origin is its own server, below `base`.
 fn with_upstream(target: &mut Target, base: &str) -> Result<HttpsServer> {
     let server = HttpsServer::serve(&["api.test"])?;
     let address = server.address();
@@ -53,7 +53,7 @@ fn request(target: &Target, words: &str) -> Result<String> {
     target.guest(&format!("curl -sS -i -m 20 --path-as-is {words} 2>&1 || true"))
 }
 
-/// Returns whether an answer holds the key, forwards or backwards.
+/// Returns whether an answer contains the key, forwards or backwards.
 fn shows_the_key(said: &str) -> bool {
     said.contains(KEY) || said.chars().rev().collect::<String>().contains(KEY)
 }
@@ -75,7 +75,7 @@ fn track(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(!server.requests().is_empty(), "the origin was asked"))
 }
 
-/// Requests these paths and succeeds if one reaches the origin outside `/base`.
+/// Requests these paths. The attack succeeds if one of them reaches the origin outside `/base`.
 fn none_arrives(target: &mut Target, paths: &[&str]) -> Result<Verdict> {
     let server = with_upstream(target, "/base")?;
     request(target, "$API/honest")?;
@@ -173,8 +173,8 @@ fn mirror_reason(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(shows_the_key(&said), "the reason phrase showed the key to the guest"))
 }
 
-/// A name that the operator allowed is made to lead to an address of this machine's own network card,
-/// where its database listens.
+/// A name that the operator allowed is made to lead to an address of this machine's own network card, where
+/// its database listens.
 fn own_address(target: &mut Target) -> Result<Verdict> {
     const OWN: &str = "51.15.77.1";
     target.put("hosts", format!("127.0.0.1 localhost\n{OWN} rebound.test\n"))?;
@@ -212,7 +212,7 @@ fn start_download(target: &Target, command: &str) -> Result<()> {
     Ok(())
 }
 
-/// The operator denies the host. After a moment nothing more may come.
+/// The operator denies the host. After a moment, nothing more may arrive.
 fn closed_by_deny(target: &Target, host: &str) -> Result<Verdict> {
     ensure!(target.operator(&["deny", SLUG, host])?.is_success(), "deny");
     thread::sleep(Duration::from_millis(500));

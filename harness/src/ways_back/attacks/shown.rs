@@ -1,5 +1,5 @@
-//! Attacks on the operator's terminal: hostile text in bottle's output. Each is judged by the raw bytes
-//! of both streams.
+//! Attacks on the operator's terminal: hostile text in bottle's output. Each is judged by the raw bytes of
+//! both streams.
 
 use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{Ended, Target, Verdict, copy_variables};
@@ -8,7 +8,7 @@ use bottle_core::visible::is_hidden;
 use bottle_host::defence::Defence;
 use std::process::Command;
 
-/// Returns every attack of this file.
+/// Returns every attack in this file.
 pub fn attacks() -> Vec<Attack> {
     let attack = |name, run| Attack::new(name, Defence::Visible, run);
     vec![
@@ -26,7 +26,7 @@ pub fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// Succeeds if the output steers a terminal, hides text, or has a line that the guest forged.
+/// The attack succeeds if the output steers a terminal, hides text, or has a line that the guest forged.
 fn judged(ended: &Ended) -> Verdict {
     let text = ended.text();
     if let Some(c) = text.chars().find(|c| is_hidden(*c) && !matches!(c, '\n' | '\t')) {
@@ -87,7 +87,7 @@ fn tell(target: &Target, tool: &str, body: &str) -> Result<()> {
     target.guest(&script).map(|_| ())
 }
 
-/// A report that returns to the beginning of its line.
+/// A report that returns to the start of its line.
 fn report_overwrites(target: &mut Target) -> Result<Verdict> {
     target.up("[supervise]\n")?;
     tell(target, "report", r#"{"status": "SHOWN\r  passed    everything\u0085"}"#)?;

@@ -1,5 +1,5 @@
-//! Attacks on the keeper by a guest that speaks to its socket itself, where the guest's own kernel is the network
-//! stack.
+//! Attacks on the keeper by a guest that talks to its socket by hand, where the guest's own kernel is the
+//! network stack.
 
 use super::peer::END_HELPER;
 use crate::ways_back::attack::Attack;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const CONFIG: &str = "[network]\nstack = \"sockets\"\n";
 
-/// Returns every attack of this file.
+/// Returns every attack in this file.
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("stream-to-a-port-of-the-host", Defence::DoorsOnly, port_of_the_host),
@@ -23,7 +23,7 @@ pub fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// Python in the guest that speaks to the keeper's socket. It has no single quotes.
+/// A Python program for the guest that talks to the keeper's socket. It contains no single quotes.
 const BY_HAND: &str = r#"
 import os, socket, struct, time, urllib.parse
 def connect():
@@ -66,7 +66,7 @@ fn port_of_the_host(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(said.contains(SAYS), format!("the guest heard {said}")))
 }
 
-/// Twenty thousand reports, each about another name. The helper would take its place back.
+/// Twenty thousand reports, each about another name. A living helper would take its place back.
 fn reports_flood(target: &mut Target) -> Result<Verdict> {
     target.up(CONFIG)?;
     target.guest(END_HELPER)?;
@@ -79,7 +79,7 @@ fn reports_flood(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(lines > 2_000, format!("20000 reports made {lines} lines")))
 }
 
-/// A process of this host that is not the machine opens a stream to a door.
+/// A process on this host that is not the machine opens a stream to a door.
 fn of_a_stranger(target: &mut Target) -> Result<Verdict> {
     target.up(CONFIG)?;
     let port: u16 = target.guest("echo ${HTTP_PROXY##*:}")?.trim().parse()?;
@@ -87,7 +87,7 @@ fn of_a_stranger(target: &mut Target) -> Result<Verdict> {
     stranger.set_read_timeout(Some(Duration::from_secs(5)))?;
     let request = b"GET / HTTP/1.1\r\n\r\n";
     let length = u32::try_from(request.len())?.to_be_bytes();
-    // It may be disconnected before it has said everything.
+    // It may be disconnected before it has sent everything.
     let _ = stranger.write_all(&[&port.to_be_bytes()[..], &length, request].concat());
     let mut heard = Vec::new();
     let _ = stranger.take(100).read_to_end(&mut heard);

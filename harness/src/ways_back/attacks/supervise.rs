@@ -1,11 +1,11 @@
-//! Attacks on supervise: an agent makes its operator decide something that was not asked, or nothing.
+//! Attacks on supervise: an agent makes its operator decide something that was not asked, or decide nothing.
 
 use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{SLUG, Target, Verdict};
 use anyhow::{Result, ensure};
 use bottle_host::defence::Defence;
 
-/// Returns every attack of this file.
+/// Returns every attack in this file.
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("supervise-yes-without-an-answer", Defence::AnswerNeeded, without_an_answer),
@@ -30,7 +30,7 @@ fn without_an_answer(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(said.contains("approved"), format!("the agent was told: {said}")))
 }
 
-/// The agent's call has ended when the operator decides, and the keeper was not told.
+/// The agent's call has already ended when the operator decides, and the keeper was not told.
 fn lost(target: &mut Target) -> Result<Verdict> {
     target.up("[supervise]\n")?;
     target.guest(&format!("curl -sS -m 1 {} || true", ask("stop, or go on?", 300)))?;

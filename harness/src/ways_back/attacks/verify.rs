@@ -21,7 +21,7 @@ const MUCH: u64 = 300 << 20;
 /// More than `verify` ever has to print, in bytes.
 const LONG: usize = 200_000;
 
-/// Returns every attack of this file.
+/// Returns every attack in this file.
 pub fn attacks() -> Vec<Attack> {
     use Defence::{BoundedReads, VerifyFromHost};
     vec![
@@ -54,7 +54,7 @@ fn praise() -> String {
     forged("1", "[]", "")
 }
 
-/// Succeeds if `verify` was persuaded that the bottle is isolated.
+/// The attack succeeds if `verify` was persuaded that the bottle is isolated.
 fn judged(ended: &Ended) -> Result<Verdict> {
     let report = answer(&ended.output)?;
     let said = report["verdict"].as_str().context("a verdict")?;
@@ -75,7 +75,7 @@ fn way_to_the_host(target: &mut Target) -> Result<Verdict> {
     judged(&target.operator(&["verify", "--json"])?)
 }
 
-/// The network is dead, so that nothing could be tried, and the helper says that the doors answered.
+/// The network is dead, so nothing could be tried, and the helper says that the doors answered.
 fn dead_network(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     target.replace_helper(&praise())?;
@@ -92,8 +92,8 @@ fn dead_network(target: &mut Target) -> Result<Verdict> {
     judged(&ended?)
 }
 
-/// The guest sends frames with every source port that an examination could use, so that an answer to one
-/// of them might be taken for an answer to the examination.
+/// The guest sends frames with every source port that an examination could use, so that an answer to one of
+/// them might be taken for an answer to the examination.
 fn feigned_frames(target: &mut Target) -> Result<Verdict> {
     target.up_without("", &[Defence::Guard])?;
     let plan: Plan = serde_json::from_slice(&fs::read(target.path("state/t/plan.json"))?)?;
@@ -122,14 +122,14 @@ fn cost(ended: &Ended) -> Verdict {
     Verdict::succeeded_if(ended.output.len() > LONG, format!("verify printed {} bytes", ended.output.len()))
 }
 
-/// A line that does not end.
+/// An endless line.
 fn endless_line(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     target.replace_helper("head -c 600000000 /dev/zero")?;
     Ok(cost(&target.operator(&["verify"])?))
 }
 
-/// Valid answers without end.
+/// Endless valid answers.
 fn endless_answers(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     let said = "a".repeat(60_000);
@@ -158,7 +158,7 @@ fn impossible_numbers(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(!is_known || ended.text().contains("panicked"), "verify failed on a number"))
 }
 
-/// Ports that nobody asked about, none adjacent to another, so that each would be printed.
+/// Ports that nobody asked about, no two of them adjacent, so that each would be printed.
 fn flood_of_claims(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     let ports: Vec<String> = (0..40_000).map(|port| (port * 2).to_string()).collect();

@@ -6,8 +6,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The variables that say which repository git works on (`git rev-parse --local-env-vars`), without
-/// those that only carry the operator's settings.
+/// The variables that tell git which repository to work on (`git rev-parse --local-env-vars`), except those
+/// that only carry the operator's settings.
 const REPOSITORY: [&str; 13] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -24,27 +24,26 @@ const REPOSITORY: [&str; 13] = [
     "GIT_WORK_TREE",
 ];
 
-/// A git process that has not been started.
+/// A git process that has not started yet.
 #[derive(Debug)]
 pub struct Git {
     pub(super) command: Command,
     pub(super) limits: Limits,
-    /// Whether it gets a process group of its own. A git that may ask a person at the terminal does
-    /// not: the terminal would stop it as a background process.
+    /// Whether it gets its own process group. A git that may ask a person at the terminal does not: the
+    /// terminal would stop it as a background process.
     pub(super) grouped: bool,
     pub(super) interactive: bool,
     pub(super) input: Vec<u8>,
-    /// The confinement. The operator's own git has none, and what a hook starts is already
-    /// confined.
+    /// The confinement. The operator's own git has none, and programs started by a hook are already confined.
     pub(super) confined: Option<Confined>,
 }
 
 /// The files that a confined git may use.
 #[derive(Debug)]
 pub(super) struct Confined {
-    /// The folder that it may write to.
+    /// The folder that git may write to.
     pub(super) store: PathBuf,
-    /// The files and folders that it may only read.
+    /// The files and folders that git may only read.
     pub(super) read: Vec<PathBuf>,
 }
 
@@ -64,7 +63,7 @@ impl Git {
         git
     }
 
-    /// Returns git for a running hook: in the repository that is pushed to, with the pushed
+    /// Returns git for use in a running hook. It works on the repository being pushed to, with the pushed
     /// objects.
     pub fn in_hook() -> Self {
         Self::hook_program("git")
@@ -75,7 +74,7 @@ impl Git {
         Self::hook_program(program)
     }
 
-    /// Returns git without a repository, which only reads its input.
+    /// Returns git without a repository. It only reads its input.
     pub fn without_repository() -> Self {
         let mut git = Self::clean("git", Limits::LOOK);
         git.command.env("GIT_DIR", "/dev/null").env("HOME", "/dev/null").current_dir("/");
@@ -112,7 +111,7 @@ impl Git {
 
     fn hook_program(program: &str) -> Self {
         let mut git = Self::clean(program, Limits::LOOK);
-        // git itself sets these for its hook; a guest cannot change them.
+        // git itself sets these for its hooks, and a guest cannot change them.
         for name in
             ["GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH"]
         {
@@ -124,7 +123,7 @@ impl Git {
         git
     }
 
-    /// Returns a program whose environment holds nothing of this process's but `PATH`.
+    /// Returns a program that inherits only `PATH` from this process's environment.
     fn clean(program: &str, limits: Limits) -> Self {
         let mut git = Self::new(program, limits, true);
         let handed_on = |name: &&str| std::env::var_os(name).is_some();
@@ -201,14 +200,14 @@ impl Git {
         self
     }
 
-    /// Allows it to read this file, or the contents of this folder.
+    /// Allows git to read this file, or the contents of this folder.
     #[must_use]
     pub fn allow_read(mut self, path: &Path) -> Self {
         self.confined.iter_mut().for_each(|confined| confined.read.push(path.to_owned()));
         self
     }
 
-    /// Removes the confinement. Only debug builds do this, to have git read the operator's own
+    /// Removes the confinement. Only debug builds do this, so that git can read the operator's own
     /// repository.
     #[must_use]
     pub fn unconfined(mut self) -> Self {
@@ -223,7 +222,7 @@ impl Git {
         self
     }
 
-    /// Allows it to talk to the person at the terminal.
+    /// Allows git to talk to the person at the terminal.
     #[must_use]
     pub fn interactive(mut self) -> Self {
         self.interactive = true;

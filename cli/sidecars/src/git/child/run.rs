@@ -14,9 +14,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 
 const MIB: u64 = 1 << 20;
-/// How much of git's standard error is read, in bytes.
+/// How many bytes of git's standard error are read.
 const MAX_STDERR: u64 = 16 << 10;
-/// The most that git may print if its output is collected as a whole, in bytes.
+/// How many bytes git may print if its output is collected as a whole.
 const MAX_STDOUT: u64 = 64 * MIB;
 
 /// The result of a child.
@@ -31,13 +31,13 @@ pub struct Finished {
 }
 
 impl Git {
-    /// Runs it to the end and returns the result, whatever its status.
+    /// Runs git to the end and returns the result, whatever its status.
     ///
     /// # Errors
-    /// Returns an error if it cannot be started, takes too long or prints too much.
+    /// Returns an error if git cannot be started, takes too long or prints too much.
     pub fn finish(mut self) -> Result<Finished> {
-        // A file, not a pipe: a process that git leaves behind (ssh's master) may hold a pipe open
-        // for hours.
+        // A file, not a pipe: a process that git leaves behind, like ssh's master, may keep a pipe open for
+        // hours.
         let out = tempfile::tempfile()?;
         self.command.stdout(out.try_clone()?);
         let (running, mut stderr) = self.start()?;
@@ -48,7 +48,7 @@ impl Git {
         Ok(Finished { status, stdout: printed, stderr: text_of(&mut stderr) })
     }
 
-    /// Runs it and returns its output.
+    /// Runs git and returns its output.
     ///
     /// # Errors
     /// Returns git's own message if it fails.
@@ -58,26 +58,26 @@ impl Git {
         Ok(ended.stdout)
     }
 
-    /// Runs it and returns its output as text, without the last newline.
+    /// Runs git and returns its output as text, without trailing newlines.
     ///
     /// # Errors
-    /// As for [`Git::output`].
+    /// Returns an error as for [`Git::output`].
     pub fn text(self) -> Result<String> {
         Ok(String::from_utf8_lossy(&self.output()?).trim_end_matches('\n').to_owned())
     }
 
-    /// Runs it.
+    /// Runs git and drops its output.
     ///
     /// # Errors
-    /// As for [`Git::output`].
+    /// Returns an error as for [`Git::output`].
     pub fn run(self) -> Result<()> {
         self.output().map(|_| ())
     }
 
-    /// Runs it and reads its output as it arrives. A reader that fails ends git.
+    /// Runs git and reads its output as it arrives. If the reader fails, git is ended.
     ///
     /// # Errors
-    /// As for [`Git::output`], and the reader's own errors.
+    /// Returns an error as for [`Git::output`], or the reader's own error.
     pub fn read<T>(mut self, take: impl FnOnce(&mut BufReader<ChildStdout>) -> Result<T>) -> Result<T> {
         self.command.stdout(Stdio::piped());
         let (mut running, mut stderr) = self.start()?;
@@ -94,10 +94,10 @@ impl Git {
         taken
     }
 
-    /// Returns the command for a caller that waits for it, and its limits.
+    /// Returns the command and its limits, for a caller that waits for git itself.
     ///
     /// # Errors
-    /// Returns an error if it cannot be confined.
+    /// Returns an error if git cannot be confined.
     pub fn into_parts(mut self) -> Result<(Command, Limits)> {
         self.confine()?;
         Ok((self.command, self.limits))

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A running child, which is killed at its deadline.
+/// A running child. It is killed at its deadline.
 pub(super) struct Running {
     pub(super) child: Child,
-    /// None once it has been waited for: its process id may then be another process's.
+    /// `None` once the child has been waited for: its process id may then belong to another process.
     alive: Arc<Mutex<Option<Pid>>>,
     grouped: bool,
     over: Sender<()>,
@@ -39,14 +39,14 @@ impl Running {
         kill(&self.alive, self.grouped);
     }
 
-    /// Waits until it ends. Returns its status, and whether it was killed at its deadline.
+    /// Waits until the child ends. Returns its status, and whether it was killed at its deadline.
     pub(super) fn end(mut self) -> Result<(ExitStatus, bool)> {
         let pid = Pid::from_child(&self.child);
-        // It stays a zombie, and keeps its process id, until nobody can kill it any more.
+        // The child stays a zombie, and keeps its process id, until nobody can kill it any more.
         while let Err(rustix::io::Errno::INTR) =
             waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
         {}
-        // Processes that it left running end with it.
+        // Processes that the child left running end with it.
         if self.grouped {
             self.kill();
         }
@@ -59,7 +59,7 @@ impl Running {
 
 fn kill(alive: &Mutex<Option<Pid>>, grouped: bool) {
     if let Some(pid) = *alive.lock().unwrap_or_else(PoisonError::into_inner) {
-        // If it has already exited, there is nothing to kill.
+        // If it has already exited, there is nothing left to kill.
         let _ = if grouped { kill_process_group(pid, Signal::KILL) } else { kill_process(pid, Signal::KILL) };
     }
 }

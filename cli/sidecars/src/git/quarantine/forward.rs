@@ -14,12 +14,11 @@ use bottle_host::state::Folder;
 use std::path::Path;
 
 impl Quarantine {
-    /// Forwards a push to the recorded upstream, with the credentials of whoever runs this. It
-    /// sends exactly this commit, and only if the upstream still has the commit that it was
-    /// compared with.
+    /// Forwards a push to the recorded upstream, with the credentials of the user who runs this. It sends
+    /// exactly this commit, and only if the upstream still has the commit that the push was compared with.
     ///
     /// # Errors
-    /// Returns git's own message if the upstream refuses it. The push goes on waiting then.
+    /// Returns git's own message if the upstream refuses the push, which then keeps waiting.
     pub fn forward(&self, folder: &Folder, repo: &Repo, waiting: &Waiting) -> Result<String> {
         let url = upstream(folder, repo)?;
         if let (Some(old), Some(new)) = (&waiting.old, &waiting.new)
@@ -35,7 +34,7 @@ impl Quarantine {
         let mut ended = self.push(&url, waiting, waiting.old.as_ref())?;
         if !ended.status.success() && String::from_utf8_lossy(&ended.stdout).contains("(stale info)") {
             let has = self.upstream_has(&url, waiting)?;
-            // Commits that you have not pushed yet go along with the commits that build on them.
+            // Commits that you have not pushed yet are sent along with the commits that build on them.
             let yours = match (&has, &waiting.old) {
                 (None, Some(_)) => true,
                 (Some(has), Some(old)) => self.is_ancestor(has, old).unwrap_or(false),
@@ -98,8 +97,7 @@ impl Quarantine {
     }
 }
 
-/// Returns where a push goes: to the upstream that was recorded, and never to a folder that a guest
-/// can write to.
+/// Returns where a push goes: to the recorded upstream, and never to a folder that a guest can write to.
 fn upstream(folder: &Folder, repo: &Repo) -> Result<String> {
     if !Defence::GitUpstream.stands() {
         return configured_upstream(repo);
@@ -122,7 +120,7 @@ fn upstream(folder: &Folder, repo: &Repo) -> Result<String> {
     Ok(url)
 }
 
-/// Returns the upstream by the repository's current configuration.
+/// Returns the upstream according to the repository's current configuration.
 fn configured_upstream(repo: &Repo) -> Result<String> {
     let words = ["remote", "get-url", "--push", "--", &repo.upstream];
     let said = Git::operator(&Path::new(&repo.path).join(".git")).args(words).text()?;

@@ -16,17 +16,17 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-/// The file that lists what a refresh could not follow, one a line.
+/// The file that lists what a refresh could not follow, one message per line.
 const UNFOLLOWED: &str = "bottle-unfollowed";
 
 /// The refs that lead to the operator's own history while it is fetched: here, and in the copy.
 const TRUSTED: &str = "refs/bottle/trusted/";
 const TRUSTED_THERE: &str = "refs/trusted/";
-/// The refs that lead to what the upstream had, in the copy.
+/// The refs in the copy that lead to what the upstream had.
 const PUBLISHED_THERE: &str = "refs/published/";
 
-/// Mistakes of programs of long ago, in names, dates and modes. They are in the history of many
-/// projects, and nothing comes of them.
+/// Mistakes that old programs made in names, dates and modes. The histories of many projects contain them,
+/// and they are harmless.
 const OLD_MISTAKES: [&str; 14] = [
     "badDate",
     "badDateOverflow",
@@ -44,19 +44,19 @@ const OLD_MISTAKES: [&str; 14] = [
     "zeroPaddedFilemode",
 ];
 
-/// What is known about a repository besides its own refs.
+/// What is known about a repository, apart from its own refs.
 #[derive(Clone, Copy)]
 struct Known<'k> {
-    /// What leads to the operator's own history, if a guest could have written to the repository.
+    /// Refs that lead to the operator's own history, if a guest could have written to the repository.
     trusted: Option<&'k Named>,
-    /// What the upstream had when the repository last heard of it.
+    /// What the upstream had when the repository last heard from it.
     published: &'k Named,
 }
 
 impl Quarantine {
-    /// Creates the quarantine if necessary, and brings it up to date with the operator's own
-    /// repository. What cannot be followed is recorded ([`Quarantine::unfollowed`]) and does not
-    /// affect the rest.
+    /// Brings the quarantine up to date with the operator's own repository, and creates it if necessary.
+    /// Anything that cannot be followed is recorded ([`Quarantine::unfollowed`]) and does not affect the
+    /// rest.
     ///
     /// # Errors
     /// Returns an error if there is no quarantine yet and the repository cannot be read.
@@ -72,7 +72,7 @@ impl Quarantine {
         }
         match self.follow(folder, repo) {
             Ok(found) => unfollowed = found,
-            // The quarantine is complete without it, and a person may still want to see what waits
+            // The quarantine is complete without it, and a person may still want to see the pushes waiting
             // there.
             Err(error) if there && Defence::GitRefNames.stands() => {
                 unfollowed.push(format!("{:#}", error.context(cannot())));
@@ -145,7 +145,7 @@ impl Quarantine {
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for name in &names {
             let (was, is, has) = (before.get(*name), after.get(*name), ours.get(*name));
-            // A branch that waits stays as it is; the others follow.
+            // A branch with a waiting push stays as it is, and the others follow.
             if has != is && (has == was || has == upstream.get(*name)) {
                 changes.push(Change(format!("{OURS}{name}"), is.cloned()));
             }
@@ -169,12 +169,11 @@ impl Quarantine {
         Ok(refs.unfollowed)
     }
 
-    /// Copies the objects of the operator's repository, and fetches from the copy what its refs
-    /// need.
+    /// Copies the objects of the operator's repository, and fetches what its refs need from the copy.
     ///
-    /// Objects that a guest could have put there are checked like a push, but for the mistakes of old
-    /// programs ([`OLD_MISTAKES`]). The operator's own history is taken as it is: that is all of it if
-    /// nothing else is known to be trusted, and what the trusted refs lead to otherwise.
+    /// Objects that a guest could have put there are checked like a push, except for the mistakes of old
+    /// programs ([`OLD_MISTAKES`]). The operator's own history is not checked: that is everything if
+    /// `known.trusted` is `None`, and what the trusted refs lead to otherwise.
     fn import(&self, source: &Source, served: &Served, known: Known<'_>, reach: Reach) -> Result<()> {
         let copy = self.dir.with_extension("source");
         remove_dir(&copy)?;

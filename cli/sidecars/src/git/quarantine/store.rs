@@ -13,10 +13,10 @@ use std::os::unix::fs::PermissionsExt;
 /// The hooks that git runs for every push. Their environment names the bottle and the repository.
 const HOOKS: [&str; 2] = ["pre-receive", "post-receive"];
 
-/// The file that holds the size of the packs at the bottle's start.
+/// The file with the size of the packs at the bottle's start.
 const SIZE: &str = "bottle-size";
 
-/// How many bytes pushes may add before the bottle is restarted, at least.
+/// The least number of bytes that pushes may add before the bottle must be restarted.
 const MIN_ROOM: u64 = 1 << 30;
 
 /// How many pack files are kept before they are combined. Each accepted push adds three.
@@ -34,7 +34,7 @@ impl Quarantine {
                 self.refs(SEEN)?.is_empty() && self.refs(OURS)?.is_empty(),
                 "its objects are {format} now, and its quarantine's are {has}: `bottle rm` removes the quarantine"
             );
-            // Nothing was ever in it.
+            // It never contained anything.
             remove_dir(&self.dir)?;
         }
         private_dir(&self.dir)?;
@@ -70,8 +70,8 @@ impl Quarantine {
         Ok(())
     }
 
-    /// Removes what killed pushes left behind, combines packs if there are many, and records their
-    /// size. No push runs at the same time, because the door is not open yet.
+    /// Removes what killed pushes left behind, combines packs if there are many, and records their size. No
+    /// push runs at the same time, because the door is not open yet.
     pub(super) fn tidy(&self) -> Result<()> {
         let objects = self.dir.join("objects");
         for entry in fs::read_dir(&objects)?.flatten() {
@@ -93,7 +93,7 @@ impl Quarantine {
         write_private(&self.dir.join(SIZE), self.size()?.to_string().as_bytes())
     }
 
-    /// Returns whether the quarantine has had all that it follows at least once. One that has not was
+    /// Returns whether the quarantine has once been brought up to date completely. One that has not been was
     /// never served.
     pub fn is_complete(&self) -> bool {
         self.dir.join(SIZE).exists()
@@ -104,7 +104,7 @@ impl Quarantine {
         Ok(packs.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum())
     }
 
-    /// Returns whether pushes have used up the room that they had since the bottle started.
+    /// Returns whether pushes have used up the space that they may add after the bottle's start.
     ///
     /// # Errors
     /// Returns an error if the quarantine cannot be read.

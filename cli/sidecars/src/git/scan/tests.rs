@@ -30,7 +30,7 @@ fn found(content: &[u8]) -> Option<(&'static str, usize)> {
 fn each_pattern_finds_its_key_and_not_ordinary_text() {
     for (key, (what, _)) in keys().iter().zip(PATTERNS) {
         assert_eq!(found(format!("x = 1\nkey = \"{key}\"\n").as_bytes()), Some((what, 2)), "{key}");
-        // In a patch this would look like something else, and the next line is not text.
+        // In a patch, this would look like something else, and the next line is not text.
         assert_eq!(found(format!("++ {key}\n").as_bytes()), Some((what, 1)));
         assert_eq!(found(format!("\0\x01\u{fffd}\n\n{key}").as_bytes()), Some((what, 3)));
         assert_eq!(found(format!("\u{e9}{key}\u{e9}").as_bytes()), Some((what, 1)), "{key}");

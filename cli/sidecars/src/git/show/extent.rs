@@ -1,13 +1,13 @@
-//! The amount of a push that is shown.
+//! How much of a push is shown.
 
-/// How much is shown.
+/// The limits on what is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
-    /// The longest file that is compared line by line, in bytes.
+    /// The largest file that is compared line by line, in bytes.
     pub(super) file: u64,
     /// The total length of the text, in bytes.
     pub(super) text: usize,
-    /// The number of entries that are looked at.
+    /// The number of entries that are examined.
     pub(super) entries: usize,
 }
 

@@ -84,7 +84,7 @@ impl Quarantine {
         Ok(objects.into_iter().map(|object| (object.id.clone(), object)).collect())
     }
 
-    /// Returns the contents of the files that are compared line by line.
+    /// Returns the contents of the files to compare line by line.
     fn contents(&self, differ: &[Differs], sizes: &Sizes, extent: Extent) -> Result<Contents> {
         let ids: BTreeSet<&ObjectId> = differ.iter().flat_map(sides).map(|entry| &entry.id).collect();
         let objects: Vec<Object> = ids
@@ -103,7 +103,7 @@ impl Quarantine {
         Ok(held)
     }
 
-    /// Describes one entry that differs.
+    /// Describes one differing entry.
     fn file(&self, differs: &Differs, sizes: &Sizes, held: &Contents) -> Result<String> {
         let name = Bytes(&differs.path).to_string();
         let mut text = String::new();
@@ -175,7 +175,7 @@ fn sides(differs: &Differs) -> impl Iterator<Item = &Entry> {
     [&differs.old, &differs.new].into_iter().flatten()
 }
 
-/// Returns how many of these entries are read at once: as many as fit, and at least one.
+/// Returns how many of these entries are read at once: as many as fit, but at least one.
 fn some(differ: &[Differs], sizes: &Sizes, extent: Extent) -> usize {
     let mut held = 0;
     let fit = differ.iter().take(MAX_AT_ONCE).take_while(|differs| {
@@ -192,7 +192,7 @@ enum Side {
     Other(String),
 }
 
-/// Returns bytes as lines of text, with bytes that are not UTF-8 escaped.
+/// Returns bytes as lines of text. Bytes that are not UTF-8 are escaped.
 fn lines(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

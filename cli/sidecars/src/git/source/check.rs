@@ -12,7 +12,7 @@ use bottle_core::visible::Line;
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// The extensions of the repository's format that make no difference to us, or that are read.
+/// The repository format extensions that make no difference here, or that are supported.
 const EXTENSIONS: [&str; 8] = [
     "noop",
     "noop-v1",
@@ -23,7 +23,7 @@ const EXTENSIONS: [&str; 8] = [
     "relativeworktrees",
     "worktreeconfig",
 ];
-/// How much of a file in the work tree is read.
+/// How many bytes of a file in the work tree are read.
 const MAX_TEXT: u64 = 1 << 20;
 /// How many names a note lists.
 const MAX_NAMED: usize = 10;
@@ -33,18 +33,17 @@ const MAX_NAMED: usize = 10;
 pub struct Served {
     /// Its branches and tags.
     pub refs: Refs,
-    /// The name of its hash: `sha1` or `sha256`.
+    /// The name of its hash function: `sha1` or `sha256`.
     pub format: String,
     /// What a person should know about it, one sentence each.
     pub notes: Vec<String>,
 }
 
 impl Source {
-    /// Checks that the repository can be served as a whole. `tree` is the folder that the operator
-    /// named.
+    /// Checks that the repository can be served as a whole. `tree` is the folder that the operator named.
     ///
     /// # Errors
-    /// Returns [`Unservable`] if a part of it is missing, or in a form that is not read here.
+    /// Returns [`Unservable`] if a part of it is missing, or in a format that is not supported.
     pub fn check(&self, tree: &Path, configuration: &Configuration, reach: Reach) -> Result<Served> {
         let named = &*tree.to_string_lossy();
         self.check_format(named, configuration)?;
@@ -78,7 +77,7 @@ impl Source {
         }
         let version = configuration.last("core.repositoryformatversion").unwrap_or("0");
         let unknown = configuration.section("extensions").find(|(name, _)| !EXTENSIONS.contains(name));
-        // In version 0, git itself ignores an extension that it does not know.
+        // In version 0, git itself ignores unknown extensions.
         let what = match (version, unknown) {
             ("1", Some((name, _))) => format!("the extension {:?}", Line(name).to_string()),
             ("0" | "1", _) => return Ok(()),
@@ -127,7 +126,7 @@ impl Source {
         .into())
     }
 
-    /// A repository without a branch is served only if it is really empty.
+    /// Checks that a repository without a branch is really empty: only then is it served.
     fn check_branches(&self, tree: &str, refs: &Refs) -> Result<()> {
         let place = self.place.display();
         let is_branch = |name: &String| name.starts_with("heads/");

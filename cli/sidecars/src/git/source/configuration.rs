@@ -1,4 +1,4 @@
-//! The repository's own configuration. It is only ever text to us, and nothing that it says is run.
+//! The repository's own configuration. It is only ever read as text, and nothing in it is run.
 
 use super::files::text;
 use super::open::Source;
@@ -12,8 +12,8 @@ const MAX_CONFIG: u64 = 1 << 20;
 pub struct Configuration(Vec<(String, String)>);
 
 impl Configuration {
-    /// Lists what a text in the format of git's configuration says. git reads only the text: files
-    /// that it includes are not opened.
+    /// Parses a text in git's configuration format. git reads only the text, and opens no file that it
+    /// includes.
     ///
     /// # Errors
     /// Returns git's own message if the text is not in that format.
@@ -37,7 +37,7 @@ impl Configuration {
         self.0.iter().filter(move |(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
-    /// Returns what a key is set to.
+    /// Returns the value that counts for a key: the last one.
     pub fn last(&self, key: &str) -> Option<&str> {
         self.0.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }

@@ -12,13 +12,14 @@ use std::io::Read;
 use std::path::Path;
 
 const MAX_FILES: usize = 1_000_000;
-/// How much is copied at most, and how much is left free on the disk, in bytes.
+/// How many bytes are copied at most.
 const MAX_COPY: u64 = 16 << 30;
+/// How many bytes are left free on the disk.
 const LEFT_FREE: u64 = 1 << 30;
 
 impl Source {
-    /// Copies its objects, and those that it borrows, into `into`, the `objects` folder of one of our
-    /// repositories.
+    /// Copies the repository's objects, and those that it borrows, to `into`, the `objects` folder of one of
+    /// our repositories.
     ///
     /// # Errors
     /// Returns an error if there are too many, if they cannot be read, or as [`Source::stores`] does.
@@ -66,7 +67,7 @@ impl Copied {
             let file = file?;
             let Some(file) = file.to_str().filter(|file| wanted(file)) else { continue };
             let Some((from, len)) = regular(&dir, file)? else { continue };
-            // Two stores may have the same object, or the same pack: its name is its digest.
+            // Two stores may have the same object or the same pack. Its name is its digest.
             if into.join(file).exists() {
                 continue;
             }

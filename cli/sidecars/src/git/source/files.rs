@@ -10,7 +10,7 @@ use std::path::Path;
 /// The longest file that holds one ref, in bytes.
 pub const MAX_REF: u64 = 4096;
 
-/// Returns a file's text, if it exists and is a regular file. No link is followed.
+/// Returns the text of a file, if it exists and is a regular file. No link is followed.
 pub fn text(dir: &Folder, name: &str, most: u64) -> Result<Option<String>> {
     let Some((file, _)) = regular(dir, name)? else { return Ok(None) };
     let mut bytes = Vec::new();
@@ -19,8 +19,7 @@ pub fn text(dir: &Folder, name: &str, most: u64) -> Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Opens a regular file and returns it with its length. Pipes are not waited for, and devices are
-/// not opened.
+/// Opens a regular file, and returns it with its length. It neither waits for a pipe nor opens a device.
 pub fn regular(dir: &Folder, name: &str) -> Result<Option<(File, u64)>> {
     let name = OsStr::new(name);
     if !dir.meta(name).is_ok_and(|meta| meta.kind == Kind::File) {
@@ -37,7 +36,7 @@ pub fn has(dir: &Folder, name: &str) -> bool {
     dir.meta(OsStr::new(name)).is_ok()
 }
 
-/// Opens a folder by a path without links.
+/// Opens a folder by a path that contains no links.
 pub fn plain(path: &Path) -> Result<Folder> {
     let below =
         path.strip_prefix("/").with_context(|| format!("{} is not an absolute path", path.display()))?;

@@ -11,18 +11,18 @@ use std::path::{Path, PathBuf};
 pub struct Source {
     /// The folder with `HEAD`.
     pub(super) own: Folder,
-    /// The folder with everything else. It is the same folder, except for a worktree.
+    /// The folder with everything else. For a worktree it differs from `own`.
     pub(super) common: Folder,
     /// The path of `common`.
     pub(super) place: PathBuf,
 }
 
 impl Source {
-    /// Opens the repository of a folder, bare or not, by the path that was recorded: no part of it
-    /// may be a link.
+    /// Opens the repository of a folder, bare or not, by its recorded path. No part of the path may be a
+    /// link.
     ///
     /// # Errors
-    /// Returns an error if there is none, or if it leads elsewhere.
+    /// Returns an error if there is no repository, or if it leads elsewhere.
     pub fn open(path: &Path) -> Result<Self> {
         let folder = plain(path)?;
         let git = OsStr::new(".git");
@@ -52,8 +52,8 @@ impl Source {
         Ok(Self { common: own.try_clone()?, own, place })
     }
 
-    /// Opens a worktree, if the repository that it names knows it. Otherwise the guest could name
-    /// any repository.
+    /// Opens a worktree, if the repository that it names also lists the worktree. Otherwise the guest could
+    /// name any repository.
     fn worktree(path: &Path, admin: &Path) -> Result<Self> {
         let refused = || {
             let file = path.join(".git");
@@ -75,7 +75,7 @@ impl Source {
         Ok(Self { own, common: plain(&place)?, place })
     }
 
-    /// Returns the folder that holds its refs, objects and configuration.
+    /// Returns the folder with the refs, objects and configuration.
     pub fn path(&self) -> &Path {
         &self.place
     }

@@ -1,9 +1,9 @@
-//! A path in a command line that a person may paste.
+//! Quotes a path for a command line that a person may paste.
 
 use bottle_core::visible::Line;
 use std::fmt;
 
-/// A word as a shell reads it.
+/// A word, written so that a shell reads it as one.
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'a>(pub &'a str);
 

@@ -14,9 +14,9 @@ use std::path::Path;
 const MAX_TEXT: u64 = 64 << 20;
 /// How many refs are read.
 const MAX_REFS: usize = 500_000;
-/// How deep the names of refs may be nested.
+/// How deep the folders of refs may be nested.
 const MAX_DEPTH: usize = 32;
-/// How many refs may lead to each other.
+/// How many symbolic refs may lead to one another.
 const MAX_SYMBOLIC: usize = 5;
 
 /// The branches and tags of a repository.
@@ -24,38 +24,38 @@ const MAX_SYMBOLIC: usize = 5;
 pub struct Refs {
     /// Every branch and tag, by name without `refs/`.
     pub named: BTreeMap<String, ObjectId>,
-    /// The full name of the branch that a clone begins with.
+    /// The full name of the branch that a clone checks out.
     pub default: Option<String>,
-    /// The commit that is checked out, if that is not a branch.
+    /// The commit that is checked out, if no branch is.
     pub detached: Option<ObjectId>,
-    /// The branch that is checked out, without `refs/heads/`, if it has no commit.
+    /// The checked-out branch, without `refs/heads/`, if it has no commit yet.
     pub unborn: Option<String>,
-    /// What its remotes had when it last heard of them, by name without `refs/remotes/`.
+    /// What the repository's remotes had when it last heard from them, by name without `refs/remotes/`.
     pub remotes: BTreeMap<String, ObjectId>,
-    /// Whether it has refs that are neither a branch nor a tag.
+    /// Whether it has refs that are neither branches nor tags.
     pub others: bool,
-    /// Whether some of those replace objects.
+    /// Whether some of those refs replace objects.
     pub replaced: bool,
     /// A message for each ref that could not be followed.
     pub unfollowed: Vec<String>,
 }
 
-/// Refs while they are read.
+/// The refs found so far.
 #[derive(Default)]
 struct Found {
     refs: Refs,
-    /// Refs that lead to another one, both by name without `refs/`.
+    /// Symbolic refs and the refs that they lead to, both by name without `refs/`.
     symbolic: BTreeMap<String, String>,
 }
 
 impl Source {
-    /// Returns its branches and tags.
+    /// Returns the repository's branches and tags.
     ///
     /// # Errors
     /// Returns an error if they cannot be read.
     pub fn refs(&self) -> Result<Refs> {
         let mut found = Found::default();
-        // git may pack refs at the same time. It writes `packed-refs` before it removes a file.
+        // git may be packing refs at this moment. It writes `packed-refs` before it removes a file.
         let refs = self.common.folder(OsStr::new("refs"));
         let refs = refs.with_context(|| format!("cannot open the refs of {}", self.place.display()))?;
         loose(&refs, "refs", 0, &mut found)?;
@@ -77,8 +77,8 @@ impl Source {
         Ok(refs)
     }
 
-    /// Finds out what is checked out, and what a clone begins with: the same, or the branch that the
-    /// remote begins with, or one of the usual names, or the first.
+    /// Finds out what is checked out, and what a clone will check out: the same, or the remote's default
+    /// branch, or one of the usual names, or the first branch.
     fn head(&self, refs: &mut Refs) -> Result<()> {
         let head = text(&self.own, "HEAD", MAX_REF)?.unwrap_or_default();
         let head = head.trim();
@@ -111,7 +111,7 @@ impl Source {
 }
 
 impl Refs {
-    /// Returns the branches that a remote had when the repository last heard of it, by name without
+    /// Returns the branches that a remote had when the repository last heard from it, by name without
     /// `refs/`. There are none if `remote` is a URL, or was never fetched from or pushed to.
     pub fn known_at(&self, remote: &str) -> BTreeMap<String, ObjectId> {
         let prefix = format!("{remote}/");
@@ -121,14 +121,14 @@ impl Refs {
 }
 
 impl Found {
-    /// Takes a ref. One that is known already, as a file, counts.
+    /// Adds a ref, unless it is already known from a file, which takes precedence.
     fn take(&mut self, name: &str, text: &str, is_file: bool) {
         let refs = &mut self.refs;
         let short = name.strip_prefix("refs/").unwrap_or_default();
         if !(short.starts_with("heads/") || short.starts_with("tags/")) {
             refs.others |= !short.is_empty();
             refs.replaced |= short.starts_with("replace/");
-            // A remote's HEAD is symbolic, and leads to one of the others.
+            // A remote's HEAD is symbolic, and leads to one of its branches.
             if let (Some(branch), Ok(id), true) =
                 (short.strip_prefix("remotes/"), text.parse(), is_ref(name) && refs.remotes.len() < MAX_REFS)
             {
@@ -136,7 +136,7 @@ impl Found {
             }
             return;
         }
-        // Bytes that are not UTF-8 were replaced, so that nobody knows the name any more.
+        // Bytes that are not UTF-8 were replaced, so the real name is unknown.
         let is_name = is_ref(name) && !name.contains(char::REPLACEMENT_CHARACTER);
         let target = text.strip_prefix("ref:").map(str::trim).filter(|_| is_file);
         let target = target.and_then(|target| target.strip_prefix("refs/"));
@@ -153,7 +153,7 @@ impl Found {
         }
     }
 
-    /// Follows the refs that lead to another one.
+    /// Follows the symbolic refs.
     fn resolve(mut self) -> Refs {
         for (name, target) in &self.symbolic {
             let mut target = target;
@@ -180,7 +180,7 @@ fn loose(dir: &Folder, above: &str, depth: usize, found: &mut Found) -> Result<(
             depth < MAX_DEPTH && found.refs.unfollowed.len() < MAX_REFS,
             "the repository has too many refs, or they are nested too deep"
         );
-        // It may be gone by now.
+        // It may have been removed by now.
         let Ok(meta) = dir.meta(&file) else { continue };
         if meta.kind == Kind::Folder {
             if let Ok(dir) = dir.folder(&file) {

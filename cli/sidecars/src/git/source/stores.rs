@@ -1,4 +1,4 @@
-//! The folders that hold the repository's objects: its own, and those that it borrows from.
+//! The folders with the repository's objects: its own, and those that it borrows from.
 
 use super::files::{plain, text};
 use super::open::Source;
@@ -10,20 +10,20 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// How long a chain of borrowing repositories may be. git itself stops there.
+/// How long a chain of borrowing repositories may be. git has the same limit.
 const MAX_CHAIN: usize = 5;
 /// The longest list of such folders, in bytes.
 const MAX_LIST: u64 = 64 << 10;
 
-/// Tells whether a guest can write to a folder, or could in the past.
+/// Returns whether a guest can write to a folder, or could in the past.
 pub type Reach<'a> = &'a dyn Fn(&Path) -> Result<bool>;
 
 impl Source {
-    /// Opens the folders with its objects. It may borrow from others only as long as no guest could
-    /// have written which ones, or what is in them.
+    /// Opens the folders with the repository's objects. It may borrow from others only if no guest could have
+    /// written the list of them, or their contents.
     ///
     /// # Errors
-    /// Returns [`Unservable`] if it borrows what cannot be trusted or is not there.
+    /// Returns [`Unservable`] if it borrows from a folder that cannot be trusted or is missing.
     pub fn stores(&self, reach: Reach) -> Result<Vec<Folder>> {
         let path = self.place.join("objects");
         let objects = self
@@ -52,7 +52,7 @@ impl Source {
         if reach(&self.place)? {
             return Err(self.borrows(line, "and a guest could name any").into());
         }
-        // git would read this one as a text in quotes.
+        // git would read this line as a quoted string.
         let other = Some(line).filter(|line| !line.starts_with('"'));
         let other = other.and_then(|line| objects.join(line).canonicalize().ok());
         let other = other.ok_or_else(|| self.borrows(line, "which is not there"))?;

@@ -11,7 +11,7 @@ pub struct Unservable {
 }
 
 impl Unservable {
-    /// Creates one from what is wrong and what helps.
+    /// Creates the error from what is wrong and what helps.
     pub fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
         Self { what: what.into(), help: help.into() }
     }

@@ -51,7 +51,7 @@ fn a_call_that_did_not_wait_gets_the_decision_when_it_asks_again() {
         assert_eq!(inbox.ask(question("other"), Duration::ZERO).await, Ok(None));
         tokio::time::sleep(10 * GIVEN_AGAIN).await;
         assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(Some(no.clone())));
-        // A decision that was lost on its way is given again; much later it is a new request.
+        // A decision that was lost on its way is given again. Much later, the request counts as new.
         tokio::time::sleep(GIVEN_AGAIN).await;
         assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(Some(no)));
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -65,7 +65,7 @@ fn a_decision_for_an_aborted_call_is_not_lost() {
     on_a_paused_clock(async {
         let inbox = Arc::new(empty());
         let asking = Arc::clone(&inbox);
-        // The call goes on waiting although nobody listens to it any more.
+        // The call keeps waiting although nobody listens to it any more.
         let call = tokio::spawn(async move { asking.ask(host("x"), Duration::from_secs(300)).await });
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(inbox.decide(1, YES));
@@ -101,7 +101,7 @@ fn a_number_is_used_once_even_if_the_keeper_restarts() {
             assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(None));
             assert_eq!(inbox.waiting()[0].number, number);
         }
-        // If a number cannot be saved, it is not used.
+        // A number that cannot be saved is not used.
         let inbox = Inbox::new(Numbers::of(&folder).unwrap());
         bottle_host::state::remove_dir(folder.state()).unwrap();
         assert!(matches!(inbox.ask(question("?"), Duration::ZERO).await, Err(Refused::Unwritten(_))));

@@ -1,5 +1,5 @@
-//! Attacks by configuration that a guest leaves for the host to read, and by what the guest puts at the
-//! paths that a configuration names.
+//! Attacks through configuration that a guest leaves for the host to read, and through what the guest puts at
+//! the paths that a configuration names.
 
 mod operator;
 mod paths;
@@ -8,7 +8,7 @@ mod provenance;
 
 use crate::ways_back::attack::Attack;
 
-/// Returns every attack of this folder.
+/// Returns every attack in this folder.
 pub fn attacks() -> Vec<Attack> {
     [provenance::attacks(), paths::attacks(), programs::attacks()].concat()
 }

@@ -1,4 +1,4 @@
-//! The operator, elsewhere and in a hurry; and a configuration that runs a program.
+//! The operator, elsewhere and in a hurry, and a configuration that runs a program.
 
 use crate::ways_back::target::{Ended, Target, copy_variables};
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! Attacks by what is at a host path that a configuration names.
+//! Attacks through what is at a host path that a configuration names.
 
 use super::operator::operator_in;
 use crate::ways_back::attack::Attack;
@@ -32,7 +32,7 @@ fn starts(target: &mut Target, config: &str) -> Result<bool> {
     }
 }
 
-/// A folder of the workspace is also a volume. The guest can give its name to something else.
+/// A folder of the workspace is also a volume, and the guest can give its name to something else.
 fn volume_exchanged(target: &mut Target) -> Result<Verdict> {
     let config = "[[guest.volumes]]\nhost = \"folder\"\nguest = \"/data\"\n";
     if !starts(target, config)? {
@@ -58,7 +58,7 @@ fn link_left_behind(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(ended.text().contains(MINE), "the guest read a folder that nobody shared"))
 }
 
-/// One bottle's guest can write to the folder that another bottle's volume is in.
+/// One bottle's guest can write to the folder that contains another bottle's volume.
 fn of_another_bottle(target: &mut Target) -> Result<Verdict> {
     target.put("shared/inner/file", "shared\n")?;
     let config = "slug = \"other\"\n[workspace]\nmode = \"none\"\n[[guest.volumes]]\nhost = \"../shared/inner\"\nguest = \"/data\"\n";
@@ -76,7 +76,7 @@ fn of_another_bottle(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(seen.contains(MINE), "a guest read a folder that nobody shared"))
 }
 
-/// A key's file is in the workspace, so that any file of the host could go to an origin as a key.
+/// A key's file is in the workspace, so any file of the host could be sent to an origin as a key.
 fn key_file_exchanged(target: &mut Target) -> Result<Verdict> {
     target.put("project/key", "key\n")?;
     let config = "[[upstream]]\npath = \"/a\"\norigin = \"https://a.test\"\nheaders = { x-key = { from_file = \"key\" } }\n";

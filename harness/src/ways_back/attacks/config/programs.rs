@@ -1,4 +1,4 @@
-//! Attacks by programs that a guest puts where the host looks for them.
+//! Attacks through programs that a guest puts where the host looks for them.
 
 use crate::ways_back::attack::Attack;
 use crate::ways_back::target::{Target, Verdict};

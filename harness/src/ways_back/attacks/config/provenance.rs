@@ -1,4 +1,4 @@
-//! Attacks by configuration that a guest wrote.
+//! Attacks through configuration that a guest wrote.
 
 use super::operator::{operator_in, operator_within, runs_a_program};
 use crate::ways_back::attack::{Attack, Needs};
@@ -27,7 +27,7 @@ pub fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// The file that the guest writes says that the guest cannot write it.
+/// The file that the guest writes says that the guest cannot write to it.
 fn says_it_is_safe(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     target.into_guest("/workspace/bottle.toml", runs_a_program(target, "t").as_bytes())?;
@@ -43,7 +43,7 @@ fn nearer_file(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::Held)
 }
 
-/// The bottle is gone when the guest's file is found.
+/// The bottle is gone by the time the guest's file is found.
 fn left_behind(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     target.into_guest("/workspace/folder/bottle.toml", runs_a_program(target, "later").as_bytes())?;
@@ -77,7 +77,7 @@ fn names_another_bottle(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(gone, "another bottle was removed"))
 }
 
-/// Without the project's file, the file in a folder above applies, which is another bottle's.
+/// Without the project's file, the file in a folder above applies, and it is another bottle's.
 fn deleted(target: &mut Target) -> Result<Verdict> {
     let above = target.put("bottle.toml", "slug = \"above\"\n[workspace]\nmode = \"none\"\n")?;
     let above = above.to_str().context("a path")?.to_owned();
@@ -116,7 +116,7 @@ fn through_apply(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::Held)
 }
 
-/// The operator accepts what they saw, but the guest has written something else meanwhile.
+/// The operator accepts what they saw, but the guest has meanwhile written something else.
 fn changed_after_it_was_shown(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     target.into_guest(
@@ -132,7 +132,7 @@ fn changed_after_it_was_shown(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::Held)
 }
 
-/// Opening the file would wait for a writer who never comes.
+/// Opening the file would wait for a writer that never comes.
 fn is_a_pipe(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     target.guest("rm /workspace/bottle.toml; mkfifo /workspace/bottle.toml")?;
@@ -141,7 +141,7 @@ fn is_a_pipe(target: &mut Target) -> Result<Verdict> {
     Ok(Verdict::succeeded_if(hung, "a command hangs"))
 }
 
-/// The file holds nothing but a great many comments.
+/// The file contains nothing but a great many comments.
 fn without_end(target: &mut Target) -> Result<Verdict> {
     const MANY: u64 = 20 * 1024 * 1024;
     target.up("")?;
