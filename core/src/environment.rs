@@ -30,13 +30,31 @@ pub fn url(port: u16) -> String {
 /// Returns whether bottle itself sets this variable. Nobody else may set it then.
 pub fn is_reserved(name: &str) -> bool {
     PROXY_VARIABLES.contains(&name)
-        || NO_PROXY_VARIABLES.contains(&name)
         || name == SLUG_VARIABLE
         || Sidecar::ALL.into_iter().any(|s| variable(s) == Some(name))
 }
 
+/// Returns whether this variable lists hosts that are not asked through a proxy. What a person lists is added.
+pub fn is_no_proxy(name: &str) -> bool {
+    NO_PROXY_VARIABLES.contains(&name)
+}
+
+/// Adds hosts to those that are not asked through a proxy.
+pub fn add_no_proxy(env: &mut BTreeMap<String, String>, hosts: &str) {
+    for name in NO_PROXY_VARIABLES {
+        let known = env.entry(name.to_string()).or_default();
+        for host in hosts.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+            if !known.split(',').any(|known| known == host) {
+                known.push(',');
+                known.push_str(host);
+            }
+        }
+    }
+}
+
 /// Returns the variables that bottle sets in a guest: those of the egress proxy, and one for each other
-/// active sidecar.
+/// active sidecar. Programs that need more than the usual variables get theirs; a configuration may set those
+/// ([`is_reserved`]).
 pub fn variables(slug: &Slug, doors: &Doors) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     for name in PROXY_VARIABLES {
@@ -46,6 +64,14 @@ pub fn variables(slug: &Slug, doors: &Doors) -> BTreeMap<String, String> {
         // Programs reach the doors directly: going through one of them to another would be a detour.
         env.insert(name.to_string(), format!("localhost,127.0.0.1,::1,{PROXY_NAME}"));
     }
+    // Node's own `fetch` reads the proxy variables only if it is told to (Node 24).
+    env.insert("NODE_USE_ENV_PROXY".to_string(), "1".to_string());
+    // Java reads none of them.
+    let port = doors.pipelock();
+    let java = ["http", "https"]
+        .map(|scheme| format!("-D{scheme}.proxyHost={PROXY_NAME} -D{scheme}.proxyPort={port}"));
+    let direct = format!("-Dhttp.nonProxyHosts=localhost|127.*|[::1]|{PROXY_NAME}");
+    env.insert("JAVA_TOOL_OPTIONS".to_string(), format!("{} {} {direct}", java[0], java[1]));
     env.insert(SLUG_VARIABLE.to_string(), slug.to_string());
     for (sidecar, port) in doors.iter() {
         if let Some(name) = variable(sidecar) {

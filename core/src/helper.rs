@@ -1,4 +1,4 @@
-//! The paths in the guest of the helper and of the socket that leads to the keeper.
+//! The paths in the guest of the helper, of what lies beside it, and of the socket that leads to the keeper.
 
 /// The folder that contains the helper.
 pub const HELPER_DIR: &str = "/opt/bottle";
@@ -8,3 +8,9 @@ pub const HELPER: &str = "/opt/bottle/bottle-guest";
 
 /// The socket that leads to the keeper.
 pub const GUEST_SOCKET: &str = "/run/bottle.sock";
+
+/// Where the guest sees the files that an agent finds in its home folder.
+pub const SEED_DIR: &str = "/opt/bottle/seed";
+
+/// Where the guest sees the guide to its sandbox, for the agent to read.
+pub const GUIDE: &str = "/opt/bottle/GUIDE.md";

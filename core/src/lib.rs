@@ -26,6 +26,8 @@ pub mod egress;
 #[cfg(feature = "host")]
 pub mod environment;
 pub mod examine;
+#[cfg(feature = "host")]
+pub mod execution;
 pub mod git;
 pub mod guard;
 #[cfg(feature = "host")]

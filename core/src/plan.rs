@@ -6,6 +6,7 @@ use crate::environment;
 use crate::guard::Guard;
 use crate::helper::HELPER;
 use crate::slug::Slug;
+use crate::specification::Setup;
 use crate::stack::Stack;
 use crate::subnet::Subnet;
 use crate::text::{EnvName, ImageRef, MountPath, Word};
@@ -36,6 +37,12 @@ pub struct Plan {
     /// The origins to which the egress proxy sends requests in the agent's name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<Upstream>,
+    /// What is installed in the machine before it is used.
+    #[serde(default, skip_serializing_if = "Setup::is_empty")]
+    pub setup: Setup,
+    /// The agent that the bottle is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Slug>,
 }
 
 /// The virtual machine's side of a plan.
@@ -92,7 +99,8 @@ impl Plan {
         }
         let stack = stack.into();
         let subnet = stack.subnet(&slug);
-        Ok(Self { slug, stack, subnet, doors, guest, egress, upstreams: Vec::new() })
+        let (upstreams, setup) = (Vec::new(), Setup::default());
+        Ok(Self { slug, stack, subnet, doors, guest, egress, upstreams, setup, agent: None })
     }
 
     /// Adds upstreams to the plan.
@@ -110,7 +118,12 @@ impl Plan {
         let door = environment::url(self.doors.pipelock());
         let upstreams = self.upstreams.iter().flat_map(|upstream| upstream.environment(&door));
         env.extend(upstreams.map(|(name, url)| (name.to_string(), url)));
-        env.extend(self.guest.env.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+        let own = |name: &EnvName| !environment::is_no_proxy(name.as_str());
+        let guests = self.guest.env.iter().filter(|(name, _)| own(name));
+        env.extend(guests.map(|(name, value)| (name.to_string(), value.to_string())));
+        for (_, hosts) in self.guest.env.iter().filter(|(name, _)| !own(name)) {
+            environment::add_no_proxy(&mut env, hosts.as_str());
+        }
         env
     }
 

@@ -84,7 +84,7 @@ fn run(address: SocketAddr, direction: Direction, mib: u64) -> Result<Duration> 
     match direction {
         Direction::To => {
             send(&mut stream, mib * MIB)?;
-            stream.read_exact(&mut [0; DONE.len()]).context("the other side did not take everything")?;
+            stream.read_exact(&mut [0; DONE.len()]).context("the other side did not receive everything")?;
         }
         Direction::From => receive(&mut stream, mib * MIB)?,
     }

@@ -1,7 +1,8 @@
 //! The helper that runs where the agent runs, and the code that it shares with the host.
 //!
-//! It is one small static program with five jobs. [`link`] gives the guest its only network, [`probe`] tries
-//! to get past it, [`flow`] fills it, [`archive`] copies files in and out, and [`doors`] creates the
+//! It is one small static program with six jobs. [`link`] gives the guest its only network, [`probe`] tries
+//! to get past it, [`flow`] fills it, [`archive`] copies files in and out, [`exec`] runs the
+//! operator's commands, and [`doors`] creates the
 //! listeners in the jail, where no other program of ours can run. Guests are Linux; the code that the host
 //! shares with them compiles elsewhere, too.
 
@@ -9,6 +10,8 @@ pub mod archive;
 pub mod beneath;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod doors;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+pub mod exec;
 pub mod flow;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod link;

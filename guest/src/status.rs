@@ -1,5 +1,7 @@
 //! Exit codes, as a shell reports them.
 
+use std::ffi::OsStr;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
@@ -7,4 +9,11 @@ use std::process::{ExitCode, ExitStatus};
 pub fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// Says why a program cannot be run, and returns the status that a shell gives it: 127 if there is no such program,
+/// 126 if it cannot be run.
+pub fn not_run(program: &OsStr, why: &io::Error) -> ExitCode {
+    eprintln!("bottle: cannot run {}: {why}", program.display());
+    ExitCode::from(if why.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
 }

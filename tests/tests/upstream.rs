@@ -190,7 +190,7 @@ fn a_missing_secret_is_named_and_nothing_is_started() {
         ("headers = { x-key = { from_command = [\"true\"] } }", "from the command true: it is empty"),
         (
             "headers = { x-key = { from_command = [\"printf\", \"a\\\\nb\"] } }",
-            "it has a character that no header can carry",
+            "it contains a character that is not allowed in a header",
         ),
     ] {
         let project = project_with(&format!(

@@ -1,7 +1,11 @@
 //! The command line.
 
 use crate::complete;
+use bottle_core::egress::HostRule;
+use bottle_core::execution::Execution;
 use bottle_core::slug::Slug;
+use bottle_core::text::{EnvName, MountPath, Word};
+use bottle_host::smolvm::Terminal;
 use bottle_host::workspace::Digest;
 use bottle_sidecars::git::hook::Hook;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -9,6 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Runs an agent in a microVM that can reach nothing but the doors you chose.
 #[derive(Debug, Parser)]
@@ -58,15 +63,39 @@ pub enum Command {
         /// Use bottle.toml even if a guest could have written it; with a digest, only if the digest matches
         #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
         trust: Option<String>,
+        /// End the run after this time, like 30s or 2h, with status 124
+        #[arg(long, value_name = "TIME", value_parser = crate::time::while_long)]
+        timeout: Option<Duration>,
         /// The command and its arguments [default: a shell]
         #[arg(last = true)]
         command: Vec<String>,
+    },
+    /// Run Claude Code on the project here, in a bottle that stays
+    Claude(AgentRun),
+    /// Run Codex on the project here, in a bottle that stays
+    Codex(AgentRun),
+    /// Run Gemini CLI on the project here, in a bottle that stays
+    Gemini(AgentRun),
+    /// Run opencode on the project here, in a bottle that stays
+    Opencode(AgentRun),
+    /// Run aider on the project here, in a bottle that stays
+    Aider(AgentRun),
+    /// Run an agent of which you have a profile; without a name, list the agents
+    Agent {
+        /// The name of its profile
+        name: Option<Slug>,
+        /// How to run it
+        #[command(flatten)]
+        how: AgentRun,
     },
     /// Start a bottle that stays
     Up {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
+        /// The agent that it is for, like claude; it is set up, and not started
+        #[arg(long, value_name = "NAME")]
+        agent: Option<Slug>,
         /// Use bottle.toml even if a guest could have written it; with a digest, only if the digest matches
         #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
         trust: Option<String>,
@@ -82,6 +111,9 @@ pub enum Command {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
+        /// How to run it
+        #[command(flatten)]
+        how: How,
         /// The command and its arguments
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -439,6 +471,77 @@ impl Command {
             _ => None,
         }
     }
+}
+
+/// How to run an agent.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AgentRun {
+    /// The bottle's name [default: from bottle.toml, or the folder's name]
+    #[arg(long, short = 'n', value_name = "SLUG", add = complete::slugs())]
+    pub bottle: Option<Slug>,
+    /// A host that may be reached while the agent is installed, such as that of your package registry
+    #[arg(long, value_name = "HOST")]
+    pub setup_allow: Vec<HostRule>,
+    /// Use bottle.toml even if a guest could have written it; with a digest, only if the digest matches
+    #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub trust: Option<String>,
+    /// The agent's own arguments
+    #[arg(last = true)]
+    pub arguments: Vec<String>,
+}
+
+/// How to run a command in a guest.
+#[derive(Clone, Debug, clap::Args)]
+pub struct How {
+    /// The folder in the guest to start in [default: the workspace]
+    #[arg(long, short, value_name = "DIR")]
+    workdir: Option<MountPath>,
+    /// A variable for the command; repeat it for more
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<(EnvName, Word)>,
+    /// The user of the guest to run as: a name or a number, and optionally a group: node, 1000:1000 [default: root]
+    #[arg(long, short, value_name = "USER")]
+    user: Option<Word>,
+    /// End the command, and everything that it started, after this time, like 30s or 2h, with status 124
+    #[arg(long, value_name = "TIME", value_parser = crate::time::while_long)]
+    timeout: Option<Duration>,
+    /// Give the command a terminal [default: if standard input and output are one]
+    #[arg(long, short, overrides_with = "no_tty")]
+    tty: bool,
+    /// Give the command pipes, even in a terminal
+    #[arg(long, short = 'T')]
+    no_tty: bool,
+    /// Pass standard input on, which is always done
+    #[arg(long, short, hide = true)]
+    interactive: bool,
+}
+
+impl How {
+    /// Returns what this says about the command.
+    pub fn execution(&self) -> Execution {
+        Execution {
+            workdir: self.workdir.clone(),
+            env: self.env.iter().cloned().collect(),
+            user: self.user.clone(),
+            seeds: false,
+            timeout: self.timeout,
+        }
+    }
+
+    /// Returns the terminal that was asked for, if one was.
+    pub fn terminal(&self) -> Option<Terminal> {
+        match (self.tty, self.no_tty) {
+            (true, _) => Some(Terminal::Tty),
+            (false, true) => Some(Terminal::Pipe),
+            (false, false) => None,
+        }
+    }
+}
+
+fn variable(text: &str) -> Result<(EnvName, Word), String> {
+    let (name, value) = text.split_once('=').ok_or("it has the form NAME=VALUE")?;
+    let name = name.parse().map_err(|error| format!("a variable's name {error}"))?;
+    Ok((name, value.parse().map_err(|error| format!("a variable's value {error}"))?))
 }
 
 /// A document that has a schema.

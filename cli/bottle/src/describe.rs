@@ -38,6 +38,11 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
     ];
     // A guest may have written the paths and words of a configuration. Each fact stays on one line.
     let mut fact = |name: &str, what: String| lines.push(format!("{name:<9} {}", Line(&what)));
+    if let Some(agent) = &plan.agent {
+        fact("agent", agent.to_string());
+    }
+    plan.setup.run.iter().for_each(|command| fact("setup", command.to_string()));
+    plan.setup.allow.iter().for_each(|rule| fact("setup", format!("may reach {rule}")));
     if let Some(workdir) = &plan.guest.workdir {
         fact("workdir", workdir.to_string());
     }

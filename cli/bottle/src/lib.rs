@@ -2,10 +2,11 @@
 //!
 //! [`args`] is the command line. [`config`] reads `bottle.toml`, [`trust`] asks whether a guest could have
 //! written it, and [`resolve`] turns it into a plan. [`lifecycle`] has the states of a bottle and the steps
-//! between them, and [`commands`] one file for each subcommand. [`suggest`] guesses which name a misspelt one was meant to be, and [`command_line`] does the same
-//! for a whole line.
+//! between them, and [`commands`] one file for each subcommand. [`agent`] knows what agents need. [`suggest`] guesses which name
+//! a misspelt one was meant to be, and [`command_line`] does the same for a whole line.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod agent;
 pub mod args;
 pub mod command_line;
 pub mod commands;

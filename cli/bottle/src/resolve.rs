@@ -89,6 +89,11 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
     let plan = Plan::new(slug.clone(), stack, doors, guest, rules);
     let plan = plan.map_err(|error| usage(error.to_string()))?;
     let plan = plan.with_upstreams(config.upstreams.clone()).map_err(|error| usage(error.to_string()))?;
+    let plan = Plan {
+        setup: config.setup.clone(),
+        agent: config.agent.as_ref().map(|agent| agent.name.clone()),
+        ..plan
+    };
     let copied = match &config.workspace {
         Workspace::Copy { of, exclude } => Some((of.clone(), exclude.clone())),
         Workspace::None | Workspace::Shared { .. } => None,

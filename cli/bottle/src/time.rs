@@ -1,6 +1,6 @@
-//! Points in time, as the command line takes them.
+//! Points and lengths of time, as the command line takes them.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Parses a point in time: a while ago, like `10m`; a day, like `2026-11-24`; or a time of a day, like
 /// `2026-11-24T09:30`, with or without its seconds and the `Z`. Times are UTC, like those that `logs` prints.
@@ -21,10 +21,31 @@ pub fn point_in_time(text: &str) -> Result<SystemTime, String> {
     })
 }
 
+/// Parses a length of time: `30s`, `1h 30m`. A number alone is seconds.
+///
+/// # Errors
+/// Returns the forms that are accepted.
+pub fn while_long(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| *seconds >= 0.0);
+    let length = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let length = length.or_else(|| humantime::parse_duration(text).ok()).filter(|length| !length.is_zero());
+    length.ok_or_else(|| "expected a time, like 30s, 10m or 2h".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    #[test]
+    fn a_length_of_time_is_seconds_or_has_a_unit() {
+        for (text, seconds) in [("30", 30.0), ("30s", 30.0), ("0.5", 0.5), ("1h 30m", 5400.0), ("2h", 7200.0)]
+        {
+            assert_eq!(while_long(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for text in ["", "0", "0s", "-1", "nan", "inf", "1e300", "soon", "5x"] {
+            assert!(while_long(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_day_and_a_time_without_a_zone_are_utc() {

@@ -215,7 +215,7 @@ fn write(put: impl FnOnce(&mut io::StdoutLock) -> io::Result<()>) -> Outcome {
     put(&mut out).and_then(|()| out.flush()).map_err(|error| match error.kind() {
         ErrorKind::BrokenPipe => gone(),
         _ => Failure::new(Kind::Output, format!("the output cannot be written: {error}"))
-            .help("make room where it goes, or send it elsewhere"),
+            .help("free some space there, or redirect it"),
     })
 }
 

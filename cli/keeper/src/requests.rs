@@ -2,7 +2,7 @@
 
 use crate::examine;
 use crate::shared::Shared;
-use bottle_core::egress::HostPattern;
+use bottle_core::egress::{HostPattern, HostRule};
 use bottle_core::slug::Slug;
 use bottle_host::audit::UNRECORDED;
 use bottle_host::control::{AgentRequest, Answer, Decision, MAX_LINE, Request, Status};
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 
@@ -45,11 +46,45 @@ async fn answer(shared: &Arc<Shared>, stream: UnixStream, stop: &Notify) -> anyh
     tokio::time::timeout(REQUEST_LIMIT, reader.read_line(&mut line)).await??;
     let request: Request = serde_json::from_str(&line)?;
     let stopping = matches!(request, Request::Stop);
+    if let Request::Lend { rules, by } = request {
+        return lend(shared, rules, by, reader.into_inner().into_inner(), writer).await;
+    }
     let mut answer = serde_json::to_string(&decide(shared, request).await)?;
     answer.push('\n');
     writer.write_all(answer.as_bytes()).await?;
     if stopping {
         stop.notify_one();
+    }
+    Ok(())
+}
+
+/// Lets the agent reach more hosts until whoever asked for it hangs up.
+async fn lend(
+    shared: &Arc<Shared>,
+    rules: Vec<HostRule>,
+    by: String,
+    mut reader: OwnedReadHalf,
+    mut writer: OwnedWriteHalf,
+) -> anyhow::Result<()> {
+    let shown: Vec<String> = rules.iter().map(ToString::to_string).collect();
+    let recorded = if shared.audit.may_allow() {
+        shared.audit.decided("rules", "lent", json!({ "rules": shown, "by": by }))
+    } else {
+        Err(anyhow::anyhow!(UNRECORDED))
+    };
+    let answer = match &recorded {
+        Ok(()) => Answer::Done,
+        Err(error) => Answer::Failed { why: format!("{error:#}") },
+    };
+    let lent = recorded.is_ok().then(|| shared.egress_proxy.lend(rules));
+    let mut answer = serde_json::to_string(&answer)?;
+    answer.push('\n');
+    writer.write_all(answer.as_bytes()).await?;
+    if lent.is_some() {
+        // Nothing more is said here. What is read is the end.
+        let _ = reader.read(&mut [0; 1]).await;
+        drop(lent);
+        shared.audit.write("rules", "taken-back", json!({ "rules": shown }));
     }
     Ok(())
 }
@@ -139,6 +174,8 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             done(forwarded.await.unwrap_or_else(|error| Err(error.into())))
         }
         Request::Stop => Answer::Done,
+        // It takes a connection of its own, which a hook does not have.
+        Request::Lend { .. } => Answer::Failed { why: "this cannot be asked here".to_owned() },
         Request::Summarize { limit_ms: 0 } => {
             shared.audit.summarized();
             Answer::Done
@@ -203,7 +240,7 @@ fn decide_request(shared: &Shared, number: u32, decision: Decision, by: &str) ->
     let asked = inbox.find(number).ok_or_else(|| anyhow::anyhow!("there is no request with that number"))?;
     if decision.approved && asked.needs_an_answer() && Defence::AnswerNeeded.stands() {
         let says = decision.says.as_deref().unwrap_or_default();
-        anyhow::ensure!(!says.trim().is_empty(), "a question is approved with its answer");
+        anyhow::ensure!(!says.trim().is_empty(), "a question can only be approved with an answer");
     }
     let event = if decision.approved { "approved" } else { "denied" };
     let details = json!({ "id": number, "wish": asked, "says": decision.says, "by": by });

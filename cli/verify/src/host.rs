@@ -31,7 +31,7 @@ impl FromHost {
             Err(why) => (Examined::default(), Some(why)),
         };
         let mut leaks = canaries;
-        leaks.extend(examined.answered.iter().map(|what| format!("{what} answered, and is no door")));
+        leaks.extend(examined.answered.iter().map(|what| format!("{what} answered, but is not a door")));
         leaks.extend(examined.passed.iter().map(|what| format!("{what} passed the guard")));
         let doubt = failed.or(examined.cut_short).or_else(|| examined.doors.iter().find_map(silence));
         let verdict = match (leaks.is_empty(), &doubt) {

@@ -69,7 +69,7 @@ pub struct Findings {
 impl Findings {
     /// Counts every other service as a leak: behind a guard, nothing but a door accepts a connection.
     pub fn behind_a_guard(&mut self) {
-        self.leaks.extend(self.services.drain(..).map(|service| format!("{service} took a connection")));
+        self.leaks.extend(self.services.drain(..).map(|service| format!("{service} accepted a connection")));
     }
 }
 

@@ -131,7 +131,7 @@ impl Judged {
                 "the guest says that it reaches what it must not, and the host saw nothing of it".to_owned()
             }
             Verdict::Leaks => "this guest reaches what it must not".to_owned(),
-            Verdict::Inconclusive => "this says nothing either way; try again".to_owned(),
+            Verdict::Inconclusive => "this proves nothing either way; try again".to_owned(),
         };
         let word = if self.by_the_guests_word { " (the guest's word)" } else { "" };
         outln!(
@@ -154,7 +154,7 @@ impl Judged {
         )?;
         list("reached", &host.leaks)?;
         if host.hangs > 0 {
-            outln!("  silent    {} refusals were silences", host.hangs)?;
+            outln!("  silent    {} refusals were silent", host.hangs)?;
         }
         if let Some(why) = &host.inconclusive_because {
             outln!("  doubt     {}", visible::Line(why))?;
@@ -182,7 +182,7 @@ fn print_inside(inside: &FromInside) -> Outcome {
         outln!("  machine   {}: smolvm's own", visible::Line(service))?;
     }
     if inside.hangs > 0 {
-        outln!("  silent    {} refusals were silences", inside.hangs)?;
+        outln!("  silent    {} refusals were silent", inside.hangs)?;
     }
     if let Some(why) = &inside.inconclusive_because {
         outln!("  doubt     {}", visible::Line(why))?;

@@ -118,7 +118,7 @@ impl Talk {
     fn hear(&mut self, line: &[u8]) -> Result<()> {
         let answer: Answer = serde_json::from_slice(line).map_err(|_| {
             let start = &line[..line.len().min(100)];
-            anyhow!("the guest said something that is no answer: {}", visible::Bytes(start))
+            anyhow!("the guest said something that is not an answer: {}", visible::Bytes(start))
         })?;
         if Defence::BoundedReads.stands() {
             let question = self.open.pop_front().context("the guest answered more than it was asked")?;

@@ -17,6 +17,8 @@ pub enum Preset {
     Anthropic,
     /// OpenAI's API, as its SDKs read `OPENAI_BASE_URL`.
     OpenAi,
+    /// Google's Gemini API, as its SDKs and CLI read `GOOGLE_GEMINI_BASE_URL`.
+    Gemini,
     /// GitHub's REST API. GitHub Actions call its address `GITHUB_API_URL`.
     GitHub,
 }
@@ -35,7 +37,7 @@ struct Parts {
 
 impl Preset {
     /// Every preset.
-    pub const ALL: [Self; 3] = [Self::Anthropic, Self::OpenAi, Self::GitHub];
+    pub const ALL: [Self; 4] = [Self::Anthropic, Self::OpenAi, Self::Gemini, Self::GitHub];
 
     const fn parts(self) -> Parts {
         match self {
@@ -58,6 +60,16 @@ impl Preset {
                 key: "OPENAI_API_KEY",
                 variable: "OPENAI_BASE_URL",
                 suffix: "/v1",
+            },
+            Self::Gemini => Parts {
+                name: "gemini",
+                path: "/gemini",
+                origin: "https://generativelanguage.googleapis.com",
+                header: "x-goog-api-key",
+                prefix: "",
+                key: "GEMINI_API_KEY",
+                variable: "GOOGLE_GEMINI_BASE_URL",
+                suffix: "",
             },
             Self::GitHub => Parts {
                 name: "github",

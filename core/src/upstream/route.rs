@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// Headers for a client's own credentials. A guest has none, so what it puts there is a placeholder or
 /// somebody else's, and is not passed on.
-pub const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "cookie"];
+pub const CREDENTIALS: [&str; 5] = ["authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie"];
 
 /// A path on the egress proxy's door that leads to one https origin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

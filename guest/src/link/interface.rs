@@ -115,7 +115,7 @@ impl Interface {
         route.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(address)));
         route.attributes.push(RouteAttribute::PrefSource(RouteAddress::Inet(source)));
         request(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE | NLM_F_REPLACE)
-            .context("cannot take the proxy's address")
+            .context("cannot add the proxy's address")
     }
 
     /// Brings the interface up.

@@ -13,7 +13,7 @@ mod refuse;
 mod streams;
 pub mod tap;
 
-use crate::status::exit_code;
+use crate::status::{exit_code, not_run};
 use anyhow::{Context, Result};
 use bottle_core::guard::Guard;
 use bottle_core::helper::GUEST_SOCKET;
@@ -25,7 +25,6 @@ use keeper::Way;
 use refuse::Reports;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io;
 use std::num::NonZeroU16;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -158,12 +157,7 @@ fn run(command: &[OsString]) -> Result<ExitCode> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGQUIT, SIGHUP, SIGTERM])?;
     let mut child = match Command::new(program).args(arguments).spawn() {
         Ok(child) => child,
-        Err(error) => {
-            eprintln!("bottle: cannot run {}: {error}", program.display());
-            // As in a shell: 127 if there is no such program, 126 if it cannot be run.
-            let missing = error.kind() == io::ErrorKind::NotFound;
-            return Ok(ExitCode::from(if missing { 127 } else { 126 }));
-        }
+        Err(error) => return Ok(not_run(program, &error)),
     };
     let pid = rustix::process::Pid::from_child(&child);
     thread::spawn(move || {

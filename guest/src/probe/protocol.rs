@@ -144,7 +144,7 @@ pub struct Answer {
     pub vsock: Vec<u32>,
     /// How many attempts were refused at once.
     pub refused: usize,
-    /// How many met silence until the time was over.
+    /// How many got no response in time.
     pub silent: usize,
     /// How many could not be made.
     pub failed: usize,

@@ -174,7 +174,7 @@ async fn read_head(stream: &Socket, incoming: &mut Incoming, len: usize) -> io::
 
 fn broken_off(read: usize) -> io::Result<()> {
     if read == 0 {
-        return Err(io::Error::new(io::ErrorKind::ConnectionReset, "the other side broke it off"));
+        return Err(io::Error::new(io::ErrorKind::ConnectionReset, "the other side broke off the stream"));
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
     let mut server = Command::new("iperf3");
     server.args(["-s", "-B", "127.0.0.1", "-p", &iperf.to_string()]);
     let Ok(mut server) = quiet(server) else {
-        report.skip("throughput", "iperf3 is not here: Debian's package iperf3 has it");
+        report.skip("throughput", "iperf3 is not installed: it is in Debian's package iperf3 has it");
         return Ok(());
     };
     let echo = serve_echo()?;

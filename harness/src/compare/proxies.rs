@@ -110,7 +110,8 @@ fn own(bottle: &RunningBottle) -> Result<Proxy> {
 fn start(name: &'static str, mut command: Command, port: u16) -> Result<Proxy> {
     die_with_parent(&mut command, Signal::KILL);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let child = child.with_context(|| format!("{name} is not here: Debian's package {name} has it"))?;
+    let child =
+        child.with_context(|| format!("{name} is not installed: it is in Debian's package {name} has it"))?;
     let proxy = Proxy { name, enter: vec!["env".to_owned()], port, child: Some(child) };
     wait_for(|| TcpStream::connect(("127.0.0.1", port)).is_ok())?;
     Ok(proxy)

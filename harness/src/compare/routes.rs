@@ -143,7 +143,7 @@ impl Route {
             "none",
         ]);
         pasta.args(["--netns", &format!("/run/netns/{NETNS}")]);
-        let pasta = quiet(pasta).context("pasta is not here: Debian's package passt has it")?;
+        let pasta = quiet(pasta).context("pasta is not installed: it is in Debian's package passt has it")?;
         let enter = ["ip", "netns", "exec", NETNS].map(str::to_owned).to_vec();
         let route = Self {
             name: "pasta",

@@ -1,5 +1,6 @@
 //! What every subcommand starts from.
 
+use crate::agent;
 use crate::args::{Args, Command};
 use crate::config::found::shown;
 use crate::config::{self, Config, Found};
@@ -8,6 +9,7 @@ use crate::owner;
 use crate::suggest;
 use crate::trust::seen::Seen;
 use crate::trust::{self, Answer, Standing};
+use bottle_core::egress::HostRule;
 use bottle_core::slug::Slug;
 use bottle_host::audit;
 use bottle_host::defence::Defence;
@@ -28,6 +30,17 @@ pub struct Context {
     pub insisted: bool,
     /// Whether a person said that the project was moved.
     pub moved: bool,
+    /// The agent that a person named.
+    agent: Option<AgentChoice>,
+}
+
+/// An agent that a person named on the command line.
+#[derive(Clone, Debug)]
+pub struct AgentChoice {
+    /// The name of its profile.
+    pub name: Slug,
+    /// Hosts that may be reached while it is installed.
+    pub setup_allow: Vec<HostRule>,
 }
 
 /// The configuration that applies in a folder, not parsed yet.
@@ -63,6 +76,24 @@ impl Context {
             verbose: args.verbose,
             insisted: args.i_know,
             moved: matches!(args.command, Command::Up { moved: true, .. }),
+            agent: match &args.command {
+                Command::Up { agent: Some(name), .. } => {
+                    Some(AgentChoice { name: name.clone(), setup_allow: Vec::new() })
+                }
+                _ => None,
+            },
+        }
+    }
+
+    /// Returns the same for a command that runs this agent.
+    pub fn for_agent(&self, agent: AgentChoice) -> Self {
+        Self {
+            config: self.config.clone(),
+            quiet: self.quiet,
+            verbose: self.verbose,
+            insisted: self.insisted,
+            moved: self.moved,
+            agent: Some(agent),
         }
     }
 
@@ -89,15 +120,49 @@ impl Context {
 
     /// Returns the chosen bottle with its configuration, which need not be trusted.
     pub fn configured(&self, named: Option<Slug>) -> Outcome<(Slug, Config)> {
-        let config = self.config()?;
+        let mut config = self.config()?;
         let slug = config.slug(named, &Self::here()?)?;
         let home = Home::find()?;
+        self.equip(&mut config, &home.bottle(&slug))?;
         // A person is asked about a file that a guest could have written, whatever name it contains.
         let standing = config.file.as_ref().map(|found| trust::standing(&home, found)).transpose()?;
         if !matches!(standing, Some(Standing::Unseen(_))) {
             self.owned(&home, &home.bottle(&slug), &Self::project(&config)?)?;
         }
         Ok((slug, config))
+    }
+
+    /// Makes a configuration one for the agent that was named: on the command line, in the file, or when the bottle
+    /// was made.
+    fn equip(&self, config: &mut Config, folder: &Folder) -> Outcome {
+        let chosen = self.agent.as_ref().map(|agent| agent.name.clone());
+        let in_file = config.agent.take().map(|agent| agent.name);
+        let before = folder.read_plan().ok().and_then(|plan| plan.agent);
+        let differs = |of: &str, other: &Slug| {
+            let name = chosen.as_ref().map_or("", Slug::as_str);
+            let slug = folder.slug();
+            Failure::new(Kind::Usage, format!("{of} is for the agent {other}, not for {name}"))
+                .help(format!("give it a bottle of its own: `bottle {name} --bottle {slug}-{name}`"))
+        };
+        let found = chosen.as_ref().map(agent::find).transpose()?;
+        let name = match (&chosen, &in_file, &before) {
+            (Some(chosen), Some(other), _) if chosen != other => return Err(differs("bottle.toml", other)),
+            (Some(chosen), None, Some(other)) if chosen != other && folder.machine_smolfile().exists() => {
+                return Err(differs(&format!("the bottle {}", folder.slug()), other));
+            }
+            _ => chosen.or(in_file).or(before),
+        };
+        let Some(name) = name else { return Ok(()) };
+        let profile = found.map_or_else(|| agent::find(&name), Ok)?;
+        if config.file.is_none() {
+            // An agent works on the folder that it was started in. A file that says nothing means the same.
+            let here = config::empty(&Self::here()?, self.insisted)?;
+            *config = Config { passed: std::mem::take(&mut config.passed), ..here };
+        }
+        agent::apply(config, name, profile)?;
+        let more = self.agent.iter().flat_map(|agent| &agent.setup_allow);
+        config.setup.allow.extend(more.cloned());
+        Ok(())
     }
 
     /// Returns the project of a configuration: the folder of its file, or the current folder.
@@ -221,6 +286,18 @@ impl Context {
     pub fn say(&self, what: &str) {
         if !self.quiet {
             out::remark(what);
+        }
+    }
+
+    /// Returns whether this command runs an agent.
+    pub fn is_for_agent(&self) -> bool {
+        self.agent.is_some()
+    }
+
+    /// Reports a line of a longer step, if somebody watches.
+    pub fn detail(&self, line: &str) {
+        if self.verbose || (!self.quiet && out::is_watched()) {
+            out::remark(line);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Carries out each subcommand.
 
+mod agent;
 mod changes;
 mod check;
 mod cleanup;
@@ -27,6 +28,7 @@ mod verify;
 
 use crate::args::{Args, Command};
 use crate::trust::programs;
+use bottle_core::execution::Execution;
 use bottle_host::failure::Outcome;
 use bottle_host::state::Home;
 use bottle_keeper::{self as keeper, starter};
@@ -44,11 +46,24 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
     let context = Context::new(&args);
     match args.command {
         Command::Init { force } => init::init(&context, force)?,
-        Command::Run { slug, allow, allow_private, trust, command } => {
-            return run::run(&context, slug, &run::Extra { allow, allow_private, trust }, &command);
+        Command::Run { slug, allow, allow_private, trust, timeout, command } => {
+            let extra = run::Extra { allow, allow_private, trust, timeout };
+            return run::run(&context, slug, &extra, &command);
         }
-        Command::Exec { slug, command } => return enter::exec(&context, slug, &command),
-        Command::Shell { slug } => return enter::exec(&context, slug, &[enter::SHELL.to_owned()]),
+        Command::Aider(how) => return agent::run(&context, agent::named("aider")?, how),
+        Command::Claude(how) => return agent::run(&context, agent::named("claude")?, how),
+        Command::Codex(how) => return agent::run(&context, agent::named("codex")?, how),
+        Command::Gemini(how) => return agent::run(&context, agent::named("gemini")?, how),
+        Command::Opencode(how) => return agent::run(&context, agent::named("opencode")?, how),
+        Command::Agent { name: Some(name), how } => return agent::run(&context, name, how),
+        Command::Agent { name: None, .. } => agent::list()?,
+        Command::Exec { slug, how, command } => {
+            return enter::exec(&context, slug, &how.execution(), how.terminal(), &command);
+        }
+        Command::Shell { slug } => {
+            let shell = [enter::SHELL.to_owned()];
+            return enter::exec(&context, slug, &Execution::default(), None, &shell);
+        }
         Command::Verify { slug, every_port, host_only, json } => {
             verify::verify(&context, slug, verify::How { every_port, host_only, json })?;
         }
@@ -60,7 +75,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Approve { id, answer } => inbox::decide(&context, &id, true, answer)?,
         Command::Refuse { id, why } => inbox::decide(&context, &id, false, why)?,
         Command::Git { slug, action } => git::git(&context, &slug, &action)?,
-        Command::Up { slug, trust, renew, moved: _ } => {
+        Command::Up { slug, agent: _, trust, renew, moved: _ } => {
             up::up(&context, slug, &up::Options { trust, renew })?;
         }
         Command::Stop { slug } => stop::stop(&context, slug)?,

@@ -14,18 +14,25 @@ use bottle_host::state::Home;
 use bottle_host::tools::{Tools, in_path};
 use bottle_sidecars::egress::public_suffix;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Options that add to the configuration.
 pub struct Extra {
     pub allow: Vec<String>,
     pub allow_private: Vec<String>,
     pub trust: Option<String>,
+    pub timeout: Option<Duration>,
 }
 
 pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[String]) -> Outcome<ExitCode> {
     is_a_bottle(context, slug.as_ref(), command)?;
     let (slug, mut config) = context.configured(slug)?;
     extra.apply(&mut config)?;
+    if !config.setup.is_empty() {
+        let what = "[guest] setup is kept on a bottle's disk, and a run has none";
+        return Err(Failure::new(Kind::Usage, what)
+            .help(format!("`bottle up {slug}`, then `bottle exec {slug} -- COMMAND`")));
+    }
     let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
     let folder = home.bottle(&slug);
@@ -39,6 +46,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
         tools: &tools,
         insisted: extra.trust.is_some(),
         command: if command.is_empty() { &shell } else { command },
+        limit: extra.timeout,
     };
     // From here on, a signal goes through the machine's loop, and everything is taken down.
     let events = Events::catch()?;
@@ -50,6 +58,10 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
         ));
     }
     match ran.ended? {
+        (Ended::Late, _) => {
+            context.say("the time of the run is over: it was ended");
+            Ok(ExitCode::from(enter::TIMED_OUT))
+        }
         (Ended::Signal(signal), _) => Ok(ExitCode::from(128_u8.saturating_add(signal))),
         (Ended::Status(status), connected) if connected || status.success() => Ok(exit_code(status)),
         (Ended::Status(status), _) => {

@@ -3,11 +3,13 @@
 use super::context::Context;
 use crate::config::Config;
 use crate::describe::difference;
+use crate::lifecycle::setup;
 use crate::lifecycle::start::{self, Found};
 use crate::resolve::Resolved;
 use bottle_core::slug::Slug;
 use bottle_host::failure::Outcome;
 use bottle_host::state::{Folder, Home};
+use bottle_host::tools;
 
 /// How to start a bottle.
 pub struct Options {
@@ -32,30 +34,44 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
                 context.trust(&folder, config, options.trust.as_deref(), &context.again(verb))?;
             }
             already_up(context, &folder, &resolved);
-            return Ok(());
+            return set_up(context, &folder);
         }
     };
     let trust = options.trust.as_deref();
     context.trust(planned.folder(), config, trust, &context.again(verb))?;
     // It was not asked about before the file was accepted.
     context.owned(&Home::find()?, planned.folder(), &Context::project(config)?)?;
+    let folder = planned.folder().clone();
     let staged = planned.stage(config, trust.is_some())?;
     if staged.lacks_only_a_keeper() {
         context.progress(&format!("{slug} runs without a keeper: giving it a new one"));
         if staged.resume().is_ok() {
             context.say(&format!("{slug} is up"));
-            return Ok(());
+            return set_up(context, &folder);
         }
     }
     context.progress(&format!("starting {slug}"));
     staged.start(&|what| context.progress(what))?;
     context.say(&format!("{slug} is up; `bottle shell {slug}` enters it"));
-    Ok(())
+    set_up(context, &folder)
+}
+
+/// Installs what the machine lacks of what its bottle was started with.
+fn set_up(context: &Context, folder: &Folder) -> Outcome {
+    let plan = folder.read_plan()?;
+    if !setup::is_due(folder, &plan) {
+        return Ok(());
+    }
+    context.say(&format!("{} is set up, which takes a while the first time", folder.slug()));
+    setup::run(&tools::smolvm()?, folder, &plan, &|line| context.detail(line))
 }
 
 fn already_up(context: &Context, folder: &Folder, resolved: &Resolved) {
-    context.say(&format!("{} is up already", folder.slug()));
     let differs = difference(folder, resolved).unwrap_or_default();
+    if context.is_for_agent() && differs.is_empty() {
+        return;
+    }
+    context.say(&format!("{} is up already", folder.slug()));
     if !differs.is_empty() {
         context.say("bottle.toml has changed since; `bottle restart` applies it:");
         differs.iter().for_each(|line| context.say(&format!("  {line}")));

@@ -1,7 +1,7 @@
 //! The keys of `bottle.toml`.
 
 use super::git_gate::{GitGateTable, from_git_gate};
-use super::model::{CPUS, Config, MEMORY_MIB};
+use super::model::{Agent, CPUS, Config, MEMORY_MIB};
 use super::mounts::Mounts;
 use super::paths::Site;
 use super::places::{Item, Places};
@@ -17,7 +17,7 @@ use bottle_core::environment;
 use bottle_core::plan::{ReservedVariable, Volume};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::specification::{Limits, Need, SidecarSpec, StackChoice, Workspace};
+use bottle_core::specification::{Limits, Need, Setup, SidecarSpec, StackChoice, Workspace};
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
 use bottle_core::upstream::{self, SecretSource};
 use bottle_host::failure::Outcome;
@@ -40,6 +40,8 @@ const LEAST_MEMORY_MIB: u32 = 128;
 struct File {
     /// The bottle's name. Default: the folder's name.
     slug: Option<Slug>,
+    /// The agent that the bottle is for, such as `claude`: what the file leaves open comes from the agent's profile.
+    agent: Option<Slug>,
     /// What happens when a line of the audit log cannot be written.
     #[serde(default)]
     audit: Need,
@@ -97,6 +99,13 @@ struct GuestTable {
     /// Environment variables, except those that bottle sets itself.
     #[serde(default)]
     env: BTreeMap<EnvName, Spanned<Word>>,
+    /// Commands that are run once in a new machine, each by a shell, before the bottle is used. Their results are kept
+    /// on the machine's disk.
+    #[serde(default)]
+    setup: Vec<Word>,
+    /// Hosts that may be reached while these commands run, and not afterwards.
+    #[serde(default, rename = "setup-allow")]
+    setup_allow: Vec<Spanned<HostRule>>,
     /// More folders of this machine.
     #[serde(default)]
     volumes: Vec<Spanned<Table<VolumeTable>>>,
@@ -178,6 +187,7 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     let file = file.map_err(|error| shape::failure(source, &error))?;
     let mut config =
         Config { slug: file.slug, audit: file.audit, stack: file.network.0.stack, ..Config::default() };
+    config.agent = file.agent.map(|name| Agent { name, profile: None });
     config.places = Places::of(source);
     config.allow_sensitive = file.allow_sensitive.iter().map(|path| site.meant(path)).collect();
     let mode = file.workspace.0.mode;
@@ -266,6 +276,12 @@ fn guest(
         guest.image = Some(image.map_err(|refused| refused.at(source, Some(span)))?);
     }
     guest.workdir = table.workdir;
+    for rule in &table.setup_allow {
+        public_suffix::check(&rule.get_ref().pattern)
+            .map_err(|wide| source.fail(Some(rule.span()), &wide.to_string()).help(wide.help()))?;
+    }
+    let allow = table.setup_allow.into_iter().map(Spanned::into_inner).collect();
+    config.setup = Setup { run: table.setup, allow };
     for (name, value) in table.env {
         if environment::is_reserved(name.as_str()) {
             return Err(source.fail(Some(value.span()), &ReservedVariable(name.to_string()).to_string()));

@@ -20,7 +20,7 @@ mod upstream;
 
 pub use file::{parse, schema};
 pub use found::{FILE, Found};
-pub use model::Config;
+pub use model::{Agent, Config};
 pub use source::Source;
 
 use bottle_host::failure::Outcome;
@@ -41,6 +41,17 @@ pub fn find(named: Option<&Path>, start: &Path, insisted: bool) -> Outcome<Confi
     config.file = Some(found);
     config.passed = search.passed;
     Ok(config)
+}
+
+/// Returns the configuration of a file in this folder that says nothing.
+///
+/// # Errors
+/// Returns [`Kind::Usage`](bottle_host::failure::Kind::Usage) if no guest may have the folder.
+pub fn empty(project: &Path, insisted: bool) -> Outcome<Config> {
+    parse(
+        &Source::new(&project.join(FILE), ""),
+        &Site { project: Some(project.to_owned()), disk: &OnDisk, insisted },
+    )
 }
 
 /// Parses a file that was found. `named` is the name that a person gave it.

@@ -4,11 +4,12 @@ use super::found::{Found, shown};
 use super::named::Named;
 use super::paths::Shared;
 use super::places::Places;
+use crate::agent::Profile;
 use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::specification::{Limits, Need, Repo, SidecarSpec, StackChoice, Workspace};
+use bottle_core::specification::{Limits, Need, Repo, Setup, SidecarSpec, StackChoice, Workspace};
 use bottle_core::upstream::Upstream;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use std::collections::BTreeMap;
@@ -25,8 +26,12 @@ pub struct Config {
     pub limits: Limits,
     /// Which program speaks TCP with the guest.
     pub stack: StackChoice,
+    /// The agent that it is for.
+    pub agent: Option<Agent>,
     /// The virtual machine.
     pub guest: Guest,
+    /// What is installed in it before it is used.
+    pub setup: Setup,
     /// How the machine gets the project's folder.
     pub workspace: Workspace,
     /// The active sidecars.
@@ -53,6 +58,15 @@ pub struct Config {
     pub passed: Vec<PathBuf>,
 }
 
+/// The agent that a bottle is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// The name of its profile.
+    pub name: Slug,
+    /// The profile, once it was found and applied.
+    pub profile: Option<Profile>,
+}
+
 /// The default processors and memory: those of smolvm. Only touched memory is taken from the host.
 pub(super) const CPUS: u8 = 4;
 pub(super) const MEMORY_MIB: u32 = 8192;
@@ -64,6 +78,8 @@ impl Default for Config {
             audit: Need::default(),
             limits: Limits::default(),
             stack: StackChoice::default(),
+            agent: None,
+            setup: Setup::default(),
             guest: Guest {
                 image: None,
                 cpus: CPUS,

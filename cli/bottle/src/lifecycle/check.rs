@@ -46,7 +46,7 @@ pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) ->
         )
         .help("set BOTTLE_RUNTIME_DIR to a folder with a shorter name"));
     }
-    let rendered = files::render(folder, &resolved.plan)?;
+    let rendered = files::render(folder, resolved, config.agent.as_ref())?;
     programs(config)?;
     resolved.services.git.iter().try_for_each(|repo| gate(repo, config))?;
     for upstream in &resolved.plan.upstreams {
@@ -55,7 +55,7 @@ pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) ->
             config
                 .places
                 .fail(&item, Kind::Unavailable, &format!("{error:#}"))
-                .help("a key is looked for on this machine when a bottle starts; nothing was changed")
+                .help("set it where you run `bottle`: a key is looked for on this machine when a bottle starts; nothing was changed")
         })?;
     }
     Ok(rendered)

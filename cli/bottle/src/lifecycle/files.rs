@@ -1,5 +1,7 @@
 //! The files that a bottle starts from.
 
+use crate::agent::Equipment;
+use crate::config::Agent;
 use crate::resolve::Resolved;
 use anyhow::{Context, Result, anyhow};
 use bottle_core::gvproxy;
@@ -27,6 +29,8 @@ pub struct Rendered {
     pub smolfile: String,
     /// The file that gvproxy reads, if it is the network stack.
     pub gvproxy: Option<String>,
+    /// What the agent finds beside the helper.
+    pub equipment: Equipment,
 }
 
 /// The files that a bottle starts from, on disk. Dropping this value removes them, unless they are kept.
@@ -49,9 +53,14 @@ impl Drop for Files {
         let Some(folder) = self.0.take() else { return };
         // The log stays, for a person to look at afterwards.
         let _ = folder.remove_runtime();
-        for file in
-            [folder.plan(), folder.pins(), folder.rules(), folder.smolfile(), folder.machine_smolfile()]
-        {
+        for file in [
+            folder.plan(),
+            folder.pins(),
+            folder.rules(),
+            folder.smolfile(),
+            folder.machine_smolfile(),
+            folder.set_up(),
+        ] {
             let _ = fs::remove_file(file);
         }
         // A push may wait, and whoever looks at it has to know where it goes.
@@ -73,17 +82,20 @@ pub fn smolfile(folder: &Folder, plan: &Plan) -> Result<Smolfile> {
     Ok(Smolfile::for_plan(plan, &helper_dir))
 }
 
-/// Renders the files that smolvm and gvproxy read, and writes nothing.
-pub fn render(folder: &Folder, plan: &Plan) -> Result<Rendered> {
+/// Renders the files that smolvm, gvproxy and the agent read, and writes nothing.
+pub fn render(folder: &Folder, resolved: &Resolved, agent: Option<&Agent>) -> Outcome<Rendered> {
+    let plan = &resolved.plan;
     let gvproxy = match plan.stack {
         Stack::Gvproxy(_) => {
             let link = Here::link(folder);
             let link = link.to_str().context("the state folder's path is not UTF-8")?;
-            Some(gvproxy::Config::for_plan(plan, link).render()?)
+            Some(gvproxy::Config::for_plan(plan, link).render().map_err(anyhow::Error::from)?)
         }
         Stack::Kernel | Stack::Sockets => None,
     };
-    Ok(Rendered { smolfile: smolfile(folder, plan)?.render()?, gvproxy })
+    let smolfile = smolfile(folder, plan)?.render().map_err(anyhow::Error::from)?;
+    let equipment = Equipment::of(resolved, agent.and_then(|agent| agent.profile.as_ref()))?;
+    Ok(Rendered { smolfile, gvproxy, equipment })
 }
 
 /// Writes everything that a bottle starts from.
@@ -119,6 +131,7 @@ pub fn write(
             fail_point::reached(FailPoint::Copied);
         }
         install_helper(folder, network)?;
+        rendered.equipment.write(&folder.helper_dir())?;
         fail_point::reached(FailPoint::Helper);
         Ok(())
     };

@@ -1,6 +1,6 @@
 //! Carries a bottle's machine over from one start to the next.
 
-use super::files;
+use super::{files, setup};
 use crate::resolve::Resolved;
 use bottle_core::smolfile::Smolfile;
 use bottle_host::fail_point::{self, FailPoint};
@@ -73,6 +73,7 @@ impl MachineChange {
         // This order is safe in a crash: a record without its machine does no harm, but a machine without its
         // record would cost its disk.
         let create = || -> Outcome {
+            setup::forget(folder)?;
             remember()?;
             fail_point::reached(FailPoint::UpRemembered);
             smolvm.create(folder)

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`start`] takes a bottle that stays through these states; [`run`] takes one through all of them in one
-//! command. [`stop`] leads back. [`files`] is what a start finds on disk, [`machine`] what happens to the
+//! command. [`setup`] installs what a new machine lacks. [`stop`] leads back. [`files`] is what a start finds on disk, [`machine`] what happens to the
 //! machine that was there before. Nobody writes down which state a bottle is in: [`state`] tells it from
 //! what runs, and [`observe`] looks.
 //!
@@ -24,6 +24,7 @@ pub mod files;
 pub mod machine;
 pub mod observe;
 pub mod run;
+pub mod setup;
 pub mod signals;
 pub mod start;
 pub mod state;

@@ -44,6 +44,8 @@ pub struct Run<'r> {
     pub insisted: bool,
     /// The command to run in the guest.
     pub command: &'r [String],
+    /// How long it may take, from the start of its machine.
+    pub limit: Option<Duration>,
 }
 
 /// How a run went.
@@ -62,7 +64,7 @@ impl Run<'_> {
     /// # Errors
     /// Returns an error if nothing was started: the name is taken, or a file cannot be written.
     pub fn carry_out(&self, events: &Events, progress: &dyn Fn(&str)) -> Outcome<Ran> {
-        let Self { home, folder, project, config, tools, insisted, command } = *self;
+        let Self { home, folder, project, config, tools, insisted, .. } = *self;
         let slug = folder.slug();
         let _lock = folder.lock_operation("run")?;
         fail_point::reached(FailPoint::RunLocked);
@@ -90,11 +92,53 @@ impl Run<'_> {
         let keeper = keeper::launch(folder, Reach::Machine)?;
         fail_point::reached(FailPoint::RunKeeper);
         progress(&format!("starting {slug}"));
-        let ended =
-            pins.still().and_then(|()| machine(&tools.smolvm, folder, &resolved, command, keeper, events));
+        let ended = pins.still().and_then(|()| self.machine(&resolved, keeper, events));
         fail_point::reached(FailPoint::RunEnded);
         drop(files);
         Ok(Ran { ended, changed: Copy::leave(folder)? })
+    }
+
+    /// Runs the machine beside a keeper that is still starting, and ends both. Returns whether the guest's helper
+    /// ever reached the keeper.
+    fn machine(&self, resolved: &Resolved, keeper: Starting, events: &Events) -> Outcome<(Ended, bool)> {
+        let Self { folder, tools: Tools { smolvm, .. }, command, limit, .. } = *self;
+        let mut words = resolved.plan.link();
+        words.push("--".to_owned());
+        words.extend_from_slice(command);
+        let terminal = Terminal::here();
+        let mut call =
+            smolvm.run(&folder.smolfile(), &folder.guest_socket(), resolved.launch(), terminal, &words);
+        call.stderr(Stdio::piped());
+        // A signal, rather than a kill, lets smolvm take its machine down.
+        die_with_parent(&mut call, Signal::TERM);
+        let mut child = call.spawn().map_err(anyhow::Error::from)?;
+        fail_point::reached(FailPoint::RunMachine);
+        let name = Arc::new(Mutex::new(None));
+        let said = child.stderr.take().map(|stderr| pass_on(stderr, Arc::clone(&name)));
+        // The remaining checks run while the machine boots.
+        let keeper = is_free(smolvm, folder.slug()).and_then(|()| ready(keeper, smolvm, folder, &child));
+        let told = keeper.is_err().then(|| tell(&child, TERM));
+        let ended = wait(&mut child, events, terminal, told, limit)?;
+        if let Some(said) = said {
+            // Somebody may still hold the pipe, such as an orphan of the guest. It does not hold us up.
+            let end = Instant::now() + Duration::from_secs(1);
+            while !said.is_finished() && Instant::now() < end {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        if !matches!(ended, Ended::Status(_)) {
+            let name = name.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(name) = name {
+                delete_left(smolvm, &name)?;
+            }
+        }
+        let keeper = keeper?;
+        let connected = matches!(
+            control::ask(folder, &control::Request::Status),
+            Ok(control::Answer::Status(status)) if status.guest_seen
+        );
+        drop(keeper);
+        Ok((ended, connected))
     }
 }
 
@@ -111,55 +155,6 @@ fn there_is(slug: &Slug) -> Failure {
     Failure::new(Kind::Busy, format!("there is a bottle {slug} already")).help(format!(
         "use it with `bottle shell {slug}`, remove it with `bottle rm {slug}`, or run another: `bottle run {slug}-2`"
     ))
-}
-
-/// Runs the machine beside a keeper that is still starting, and ends both. Returns whether the guest's helper
-/// ever reached the keeper.
-fn machine(
-    smolvm: &Smolvm,
-    folder: &Folder,
-    resolved: &Resolved,
-    command: &[String],
-    keeper: Starting,
-    events: &Events,
-) -> Outcome<(Ended, bool)> {
-    let mut words = resolved.plan.link();
-    words.push("--".to_owned());
-    words.extend_from_slice(command);
-    let terminal = Terminal::here();
-    let mut call =
-        smolvm.run(&folder.smolfile(), &folder.guest_socket(), resolved.launch(), terminal, &words);
-    call.stderr(Stdio::piped());
-    // A signal, rather than a kill, lets smolvm take its machine down.
-    die_with_parent(&mut call, Signal::TERM);
-    let mut child = call.spawn().map_err(anyhow::Error::from)?;
-    fail_point::reached(FailPoint::RunMachine);
-    let name = Arc::new(Mutex::new(None));
-    let said = child.stderr.take().map(|stderr| pass_on(stderr, Arc::clone(&name)));
-    // The remaining checks run while the machine boots.
-    let keeper = is_free(smolvm, folder.slug()).and_then(|()| ready(keeper, smolvm, folder, &child));
-    let told = keeper.is_err().then(|| tell(&child, TERM));
-    let ended = wait(&mut child, events, terminal, told)?;
-    if let Some(said) = said {
-        // Somebody may still hold the pipe, such as an orphan of the guest. It does not hold us up.
-        let end = Instant::now() + Duration::from_secs(1);
-        while !said.is_finished() && Instant::now() < end {
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-    if matches!(ended, Ended::Signal(_)) {
-        let name = name.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(name) = name {
-            delete_left(smolvm, &name)?;
-        }
-    }
-    let keeper = keeper?;
-    let connected = matches!(
-        control::ask(folder, &control::Request::Status),
-        Ok(control::Answer::Status(status)) if status.guest_seen
-    );
-    drop(keeper);
-    Ok((ended, connected))
 }
 
 /// Waits for the keeper, and tells it which guest to greet: the one of this smolvm call.

@@ -1,4 +1,4 @@
-//! Ends a run: because its command ended, or because of a signal.
+//! Ends a run: because its command ended, because of a signal, or because its time is over.
 
 use anyhow::Result;
 use bottle_host::smolvm::Terminal;
@@ -17,6 +17,8 @@ pub enum Ended {
     Status(ExitStatus),
     /// A signal ended it.
     Signal(u8),
+    /// It took longer than it was given.
+    Late,
 }
 
 /// The signal that was sent to a machine, and when.
@@ -30,20 +32,36 @@ pub fn tell(child: &Child, signal: u8) -> Told {
     (signal, Instant::now())
 }
 
-/// Waits for a machine to end, and passes signals on to it.
+/// Waits for a machine to end, and passes signals on to it. It is ended at the limit.
 ///
 /// # Errors
 /// Returns an error if it cannot be waited for.
-pub fn wait(child: &mut Child, events: &Events, terminal: Terminal, mut told: Option<Told>) -> Result<Ended> {
+pub fn wait(
+    child: &mut Child,
+    events: &Events,
+    terminal: Terminal,
+    mut told: Option<Told>,
+    limit: Option<Duration>,
+) -> Result<Ended> {
     events.watch(child)?;
+    let since = Instant::now();
+    let mut is_late = false;
     loop {
-        match events.next(told.map(|(_, when)| GRACE.saturating_sub(when.elapsed()))) {
+        let rest = match told {
+            Some((_, when)) => Some(GRACE.saturating_sub(when.elapsed())),
+            None => limit.map(|limit| limit.saturating_sub(since.elapsed())),
+        };
+        match events.next(rest) {
             Some(Event::Ended) => break,
             // In a terminal's raw mode, Ctrl-C is a byte for the guest.
             Some(Event::Signal(signal)) if told.is_none() && !(terminal == Terminal::Tty && signal == 2) => {
                 told = Some(tell(child, signal));
             }
             Some(Event::Signal(_)) => {}
+            None if told.is_none() => {
+                is_late = true;
+                told = Some(tell(child, TERM));
+            }
             None => {
                 child.kill()?;
                 break;
@@ -51,6 +69,9 @@ pub fn wait(child: &mut Child, events: &Events, terminal: Terminal, mut told: Op
         }
     }
     let status = child.wait()?;
+    if is_late {
+        return Ok(Ended::Late);
+    }
     Ok(told.map_or(Ended::Status(status), |(signal, _)| Ended::Signal(signal)))
 }
 

@@ -126,7 +126,7 @@ impl<'f> Locked<'f> {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(std::io::Error::new(ErrorKind::TimedOut, "another process has the log of decisions"))
+        Err(std::io::Error::new(ErrorKind::TimedOut, "another process holds the log of decisions"))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::state::Folder;
 use anyhow::{Context, Result, anyhow, ensure};
+use bottle_core::egress::HostRule;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
@@ -34,13 +35,33 @@ pub fn ask(folder: &Folder, request: &Request) -> Outcome<Answer> {
 /// Returns an error as for [`ask`].
 pub fn ask_within(patience: Duration, folder: &Folder, request: &Request) -> Outcome<Answer> {
     if let Some(stream) = handed_down() {
-        return Ok(talk(stream?, request, patience)?);
+        return Ok(talk(&stream?, request, patience)?);
     }
-    let stream = UnixStream::connect(folder.control()).map_err(|_| {
+    Ok(talk(&connect(folder)?, request, patience)?)
+}
+
+fn connect(folder: &Folder) -> Outcome<UnixStream> {
+    UnixStream::connect(folder.control()).map_err(|_| {
         Failure::new(Kind::NoBottle, format!("bottle {} is not running", folder.slug()))
             .help(format!("start it with `bottle up {}`", folder.slug()))
-    })?;
-    Ok(talk(stream, request, patience)?)
+    })
+}
+
+/// What a keeper grants until this value is dropped, or until this process ends.
+#[derive(Debug)]
+#[must_use]
+pub struct Lent(#[expect(dead_code, reason = "the keeper watches for its end")] UnixStream);
+
+/// Lets a bottle's agent reach more hosts, for as long as the returned value lives.
+///
+/// # Errors
+/// Returns the keeper's own message if it refuses, and [`Kind::NoBottle`] if there is no keeper.
+pub fn lend(folder: &Folder, rules: Vec<HostRule>, by: String) -> Outcome<Lent> {
+    let stream = connect(folder)?;
+    match talk(&stream, &Request::Lend { rules, by }, PATIENCE)? {
+        Answer::Failed { why } => Err(Failure::new(Kind::Internal, why)),
+        _ => Ok(Lent(stream)),
+    }
 }
 
 /// Sends a keeper a request that it must carry out.
@@ -66,12 +87,12 @@ pub fn handed_down() -> Option<Result<UnixStream>> {
 
 /// Sends a request and reads the answer. The keeper reads a guest's bytes, and is hostile once it has been
 /// taken over, so it must not decide how long its answer is or how long it takes.
-fn talk(mut stream: UnixStream, request: &Request, patience: Duration) -> Result<Answer> {
+fn talk(mut stream: &UnixStream, request: &Request, patience: Duration) -> Result<Answer> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
-    let answer = read_line(&stream, MAX_LINE, patience)?;
+    let answer = read_line(stream, MAX_LINE, patience)?;
     serde_json::from_str(&answer).map_err(|_| anyhow!(UNREADABLE))
 }
 

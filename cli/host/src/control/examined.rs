@@ -12,7 +12,7 @@ pub struct Examined {
     pub passed: Vec<String>,
     /// Destinations behind the guard that answered although they are no door.
     pub answered: Vec<String>,
-    /// Frames whose refusal should have been an answer and was silence.
+    /// How many refusals were silent although they should have been answers.
     pub silent: u64,
     /// Why some frames were not sent, if some were not.
     pub cut_short: Option<String>,

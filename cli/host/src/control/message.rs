@@ -6,6 +6,7 @@ use super::inbox::{Decision, Waiting};
 use super::status::Status;
 use crate::peer::Named;
 use crate::rules::Change;
+use bottle_core::egress::HostRule;
 use bottle_core::slug::Slug;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -36,6 +37,13 @@ pub enum Request {
         /// The change.
         change: Change,
         /// Who changes them.
+        by: String,
+    },
+    /// Let the agent reach these hosts, too, for as long as the connection of this request stays open.
+    Lend {
+        /// The hosts.
+        rules: Vec<HostRule>,
+        /// Who lends them.
         by: String,
     },
     /// Record what became of one ref of a push.

@@ -21,7 +21,7 @@ pub struct Status {
     /// `None` if there is no such process.
     #[serde(default)]
     pub machine_filtered: Option<bool>,
-    /// How often gvproxy had to be started again.
+    /// How often gvproxy was restarted.
     pub jail_restarts: u32,
     /// Whether the process that holds the upstreams' keys has ended, so that requests to them fail.
     #[serde(default)]
@@ -29,7 +29,7 @@ pub struct Status {
     /// The limits that the kernel enforces on the keeper.
     #[serde(default)]
     pub confined: InForce,
-    /// The last thing that the agent said about its work.
+    /// The agent's last report.
     #[serde(default)]
     pub report: Option<String>,
     /// Whether the disk refused the log's last line.
@@ -37,7 +37,7 @@ pub struct Status {
     pub log_failing: bool,
     /// How many frames passed and how many did not.
     pub counters: Snapshot,
-    /// The rules of the egress proxy now.
+    /// The egress proxy's current rules.
     pub rules: Rules,
 }
 

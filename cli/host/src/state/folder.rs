@@ -155,6 +155,11 @@ impl Folder {
         self.state.join("copy.json")
     }
 
+    /// Returns the path of the record of the setup that the machine's disk holds.
+    pub fn set_up(&self) -> PathBuf {
+        self.state.join("set-up")
+    }
+
     /// Returns the path of the socket on which the keeper takes requests from its user.
     pub fn control(&self) -> PathBuf {
         self.runtime.join("control.sock")

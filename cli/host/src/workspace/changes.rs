@@ -49,7 +49,7 @@ pub enum Kept {
     Blocked,
     /// In the project, it is a folder with something in it that the guest did not remove.
     NotEmpty,
-    /// The project's own path has changed since, too.
+    /// The project has changed the path as well.
     Conflict,
 }
 
@@ -104,7 +104,7 @@ impl fmt::Display for Kept {
             Self::Special => "neither file, folder nor link",
             Self::TooDeep => "it is nested too deeply",
             Self::Unreadable => "you may not read it",
-            Self::Excluded => "it is excluded from the copy; naming it after -- takes it",
+            Self::Excluded => "it is excluded from the copy; name it after -- to apply it",
             Self::TooLarge => "it exceeds the limit; --max-size raises it",
             Self::Unsteady => "it changed while it was read; look again",
             Self::Blocked => "in your project, one of its parents is not a folder",

@@ -244,7 +244,7 @@ pub(super) fn grant(job: &Job, requests: &[Request]) -> Result<()> {
         Err(error) => {
             // Everything done so far can be undone.
             let left = work.undo().with_context(|| {
-                format!("{error:#}; and it could not be undone, which the next `bottle diff` tries again")
+                format!("{error:#}; and undoing it failed; the next `bottle diff` tries again")
             })?;
             Err(left.into_iter().fold(error, |error, (path, kept)| {
                 error.context(format!(
@@ -404,7 +404,7 @@ impl<'a> Work<'a> {
             let at = self.ours.folder_at(&stage.at)?;
             let name = OsString::from(&stage.name);
             let inside = at.make_folder(&name, 0o700).with_context(|| {
-                format!("cannot put anything together in {}", job.project.join(&stage.at).display())
+                format!("cannot prepare the changes in {}", job.project.join(&stage.at).display())
             })?;
             self.stages.push(Some(Stage { at, name, inside }));
         }
@@ -494,7 +494,7 @@ impl<'a> Work<'a> {
 
     fn inside(&self, stage: usize) -> Result<&Beneath> {
         let stage = self.stages.get(stage).and_then(Option::as_ref);
-        Ok(&stage.context("the folder in which it was put together is gone")?.inside)
+        Ok(&stage.context("the folder with the prepared changes is gone")?.inside)
     }
 
     /// Changes the project, step by step.

@@ -102,7 +102,7 @@ impl Copy {
                     Ok(Read::Same) => continue,
                     Ok(Read::TooMuch) => item.change.kept = Some(Kept::TooLarge),
                     Err(error) if is_disk(&error) => {
-                        return Err(error).context("there is no room on disk for what the guest changed");
+                        return Err(error).context("there is no space on disk for the guest's changes");
                     }
                     Err(_) => item.change.kept = Some(Kept::Unsteady),
                 }

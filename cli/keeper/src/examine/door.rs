@@ -75,7 +75,7 @@ fn try_once(
         client if answered(&client) => None,
         client if client.is_refused() => Some("the network stack refused the connection".to_owned()),
         client if client.is_connected() => {
-            Some("it took a connection and did not respond with HTTP".to_owned())
+            Some("it accepted a connection but did not respond with HTTP".to_owned())
         }
         _ => Some("nothing came back".to_owned()),
     })

@@ -90,7 +90,7 @@ fn ask(streams: &Arc<Streams>, door: &Door) -> Option<String> {
     }
     match speak(&mut stream) {
         Ok(heard) if heard.starts_with(HTTP_RESPONSE) => None,
-        Ok(_) => Some("it took a stream and did not respond with HTTP".to_owned()),
+        Ok(_) => Some("it accepted a stream but did not respond with HTTP".to_owned()),
         Err(error) => Some(format!("nothing came back: {error}")),
     }
 }

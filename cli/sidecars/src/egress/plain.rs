@@ -27,7 +27,7 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
     // The query may contain something that must not be logged.
     let what = format!("{} {scheme}://{named}{}", request.method(), uri.path());
     if *scheme != Scheme::HTTP {
-        return proxy.reject(&what, "scheme", StatusCode::BAD_REQUEST, "for https, ask with CONNECT");
+        return proxy.reject(&what, "scheme", StatusCode::BAD_REQUEST, "use CONNECT for https");
     }
     let Ok((host, port)) = authority(named.as_str(), HTTP) else {
         return proxy.refuse(&what, &tunnel::unreadable(named.as_str()));

@@ -7,7 +7,7 @@ use super::reply::{self, Body};
 use super::upstreams::Upstreams;
 use crate::http::{Answers, Server};
 use crate::keys::Keys;
-use bottle_core::egress::{Denial, HostName, Rules};
+use bottle_core::egress::{Denial, HostName, HostRule, Rules};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use bottle_core::specification::Limits;
@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::{Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use serde_json::{Value, json};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// The egress proxy's name in the log.
@@ -30,6 +30,8 @@ const CLOSING: Duration = Duration::from_millis(500);
 pub struct EgressProxy {
     slug: Slug,
     rules: Arc<RwLock<Rules>>,
+    /// The rules that are only there for a while.
+    lent: Mutex<Vec<HostRule>>,
     pub(super) audit: Audit,
     pub(super) client: Client<Dialer, Incoming>,
     pub(super) dialer: Dialer,
@@ -49,7 +51,8 @@ impl EgressProxy {
         let upstreams = Upstreams::new(plan.upstreams.clone(), &rules, &open, keys);
         let server = Server::new(limits, audit.clone(), PART, Answers::Passed);
         let slug = plan.slug.clone();
-        Arc::new(Self { slug, rules, audit, client, dialer, open, upstreams, server })
+        let lent = Mutex::default();
+        Arc::new(Self { slug, rules, lent, audit, client, dialer, open, upstreams, server })
     }
 
     /// Returns the current rules.
@@ -60,8 +63,42 @@ impl EgressProxy {
     /// Applies a change of the rules, and at once closes every connection that the new rules deny: tunnels,
     /// responses in progress and idle connections. The caller has already saved the change.
     pub fn change(&self, change: &Change) {
+        let mut lent = self.lent();
+        // From now on it is there to stay.
+        if let Change::Allow(rule) = change {
+            lent.retain(|known| known != rule);
+        }
         let mut rules = self.rules();
         change.apply(&mut rules);
+        self.follow(rules);
+    }
+
+    /// Allows more hosts until the returned value is dropped. What is denied stays denied.
+    pub fn lend(self: &Arc<Self>, rules: Vec<HostRule>) -> Lent {
+        let mut lent = self.lent();
+        let mut now = self.rules();
+        // Somebody else may have lent the same, and takes it back first.
+        let new: Vec<HostRule> = rules.into_iter().filter(|rule| !now.allow.contains(rule)).collect();
+        now.allow.extend(new.iter().cloned());
+        lent.extend(new.iter().cloned());
+        self.follow(now);
+        Lent { proxy: Arc::clone(self), rules: new }
+    }
+
+    fn take_back(&self, rules: &[HostRule]) {
+        let mut lent = self.lent();
+        let mut now = self.rules();
+        let is_over = |rule: &HostRule| rules.contains(rule) && lent.contains(rule);
+        now.allow.retain(|rule| !is_over(rule));
+        lent.retain(|rule| !rules.contains(rule));
+        self.follow(now);
+    }
+
+    fn lent(&self) -> MutexGuard<'_, Vec<HostRule>> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn follow(&self, rules: Rules) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules.clone();
         if !Defence::DenyCloses.stands() {
             return;
@@ -143,6 +180,18 @@ impl EgressProxy {
             Some(error) => reply::unreachable(error),
             None => reply::text(StatusCode::BAD_GATEWAY, format!("bottle: {host} broke off: {why}")),
         }
+    }
+}
+
+/// Hosts that are allowed for as long as this value lives.
+pub struct Lent {
+    proxy: Arc<EgressProxy>,
+    rules: Vec<HostRule>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.proxy.take_back(&self.rules);
     }
 }
 

@@ -81,7 +81,7 @@ fn pre_receive() -> Result<ExitCode> {
     let mut refused = false;
     ensure!(
         !Quarantine::of(&folder, &repo).is_full(&repo)?,
-        "the quarantine is full: your operator has to decide about what waits; `bottle restart {}` then makes room",
+        "the quarantine is full: your operator has to decide about the waiting pushes; `bottle restart {}` then makes room",
         folder.slug()
     );
     for command in pushed()? {

@@ -130,7 +130,7 @@ fn trees(commits: &BTreeSet<&ObjectId>) -> Result<BTreeMap<ObjectId, ObjectId>> 
     let asked: String = commits.iter().map(|id| format!("{id}^{{tree}}\n")).collect();
     let said = Git::in_hook().args(["cat-file", "--batch-check=%(objectname)"]).input(asked).text()?;
     let trees: Vec<ObjectId> =
-        said.lines().map(str::parse).collect::<Result<_, _>>().context("git named no tree for a commit")?;
+        said.lines().map(str::parse).collect::<Result<_, _>>().context("git listed no tree for a commit")?;
     ensure!(trees.len() == commits.len(), "git listed {} trees for {} commits", trees.len(), commits.len());
     Ok(commits.iter().map(|id| (*id).clone()).zip(trees).collect())
 }

@@ -161,7 +161,7 @@ fn recorded(repo: &Repo, pin: &Pin, says: Option<String>) -> Option<String> {
 /// see the pushes waiting there.
 fn goes_on(repo: &Repo, error: &anyhow::Error) {
     out::note(format_args!(
-        "{}: git-gate goes on with what it has, because {}",
+        "{}: git-gate keeps serving its current quarantine, because {}",
         repo.name,
         Line(&format!("{error:#}"))
     ));

@@ -52,7 +52,7 @@ async fn answer(gate: &Arc<Gate>, request: Request<Incoming>) -> Response<Body> 
         (REFS, _) => {
             return text(
                 StatusCode::FORBIDDEN,
-                "bottle: git-gate speaks git's smart protocol only".to_owned(),
+                "bottle: git-gate only speaks git's smart protocol".to_owned(),
             );
         }
         (UPLOAD_PACK, _) => GitService::Fetch,

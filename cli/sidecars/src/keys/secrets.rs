@@ -54,7 +54,7 @@ async fn value(secret: &Secret) -> Result<HeaderValue> {
     keep_from_swap(&bytes);
     // The header's value, and every clone of it, shares these bytes: no other copy is made.
     let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from_owner(bytes)) else {
-        bail!("it has a character that no header can carry");
+        bail!("it contains a character that is not allowed in a header");
     };
     value.set_sensitive(true);
     Ok(value)

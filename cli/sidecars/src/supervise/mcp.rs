@@ -47,8 +47,11 @@ impl ServerHandler for Tools {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(Implementation::new("bottle-supervise", env!("CARGO_PKG_VERSION")))
             .with_instructions(format!(
-                "You run in the sandbox {}. Your operator decides what it may reach; ask here.",
-                self.0.slug
+                "You run in the sandbox {}. Your operator decides what it may reach. If the proxy answers CONNECT with \
+                 403, the host is not allowed: ask for it with request_host. If the decision is `undecided`, go on with \
+                 something else and ask the same again later. {} says more.",
+                self.0.slug,
+                bottle_core::helper::GUIDE
             ))
     }
 }

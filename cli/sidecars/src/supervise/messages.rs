@@ -12,7 +12,7 @@ pub struct RequestHost {
     pub host: String,
     /// Why it is needed, for the operator to read
     pub reason: String,
-    /// How many seconds to wait for a decision [default: 300, at most 3600]
+    /// How many seconds to wait for a decision [default: 50, at most 3600]
     #[serde(default)]
     pub wait_seconds: Option<u32>,
 }
@@ -24,7 +24,7 @@ pub struct RequestHost {
 pub struct Ask {
     /// The question, for the operator to read
     pub question: String,
-    /// How many seconds to wait for an answer [default: 300, at most 3600]
+    /// How many seconds to wait for an answer [default: 50, at most 3600]
     #[serde(default)]
     pub wait_seconds: Option<u32>,
 }

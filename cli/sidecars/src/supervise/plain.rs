@@ -18,8 +18,8 @@ const MAX_BODY: usize = 64 * 1024;
 
 const HELP: &str = "bottle: supervise, where you ask your operator. MCP is at /mcp; plain HTTP is
 
-  POST /request_host  {\"host\": \"example.com\", \"reason\": \"...\", \"wait_seconds\": 300}
-  POST /ask           {\"question\": \"...\", \"wait_seconds\": 300}
+  POST /request_host  {\"host\": \"example.com\", \"reason\": \"...\", \"wait_seconds\": 50}
+  POST /ask           {\"question\": \"...\", \"wait_seconds\": 50}
   POST /report        {\"status\": \"...\"}
 
 The answer is {\"decision\": \"approved\" | \"refused\" | \"undecided\" | \"noted\", \"says\": \"...\"}.

@@ -18,9 +18,12 @@ use std::time::{Duration, Instant};
 /// The longest text that an agent may send, in characters. A person has to read it.
 const MAX_TEXT: usize = 4000;
 /// How many seconds a call waits if it does not say.
-const PATIENCE: u32 = 300;
+const PATIENCE: u32 = 50;
 /// How many seconds a call may wait at most.
 const MAX_PATIENCE: u32 = 3600;
+
+/// What an agent is told whose call ends before the decision.
+const PENDING: &str = "your operator has not decided yet, and still can: go on, and ask the same again later";
 
 /// The supervise sidecar of one bottle.
 pub struct Supervise {
@@ -118,7 +121,7 @@ impl Supervise {
             Ok(Some(Decision { approved, says })) => {
                 Ok(Outcome { decision: if approved { Word::Approved } else { Word::Refused }, says })
             }
-            Ok(None) => Ok(Outcome { decision: Word::Undecided, says: None }),
+            Ok(None) => Ok(Outcome { decision: Word::Undecided, says: Some(PENDING.to_owned()) }),
             Err(full) => Err(full.to_string()),
         }
     }

@@ -155,7 +155,7 @@ fn text_of(file: &mut File) -> String {
 fn why(status: ExitStatus, stderr: &str) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (stderr, status.signal()) {
-        (_, Some(_)) => format!("it exceeded its limit on time or memory ({status}) {stderr}"),
+        (_, Some(_)) => format!("it exceeded its time or memory limit ({status}) {stderr}"),
         ("", None) => status.to_string(),
         (stderr, None) => stderr.to_owned(),
     }

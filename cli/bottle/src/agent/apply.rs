@@ -1,0 +1,95 @@
+//! Fills in from an agent's profile what a configuration leaves open.
+
+use super::profile::Profile;
+use crate::config::{Agent, Config};
+use bottle_core::sidecar::Sidecar;
+use bottle_core::slug::Slug;
+use bottle_core::specification::SidecarSpec;
+use bottle_core::upstream;
+use bottle_host::failure::{Failure, Kind, Outcome};
+
+/// Makes a configuration one for this agent. Whatever the configuration says itself stays.
+///
+/// # Errors
+/// Returns [`Kind::Usage`] if the two contradict each other.
+pub fn apply(config: &mut Config, name: Slug, profile: Profile) -> Outcome {
+    let fail = |what: String| Failure::new(Kind::Usage, format!("the agent {name}: {what}"));
+    let guest = &mut config.guest;
+    guest.image = guest.image.take().or_else(|| profile.image.clone());
+    if config.setup.run.is_empty() {
+        config.setup.run.clone_from(&profile.setup);
+        add(&mut config.setup.allow, &profile.setup_allow);
+    }
+    add(&mut config.egress.allow, &profile.allow);
+    for preset in &profile.upstreams {
+        let upstream = preset.upstream().map_err(|error| fail(error.to_string()))?;
+        if config.upstreams.iter().any(|known| known.path == upstream.path) {
+            continue;
+        }
+        if config.sidecars.get(&Sidecar::Pipelock) != Some(&SidecarSpec::Builtin) {
+            let what = format!("its upstream {} needs the built-in egress proxy", upstream.path);
+            return Err(fail(what).help("remove `address` and `command` from [pipelock]"));
+        }
+        config.upstreams.push(upstream);
+    }
+    for (variable, value) in &profile.env {
+        guest.env.entry(variable.clone()).or_insert_with(|| value.clone());
+    }
+    upstream::check(&config.upstreams, |name| guest.env.contains_key(name))
+        .map_err(|conflict| fail(conflict.to_string()))?;
+    // The profile tells the agent where to ask.
+    config.sidecars.entry(Sidecar::Supervise).or_insert(SidecarSpec::Builtin);
+    config.agent = Some(Agent { name, profile: Some(profile) });
+    Ok(())
+}
+
+fn add<T: PartialEq + Clone>(known: &mut Vec<T>, more: &[T]) {
+    for one in more {
+        if !known.contains(one) {
+            known.push(one.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bottle_core::upstream::Preset;
+
+    fn profile() -> Profile {
+        Profile::parse(
+            "name = \"A\"\nimage = \"theirs\"\nsetup = [\"install\"]\ncommand = [\"a\"]\nupstreams = [\"anthropic\"]\n\
+             [env]\nA = \"theirs\"\nB = \"theirs\"\n",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn what_the_configuration_says_stays() {
+        let mut config = Config::default();
+        config.guest.image = Some("ours".parse().unwrap());
+        config.guest.env.insert("A".parse().unwrap(), "ours".parse().unwrap());
+        config.setup.run.push("mine".parse().unwrap());
+        let mut ours = Preset::Anthropic.upstream().unwrap();
+        ours.origin = "https://ours.test".parse().unwrap();
+        config.upstreams.push(ours.clone());
+        apply(&mut config, "a".parse().unwrap(), profile()).unwrap();
+        assert_eq!(config.guest.image.unwrap().as_str(), "ours");
+        let env: Vec<String> = config.guest.env.values().map(ToString::to_string).collect();
+        assert_eq!(env, ["ours", "theirs"]);
+        assert_eq!(config.setup.run.len(), 1);
+        assert_eq!(config.upstreams, [ours]);
+    }
+
+    #[test]
+    fn what_it_leaves_open_comes_from_the_profile_with_somewhere_to_ask() {
+        let mut config = Config::default();
+        apply(&mut config, "a".parse().unwrap(), profile()).unwrap();
+        assert_eq!(config.guest.image.unwrap().as_str(), "theirs");
+        assert_eq!(config.upstreams, [Preset::Anthropic.upstream().unwrap()]);
+        assert!(config.sidecars.contains_key(&Sidecar::Supervise));
+        let mut foreign = Config::default();
+        foreign.sidecars.insert(Sidecar::Pipelock, SidecarSpec::Command(vec!["x".to_owned()]));
+        assert!(apply(&mut foreign, "a".parse().unwrap(), profile()).is_err());
+    }
+}

@@ -1,0 +1,41 @@
+//! `bottle claude`, and the like: an agent in a bottle for the project here, in one command.
+
+use super::context::{AgentChoice, Context};
+use super::{enter, up};
+use crate::agent;
+use crate::args::AgentRun;
+use bottle_core::execution::Execution;
+use bottle_core::slug::Slug;
+use bottle_core::text::Word;
+use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::out;
+use std::process::ExitCode;
+
+/// Starts the bottle if it is not up, sets the agent up if it is not there, and runs it.
+pub fn run(context: &Context, name: Slug, how: AgentRun) -> Outcome<ExitCode> {
+    let AgentRun { bottle, setup_allow, trust, arguments } = how;
+    let context = context.for_agent(AgentChoice { name, setup_allow });
+    let (slug, config) = context.configured(bottle)?;
+    let profile = config.agent.as_ref().and_then(|agent| agent.profile.clone());
+    let profile =
+        profile.ok_or_else(|| Failure::new(Kind::Internal, "the agent's profile was not applied"))?;
+    let options = up::Options { trust, renew: false };
+    up::up_with(&context, &slug, &config, &options, "up")?;
+    let words: Vec<String> = profile.command.iter().map(Word::to_string).chain(arguments).collect();
+    let how = Execution { seeds: true, ..Execution::default() };
+    enter::exec(&context, Some(slug), &how, None, &words)
+}
+
+/// Lists the agents.
+pub fn list() -> Outcome {
+    for name in agent::names() {
+        let profile = agent::find(&name.parse().map_err(anyhow::Error::from)?)?;
+        out::line(format_args!("{name:<12} {}", profile.name))?;
+    }
+    Ok(())
+}
+
+/// Returns the name of an agent that is a subcommand.
+pub fn named(name: &str) -> Outcome<Slug> {
+    Ok(name.parse().map_err(anyhow::Error::from)?)
+}

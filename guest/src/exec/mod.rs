@@ -1,0 +1,95 @@
+//! `bottle-guest exec`: runs a command as the operator asked: where, as whom, with which variables, from which
+//! seeded files, and for how long.
+//!
+//! smolvm runs a command as root in the machine's own folder and environment. Everything else is done here, in the
+//! guest, without a shell, so that no word of the operator's is parsed twice.
+
+mod deadline;
+mod descendants;
+mod seed;
+mod user;
+
+use crate::status::not_run;
+use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use user::User;
+
+#[derive(Default)]
+struct Options {
+    workdir: Option<PathBuf>,
+    env: Vec<(OsString, OsString)>,
+    user: Option<OsString>,
+    seed: Option<PathBuf>,
+    timeout: Option<Duration>,
+    command: Vec<OsString>,
+}
+
+/// Runs `bottle-guest exec`, which becomes the command, or waits for it if it has a deadline.
+///
+/// # Errors
+/// Returns an error if the user, the folder or the seeded files are wrong. A command that cannot be run is no error but
+/// a status, as in a shell.
+pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
+    let Options { workdir, env, user, seed, timeout, command } = parse(words)?;
+    let [program, arguments @ ..] = command.as_slice() else { bail!("there is no command") };
+    let mut process = Command::new(program);
+    process.args(arguments);
+    let user = user.map(|named| User::find(&named)).transpose()?;
+    if let Some(user) = &user {
+        process.envs(user.environment());
+    }
+    process.envs(env);
+    if let Some(user) = &user {
+        user.become_it()?;
+    }
+    if let Some(seed) = seed {
+        let home = match user {
+            Some(user) => user.home,
+            None => std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from),
+        };
+        seed::plant(&seed, &home)
+            .with_context(|| format!("cannot write the agent's files to {}", home.display()))?;
+    }
+    if let Some(folder) = workdir {
+        // The user may not be allowed to enter what root may.
+        std::env::set_current_dir(&folder).with_context(|| folder.display().to_string())?;
+    }
+    match timeout {
+        Some(limit) => deadline::run(process, limit),
+        None => Ok(not_run(program, &process.exec())),
+    }
+}
+
+fn parse(words: Vec<OsString>) -> Result<Options> {
+    use lexopt::prelude::*;
+    let mut parser = lexopt::Parser::from_args(words);
+    let mut options = Options::default();
+    while let Some(word) = parser.next()? {
+        match word {
+            Long("workdir") => options.workdir = Some(parser.value()?.into()),
+            Long("env") => options.env.push(variable(parser.value()?)?),
+            Long("user") => options.user = Some(parser.value()?),
+            Long("seed") => options.seed = Some(parser.value()?.into()),
+            Long("timeout-ms") => options.timeout = Some(Duration::from_millis(parser.value()?.parse()?)),
+            Value(first) => {
+                options.command.push(first);
+                options.command.extend(parser.raw_args()?);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(options)
+}
+
+fn variable(word: OsString) -> Result<(OsString, OsString)> {
+    let bytes = word.into_vec();
+    let equals = bytes.iter().position(|byte| *byte == b'=').filter(|at| *at > 0);
+    let at = equals.context("--env wants NAME=VALUE")?;
+    let part = |bytes: &[u8]| std::ffi::OsStr::from_bytes(bytes).to_owned();
+    Ok((part(&bytes[..at]), part(&bytes[at + 1..])))
+}
