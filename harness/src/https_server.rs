@@ -27,6 +27,14 @@ impl HttpsServer {
     /// # Errors
     /// Returns an error if `openssl` or the server fails.
     pub fn serve(names: &[&str]) -> Result<Self> {
+        Self::run(include_str!("server.py"), names)
+    }
+
+    /// Runs another server: a Python program that takes an address, a certificate, its key and a folder.
+    ///
+    /// # Errors
+    /// Returns an error if `openssl` or the server fails.
+    pub fn run(program: &str, names: &[&str]) -> Result<Self> {
         static SERVERS: AtomicU8 = AtomicU8::new(1);
         // Other users of this machine may be running the same tests.
         let [_, _, high, low] = std::process::id().to_be_bytes();
@@ -67,7 +75,7 @@ impl HttpsServer {
             ]
             .concat(),
         )?;
-        fs::write(path("server.py"), include_str!("server.py"))?;
+        fs::write(path("server.py"), program)?;
         let mut server = Command::new("python3");
         server.args([
             &path("server.py"),

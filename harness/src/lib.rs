@@ -8,6 +8,7 @@
 //! attacks the host with what comes back from one. [`compare`] measures, and [`soak`] looks for faults that
 //! take an hour to show. [`assembly`] builds networks with walls removed, for the check and the comparison.
 
+pub mod agents;
 pub mod assembly;
 pub mod checkout;
 pub mod compare;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bottle_harness::checkout::Checkout;
-use bottle_harness::{compare, conformance, demo, life, outer, soak, ways_back};
+use bottle_harness::{agents, compare, conformance, demo, life, outer, soak, ways_back};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -31,6 +31,8 @@ enum Job {
     Life,
     /// Judge bottle, each of its walls alone, and networks that must be found leaking
     Conformance(conformance::Options),
+    /// Run the real command-line agents, each in a bottle, against a scripted model
+    Agents(agents::Options),
     /// Attack the host with what comes back from a guest, with each defence and without it
     WaysBack(ways_back::Options),
     /// Give a guest's copy to a user, as the keeper does, for an attack
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
             Job::Outer { command } => outer::run(&checkout, &command),
             Job::Demo => demo::main(&checkout),
             Job::Life => life::main(&checkout),
+            Job::Agents(options) => agents::main(&checkout, &options),
             Job::Conformance(options) => conformance::main(&checkout, &options),
             Job::WaysBack(options) => ways_back::main(&checkout, &options),
             Job::Give { copy, uid } => {

@@ -4,6 +4,7 @@
 //! Each test has an environment of its own. A test that needs namespaces of its own, or their processes,
 //! runs itself again there (`bottle_tests::alone`). No test changes this process.
 
+mod agents;
 mod audit;
 mod cases;
 mod clients;

@@ -1,0 +1,123 @@
+//! The agents, at the versions that were tried.
+
+use super::registry::Registry;
+
+/// A real agent, and what is known about it here.
+#[derive(Debug)]
+pub struct Agent {
+    /// The name of its profile.
+    pub name: &'static str,
+    /// The registry that has it.
+    pub registry: Registry,
+    /// Its package.
+    package: &'static str,
+    /// The package's version.
+    pub version: &'static str,
+    /// The arguments with which it takes one prompt and ends.
+    pub prompt: &'static [&'static str],
+    /// The variable of this host with its key.
+    pub key: &'static str,
+    /// The header in which its vendor wants the key.
+    pub header: &'static str,
+    /// Whether it runs commands.
+    pub has_shell: bool,
+    /// What the model says to an agent that does not.
+    pub answer: &'static str,
+    /// The file that it changes.
+    pub changed: &'static str,
+    /// How many requests it makes at least.
+    pub requests: usize,
+}
+
+/// The agents.
+pub const AGENTS: [Agent; 5] = [
+    Agent {
+        name: "claude",
+        registry: Registry::Npm,
+        package: "@anthropic-ai/claude-code",
+        version: "2.1.197",
+        prompt: &["-p", "Change the file."],
+        key: "ANTHROPIC_API_KEY",
+        header: "x-api-key",
+        has_shell: true,
+        answer: "",
+        changed: "changed.txt",
+        requests: 3,
+    },
+    Agent {
+        name: "codex",
+        registry: Registry::Npm,
+        package: "@openai/codex",
+        version: "0.169.0",
+        prompt: &["exec", "--skip-git-repo-check", "-m", "gpt-5-codex", "Change the file."],
+        key: "OPENAI_API_KEY",
+        header: "authorization",
+        has_shell: true,
+        answer: "",
+        changed: "changed.txt",
+        requests: 3,
+    },
+    Agent {
+        name: "gemini",
+        registry: Registry::Npm,
+        package: "@google/gemini-cli",
+        version: "0.61.0",
+        prompt: &["-m", "gemini-2.5-pro", "-p", "Change the file."],
+        key: "GEMINI_API_KEY",
+        header: "x-goog-api-key",
+        has_shell: true,
+        answer: "",
+        changed: "changed.txt",
+        requests: 3,
+    },
+    Agent {
+        name: "opencode",
+        registry: Registry::Npm,
+        package: "opencode-ai",
+        version: "1.18.33",
+        prompt: &["run", "-m", "anthropic/claude-sonnet-4-5", "Change the file."],
+        key: "ANTHROPIC_API_KEY",
+        header: "x-api-key",
+        has_shell: true,
+        answer: "",
+        changed: "changed.txt",
+        requests: 3,
+    },
+    Agent {
+        name: "aider",
+        registry: Registry::Pip,
+        package: "aider-chat",
+        version: "0.86.2",
+        prompt: &[
+            "--no-git",
+            "--no-stream",
+            "--no-show-model-warnings",
+            "--model",
+            "anthropic/claude-sonnet-4-5",
+            "--edit-format",
+            "whole",
+            "--message",
+            "Change the file.",
+            "greeting.py",
+        ],
+        key: "ANTHROPIC_API_KEY",
+        header: "x-api-key",
+        has_shell: false,
+        answer: "greeting.py\n```\nprint('changed')\n```",
+        changed: "greeting.py",
+        requests: 2,
+    },
+];
+
+impl Agent {
+    /// Returns the command that installs it where the stand-in guest can write.
+    pub fn setup(&self) -> String {
+        let Self { package, version, .. } = self;
+        match self.registry {
+            Registry::Npm => format!("npm install -g {package}@{version}"),
+            Registry::Pip => format!(
+                "python3 -m venv /var/tmp/venv && /var/tmp/venv/bin/pip install -q --cert /etc/ssl/certs/ca-certificates.crt {package}=={version}"
+            ),
+        }
+    }
+}
