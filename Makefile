@@ -10,7 +10,7 @@ export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 # What CI is made of. Each runs alone, and prints how long it took. Its work is in `do-NAME`.
 STEPS = setup lint unit e2e conformance ways-back fuzz docs dist dist-test
 
-.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo audit exhaustive bench compare soak mutants install \
+.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo agents audit exhaustive bench compare soak mutants install \
 	dist-reproducible clean
 .NOTPARALLEL:
 
@@ -23,6 +23,7 @@ help:
 	@echo 'make audit        look for published vulnerabilities of dependencies'
 	@echo 'make conformance  what guests reach: bottle, each wall alone, and networks that must leak'
 	@echo 'make ways-back    what comes back from a guest: each attack with its defence, and without it'
+	@echo 'make agents       the real command-line agents, each in a bottle, against a scripted model'
 	@echo 'make exhaustive   ask the guard about every IPv4 address'
 	@echo 'make fuzz         replay the corpus and fuzz each target for SECONDS (30)'
 	@echo 'make bench        the core: costs as ratios'
@@ -76,6 +77,10 @@ do-conformance: do-setup build
 # Attacks on the host by what comes back from a guest. A debug build: only there can a defence be taken away.
 do-ways-back: do-setup build
 	@$(HARNESS) ways-back $(if $(GUEST),--guest $(GUEST))
+
+# Installs the agents from their registries. AGENTS=claude,codex for some of them.
+agents: do-setup build
+	@$(HARNESS) agents $(if $(AGENTS),--only $(AGENTS))
 
 exhaustive:
 	$(CARGO) test --locked --release -p bottle-core --test guard -- --ignored

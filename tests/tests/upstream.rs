@@ -83,6 +83,8 @@ fn the_origin_gets_the_key_and_the_guest_does_not() {
     for method in ["TRACE", "TRACK", "get", "PROPFIND"] {
         assert_eq!(status(&format!("-X {method} $API_BASE/mirror")), "405", "{method}");
     }
+    let upgrade = |to: &str| status(&format!("-H 'connection: upgrade' -H 'upgrade: {to}' $API_BASE/echo"));
+    assert_eq!((upgrade("WebSocket"), upgrade("h2c")), ("426".to_owned(), "200".to_owned()));
     assert_eq!(status("$API_BASE/mirror-header"), "502");
     let mirror = running.0.guest("curl -sS $API_BASE/mirror 2>&1");
     // The answer is cut off in the middle, or before its head.

@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod args;
+pub mod authorities;
 pub mod command_line;
 pub mod commands;
 pub mod complete;

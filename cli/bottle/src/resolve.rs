@@ -1,5 +1,6 @@
 //! Turns a person's configuration into a plan, with one port for each active sidecar.
 
+use crate::authorities;
 use crate::config::Config;
 use anyhow::{Context, Result};
 use bottle_core::doors::Doors;
@@ -73,7 +74,14 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
         };
         (sidecar, form)
     });
-    let guest = guest(config, folder)?;
+    let mut guest = guest(config, folder)?;
+    if !config.authorities.is_empty() {
+        for name in authorities::VARIABLES {
+            let name = name.parse().map_err(anyhow::Error::from)?;
+            let value = authorities::IN_GUEST.parse().map_err(anyhow::Error::from)?;
+            guest.env.entry(name).or_insert(value);
+        }
+    }
     let services = Services {
         sidecars: forms.collect(),
         audit: config.audit,

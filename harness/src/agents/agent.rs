@@ -116,7 +116,7 @@ impl Agent {
         match self.registry {
             Registry::Npm => format!("npm install -g {package}@{version}"),
             Registry::Pip => format!(
-                "python3 -m venv /var/tmp/venv && /var/tmp/venv/bin/pip install -q --cert /etc/ssl/certs/ca-certificates.crt {package}=={version}"
+                "python3 -m venv /var/tmp/venv && /var/tmp/venv/bin/pip install -q {package}=={version}"
             ),
         }
     }

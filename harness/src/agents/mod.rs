@@ -108,7 +108,7 @@ fn config(agent: &Agent, model: &HttpsServer, registry: &registry::Found) -> Str
     format!(
         "slug = \"t\"\nagent = {:?}\n\
          [guest]\nmemory = 2048\nsetup = [{:?}]\nsetup-allow = {:?}\n\
-         env = {{ npm_config_prefix = \"/var/tmp/npm\", PATH = \"/var/tmp/npm/bin:/var/tmp/venv/bin:/usr/local/bin:/usr/bin:/bin\", NODE_EXTRA_CA_CERTS = \"{ca}\" }}\n\
+         env = {{ npm_config_prefix = \"/var/tmp/npm\", PATH = \"/var/tmp/npm/bin:/var/tmp/venv/bin:/usr/local/bin:/usr/bin:/bin\" }}\nca = [{ca:?}]\n\
          [egress]\nallow_private = {:?}\nhosts = {{ {} }}\n",
         agent.name,
         agent.setup(),

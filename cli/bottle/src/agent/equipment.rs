@@ -1,7 +1,8 @@
 //! What an agent finds in its guest beside the helper: its own files, and the guide to the sandbox.
 
 use super::guide::guide;
-use super::profile::Profile;
+use crate::authorities;
+use crate::config::Config;
 use crate::resolve::Resolved;
 use anyhow::{Context, Result};
 use bottle_host::failure::{Failure, Kind, Outcome};
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 pub struct Equipment {
     guide: String,
     seeds: Vec<(PathBuf, Content)>,
+    authorities: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +30,11 @@ impl Equipment {
     /// Renders the files for a plan.
     ///
     /// # Errors
-    /// Returns [`Kind::Usage`] if a file of the profile needs a variable that this guest does not have.
-    pub fn of(resolved: &Resolved, profile: Option<&Profile>) -> Outcome<Self> {
+    /// Returns [`Kind::Usage`] if a file of the profile needs a variable that this guest does not have, or if a
+    /// certificate authority cannot be read.
+    pub fn of(resolved: &Resolved, config: &Config) -> Outcome<Self> {
         let environment = resolved.plan.environment();
+        let profile = config.agent.as_ref().and_then(|agent| agent.profile.as_ref());
         let mut seeds = Vec::new();
         for seed in profile.iter().flat_map(|profile| &profile.files) {
             let below = Path::new(if seed.always { "always" } else { "new" }).join(&seed.path);
@@ -46,7 +50,7 @@ impl Equipment {
             };
             seeds.push((below, content));
         }
-        Ok(Self { guide: guide(resolved), seeds })
+        Ok(Self { guide: guide(resolved), seeds, authorities: authorities::bundle(&config.authorities)? })
     }
 
     /// Writes the files into the folder that the guest sees. A guest that runs sees the old ones or the new ones.
@@ -68,6 +72,11 @@ impl Equipment {
         }
         remove_dir(&seeds)?;
         fs::rename(&draft, &seeds).with_context(|| seeds.display().to_string())?;
+        let bundle = folder.join("ca.pem");
+        match &self.authorities {
+            Some(text) => write(&bundle, text)?,
+            None => _ = fs::remove_file(&bundle),
+        }
         write(&folder.join("GUIDE.md"), &self.guide)
     }
 }

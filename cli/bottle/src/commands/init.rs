@@ -34,11 +34,11 @@ const LANGUAGES: [Language; 6] = [
     Language { name: "Ruby", files: &["Gemfile"], image: "ruby:3-alpine" },
 ];
 
-/// An agent: the files that it leaves in a project or a home, and the API of its model.
+/// An agent: the files that it leaves in a project, its profile, and its key on this machine.
 struct Agent {
     name: &'static str,
     files: &'static [&'static str],
-    preset: &'static str,
+    profile: &'static str,
     key: &'static str,
 }
 
@@ -46,10 +46,10 @@ const AGENTS: [Agent; 2] = [
     Agent {
         name: "Claude Code",
         files: &["CLAUDE.md", ".claude", ".mcp.json"],
-        preset: "anthropic",
+        profile: "claude",
         key: "ANTHROPIC_API_KEY",
     },
-    Agent { name: "Codex", files: &["AGENTS.md", ".codex"], preset: "openai", key: "OPENAI_API_KEY" },
+    Agent { name: "Codex", files: &["AGENTS.md", ".codex"], profile: "codex", key: "OPENAI_API_KEY" },
 ];
 
 pub fn init(context: &Context, force: bool) -> Outcome {
@@ -183,16 +183,27 @@ fn render(home: &Home, here: &Path) -> String {
         (None, Some(agent)) => format!("an agent, {}", agent.name),
         (Some(language), Some(agent)) => format!("{}, and an agent, {}", language.name, agent.name),
     };
-    let image = language.map_or_else(
-        || "# image = \"python:3-alpine\"      # without one: smolvm's bare Alpine".to_owned(),
-        |language| format!("image = \"{}\"", language.image),
-    );
-    let upstream = match agent {
-        Some(Agent { preset, key, .. }) => format!(
-            "# {key} stays on this machine; the guest gets a URL that uses it.\n[[upstream]]\npreset = \"{preset}\"\n"
+    let image = match (language, agent) {
+        (None, None) => "# image = \"python:3-alpine\"      # without one: smolvm's bare Alpine".to_owned(),
+        (Some(language), None) => format!("image = \"{}\"", language.image),
+        (language, Some(_)) => format!(
+            "# image = \"{}\"       # without one: the agent's own, which has what the agent needs\n\
+             setup-allow = [\n\x20   # \"registry.example.com\",        # the host from which the agent is installed\n]",
+            language.map_or("node:22", |language| language.image)
         ),
+    };
+    let for_agent = match agent {
+        Some(Agent { name, profile, key, .. }) => format!(
+            "\n# What is not said here comes from the profile of {name}: `bottle {profile}` runs it. {key}\n\
+             # stays on this machine.\nagent = \"{profile}\""
+        ),
+        None => String::new(),
+    };
+    let upstream = match agent {
+        // The profile has its upstream.
+        Some(_) => String::new(),
         None => "# Keys that never enter the guest: it gets a URL, this machine adds the key.\n\
-                 # [[upstream]]\n# preset = \"anthropic\"           # or \"openai\", \"github\"\n"
+                 # [[upstream]]\n# preset = \"anthropic\"           # or \"openai\", \"gemini\", \"github\"\n"
             .to_owned(),
     };
     let git_gate = if has_origin(here) {
@@ -209,7 +220,7 @@ fn render(home: &Home, here: &Path) -> String {
         "{schema}\n\
          # What `bottle up` starts here. Found: {found}.\n\
          # Every key has a default; docs/configuration.md has them all.\n\
-         {slug}\n\
+         {slug}{for_agent}\n\
          \n\
          [guest]\n\
          {image}\n\

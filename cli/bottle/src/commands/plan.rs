@@ -46,7 +46,7 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     // The files are shown first: they help to see why the bottle would not start.
     let (rendered, checked) = match checked {
         Ok(rendered) => (rendered, Ok(())),
-        Err(failure) => (files::render(&folder, &resolved, config.agent.as_ref())?, Err(failure)),
+        Err(failure) => (files::render(&folder, &resolved, &config)?, Err(failure)),
     };
     match &config.file {
         Some(found) => outln!("file      {}", shown(&found.path))?,

@@ -99,6 +99,10 @@ struct GuestTable {
     /// Environment variables, except those that bottle sets itself.
     #[serde(default)]
     env: BTreeMap<EnvName, Spanned<Word>>,
+    /// Certificate authorities that the guest trusts beside the usual ones, such as that of a company's proxy: PEM files
+    /// of this machine.
+    #[serde(default)]
+    ca: Vec<PathBuf>,
     /// Commands that are run once in a new machine, each by a shell, before the bottle is used. Their results are kept
     /// on the machine's disk.
     #[serde(default)]
@@ -276,6 +280,11 @@ fn guest(
         guest.image = Some(image.map_err(|refused| refused.at(source, Some(span)))?);
     }
     guest.workdir = table.workdir;
+    for path in table.ca {
+        let path = site.meant(&path);
+        config.paths.push(site.named(Use::Authority, &path, None));
+        config.authorities.push(path);
+    }
     for rule in &table.setup_allow {
         public_suffix::check(&rule.get_ref().pattern)
             .map_err(|wide| source.fail(Some(rule.span()), &wide.to_string()).help(wide.help()))?;

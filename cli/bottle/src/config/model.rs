@@ -32,6 +32,8 @@ pub struct Config {
     pub guest: Guest,
     /// What is installed in it before it is used.
     pub setup: Setup,
+    /// The files of the certificate authorities that it trusts beside the usual ones.
+    pub authorities: Vec<PathBuf>,
     /// How the machine gets the project's folder.
     pub workspace: Workspace,
     /// The active sidecars.
@@ -80,6 +82,7 @@ impl Default for Config {
             stack: StackChoice::default(),
             agent: None,
             setup: Setup::default(),
+            authorities: Vec::new(),
             guest: Guest {
                 image: None,
                 cpus: CPUS,

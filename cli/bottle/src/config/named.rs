@@ -18,6 +18,8 @@ pub enum Use {
     Repository,
     /// A file with a key in it.
     Secret,
+    /// A certificate authority that the guest trusts.
+    Authority,
     /// A program that this machine runs, or a file that such a program is given.
     Program,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for Use {
             Self::Image => "the image",
             Self::Repository => "the repository",
             Self::Secret => "the key's file",
+            Self::Authority => "the certificate authority",
             Self::Program => "the program",
         })
     }

@@ -1,7 +1,7 @@
 //! The files that a bottle starts from.
 
 use crate::agent::Equipment;
-use crate::config::Agent;
+use crate::config::Config;
 use crate::resolve::Resolved;
 use anyhow::{Context, Result, anyhow};
 use bottle_core::gvproxy;
@@ -83,7 +83,7 @@ pub fn smolfile(folder: &Folder, plan: &Plan) -> Result<Smolfile> {
 }
 
 /// Renders the files that smolvm, gvproxy and the agent read, and writes nothing.
-pub fn render(folder: &Folder, resolved: &Resolved, agent: Option<&Agent>) -> Outcome<Rendered> {
+pub fn render(folder: &Folder, resolved: &Resolved, config: &Config) -> Outcome<Rendered> {
     let plan = &resolved.plan;
     let gvproxy = match plan.stack {
         Stack::Gvproxy(_) => {
@@ -94,7 +94,7 @@ pub fn render(folder: &Folder, resolved: &Resolved, agent: Option<&Agent>) -> Ou
         Stack::Kernel | Stack::Sockets => None,
     };
     let smolfile = smolfile(folder, plan)?.render().map_err(anyhow::Error::from)?;
-    let equipment = Equipment::of(resolved, agent.and_then(|agent| agent.profile.as_ref()))?;
+    let equipment = Equipment::of(resolved, config)?;
     Ok(Rendered { smolfile, gvproxy, equipment })
 }
 

@@ -35,6 +35,16 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
         }
         return answer;
     }
+    // A client that would rather have a WebSocket goes on without one when it is told so. Other upgrades (Java's clients
+    // offer h2c) are offers, and a server that answers as usual has declined them.
+    if request
+        .headers()
+        .get(header::UPGRADE)
+        .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    {
+        let why = "an upstream takes requests, and no WebSocket";
+        return proxy.reject(&what, "upgrade", StatusCode::UPGRADE_REQUIRED, why);
+    }
     let (Some(upstream), Some(client)) =
         (upstreams.list.get(route.index), upstreams.clients.get(route.index))
     else {
