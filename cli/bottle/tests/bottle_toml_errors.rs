@@ -316,7 +316,7 @@ fn a_word_that_is_none_of_the_known_ones_gets_the_nearest() {
         ),
         (
             "[[upstream]]\npreset = \"gitub\"\n",
-            "2:10: `upstream.preset` must be \"anthropic\", \"openai\" or \"github\", not \"gitub\"",
+            "2:10: `upstream.preset` must be \"anthropic\", \"openai\", \"gemini\" or \"github\", not \"gitub\"",
             "did you mean \"github\"?",
         ),
     ]);
@@ -330,18 +330,18 @@ fn an_unknown_key_gets_the_nearest_or_all_of_its_table() {
         (
             "[sandbox]\n",
             "1:2: there is no key or table `sandbox`",
-            "the keys here are `slug`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise` and `upstream`",
+            "the keys here are `slug`, `agent`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise` and `upstream`",
         ),
         (
             "[guest]\nenvironment = 1\n",
             "2:1: there is no key `environment` in `guest`",
-            "the keys here are `image`, `cpus`, `memory`, `workdir`, `env` and `volumes`",
+            "the keys here are `image`, `cpus`, `memory`, `workdir`, `env`, `ca`, `setup`, `setup-allow` and `volumes`",
         ),
         ("[egres]\nallow=[]\n", "1:2: there is no key or table `egres`", "did you mean `egress`?"),
         (
             "port = 1\n",
             "1:1: there is no key or table `port`",
-            "the keys here are `slug`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise` and `upstream`",
+            "the keys here are `slug`, `agent`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise` and `upstream`",
         ),
         ("[network]\nstak = 1\n", "2:1: there is no key `stak` in `network`", "did you mean `stack`?"),
         (

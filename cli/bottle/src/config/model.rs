@@ -4,7 +4,7 @@ use super::found::{Found, shown};
 use super::named::Named;
 use super::paths::Shared;
 use super::places::Places;
-use crate::agent::Profile;
+use crate::agent::profile::Profile;
 use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;

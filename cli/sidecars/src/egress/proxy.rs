@@ -70,7 +70,7 @@ impl EgressProxy {
         }
         let mut rules = self.rules();
         change.apply(&mut rules);
-        self.follow(rules);
+        self.follow(&rules);
     }
 
     /// Allows more hosts until the returned value is dropped. What is denied stays denied.
@@ -81,7 +81,7 @@ impl EgressProxy {
         let new: Vec<HostRule> = rules.into_iter().filter(|rule| !now.allow.contains(rule)).collect();
         now.allow.extend(new.iter().cloned());
         lent.extend(new.iter().cloned());
-        self.follow(now);
+        self.follow(&now);
         Lent { proxy: Arc::clone(self), rules: new }
     }
 
@@ -91,20 +91,20 @@ impl EgressProxy {
         let is_over = |rule: &HostRule| rules.contains(rule) && lent.contains(rule);
         now.allow.retain(|rule| !is_over(rule));
         lent.retain(|rule| !rules.contains(rule));
-        self.follow(now);
+        self.follow(&now);
     }
 
     fn lent(&self) -> MutexGuard<'_, Vec<HostRule>> {
         self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn follow(&self, rules: Rules) {
+    fn follow(&self, rules: &Rules) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules.clone();
         if !Defence::DenyCloses.stands() {
             return;
         }
         let closed =
-            self.open.close("a rule closed it", |to| to.chooser.check(&rules, &to.host, to.port).is_err());
+            self.open.close("a rule closed it", |to| to.chooser.check(rules, &to.host, to.port).is_err());
         if closed > 0 {
             self.audit.write(PART, "closed", json!({ "connections": closed, "why": "a rule changed" }));
         }
