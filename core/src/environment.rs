@@ -45,7 +45,9 @@ pub fn add_no_proxy(env: &mut BTreeMap<String, String>, hosts: &str) {
         let known = env.entry(name.to_string()).or_default();
         for host in hosts.split(',').map(str::trim).filter(|host| !host.is_empty()) {
             if !known.split(',').any(|known| known == host) {
-                known.push(',');
+                if !known.is_empty() {
+                    known.push(',');
+                }
                 known.push_str(host);
             }
         }

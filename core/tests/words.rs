@@ -2,7 +2,7 @@
 //! depends on, so tests pin it.
 
 use bottle_core::egress::{AddressClass, Denial, HostName, HostRule, InvalidHost, authority};
-use bottle_core::environment::is_reserved;
+use bottle_core::environment::{add_no_proxy, is_reserved};
 use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{Guard, Refusal, describe};
 use bottle_core::ports;
@@ -10,7 +10,7 @@ use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::{InvalidSlug, Slug};
 use bottle_core::subnet::Subnet;
 use bottle_oracle::compare;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 fn host(name: &str) -> HostName {
@@ -97,14 +97,24 @@ fn variables_that_bottle_sets_are_reserved() {
         "HTTP_PROXY",
         "https_proxy",
         "http_proxy",
-        "NO_PROXY",
-        "no_proxy",
         "BOTTLE_SLUG",
         "BOTTLE_GIT_GATE",
         "BOTTLE_SUPERVISE",
     ];
     assert!(own.iter().all(|name| is_reserved(name)));
-    assert!(["PATH", "HTTPS_PROX", "BOTTLE", "Https_Proxy"].iter().all(|name| !is_reserved(name)));
+    assert!(
+        ["PATH", "HTTPS_PROX", "BOTTLE", "Https_Proxy", "NO_PROXY", "no_proxy", "JAVA_TOOL_OPTIONS"]
+            .iter()
+            .all(|name| !is_reserved(name))
+    );
+}
+
+#[test]
+fn hosts_that_are_not_asked_through_the_proxy_are_added_and_never_taken_away() {
+    let mut env = BTreeMap::from([("NO_PROXY".to_owned(), "localhost".to_owned())]);
+    add_no_proxy(&mut env, "db.test, localhost,,db.test");
+    assert_eq!(env["NO_PROXY"], "localhost,db.test");
+    assert_eq!(env["no_proxy"], "db.test,localhost");
 }
 
 /// A bottle keeps its ports from one version of bottle to the next.
