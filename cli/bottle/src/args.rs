@@ -257,6 +257,12 @@ pub enum Command {
         /// The host
         host: String,
     },
+    /// List, fetch and remove the images that bottles boot from
+    Images {
+        /// What to do
+        #[command(subcommand)]
+        action: ImagesAction,
+    },
     /// List what agents ask their operator
     Inbox {
         /// Print JSON
@@ -429,6 +435,10 @@ impl Command {
             Self::Diff { json: true, .. } => Some(Document::Diff),
             Self::Doctor { json: true } => Some(Document::Doctor),
             Self::Git { action: GitAction::List { json: true }, .. } => Some(Document::GitList),
+            Self::Images { action: ImagesAction::Ls { json: true } } => Some(Document::ImagesLs),
+            Self::Images { action: ImagesAction::Pull { json: true, .. } } => Some(Document::ImagesPull),
+            Self::Images { action: ImagesAction::Rm { json: true, .. } } => Some(Document::ImagesRm),
+            Self::Images { action: ImagesAction::Prune { json: true } } => Some(Document::ImagesPrune),
             Self::Inbox { json: true } => Some(Document::Inbox),
             Self::Ls { json: true, .. } => Some(Document::Ls),
             Self::Plan { json: true, diff: true, .. } => Some(Document::PlanDiff),
@@ -461,6 +471,14 @@ pub enum Document {
     Doctor,
     /// bottle git SLUG list --json
     GitList,
+    /// bottle images ls --json
+    ImagesLs,
+    /// bottle images pull IMAGE --json
+    ImagesPull,
+    /// bottle images rm IMAGE --json
+    ImagesRm,
+    /// bottle images prune --json
+    ImagesPrune,
     /// bottle inbox --json
     Inbox,
     /// bottle ls --json
@@ -492,12 +510,49 @@ impl Document {
         let named = words.iter().find(|word| Self::from_str(word, false).is_ok()).map(String::as_str);
         has("--json").then(|| match named {
             _ if has("git") => Self::GitList.name(),
+            _ if has("images") && has("pull") => Self::ImagesPull.name(),
+            _ if has("images") && has("rm") => Self::ImagesRm.name(),
+            _ if has("images") && has("prune") => Self::ImagesPrune.name(),
+            _ if has("images") => Self::ImagesLs.name(),
             Some("audit") => Self::AuditCheck.name(),
             Some("plan") if has("--diff") => Self::PlanDiff.name(),
             Some(name) => name.to_owned(),
             None => "error".to_owned(),
         })
     }
+}
+
+/// What to do with images.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ImagesAction {
+    /// List the names that were looked up, with what each means here
+    Ls {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask the registry what a name means now, and fetch it
+    Pull {
+        /// The image: python:3.12-alpine, example.com/team/image:1
+        image: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget an image, and remove what no other one needs
+    Rm {
+        /// The image's name, or at least 12 digits of its digest
+        image: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove every image that no bottle was made from
+    Prune {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Decisions about what the agent pushed.

@@ -1,6 +1,7 @@
 //! Turns a person's configuration into a plan, with one port for each active sidecar.
 
 use crate::config::Config;
+use crate::image::Chosen;
 use anyhow::{Context, Result};
 use bottle_core::doors::Doors;
 use bottle_core::plan::{Guest, Plan, Volume};
@@ -13,7 +14,7 @@ use bottle_core::text::MountPath;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::rules::Changes;
 use bottle_host::smolvm::Launch;
-use bottle_host::state::Folder;
+use bottle_host::state::{Folder, Home};
 use bottle_sidecars::git::resolve;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener};
@@ -30,6 +31,8 @@ pub struct Resolved {
     pub copied: Option<(MountPath, Vec<String>)>,
     /// The user that the machine's process runs as.
     pub user: MachineUser,
+    /// The image, if it comes from a registry.
+    pub image: Option<Chosen>,
 }
 
 impl Resolved {
@@ -49,7 +52,8 @@ impl Resolved {
 ///
 /// # Errors
 /// Returns an error if no port is free, or if the configuration contradicts itself.
-pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> Outcome<Resolved> {
+pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outcome<Resolved> {
+    let folder = &home.bottle(slug);
     let active: BTreeSet<Sidecar> = config.sidecars.keys().copied().collect();
     let hosted: BTreeSet<Sidecar> = active
         .iter()
@@ -73,7 +77,9 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
         };
         (sidecar, form)
     });
-    let guest = guest(config, folder)?;
+    let image = Chosen::find(home, config.guest.image.as_ref())?;
+    let mut guest = guest(config, folder)?;
+    guest.image_digest = image.as_ref().and_then(Chosen::digest).cloned();
     let services = Services {
         sidecars: forms.collect(),
         audit: config.audit,
@@ -100,7 +106,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
         .any(|volume| volume.writable && Path::new(volume.host.as_str()) != folder.copy());
     let root = rustix::process::geteuid().is_root();
     let user = if root && shares { MachineUser::Root } else { MachineUser::Smolvms };
-    Ok(Resolved { plan, services, copied, user })
+    Ok(Resolved { plan, services, copied, user, image })
 }
 
 /// Returns the virtual machine, with the project's folder in it.

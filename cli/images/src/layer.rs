@@ -1,7 +1,6 @@
 //! What a layer unpacks to. Its bytes are counted and hashed here, and nothing is made of them: smolvm unpacks
 //! them, inside a guest.
 
-use crate::limits::{RATIO, SMALL};
 use crate::manifest::{Layer, Packing};
 use crate::store::digest_from;
 use bottle_core::text::ImageDigest;
@@ -29,13 +28,12 @@ pub fn open(path: &Path, packing: Packing) -> io::Result<Box<dyn Read>> {
     })
 }
 
-/// Checks that a layer unpacks to what its image's configuration says, and to no more than is allowed. Returns
+/// Checks that a layer unpacks to what its image's configuration says, and to no more than `most` bytes. Returns
 /// how much it is.
 ///
 /// # Errors
 /// Returns why it is refused, as the end of a sentence.
-pub fn check(path: &Path, layer: &Layer, unpacked: &ImageDigest, left: u64) -> Result<u64, String> {
-    let most = left.min(layer.part.size.saturating_mul(RATIO).max(SMALL));
+pub fn check(path: &Path, layer: &Layer, unpacked: &ImageDigest, most: u64) -> Result<u64, String> {
     let (hash, length) = measure(open(path, layer.packing), most)
         .map_err(|error| format!("layer {} cannot be unpacked: {error}", layer.part.digest))?;
     if length > most {
@@ -117,11 +115,11 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn asked(bytes: &[u8], packing: Packing, unpacked: &ImageDigest, left: u64) -> Result<u64, String> {
+    fn asked(bytes: &[u8], packing: Packing, unpacked: &ImageDigest, most: u64) -> Result<u64, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         let part = Part { digest: digest_of(bytes), size: bytes.len() as u64 };
-        check(file.path(), &Layer { part, packing }, unpacked, left)
+        check(file.path(), &Layer { part, packing }, unpacked, most)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long a registry may take, and how often it is tried.
+/// How long a registry may take, how often it is tried, and what its layers may unpack to.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// For a connection.
@@ -19,6 +19,11 @@ pub struct Limits {
     pub tries: u32,
     /// The pause before the second try. It doubles each time.
     pub pause: Duration,
+    /// The most bytes of all layers, unpacked.
+    pub unpacked: u64,
+    /// What a layer may unpack to whatever its own size is. A larger one is refused if it grows to more than
+    /// [`RATIO`] times its size.
+    pub small: u64,
 }
 
 impl Default for Limits {
@@ -31,6 +36,8 @@ impl Default for Limits {
             pace_bytes: 64 << 10,
             tries: 4,
             pause: Duration::from_secs(1),
+            unpacked: 32 << 30,
+            small: 1 << 30,
         }
     }
 }
@@ -45,11 +52,8 @@ pub const ANSWER: u64 = 1 << 20;
 pub const LAYERS: usize = 500;
 /// The most bytes of all layers as they are sent. smolvm takes archives of up to 8 GiB.
 pub const SENT: u64 = 8 << 30;
-/// The most bytes of all layers, unpacked.
-pub const UNPACKED: u64 = 32 << 30;
-/// A layer that unpacks to more than this many times its size is refused, unless it is small.
+/// A layer that unpacks to more than this many times its size is refused, unless it is small. gzip makes a
+/// thousandth of zeros, and seldom less than a tenth of anything else.
 pub const RATIO: u64 = 100;
-/// What a layer may unpack to whatever its own size is.
-pub const SMALL: u64 = 1 << 30;
 /// How many redirects are followed.
 pub const REDIRECTS: usize = 5;

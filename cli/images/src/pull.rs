@@ -3,7 +3,7 @@
 use crate::archive;
 use crate::http::Client;
 use crate::layer;
-use crate::limits::{CONFIG, Limits, UNPACKED};
+use crate::limits::{CONFIG, Limits, RATIO};
 use crate::manifest::{self, Document, Image, Part, Platform};
 use crate::name::Name;
 use crate::pins::Pin;
@@ -76,9 +76,10 @@ impl Pull<'_> {
             done += self.part(&format!("layer {} of {count}", n + 1), part, done, pin.size).await?;
         }
         self.progress.step("checking the layers");
-        let (mut left, mut lengths) = (UNPACKED, Vec::with_capacity(count));
+        let (mut left, mut lengths) = (self.limits.unpacked, Vec::with_capacity(count));
         for (layer, unpacked) in image.layers.iter().zip(&unpacked) {
-            let length = layer::check(&self.store.blob(&layer.part.digest), layer, unpacked, left)
+            let most = left.min(layer.part.size.saturating_mul(RATIO).max(self.limits.small));
+            let length = layer::check(&self.store.blob(&layer.part.digest), layer, unpacked, most)
                 .map_err(|why| self.unusable(why))?;
             left -= length;
             lengths.push(length);

@@ -7,7 +7,7 @@
 use anyhow::{Context, Result};
 use bottle_core::text::ImageDigest;
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::state::{Home, Lock, private_dir, write_private};
+use bottle_host::state::{Home, Lock, private_dir};
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +15,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tempfile::NamedTempFile;
 
 /// How long a command that removes waits for one that uses the store.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -100,10 +101,10 @@ impl Store {
     /// # Errors
     /// Returns an error if it cannot be written.
     pub fn put(&self, digest: &ImageDigest, bytes: &[u8]) -> Result<()> {
-        // Each process has a draft of its own.
-        let draft = self.root.join(PARTIAL).join(format!("{}.{}", digest.hex(), std::process::id()));
-        write_private(&draft, bytes)?;
-        Ok(fs::rename(draft, self.blob(digest))?)
+        let mut draft = NamedTempFile::new_in(self.root.join(PARTIAL))?;
+        draft.write_all(bytes).context("cannot write a document")?;
+        draft.persist(self.blob(digest))?;
+        Ok(())
     }
 
     /// Makes a file for an archive, which appears under its name only as a whole.
@@ -111,19 +112,14 @@ impl Store {
     /// # Errors
     /// Returns an error if `write` fails, or the disk does.
     pub fn put_archive(&self, digest: &ImageDigest, write: impl FnOnce(&File) -> Result<()>) -> Result<()> {
-        let draft = self.root.join(ARCHIVES).join(format!(".{}.{}", digest.hex(), std::process::id()));
         let make = || -> Result<()> {
-            let _ = fs::remove_file(&draft);
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-            write(&file)?;
-            file.sync_all()?;
-            Ok(fs::rename(&draft, self.archive(digest))?)
+            let draft = NamedTempFile::new_in(self.root.join(ARCHIVES))?;
+            write(draft.as_file())?;
+            draft.as_file().sync_all()?;
+            draft.persist(self.archive(digest))?;
+            Ok(())
         };
-        let made = make();
-        if made.is_err() {
-            let _ = fs::remove_file(&draft);
-        }
-        made.with_context(|| format!("cannot write {}", self.archive(digest).display()))
+        make().with_context(|| format!("cannot write {}", self.archive(digest).display()))
     }
 
     /// Opens a part that is to be fetched, or to be fetched further. Calls `waits` if another process is at it,

@@ -23,7 +23,7 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     let (slug, config) = context.configured(slug)?;
     let home = Home::find()?;
     let folder = home.bottle(&slug);
-    let resolved = resolve(&slug, &config, tools::stack(config.stack), &folder)?;
+    let resolved = resolve(&slug, &config, tools::stack(config.stack), &home)?;
     context.note_trust(&home, &config)?;
     let checked = check(&home, &folder, &config, &resolved);
     // A machine can be looked up only where smolvm is there.
@@ -46,13 +46,16 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     // The files are shown first: they help to see why the bottle would not start.
     let (rendered, checked) = match checked {
         Ok(rendered) => (rendered, Ok(())),
-        Err(failure) => (files::render(&folder, plan)?, Err(failure)),
+        Err(failure) => (files::render(&folder, &resolved)?, Err(failure)),
     };
     match &config.file {
         Some(found) => outln!("file      {}", shown(&found.path))?,
         None => outln!("file      none: every key has its default")?,
     }
     out::text(describe(plan, &resolved.services))?;
+    if let Some(image) = &resolved.image {
+        outln!("fetched   {}", image.describe())?;
+    }
     if let Some(why) = tools::why_sockets(config.stack, plan.stack) {
         outln!("because   {why}; `bottle doctor` says how to get it")?;
     }

@@ -66,6 +66,7 @@ impl Default for Config {
             stack: StackChoice::default(),
             guest: Guest {
                 image: None,
+                image_digest: None,
                 cpus: CPUS,
                 memory_mib: MEMORY_MIB,
                 workdir: None,

@@ -46,7 +46,7 @@ pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) ->
         )
         .help("set BOTTLE_RUNTIME_DIR to a folder with a shorter name"));
     }
-    let rendered = files::render(folder, &resolved.plan)?;
+    let rendered = files::render(folder, resolved)?;
     programs(config)?;
     resolved.services.git.iter().try_for_each(|repo| gate(repo, config))?;
     for upstream in &resolved.plan.upstreams {
