@@ -235,9 +235,8 @@ fn check_image(image: &str) -> Result<()> {
     let file = fs::File::open(image).with_context(|| image.to_owned())?;
     let mut archive = tar::Archive::new(file);
     let mut names = archive.entries()?.map(|entry| Ok(entry?.path()?.into_owned()));
-    let listed = names.any(|name: std::io::Result<PathBuf>| {
-        name.is_ok_and(|name| name == Path::new("manifest.json"))
-    });
+    let listed =
+        names.any(|name: std::io::Result<PathBuf>| name.is_ok_and(|name| name == Path::new("manifest.json")));
     if !listed {
         bail!("{image} is no image archive: no manifest.json");
     }

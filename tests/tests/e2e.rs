@@ -14,6 +14,7 @@ mod crash;
 mod day;
 mod docs;
 mod git_gate;
+mod images;
 mod input;
 mod lifecycle;
 mod load;

@@ -49,9 +49,13 @@ impl Chosen {
     /// Says how much of the image is here, as one line.
     pub fn describe(&self) -> String {
         match &self.pinned {
-            Some((pin, _)) if self.is_here() => format!("{}, as {} meant when it was fetched", size(pin.size), self.name),
+            Some((pin, _)) if self.is_here() => {
+                format!("{}, as {} meant when it was fetched", size(pin.size), self.name)
+            }
             Some((pin, _)) => format!("no longer: {} are fetched again at the next start", size(pin.size)),
-            None => format!("not yet: `bottle images pull {}` fetches it, and so does the first start", self.name),
+            None => {
+                format!("not yet: `bottle images pull {}` fetches it, and so does the first start", self.name)
+            }
         }
     }
 }

@@ -37,7 +37,9 @@ fn look(stored: &[String]) -> std::result::Result<Option<Login>, Error> {
     for get in [docker_credential::get_credential, docker_credential::get_podman_credential] {
         for server in stored {
             match get(server) {
-                Ok(DockerCredential::UsernamePassword(name, word)) => return Ok(Some(Login::Password(name, word))),
+                Ok(DockerCredential::UsernamePassword(name, word)) => {
+                    return Ok(Some(Login::Password(name, word)));
+                }
                 Ok(DockerCredential::IdentityToken(token)) => return Ok(Some(Login::Identity(token))),
                 Err(error) if is_none(&error) => {}
                 Err(error) => return Err(error),

@@ -53,9 +53,7 @@ mod tests {
     }
 
     fn image(store: &Store, config: &[u8], layer: &[u8]) -> ImageDigest {
-        let part = |kind: &str, bytes: &[u8]| {
-            json!({ "mediaType": kind, "digest": put(store, bytes), "size": bytes.len() })
-        };
+        let part = |kind: &str, bytes: &[u8]| json!({ "mediaType": kind, "digest": put(store, bytes), "size": bytes.len() });
         let manifest = json!({
             "schemaVersion": 2,
             "config": part("application/vnd.oci.image.config.v1+json", config),

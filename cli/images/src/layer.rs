@@ -5,8 +5,8 @@ use crate::manifest::{Layer, Packing};
 use crate::store::digest_from;
 use bottle_core::text::ImageDigest;
 use flate2::bufread::MultiGzDecoder;
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -91,7 +91,10 @@ impl<R: BufRead> Read for Frames<R> {
             }
             match self.decoder.reset(&mut self.source) {
                 Ok(()) => self.is_inside = true,
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
                     io::copy(&mut self.source.by_ref().take(length.into()), &mut io::sink())?;
                 }
                 Err(error) => return Err(io::Error::other(error)),

@@ -203,10 +203,11 @@ fn image(config: &Descriptor, layers: &[Descriptor]) -> Result<Image, String> {
 fn layer(descriptor: &Descriptor) -> Result<Layer, String> {
     let kind = descriptor.media_type.as_str();
     let packing = match kind {
-        "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => Packing::Plain,
-        "application/vnd.oci.image.layer.v1.tar+gzip" | "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
-            Packing::Gzip
+        "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
+            Packing::Plain
         }
+        "application/vnd.oci.image.layer.v1.tar+gzip"
+        | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Packing::Gzip,
         "application/vnd.oci.image.layer.v1.tar+zstd" => Packing::Zstd,
         _ => return Err(format!("a layer of it is of the kind {kind:.100}")),
     };
@@ -235,7 +236,11 @@ pub fn unpacked(config: &[u8], image: &Image, platform: Platform) -> Result<Vec<
     }
     let digests = config.rootfs.diff_ids;
     if digests.len() != image.layers.len() {
-        return Err(format!("it has {} layers, and {} in its configuration", image.layers.len(), digests.len()));
+        return Err(format!(
+            "it has {} layers, and {} in its configuration",
+            image.layers.len(),
+            digests.len()
+        ));
     }
     Ok(digests)
 }
@@ -336,7 +341,8 @@ mod tests {
         ]);
         let Ok(Document::Chosen(part)) = parsed(&whole) else { panic!("nothing chosen") };
         assert_eq!(part.digest.as_str(), digest(3));
-        let without = parsed(&index(&[entry(2, "linux", "arm64", image), entry(1, "unknown", "unknown", image)]));
+        let without =
+            parsed(&index(&[entry(2, "linux", "arm64", image), entry(1, "unknown", "unknown", image)]));
         assert_eq!(without.unwrap_err(), "it has nothing for linux/amd64, only for linux/arm64");
         let itself = parsed(&index(&[entry(1, "linux", "amd64", ACCEPTED[0])]));
         assert!(itself.unwrap_err().contains("its index names a application/vnd.oci.image.index"));
@@ -346,7 +352,8 @@ mod tests {
     fn a_configuration_fits_its_image_and_this_machine() {
         let Ok(Document::Image(image)) = parsed(&manifest(&[layer(1, 5)])) else { panic!("no image") };
         let config = |os: &str, ids: &[String]| {
-            json!({ "os": os, "architecture": "amd64", "rootfs": { "type": "layers", "diff_ids": ids } }).to_string()
+            json!({ "os": os, "architecture": "amd64", "rootfs": { "type": "layers", "diff_ids": ids } })
+                .to_string()
         };
         let ask = |text: String| unpacked(text.as_bytes(), &image, AMD64);
         assert_eq!(ask(config("linux", &[digest(7)])).unwrap()[0].as_str(), digest(7));

@@ -47,6 +47,12 @@ impl Name {
         self.0.digest().or_else(|| self.0.tag()).unwrap_or_default()
     }
 
+    /// Returns the name without its host, as a part of a sentence.
+    pub fn described(&self) -> String {
+        let separator = if self.0.digest().is_some() { '@' } else { ':' };
+        format!("the image {}{separator}{}", self.repository(), self.wanted())
+    }
+
     /// Returns the name of the image with this tag in the same repository.
     pub fn with_tag(&self, tag: &str) -> Self {
         let (host, repository) = (self.0.registry().to_owned(), self.0.repository().to_owned());
@@ -103,7 +109,9 @@ mod tests {
     #[test]
     fn what_is_no_reference_is_refused() {
         let digest = format!("a@sha512:{}", "a".repeat(128));
-        for text in ["", "A", "a:b:c", "a b", "../a", "/a", "-a", "a@sha256:1", "http://example.com/a", &digest] {
+        for text in
+            ["", "A", "a:b:c", "a b", "../a", "/a", "-a", "a@sha256:1", "http://example.com/a", &digest]
+        {
             assert!(text.parse::<Name>().is_err(), "{text}");
         }
     }

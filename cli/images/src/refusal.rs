@@ -38,7 +38,7 @@ pub enum Refusal {
         with_login: bool,
     },
     /// There is no such image.
-    #[error("{host} has no {what}")]
+    #[error("{host} has no {}", what.trim_start_matches("the "))]
     NotFound {
         /// The registry.
         host: String,

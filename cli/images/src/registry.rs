@@ -49,7 +49,8 @@ impl<'c> Registry<'c> {
     pub fn of(name: &'c Name, client: &'c Client) -> Result<Self> {
         let scheme = if name.is_on_loopback() { "http" } else { "https" };
         let base = format!("{scheme}://{}/v2/{}", name.host(), name.repository());
-        let base = base.parse().map_err(|_| Refusal::Name(name.to_string(), "it makes no address".to_owned()))?;
+        let base =
+            base.parse().map_err(|_| Refusal::Name(name.to_string(), "it makes no address".to_owned()))?;
         Ok(Self { client, name, base, authorization: None, with_login: false })
     }
 
@@ -65,10 +66,10 @@ impl<'c> Registry<'c> {
             StatusCode::OK => answer.body.whole(MANIFEST).await,
             StatusCode::NOT_FOUND => Err(Refusal::NotFound {
                 host: self.name.host().to_owned(),
-                what: self.name.to_string(),
+                what: self.name.described(),
                 similar: self.similar(wanted).await,
             }),
-            _ => Err(self.refused(answer, &self.name.to_string()).await),
+            _ => Err(self.refused(answer, &self.name.described()).await),
         }
     }
 
@@ -144,7 +145,7 @@ impl<'c> Registry<'c> {
         self.with_login = login.is_some();
         let value = match (wanted, login) {
             (Challenge::Basic, Some(Login::Password(name, word))) => basic(&name, &word),
-            (Challenge::Basic, _) => return Err(self.unauthorized(&self.name.to_string())),
+            (Challenge::Basic, _) => return Err(self.unauthorized(&self.name.described())),
             (Challenge::Bearer { realm, service }, login) => {
                 format!("Bearer {}", self.token(&realm, service.as_deref(), login).await?)
             }
@@ -182,7 +183,7 @@ impl<'c> Registry<'c> {
         };
         let answer = self.client.ask(uri, ask).await?;
         if answer.status != StatusCode::OK {
-            return Err(self.refused(answer, &self.name.to_string()).await);
+            return Err(self.refused(answer, &self.name.described()).await);
         }
         let token: Option<Token> = serde_json::from_slice(&answer.body.whole(ANSWER).await?).ok();
         let token = token.and_then(|token| token.token.or(token.access_token));
@@ -209,9 +210,10 @@ impl<'c> Registry<'c> {
 /// Returns whether the bytes of a partial answer begin where they were asked for.
 fn begins_at(headers: &HeaderMap, from: u64) -> bool {
     let range = headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    range.strip_prefix("bytes ").and_then(|range| range.split_once('-')).is_some_and(|(begin, _)| {
-        begin.parse() == Ok(from)
-    })
+    range
+        .strip_prefix("bytes ")
+        .and_then(|range| range.split_once('-'))
+        .is_some_and(|(begin, _)| begin.parse() == Ok(from))
 }
 
 fn basic(name: &str, word: &str) -> String {

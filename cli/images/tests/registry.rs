@@ -113,7 +113,13 @@ fn the_digest_in_a_name_and_the_remembered_one_are_what_is_fetched() {
 fn a_part_that_is_not_what_was_announced_is_forgotten() {
     type Spoil = fn(Vec<u8>) -> Vec<u8>;
     let ways: [(Spoil, &str); 3] = [
-        (|mut bytes| { bytes[5] ^= 1; bytes }, "something else than sha256:"),
+        (
+            |mut bytes| {
+                bytes[5] ^= 1;
+                bytes
+            },
+            "something else than sha256:",
+        ),
         (|bytes| [bytes, b"x".to_vec()].concat(), "more than the"),
         (|bytes| bytes[..9].to_vec(), "9 of "),
     ];
@@ -128,8 +134,12 @@ fn a_part_that_is_not_what_was_announced_is_forgotten() {
         });
         says(&here.refused(&registry), Kind::Unavailable, words);
         assert!(here.files("archives").is_empty(), "{words}");
-        let left = here.files("partial").iter().map(|name| here.store.root().join("partial").join(name))
-            .map(|path| fs::metadata(path).unwrap().len()).sum::<u64>();
+        let left = here
+            .files("partial")
+            .iter()
+            .map(|name| here.store.root().join("partial").join(name))
+            .map(|path| fs::metadata(path).unwrap().len())
+            .sum::<u64>();
         assert!(left < 10, "{words}: {left}");
     }
 }
@@ -252,11 +262,9 @@ fn a_registry_that_stalls_is_given_up() {
     let image = Image::of(&[text()]);
     let layer = image.layer(0);
     let size = image.blobs[&layer].len() as u64;
-    for (reply, words) in [
-        (0, "does not answer: it accepted the request"),
-        (1, "comes too slowly"),
-        (2, "comes too slowly"),
-    ] {
+    for (reply, words) in
+        [(0, "does not answer: it accepted the request"), (1, "comes too slowly"), (2, "comes too slowly")]
+    {
         let (image, layer) = (image.clone(), layer.clone());
         let registry = Registry::start(move |request| match request.path.ends_with(&layer) {
             true => match reply {
@@ -388,15 +396,29 @@ fn a_token_is_not_asked_for_where_a_password_would_be_read_on_the_way() {
 fn each_refusal_says_what_helps() {
     let answers = |status: u16, header: (&'static str, &'static str)| {
         Registry::start(move |_| {
-            Reply::Whole(status, vec![(header.0, header.1.to_owned())], br#"{"errors":[{"code":"X"}]}"#.to_vec())
+            Reply::Whole(
+                status,
+                vec![(header.0, header.1.to_owned())],
+                br#"{"errors":[{"code":"X"}]}"#.to_vec(),
+            )
         })
     };
     let none = ("x-nothing", "");
     for (registry, kind, words, help) in [
-        (answers(401, ("www-authenticate", "Basic realm=\"x\"")), Kind::Unavailable, "without an account", "docker login 127.0.0.1:"),
+        (
+            answers(401, ("www-authenticate", "Basic realm=\"x\"")),
+            Kind::Unavailable,
+            "without an account",
+            "docker login 127.0.0.1:",
+        ),
         (answers(403, none), Kind::Unavailable, "without an account", "docker login"),
-        (answers(404, none), Kind::Usage, "has no 127.0.0.1:", "check its name"),
-        (answers(429, ("retry-after", "77")), Kind::Unavailable, "it asks to wait for 77 s", "wait, or log in"),
+        (answers(404, none), Kind::Usage, " has no image a:1", "check its name"),
+        (
+            answers(429, ("retry-after", "77")),
+            Kind::Unavailable,
+            "it asks to wait for 77 s",
+            "wait, or log in",
+        ),
         (answers(503, none), Kind::Unavailable, "answered with 503 (X)", "try again later"),
         (answers(418, none), Kind::Unavailable, "answered with 418", "check the name"),
     ] {
@@ -405,7 +427,9 @@ fn each_refusal_says_what_helps() {
         assert!(failure.hint().unwrap().contains(help), "{failure}");
     }
     let tags = Registry::start(|request| match request.path.as_str() {
-        "/v2/a/tags/list?n=1000" => Reply::Whole(200, Vec::new(), br#"{"tags":["3.11","1.0","10"]}"#.to_vec()),
+        "/v2/a/tags/list?n=1000" => {
+            Reply::Whole(200, Vec::new(), br#"{"tags":["3.11","1.0","10"]}"#.to_vec())
+        }
         _ => Reply::Whole(404, Vec::new(), Vec::new()),
     });
     let failure = Here::new().pull(&tags.name("a:1.00"), None).unwrap_err();

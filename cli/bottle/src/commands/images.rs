@@ -63,7 +63,9 @@ fn pull(context: &Context, home: &Home, image: &str, json: bool) -> Outcome {
     if let Some(was) = was.as_ref().filter(|was| **was != pin.digest) {
         let users = users(home)?.remove(was).unwrap_or_default();
         for slug in users {
-            context.say(&format!("{slug} was made from {was}; `bottle up --renew {slug}` makes it from this one"));
+            context.say(&format!(
+                "{slug} was made from {was}; `bottle up --renew {slug}` makes it from this one"
+            ));
         }
     }
     if json {

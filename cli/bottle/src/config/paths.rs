@@ -128,7 +128,10 @@ impl Site<'_> {
         let beside = self.beside(Path::new(image.as_str()));
         if image.as_str().ends_with(".tar") && self.disk.real(&beside).is_some() {
             return Err(Refused {
-                what: format!("the image {image} would come from a registry, and {} is a file", shown(&beside)),
+                what: format!(
+                    "the image {image} would come from a registry, and {} is a file",
+                    shown(&beside)
+                ),
                 help: Some(format!("write the file as a path: \"./{image}\"")),
             });
         }

@@ -71,7 +71,10 @@ impl Body {
         loop {
             match timeout_at(end, self.incoming.frame()).await {
                 Err(_) => {
-                    return Err(Refusal::Stalled(self.host.clone(), "what it sends comes too slowly, or not at all"));
+                    return Err(Refusal::Stalled(
+                        self.host.clone(),
+                        "what it sends comes too slowly, or not at all",
+                    ));
                 }
                 Ok(None) => return Ok(None),
                 Ok(Some(Err(error))) => return Err(Refusal::Broken(self.host.clone(), error.to_string())),

@@ -85,7 +85,8 @@ impl Client {
             if !is_redirect || ask.method != Method::GET {
                 return Ok(answer);
             }
-            let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let location =
+                answer.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
             let to = follow(&uri, location).map_err(|why| Refusal::hostile(&host, why))?;
             if !is_same_origin(&uri, &to) {
                 ask.headers.remove(AUTHORIZATION);
@@ -139,14 +140,13 @@ fn unanswered(host: String, error: &legacy::Error) -> Refusal {
         if let Some(proxy) = this.downcast_ref::<UnusableProxy>() {
             return Refusal::Proxy(proxy.0.clone());
         }
-        // An error of TLS arrives inside one of I/O.
-        let inner = this.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = this.downcast_ref::<rustls::Error>().or_else(|| inner?.downcast_ref());
-        if let Some(tls) = tls {
+        if let Some(tls) = this.downcast_ref::<rustls::Error>() {
             return Refusal::Tls(host, tls.to_string());
         }
         last = this.to_string();
-        cause = this.source();
+        // What an error of I/O holds is not its source, but the same error.
+        let held = this.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = held.map(|held| held as &(dyn Error + 'static)).or_else(|| this.source());
     }
     if error.is_connect() { Refusal::Unreachable(host, last) } else { Refusal::Broken(host, last) }
 }

@@ -90,10 +90,12 @@ fn read(stream: &TcpStream) -> Option<Request> {
 }
 
 fn answer(mut stream: TcpStream, reply: Reply) {
-    let head = |length: u64| format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    let head =
+        |length: u64| format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
     let _ = match reply {
         Reply::Whole(status, headers, body) => {
-            let mut head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+            let mut head =
+                format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
             headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
             stream.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| stream.write_all(&body))
         }
