@@ -10,9 +10,9 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::{Home, Lock, private_dir};
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::NamedTempFile;
@@ -115,6 +115,9 @@ impl Store {
         let make = || -> Result<()> {
             let draft = NamedTempFile::new_in(self.root.join(ARCHIVES))?;
             write(draft.as_file())?;
+            // smolvm links or copies the file into a cache of its own, and the machine's process reads it there,
+            // as a user of its own if root started it.
+            draft.as_file().set_permissions(Permissions::from_mode(0o444))?;
             draft.as_file().sync_all()?;
             draft.persist(self.archive(digest))?;
             Ok(())

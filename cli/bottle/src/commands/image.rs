@@ -3,6 +3,7 @@
 use super::context::Context;
 use crate::config::Config;
 use crate::image::{Chosen, size};
+use bottle_core::text::ImageDigest;
 use bottle_host::failure::Outcome;
 use bottle_host::out;
 use bottle_host::state::{Home, Lock};
@@ -28,7 +29,7 @@ pub fn ready(context: &Context, home: &Home, config: &Config) -> Outcome<Option<
     let lease = store.lease()?;
     let fetched = !image.is_here();
     if fetched {
-        let pin = fetch(context, &store, &image.name, image.digest().cloned())?;
+        let pin = fetch(context, &store, &image.name, image.digest())?;
         Pins::record(home, &image.name, pin)?;
     }
     Ok(Some(Ready { fetched, _lease: lease }))
@@ -38,14 +39,9 @@ pub fn ready(context: &Context, home: &Home, config: &Config) -> Outcome<Option<
 ///
 /// # Errors
 /// Returns an error that says why it cannot be had.
-pub fn fetch(
-    context: &Context,
-    store: &Store,
-    name: &Name,
-    wanted: Option<bottle_core::text::ImageDigest>,
-) -> Outcome<Pin> {
+pub fn fetch(context: &Context, store: &Store, name: &Name, wanted: Option<&ImageDigest>) -> Outcome<Pin> {
     let watch = Watch::new(context, name);
-    let pulled = pull(store, name, wanted.as_ref(), Limits::default(), &watch);
+    let pulled = pull(store, name, wanted, Limits::default(), &watch);
     watch.clear();
     let pin = pulled?;
     context.say(&format!("{name} is {}, {}", pin.digest, size(pin.size)));

@@ -83,7 +83,7 @@ struct NetworkTable {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GuestTable {
-    /// What the machine boots from: a reference, a root folder or a `docker save` archive. Default: bare
+    /// What the machine boots from: the name of an image, a root folder or a `docker save` archive. Default: bare
     /// Alpine.
     image: Option<Spanned<ImageRef>>,
     /// The most processors. Idle ones cost nothing.

@@ -175,10 +175,9 @@ impl Image {
 
     /// Replies as a registry should that knows ranges.
     pub fn reply(&self, request: &Request) -> Reply {
-        if let Some(wanted) = request.path.strip_prefix("/v2/a/manifests/") {
-            if wanted == "1" || wanted == self.digest().as_str() {
-                return Reply::Whole(200, Vec::new(), self.manifest.to_string().into_bytes());
-            }
+        let is_this = |wanted: &str| wanted == "1" || wanted == self.digest().as_str();
+        if request.path.strip_prefix("/v2/a/manifests/").is_some_and(is_this) {
+            return Reply::Whole(200, Vec::new(), self.manifest.to_string().into_bytes());
         }
         let blob = request.path.strip_prefix("/v2/a/blobs/").and_then(|digest| self.blobs.get(digest));
         let Some(blob) = blob else {
