@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +26,18 @@ pub struct Registry {
     port: u16,
     with_login: bool,
     folder: TempDir,
+}
+
+/// The kind of an image's manifest.
+const KIND: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// An image, as registries have it.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The manifest.
+    pub manifest: Vec<u8>,
+    /// The configuration and the layers.
+    pub parts: Vec<Vec<u8>>,
 }
 
 /// An image that a registry can have: a root folder in layers, each as a list of files with their texts.
@@ -82,28 +95,14 @@ impl Registry {
     /// If the registry does not take it.
     pub fn push(&self, name: &str, image: &Image) -> Result<String> {
         let (repository, tag) = name.split_once(':').context("a name and a tag")?;
-        let layers: Vec<Vec<u8>> = image.layers.iter().map(|files| layer(files)).collect::<Result<_>>()?;
-        let unpacked: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
-        let config = json!({
-            "os": "linux",
-            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
-            "config": { "Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": ["/bin/sh"] },
-            "rootfs": { "type": "layers", "diff_ids": unpacked },
-        });
-        let config = self.part(repository, config.to_string().as_bytes(), "config.v1+json")?;
-        let layers: Vec<Value> = layers
-            .iter()
-            .map(|layer| self.part(repository, &gzip(layer)?, "layer.v1.tar+gzip"))
-            .collect::<Result<_>>()?;
-        let kind = "application/vnd.oci.image.manifest.v1+json";
-        let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers });
-        let manifest = manifest.to_string();
-        self.curl("PUT", &format!("/v2/{repository}/manifests/{tag}"), manifest.as_bytes(), kind)?;
-        Ok(digest(manifest.as_bytes()))
+        let built = image.build()?;
+        built.parts.iter().try_for_each(|part| self.upload(repository, part))?;
+        self.curl("PUT", &format!("/v2/{repository}/manifests/{tag}"), &built.manifest, KIND)?;
+        Ok(digest(&built.manifest))
     }
 
-    /// Uploads a part of an image, and returns what a manifest says about it.
-    fn part(&self, repository: &str, bytes: &[u8], kind: &str) -> Result<Value> {
+    /// Uploads a part of an image.
+    fn upload(&self, repository: &str, bytes: &[u8]) -> Result<()> {
         let digest = digest(bytes);
         let begun = self.curl("POST", &format!("/v2/{repository}/blobs/uploads/"), b"", "")?;
         let place = begun.lines().find_map(|line| {
@@ -114,8 +113,7 @@ impl Registry {
         let path = place.split_once("/v2/").context("a path")?.1;
         let path = format!("/v2/{path}{}digest={digest}", if path.contains('?') { '&' } else { '?' });
         self.curl("PUT", &path, bytes, "application/octet-stream")?;
-        let kind = format!("application/vnd.oci.image.{kind}");
-        Ok(json!({ "mediaType": kind, "digest": digest, "size": bytes.len() }))
+        Ok(())
     }
 
     /// Sends a request, and returns the head of the response.
@@ -142,6 +140,46 @@ impl Image {
     /// Makes an image of one layer with one file.
     pub fn with(name: &str, text: &str) -> Self {
         Self { layers: vec![vec![(name.to_owned(), text.as_bytes().to_vec())]] }
+    }
+
+    /// Builds the image for this machine.
+    ///
+    /// # Errors
+    /// If a layer cannot be packed.
+    pub fn build(&self) -> Result<Built> {
+        let layers: Vec<Vec<u8>> = self.layers.iter().map(|files| layer(files)).collect::<Result<_>>()?;
+        let unpacked: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
+        let config = json!({
+            "os": "linux",
+            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+            "config": { "Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": ["/bin/sh"] },
+            "rootfs": { "type": "layers", "diff_ids": unpacked },
+        });
+        let mut parts = vec![config.to_string().into_bytes()];
+        parts.extend(layers.iter().map(|layer| gzip(layer)).collect::<Result<Vec<_>>>()?);
+        let said = |kind: &str, part: &Vec<u8>| {
+            let kind = format!("application/vnd.oci.image.{kind}");
+            json!({ "mediaType": kind, "digest": digest(part), "size": part.len() })
+        };
+        let layers: Vec<Value> = parts[1..].iter().map(|part| said("layer.v1.tar+gzip", part)).collect();
+        let config = said("config.v1+json", &parts[0]);
+        let manifest = json!({ "schemaVersion": 2, "mediaType": KIND, "config": config, "layers": layers });
+        Ok(Built { manifest: manifest.to_string().into_bytes(), parts })
+    }
+}
+
+impl Built {
+    /// Writes the image as files, so that any web server of this folder is a registry of it.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write(&self, folder: &Path, name: &str) -> Result<()> {
+        let (repository, tag) = name.split_once(':').context("a name and a tag")?;
+        let folder = folder.join("v2").join(repository);
+        fs::create_dir_all(folder.join("manifests"))?;
+        fs::create_dir_all(folder.join("blobs"))?;
+        fs::write(folder.join("manifests").join(tag), &self.manifest)?;
+        self.parts.iter().try_for_each(|part| Ok(fs::write(folder.join("blobs").join(digest(part)), part)?))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Images from a registry: Debian's registry program on loopback, with images that the tests put into it. What
 //! broken and hostile registries send is in `cli/images/tests/registry.rs`.
 
+use bottle_harness::https_server::HttpsServer;
 use bottle_harness::registry::{Image, Registry};
 use bottle_tests::{Project, ProjectExt, checkout, empty_project, eventually, project_with};
 use predicates::prelude::*;
@@ -8,11 +9,10 @@ use predicates::str::contains;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -131,12 +131,14 @@ fn the_operators_own_login_is_used() {
     pull(json!({ "auths": { host: { "auth": "dGVzdGVyOndvcmQ=" } } })).success();
     // Helper programs, for this registry and for all.
     let helper = |name: &str, script: &str| {
+        let draft = project.path(name);
         let path = project.on_host("bin").join(format!("docker-credential-{name}"));
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        fs::write(&draft, format!("#!/bin/sh\nread -r server\n{script}\n")).unwrap();
+        // Another process writes the file that is run: a child of another test could inherit it while it is open.
+        let installed = Command::new("install").args(["-m", "755"]).arg(&draft).arg(&path).status().unwrap();
+        assert!(installed.success());
     };
-    let login =
-        r#"read -r server; echo "$server" >> "$0.asked"; echo '{"Username":"tester","Secret":"word"}'"#;
+    let login = r#"echo "$server" >> "$0.asked"; echo '{"Username":"tester","Secret":"word"}'"#;
     helper("good", login);
     helper("empty", "echo credentials not found in native keychain; exit 1");
     helper("bad", "echo the secret is hunter2; exit 1");
@@ -181,6 +183,12 @@ fn an_image_that_cannot_be_had_starts_nothing() {
     project.put("mine.tar", "");
     project.put("bottle.toml", &config("t", "mine.tar"));
     project.bottle(&["plan"]).assert().code(2).stderr(contains("write the file as a path: \"./mine.tar\""));
+    // A folder that smolvm would take for a root folder.
+    fs::create_dir(project.path("layout")).unwrap();
+    project.put("layout/oci-layout", "{}");
+    project.put("bottle.toml", &config("t", "./layout"));
+    let refused = project.bottle(&["plan"]).assert().code(2);
+    refused.stderr(contains("bottle.toml:3:9: ").and(contains("is an OCI layout")).and(contains("`tar -C ")));
     // A bottle that runs is not stopped for an image that cannot be had.
     project.put("bottle.toml", &config("t", &registry.name("tiny:1.0")));
     project.bottle(&["-q", "up"]).assert().success();
@@ -242,12 +250,71 @@ fn an_interrupted_pull_leaves_what_has_arrived_and_no_lock() {
     // Meanwhile, nothing is removed, and nobody else changes the bottle.
     project.bottle(&["images", "prune"]).assert().code(73).stderr(contains("fetching or using an image"));
     project.bottle(&["up"]).assert().code(73).stderr(contains("`bottle up` (process "));
-    kill_process(Pid::from_child(&up), Signal::INT).unwrap();
-    assert_eq!(up.wait().unwrap().signal(), Some(2));
+    // Ctrl-C does the same, unless a shell started this test in the background.
+    kill_process(Pid::from_child(&up), Signal::TERM).unwrap();
+    assert_eq!(up.wait().unwrap().signal(), Some(15));
     assert!(half(), "what had arrived is gone");
     assert_eq!(project.json(&["images", "ls", "--json"]), json!([]));
     assert_eq!(project.json(&["ls", "--json"]), json!([]));
     assert!(!project.on_host("state/t/plan.json").exists());
     project.bottle(&["-q", "images", "prune"]).assert().success();
     assert!(stored(&project, "partial").is_empty());
+}
+
+/// A proxy that leads to one server, whatever it is asked for. Returns its port.
+fn proxy_to(server: std::net::SocketAddr) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|read| read > 0) {
+                    head.extend(byte);
+                }
+                assert!(
+                    head.starts_with(b"CONNECT registry.test:443 "),
+                    "{}",
+                    String::from_utf8_lossy(&head)
+                );
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+                let mut upstream = TcpStream::connect(server).unwrap();
+                let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+                thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+                let _ = std::io::copy(&mut upstream, &mut client);
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn this_machines_proxy_and_its_certificates_are_used() {
+    let server = HttpsServer::serve(&["registry.test"]).unwrap();
+    let built = Image::with("etc/marker", "one").build().unwrap();
+    built.write(&server.folder(), "team/tiny:1").unwrap();
+    let proxy = proxy_to((server.address(), 443).into());
+    let project = empty_project();
+    let pull = |proxy: String| {
+        let mut pull = project.bottle(&["images", "pull", "registry.test/team/tiny:1"]);
+        for name in
+            ["NO_PROXY", "no_proxy", "https_proxy", "ALL_PROXY", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"]
+        {
+            pull.env_remove(name);
+        }
+        pull.env("HTTPS_PROXY", proxy);
+        pull
+    };
+    let proxy = format!("http://127.0.0.1:{proxy}");
+    let unknown = contains("the connection to registry.test is not secure: ").and(contains("SSL_CERT_FILE"));
+    pull(proxy.clone()).assert().code(69).stderr(unknown);
+    let known = pull(proxy).env("SSL_CERT_FILE", server.authority()).assert().success();
+    known.stderr(contains("bottle: registry.test/team/tiny:1 is sha256:"));
+    pull(String::new()).assert().code(69).stderr(contains("the host registry.test is not known"));
+    let odd = pull("socks5://127.0.0.1:9".to_owned()).assert().code(69);
+    odd.stderr(contains("the proxy socks5://127.0.0.1:9").and(contains("http://HOST:PORT")));
 }

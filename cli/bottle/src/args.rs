@@ -534,6 +534,7 @@ pub enum ImagesAction {
     /// Ask the registry what a name means now, and fetch it
     Pull {
         /// The image: python:3.12-alpine, example.com/team/image:1
+        #[arg(add = complete::images())]
         image: String,
         /// Print JSON
         #[arg(long)]
@@ -542,6 +543,7 @@ pub enum ImagesAction {
     /// Forget an image, and remove what no other one needs
     Rm {
         /// The image's name, or at least 12 digits of its digest
+        #[arg(add = complete::images())]
         image: String,
         /// Print JSON
         #[arg(long)]

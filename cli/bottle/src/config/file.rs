@@ -262,6 +262,7 @@ fn guest(
     let guest = &mut config.guest;
     if let Some(image) = table.image {
         let (span, image) = (image.span(), image.into_inner());
+        config.places.add(Item::Image, span.clone());
         let image = site.image(image, &mut config.paths, &config.allow_sensitive, &mut config.exposed);
         guest.image = Some(image.map_err(|refused| refused.at(source, Some(span)))?);
     }

@@ -6,6 +6,7 @@ use super::found::shown;
 use super::named::{Named, Use};
 use super::sensitive::{self, Exposed, Sensitive};
 use super::source::Source;
+use crate::image::is_path;
 use bottle_core::text::{ImageRef, MountPath};
 use bottle_host::failure::Failure;
 use bottle_images::Name;
@@ -101,13 +102,10 @@ impl Site<'_> {
         allowed: &[PathBuf],
         shared: &mut Vec<Shared>,
     ) -> Result<ImageRef, Refused> {
-        // smolvm takes a bare name for a registry's.
-        let text = image.as_str();
-        let is_path = text.starts_with(['/', '.']);
-        if !is_path {
+        if !is_path(&image) {
             return self.named_image(image);
         }
-        let written = self.beside(Path::new(text));
+        let written = self.beside(Path::new(image.as_str()));
         let whole = written.to_str().ok_or_else(|| Refused::new("the image's path is not UTF-8"))?;
         let whole = whole.parse().map_err(|error| Refused::new(format!("the image's path: {error}")))?;
         let Some(real) = self.disk.real(&written) else {
