@@ -20,6 +20,7 @@ pub fn plan_and_render(slug: &Slug) -> usize {
     let ports = ports::allocate(slug, &sidecars, &BTreeSet::new()).expect("free ports");
     let doors = Doors::try_from(ports).expect("distinct ports");
     let guest = Guest {
+        image_digest: None,
         image: None,
         cpus: 4,
         memory_mib: 8192,

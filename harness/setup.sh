@@ -149,16 +149,17 @@ EOF
     rm -rf "$apt"
 }
 
-# Only the program: the package would add filters to this machine's own git configuration.
-install_git_lfs() {
-    [ -x tools/git-lfs/git-lfs ] && return 0
-    say "fetching git-lfs from Debian"
-    rm -rf tools/git-lfs
-    mkdir -p tools/git-lfs/unpacked
-    apt-cache show git-lfs > /dev/null 2>&1 || as_root apt-get update -qq > tools/apt.log 2>&1 || true
-    (cd tools/git-lfs && apt-get download -qq git-lfs && dpkg -x git-lfs_*.deb unpacked && mv unpacked/usr/bin/git-lfs .) > tools/apt.log 2>&1 ||
-        give_up "git-lfs could not be fetched (see tools/apt.log)" "make setup"
-    rm -r tools/git-lfs/unpacked tools/git-lfs/*.deb
+# `install_only PACKAGE`: its program, and nothing else of it. One package would put filters into this machine's
+# own git configuration, another would start a service.
+install_only() {
+    [ -x "tools/$1/$1" ] && return 0
+    say "fetching $1 from Debian"
+    rm -rf "tools/$1"
+    mkdir -p "tools/$1/unpacked"
+    apt-cache show "$1" > /dev/null 2>&1 || as_root apt-get update -qq > tools/apt.log 2>&1 || true
+    (cd "tools/$1" && apt-get download -qq "$1" && dpkg -x "$1"_*.deb unpacked && mv "unpacked/usr/bin/$1" .) > tools/apt.log 2>&1 ||
+        give_up "$1 could not be fetched (see tools/apt.log)" "make setup"
+    rm -r "tools/$1/unpacked" "tools/$1"/*.deb
 }
 
 # What real clients of the sidecars need in addition to Debian's packages. Tests run them in a guest.
@@ -195,13 +196,15 @@ command -v apt-get > /dev/null || give_up "this is no Debian" "see README.md for
 mkdir -p tools/bin
 install_programs
 [ "${1:-}" != tools ] || exit 0
-install_packages chromium bubblewrap git curl wget python3 python3-pip zstd util-linux iproute2
+install_packages chromium bubblewrap gzip git curl wget python3 python3-pip zstd util-linux iproute2
 install_smolvm
 mkdir -p tools/gitleaks
 from_debian_13 gvproxy tools/bin/gvproxy
 # Not on the tests' path: one test asks for it, and the others use the built-in patterns.
 from_debian_13 gitleaks tools/gitleaks/gitleaks
-install_git_lfs
+install_only git-lfs
+# A registry for the tests of images.
+install_only docker-registry
 install_clients
 if ! has_kvm; then
     install_packages qemu-system-x86 busybox-static cpio kmod

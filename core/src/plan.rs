@@ -9,7 +9,7 @@ use crate::slug::Slug;
 use crate::specification::Setup;
 use crate::stack::Stack;
 use crate::subnet::Subnet;
-use crate::text::{EnvName, ImageRef, MountPath, Word};
+use crate::text::{EnvName, ImageDigest, ImageRef, MountPath, Word};
 use crate::upstream::{self, Conflict, Upstream};
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -52,6 +52,9 @@ pub struct Plan {
 pub struct Guest {
     /// What it boots from. Without an image it is smolvm's bare Alpine.
     pub image: Option<ImageRef>,
+    /// The digest of the image, if it comes from a registry and the name was looked up there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<ImageDigest>,
     /// The number of its processors.
     pub cpus: u8,
     /// Its memory, in MiB.

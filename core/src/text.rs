@@ -30,6 +30,9 @@ pub enum InvalidText {
     /// The image reference would be read as an option.
     #[error("must not start with '-'")]
     LeadingHyphen,
+    /// The digest has another form, or is of another kind.
+    #[error("must be `sha256:` and 64 hexadecimal digits")]
+    Digest,
 }
 
 macro_rules! checked_text {
@@ -134,3 +137,20 @@ checked_text!(
         }
     }
 );
+
+checked_text!(
+    /// The SHA-256 of an image's manifest or of one of its parts, as registries write it.
+    #[cfg_attr(feature = "schema", schemars(extend("pattern" = "^sha256:[0-9a-f]{64}$")))]
+    ImageDigest,
+    |text| match text.strip_prefix("sha256:") {
+        Some(hex) if hex.len() == 64 && hex.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) => Ok(()),
+        _ => Err(InvalidText::Digest),
+    }
+);
+
+impl ImageDigest {
+    /// Returns the 64 hexadecimal digits.
+    pub fn hex(&self) -> &str {
+        &self.0["sha256:".len()..]
+    }
+}

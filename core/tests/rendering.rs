@@ -106,7 +106,7 @@ prop_compose! {
     ) -> Guest {
         let own = |name: &str| !bottle_core::environment::is_reserved(name);
         let env = env.into_iter().filter(|(name, _)| own(name)).map(|(name, value)| (name.parse::<EnvName>().unwrap(), value));
-        Guest { image, cpus, memory_mib, workdir, volumes, env: env.collect() }
+        Guest { image, image_digest: None, cpus, memory_mib, workdir, volumes, env: env.collect() }
     }
 }
 
@@ -198,6 +198,7 @@ fn example() -> Plan {
     let doors = BTreeMap::from([(Sidecar::Pipelock, 20_001), (Sidecar::GitGate, 20_002)]);
     let guest = Guest {
         image: Some("python:3.12-alpine".parse().unwrap()),
+        image_digest: None,
         cpus: 2,
         memory_mib: 2048,
         workdir: Some("/workspace".parse().unwrap()),

@@ -226,6 +226,7 @@ fn plan() -> Plan {
     let doors = Doors::try_from(BTreeMap::from([(Sidecar::Pipelock, 20_001)])).unwrap();
     let guest = Guest {
         image: None,
+        image_digest: None,
         cpus: 1,
         memory_mib: 128,
         workdir: None,

@@ -61,13 +61,13 @@ fuzz_target!(|text: &str| {
         return;
     }
     let slug = config.slug.clone().unwrap_or_else(|| "s".parse().unwrap());
-    let folder = Home::at("/nowhere/state".into(), "/nowhere/run".into()).bottle(&slug);
+    let home = Home::at("/nowhere/state".into(), "/nowhere/run".into());
     let stack = match config.stack {
         StackChoice::Auto | StackChoice::Gvproxy => Stack::Gvproxy(Dialect::File),
         StackChoice::Kernel => Stack::Kernel,
         StackChoice::Sockets => Stack::Sockets,
     };
-    let Ok(resolved) = resolve(&slug, &config, stack, &folder) else { return };
+    let Ok(resolved) = resolve(&slug, &config, stack, &home) else { return };
     let json = serde_json::to_string(&resolved.plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), resolved.plan);
     let smolfile = Smolfile::for_plan(&resolved.plan, &"/helper".parse().unwrap());

@@ -134,6 +134,7 @@ fn plan(network: &Network) -> Result<Plan> {
     let doors = Doors::try_from(BTreeMap::from([(Sidecar::Pipelock, 20_000)]))?;
     let guest = Guest {
         image: None,
+        image_digest: None,
         cpus: 1,
         memory_mib: 512,
         workdir: None,

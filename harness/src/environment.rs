@@ -89,6 +89,7 @@ impl Environment {
             (crate::stand_in::STATE, "machines"),
             ("BOTTLE_STATE_DIR", "state"),
             ("BOTTLE_RUNTIME_DIR", "run"),
+            ("BOTTLE_CACHE_DIR", "cache"),
         ] {
             variables.push((name, path(inside).into()));
         }

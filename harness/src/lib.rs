@@ -20,6 +20,7 @@ pub mod life;
 pub mod outer;
 pub mod page;
 pub mod processes;
+pub mod registry;
 pub mod soak;
 pub mod stand_in;
 pub mod ways_back;

@@ -211,6 +211,7 @@ fn new_machine(name: String, options: &Options) -> Result<Machine> {
     if smolfile.net {
         bail!("the stand-in has no network of its own");
     }
+    smolfile.image.as_deref().map(check_image).transpose()?;
     let socket = options.socket.clone().context("--mount-socket is missing")?;
     Ok(Machine {
         name,
@@ -220,6 +221,26 @@ fn new_machine(name: String, options: &Options) -> Result<Machine> {
         smolfile,
         socket,
     })
+}
+
+/// Accepts what smolvm takes without a network: a root folder, or an archive as `docker save` writes it. What is
+/// in it does not matter here. A name would make smolvm start a machine whose network is open.
+fn check_image(image: &str) -> Result<()> {
+    if Path::new(image).is_dir() {
+        return Ok(());
+    }
+    if !image.starts_with(['/', '.']) {
+        bail!("'{image}' is a registry's, and the stand-in fetches nothing");
+    }
+    let file = fs::File::open(image).with_context(|| image.to_owned())?;
+    let mut archive = tar::Archive::new(file);
+    let mut names = archive.entries()?.map(|entry| Ok(entry?.path()?.into_owned()));
+    let listed =
+        names.any(|name: std::io::Result<PathBuf>| name.is_ok_and(|name| name == Path::new("manifest.json")));
+    if !listed {
+        bail!("{image} is no image archive: no manifest.json");
+    }
+    Ok(())
 }
 
 /// Returns the command that runs the guest: this host's programs are read-only, and everything else is its

@@ -51,7 +51,8 @@ fn plan_shows_a_changed_configuration_and_restart_applies_it() {
         .unwrap();
     assert!(seen.stdout.starts_with(b"1\n") && seen.stdout.len() > 3, "{seen:?}");
     // Another image means another machine, and a person has to give up the old one's disk.
-    project.put("bottle.toml", "slug = \"t\"\n[guest]\nimage = \"other:1\"\n");
+    fs::create_dir(project.on_host("rootfs")).unwrap();
+    project.put("bottle.toml", "slug = \"t\"\n[guest]\nimage = \"../rootfs\"\n");
     let renewed = contains("the machine of t has another image; `bottle up --renew t` creates it again");
     project.bottle(&["plan"]).assert().success().stderr(renewed);
     project.bottle(&["plan", "--diff"]).assert().code(1).stderr(contains("`bottle up --renew t`"));

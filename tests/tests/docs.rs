@@ -40,13 +40,21 @@ const OTHER: &[(&str, i32)] = &[
     ("bottle git my-project reject", 2),
     // The file exists.
     ("bottle init", 73),
+    // The bottle is up without an agent.
+    ("bottle claude", 73),
     // The page's digest is an example.
     ("bottle apply my-project --digest", 2),
 ];
 
-/// Command lines that may also succeed: with KVM, or while the example's request still waits.
-const EITHER: &[(&str, i32)] =
-    &[("bottle doctor", 69), ("bottle approve my-project.", 66), ("bottle refuse my-project.", 66)];
+/// Command lines that may also succeed: with KVM, while the example's request still waits, or where a registry
+/// can be reached.
+const EITHER: &[(&str, i32)] = &[
+    ("bottle doctor", 69),
+    ("bottle approve my-project.", 66),
+    ("bottle refuse my-project.", 66),
+    ("bottle images pull ", 69),
+    ("bottle images rm ", 2),
+];
 
 #[test]
 fn every_command_line_in_the_documentation_works() {

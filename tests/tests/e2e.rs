@@ -15,6 +15,7 @@ mod crash;
 mod day;
 mod docs;
 mod git_gate;
+mod images;
 mod input;
 mod lifecycle;
 mod load;

@@ -25,6 +25,7 @@ fn plan(n: usize, folder: &str) -> Plan {
     };
     let guest = Guest {
         image: (n % 4 == 1).then(|| "alpine:3.20".parse().unwrap()),
+        image_digest: None,
         cpus: u8::try_from(1 + n % 4).unwrap(),
         memory_mib: 256 << (n % 4),
         workdir: (n % 2 == 1).then(|| "/workspace".parse().unwrap()),

@@ -7,6 +7,7 @@ use bottle_core::slug::Slug;
 use bottle_core::text::{EnvName, MountPath, Word};
 use bottle_host::smolvm::Terminal;
 use bottle_host::workspace::Digest;
+use bottle_sidecars::egress::public_suffix;
 use bottle_sidecars::git::hook::Hook;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -289,6 +290,12 @@ pub enum Command {
         /// The host
         host: String,
     },
+    /// List, fetch and remove the images that bottles boot from
+    Images {
+        /// What to do
+        #[command(subcommand)]
+        action: ImagesAction,
+    },
     /// List what agents ask their operator
     Inbox {
         /// Print JSON
@@ -461,6 +468,10 @@ impl Command {
             Self::Diff { json: true, .. } => Some(Document::Diff),
             Self::Doctor { json: true } => Some(Document::Doctor),
             Self::Git { action: GitAction::List { json: true }, .. } => Some(Document::GitList),
+            Self::Images { action: ImagesAction::Ls { json: true } } => Some(Document::ImagesLs),
+            Self::Images { action: ImagesAction::Pull { json: true, .. } } => Some(Document::ImagesPull),
+            Self::Images { action: ImagesAction::Rm { json: true, .. } } => Some(Document::ImagesRm),
+            Self::Images { action: ImagesAction::Prune { json: true } } => Some(Document::ImagesPrune),
             Self::Inbox { json: true } => Some(Document::Inbox),
             Self::Ls { json: true, .. } => Some(Document::Ls),
             Self::Plan { json: true, diff: true, .. } => Some(Document::PlanDiff),
@@ -480,7 +491,7 @@ pub struct AgentRun {
     #[arg(long, short = 'n', value_name = "SLUG", add = complete::slugs())]
     pub bottle: Option<Slug>,
     /// A host that may be reached while the agent is installed, such as that of your package registry
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = narrow)]
     pub setup_allow: Vec<HostRule>,
     /// Use bottle.toml even if a guest could have written it; with a digest, only if the digest matches
     #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
@@ -538,6 +549,13 @@ impl How {
     }
 }
 
+/// Parses a host that may be allowed: no whole public suffix.
+fn narrow(text: &str) -> Result<HostRule, String> {
+    let rule: HostRule = text.parse().map_err(|error| format!("{error}"))?;
+    public_suffix::check(&rule.pattern).map_err(|wide| format!("{wide}; {}", wide.help()))?;
+    Ok(rule)
+}
+
 fn variable(text: &str) -> Result<(EnvName, Word), String> {
     let (name, value) = text.split_once('=').ok_or("it has the form NAME=VALUE")?;
     let name = name.parse().map_err(|error| format!("a variable's name {error}"))?;
@@ -564,6 +582,14 @@ pub enum Document {
     Doctor,
     /// bottle git SLUG list --json
     GitList,
+    /// bottle images ls --json
+    ImagesLs,
+    /// bottle images pull IMAGE --json
+    ImagesPull,
+    /// bottle images rm IMAGE --json
+    ImagesRm,
+    /// bottle images prune --json
+    ImagesPrune,
     /// bottle inbox --json
     Inbox,
     /// bottle ls --json
@@ -595,12 +621,51 @@ impl Document {
         let named = words.iter().find(|word| Self::from_str(word, false).is_ok()).map(String::as_str);
         has("--json").then(|| match named {
             _ if has("git") => Self::GitList.name(),
+            _ if has("images") && has("pull") => Self::ImagesPull.name(),
+            _ if has("images") && has("rm") => Self::ImagesRm.name(),
+            _ if has("images") && has("prune") => Self::ImagesPrune.name(),
+            _ if has("images") => Self::ImagesLs.name(),
             Some("audit") => Self::AuditCheck.name(),
             Some("plan") if has("--diff") => Self::PlanDiff.name(),
             Some(name) => name.to_owned(),
             None => "error".to_owned(),
         })
     }
+}
+
+/// What to do with images.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ImagesAction {
+    /// List the names that were looked up, with what each means here
+    Ls {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask the registry what a name means now, and fetch it
+    Pull {
+        /// The image: python:3.12-alpine, example.com/team/image:1
+        #[arg(add = complete::images())]
+        image: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget an image, and remove what no other one needs
+    Rm {
+        /// The image's name, or at least 12 digits of its digest
+        #[arg(add = complete::images())]
+        image: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove every image that no bottle was made from
+    Prune {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Decisions about what the agent pushed.

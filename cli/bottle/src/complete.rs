@@ -2,6 +2,7 @@
 
 use bottle_core::slug::Slug;
 use bottle_host::state::Home;
+use bottle_images::Pins;
 use clap_complete::engine::{
     ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
 };
@@ -16,6 +17,14 @@ pub fn bottles() -> Vec<Slug> {
 /// Offers the names of bottles.
 pub fn slugs() -> ArgValueCandidates {
     ArgValueCandidates::new(|| bottles().iter().map(|slug| CompletionCandidate::new(slug.as_str())).collect())
+}
+
+/// Offers the names of images that were fetched.
+pub fn images() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let pins = Home::find().ok().and_then(|home| Pins::read(&home.image_pins()).ok());
+        pins.unwrap_or_default().iter().map(|(name, _)| CompletionCandidate::new(name)).collect()
+    })
 }
 
 /// Offers `PATH` and `SLUG:`. Only the guest knows which files it has.

@@ -38,6 +38,9 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
     ];
     // A guest may have written the paths and words of a configuration. Each fact stays on one line.
     let mut fact = |name: &str, what: String| lines.push(format!("{name:<9} {}", Line(&what)));
+    if let Some(digest) = &plan.guest.image_digest {
+        fact("image", digest.to_string());
+    }
     if let Some(agent) = &plan.agent {
         fact("agent", agent.to_string());
     }

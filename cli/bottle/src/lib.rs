@@ -1,9 +1,10 @@
 //! `bottle`: the command.
 //!
 //! [`args`] is the command line. [`config`] reads `bottle.toml`, [`trust`] asks whether a guest could have
-//! written it, and [`resolve`] turns it into a plan. [`lifecycle`] has the states of a bottle and the steps
-//! between them, and [`commands`] one file for each subcommand. [`agent`] knows what agents need. [`suggest`] guesses which name
-//! a misspelt one was meant to be, and [`command_line`] does the same for a whole line.
+//! written it, and [`resolve`] turns it into a plan. [`agent`] knows what agents need, and [`image`] finds a
+//! bottle's image. [`lifecycle`] has the states of a bottle and the steps between them, and [`commands`] one
+//! file for each subcommand. [`suggest`] guesses which name a misspelt one was meant to be, and
+//! [`command_line`] does the same for a whole line.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod agent;
@@ -14,6 +15,7 @@ pub mod commands;
 pub mod complete;
 pub mod config;
 pub mod describe;
+pub mod image;
 pub mod lifecycle;
 pub mod operator;
 pub mod output;

@@ -1,6 +1,7 @@
 //! Types of `--json` output that no other crate has.
 
 use bottle_core::slug::Slug;
+use bottle_core::text::ImageDigest;
 use bottle_host::control;
 use bottle_host::workspace::changes::Change;
 use bottle_sidecars::git::quarantine;
@@ -108,6 +109,43 @@ pub enum CleanupAction {
     RemoveState,
     /// A copy with changes, or perhaps with changes, is left alone.
     Leave,
+}
+
+/// One line of the list that `bottle images ls --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StoredImage {
+    /// The name, in full.
+    pub image: String,
+    /// The digest of the manifest that the name means here.
+    pub digest: ImageDigest,
+    /// The bytes of all parts, as registries send them.
+    pub size: u64,
+    /// Whether everything is here that a start needs.
+    pub fetched: bool,
+    /// The bottles that were made from it.
+    pub bottles: Vec<Slug>,
+}
+
+/// What `bottle images pull --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Pulled {
+    /// The name, in full.
+    pub image: String,
+    /// The digest of the manifest that it means from now on.
+    pub digest: ImageDigest,
+    /// The bytes of all parts, as registries send them.
+    pub size: u64,
+    /// What it meant before, if it was looked up before.
+    pub was: Option<ImageDigest>,
+}
+
+/// What `bottle images rm --json` and `bottle images prune --json` print.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Removed {
+    /// The names that were forgotten.
+    pub images: Vec<String>,
+    /// The bytes on disk that this freed.
+    pub freed: u64,
 }
 
 /// What `bottle audit --check --json` prints.

@@ -2,6 +2,7 @@
 
 use crate::authorities;
 use crate::config::Config;
+use crate::image::Chosen;
 use anyhow::{Context, Result};
 use bottle_core::doors::Doors;
 use bottle_core::plan::{Guest, Plan, Volume};
@@ -14,7 +15,7 @@ use bottle_core::text::MountPath;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::rules::Changes;
 use bottle_host::smolvm::Launch;
-use bottle_host::state::Folder;
+use bottle_host::state::{Folder, Home};
 use bottle_sidecars::git::resolve;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener};
@@ -31,6 +32,8 @@ pub struct Resolved {
     pub copied: Option<(MountPath, Vec<String>)>,
     /// The user that the machine's process runs as.
     pub user: MachineUser,
+    /// The image, if it comes from a registry.
+    pub image: Option<Chosen>,
 }
 
 impl Resolved {
@@ -50,7 +53,8 @@ impl Resolved {
 ///
 /// # Errors
 /// Returns an error if no port is free, or if the configuration contradicts itself.
-pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> Outcome<Resolved> {
+pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outcome<Resolved> {
+    let folder = &home.bottle(slug);
     let active: BTreeSet<Sidecar> = config.sidecars.keys().copied().collect();
     let hosted: BTreeSet<Sidecar> = active
         .iter()
@@ -74,6 +78,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
         };
         (sidecar, form)
     });
+    let image = Chosen::find(home, config.guest.image.as_ref())?;
     let mut guest = guest(config, folder)?;
     if !config.authorities.is_empty() {
         for name in authorities::VARIABLES {
@@ -82,6 +87,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
             guest.env.entry(name).or_insert(value);
         }
     }
+    guest.image_digest = image.as_ref().and_then(Chosen::digest).cloned();
     let services = Services {
         sidecars: forms.collect(),
         audit: config.audit,
@@ -113,7 +119,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, folder: &Folder) -> O
         .any(|volume| volume.writable && Path::new(volume.host.as_str()) != folder.copy());
     let root = rustix::process::geteuid().is_root();
     let user = if root && shares { MachineUser::Root } else { MachineUser::Smolvms };
-    Ok(Resolved { plan, services, copied, user })
+    Ok(Resolved { plan, services, copied, user, image })
 }
 
 /// Returns the virtual machine, with the project's folder in it.

@@ -3,7 +3,7 @@
 use crate::args::Document;
 use crate::config;
 use crate::lifecycle::observe::Row;
-use crate::output::{Asked, ChainCheck, Checked, Cleanup, Diff, Pushed};
+use crate::output::{Asked, ChainCheck, Checked, Cleanup, Diff, Pulled, Pushed, Removed, StoredImage};
 use bottle_core::plan::Plan;
 use bottle_host::audit::Entry;
 use bottle_host::control::Status;
@@ -34,6 +34,9 @@ pub fn of(document: Document) -> Value {
         Document::Diff => printed::<Envelope<Diff<'static>>>(),
         Document::Doctor => printed::<Envelope<Diagnosis>>(),
         Document::GitList => printed::<Envelope<Vec<Pushed<'static>>>>(),
+        Document::ImagesLs => printed::<Envelope<Vec<StoredImage>>>(),
+        Document::ImagesPull => printed::<Envelope<Pulled>>(),
+        Document::ImagesRm | Document::ImagesPrune => printed::<Envelope<Removed>>(),
         Document::Inbox => printed::<Envelope<Vec<Asked<'static>>>>(),
         Document::Ls => printed::<Envelope<Vec<Row>>>(),
         Document::Plan => printed::<Envelope<Plan>>(),

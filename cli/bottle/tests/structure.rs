@@ -9,16 +9,25 @@ use std::process::Command;
 use syn::visit::{self, Visit};
 
 /// Which of our crates each crate may use.
-const MAY_USE: [(&str, &[&str]); 7] = [
+const MAY_USE: [(&str, &[&str]); 8] = [
     ("bottle-core", &[]),
     ("bottle-guest", &["bottle-core"]),
     ("bottle-host", &["bottle-core", "bottle-guest"]),
+    ("bottle-images", &["bottle-core", "bottle-host"]),
     ("bottle-sidecars", &["bottle-core", "bottle-guest", "bottle-host"]),
     ("bottle-keeper", &["bottle-core", "bottle-guest", "bottle-host", "bottle-sidecars"]),
     ("bottle-verify", &["bottle-core", "bottle-guest", "bottle-host"]),
     (
         "bottle",
-        &["bottle-core", "bottle-guest", "bottle-host", "bottle-keeper", "bottle-sidecars", "bottle-verify"],
+        &[
+            "bottle-core",
+            "bottle-guest",
+            "bottle-host",
+            "bottle-images",
+            "bottle-keeper",
+            "bottle-sidecars",
+            "bottle-verify",
+        ],
     ),
 ];
 

@@ -14,7 +14,7 @@
 use crate::envelope::{self, Envelope};
 use crate::failure::{Failure, Kind, Outcome, quoted};
 use anstyle::Style;
-use bottle_core::visible::{Block, Json};
+use bottle_core::visible::{Block, Json, Line};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Display;
@@ -144,6 +144,15 @@ pub fn note(text: impl Display) {
 /// Prints on standard error what is being done, or was done. Errors are ignored.
 pub fn remark(text: impl Display) {
     let _ = writeln!(io::stderr(), "bottle: {}", shown(&quoted(text.to_string().trim_end())));
+}
+
+/// Shows on a terminal what is being done, in the place of what was shown there before. Empty text clears the
+/// line.
+pub fn passing(text: impl Display) {
+    let mut stderr = io::stderr();
+    let width = rustix::termios::tcgetwinsize(&stderr).map_or(80, |size| usize::from(size.ws_col).max(20));
+    let line: String = Line(&text.to_string()).to_string().chars().take(width - 1).collect();
+    let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
 }
 
 /// Prints what went wrong, unless the output has already shown it.

@@ -14,6 +14,7 @@ use crate::https_server::HttpsServer;
 pub use agent::{AGENTS, Agent};
 use anyhow::{Context, Result, ensure};
 use std::fs;
+use std::path::Path;
 use std::process::{ExitCode, Output};
 use std::time::Instant;
 
@@ -73,7 +74,10 @@ pub fn run(checkout: &Checkout, agent: &Agent) -> Result<()> {
     let environment = Environment::new(checkout, Guest::Namespace)?;
     let project = environment.project("project")?;
     let registry = agent.registry.find()?;
-    project.write("bottle.toml", config(agent, &model, &registry))?;
+    // The stand-in guest has this machine's programs, whatever its image is.
+    let image = environment.path("image");
+    fs::create_dir(&image)?;
+    project.write("bottle.toml", config(agent, &image, &model, &registry))?;
     project.write("search.py", SEARCH)?;
     project.write("greeting.py", "print('hello')\n")?;
     fs::write(model.folder().join("command"), command())?;
@@ -101,13 +105,13 @@ fn command() -> String {
     )
 }
 
-fn config(agent: &Agent, model: &HttpsServer, registry: &registry::Found) -> String {
+fn config(agent: &Agent, image: &Path, model: &HttpsServer, registry: &registry::Found) -> String {
     let address = model.address();
     let hosts: Vec<String> = ORIGINS.iter().map(|name| format!("{name:?} = \"{address}\"")).collect();
     let ca = "/etc/ssl/certs/ca-certificates.crt";
     format!(
         "slug = \"t\"\nagent = {:?}\n\
-         [guest]\nmemory = 2048\nsetup = [{:?}]\nsetup-allow = {:?}\n\
+         [guest]\nimage = {image:?}\nmemory = 2048\nsetup = [{:?}]\nsetup-allow = {:?}\n\
          env = {{ npm_config_prefix = \"/var/tmp/npm\", PATH = \"/var/tmp/npm/bin:/var/tmp/venv/bin:/usr/local/bin:/usr/bin:/bin\" }}\nca = [{ca:?}]\n\
          [egress]\nallow_private = {:?}\nhosts = {{ {} }}\n",
         agent.name,

@@ -9,6 +9,7 @@ use bottle_core::slug::Slug;
 use bottle_core::text::Word;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
+use bottle_host::state::Home;
 use std::process::ExitCode;
 
 /// Starts the bottle if it is not up, sets the agent up if it is not there, and runs it.
@@ -21,6 +22,14 @@ pub fn run(context: &Context, name: Slug, how: AgentRun) -> Outcome<ExitCode> {
         profile.ok_or_else(|| Failure::new(Kind::Internal, "the agent's profile was not applied"))?;
     let options = up::Options { trust, renew: false };
     up::up_with(&context, &slug, &config, &options, "up")?;
+    // A bottle that was up already may be up for something else.
+    let plan = Home::find()?.bottle(&slug).read_plan()?;
+    if plan.agent != config.agent.map(|agent| agent.name) {
+        let what = format!("{slug} is up, and not for {}", profile.name);
+        return Err(Failure::new(Kind::Busy, what).help(format!(
+            "`bottle stop {slug}` first; `--bottle NAME` gives the agent a bottle of its own"
+        )));
+    }
     let words: Vec<String> = profile.command.iter().map(Word::to_string).chain(arguments).collect();
     let how = Execution { seeds: true, ..Execution::default() };
     enter::exec(&context, Some(slug), &how, None, &words)

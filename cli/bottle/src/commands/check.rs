@@ -27,7 +27,7 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str, json: boo
     let plan = match folder.has_keeper().then(|| folder.read_plan()) {
         Some(plan) => plan?,
         None => {
-            let resolved = resolve(&slug, &config, tools::stack(config.stack), &folder)?;
+            let resolved = resolve(&slug, &config, tools::stack(config.stack), &home)?;
             lifecycle::check::check(&home, &folder, &config, &resolved)?;
             resolved.plan
         }

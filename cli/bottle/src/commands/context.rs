@@ -282,6 +282,11 @@ impl Context {
         }
     }
 
+    /// Returns whether only results and errors are to be printed.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Reports what was done, or why nothing was.
     pub fn say(&self, what: &str) {
         if !self.quiet {

@@ -9,6 +9,8 @@ mod copy;
 mod doctor;
 mod enter;
 mod git;
+mod image;
+mod images;
 mod inbox;
 mod init;
 mod logs;
@@ -71,6 +73,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Audit { slug, check, json } => logs::audit(&context, slug, check, json)?,
         Command::Check { destination, name, json } => check::check(&context, name, &destination, json)?,
         Command::GitHook { hook } => return hook::run(hook),
+        Command::Images { action } => images::images(&context, &action)?,
         Command::Inbox { json } => inbox::inbox(json)?,
         Command::Approve { id, answer } => inbox::decide(&context, &id, true, answer)?,
         Command::Refuse { id, why } => inbox::decide(&context, &id, false, why)?,

@@ -23,7 +23,7 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     let (slug, config) = context.configured(slug)?;
     let home = Home::find()?;
     let folder = home.bottle(&slug);
-    let resolved = resolve(&slug, &config, tools::stack(config.stack), &folder)?;
+    let resolved = resolve(&slug, &config, tools::stack(config.stack), &home)?;
     context.note_trust(&home, &config)?;
     let checked = check(&home, &folder, &config, &resolved);
     // A machine can be looked up only where smolvm is there.
@@ -53,6 +53,9 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
         None => outln!("file      none: every key has its default")?,
     }
     out::text(describe(plan, &resolved.services))?;
+    if let Some(image) = &resolved.image {
+        outln!("fetched   {}", image.describe())?;
+    }
     if let Some(why) = tools::why_sockets(config.stack, plan.stack) {
         outln!("because   {why}; `bottle doctor` says how to get it")?;
     }

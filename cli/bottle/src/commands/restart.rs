@@ -1,6 +1,7 @@
 //! `bottle restart`: stops a bottle and starts it with the current bottle.toml.
 
 use super::context::Context;
+use super::image;
 use super::stop::stop;
 use super::up::{Options, up, up_with};
 use crate::lifecycle::start;
@@ -15,9 +16,13 @@ pub fn restart(context: &Context, slug: Option<Slug>, options: &Options) -> Outc
     let home = Home::find()?;
     context.trust(&home.bottle(&slug), &config, options.trust.as_deref(), &context.again("restart"))?;
     start::check_again(&slug, &config, options.renew)?;
+    let image = image::ready(context, &home, &config)?;
     stop(context, Some(slug.clone()))?;
     if Defence::ConfigProvenance.stands() {
-        return up_with(context, &slug, &config, options, "restart");
+        up_with(context, &slug, &config, options, "restart")?;
+    } else {
+        up(context, Some(slug), options)?;
     }
-    up(context, Some(slug), options)
+    drop(image);
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::enter;
+use super::image;
 use crate::command_line;
 use crate::config::Config;
 use crate::lifecycle::run::Run;
@@ -37,6 +38,8 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     let home = Home::find()?;
     let folder = home.bottle(&slug);
     context.trust(&folder, &config, extra.trust.as_deref(), &context.again("run"))?;
+    // Nothing is under way yet, so a signal ends this process, and what has arrived stays.
+    let image = image::ready(context, &home, &config)?;
     let shell = [enter::SHELL.to_owned()];
     let run = Run {
         home: &home,
@@ -51,6 +54,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     // From here on, a signal goes through the machine's loop, and everything is taken down.
     let events = Events::catch()?;
     let ran = run.carry_out(&events, &|what| context.progress(what))?;
+    drop(image);
     if ran.changed > 0 {
         context.say(&format!(
             "the guest changed {} paths of its copy, which stays: `bottle diff {slug}` shows them, `bottle apply {slug}` takes them back",

@@ -1,6 +1,7 @@
 //! `bottle up`: starts a bottle that stays.
 
 use super::context::Context;
+use super::image;
 use crate::config::Config;
 use crate::describe::difference;
 use crate::lifecycle::setup;
@@ -42,6 +43,11 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
     // It was not asked about before the file was accepted.
     context.owned(&Home::find()?, planned.folder(), &Context::project(config)?)?;
     let folder = planned.folder().clone();
+    let image = image::ready(context, &Home::find()?, config)?;
+    let planned = match &image {
+        Some(image) if image.fetched => planned.with_image(config)?,
+        _ => *planned,
+    };
     let staged = planned.stage(config, trust.is_some())?;
     if staged.lacks_only_a_keeper() {
         context.progress(&format!("{slug} runs without a keeper: giving it a new one"));
@@ -52,6 +58,7 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
     }
     context.progress(&format!("starting {slug}"));
     staged.start(&|what| context.progress(what))?;
+    drop(image);
     context.say(&format!("{slug} is up; `bottle shell {slug}` enters it"));
     set_up(context, &folder)
 }

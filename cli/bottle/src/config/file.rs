@@ -85,7 +85,7 @@ struct NetworkTable {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GuestTable {
-    /// What the machine boots from: a reference, a root folder or a `docker save` archive. Default: bare
+    /// What the machine boots from: the name of an image, a root folder or a `docker save` archive. Default: bare
     /// Alpine.
     image: Option<Spanned<ImageRef>>,
     /// The most processors. Idle ones cost nothing.
@@ -276,6 +276,7 @@ fn guest(
     let guest = &mut config.guest;
     if let Some(image) = table.image {
         let (span, image) = (image.span(), image.into_inner());
+        config.places.add(Item::Image, span.clone());
         let image = site.image(image, &mut config.paths, &config.allow_sensitive, &mut config.exposed);
         guest.image = Some(image.map_err(|refused| refused.at(source, Some(span)))?);
     }

@@ -85,6 +85,7 @@ impl Default for Config {
             authorities: Vec::new(),
             guest: Guest {
                 image: None,
+                image_digest: None,
                 cpus: CPUS,
                 memory_mib: MEMORY_MIB,
                 workdir: None,

@@ -6,8 +6,10 @@ use super::found::shown;
 use super::named::{Named, Use};
 use super::sensitive::{self, Exposed, Sensitive};
 use super::source::Source;
+use crate::image::is_path;
 use bottle_core::text::{ImageRef, MountPath};
 use bottle_host::failure::Failure;
+use bottle_images::Name;
 use std::env;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -100,13 +102,10 @@ impl Site<'_> {
         allowed: &[PathBuf],
         shared: &mut Vec<Shared>,
     ) -> Result<ImageRef, Refused> {
-        // smolvm takes a bare name for a registry's.
-        let text = image.as_str();
-        let is_path = text.starts_with(['/', '.']);
-        if !is_path {
-            return Ok(image);
+        if !is_path(&image) {
+            return self.named_image(image);
         }
-        let written = self.beside(Path::new(text));
+        let written = self.beside(Path::new(image.as_str()));
         let whole = written.to_str().ok_or_else(|| Refused::new("the image's path is not UTF-8"))?;
         let whole = whole.parse().map_err(|error| Refused::new(format!("the image's path: {error}")))?;
         let Some(real) = self.disk.real(&written) else {
@@ -115,6 +114,26 @@ impl Site<'_> {
         self.may_share(&real, allowed, shared)?;
         paths.push(Named { is_for: Use::Image, writable: false, written, real: None });
         Ok(whole)
+    }
+
+    /// Checks an image that comes from a registry.
+    fn named_image(&self, image: ImageRef) -> Result<ImageRef, Refused> {
+        if let Err(refusal) = image.as_str().parse::<Name>() {
+            let failure = Failure::from(refusal);
+            return Err(Refused { what: failure.what().to_owned(), help: failure.hint().map(str::to_owned) });
+        }
+        // A file of that name is what was meant.
+        let beside = self.beside(Path::new(image.as_str()));
+        if image.as_str().ends_with(".tar") && self.disk.real(&beside).is_some() {
+            return Err(Refused {
+                what: format!(
+                    "the image {image} would come from a registry, and {} is a file",
+                    shown(&beside)
+                ),
+                help: Some(format!("write the file as a path: \"./{image}\"")),
+            });
+        }
+        Ok(image)
     }
 
     /// Returns a host folder that a guest may see, and adds what is sensitive about it to `shared`.

@@ -10,6 +10,8 @@ use std::ops::Range;
 /// A part of the file that is checked later.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
+    /// The image.
+    Image,
     /// A repository of git-gate's, by its name.
     Repository(Slug),
     /// An upstream, by its path.

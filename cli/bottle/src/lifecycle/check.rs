@@ -5,8 +5,10 @@
 
 use super::files::{self, Rendered};
 use crate::config::Config;
+use crate::config::found::shown;
 use crate::config::paths::{Disk, OnDisk};
 use crate::config::places::Item;
+use crate::image::is_path;
 use crate::resolve::Resolved;
 use crate::trust::pins::Pins;
 use bottle_core::git::url;
@@ -47,6 +49,7 @@ pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) ->
         .help("set BOTTLE_RUNTIME_DIR to a folder with a shorter name"));
     }
     let rendered = files::render(folder, resolved, config)?;
+    image(config)?;
     programs(config)?;
     resolved.services.git.iter().try_for_each(|repo| gate(repo, config))?;
     for upstream in &resolved.plan.upstreams {
@@ -59,6 +62,20 @@ pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) ->
         })?;
     }
     Ok(rendered)
+}
+
+/// Checks that an image's folder is a root folder. smolvm would boot from anything, and find no program in it.
+fn image(config: &Config) -> Outcome {
+    let Some(image) = config.guest.image.as_ref().filter(|image| is_path(image)) else { return Ok(()) };
+    let folder = Path::new(image.as_str());
+    if !folder.join("oci-layout").is_file() {
+        return Ok(());
+    }
+    let what = format!("{} is an OCI layout, and not a root folder", shown(folder));
+    Err(config
+        .places
+        .fail(&Item::Image, Kind::Usage, &what)
+        .help(format!("name an archive of it: `tar -C {} -cf image.tar .` makes one", shown(folder))))
 }
 
 /// Checks that the programs that serve sidecars exist.

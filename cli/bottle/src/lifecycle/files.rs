@@ -2,11 +2,11 @@
 
 use crate::agent::Equipment;
 use crate::config::Config;
+use crate::image::Chosen;
 use crate::resolve::Resolved;
 use anyhow::{Context, Result, anyhow};
 use bottle_core::gvproxy;
 use bottle_core::pipelock::Pipelock;
-use bottle_core::plan::Plan;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::smolfile::Smolfile;
 use bottle_core::specification::SidecarForm;
@@ -71,15 +71,19 @@ impl Drop for Files {
     }
 }
 
-/// Returns the Smolfile of a plan.
-pub fn smolfile(folder: &Folder, plan: &Plan) -> Result<Smolfile> {
+/// Returns the Smolfile of a plan. smolvm is given an image's archive, so that it fetches nothing.
+pub fn smolfile(folder: &Folder, resolved: &Resolved) -> Result<Smolfile> {
     let helper_dir: MountPath = folder
         .helper_dir()
         .to_str()
         .ok_or_else(|| anyhow!("the runtime folder's path is not UTF-8"))?
         .parse()
         .context("the runtime folder's path")?;
-    Ok(Smolfile::for_plan(plan, &helper_dir))
+    let mut smolfile = Smolfile::for_plan(&resolved.plan, &helper_dir);
+    if let Some(archive) = resolved.image.as_ref().and_then(Chosen::archive) {
+        smolfile.image = Some(archive.to_str().context("the cache folder's path is not UTF-8")?.to_owned());
+    }
+    Ok(smolfile)
 }
 
 /// Renders the files that smolvm, gvproxy and the agent read, and writes nothing.
@@ -93,7 +97,7 @@ pub fn render(folder: &Folder, resolved: &Resolved, config: &Config) -> Outcome<
         }
         Stack::Kernel | Stack::Sockets => None,
     };
-    let smolfile = smolfile(folder, plan)?.render().map_err(anyhow::Error::from)?;
+    let smolfile = smolfile(folder, resolved)?.render().map_err(anyhow::Error::from)?;
     let equipment = Equipment::of(resolved, config)?;
     Ok(Rendered { smolfile, gvproxy, equipment })
 }

@@ -36,7 +36,7 @@ impl MachineChange {
     /// Returns [`Kind::Busy`] if another image is wanted and `renew` does not permit losing the disk.
     pub fn of(folder: &Folder, machine: Option<Machine>, resolved: &Resolved, renew: bool) -> Outcome<Self> {
         let Some(machine) = machine else { return Ok(Self::Create) };
-        let (was, is) = (created_with(folder), files::smolfile(folder, &resolved.plan)?);
+        let (was, is) = (created_with(folder), files::smolfile(folder, resolved)?);
         match was {
             _ if renew => Ok(Self::Replace(machine)),
             Some(was) if was == is => Ok(Self::Keep(machine)),

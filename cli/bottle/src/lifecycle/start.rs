@@ -41,6 +41,8 @@ pub struct Planned {
     resolved: Resolved,
     machine: MachineChange,
     rendered: Rendered,
+    /// Whether a person gives up the disk of a machine that needs another image.
+    renew: bool,
     lock: Lock,
 }
 
@@ -69,7 +71,7 @@ pub fn plan(slug: &Slug, config: &Config, project: PathBuf, renew: bool) -> Outc
     let folder = home.bottle(slug);
     let lock = folder.lock_operation("up")?;
     fail_point::reached(FailPoint::UpLocked);
-    let resolved = resolve(slug, config, tools.network.stack(), &folder)?;
+    let resolved = resolve(slug, config, tools.network.stack(), &home)?;
     let machine = tools.smolvm.machine(slug)?;
     if folder.has_keeper() {
         if machine.is_some_and(|machine| machine.is_running()) {
@@ -80,7 +82,7 @@ pub fn plan(slug: &Slug, config: &Config, project: PathBuf, renew: bool) -> Outc
     }
     let (machine, rendered) = startable(&folder, config, &resolved, machine, renew)?;
     fail_point::reached(FailPoint::UpResolved);
-    let planned = Planned { home, folder, project, tools, resolved, machine, rendered, lock };
+    let planned = Planned { home, folder, project, tools, resolved, machine, rendered, renew, lock };
     Ok(Found::Planned(Box::new(planned)))
 }
 
@@ -92,7 +94,7 @@ pub fn check_again(slug: &Slug, config: &Config, renew: bool) -> Outcome {
     let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
     let folder = home.bottle(slug);
-    let resolved = resolve(slug, config, tools.network.stack(), &folder)?;
+    let resolved = resolve(slug, config, tools.network.stack(), &home)?;
     let machine = tools.smolvm.machine(slug)?;
     startable(&folder, config, &resolved, machine, renew)?;
     Pins::check(&home, folder.slug(), config, &[]).map(drop)
@@ -133,12 +135,25 @@ impl Planned {
         &self.folder
     }
 
+    /// Plans again, now that the image is fetched.
+    ///
+    /// # Errors
+    /// Returns an error as for [`plan`].
+    pub fn with_image(mut self, config: &Config) -> Outcome<Self> {
+        let Self { home, folder, tools, .. } = &self;
+        let resolved = resolve(folder.slug(), config, tools.network.stack(), home)?;
+        let machine = tools.smolvm.machine(folder.slug())?;
+        (self.machine, self.rendered) = startable(folder, config, &resolved, machine, self.renew)?;
+        self.resolved = resolved;
+        Ok(self)
+    }
+
     /// Writes the files that the bottle starts from. With `insisted`, a person accepts changed host paths.
     ///
     /// # Errors
     /// Returns an error if a guest can reach a host path, or if a file cannot be written.
     pub fn stage(self, config: &Config, insisted: bool) -> Outcome<Staged> {
-        let Self { home, folder, project, tools, resolved, machine, rendered, lock } = self;
+        let Self { home, folder, project, tools, resolved, machine, rendered, lock, .. } = self;
         // Whoever held the lock before may have given the bottle to another project.
         owner::check(&home, &folder, &project, &|_| false)?;
         let pins = Pins::admit(&home, &folder, config, &tools, insisted)?;

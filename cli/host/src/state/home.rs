@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 const TRUSTED: &str = ".trusted";
 const VERSIONS: &str = ".versions";
 const TRASH: &str = ".trash";
+const IMAGES: &str = ".images";
+const CACHE: &str = ".cache";
 /// The folder that holds the runtime folders of root's bottles.
 const FOR_ROOT: &str = "/var/lib/bottle";
 
@@ -21,13 +23,15 @@ const FOR_ROOT: &str = "/var/lib/bottle";
 pub struct Home {
     state: PathBuf,
     runtime: PathBuf,
+    cache: PathBuf,
 }
 
 impl Home {
     /// Finds the folders. The state folder is where `BOTTLE_STATE_DIR` says, or where the XDG base directory
     /// specification puts it. The runtime folder is where `BOTTLE_RUNTIME_DIR` says, or beside the state
     /// folder. For root it is in `/var/lib/bottle`, one per state folder, because root's home is closed to
-    /// the users that smolvm creates. It is not in `/run`, because smolvm mounts nothing from there.
+    /// the users that smolvm creates. It is not in `/run`, because smolvm mounts nothing from there. The cache
+    /// is where `BOTTLE_CACHE_DIR` says, or where the specification puts it.
     ///
     /// # Errors
     /// Returns an error if there is no home folder to keep state in.
@@ -43,12 +47,17 @@ impl Home {
         let runtime = absolute("BOTTLE_RUNTIME_DIR")
             .or_else(|| rustix::process::geteuid().is_root().then(|| Path::new(FOR_ROOT).join(id(&state))))
             .unwrap_or_else(|| state.join(".run"));
-        Ok(Self { state, runtime })
+        let cache = absolute("BOTTLE_CACHE_DIR")
+            .or_else(|| absolute("XDG_CACHE_HOME").map(|dir| dir.join("bottle")))
+            .or_else(|| absolute("HOME").map(|dir| dir.join(".cache/bottle")))
+            .unwrap_or_else(|| state.join(CACHE));
+        Ok(Self { state, runtime, cache })
     }
 
-    /// Uses these folders.
+    /// Uses these folders, and a cache in the first.
     pub fn at(state: PathBuf, runtime: PathBuf) -> Self {
-        Self { state, runtime }
+        let cache = state.join(CACHE);
+        Self { state, runtime, cache }
     }
 
     /// Returns a word that tells this state folder apart from others. Machines carry the word as a label.
@@ -77,9 +86,19 @@ impl Home {
         self.state.join(VERSIONS)
     }
 
-    /// Returns the folders that hold the folders of all bottles.
+    /// Returns the path of the record of which image each reference means.
+    pub fn image_pins(&self) -> PathBuf {
+        self.state.join(IMAGES)
+    }
+
+    /// Returns the path of the folder that holds what was fetched of images.
+    pub fn images(&self) -> PathBuf {
+        self.cache.join("images")
+    }
+
+    /// Returns the folders that hold everything of bottle's own.
     pub fn roots(&self) -> impl Iterator<Item = &Path> {
-        [&self.state, &self.runtime].into_iter().map(PathBuf::as_path)
+        [&self.state, &self.runtime, &self.cache].into_iter().map(PathBuf::as_path)
     }
 
     /// Returns the folders of one bottle. They do not have to exist.

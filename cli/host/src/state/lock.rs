@@ -17,6 +17,32 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Lock(File);
 
+impl Lock {
+    /// Takes a lock that several processes can hold at once, and waits for one that holds it alone.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be opened.
+    pub fn shared(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        flock(&file, FlockOperation::LockShared).with_context(|| path.display().to_string())?;
+        Ok(Self(file))
+    }
+
+    /// Takes a lock alone. Returns `None` if another process still holds it after `patience`.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be opened.
+    pub fn alone(path: &Path, patience: Duration) -> Result<Option<Self>> {
+        let end = Instant::now() + patience;
+        loop {
+            match try_lock(path)? {
+                None if Instant::now() < end => std::thread::sleep(GLANCE),
+                lock => return Ok(lock),
+            }
+        }
+    }
+}
+
 impl Home {
     /// Takes the lock that keeps two commands from writing to the trusted folder at once.
     ///
@@ -24,20 +50,10 @@ impl Home {
     /// Returns [`Kind::Busy`] if another command holds it for too long.
     pub fn lock_trust(&self) -> Outcome<Lock> {
         private_dir(&self.trusted())?;
-        let end = Instant::now() + LONGEST_TRUST;
-        loop {
-            if let Some(lock) = try_lock(&self.trusted().join("lock"))? {
-                return Ok(lock);
-            }
-            if Instant::now() > end {
-                return Err(Failure::new(
-                    Kind::Busy,
-                    "another command has been starting a bottle for too long",
-                )
-                .help("`bottle ls` shows which bottle; wait for that command, or end it"));
-            }
-            std::thread::sleep(GLANCE);
-        }
+        Lock::alone(&self.trusted().join("lock"), LONGEST_TRUST)?.ok_or_else(|| {
+            Failure::new(Kind::Busy, "another command has been starting a bottle for too long")
+                .help("`bottle ls` shows which bottle; wait for that command, or end it")
+        })
     }
 }
 
@@ -111,15 +127,14 @@ fn is_alive(holder: &str) -> bool {
     })
 }
 
+fn open(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).with_context(|| path.display().to_string())
+}
+
 fn try_lock(path: &Path) -> Result<Option<Lock>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| path.display().to_string())?;
+    let file = open(path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(Lock(file))),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),

@@ -1,0 +1,34 @@
+//! Container images without a container runtime: fetched by digest, checked, stored, and put together as an
+//! archive that smolvm imports inside a guest.
+//!
+//! A registry is hostile: what it sends is bounded, compared with what was announced, and never followed out of
+//! HTTPS. [`name`], [`manifest`], [`challenge`] and [`location`] decide, without I/O. [`http`] and [`registry`]
+//! ask. [`store`] keeps, [`layer`] checks what a layer unpacks to, [`archive`] puts an image together, and
+//! [`pull`] does all of it in order. [`pins`] remembers which image a reference means, so that later starts need
+//! no network, and [`keep`] decides what can be removed.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod archive;
+pub mod challenge;
+pub mod credentials;
+pub mod http;
+pub mod keep;
+pub mod layer;
+pub mod limits;
+pub mod location;
+pub mod manifest;
+pub mod name;
+pub mod pins;
+pub mod progress;
+pub mod pull;
+pub mod refusal;
+pub mod registry;
+pub mod store;
+
+pub use limits::Limits;
+pub use name::Name;
+pub use pins::{Pin, Pins};
+pub use progress::Progress;
+pub use pull::pull;
+pub use refusal::Refusal;
+pub use store::Store;
