@@ -16,7 +16,7 @@ fuzz_target!(|data: (String, String, Vec<(String, u32)>)| {
     let _ = Config::parse(&zone);
     let doors = Doors::try_from(BTreeMap::from([(Sidecar::Pipelock, 20_000)])).unwrap();
     let guest =
-        Guest { image: None, cpus: 1, memory_mib: 512, workdir: None, volumes: vec![], env: BTreeMap::new() };
+        Guest { image: None, image_digest: None, cpus: 1, memory_mib: 512, workdir: None, volumes: vec![], env: BTreeMap::new() };
     let plan = Plan::new("s".parse().unwrap(), Dialect::File, doors, guest, Rules::default()).unwrap();
     let mut config = Config::for_plan(&plan, &link);
     config.stack.dns[0].name = zone;

@@ -192,7 +192,10 @@ fn with_curl_a_question_is_answered_and_a_host_is_refused_with_a_reason() {
 
     // A client that does not wait long enough is told so, and gets the decision when it asks again.
     let asked = running.curl("ask", r#"{"question": "now?", "wait_seconds": 0}"#);
-    assert_eq!(running.run(&asked), "{\"decision\":\"undecided\"}\n 200");
+    assert_eq!(
+        running.run(&asked),
+        "{\"decision\":\"undecided\",\"says\":\"your operator has not decided yet, and still can: go on, and ask the same again later\"}\n 200"
+    );
     running.0.bottle(&["-q", "approve", "plain.3", "yes"]).assert().success();
     // The answer is given again, since the first may have been lost on its way.
     for _ in 0..2 {

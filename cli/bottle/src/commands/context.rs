@@ -142,7 +142,7 @@ impl Context {
             let name = chosen.as_ref().map_or("", Slug::as_str);
             let slug = folder.slug();
             Failure::new(Kind::Usage, format!("{of} is for the agent {other}, not for {name}"))
-                .help(format!("give it a bottle of its own: `bottle {name} --bottle {slug}-{name}`"))
+                .help(format!("give it a bottle of its own: `bottle agent {name} --bottle {slug}-{name}`"))
         };
         let found = chosen.as_ref().map(agent::find).transpose()?;
         let name = match (&chosen, &in_file, &before) {

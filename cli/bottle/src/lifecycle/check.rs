@@ -58,7 +58,7 @@ pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) ->
             config
                 .places
                 .fail(&item, Kind::Unavailable, &format!("{error:#}"))
-                .help("set it where you run `bottle`: a key is looked for on this machine when a bottle starts; nothing was changed")
+                .help("set it in the environment of this command: a key is looked for on this machine when a bottle starts; nothing was changed")
         })?;
     }
     Ok(rendered)
