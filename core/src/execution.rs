@@ -8,6 +8,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+/// The shell of nearly every root filesystem.
+pub const SHELL: &str = "/bin/sh";
+
 /// How a command is run, as far as it differs from what smolvm does: as root, in the machine's folder and environment,
 /// for as long as it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

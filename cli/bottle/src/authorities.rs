@@ -4,8 +4,7 @@
 //! it in variables of their own ([`VARIABLES`]). Java reads none of them.
 
 use bottle_host::failure::{Failure, Kind, Outcome};
-use std::fs::File;
-use std::io::Read;
+use bottle_host::state::read_short;
 use std::path::{Path, PathBuf};
 
 /// Where the guest sees the file.
@@ -38,30 +37,20 @@ pub fn bundle(named: &[PathBuf]) -> Outcome<Option<String>> {
     if named.is_empty() {
         return Ok(None);
     }
-    let own = OF_THIS_MACHINE.iter().find_map(|path| read(Path::new(path)).ok());
+    let own = OF_THIS_MACHINE.iter().find_map(|path| read_short(Path::new(path), LONGEST).ok());
     let mut bundle = own.as_deref().map(certificates).unwrap_or_default();
     for path in named {
         let fail = |what: &str| {
             Failure::new(Kind::Usage, format!("the certificate authority {}: {what}", path.display()))
                 .help("`ca` names PEM files with a certificate in each")
         };
-        let found = certificates(&read(path).map_err(|error| fail(&error.to_string()))?);
+        let found = certificates(&read_short(path, LONGEST).map_err(|error| fail(&error.to_string()))?);
         if found.is_empty() {
             return Err(fail("it has no certificate in it"));
         }
         bundle.push_str(&found);
     }
     Ok(Some(bundle))
-}
-
-fn read(path: &Path) -> std::io::Result<String> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() || file.metadata()?.len() > LONGEST {
-        return Err(std::io::Error::other("it is not a file of at most 4 MiB"));
-    }
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// Returns the certificates of a PEM file, and nothing else: there may be a private key beside them.

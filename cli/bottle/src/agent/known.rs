@@ -4,6 +4,7 @@ use super::profile::Profile;
 use crate::suggest::nearest;
 use bottle_core::slug::Slug;
 use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::state::read_short;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::{env, fs};
@@ -26,7 +27,7 @@ const LONGEST: u64 = 1 << 20;
 pub fn find(name: &Slug) -> Outcome<Profile> {
     let own = folder().map(|folder| folder.join(format!("{name}.toml")));
     let built_in = || BUILT_IN.into_iter().find(|(known, _)| *known == name.as_str());
-    let (place, text) = match own.as_deref().map(|path| (path, read(path))) {
+    let (place, text) = match own.as_deref().map(|path| (path, read_short(path, LONGEST))) {
         Some((path, Ok(text))) => (path.display().to_string(), text),
         Some((path, Err(error))) if error.kind() != ErrorKind::NotFound => {
             return Err(Failure::new(Kind::Usage, format!("{}: {error}", path.display()))
@@ -41,17 +42,6 @@ pub fn find(name: &Slug) -> Outcome<Profile> {
         Failure::new(Kind::Usage, format!("{place}: {}", error.trim_end()))
             .help("docs/agents.md has the keys of a profile")
     })
-}
-
-fn read(path: &std::path::Path) -> std::io::Result<String> {
-    use std::io::Read;
-    let file = fs::File::open(path)?;
-    if !file.metadata()?.is_file() || file.metadata()?.len() > LONGEST {
-        return Err(std::io::Error::other("it is not a short file"));
-    }
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 fn unknown(name: &Slug, own: Option<PathBuf>) -> Failure {

@@ -22,6 +22,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// The global options.
+#[derive(Clone)]
 pub struct Context {
     config: Option<PathBuf>,
     quiet: bool,
@@ -87,14 +88,7 @@ impl Context {
 
     /// Returns the same for a command that runs this agent.
     pub fn for_agent(&self, agent: AgentChoice) -> Self {
-        Self {
-            config: self.config.clone(),
-            quiet: self.quiet,
-            verbose: self.verbose,
-            insisted: self.insisted,
-            moved: self.moved,
-            agent: Some(agent),
-        }
+        Self { agent: Some(agent), ..self.clone() }
     }
 
     /// Returns the current folder.
@@ -308,8 +302,6 @@ impl Context {
 
     /// Reports a step that takes a while, if somebody watches.
     pub fn progress(&self, what: &str) {
-        if self.verbose || (!self.quiet && out::is_watched()) {
-            out::remark(format_args!("{what} ..."));
-        }
+        self.detail(&format!("{what} ..."));
     }
 }

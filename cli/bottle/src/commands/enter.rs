@@ -14,8 +14,6 @@ use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The shell of nearly every root filesystem.
-pub const SHELL: &str = "/bin/sh";
 /// The status of a command that was ended because its time was over, as that of `timeout` in coreutils.
 pub const TIMED_OUT: u8 = 124;
 /// How much longer than its command a call may take before it is given up on. The helper in the guest ends the command;

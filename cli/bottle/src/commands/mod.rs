@@ -30,7 +30,7 @@ mod verify;
 
 use crate::args::{Args, Command};
 use crate::trust::programs;
-use bottle_core::execution::Execution;
+use bottle_core::execution::{Execution, SHELL};
 use bottle_host::failure::Outcome;
 use bottle_host::state::Home;
 use bottle_keeper::{self as keeper, starter};
@@ -63,7 +63,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             return enter::exec(&context, slug, &how.execution(), how.terminal(), &command);
         }
         Command::Shell { slug } => {
-            let shell = [enter::SHELL.to_owned()];
+            let shell = [SHELL.to_owned()];
             return enter::exec(&context, slug, &Execution::default(), None, &shell);
         }
         Command::Verify { slug, every_port, host_only, json } => {

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::lifecycle::run::Run;
 use crate::lifecycle::signals::{Ended, Events};
 use bottle_core::egress::{HostPattern, HostRule};
+use bottle_core::execution::SHELL;
 use bottle_core::slug::Slug;
 use bottle_guest::status::exit_code;
 use bottle_host::failure::{Failure, Kind, Outcome};
@@ -40,7 +41,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     context.trust(&folder, &config, extra.trust.as_deref(), &context.again("run"))?;
     // Nothing is under way yet, so a signal ends this process, and what has arrived stays.
     let image = image::ready(context, &home, &config)?;
-    let shell = [enter::SHELL.to_owned()];
+    let shell = [SHELL.to_owned()];
     let run = Run {
         home: &home,
         folder: &folder,
@@ -93,8 +94,7 @@ fn is_a_bottle(context: &Context, named: Option<&Slug>, command: &[String]) -> O
     let meant = command_line::dashed().unwrap_or_else(|| format!("bottle run -- {name}"));
     Err(Failure::new(Kind::Usage, format!("there is no bottle {name}, and {name} is a program")).help(
         format!(
-            "did you mean `{meant}`? For a shell in a bottle of that name: `bottle run {name} -- {}`",
-            enter::SHELL
+            "did you mean `{meant}`? For a shell in a bottle of that name: `bottle run {name} -- {SHELL}`"
         ),
     ))
 }

@@ -1,12 +1,12 @@
 //! Carries a bottle's machine over from one start to the next.
 
-use super::{files, setup};
+use super::files;
 use crate::resolve::Resolved;
 use bottle_core::smolfile::Smolfile;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::smolvm::{Machine, Smolvm};
-use bottle_host::state::{Folder, write_private};
+use bottle_host::state::{Folder, remove_file, write_private};
 
 /// What becomes of a machine that is created again.
 const RENEWED: &str = "creates it again; everything on its disk is lost";
@@ -73,7 +73,8 @@ impl MachineChange {
         // This order is safe in a crash: a record without its machine does no harm, but a machine without its
         // record would cost its disk.
         let create = || -> Outcome {
-            setup::forget(folder)?;
+            // Nothing is set up on a new disk.
+            remove_file(&folder.set_up())?;
             remember()?;
             fail_point::reached(FailPoint::UpRemembered);
             smolvm.create(folder)

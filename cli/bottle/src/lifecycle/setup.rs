@@ -4,21 +4,20 @@
 //! lent by the keeper for as long as this process holds on to them.
 
 use crate::operator::who;
-use bottle_core::execution::Execution;
+use bottle_core::execution::SHELL;
 use bottle_core::plan::Plan;
 use bottle_core::visible::Line;
 use bottle_host::control;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::process::die_with_parent;
 use bottle_host::smolvm::{Smolvm, Terminal};
-use bottle_host::state::{Folder, write_private};
+use bottle_host::state::{Folder, remove_file, write_private};
 use rustix::process::Signal;
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::process::Stdio;
 
-const SHELL: &str = "/bin/sh";
 /// The longest line of a command's output that is shown, in bytes. A longer one is shown in pieces.
 const LONGEST: u64 = 4096;
 /// How many of the last lines say why a command failed.
@@ -29,23 +28,12 @@ pub fn is_due(folder: &Folder, plan: &Plan) -> bool {
     !plan.setup.is_empty() && fs::read_to_string(folder.set_up()).ok() != Some(record(plan))
 }
 
-/// Forgets what was set up, because the machine is created again.
-///
-/// # Errors
-/// Returns an error if the record cannot be removed.
-pub fn forget(folder: &Folder) -> Outcome {
-    match fs::remove_file(folder.set_up()) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(anyhow::Error::from(error).into()),
-        _ => Ok(()),
-    }
-}
-
 /// Runs the commands in a bottle that is up. `show` gets each line of their output.
 ///
 /// # Errors
 /// Returns an error if one of them fails. Those before it have done what they did, and the next call starts over.
 pub fn run(smolvm: &Smolvm, folder: &Folder, plan: &Plan, show: &dyn Fn(&str)) -> Outcome {
-    forget(folder)?;
+    remove_file(&folder.set_up())?;
     let lent = if plan.setup.allow.is_empty() {
         None
     } else {
@@ -75,7 +63,7 @@ fn record(plan: &Plan) -> String {
 fn carry_out(smolvm: &Smolvm, folder: &Folder, words: &[String], show: &dyn Fn(&str)) -> Result<(), String> {
     let text = |error: io::Error| format!("cannot be run: {error}");
     let (output, input) = io::pipe().map_err(text)?;
-    let mut call = smolvm.exec(folder.slug(), Terminal::Pipe, &Execution::default().words(words));
+    let mut call = smolvm.exec(folder.slug(), Terminal::Pipe, words);
     call.stdin(Stdio::null()).stdout(input.try_clone().map_err(text)?).stderr(input);
     die_with_parent(&mut call, Signal::TERM);
     let mut child = call.spawn().map_err(text)?;

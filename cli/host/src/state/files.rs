@@ -3,9 +3,10 @@
 use crate::beneath;
 use crate::defence::Defence;
 use anyhow::{Context, Result, anyhow};
+use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -47,7 +48,24 @@ pub fn parse_json<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
     })
 }
 
-pub(super) fn remove_file(path: &Path) -> Result<()> {
+/// Reads a text file of at most `most` bytes. A pipe or a device in its place is refused, and does not hold anybody up.
+///
+/// # Errors
+/// Returns an error if it cannot be read, or is something else.
+pub fn read_short(path: &Path, most: u64) -> io::Result<String> {
+    let file =
+        OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() > most {
+        return Err(io::Error::other(format!("it is not a file of at most {} MiB", most >> 20)));
+    }
+    let mut text = String::new();
+    file.take(most).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Removes a file, if it exists.
+pub fn remove_file(path: &Path) -> Result<()> {
     gone(fs::remove_file(path), path)
 }
 
@@ -57,7 +75,7 @@ pub fn remove_dir(path: &Path) -> Result<()> {
 }
 
 /// Treats a path that does not exist as removed.
-fn gone(removed: std::io::Result<()>, path: &Path) -> Result<()> {
+fn gone(removed: io::Result<()>, path: &Path) -> Result<()> {
     match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))

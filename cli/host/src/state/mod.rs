@@ -14,7 +14,7 @@ mod home;
 mod lock;
 mod owner;
 
-pub use files::{parse_json, private_dir, remove_dir, remove_tree, write_private};
+pub use files::{parse_json, private_dir, read_short, remove_dir, remove_file, remove_tree, write_private};
 pub use folder::Folder;
 pub use home::Home;
 pub use lock::Lock;
