@@ -78,7 +78,7 @@ impl Checkout {
     /// # Errors
     /// Returns an error if something is not built or not set up.
     pub fn variables(&self, first: &[&Path]) -> Result<Vec<(&'static str, OsString)>> {
-        const PATIENCE: &str = "60";
+        const PATIENCE: &str = "90";
         let mut variables = vec![
             ("PATH", self.search_path(first)?),
             ("BOTTLE_GUEST_HELPER", self.helper()?.into()),

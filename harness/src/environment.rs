@@ -31,6 +31,10 @@ use std::sync::Arc;
 /// bottle's network stacks, the default first.
 pub const STACKS: [&str; 3] = ["gvproxy", "kernel", "sockets"];
 
+/// The shape of a real guest's machine. Under emulation a machine with two processors more often fails to
+/// start.
+pub const SMALL_MACHINE: &str = "[guest]\ncpus = 1\nmemory = 512\n";
+
 /// What runs as the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -142,8 +146,8 @@ impl Environment {
     /// Creates the project of a bottle with a small guest, no workspace, and this configuration.
     pub fn small_project(&self, slug: &str, config: &str) -> Result<Project> {
         let project = self.project(&format!("project/{slug}"))?;
-        let guest = "[guest]\ncpus = 2\nmemory = 512\n[workspace]\nmode = \"none\"\n";
-        project.write("bottle.toml", format!("slug = \"{slug}\"\n{guest}{config}"))?;
+        let workspace = "[workspace]\nmode = \"none\"\n";
+        project.write("bottle.toml", format!("slug = \"{slug}\"\n{SMALL_MACHINE}{workspace}{config}"))?;
         Ok(project)
     }
 
@@ -165,7 +169,7 @@ impl Environment {
     /// project's.
     pub fn bare_machine(&self) -> Result<Command> {
         let mut machine = self.smolvm()?;
-        machine.args(["machine", "run", "--cpus", "2", "--mem", "512"]);
+        machine.args(["machine", "run", "--cpus", "1", "--mem", "512"]);
         Ok(machine)
     }
 

@@ -1,7 +1,7 @@
 //! A bottle's life in a real guest: start, a command, the keeper's death and return, a restart, removal.
 
 use crate::checkout::Checkout;
-use crate::environment::{Environment, Guest, Project, answer};
+use crate::environment::{Environment, Guest, Project, SMALL_MACHINE, answer};
 use crate::outer;
 use anyhow::{Context, Result};
 use std::fs;
@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Command, ExitCode, Output};
 use std::time::{Duration, Instant};
 
+/// How many times a life is begun, and how many times each start in it is tried.
 const TRIES: u32 = 4;
 
 /// Goes through a bottle's life, in the outer machine if there is no KVM.
@@ -72,11 +73,19 @@ impl Life {
     }
 
     fn start(&mut self) -> Result<()> {
-        // The operator edits bottle.toml after a guest's changes were applied, and accepts it as their own.
-        let output = self.bottle(&["--quiet", "up", "--trust"])?;
         self.up = true;
-        anyhow::ensure!(output.status.success(), "up: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
+        for attempt in 1..=TRIES {
+            // The operator edits bottle.toml after a guest's changes were applied, and accepts it as their own.
+            let output = self.bottle(&["--quiet", "up", "--trust"])?;
+            if output.status.success() {
+                return Ok(());
+            }
+            let said = String::from_utf8_lossy(&output.stderr);
+            let did_not_boot = output.status.code() == Some(i32::from(outer::INCONCLUSIVE));
+            anyhow::ensure!(did_not_boot, "up: {said}");
+            eprintln!("the guest did not start (attempt {attempt} of {TRIES}): {said}");
+        }
+        anyhow::bail!("no start succeeded")
     }
 
     fn state(&self) -> Result<String> {
@@ -209,7 +218,7 @@ fn without_folders(command: &mut Command) {
 }
 
 fn config(workspace: &str, guest: &str) -> String {
-    format!("slug = \"life\"\n[workspace]\nmode = \"{workspace}\"\n[guest]\ncpus = 2\nmemory = 512\n{guest}")
+    format!("slug = \"life\"\n[workspace]\nmode = \"{workspace}\"\n{SMALL_MACHINE}{guest}")
 }
 
 fn ok(output: &Output) -> String {

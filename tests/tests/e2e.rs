@@ -1,4 +1,4 @@
-//! The command as a user runs it. One program for all tests links once, and no test waits for those of
+//! The command as a user runs it, with stand-in guests. One program for all tests links once, and no test waits for those of
 //! another file.
 //!
 //! Each test has an environment of its own. A test that needs namespaces of its own, or their processes,
@@ -32,8 +32,3 @@ mod supervise;
 mod upstream;
 mod verify;
 mod workspace;
-
-// Tests run in the order of their names, and these are the last ones: an emulated guest that shares its
-// processors with everything else freezes.
-#[path = "real_guest.rs"]
-mod z_real_guest;

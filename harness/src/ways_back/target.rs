@@ -1,7 +1,7 @@
 //! The target of one attack: an operator's home, a project and a bottle, and everything that must not change.
 
 use crate::checkout::Checkout;
-use crate::environment::{Environment, Guest, Project};
+use crate::environment::{Environment, Guest, Project, SMALL_MACHINE};
 use crate::processes::{naming, wait_at_most};
 use anyhow::{Context, Result, ensure};
 use bottle_host::defence::{Defence, WITHOUT};
@@ -195,8 +195,7 @@ impl Target {
     /// configuration says otherwise, the guest can write to the project itself, which is the most that it can
     /// be given.
     pub fn config(&self, config: &str) -> String {
-        let machine = "[guest]\ncpus = 1\nmemory = 512\n";
-        let machine = if self.is_real() && !config.contains("[guest]") { machine } else { "" };
+        let machine = if self.is_real() && !config.contains("[guest]") { SMALL_MACHINE } else { "" };
         let workspace = if config.contains("[workspace]") { "" } else { WRITABLE };
         format!("slug = \"{SLUG}\"\n{config}\n{machine}{workspace}")
     }

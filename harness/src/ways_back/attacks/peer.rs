@@ -1,7 +1,7 @@
 //! Attacks on the other end of the link: strangers on the guest's socket, a machine that runs unconfined, and
 //! smolvm's own output, which contains the guest's.
 
-use crate::environment::answer;
+use crate::environment::{SMALL_MACHINE, answer};
 use crate::ways_back::attack::{Attack, Needs};
 use crate::ways_back::target::{SLUG, Target, Verdict};
 use anyhow::{Context, Result};
@@ -98,12 +98,9 @@ fn sent_to(child: Child) -> Result<usize> {
     String::from_utf8_lossy(&said.stdout).trim().parse().context("a stranger's output")
 }
 
-/// A machine that boots in bearable time under emulation.
-const SMALL: &str = "[guest]\ncpus = 1\nmemory = 512\n";
-
 /// A local user with an id from 2000000 up connects to a bottle that is up.
 fn user_of_a_machine(target: &mut Target) -> Result<Verdict> {
-    target.up(SMALL)?;
+    target.up(SMALL_MACHINE)?;
     let sent = sent_to(stranger(target, false)?)?;
     Ok(Verdict::succeeded_if(sent > 0, format!("user {STRANGER} was greeted with {sent} bytes")))
 }
@@ -186,7 +183,7 @@ fn leaves_descriptor(target: &mut Target) -> Result<Verdict> {
 }
 
 fn begin(target: &mut Target) -> Result<()> {
-    target.put("project/bottle.toml", format!("slug = \"{SLUG}\"\n{SMALL}"))?;
+    target.put("project/bottle.toml", format!("slug = \"{SLUG}\"\n{SMALL_MACHINE}"))?;
     target.begin()
 }
 
@@ -276,7 +273,7 @@ fn unconfined_run(target: &mut Target) -> Result<Verdict> {
 
 /// A real machine's process, which must be behind a filter according to the kernel.
 fn unfiltered(target: &mut Target) -> Result<Verdict> {
-    target.up(SMALL)?;
+    target.up(SMALL_MACHINE)?;
     let rows = answer(&target.operator(&["ls", "--json"])?.output)?;
     let status = fs::read_to_string(format!("/proc/{}/status", rows[0]["pid"]))?;
     let filter = status.lines().find(|line| line.starts_with("Seccomp:")).context("a kernel with seccomp")?;

@@ -1,7 +1,7 @@
 //! What only a real smolvm guest can show. Without KVM it runs in the outer machine.
 //!
-//! An emulated guest takes minutes, and freezes where other tests take its processors. So these are the last
-//! tests, and one outer machine runs at a time.
+//! An emulated guest takes minutes, and freezes where others take its processors. So these tests are a program
+//! of their own, and one outer machine runs at a time.
 
 use anyhow::Result;
 use bottle_host::process::die_with_parent;
