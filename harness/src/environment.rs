@@ -226,8 +226,10 @@ impl Project {
     /// Runs `bottle --quiet` to its end and returns its standard output.
     pub fn run(&self, words: &[&str]) -> Result<String> {
         let output = self.command(&["--quiet"]).args(words).stdin(Stdio::null()).output()?;
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "bottle {}: {}", words.join(" "), complaint.trim());
+        // `verify` gives its reason on standard output, where its report is.
+        let said = [output.stderr.as_slice(), &output.stdout].concat();
+        let said = String::from_utf8_lossy(&said);
+        ensure!(output.status.success(), "bottle {}: {}", words.join(" "), said.trim());
         Ok(String::from_utf8(output.stdout)?)
     }
 
