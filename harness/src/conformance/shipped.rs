@@ -11,7 +11,6 @@ use bottle_core::helper::HELPER;
 use bottle_guest::probe::Attempt;
 use bottle_verify::questions::Questions;
 use bottle_verify::scope::{Breadth, Scope};
-use bottle_verify::talk::Talk;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::IpAddr;
@@ -42,8 +41,8 @@ pub fn bottle(stack: &str, environment: &Environment, canaries: &HostCanaries) -
     neighbour.run(&["exec", "--", "sh", "-c", &canary])?;
     let theirs = neighbour.plan()?;
 
-    let project = environment.small_project(SLUG, &(egress() + &network))?;
-    let plan = project.plan()?;
+    let bottle = environment.small_project(SLUG, &(egress() + &network))?.up()?;
+    let plan = bottle.plan()?;
     // Without KVM, a real guest does not survive so many connections: see `Attempt::Ports`.
     let breadth = if environment.is_real() { canaries.sample() } else { Breadth::Every };
     let scope = Scope::of(&plan, breadth, environment.is_real());
@@ -73,11 +72,11 @@ pub fn bottle(stack: &str, environment: &Environment, canaries: &HostCanaries) -
         questions.ask(RAW, questions::raw(&plan));
     }
     questions.ask(WITNESSES[1], questions::witness(&plan));
-    let mut talk = Talk::begin(project.command(&["--quiet", "run", "--", HELPER, "probe"]), questions)?;
+    let mut talk = bottle.ask(&[HELPER], questions)?;
     ensure!(talk.hear_next()?, "the first witness did not answer");
     // While the guest tries everything, the host examines the walls itself. Both must come to the same
     // verdict.
-    project.run(&["verify", "--host-only", SLUG]).context("seen from the host")?;
+    bottle.run(&["verify", "--host-only", SLUG]).context("seen from the host")?;
     Probed::by(talk, scope)
 }
 
