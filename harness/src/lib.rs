@@ -21,6 +21,7 @@ pub mod outer;
 pub mod page;
 pub mod processes;
 pub mod registry;
+pub mod scale;
 pub mod soak;
 pub mod stand_in;
 pub mod ways_back;

@@ -1,8 +1,8 @@
 //! The `bottle-harness` command. The library says what it does.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bottle_harness::checkout::Checkout;
-use bottle_harness::{agents, compare, conformance, demo, life, outer, soak, ways_back};
+use bottle_harness::{agents, compare, conformance, demo, life, outer, scale, soak, ways_back};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -45,6 +45,8 @@ enum Job {
     },
     /// Measure bottle beside the alternatives, all in one run
     Compare(compare::Options),
+    /// Measure how cost grows with bottles, rules, tunnels, lines of a log and files of a copy
+    Scale(scale::Options),
     /// Keep bottles busy for a long time, and look for leaks and stalls
     Soak(soak::Options),
     /// Measure real guests on a machine that boots them
@@ -59,6 +61,17 @@ enum Job {
         /// The link's MTU
         #[arg(long)]
         mtu: u16,
+    },
+    /// Open tunnels through a proxy, and hold them until the input ends
+    #[command(hide = true)]
+    Hold {
+        /// The proxy's address
+        proxy: String,
+        /// The host and port that tunnels lead to
+        target: String,
+        /// How many
+        #[arg(long)]
+        count: usize,
     },
     /// Connect, send and receive one byte, again and again, and print how many microseconds each took
     #[command(hide = true)]
@@ -86,8 +99,13 @@ enum Job {
 
 fn main() -> ExitCode {
     let run = || -> Result<ExitCode> {
+        let job = match Args::parse().job {
+            // A guest does not see the checkout.
+            Job::Hold { proxy, target, count } => return scale::hold(&proxy, &target, count),
+            job => job,
+        };
         let checkout = Checkout::find()?;
-        match Args::parse().job {
+        match job {
             Job::Outer { command } => outer::run(&checkout, &command),
             Job::Demo => demo::main(&checkout),
             Job::Life => life::main(&checkout),
@@ -99,11 +117,13 @@ fn main() -> ExitCode {
                 Ok(ExitCode::SUCCESS)
             }
             Job::Compare(options) => compare::main(&checkout, &options),
+            Job::Scale(options) => scale::main(&checkout, &options),
             Job::Soak(options) => soak::main(&checkout, &options),
             Job::CompareReal(options) => compare::real(&checkout, &options),
             Job::Forward { socket, mtu } => compare::forward(&socket, mtu),
             Job::PingPong { address, count } => compare::ping_pong(address, count),
             Job::Judge(job) => conformance::judge(&checkout, &job),
+            Job::Hold { .. } => bail!("it runs in a guest"),
             Job::Witness { port, nonce } => {
                 conformance::serve_witness(port, &nonce)?;
                 Ok(ExitCode::SUCCESS)

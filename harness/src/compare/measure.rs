@@ -47,6 +47,14 @@ pub fn resident(pid: i64) -> Result<f64> {
     field(pid, "VmRSS:")
 }
 
+/// Returns the memory that only this process has, in MiB: what would be free without it.
+pub fn private(pid: i64) -> Result<f64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let lines = rollup.lines().filter(|line| line.starts_with("Private_"));
+    let kib = lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+    Ok(kib.sum::<f64>() / 1024.0)
+}
+
 /// Returns a process's peak resident memory, in MiB.
 pub fn peak(pid: i64) -> Result<f64> {
     field(pid, "VmHWM:")

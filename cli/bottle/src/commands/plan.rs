@@ -26,8 +26,11 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     let resolved = resolve(&slug, &config, tools::stack(config.stack), &home)?;
     context.note_trust(&home, &config)?;
     let checked = check(&home, &folder, &config, &resolved);
-    // A machine can be looked up only where smolvm is there.
-    let machine = tools::smolvm().and_then(|smolvm| Ok(smolvm.machine(&slug)?)).ok().flatten();
+    // A bottle without a machine is spared the question, which takes smolvm longer than all the rest. A machine
+    // can be looked up only where smolvm is there.
+    let may_have_one = folder.machine_smolfile().exists();
+    let machine = may_have_one.then(|| tools::smolvm().and_then(|smolvm| Ok(smolvm.machine(&slug)?)));
+    let machine = machine.and_then(Result::ok).flatten();
     if let Some(remedy) = MachineChange::remedy(&folder, machine, &resolved) {
         out::note(remedy);
     }

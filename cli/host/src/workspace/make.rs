@@ -1,9 +1,10 @@
 //! Creates a copy, gives it away, and removes it.
 
 use super::copy::{Copy, open};
+use super::duplicate::{self, Omitted};
 use super::exclude::{self, Exclude, Lists};
 use super::record::Record;
-use super::tree::{self, Omitted};
+use super::tree;
 use crate::fail_point::{self, FailPoint};
 use crate::out;
 use crate::state::{Folder, remove_tree};
@@ -41,7 +42,7 @@ impl Copy {
         DirBuilder::new().recursive(true).mode(0o711).create(above)?;
         DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
         let lists = lists(of, exclude)?;
-        let (manifest, omitted) = tree::copy(&open(of)?, &open(&path)?, &Exclude::new(&lists)?)
+        let (manifest, omitted) = duplicate::copy(&open(of)?, &open(&path)?, &Exclude::new(&lists)?)
             .with_context(|| format!("cannot copy {}", of.display()))?;
         let record = Record { of: of.to_owned(), manifest, exclude: Some(lists) };
         let made = Self { folder: folder.clone(), record };

@@ -14,6 +14,7 @@ pub mod changes;
 mod copy;
 pub mod decide;
 mod diff;
+mod duplicate;
 mod exact;
 pub mod exclude;
 mod journal;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// How many bytes are read at once.
@@ -212,32 +212,62 @@ fn blocks(
     Ok(())
 }
 
-/// Copies this many bytes of a file into an empty one. Holes stay holes.
+/// Copies this many bytes of a file into an empty one. Holes stay holes. What was cut off meanwhile is zeros.
+///
+/// # Errors
+/// Returns an error if the file cannot be read, or if there is no space.
 pub fn copy_with_holes(from: &File, len: u64, to: &File) -> io::Result<()> {
-    let mut block = vec![0; BLOCK];
     let mut at = 0;
+    let has_holes = from.metadata()?.blocks() * 512 < len;
     while at < len {
-        let Some((start, end)) = data(from, at, len)? else { break };
-        at = start;
-        while at < end {
-            let want = usize::try_from(end - at).map_or(BLOCK, |left| left.min(BLOCK));
-            let read = from.read_at(&mut block[..want], at)?;
-            if read == 0 {
-                return to.set_len(len);
-            }
-            write_block(to, at, &block[..read])?;
-            at += read as u64;
+        let extent = if has_holes { data(from, at, len)? } else { Some((at, len)) };
+        let Some((start, end)) = extent else { break };
+        at = copy_extent(from, start, end, to)?;
+        if at < end {
+            break;
         }
     }
-    to.set_len(len)
+    if at == len { Ok(()) } else { to.set_len(len) }
 }
 
-/// Writes a block, unless it is all zeros at the end of the file, where a hole means the same.
-fn write_block(to: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
-    if bytes.iter().all(|byte| *byte == 0) && at >= to.metadata()?.len() {
-        return Ok(());
+/// Copies the bytes between two positions to the same positions. Returns where the file ended, if that was
+/// sooner.
+fn copy_extent(from: &File, start: u64, end: u64, to: &File) -> io::Result<u64> {
+    let mut at = in_kernel(from, start, end, to)?;
+    let mut block = vec![0; if at < end { BLOCK } else { 0 }];
+    while at < end {
+        let read = from.read_at(&mut block[..length(end - at)], at)?;
+        if read == 0 {
+            break;
+        }
+        to.write_all_at(&block[..read], at)?;
+        at += read as u64;
     }
-    to.write_all_at(bytes, at)
+    Ok(at)
+}
+
+/// Copies like [`copy_extent`] without the detour through this process, and where the file system can share
+/// the blocks, without a copy. Returns how far it came: not at all where the two files are too different.
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+fn in_kernel(from: &File, start: u64, end: u64, to: &File) -> io::Result<u64> {
+    use rustix::io::Errno;
+    let (mut at, mut there) = (start, start);
+    while at < end {
+        let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+        match rustix::fs::copy_file_range(from, Some(&mut at), to, Some(&mut there), left) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => return Err(error.into()),
+            // A file system, or a pair of them, that cannot do it.
+            Err(_) => break,
+        }
+    }
+    Ok(at)
+}
+
+#[cfg(not(all(target_os = "linux", not(bottle_portable))))]
+fn in_kernel(_: &File, start: u64, _: u64, _: &File) -> io::Result<u64> {
+    Ok(start)
 }
 
 /// Fills a buffer. Anything past the end of the file is read as zeros.

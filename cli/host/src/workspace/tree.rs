@@ -1,9 +1,7 @@
-//! Copies, lists and gives away a folder's contents. No link is followed.
+//! Lists and gives away a folder's contents. No link is followed.
 
 use super::exact::{self, Text};
-use super::exclude::{Exclude, Why};
-use super::snapshot;
-use crate::beneath::{Folder, Kind, Limits, MODE, Meta, Seen, moment, set_mode, walk, walk_on};
+use crate::beneath::{Folder, Kind, Limits, MODE, Meta, Seen, walk, walk_on};
 use crate::defence::Defence;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Gid, Uid};
@@ -12,7 +10,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The prefix of the names of the folders in which `apply` prepares changes.
@@ -90,7 +87,8 @@ impl Entry {
         Self::File { mode: meta.mode & MODE, len: meta.len, changed: meta.changed }
     }
 
-    fn seen(seen: &Seen) -> io::Result<Self> {
+    /// Returns the entry of something that a walk found.
+    pub(super) fn seen(seen: &Seen) -> io::Result<Self> {
         match seen.meta.kind {
             Kind::Folder if seen.is_too_deep => Ok(Self::TooDeep),
             Kind::Folder => Ok(Self::Folder),
@@ -138,99 +136,6 @@ impl Manifest {
         found.paths.extend(unreadable.into_iter().map(|path| (path, Entry::Unreadable)));
         Ok(found)
     }
-}
-
-/// Paths that were not copied, or not copied unchanged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Omitted {
-    /// Paths that a list of patterns excludes.
-    pub listed: Vec<PathBuf>,
-    /// Files like `.env`.
-    pub secret: Vec<PathBuf>,
-    /// Devices, sockets and pipes.
-    pub special: Vec<PathBuf>,
-    /// Paths that this user may not read.
-    pub unreadable: Vec<PathBuf>,
-    /// Files that were copied without the bit that gives a program somebody else's rights.
-    pub privileged: Vec<PathBuf>,
-}
-
-/// Copies a folder's contents into an empty one. Returns what was copied, and what was not.
-pub fn copy(from: &Folder, to: &Folder, exclude: &Exclude) -> Result<(Manifest, Omitted)> {
-    let mut copied = Manifest::default();
-    let mut omitted = Omitted::default();
-    let mut closed = Vec::new();
-    let visit = |seen: &Seen| {
-        let what = || seen.path.display().to_string();
-        let is_folder = seen.meta.kind == Kind::Folder;
-        let path = seen.path.to_owned();
-        match exclude.why(seen.path, is_folder) {
-            // A folder is not a secret, even if it has a secret's name.
-            Some(Why::Secret) if !is_folder => {
-                omitted.secret.push(path);
-                return Ok(false);
-            }
-            Some(Why::Listed) => {
-                omitted.listed.push(path);
-                return Ok(false);
-            }
-            _ => {}
-        }
-        if is_folder && seen.path.components().count() == 1 && seen.name.as_bytes().starts_with(STAGE) {
-            return Ok(false);
-        }
-        if seen.is_too_deep {
-            bail!("{} ...: it is nested too deeply", what().chars().take(60).collect::<String>());
-        }
-        let mut entry = Entry::seen(seen).with_context(what)?;
-        if entry == Entry::Special {
-            omitted.special.push(path);
-            return Ok(false);
-        }
-        let (above, name) = to.above(seen.path).with_context(what)?;
-        match &entry {
-            Entry::Folder => drop(above.make_folder(name, seen.meta.mode | 0o700).with_context(what)?),
-            Entry::Link(target) => above.make_link(target, name).with_context(what)?,
-            Entry::File { .. } => match copy_file(seen, &above, name) {
-                Err(error) if error.kind() == ErrorKind::PermissionDenied && above.meta(name).is_err() => {
-                    omitted.unreadable.push(path);
-                    return Ok(false);
-                }
-                copied => entry = copied.with_context(what)?,
-            },
-            Entry::Special | Entry::TooDeep | Entry::Unreadable => {}
-        }
-        if seen.meta.is_privileged {
-            omitted.privileged.push(path.clone());
-        }
-        copied.paths.insert(path, entry);
-        Ok(is_folder)
-    };
-    walk_on(from, &limits(), visit, |path| {
-        closed.push(path.to_owned());
-        Ok(!path.as_os_str().is_empty())
-    })?;
-    for path in closed {
-        // A folder was created before it turned out to be unreadable.
-        if copied.paths.remove(&path).is_some() {
-            let (above, name) = to.above(&path)?;
-            above.remove_folder(name)?;
-        }
-        omitted.unreadable.push(path);
-    }
-    Ok((copied, omitted))
-}
-
-fn copy_file(seen: &Seen, to: &Folder, name: &OsStr) -> io::Result<Entry> {
-    let (source, meta) = seen.folder.file(seen.name)?;
-    let made = to.create(name, 0o600)?;
-    snapshot::copy_with_holes(&source, meta.len, &made)?;
-    // Restore the bits that the umask removed.
-    set_mode(&made, meta.mode & MODE)?;
-    if let Some(time) = moment(meta.changed) {
-        made.set_modified(time)?;
-    }
-    Ok(Entry::file(&meta))
 }
 
 /// Gives everything in a folder, and finally the folder itself, to a user.

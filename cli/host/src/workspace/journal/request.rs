@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What is to become of a path.
 #[derive(Clone, Debug)]
-pub(in crate::workspace) struct Request {
+pub(crate) struct Request {
     pub path: PathBuf,
     /// What the project has there.
     pub before: Option<Entry>,
@@ -19,7 +19,7 @@ pub(in crate::workspace) struct Request {
 }
 
 /// The context of the requests.
-pub(in crate::workspace) struct Job<'a> {
+pub(crate) struct Job<'a> {
     pub folder: &'a Folder,
     pub project: &'a Path,
     /// Writes the content for a request into an empty file.

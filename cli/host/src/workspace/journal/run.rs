@@ -26,7 +26,7 @@ pub struct Recovered {
 ///
 /// # Errors
 /// Returns an error if it cannot be undone. The journal is kept for the next try.
-pub(in crate::workspace) fn recover(folder: &Folder) -> Result<Option<Recovered>> {
+pub(crate) fn recover(folder: &Folder) -> Result<Option<Recovered>> {
     if !file::path(folder).exists() {
         return Ok(None);
     }
@@ -58,7 +58,7 @@ pub struct Unfinished {
 }
 
 /// Returns what [`recover`] had to leave, unless somebody is working on it right now.
-pub(in crate::workspace) fn unfinished(folder: &Folder) -> Result<Option<Unfinished>> {
+pub(crate) fn unfinished(folder: &Folder) -> Result<Option<Unfinished>> {
     let journal = file::path(folder);
     if !journal.exists() {
         return Ok(None);
@@ -68,7 +68,7 @@ pub(in crate::workspace) fn unfinished(folder: &Folder) -> Result<Option<Unfinis
 }
 
 /// Follows a project that was moved.
-pub(in crate::workspace) fn follow(folder: &Folder, to: &Path) -> Result<()> {
+pub(crate) fn follow(folder: &Folder, to: &Path) -> Result<()> {
     let Some(mut journal) = file::read(folder)? else { return Ok(()) };
     to.clone_into(&mut journal.project);
     file::write(folder, &journal)
@@ -78,7 +78,7 @@ pub(in crate::workspace) fn follow(folder: &Folder, to: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Returns an error if that is impossible. The project is unchanged then, unless the error says otherwise.
-pub(in crate::workspace) fn grant(job: &Job, requests: &[Request]) -> Result<()> {
+pub(crate) fn grant(job: &Job, requests: &[Request]) -> Result<()> {
     let folder = job.folder;
     let _lock = lock(folder)?.context("another command applies changes")?;
     let ours = beneath::open(job.project).with_context(|| job.project.display().to_string())?;
