@@ -10,7 +10,7 @@ export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 # What CI is made of. Each runs alone, and prints how long it took. Its work is in `do-NAME`.
 STEPS = setup lint unit e2e real conformance ways-back fuzz docs dist dist-test
 
-.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo agents audit exhaustive bench compare soak mutants install \
+.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo agents audit exhaustive bench compare compare-scale soak mutants install \
 	dist-reproducible clean
 .NOTPARALLEL:
 
@@ -29,6 +29,7 @@ help:
 	@echo 'make fuzz         replay the corpus and fuzz each target for SECONDS (30)'
 	@echo 'make bench        the core: costs as ratios'
 	@echo 'make compare      bottle beside stock gvproxy, pasta, passt, smolvm, tinyproxy and squid, in one run'
+	@echo 'make compare-scale  how each cost grows: bottles, rules, tunnels, log lines, files; one picture each'
 	@echo 'make soak         MINUTES (60) of mixed traffic, then MIB (2048) each way through a real guest'
 	@echo 'make mutants      mutation testing of the core'
 	@echo 'make docs         build the documentation as a site, in target/book'
@@ -102,6 +103,11 @@ compare: do-setup helper
 	@harness/setup.sh peers
 	@$(CARGO) build --quiet --locked --release -p bottle -p bottle-harness
 	@target/release/bottle-harness compare $(if $(ROUNDS),--rounds $(ROUNDS))
+
+# From a few to very many, with optimized programs. MOST=1000 leaves out larger sizes.
+compare-scale: do-setup helper
+	@$(CARGO) build --quiet --locked --release -p bottle -p bottle-harness
+	@target/release/bottle-harness scale $(if $(MOST),--most $(MOST))
 
 # With optimized programs, as they are used.
 soak: do-setup helper
