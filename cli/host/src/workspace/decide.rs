@@ -5,7 +5,8 @@ use super::changes::{Change, Kept, What};
 use super::tree::{Entry, Manifest};
 use bottle_core::git::repository::{self, Parts};
 use bottle_guest::archive::stays_inside;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
@@ -47,7 +48,6 @@ pub struct Judged {
 ///
 /// `every_git` decides whether every name that git could take for `.git` counts, or only `.git` itself.
 pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every_git: bool) -> Vec<Judged> {
-    let paths: BTreeSet<&PathBuf> = was.paths.keys().chain(now.paths.keys()).collect();
     let mut repositories = Repositories { copied: parts_of(now), known: HashMap::new() };
     let mut judged = Vec::new();
     // Folders that will take the place of something else, if they are applied.
@@ -59,11 +59,11 @@ pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every
         .filter(|(_, entry)| **entry == Entry::Unreadable)
         .map(|(path, _)| path.clone())
         .collect();
-    for path in paths {
-        if !closed.is_empty() && is_below_one_of(path, &closed) {
+    for (path, before, after) in both(was, now) {
+        // What the guest left alone is no change of its, whatever the project has there now.
+        if before == after || (!closed.is_empty() && is_below_one_of(path, &closed)) {
             continue;
         }
-        let (before, after) = (was.paths.get(path), now.paths.get(path));
         if before.is_none() && after == Some(&Entry::Folder) && has_below(now, path) {
             let mut here = project.here(path);
             if here == Here::Blocked && is_below_one_of(path, &coming) {
@@ -105,6 +105,27 @@ pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every
         judged.push(Judged { change: Change { path: path.clone(), what, kept }, after, here });
     }
     judged
+}
+
+/// Returns each path of two listings, in order, with what each has there. Looking up each path of one in the other
+/// would compare many more paths, and a large project has many.
+fn both<'a>(
+    was: &'a Manifest,
+    now: &'a Manifest,
+) -> impl Iterator<Item = (&'a PathBuf, Option<&'a Entry>, Option<&'a Entry>)> {
+    let (mut was, mut now) = (was.paths.iter().peekable(), now.paths.iter().peekable());
+    std::iter::from_fn(move || {
+        let order = match (was.peek(), now.peek()) {
+            (Some((was, _)), Some((now, _))) => was.cmp(now),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return None,
+        };
+        let before = if order.is_le() { was.next() } else { None };
+        let after = if order.is_ge() { now.next() } else { None };
+        let path = before.or(after)?.0;
+        Some((path, before.map(|(_, entry)| entry), after.map(|(_, entry)| entry)))
+    })
 }
 
 /// Returns why a path is never applied, whatever a person says.

@@ -5,10 +5,11 @@ use crate::beneath::{Folder, Kind, Limits, MODE, Meta, Seen, walk, walk_on};
 use crate::defence::Defence;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Gid, Uid};
-use serde::de::Error;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -55,12 +56,26 @@ impl Serialize for Manifest {
 
 impl<'de> Deserialize<'de> for Manifest {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let texts = BTreeMap::<Text, Entry>::deserialize(from)?;
-        let paths = texts.into_iter().map(|(text, entry)| {
-            let path = text.path().ok_or_else(|| D::Error::custom("it is not a path"))?;
-            Ok((path, entry))
-        });
-        Ok(Self { paths: paths.collect::<Result<_, _>>()? })
+        from.deserialize_map(Paths)
+    }
+}
+
+/// Reads the paths of a [`Manifest`]. They were written in order, and stay in it.
+struct Paths;
+
+impl<'de> Visitor<'de> for Paths {
+    type Value = Manifest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("paths, each with what is there")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Manifest, A::Error> {
+        let mut paths = Vec::new();
+        while let Some((text, entry)) = map.next_entry::<Text, Entry>()? {
+            paths.push((text.path().ok_or_else(|| A::Error::custom("it is not a path"))?, entry));
+        }
+        Ok(Manifest { paths: paths.into_iter().collect() })
     }
 }
 

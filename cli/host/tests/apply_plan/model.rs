@@ -64,6 +64,10 @@ pub fn check(was: Tree, now: Tree, ours: Tree, overwrite: bool) {
     let (was, now) = (Manifest { paths: was }, Manifest { paths: now });
     let mut ours = Ours(ours);
     let judged = changes(&was, &now, &mut ours, true);
+    for one in &judged {
+        let path = &one.change.path;
+        assert!(was.paths.get(path) != now.paths.get(path), "{} was left alone", path.display());
+    }
     let taken: Vec<_> = judged.iter().filter(|one| one.change.may_be_taken(overwrite)).collect();
     let mut then = Ours(ours.0.clone());
     for one in &taken {
