@@ -7,6 +7,7 @@
 mod dial;
 mod headers;
 mod open;
+mod pass;
 mod plain;
 mod pool;
 mod proxy;

@@ -2,6 +2,7 @@
 
 use super::dial::DialError;
 use super::open::Dialled;
+use super::pass;
 use super::proxy::EgressProxy;
 use super::reply::{self, Body};
 use bottle_core::egress::{ClientHello, Denial, HostName, MAX_HELLO, authority, client_hello};
@@ -85,7 +86,7 @@ async fn relay(
     let passed = upstream.passed();
     let relayed = async {
         upstream.write_all(&first).await?;
-        tokio::io::copy_bidirectional(&mut client, &mut upstream).await
+        pass::both_ways(&mut client, &mut upstream).await
     };
     let ended = relayed.await;
     let ms = audit::millis(since.elapsed());
