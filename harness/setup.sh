@@ -126,13 +126,23 @@ from_debian_13() {
         ln -sf "$(command -v "$1")" "$2"
         return 0
     fi
-    say "fetching $1 from Debian 13"
+    unpack_debian_13 "$1" "$1"
+    mv "tools/apt/unpacked/usr/bin/$1" "$2"
+    rm -rf tools/apt
+}
+
+# `unpack_debian_13 WHAT PACKAGE...`: fetches packages of Debian 13 and unpacks them in tools/apt/unpacked.
+unpack_debian_13() {
+    what=$1
+    shift
+    say "fetching $what from Debian 13"
     apt=$PWD/tools/apt
+    rm -rf "$apt"
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
     # The mirror that this machine already uses, with Debian 13 as the release.
     mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2> /dev/null |
         grep -v '^[[:space:]]*#' | grep -oE 'https?://[^][:space:]]+/debian/?([[:space:]]|$)' | head -n 1 | tr -d '[:space:]') || true
-    [ -n "$mirror" ] || give_up "no Debian mirror is configured on this machine" "sudo apt-get install $1"
+    [ -n "$mirror" ] || give_up "no Debian mirror is configured on this machine" "sudo apt-get install $*"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" > "$apt/sources.list"
     cat > "$apt/apt.conf" << EOF
 Dir::Etc::SourceList "$apt/sources.list";
@@ -142,11 +152,29 @@ Dir::Cache "$apt/cache";
 APT::Sandbox::User "";
 Acquire::Languages "none";
 EOF
-    (cd "$apt" && APT_CONFIG=$apt/apt.conf && export APT_CONFIG && apt-get update -qq && apt-get download -qq "$1") > tools/apt.log 2>&1 ||
-        give_up "$1 could not be fetched from Debian 13 (see tools/apt.log)" "sudo apt-get install $1"
-    dpkg -x "$apt/$1"_*.deb "$apt/unpacked"
-    mv "$apt/unpacked/usr/bin/$1" "$2"
-    rm -rf "$apt"
+    (cd "$apt" && APT_CONFIG=$apt/apt.conf && export APT_CONFIG && apt-get update -qq && apt-get download -qq "$@") > tools/apt.log 2>&1 ||
+        give_up "$what could not be fetched from Debian 13 (see tools/apt.log)" "sudo apt-get install $*"
+    for package in "$apt"/*.deb; do dpkg -x "$package" "$apt/unpacked"; done
+}
+
+# pasta as it is today, beside the one of Debian 12. It needs its own C library. Its build for AVX2 looks for
+# itself under another name, does not find it, and goes on.
+install_current_pasta() {
+    [ -x tools/peers/pasta ] && return 0
+    rm -rf tools/peers
+    mkdir -p tools/peers/lib
+    unpack_debian_13 "the current pasta" passt libc6
+    build=passt
+    if grep -qw avx2 /proc/cpuinfo; then build=passt.avx2; fi
+    cp "tools/apt/unpacked/usr/bin/$build" tools/peers/lib/pasta
+    cp tools/apt/unpacked/usr/lib/x86_64-linux-gnu/libc.so.6 tools/apt/unpacked/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 tools/peers/lib/
+    rm -rf tools/apt
+    cat > tools/peers/pasta << 'EOF'
+#!/bin/sh
+lib=$(dirname "$0")/lib
+exec "$lib/ld-linux-x86-64.so.2" --library-path "$lib" "$lib/pasta" "$@"
+EOF
+    chmod 755 tools/peers/pasta
 }
 
 # `install_only PACKAGE`: its program, and nothing else of it. One package would put filters into this machine's
@@ -188,6 +216,7 @@ build_outer_machine() {
 if [ "${1:-}" = peers ]; then
     mkdir -p tools
     install_packages passt iperf3 tinyproxy squid wrk
+    install_current_pasta
     exit 0
 fi
 

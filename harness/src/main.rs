@@ -62,6 +62,14 @@ enum Job {
         #[arg(long)]
         mtu: u16,
     },
+    /// Splice each connection to one place to another place, for `compare`
+    #[command(hide = true)]
+    Splice {
+        /// An address or a path to listen at
+        from: compare::Place,
+        /// An address or a path to connect to
+        to: compare::Place,
+    },
     /// Open tunnels through a proxy, and hold them until the input ends
     #[command(hide = true)]
     Hold {
@@ -121,6 +129,7 @@ fn main() -> ExitCode {
             Job::Soak(options) => soak::main(&checkout, &options),
             Job::CompareReal(options) => compare::real(&checkout, &options),
             Job::Forward { socket, mtu } => compare::forward(&socket, mtu),
+            Job::Splice { from, to } => compare::splice_all(&from, &to),
             Job::PingPong { address, count } => compare::ping_pong(address, count),
             Job::Judge(job) => conformance::judge(&checkout, &job),
             Job::Hold { .. } => bail!("it runs in a guest"),

@@ -11,8 +11,14 @@ use std::time::Duration;
 
 const TRIES: u32 = 5;
 
-/// Measures how many megabytes arrive per second, with iperf3.
-pub fn throughput(route: &Route, address: SocketAddr, direction: Direction, streams: u32) -> Option<f64> {
+/// Measures with iperf3 how many megabytes arrive per second, and how many seconds of processor time the whole
+/// machine spends for each gigabyte. On a machine that does something else, too, the second figure is too high.
+pub fn throughput(
+    route: &Route,
+    address: SocketAddr,
+    direction: Direction,
+    streams: u32,
+) -> Option<[f64; 2]> {
     let (host, port, streams) = (address.ip().to_string(), address.port().to_string(), streams.to_string());
     let mut words =
         vec!["timeout", "20", "iperf3", "-c", &host, "-p", &port, "-t", "1", "-J", "-P", &streams];
@@ -22,10 +28,29 @@ pub fn throughput(route: &Route, address: SocketAddr, direction: Direction, stre
     // The server serves one client at a time, and needs a moment to notice that the last one is gone.
     (0..TRIES).find_map(|n| {
         thread::sleep(Duration::from_millis(200) * n);
+        let before = busy()?;
         let output = route.command(&words).output().ok()?;
+        let spent = busy()? - before;
         let said: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
-        said["end"]["sum_received"]["bits_per_second"].as_f64().map(|bits| bits / 8e6)
+        let received = &said["end"]["sum_received"];
+        Some([received["bits_per_second"].as_f64()? / 8e6, spent / (received["bytes"].as_f64()? / 1e9)])
     })
+}
+
+/// Returns the seconds that all processors of this machine have worked since it started.
+fn busy() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    // The fields of the first line are user, nice, system, idle, iowait, irq, softirq (proc(5)).
+    let ticks: Vec<f64> =
+        stat.lines().next()?.split_whitespace().skip(1).filter_map(|text| text.parse().ok()).collect();
+    let worked = [0, 1, 2, 5, 6].iter().filter_map(|at| ticks.get(*at)).sum::<f64>();
+    Some(worked / ticks_per_second())
+}
+
+fn ticks_per_second() -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "it is 100")]
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    ticks
 }
 
 /// Measures the median and the 99th percentile of two hundred exchanges of one byte, in microseconds.
@@ -73,7 +98,5 @@ pub fn processor(pid: i64) -> Result<f64> {
     // The name may contain spaces. The fields after its closing parenthesis do not (proc(5)).
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-    let per_second = rustix::param::clock_ticks_per_second();
-    #[expect(clippy::cast_precision_loss, reason = "it is 100")]
-    Ok((ticks(11) + ticks(12)) / per_second as f64)
+    Ok((ticks(11) + ticks(12)) / ticks_per_second())
 }

@@ -2,7 +2,7 @@
 //! anything.
 //!
 //! [`routes`] lead from a namespace to a port of this host: through bottle's doors, stock gvproxy, pasta and
-//! passt. [`network`] compares them, with [`measure`] and, inside the namespaces, [`client`]. [`guard`]
+//! passt, and through two relays that only [`splice`], which nothing can beat. [`network`] compares them, with [`measure`] and, inside the namespaces, [`client`]. [`guard`]
 //! measures the guard's cost, [`real`] a real guest, [`proxies`] the egress proxy, [`commands`] the command
 //! itself, and [`many`] many bottles at once. [`report`] prints, writes and draws the results.
 
@@ -16,9 +16,11 @@ mod proxies;
 mod real;
 mod report;
 mod routes;
+mod splice;
 
 pub use client::{forward, ping_pong};
 pub use real::{Real, real};
+pub use splice::{Place, splice_all};
 
 use crate::checkout::Checkout;
 use anyhow::Result;

@@ -9,11 +9,15 @@ use anyhow::Result;
 use bottle_guest::flow::Direction;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
 /// How many times as fast as each alternative bottle should be.
 const GOALS: [(&str, f64); 3] = [("stock gvproxy", 5.0), ("pasta", 1.0), ("passt", 1.0)];
+
+/// How many times the processor time of pasta a gigabyte may cost.
+const DEARER: f64 = 1.1;
 
 /// A route, and the addresses of iperf3 and the echo server there.
 type RouteToPorts = (Route, SocketAddr, SocketAddr);
@@ -33,7 +37,13 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
     let own = STACKS.map(|stack| Route::bottle_doors(checkout, stack, iperf, echo));
     let own: Vec<RouteToPorts> = own.into_iter().collect::<Result<_>>()?;
     let mut peers: Vec<RouteToPorts> = Vec::new();
-    for made in [Route::gvproxy(checkout, dir.path()), Route::pasta(), Route::passt(checkout, dir.path())] {
+    for made in [
+        Route::gvproxy(checkout, dir.path()),
+        Route::pasta("pasta", &checkout.tools().join("peers/pasta")),
+        Route::pasta("pasta of 2023", Path::new("pasta")),
+        Route::passt(checkout, dir.path()),
+        Route::spliced(checkout, dir.path(), [iperf, echo]),
+    ] {
         match made {
             Ok(route) => {
                 let host = route.host.parse::<std::net::IpAddr>()?;
@@ -51,20 +61,21 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
         ("to a door, 8 streams", Direction::To, 8),
         ("from a door, 8 streams", Direction::From, 8),
     ] {
-        let figures = alternately(rounds, &routes, |(route, address, _)| {
-            measure::throughput(route, *address, direction, streams).into_iter().collect()
+        let both = alternately(rounds, &routes, |(route, address, _)| {
+            measure::throughput(route, *address, direction, streams).into_iter().flatten().collect()
         });
         let goal = |name| GOALS.into_iter().find(|(peer, _)| *peer == name).map(|(_, goal)| goal);
-        add(report, what, "MB/s", Better::Higher, &routes, &figures, goal);
+        add(report, what, "MB/s", Better::Higher, &routes, &every_second(&both, 0), goal);
+        let cost = format!("processor for each GB, {what}");
+        let goal = |name| (name == "pasta").then_some(1.0 / DEARER);
+        add(report, &cost, "s", Better::Lower, &routes, &every_second(&both, 1), goal);
     }
     let busy = keepers.iter().map(|pid| measure::peak(*pid)).collect::<Result<Vec<f64>>>()?;
     let times = alternately(rounds, &routes, |(route, _, address)| {
         measure::latency(checkout, route, *address).into_iter().flatten().collect()
     });
     for (at, what) in [(0, "one byte there and back, p50"), (1, "one byte there and back, p99")] {
-        let one: Vec<Vec<f64>> =
-            times.iter().map(|times| times.iter().skip(at).step_by(2).copied().collect()).collect();
-        add(report, what, "us", Better::Lower, &routes, &one, |name| {
+        add(report, what, "us", Better::Lower, &routes, &every_second(&times, at), |name| {
             (name == "stock gvproxy").then_some(1.0)
         });
     }
@@ -78,6 +89,11 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
     let _ = server.kill();
     let _ = server.wait();
     Ok(())
+}
+
+/// Returns every second figure of each route, from the one at `first`.
+fn every_second(figures: &[Vec<f64>], first: usize) -> Vec<Vec<f64>> {
+    figures.iter().map(|figures| figures.iter().skip(first).step_by(2).copied().collect()).collect()
 }
 
 /// Measures the routes in turn, round after round.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 /// The address where pasta exposes this host's loopback.
 const PASTA_GATEWAY: &str = "10.0.2.2";
+/// The start of the names of the namespaces that pasta needs.
 const NETNS: &str = "bottle-compare";
 
 /// A namespace with a route to this host.
@@ -34,8 +35,8 @@ impl Drop for Route {
             let _ = child.kill();
             let _ = child.wait();
         }
-        if self.name == "pasta" {
-            let _ = Command::new("ip").args(["netns", "del", NETNS]).output();
+        if let ["ip", "netns", "exec", netns] = *self.enter.iter().map(String::as_str).collect::<Vec<_>>() {
+            let _ = Command::new("ip").args(["netns", "del", netns]).output();
         }
     }
 }
@@ -112,6 +113,45 @@ impl Route {
         route.wait_until_up()
     }
 
+    /// Creates a route through two relays that only splice. It leads to one port of this host for throughput, and
+    /// to another for latency.
+    pub fn spliced(checkout: &Checkout, dir: &Path, ports: [u16; 2]) -> Result<Self> {
+        let harness = checkout.program("bottle-harness")?;
+        let mut children = Vec::new();
+        let inside = "ip link set lo up && exec \"$0\" splice \"$1\" \"$2\"";
+        let mut enter: Vec<String> = Vec::new();
+        for port in ports {
+            let socket = dir.join(format!("splice-{port}.sock"));
+            let address = format!("127.0.0.1:{port}");
+            let mut outer = Command::new(&harness);
+            outer.arg("splice").arg(&socket).arg(&address);
+            children.push(quiet(outer)?);
+            wait_for(|| socket.exists())?;
+            let mut inner = if enter.is_empty() {
+                let mut first = Command::new("unshare");
+                first.arg("--net");
+                first
+            } else {
+                let mut second = Command::new(&enter[0]);
+                second.args(&enter[1..]);
+                second
+            };
+            inner.args(["sh", "-c", inside]).arg(&harness).arg(&address).arg(&socket);
+            let inner = quiet(inner)?;
+            if enter.is_empty() {
+                enter = ["nsenter", "-t", &inner.id().to_string(), "-n"].map(str::to_owned).to_vec();
+            }
+            children.push(inner);
+            let listens = |enter: &[String]| {
+                let mut ss = Command::new(&enter[0]);
+                let said = ss.args(&enter[1..]).args(["ss", "-Hltn", &format!("sport = :{port}")]).output();
+                said.is_ok_and(|said| !said.stdout.is_empty())
+            };
+            wait_for(|| listens(&enter))?;
+        }
+        Ok(Self { name: "splice alone", enter, host: "127.0.0.1".to_owned(), children, bottle: None })
+    }
+
     fn wait_until_up(self) -> Result<Self> {
         wait_for(|| {
             self.command(&["ip", "route"]).output().is_ok_and(|said| said.stdout.starts_with(b"default"))
@@ -120,13 +160,14 @@ impl Route {
     }
 
     /// Creates a route through pasta, with everything but its mapping of the gateway switched off.
-    pub fn pasta() -> Result<Self> {
-        let _ = Command::new("ip").args(["netns", "del", NETNS]).output();
-        let made = Command::new("ip").args(["netns", "add", NETNS]).output()?;
+    pub fn pasta(name: &'static str, program: &Path) -> Result<Self> {
+        let netns = format!("{NETNS}-{}", name.replace(' ', "-"));
+        let _ = Command::new("ip").args(["netns", "del", &netns]).output();
+        let made = Command::new("ip").args(["netns", "add", &netns]).output()?;
         if !made.status.success() {
             bail!("{}", String::from_utf8_lossy(&made.stderr).trim());
         }
-        let mut pasta = Command::new("pasta");
+        let mut pasta = Command::new(program);
         pasta.args(["-f", "-q", "--config-net", "--runas", "0:0", "--netns-only", "-a", "10.0.2.15"]);
         pasta.args([
             "-n",
@@ -142,16 +183,11 @@ impl Route {
             "-U",
             "none",
         ]);
-        pasta.args(["--netns", &format!("/run/netns/{NETNS}")]);
-        let pasta = quiet(pasta).context("pasta is not installed: it is in Debian's package passt has it")?;
-        let enter = ["ip", "netns", "exec", NETNS].map(str::to_owned).to_vec();
-        let route = Self {
-            name: "pasta",
-            enter,
-            host: PASTA_GATEWAY.to_owned(),
-            children: vec![pasta],
-            bottle: None,
-        };
+        pasta.args(["--netns", &format!("/run/netns/{netns}")]);
+        let pasta = quiet(pasta).context("pasta is not installed: run `harness/setup.sh peers`")?;
+        let enter = ["ip", "netns", "exec", &netns].map(str::to_owned).to_vec();
+        let host = PASTA_GATEWAY.to_owned();
+        let route = Self { name, enter, host, children: vec![pasta], bottle: None };
         route.wait_until_up()
     }
 
