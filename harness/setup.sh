@@ -1,8 +1,9 @@
 #!/bin/sh
 # Fetches what bottle's tests and demo need: Debian packages with apt, and smolvm, gvproxy and the outer
 # machine's kernel into tools/ (which git ignores). Steps that are already done are skipped. `setup.sh tools`
-# fetches only what linting, documentation and packaging need, and `setup.sh peers` what `make compare`
-# compares bottle with.
+# fetches only what linting, documentation and packaging need, `setup.sh peers` what `make compare` compares bottle
+# with, `setup.sh slurm` the scheduler of `make slurm`, and `setup.sh inspect` and `setup.sh schedulers` the Python
+# packages of `make inspect` and `make schedulers`.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -184,6 +185,43 @@ build_outer_machine() {
     harness/outer/build.sh tools/outer > tools/outer.log 2>&1 ||
         give_up "the outer machine could not be built (see tools/outer.log)" "harness/outer/build.sh tools/outer"
 }
+
+# `install_environment NAME REQUIREMENTS [PYTHON]`: a virtual environment in tools/NAME with what a file pins.
+install_environment() {
+    [ "$(cat "tools/$1/pinned" 2> /dev/null)" = "$(cat "$2")" ] && return 0
+    say "fetching the Python packages of $2 from PyPI"
+    rm -rf "tools/$1"
+    "${3:-python3}" -m venv "tools/$1" > "tools/$1.log" 2>&1 ||
+        give_up "no virtual environment could be made (see tools/$1.log)" "sudo apt-get install --no-install-recommends python3-venv"
+    "tools/$1/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$2" > "tools/$1.log" 2>&1 ||
+        give_up "the packages of $2 could not be fetched (see tools/$1.log)" "pip install --requirement $2"
+    cp "$2" "tools/$1/pinned"
+}
+
+case "${1:-}" in
+    inspect)
+        mkdir -p tools
+        install_packages python3-venv
+        install_environment inspect integrations/inspect/requirements.txt
+        # In place, so that Inspect finds its entry point and a change needs no second step.
+        [ -e tools/inspect/bottle-sandbox ] ||
+            { tools/inspect/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+                --editable integrations/inspect > tools/inspect.log 2>&1 && touch tools/inspect/bottle-sandbox; } ||
+            give_up "the package could not be installed (see tools/inspect.log)" "make inspect"
+        exit 0 ;;
+    schedulers)
+        mkdir -p tools
+        install_packages python3-venv
+        install_environment schedulers integrations/requirements.txt
+        exit 0 ;;
+esac
+
+# Debian starts none of these here, and bottle's cluster needs no service.
+if [ "${1:-}" = slurm ]; then
+    mkdir -p tools
+    install_packages slurmctld slurmd slurm-client munge
+    exit 0
+fi
 
 if [ "${1:-}" = peers ]; then
     mkdir -p tools
