@@ -53,7 +53,7 @@ pub fn get(context: &Context, slug: &Slug, from: &OsStr, options: &Options) -> O
             Kind::Usage,
             "a guest's file is not printed on a terminal, which it could control",
         )
-        .help("redirect it: `bottle cp SLUG:PATH - | less`, or > FILE"));
+        .help("redirect it: `> FILE` after the command, or `| less`"));
     }
     let most = most(options);
     let mut command = helper(context, slug, "get", from, options)?;
