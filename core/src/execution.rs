@@ -25,6 +25,8 @@ pub struct Execution {
     pub seeds: bool,
     /// How long it may take. Then everything that it started is ended, and the status is 124.
     pub timeout: Option<Duration>,
+    /// The word of the report that the helper makes of how it ended, if somebody reads one.
+    pub report: Option<String>,
 }
 
 impl Execution {
@@ -49,6 +51,9 @@ impl Execution {
         }
         if let Some(timeout) = self.timeout {
             option("--timeout-ms", timeout.as_millis().to_string());
+        }
+        if let Some(word) = &self.report {
+            option("--report", word.clone());
         }
         words.push("--".to_string());
         words.extend_from_slice(command);

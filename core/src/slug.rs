@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 /// Separates this hash from every other use of SHA-256 over a slug, and pins its version.
 const SUBNET_DOMAIN: &[u8] = b"bottle/subnet/v1";
 
+/// Separates this hash from every other use of SHA-256 over an ID, and pins its version.
+const RUN_DOMAIN: &[u8] = b"bottle/run/v1";
+
 /// A bottle's name: `[a-z0-9]`, then `[a-z0-9-]`, not ending in `-`, at most [`Slug::MAX_LEN`] bytes.
 ///
 /// It becomes part of paths, of a machine's name and of a subnet, so a value that breaks this rule
@@ -77,6 +80,32 @@ impl Slug {
         }
         // 256 digests in a row that all fall on 17: (1/254)^256. The value is still a valid one.
         Subnet::FIXED
+    }
+
+    /// Returns the name of one run of this bottle: `SLUG-ID`. An ID that is no slug itself, or that is too long,
+    /// is replaced by what is left of it and eight digits of a SHA-256 digest, so that different IDs stay
+    /// different names: `eval`, run as `41_7`, is `eval-41-7-` and the digits.
+    pub fn for_run(&self, id: &str) -> Self {
+        let plain = format!("{}-{id}", self.0);
+        // `A--b` and the like are slugs, but an ID that starts with a hyphen is an option's misspelling.
+        if let Some(slug) = id.parse::<Self>().ok().and_then(|_| plain.parse().ok()) {
+            return slug;
+        }
+        let digest = Sha256::new()
+            .chain_update(RUN_DOMAIN)
+            .chain_update(self.as_str())
+            .chain_update([0])
+            .chain_update(id)
+            .finalize();
+        let digits: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+        let rest = Self::from_name(id).map_or_else(String::new, |rest| format!("-{}", cut(&rest.0, 15)));
+        let stem = format!("{}{rest}", cut(self.0.trim_end_matches('-'), 15));
+        match format!("{}-{digits}", stem.trim_end_matches('-')).parse() {
+            Ok(slug) => slug,
+            // Its parts are slugs, and its length is at most 15 + 1 + 15 + 1 + 8.
+            Err(_) => self.clone(),
+        }
     }
 
     /// Returns the slug that comes closest to a free-form name such as a folder's, if there is one.

@@ -128,3 +128,19 @@ fn a_full_range_is_an_error() {
     taken.remove(&last);
     assert_eq!(ports::allocate(&slug, &one, &taken).unwrap()[&Sidecar::Pipelock], last);
 }
+
+#[test]
+fn each_run_of_a_bottle_has_a_name_of_its_own() {
+    let name = |slug: &str, id: &str| slug.parse::<Slug>().unwrap().for_run(id).to_string();
+    assert_eq!(name("eval", "41-7"), "eval-41-7");
+    let odd = ["41_7", "41.7", "41-7-", "-41-7", "\u{e9}", "A", "a b", &"1".repeat(60), &"1".repeat(61)];
+    let mut seen = BTreeSet::new();
+    for id in odd {
+        for slug in ["eval", &"a".repeat(40), &"a".repeat(39)] {
+            let name = name(slug, id);
+            assert!(name.parse::<Slug>().is_ok_and(|slug| slug.as_str().len() <= Slug::MAX_LEN), "{name}");
+            assert!(seen.insert(name.clone()), "{name} twice");
+        }
+    }
+    assert!(name("eval", "41_7").starts_with("eval-41-7-"));
+}

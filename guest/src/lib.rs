@@ -1,20 +1,24 @@
 //! The helper that runs where the agent runs, and the code that it shares with the host.
 //!
-//! It is one small static program with six jobs. [`link`] gives the guest its only network, [`probe`] tries
-//! to get past it, [`flow`] fills it, [`archive`] copies files in and out, [`exec`] runs the
-//! operator's commands, and [`doors`] creates the
+//! It is one small static program with seven jobs. [`link`] gives the guest its only network, [`probe`] tries
+//! to get past it, [`flow`] fills it, [`exec`] runs the
+//! operator's commands and [`report`]s how they ended, [`files`] copies files, in [`chunks`] or as an [`archive`], and [`doors`] creates the
 //! listeners in the jail, where no other program of ours can run. Guests are Linux; the code that the host
 //! shares with them compiles elsewhere, too.
 
 pub mod archive;
 pub mod beneath;
+pub mod chunks;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod doors;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod exec;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+pub mod files;
 pub mod flow;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod link;
 pub mod probe;
+pub mod report;
 pub mod status;
 pub mod stream;

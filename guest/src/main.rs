@@ -1,16 +1,20 @@
 //! The program `bottle-guest`. The library describes what it does.
 
-use bottle_guest::{archive, doors, exec, flow, link, probe};
+use bottle_guest::report::Code;
+use bottle_guest::{doors, exec, files, flow, link, probe};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: bottle-guest link --subnet N [--doors P,P,...] [--socket PATH] [-- COMMAND...]
-       bottle-guest exec [--workdir DIR] [--env NAME=VALUE]... [--user USER] [--seed DIR] [--timeout-ms N] -- COMMAND...
+       bottle-guest exec [--workdir DIR] [--env NAME=VALUE]... [--user USER] [--seed DIR] [--timeout-ms N] [--report WORD] -- COMMAND...
+       bottle-guest end WORD
        bottle-guest probe < questions > answers
        bottle-guest canary --port N --say TEXT
        bottle-guest flow ADDRESS to|from MIB
-       bottle-guest pack PATH > archive
-       bottle-guest unpack PATH < archive
+       bottle-guest pack [--user USER] PATH > archive
+       bottle-guest unpack [--user USER] [--parents] PATH < archive
+       bottle-guest get [--user USER] --most N PATH > file
+       bottle-guest put [--user USER] [--parents] PATH < chunks
        bottle-guest doors --fd N --ports P,P,... (--subnet N | -- COMMAND...)";
 
 fn main() -> ExitCode {
@@ -20,11 +24,14 @@ fn main() -> ExitCode {
     let done = match job.as_deref() {
         Some("link") => link::main(rest),
         Some("exec") => exec::main(rest),
+        Some("end") => exec::end::main(rest),
+        Some("get") => files::get(rest),
+        Some("put") => files::put(rest),
         Some("probe") => probe::main(),
         Some("canary") => probe::canary::main(rest),
         Some("flow") => flow::main(rest),
-        Some("pack") => archive::pack_main(rest),
-        Some("unpack") => archive::unpack_main(rest),
+        Some("pack") => files::pack(rest),
+        Some("unpack") => files::unpack(rest),
         Some("doors") => doors::main(rest),
         _ => {
             eprintln!("{USAGE}");
@@ -33,6 +40,9 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         eprintln!("bottle-guest: {error:#}");
-        ExitCode::FAILURE
+        match job.as_deref() {
+            Some("get" | "put" | "pack" | "unpack") => ExitCode::from(Code::of(&error).status()),
+            _ => ExitCode::FAILURE,
+        }
     })
 }

@@ -7,22 +7,27 @@
 
 use anyhow::{Context, Result, bail};
 use bottle_guest::status::exit_code;
-use bottle_host::process::die_with_parent;
+use bottle_host::process::{die_with_parent, inherit};
 use bottle_host::smolvm::CONFINED;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// The variable with the folder of its machines' records.
 pub(crate) const STATE: &str = "STAND_IN_STATE";
+/// The variable that gives guests an `/etc` of their own, for tests that add users.
+const OWN_ETC: &str = "STAND_IN_OWN_ETC";
+/// The folder that `--state-dir` named.
+static NAMED: OnceLock<PathBuf> = OnceLock::new();
 /// The smolvm version whose command line it supports.
 const VERSION: &str = "smolvm-stand-in 1.32.2";
 
@@ -84,6 +89,11 @@ pub fn main() -> Result<ExitCode> {
     match words.as_slice() {
         ["--version"] => println!("{VERSION}"),
         ["machine", verb, rest @ ..] => return machine(verb, &parse(rest)?),
+        ["--state-dir", dir, "machine", verb, rest @ ..] => {
+            let _ = NAMED.set(PathBuf::from(dir));
+            return machine(verb, &parse(rest)?);
+        }
+        ["--state-dir", _, "--version"] => println!("{VERSION}"),
         _ => bail!("the stand-in knows only `machine`"),
     }
     Ok(ExitCode::SUCCESS)
@@ -258,12 +268,17 @@ fn guest(machine: &Machine, etc: &Path) -> Result<Command> {
         bwrap.args(["--setenv", name, value]);
     }
     bwrap.args(["--tmpfs", "/"]);
-    for dir in ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc"] {
+    for dir in ["/usr", "/bin", "/sbin", "/lib", "/lib64"] {
         bwrap.args(["--ro-bind-try", dir, dir]);
     }
+    if env::var_os(OWN_ETC).is_some() {
+        own_etc(&mut bwrap)?;
+    } else {
+        bwrap.args(["--ro-bind-try", "/etc", "/etc"]);
+    }
     bwrap.args(["--proc", "/proc", "--dev", "/dev", "--dev-bind", "/dev/net/tun", "/dev/net/tun"]);
-    for dir in ["/tmp", "/run", "/root", "/var/tmp"] {
-        bwrap.args(["--tmpfs", dir]);
+    for (dir, mode) in [("/tmp", "1777"), ("/run", "0755"), ("/root", "0755"), ("/var/tmp", "1777")] {
+        bwrap.args(["--perms", mode, "--tmpfs", dir]);
     }
     for (file, text) in [("resolv.conf", ""), ("hosts", "127.0.0.1 localhost\n")] {
         let path = etc.join(file);
@@ -288,6 +303,31 @@ fn guest(machine: &Machine, etc: &Path) -> Result<Command> {
         bwrap.args(["--chdir", dir]);
     }
     Ok(bwrap)
+}
+
+/// Gives the guest an `/etc` that it can write to: this host's, with files of users of its own.
+fn own_etc(bwrap: &mut Command) -> Result<()> {
+    const HOST: &str = "/.etc";
+    const OWN: [&str; 6] = ["passwd", "group", "shadow", "gshadow", "subuid", "subgid"];
+    bwrap.args(["--ro-bind", "/etc", HOST, "--tmpfs", "/etc"]);
+    for entry in fs::read_dir("/etc")? {
+        let name = entry?.file_name().into_string().unwrap_or_default();
+        let inside = format!("/etc/{name}");
+        if OWN.contains(&name.as_str()) {
+            // Whoever adds a user renames over the file, and follows no link: it is neither a mount nor one.
+            let file = fs::File::open(&inside)?;
+            let number = inherit(bwrap, file.as_fd());
+            bwrap.args(["--file", &number.to_string(), &inside]);
+            // It stays open until bubblewrap has started.
+            std::mem::forget(file);
+        } else if !["resolv.conf", "hosts", ".pwd.lock"].contains(&name.as_str())
+            && !name.ends_with(['-'])
+            && !name.ends_with(".lock")
+        {
+            bwrap.args(["--symlink", &format!("{HOST}/{name}"), &inside]);
+        }
+    }
+    Ok(())
 }
 
 /// Fails where smolvm would run the machine's process unconfined. There is no such process here, but a bottle
@@ -408,7 +448,10 @@ fn all() -> Result<Vec<Machine>> {
 }
 
 fn state() -> Result<PathBuf> {
-    let dir = PathBuf::from(env::var_os(STATE).with_context(|| format!("{STATE} is not set"))?);
+    let dir = match NAMED.get() {
+        Some(named) => named.clone(),
+        None => PathBuf::from(env::var_os(STATE).with_context(|| format!("{STATE} is not set"))?),
+    };
     fs::create_dir_all(&dir)?;
     Ok(dir)
 }

@@ -17,6 +17,7 @@ mod docs;
 mod git_gate;
 mod images;
 mod input;
+mod job;
 mod lifecycle;
 mod load;
 mod outputs;

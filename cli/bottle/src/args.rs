@@ -36,6 +36,10 @@ pub struct Args {
     #[arg(long, global = true)]
     pub i_know: bool,
 
+    /// Keep everything on this machine in this folder: state, sockets, the cache of images, smolvm's own state
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -67,6 +71,9 @@ pub enum Command {
         /// End the run after this time, like 30s or 2h, with status 124
         #[arg(long, value_name = "TIME", value_parser = crate::time::while_long)]
         timeout: Option<Duration>,
+        /// Keep the results
+        #[command(flatten)]
+        kept: KeptRun,
         /// The command and its arguments [default: a shell]
         #[arg(last = true)]
         command: Vec<String>,
@@ -166,18 +173,24 @@ pub enum Command {
     },
     /// Copy a file or a folder into a bottle that is up, or out of it
     Cp {
-        /// What to copy: PATH, or SLUG:PATH
+        /// What to copy: PATH, SLUG:PATH, or - for a file's content from standard input
         #[arg(add = complete::places(), value_parser = OsStringValueParser::new().try_map(|word| Place::of(&word)))]
         from: Place,
-        /// Where to copy it: PATH, or SLUG:PATH; into it if it is a folder
+        /// Where to copy it: PATH or SLUG:PATH, into it if it is a folder; or - for a file's content to standard output
         #[arg(add = complete::places(), value_parser = OsStringValueParser::new().try_map(|word| Place::of(&word)))]
         to: Place,
         /// Out of a bottle: include files that git or bottle would act upon, like .git and bottle.toml
         #[arg(long)]
         all: bool,
-        /// Out of a bottle: the most bytes to take, like 500M or 2T [default: 16G]
+        /// Out of a bottle, or from standard input: the most bytes to take, like 500M or 2T [default: 16G]
         #[arg(long, value_name = "SIZE")]
         max_size: Option<Size>,
+        /// Into a bottle: make the folders above that are missing
+        #[arg(long, short)]
+        parents: bool,
+        /// The user of the guest to read or write as: a name or a number, and optionally a group [default: root]
+        #[arg(long, short, value_name = "USER")]
+        user: Option<Word>,
     },
     /// Show what the guest changed in its copy of the project
     Diff {
@@ -431,6 +444,18 @@ pub enum Command {
         #[arg(long, requires = "starter_fd")]
         keys_fd: Option<i32>,
     },
+    /// Finishes a run whose process was killed
+    #[command(hide = true)]
+    Heir {
+        /// The bottle's name.
+        slug: Slug,
+        /// The pipe that the run's process holds open.
+        #[arg(long)]
+        fd: i32,
+        /// Whether nobody waits for this process.
+        #[arg(long)]
+        alone: bool,
+    },
     /// Starts programs for a keeper, which may start none
     #[command(hide = true)]
     Starter {
@@ -454,7 +479,14 @@ pub enum Command {
 impl Command {
     /// Returns whether it is internal: how one process of bottle's starts another.
     pub fn is_own(&self) -> bool {
-        matches!(self, Self::GitHook { .. } | Self::Keeper { .. } | Self::Starter { .. } | Self::Keys { .. })
+        matches!(
+            self,
+            Self::GitHook { .. }
+                | Self::Heir { .. }
+                | Self::Keeper { .. }
+                | Self::Starter { .. }
+                | Self::Keys { .. }
+        )
     }
 }
 
@@ -501,6 +533,42 @@ pub struct AgentRun {
     pub arguments: Vec<String>,
 }
 
+/// How the results of a run are kept.
+#[derive(Clone, Debug, clap::Args)]
+pub struct KeptRun {
+    /// Keep the results in this folder, which is made: how it went, the output, the log, and what the guest
+    /// changed and pushed
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// A folder that the guest can read at /in
+    #[arg(long = "in", value_name = "DIR", requires = "out")]
+    pub input: Option<PathBuf>,
+    /// The ID of this run, which becomes part of the bottle's name: a job's number, say [default: a random one]
+    #[arg(long, value_name = "ID", requires = "out", value_parser = run_id)]
+    pub id: Option<String>,
+    /// Find out from the host what the guest could reach, and go on only if that is its doors
+    #[arg(long, requires = "out")]
+    pub verify: bool,
+    /// The most bytes of the guest's changes to take, like 500M or 2T [default: 4G]
+    #[arg(long, value_name = "SIZE", requires = "out")]
+    pub max_size: Option<Size>,
+    /// The most bytes of each of its two output streams to keep [default: 64M]
+    #[arg(long, value_name = "SIZE", requires = "out")]
+    pub max_output: Option<Size>,
+}
+
+/// Parses the ID of a run: anything on one line.
+fn run_id(text: &str) -> Result<String, &'static str> {
+    match text {
+        "" => Err("it cannot be empty"),
+        text if text.len() > 200 => Err("it has at most 200 bytes"),
+        text if text.chars().any(bottle_core::visible::is_hidden) => {
+            Err("it must be visible text on one line")
+        }
+        text => Ok(text.to_owned()),
+    }
+}
+
 /// How to run a command in a guest.
 #[derive(Clone, Debug, clap::Args)]
 pub struct How {
@@ -516,6 +584,13 @@ pub struct How {
     /// End the command, and everything that it started, after this time, like 30s or 2h, with status 124
     #[arg(long, value_name = "TIME", value_parser = crate::time::while_long)]
     timeout: Option<Duration>,
+    /// At the end, write one line of JSON to this descriptor: how the command ended, and who decided that
+    #[arg(long, value_name = "FD", conflicts_with = "tty", value_parser = clap::value_parser!(i32).range(3..))]
+    pub status_fd: Option<i32>,
+    /// End the command, and everything that it started, once one of its two output streams has more bytes than this, like
+    /// 10M
+    #[arg(long, value_name = "SIZE", conflicts_with = "tty")]
+    pub max_output: Option<Size>,
     /// Give the command a terminal [default: if standard input and output are one]
     #[arg(long, short, overrides_with = "no_tty")]
     tty: bool,
@@ -536,6 +611,7 @@ impl How {
             user: self.user.clone(),
             seeds: false,
             timeout: self.timeout,
+            report: None,
         }
     }
 
@@ -580,6 +656,8 @@ pub enum Document {
     Diff,
     /// bottle doctor --json
     Doctor,
+    /// The line of bottle exec --status-fd
+    Ended,
     /// bottle git SLUG list --json
     GitList,
     /// bottle images ls --json
@@ -598,6 +676,8 @@ pub enum Document {
     Plan,
     /// bottle plan --diff --json
     PlanDiff,
+    /// result.json of bottle run --out
+    Result,
     /// bottle status --json
     Status,
     /// bottle trash --json
@@ -767,6 +847,8 @@ pub enum Place {
     Here(PathBuf),
     /// In a bottle's guest.
     Guest(Slug, OsString),
+    /// On this command's standard input or output.
+    Stream,
 }
 
 impl Place {
@@ -775,6 +857,9 @@ impl Place {
     /// # Errors
     /// Returns what is wrong with it.
     fn of(word: &OsStr) -> Result<Self, String> {
+        if word == "-" {
+            return Ok(Self::Stream);
+        }
         // scp's rule: a colon before the first slash names a bottle.
         let bytes = word.as_bytes();
         match bytes.iter().position(|byte| matches!(byte, b':' | b'/')) {

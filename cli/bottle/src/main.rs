@@ -4,7 +4,7 @@ use bottle::args::{Args, Document};
 use bottle::trust::programs;
 use bottle::{commands, suggest};
 use bottle_core::visible;
-use bottle_host::{defence::Defence, out, process};
+use bottle_host::{defence::Defence, out, process, state};
 use clap::{CommandFactory, Parser};
 use clap_complete::CompleteEnv;
 use std::io;
@@ -34,6 +34,9 @@ fn main() -> ExitCode {
     };
     if let Some(document) = args.command.printed_json() {
         out::answer_as(&document.name());
+    }
+    if let Some(Err(failure)) = args.state_dir.as_deref().map(state::choose) {
+        return out::end(Err(failure));
     }
     if !args.command.is_own() {
         process::keep_from_children();

@@ -2,6 +2,8 @@
 
 use crate::args::Document;
 use crate::config;
+use crate::ended::Ended;
+use crate::job::result::RunResult;
 use crate::lifecycle::observe::Row;
 use crate::output::{Asked, ChainCheck, Checked, Cleanup, Diff, Pulled, Pushed, Removed, StoredImage};
 use bottle_core::plan::Plan;
@@ -33,6 +35,7 @@ pub fn of(document: Document) -> Value {
         Document::Cleanup => printed::<Envelope<Cleanup>>(),
         Document::Diff => printed::<Envelope<Diff<'static>>>(),
         Document::Doctor => printed::<Envelope<Diagnosis>>(),
+        Document::Ended => printed::<Ended>(),
         Document::GitList => printed::<Envelope<Vec<Pushed<'static>>>>(),
         Document::ImagesLs => printed::<Envelope<Vec<StoredImage>>>(),
         Document::ImagesPull => printed::<Envelope<Pulled>>(),
@@ -41,12 +44,13 @@ pub fn of(document: Document) -> Value {
         Document::Ls => printed::<Envelope<Vec<Row>>>(),
         Document::Plan => printed::<Envelope<Plan>>(),
         Document::PlanDiff => printed::<Envelope<Vec<String>>>(),
+        Document::Result => printed::<RunResult>(),
         Document::Status => printed::<Envelope<Status>>(),
         Document::Trash => printed::<Envelope<Vec<trash::Entry>>>(),
         Document::Verify => printed::<Envelope<Judged>>(),
     };
     let mut schema = Value::from(schema);
-    if !matches!(document, Document::BottleToml | Document::Audit) {
+    if !matches!(document, Document::BottleToml | Document::Audit | Document::Ended | Document::Result) {
         schema["properties"]["schema"] = json!({
             "const": envelope::schema(&document.name()),
             "description": "The form of this object.",

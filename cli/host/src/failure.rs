@@ -13,18 +13,28 @@ pub enum Kind {
     Usage = 2,
     /// The log is intact, and older lines were rotated away.
     Incomplete = 3,
+    /// In the guest it is a folder, and a file was meant.
+    IsFolder = 65,
     /// There is no such bottle, or it is not running.
     NoBottle = 66,
+    /// The guest has no such user or group.
+    NoUser = 67,
     /// This machine lacks something that bottle needs, has a version that is too old, or forbids it.
     Unavailable = 69,
     /// Anything else.
     Internal = 70,
+    /// There is no such file or folder in the guest.
+    NotFound = 72,
     /// The bottle is in use, or already exists.
     Busy = 73,
     /// The output cannot be written, for example because the disk is full.
     Output = 74,
     /// The guest did not start. Trying again may help.
     Guest = 75,
+    /// It is larger than what was asked for.
+    TooLarge = 76,
+    /// In the guest, the user may not do that.
+    NoPermission = 77,
     /// Nobody reads the output any more, as after `head`. This is the status of a program that SIGPIPE ends.
     /// bottle prints nothing then.
     ReaderGone = 141,
@@ -32,16 +42,21 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Negative,
         Self::Usage,
         Self::Incomplete,
+        Self::IsFolder,
         Self::NoBottle,
+        Self::NoUser,
         Self::Unavailable,
         Self::Internal,
+        Self::NotFound,
         Self::Busy,
         Self::Output,
         Self::Guest,
+        Self::TooLarge,
+        Self::NoPermission,
         Self::ReaderGone,
     ];
 
@@ -67,12 +82,17 @@ impl Kind {
             Self::Negative => "negative",
             Self::Usage => "usage",
             Self::Incomplete => "incomplete",
+            Self::IsFolder => "is-folder",
             Self::NoBottle => "no-bottle",
+            Self::NoUser => "no-user",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
+            Self::NotFound => "not-found",
             Self::Busy => "busy",
             Self::Output => "output",
             Self::Guest => "guest",
+            Self::TooLarge => "too-large",
+            Self::NoPermission => "no-permission",
             Self::ReaderGone => "reader-gone",
         }
     }

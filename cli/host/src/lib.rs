@@ -28,4 +28,5 @@ pub mod starter;
 pub mod state;
 pub mod tools;
 pub mod trial;
+pub mod usage;
 pub mod workspace;

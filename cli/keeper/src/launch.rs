@@ -120,6 +120,8 @@ fn spawn(folder: &Folder, guest: &UnixListener) -> Result<(Keeper, File)> {
     command.arg("--ready-fd").arg(ready_write.as_raw_fd().to_string());
     command.arg("--guest-fd").arg(guest.as_raw_fd().to_string());
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // It finds the same folders, wherever this process found their names.
+    command.envs(folder.environment());
     // Its own process group: Ctrl-C at the terminal is for the guest, not for the keeper.
     command.process_group(0);
     let child = command.spawn().context("cannot start the keeper")?;

@@ -1,5 +1,6 @@
 //! The user that a command runs as, as the guest's own `/etc/passwd` and `/etc/group` know it.
 
+use crate::report::{Code, Refused};
 use anyhow::{Context, Result};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -45,12 +46,12 @@ impl User {
         });
         let field = |at: usize| entry.as_ref().and_then(|fields| fields.get(at)).copied();
         let uid = field(2).and_then(number).or_else(|| number(user));
-        let uid = uid.with_context(|| format!("the guest has no user {}", user.escape_ascii()))?;
+        let uid = uid.ok_or_else(|| no_user(format!("the guest has no user {}", user.escape_ascii())))?;
         let gid = match its_group {
             Some(named) => {
                 let entry = entries(group).find(|fields| fields.first() == Some(&named));
                 let gid = entry.and_then(|fields| number(fields.get(2)?)).or_else(|| number(named));
-                gid.with_context(|| format!("the guest has no group {}", named.escape_ascii()))?
+                gid.ok_or_else(|| no_user(format!("the guest has no group {}", named.escape_ascii())))?
             }
             None => field(3).and_then(number).unwrap_or(uid),
         };
@@ -96,6 +97,10 @@ impl User {
         };
         become_it().with_context(|| format!("cannot run as user {}", self.uid))
     }
+}
+
+fn no_user(what: String) -> Refused {
+    Refused(Code::NoUser, what)
 }
 
 /// Returns the fields of each line.

@@ -114,8 +114,17 @@ impl Context {
 
     /// Returns the chosen bottle with its configuration, which need not be trusted.
     pub fn configured(&self, named: Option<Slug>) -> Outcome<(Slug, Config)> {
-        let mut config = self.config()?;
-        let slug = config.slug(named, &Self::here()?)?;
+        self.configured_as(self.config()?, named, |slug| slug)
+    }
+
+    /// Returns the bottle of a configuration, under the name that `name` makes of the chosen one.
+    pub fn configured_as(
+        &self,
+        mut config: Config,
+        named: Option<Slug>,
+        name: impl FnOnce(Slug) -> Slug,
+    ) -> Outcome<(Slug, Config)> {
+        let slug = name(config.slug(named, &Self::here()?)?);
         let home = Home::find()?;
         self.equip(&mut config, &home.bottle(&slug))?;
         // A person is asked about a file that a guest could have written, whatever name it contains.
@@ -157,6 +166,15 @@ impl Context {
         let more = self.agent.iter().flat_map(|agent| &agent.setup_allow);
         config.setup.allow.extend(more.cloned());
         Ok(())
+    }
+
+    /// Returns the configuration that applies here. Without a file, it is that of a file that says nothing.
+    pub fn config_of_project(&self) -> Outcome<Config> {
+        let config = self.config()?;
+        if config.file.is_some() {
+            return Ok(config);
+        }
+        Ok(Config { passed: config.passed, ..config::empty(&Self::here()?, self.insisted)? })
     }
 
     /// Returns the project of a configuration: the folder of its file, or the current folder.

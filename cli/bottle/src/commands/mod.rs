@@ -13,6 +13,7 @@ mod image;
 mod images;
 mod inbox;
 mod init;
+mod job;
 mod logs;
 mod ls;
 mod manual;
@@ -27,8 +28,10 @@ mod trash;
 mod undo;
 mod up;
 mod verify;
+mod watched;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Size};
+use crate::job::heir;
 use crate::trust::programs;
 use bottle_core::execution::{Execution, SHELL};
 use bottle_host::failure::Outcome;
@@ -48,9 +51,12 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
     let context = Context::new(&args);
     match args.command {
         Command::Init { force } => init::init(&context, force)?,
-        Command::Run { slug, allow, allow_private, trust, timeout, command } => {
+        Command::Run { slug, allow, allow_private, trust, timeout, kept, command } => {
             let extra = run::Extra { allow, allow_private, trust, timeout };
-            return run::run(&context, slug, &extra, &command);
+            return match job::Kept::of(kept) {
+                Some(kept) => job::run(&context, slug, &extra, &kept, &command),
+                None => run::run(&context, slug, &extra, &command),
+            };
         }
         Command::Aider(how) => return agent::run(&context, agent::named("aider")?, how),
         Command::Claude(how) => return agent::run(&context, agent::named("claude")?, how),
@@ -60,6 +66,11 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Agent { name: Some(name), how } => return agent::run(&context, name, how),
         Command::Agent { name: None, .. } => agent::list()?,
         Command::Exec { slug, how, command } => {
+            let status = how.status_fd.map(enter::to_report_on).transpose()?;
+            let most = how.max_output.map(|Size(bytes)| bytes);
+            if status.is_some() || most.is_some() {
+                return enter::watched(&context, slug, &how.execution(), most, status, &command);
+            }
             return enter::exec(&context, slug, &how.execution(), how.terminal(), &command);
         }
         Command::Shell { slug } => {
@@ -89,8 +100,8 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Trash { now, restore, json } => trash::trash(&context, &trash::How { now, restore, json })?,
         Command::Ls { all, json } => ls::ls(all, json)?,
         Command::Status { slug, json } => status::status(&context, slug, json)?,
-        Command::Cp { from, to, all, max_size } => {
-            copy::cp(&context, &from, &to, copy::Options { all, max_size })?;
+        Command::Cp { from, to, all, max_size, parents, user } => {
+            copy::cp(&context, &from, &to, &copy::Options { all, max_size, parents, user })?;
         }
         Command::Diff { slug, names, json, max_size, paths } => {
             changes::diff(&context, slug, &changes::Shown { names, json, max_size }, &paths)?;
@@ -125,6 +136,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             };
             keeper::main(keeper::Arguments { slug, owner, ready, guest }, helpers)?;
         }
+        Command::Heir { slug, fd, alone } => heir::main(&slug, inherited(fd)?, !alone)?,
         Command::Starter { slug, fd } => starter::main(&slug, &inherited(fd)?)?,
         Command::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,
     }

@@ -1,18 +1,19 @@
 //! `bottle run`: runs a command in a bottle that is gone afterwards.
 
 use super::context::Context;
-use super::enter;
 use super::image;
 use crate::command_line;
 use crate::config::Config;
-use crate::lifecycle::run::Run;
-use crate::lifecycle::signals::{Ended, Events};
+use crate::ended::TIMED_OUT;
+use crate::lifecycle::companion::Companion;
+use crate::lifecycle::run::{Ran, Run};
+use crate::lifecycle::signals::{Ended, Events, GRACE, Patience};
 use bottle_core::egress::{HostPattern, HostRule};
 use bottle_core::execution::SHELL;
 use bottle_core::slug::Slug;
-use bottle_guest::status::exit_code;
+use bottle_guest::status::exit_number;
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::state::Home;
+use bottle_host::state::{Folder, Home};
 use bottle_host::tools::{Tools, in_path};
 use bottle_sidecars::egress::public_suffix;
 use std::process::ExitCode;
@@ -28,47 +29,83 @@ pub struct Extra {
 
 pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[String]) -> Outcome<ExitCode> {
     is_a_bottle(context, slug.as_ref(), command)?;
-    let (slug, mut config) = context.configured(slug)?;
-    extra.apply(&mut config)?;
-    if !config.setup.is_empty() {
-        let what = "[guest] setup is kept on a bottle's disk, and a run has none";
-        return Err(Failure::new(Kind::Usage, what)
-            .help(format!("`bottle up {slug}`, then `bottle exec {slug} -- COMMAND`")));
-    }
-    let tools = Tools::find(config.stack)?;
-    let home = Home::find()?;
-    let folder = home.bottle(&slug);
-    context.trust(&folder, &config, extra.trust.as_deref(), &context.again("run"))?;
-    // Nothing is under way yet, so a signal ends this process, and what has arrived stays.
-    let image = image::ready(context, &home, &config)?;
-    let shell = [SHELL.to_owned()];
-    let run = Run {
-        home: &home,
-        folder: &folder,
-        project: &Context::project(&config)?,
-        config: &config,
-        tools: &tools,
-        insisted: extra.trust.is_some(),
-        command: if command.is_empty() { &shell } else { command },
-        limit: extra.timeout,
-    };
-    // From here on, a signal goes through the machine's loop, and everything is taken down.
-    let events = Events::catch()?;
-    let ran = run.carry_out(&events, &|what| context.progress(what))?;
-    drop(image);
+    let prepared = Prepared::of(context, context.configured(slug)?, extra)?;
+    let ran = prepared.carry_out(context, extra, command, GRACE, None)?;
+    let slug = &prepared.slug;
     if ran.changed > 0 {
         context.say(&format!(
             "the guest changed {} paths of its copy, which stays: `bottle diff {slug}` shows them, `bottle apply {slug}` takes them back",
             ran.changed
         ));
     }
-    match ran.ended? {
+    status(context, &ran.ended?).map(ExitCode::from)
+}
+
+/// A run, checked as far as it can be before anything is fetched.
+pub struct Prepared {
+    pub slug: Slug,
+    pub config: Config,
+    pub home: Home,
+    pub folder: Folder,
+    pub tools: Tools,
+}
+
+impl Prepared {
+    pub fn of(context: &Context, (slug, mut config): (Slug, Config), extra: &Extra) -> Outcome<Self> {
+        extra.apply(&mut config)?;
+        if !config.setup.is_empty() {
+            let what = "[guest] setup is kept on a bottle's disk, and a run has none";
+            return Err(Failure::new(Kind::Usage, what)
+                .help(format!("`bottle up {slug}`, then `bottle exec {slug} -- COMMAND`")));
+        }
+        let tools = Tools::find(config.stack)?;
+        let home = Home::find()?;
+        let folder = home.bottle(&slug);
+        context.trust(&folder, &config, extra.trust.as_deref(), &context.again("run"))?;
+        Ok(Self { slug, config, home, folder, tools })
+    }
+
+    /// Runs the command to its end. A signal takes everything down.
+    pub fn carry_out(
+        &self,
+        context: &Context,
+        extra: &Extra,
+        command: &[String],
+        grace: Duration,
+        companion: Option<&dyn Companion>,
+    ) -> Outcome<Ran> {
+        let Self { config, home, folder, tools, .. } = self;
+        // Nothing is under way yet, so a signal ends this process, and what has arrived stays.
+        let image = image::ready(context, home, config)?;
+        let shell = [SHELL.to_owned()];
+        let run = Run {
+            home,
+            folder,
+            project: &Context::project(config)?,
+            config,
+            tools,
+            insisted: extra.trust.is_some(),
+            command: if command.is_empty() { &shell } else { command },
+            patience: Patience { limit: extra.timeout, grace },
+            companion,
+        };
+        // From here on, a signal goes through the machine's loop, and everything is taken down.
+        let events = Events::catch()?;
+        let ran = run.carry_out(&events, &|what| context.progress(what));
+        drop(image);
+        ran
+    }
+}
+
+/// Returns the status of a run that has ended.
+pub fn status(context: &Context, ended: &(Ended, bool)) -> Outcome<u8> {
+    match *ended {
         (Ended::Late, _) => {
             context.say("the time of the run is over: it was ended");
-            Ok(ExitCode::from(enter::TIMED_OUT))
+            Ok(TIMED_OUT)
         }
-        (Ended::Signal(signal), _) => Ok(ExitCode::from(128_u8.saturating_add(signal))),
-        (Ended::Status(status), connected) if connected || status.success() => Ok(exit_code(status)),
+        (Ended::Signal(signal), _) => Ok(128_u8.saturating_add(signal)),
+        (Ended::Status(status), connected) if connected || status.success() => Ok(exit_number(status)),
         (Ended::Status(status), _) => {
             Err(Failure::new(Kind::Guest, format!("the guest did not start ({status})"))
                 .help("try again; `bottle doctor` checks this machine"))
@@ -81,7 +118,7 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
 ///
 /// # Errors
 /// Returns [`Kind::Usage`] with the command line that was probably meant.
-fn is_a_bottle(context: &Context, named: Option<&Slug>, command: &[String]) -> Outcome {
+pub fn is_a_bottle(context: &Context, named: Option<&Slug>, command: &[String]) -> Outcome {
     let Some(name) = named.filter(|_| command.is_empty()) else { return Ok(()) };
     if in_path(name.as_str()).is_none() || Home::find()?.bottle(name).exists() {
         return Ok(());

@@ -112,6 +112,21 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome {
     Err(Failure::new(kind, what).shown())
 }
 
+/// Verifies a bottle whose keeper is ready, from the host alone: it needs no guest.
+pub fn from_host(folder: &Folder, stand_in: bool) -> Outcome<Judged> {
+    let plan = folder.read_plan()?;
+    let since = Instant::now();
+    let canaries = Canaries::new()?;
+    let placed = place(&canaries)?;
+    let summarized = Summarized::begin(folder);
+    let examined = examine(folder, &placed, &canaries);
+    drop(summarized);
+    thread::sleep(SETTLE);
+    let host = FromHost::judge(examined, canaries.leaks());
+    let (doors, seconds) = (plan.doors.ports(), since.elapsed().as_secs_f64());
+    Ok(Judged::new(folder.slug(), Some(host), None, doors, placed, stand_in, seconds))
+}
+
 /// While it lives, the log counts refusals. One line for all of them follows at the end.
 struct Summarized<'f>(&'f Folder);
 

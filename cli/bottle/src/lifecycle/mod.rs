@@ -20,6 +20,7 @@
 //! | machine | smolvm, asked by `up` or `run` | `stop`, `rm`; `run`'s own process |
 
 pub mod check;
+pub mod companion;
 pub mod files;
 pub mod machine;
 pub mod observe;

@@ -1,8 +1,9 @@
 //! A bottle for one command: it starts with the command and is gone afterwards.
 
 use super::check::check_but_paths;
+use super::companion::{Companion, Streams};
 use super::files::{self, Files};
-use super::signals::{Ended, Events, TERM, tell, wait};
+use super::signals::{Ended, Events, Patience, TERM, tell, wait};
 use crate::config::Config;
 use crate::owner;
 use crate::resolve::{Resolved, resolve};
@@ -45,7 +46,9 @@ pub struct Run<'r> {
     /// The command to run in the guest.
     pub command: &'r [String],
     /// How long it may take, from the start of its machine.
-    pub limit: Option<Duration>,
+    pub patience: Patience,
+    /// What accompanies it, if its results are kept.
+    pub companion: Option<&'r dyn Companion>,
 }
 
 /// How a run went.
@@ -59,7 +62,7 @@ pub struct Ran {
 
 impl Run<'_> {
     /// Runs the command to its end. Then removes everything but the log, and a copy in which the guest
-    /// changed something.
+    /// changed something. If something accompanies the run, that decides what becomes of both.
     ///
     /// # Errors
     /// Returns an error if nothing was started: the name is taken, or a file cannot be written.
@@ -68,6 +71,7 @@ impl Run<'_> {
         let slug = folder.slug();
         let _lock = folder.lock_operation("run")?;
         fail_point::reached(FailPoint::RunLocked);
+        self.companion.map_or(Ok(()), Companion::named)?;
         owner::check(home, folder, project, &|_| false)?;
         if folder.has_keeper() {
             return Err(there_is(slug));
@@ -89,11 +93,17 @@ impl Run<'_> {
         }
         let files = Files::of(folder);
         files::write(folder, project, &resolved, &rendered, &tools.network)?;
+        self.companion.map_or(Ok(()), |companion| companion.resolved(&resolved))?;
         let keeper = keeper::launch(folder, Reach::Machine)?;
         fail_point::reached(FailPoint::RunKeeper);
         progress(&format!("starting {slug}"));
         let ended = pins.still().and_then(|()| self.machine(&resolved, keeper, events));
         fail_point::reached(FailPoint::RunEnded);
+        if let Some(companion) = self.companion {
+            companion.collect();
+            drop(files);
+            return Ok(Ran { ended, changed: 0 });
+        }
         drop(files);
         Ok(Ran { ended, changed: Copy::leave(folder)? })
     }
@@ -101,25 +111,39 @@ impl Run<'_> {
     /// Runs the machine beside a keeper that is still starting, and ends both. Returns whether the guest's helper
     /// ever reached the keeper.
     fn machine(&self, resolved: &Resolved, keeper: Starting, events: &Events) -> Outcome<(Ended, bool)> {
-        let Self { folder, tools: Tools { smolvm, .. }, command, limit, .. } = *self;
+        let Self { folder, tools: Tools { smolvm, .. }, command, patience, .. } = *self;
         let mut words = resolved.plan.link();
         words.push("--".to_owned());
         words.extend_from_slice(command);
-        let terminal = Terminal::here();
+        let streams = self.companion.map(Companion::streams).transpose()?;
+        let terminal = if streams.is_some() { Terminal::Pipe } else { Terminal::here() };
         let mut call =
             smolvm.run(&folder.smolfile(), &folder.guest_socket(), resolved.launch(), terminal, &words);
         call.stderr(Stdio::piped());
+        if streams.is_some() {
+            call.stdout(Stdio::piped());
+        }
         // A signal, rather than a kill, lets smolvm take its machine down.
         die_with_parent(&mut call, Signal::TERM);
         let mut child = call.spawn().map_err(anyhow::Error::from)?;
         fail_point::reached(FailPoint::RunMachine);
+        self.companion.iter().for_each(|companion| companion.called(child.id()));
         let name = Arc::new(Mutex::new(None));
-        let said = child.stderr.take().map(|stderr| pass_on(stderr, Arc::clone(&name)));
+        let Streams { mut out, err, named } = streams.unwrap_or_else(own_streams);
+        let heard = child
+            .stdout
+            .take()
+            .map(|mut from| thread::spawn(move || drop(std::io::copy(&mut from, &mut out))));
+        let said = child.stderr.take().map(|stderr| pass_on(stderr, err, Arc::clone(&name), named));
         // The remaining checks run while the machine boots.
         let keeper = is_free(smolvm, folder.slug()).and_then(|()| ready(keeper, smolvm, folder, &child));
+        let keeper = keeper.and_then(|keeper| {
+            self.companion.map_or(Ok(()), Companion::kept)?;
+            Ok(keeper)
+        });
         let told = keeper.is_err().then(|| tell(&child, TERM));
-        let ended = wait(&mut child, events, terminal, told, limit)?;
-        if let Some(said) = said {
+        let ended = wait(&mut child, events, terminal, told, patience)?;
+        for said in [said, heard].into_iter().flatten() {
             // Somebody may still hold the pipe, such as an orphan of the guest. It does not hold us up.
             let end = Instant::now() + Duration::from_secs(1);
             while !said.is_finished() && Instant::now() < end {
@@ -133,12 +157,13 @@ impl Run<'_> {
             }
         }
         let keeper = keeper?;
-        let connected = matches!(
-            control::ask(folder, &control::Request::Status),
-            Ok(control::Answer::Status(status)) if status.guest_seen
-        );
+        let status = match control::ask(folder, &control::Request::Status) {
+            Ok(control::Answer::Status(status)) => Some(status),
+            _ => None,
+        };
+        self.companion.iter().for_each(|companion| companion.ended(status.as_deref()));
         drop(keeper);
-        Ok((ended, connected))
+        Ok((ended, status.is_some_and(|status| status.guest_seen)))
     }
 }
 
@@ -173,7 +198,10 @@ fn ready(keeper: Starting, smolvm: &Smolvm, folder: &Folder, call: &Child) -> Ou
 const LEFT: Duration = Duration::from_secs(5);
 
 /// Deletes the machine that an interrupted run left behind.
-fn delete_left(smolvm: &Smolvm, name: &str) -> Result<()> {
+///
+/// # Errors
+/// Returns an error if smolvm does not answer.
+pub fn delete_left(smolvm: &Smolvm, name: &str) -> Result<()> {
     let end = Instant::now() + LEFT;
     while let Some(machine) = smolvm.machines()?.into_iter().find(|machine| machine.name == name) {
         if is_left(&machine) {
@@ -199,12 +227,21 @@ fn is_left(machine: &Machine) -> bool {
 const LONGEST: u64 = 4096;
 const FIRST_LINES: usize = 100;
 
+/// Returns this process's own streams.
+fn own_streams() -> Streams {
+    Streams { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()), named: Box::new(|_| {}) }
+}
+
 /// Forwards the guest's standard error without smolvm's own messages, and remembers the name that smolvm gave
 /// the machine.
-fn pass_on(stderr: ChildStderr, name: Arc<Mutex<Option<String>>>) -> thread::JoinHandle<()> {
+fn pass_on(
+    stderr: ChildStderr,
+    mut out: Box<dyn Write + Send>,
+    name: Arc<Mutex<Option<String>>>,
+    named: Box<dyn FnOnce(&str) + Send>,
+) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         let mut reader = BufReader::new(stderr);
-        let mut out = std::io::stderr();
         // Only the first lines are smolvm's. Later bytes pass unchanged.
         let mut line = Vec::new();
         for _ in 0..FIRST_LINES {
@@ -214,6 +251,7 @@ fn pass_on(stderr: ChildStderr, name: Arc<Mutex<Option<String>>>) -> thread::Joi
                 break;
             }
             if let Some(given) = given_name(&line) {
+                named(&given);
                 *name.lock().unwrap_or_else(PoisonError::into_inner) = Some(given);
                 break;
             }

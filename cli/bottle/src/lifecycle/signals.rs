@@ -8,8 +8,17 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long smolvm may take to end after a signal.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long smolvm may take to end after a signal, unless somebody waits for less.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a machine may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until it is told to end, if there is a limit.
+    pub limit: Option<Duration>,
+    /// From then on, until it is killed.
+    pub grace: Duration,
+}
 
 /// How a run ended.
 pub enum Ended {
@@ -41,14 +50,15 @@ pub fn wait(
     events: &Events,
     terminal: Terminal,
     mut told: Option<Told>,
-    limit: Option<Duration>,
+    patience: Patience,
 ) -> Result<Ended> {
+    let Patience { limit, grace } = patience;
     events.watch(child)?;
     let since = Instant::now();
     let mut is_late = false;
     loop {
         let rest = match told {
-            Some((_, when)) => Some(GRACE.saturating_sub(when.elapsed())),
+            Some((_, when)) => Some(grace.saturating_sub(when.elapsed())),
             None => limit.map(|limit| limit.saturating_sub(since.elapsed())),
         };
         match events.next(rest) {
@@ -76,8 +86,10 @@ pub fn wait(
 }
 
 /// Something that a run waits for.
-enum Event {
+pub enum Event {
+    /// A signal arrived.
     Signal(u8),
+    /// The child has ended.
     Ended,
 }
 
@@ -105,7 +117,10 @@ impl Events {
     }
 
     /// Watches for a child's end, without reaping it.
-    fn watch(&self, child: &Child) -> Result<()> {
+    ///
+    /// # Errors
+    /// Returns an error if no thread can be started.
+    pub fn watch(&self, child: &Child) -> Result<()> {
         let (sender, pid) = (self.sender.clone(), Pid::from_child(child));
         thread::Builder::new().name("machine".to_owned()).spawn(move || {
             let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -116,7 +131,7 @@ impl Events {
     }
 
     /// Returns the next event, or `None` after the limit.
-    fn next(&self, limit: Option<Duration>) -> Option<Event> {
+    pub fn next(&self, limit: Option<Duration>) -> Option<Event> {
         match limit {
             Some(limit) => self.receiver.recv_timeout(limit).ok(),
             None => self.receiver.recv().ok(),

@@ -5,6 +5,7 @@
 //! could write: bottle records that when a machine starts ([`bottle_host::provenance::writable`]). It also
 //! records what a person accepted ([`seen`]). [`pins`] checks the host paths that a configuration names.
 
+pub mod enter;
 pub mod pins;
 pub mod programs;
 pub mod seen;

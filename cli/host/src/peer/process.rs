@@ -20,6 +20,16 @@ impl Process {
         Stat::read(pid).map(|stat| stat.process)
     }
 
+    /// Returns the process that had this number and start time, if it still runs.
+    pub fn again(pid: i32, started: u64) -> Option<Self> {
+        Self::of(pid).filter(|process| process.started == started)
+    }
+
+    /// Returns when it started, in ticks since this machine's start.
+    pub fn started(self) -> u64 {
+        self.started
+    }
+
     /// Returns its number.
     pub fn pid(self) -> i32 {
         self.pid

@@ -33,6 +33,8 @@ pub struct Smolvm {
     pub path: PathBuf,
     /// The folder of its libraries, unless the environment already names one.
     pub lib_dir: Option<PathBuf>,
+    /// The folder that it keeps its own state in, unless that is where it always does.
+    pub state_dir: Option<PathBuf>,
     /// Whether it is the harness's stand-in, which has no virtual machine.
     pub stand_in: bool,
 }
@@ -42,6 +44,9 @@ impl Smolvm {
     pub fn command(&self) -> Command {
         let program = std::path::absolute(&self.path);
         let mut command = Command::new(program.as_ref().unwrap_or(&self.path));
+        if let Some(dir) = &self.state_dir {
+            command.arg("--state-dir").arg(dir);
+        }
         // A guest may have put files where smolvm would look for them in its current folder.
         if Defence::PinnedPaths.stands() {
             command.current_dir("/");
@@ -55,6 +60,15 @@ impl Smolvm {
             CONFINED.iter().for_each(|(name, _)| _ = command.env_remove(name));
         }
         command
+    }
+
+    /// Returns how it names itself and its version, if it does.
+    pub fn version(&self) -> Option<String> {
+        let mut command = self.command();
+        command.arg("--version");
+        let finished = bounded(command, Some(PATIENCE)).ok()?;
+        let said = String::from_utf8_lossy(&finished.out).into_owned();
+        said.lines().next().map(str::to_owned)
     }
 
     /// Identifies the machine of a process: `machine ls` names the virtual machine's own process.

@@ -49,6 +49,11 @@ impl Folder {
         self.state.join("pins.json")
     }
 
+    /// Returns the path of the record of a run whose results are kept, for whoever finishes it if it is killed.
+    pub fn run_record(&self) -> PathBuf {
+        self.state.join("run.json")
+    }
+
     /// Returns the path of an empty folder, for programs on this machine that must not start in a guest's
     /// folder.
     pub fn nowhere(&self) -> PathBuf {

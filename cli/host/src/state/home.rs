@@ -5,10 +5,13 @@ use super::folder::{COPIES, Folder};
 use crate::failure::{Failure, Kind, Outcome};
 use anyhow::{Context, Result};
 use bottle_core::slug::Slug;
+use bottle_core::visible::Line;
 use std::env;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 const TRUSTED: &str = ".trusted";
 const VERSIONS: &str = ".versions";
@@ -18,6 +21,9 @@ const CACHE: &str = ".cache";
 /// The folder that holds the runtime folders of root's bottles.
 const FOR_ROOT: &str = "/var/lib/bottle";
 
+/// The folder that `--state-dir` named. It is set once, before anything looks for a folder.
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
+
 /// The folders of all bottles of this user.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -26,8 +32,43 @@ pub struct Home {
     cache: PathBuf,
 }
 
+/// Keeps everything below this folder from now on, whatever the environment says: state, runtime folders, the cache,
+/// and smolvm's own state. The first call counts. The folder is made if it is missing.
+///
+/// # Errors
+/// Returns [`Kind::Unavailable`] if it cannot be made, or is not this user's alone to write to: in a folder like
+/// `/tmp`, somebody else may have made it first.
+pub fn choose(folder: &Path) -> Outcome {
+    let cannot = |what: String| {
+        Failure::new(Kind::Unavailable, format!("--state-dir {}: {what}", Line(&folder.to_string_lossy())))
+            .help("name a folder of your own on this machine, or one that can be made")
+    };
+    let folder = std::path::absolute(folder).map_err(|error| cannot(error.to_string()))?;
+    // A machine's process passes through it as another user, if root starts it.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(&folder)
+        .map_err(|error| cannot(error.to_string()))?;
+    let meta = fs::metadata(&folder).map_err(|error| cannot(error.to_string()))?;
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return Err(cannot(format!("it belongs to user {}", meta.uid())));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(cannot(format!("others can write to it (mode {:o})", meta.mode() & 0o7777)));
+    }
+    let _ = CHOSEN.set(folder);
+    Ok(())
+}
+
+/// Returns the folder that was chosen, if one was.
+pub fn chosen() -> Option<&'static Path> {
+    CHOSEN.get().map(PathBuf::as_path)
+}
+
 impl Home {
-    /// Finds the folders. The state folder is where `BOTTLE_STATE_DIR` says, or where the XDG base directory
+    /// Finds the folders. If one folder was [chosen](choose) for all of them, they are below it. Otherwise the state
+    /// folder is where `BOTTLE_STATE_DIR` says, or where the XDG base directory
     /// specification puts it. The runtime folder is where `BOTTLE_RUNTIME_DIR` says, or beside the state
     /// folder. For root it is in `/var/lib/bottle`, one per state folder, because root's home is closed to
     /// the users that smolvm creates. It is not in `/run`, because smolvm mounts nothing from there. The cache
@@ -36,6 +77,10 @@ impl Home {
     /// # Errors
     /// Returns an error if there is no home folder to keep state in.
     pub fn find() -> Outcome<Self> {
+        if let Some(all) = chosen() {
+            let [state, runtime, cache] = ["state", "run", "cache"].map(|name| all.join(name));
+            return Ok(Self { state, runtime, cache });
+        }
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let state = absolute("BOTTLE_STATE_DIR")
             .or_else(|| absolute("XDG_STATE_HOME").map(|dir| dir.join("bottle")))
@@ -63,6 +108,11 @@ impl Home {
     /// Returns a word that tells this state folder apart from others. Machines carry the word as a label.
     pub fn id(&self) -> String {
         id(&self.state)
+    }
+
+    /// Returns the folder with the bottles' state.
+    pub fn state(&self) -> &Path {
+        &self.state
     }
 
     /// Returns the path of the folder that keeps removed copies with work in them for a while.

@@ -9,13 +9,15 @@
 
 mod claim;
 mod files;
+mod filesystem;
 mod folder;
 mod home;
 mod lock;
 mod owner;
 
 pub use files::{parse_json, private_dir, read_short, remove_dir, remove_file, remove_tree, write_private};
+pub use filesystem::network_filesystem;
 pub use folder::Folder;
-pub use home::Home;
+pub use home::{Home, choose, chosen};
 pub use lock::Lock;
 pub use owner::{Owner, Relation};

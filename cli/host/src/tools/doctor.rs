@@ -8,6 +8,7 @@ use super::remedy::{Missing, Need, System};
 use super::versions::Versions;
 use crate::confine;
 use crate::smolvm::CONFINED;
+use crate::state::{Home, network_filesystem};
 use bottle_core::stack::dialect::Dialect;
 use serde::Serialize;
 use std::env;
@@ -93,6 +94,7 @@ impl Diagnosis {
             found("helper", helper()),
             as_warning(found("tun", tun())),
             keeper_confinement(),
+            state(),
             optional(system, "git", Need::Git, "git-gate serves repositories with it"),
             optional(
                 system,
@@ -201,6 +203,35 @@ fn keeper_confinement() -> Finding {
         )
     };
     Finding { name: "keeper", level, version: None, path: None, detail, remedy: None }
+}
+
+/// Checks that state is in a folder that no other machine has, too. Locks and sockets are no good there.
+fn state() -> Finding {
+    let finding = |level, path, detail: String| Finding {
+        name: "state",
+        level,
+        version: None,
+        path,
+        detail,
+        remedy: None,
+    };
+    let home = match Home::find() {
+        Ok(home) => home,
+        Err(failure) => return finding(Level::Missing, None, failure.what().to_owned()),
+    };
+    let shared = home.roots().find_map(|root| Some((root.to_owned(), network_filesystem(root)?)));
+    match shared {
+        Some((root, name)) => finding(
+            Level::Warning,
+            Some(root),
+            format!("is on {name}, which machines may share; `--state-dir DIR` keeps everything on this one"),
+        ),
+        None => finding(
+            Level::Ok,
+            Some(home.state().to_owned()),
+            "the folder of bottles' state, on a file system of this machine".to_owned(),
+        ),
+    }
 }
 
 fn helper() -> Result<Found, Missing> {

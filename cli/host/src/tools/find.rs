@@ -3,6 +3,7 @@
 use super::remedy::{Missing, Need};
 use super::versions::Versions;
 use crate::smolvm::Smolvm;
+use crate::state::chosen;
 use bottle_core::stack::dialect::Version;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,7 +40,8 @@ pub(super) fn find_smolvm(versions: &Versions) -> Result<Smolvm, Missing> {
     match line.parse::<Version>() {
         Ok(version) if version >= OLDEST_SMOLVM => {
             let stand_in = line.starts_with("smolvm-stand-in ");
-            Ok(Smolvm { path, lib_dir, stand_in })
+            let state_dir = chosen().map(|all| all.join("smolvm"));
+            Ok(Smolvm { path, lib_dir, state_dir, stand_in })
         }
         Ok(version) => Err(missing(&format!("smolvm {version} is too old"))),
         Err(_) => {

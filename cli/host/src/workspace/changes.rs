@@ -1,13 +1,13 @@
 //! What changed at a path in a guest's copy, and why a change stays in the guest.
 
 use bottle_core::visible::Bytes;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// How a path changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[derive(schemars::JsonSchema)]
 pub enum What {
@@ -20,7 +20,7 @@ pub enum What {
 }
 
 /// Why a change stays in the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[derive(schemars::JsonSchema)]
 pub enum Kept {
@@ -54,7 +54,7 @@ pub enum Kept {
 }
 
 /// One changed path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Change {
     /// The path, relative to the project's folder.
     #[serde(serialize_with = "as_text")]

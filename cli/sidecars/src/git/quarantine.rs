@@ -12,6 +12,7 @@
 //! last heard from it, and what was sent to it from here. Commits that count as the upstream's and are not in
 //! this set are the operator's own work, which a push that builds on them would publish.
 
+mod bundle;
 mod forward;
 mod refresh;
 mod store;

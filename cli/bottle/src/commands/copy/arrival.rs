@@ -1,6 +1,6 @@
 //! Assembles what comes out of a guest beside its destination, and moves it there once it is complete.
 
-use super::entered::entered;
+use crate::trust::enter::entered;
 use anyhow::{Context, Result};
 use bottle_core::git::repository::Parts;
 use bottle_core::visible::Bytes;

@@ -4,17 +4,20 @@
 //! complete. The time for each transfer is limited ([`stream`]).
 
 mod arrival;
-mod entered;
+mod content;
 mod stream;
 
 use super::context::Context;
 use crate::args::{Place, Size};
+use crate::ended::kind;
 use crate::trust;
+use crate::trust::enter::entered;
 use anyhow::Context as _;
 use arrival::Arrival;
 use bottle_core::git::repository;
 use bottle_core::helper::HELPER;
 use bottle_core::slug::Slug;
+use bottle_core::text::Word;
 use bottle_core::visible::Bytes;
 use bottle_guest::archive::{self, Leave, LeftOut, Limits, NEITHER, Names, Rules};
 use bottle_host::defence::Defence;
@@ -23,32 +26,37 @@ use bottle_host::out;
 use bottle_host::smolvm::Terminal;
 use bottle_host::state::Home;
 use bottle_host::tools;
-use entered::entered;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use stream::{Guest, Incoming, Outgoing};
+use stream::{Guest, Incoming, Outgoing, Said};
 
 /// What to copy in addition, and how much.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Also copy files that git or bottle would act upon.
     pub all: bool,
     /// The most bytes to take out of a guest.
     pub max_size: Option<Size>,
+    /// Make the folders above that are missing in the guest.
+    pub parents: bool,
+    /// The user of the guest to be.
+    pub user: Option<Word>,
 }
 
-pub fn cp(context: &Context, from: &Place, to: &Place, options: Options) -> Outcome {
+pub fn cp(context: &Context, from: &Place, to: &Place, options: &Options) -> Outcome {
     match (from, to) {
-        (Place::Here(from), Place::Guest(slug, to)) => put(context, from, slug, to),
+        (Place::Stream, Place::Guest(slug, to)) => content::put(context, slug, to, options),
+        (Place::Guest(slug, from), Place::Stream) => content::get(context, slug, from, options),
+        (Place::Here(from), Place::Guest(slug, to)) => put(context, from, slug, to, options),
         (Place::Guest(slug, from), Place::Here(to)) => fetch(context, slug, from, to, options),
         _ => Err(Failure::new(Kind::Usage, "exactly one of the two paths has to be in a bottle")
             .help("a path in a bottle is SLUG:PATH")),
     }
 }
 
-fn put(context: &Context, from: &Path, slug: &Slug, to: &OsStr) -> Outcome {
+fn put(context: &Context, from: &Path, slug: &Slug, to: &OsStr, options: &Options) -> Outcome {
     let usage = |error| {
         Failure::new(Kind::Usage, format!("{}: {error}", from.display()))
             .help("a path in a bottle is SLUG:PATH; `bottle cp --help` says more")
@@ -66,7 +74,7 @@ fn put(context: &Context, from: &Path, slug: &Slug, to: &OsStr) -> Outcome {
     };
     let (above, last) = archive::split(from);
     let above = entered(above)?;
-    let mut command = helper(context, slug, "unpack", to)?;
+    let mut command = helper(context, slug, "unpack", to, options)?;
     let mut guest = Guest::start(command.stdin(Stdio::piped()).stdout(Stdio::null()))?;
     let packed = match guest.stdin() {
         Some(stdin) => archive::pack_from(&above, last, from, &name, Outgoing::new(stdin)?),
@@ -80,7 +88,7 @@ fn put(context: &Context, from: &Path, slug: &Slug, to: &OsStr) -> Outcome {
     Ok(())
 }
 
-fn fetch(context: &Context, slug: &Slug, from: &OsStr, to: &Path, options: Options) -> Outcome {
+fn fetch(context: &Context, slug: &Slug, from: &OsStr, to: &Path, options: &Options) -> Outcome {
     let arrival = Arrival::at(from, to)?;
     if !options.all && repository::is_git(arrival.name().as_bytes()) {
         return Err(Failure::new(
@@ -89,7 +97,7 @@ fn fetch(context: &Context, slug: &Slug, from: &OsStr, to: &Path, options: Optio
         )
         .help("give it another name, or use --all"));
     }
-    let mut command = helper(context, slug, "pack", from)?;
+    let mut command = helper(context, slug, "pack", from, options)?;
     let mut guest = Guest::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let rules = rules(arrival.name(), options);
     let unpacked = match guest.stdout() {
@@ -130,7 +138,7 @@ fn remember(place: &Path) -> Outcome {
 }
 
 /// Returns which parts of an archive are written, and under which names.
-fn rules(name: &OsStr, options: Options) -> Rules {
+fn rules(name: &OsStr, options: &Options) -> Rules {
     let mut limits = Limits::default();
     if let Some(Size(bytes)) = options.max_size {
         limits.bytes = bytes;
@@ -168,11 +176,20 @@ fn shown(path: &Path) -> String {
     Bytes(path.as_os_str().as_bytes()).to_string()
 }
 
-fn helper(context: &Context, slug: &Slug, job: &str, path: &OsStr) -> Outcome<Command> {
+fn helper(context: &Context, slug: &Slug, job: &str, path: &OsStr, options: &Options) -> Outcome<Command> {
     let folder = context.running(Some(slug.clone()))?;
     let mut words = vec![HELPER.to_owned(), job.to_owned()];
+    if let Some(user) = &options.user {
+        words.extend(["--user".to_owned(), user.to_string()]);
+    }
+    match (job, options.max_size) {
+        ("put" | "unpack", _) if options.parents => words.push("--parents".to_owned()),
+        ("get", Some(Size(most))) => words.extend(["--most".to_owned(), most.to_string()]),
+        _ => {}
+    }
     match path.to_str() {
-        Some(path) => words.push(path.to_owned()),
+        // A path that begins with a hyphen is no option.
+        Some(path) => words.extend(["--".to_owned(), path.to_owned()]),
         None => {
             let hex = path.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
             words.extend([archive::HEX.to_owned(), hex]);
@@ -181,6 +198,8 @@ fn helper(context: &Context, slug: &Slug, job: &str, path: &OsStr) -> Outcome<Co
     Ok(tools::smolvm()?.exec(folder.slug(), Terminal::Pipe, &words))
 }
 
-fn in_the_guest(why: impl std::fmt::Display) -> Failure {
-    Failure::new(Kind::Usage, format!("in the guest: {why}"))
+fn in_the_guest(Said { code, words }: Said) -> Failure {
+    let kind = kind(code).unwrap_or(Kind::Usage);
+    let failure = Failure::new(kind, format!("in the guest: {words}"));
+    if kind == Kind::TooLarge { failure.help("--max-size allows more") } else { failure }
 }

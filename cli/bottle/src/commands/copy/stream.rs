@@ -3,6 +3,7 @@
 
 use anyhow::Context;
 use bottle_core::visible::Bytes;
+use bottle_guest::report::Code;
 use bottle_host::defence::Defence;
 use bottle_host::failure::Outcome;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,6 +23,15 @@ const FEWEST: u64 = 4096;
 const ENDING: Duration = Duration::from_secs(60);
 /// How much of its error output is kept: the end of it.
 const SAID: usize = 8192;
+
+/// Why the helper failed, by its own word.
+#[derive(Debug)]
+pub struct Said {
+    /// The kind of reason.
+    pub code: Code,
+    /// The reason.
+    pub words: String,
+}
 
 /// The helper, running in the guest.
 pub struct Guest {
@@ -49,21 +59,23 @@ impl Guest {
     }
 
     /// Waits for it to end, and returns why it failed, if it did.
-    pub fn finish(mut self) -> Outcome<Result<(), String>> {
+    pub fn finish(mut self) -> Outcome<Result<(), Said>> {
         let limit = if Defence::TreeLimits.stands() { ENDING } else { Duration::MAX };
         let ended = ended_within(&mut self.child, limit).context("smolvm")?;
-        let Some(status) = ended else { return Ok(Err("the helper did not end".to_owned())) };
+        let Some(status) = ended else {
+            return Ok(Err(Said { code: Code::Other, words: "the helper did not end".to_owned() }));
+        };
         if status.success() {
             return Ok(Ok(()));
         }
-        Ok(Err(self.words().unwrap_or_else(|| status.to_string())))
+        Ok(Err(Said { code: code(status), words: self.words().unwrap_or_else(|| status.to_string()) }))
     }
 
     /// Ends it, and returns its last message, if there was one.
-    pub fn give_up(mut self) -> Option<String> {
+    pub fn give_up(mut self) -> Option<Said> {
         // A helper that failed by itself is about to say why.
-        let _ = ended_within(&mut self.child, Duration::from_secs(1));
-        self.words()
+        let ended = ended_within(&mut self.child, Duration::from_secs(1)).ok().flatten();
+        Some(Said { code: ended.map_or(Code::Other, code), words: self.words()? })
     }
 
     /// Returns the last line that the helper itself wrote.
@@ -80,6 +92,10 @@ impl Drop for Guest {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn code(status: ExitStatus) -> Code {
+    status.code().map_or(Code::Other, Code::of_status)
 }
 
 fn ended_within(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {

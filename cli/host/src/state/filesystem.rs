@@ -1,0 +1,67 @@
+//! Which file systems are shared by several machines.
+//!
+//! State needs locks that end with their process, sockets, and answers that are true on this machine now. A file
+//! system that several machines share gives none of them reliably.
+
+use std::path::Path;
+
+/// File systems that another machine may change: the number by which the kernel names each (`statfs(2)`,
+/// `linux/magic.h`, and the sources of those that are not in the kernel), and its name.
+const NETWORK: [(u64, &str); 17] = [
+    (0x6969, "NFS"),
+    (0x517B, "SMB"),
+    (0xFE53_4D42, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0x0BD0_0BD0, "Lustre"),
+    (0x00C3_6400, "Ceph"),
+    (0x4750_4653, "GPFS"),
+    (0x1983_0326, "BeeGFS"),
+    (0x5346_414F, "AFS"),
+    (0x6B41_4653, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x0102_1997, "9p"),
+    (0x7461_636F, "OCFS2"),
+    (0x0116_1970, "GFS2"),
+    (0x2003_0528, "OrangeFS"),
+    (0xAAD7_AAEA, "PanFS"),
+    (0x564C, "NCP"),
+];
+
+/// Returns the name of the network file system that a path is on, or will be on once it exists, if it is one.
+pub fn network_filesystem(path: &Path) -> Option<&'static str> {
+    let there = path.ancestors().find(|above| above.exists())?;
+    named(number(there)?)
+}
+
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+fn number(path: &Path) -> Option<u64> {
+    // The field is signed on some machines, and only its lower half is a number.
+    u64::try_from(i128::from(rustix::fs::statfs(path).ok()?.f_type) & 0xFFFF_FFFF).ok()
+}
+
+#[cfg(any(not(target_os = "linux"), bottle_portable))]
+fn number(_: &Path) -> Option<u64> {
+    None
+}
+
+fn named(number: u64) -> Option<&'static str> {
+    NETWORK.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_of_several_machines_are_known_and_local_ones_are_not() {
+        assert_eq!(named(0x6969), Some("NFS"));
+        assert_eq!(named(0x0BD0_0BD0), Some("Lustre"));
+        // ext4, XFS, btrfs, tmpfs, overlayfs, ZFS.
+        for local in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1] {
+            assert_eq!(named(local), None, "{local:x}");
+        }
+        // What is not there yet will be on its parent's.
+        assert_eq!(network_filesystem(Path::new("/proc/no/such/folder")), None);
+        assert!(number(Path::new("/proc")).is_some());
+    }
+}
