@@ -21,6 +21,7 @@ mod lifecycle;
 mod load;
 mod outputs;
 mod ownership;
+mod parent;
 mod provenance;
 mod repositories;
 mod run;

@@ -4,9 +4,11 @@
 //! `bottle_core::egress` decides what may leave, and this module acts on the decision. It dials the address
 //! that it checked, so a name whose address changes in between gains nothing.
 
+mod carry;
 mod dial;
 mod headers;
 mod open;
+mod parent;
 mod plain;
 mod pool;
 mod proxy;
@@ -17,5 +19,6 @@ mod serve;
 mod tunnel;
 mod upstream;
 mod upstreams;
+mod websocket;
 
 pub use proxy::EgressProxy;

@@ -5,6 +5,7 @@ use super::open::Dialled;
 use super::proxy::EgressProxy;
 use super::reply::{self, Body};
 use bottle_core::egress::{ClientHello, Denial, HostName, MAX_HELLO, authority, client_hello};
+use bottle_core::parent::ParentUse;
 use bottle_host::audit;
 use bottle_host::defence::Defence;
 use hyper::body::Incoming;
@@ -83,6 +84,7 @@ async fn relay(
     }
     proxy.log("opened", "", host.as_str(), json!({ "request": what }));
     let passed = upstream.passed();
+    let parent = proxy.dialer.parent_of(ParentUse::Tunnel, host);
     let relayed = async {
         upstream.write_all(&first).await?;
         tokio::io::copy_bidirectional(&mut client, &mut upstream).await
@@ -91,6 +93,9 @@ async fn relay(
     let ms = audit::millis(since.elapsed());
     let mut details =
         json!({ "request": what, "bytes_up": passed.up(), "bytes_down": passed.down(), "ms": ms });
+    if let Some(parent) = parent {
+        details["parent"] = parent.into();
+    }
     if let Some(why) = passed.why_closed() {
         details["ended"] = why.into();
     } else if let Err(error) = ended {
