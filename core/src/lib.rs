@@ -9,8 +9,8 @@
 //! machine and its network stack read; [`environment`] is what the agent sees. [`wire`] frames what
 //! crosses the link, and [`guard`] decides about every frame. [`stream`] and [`report`] are what crosses it where the
 //! guest's own kernel speaks TCP. [`egress`] and [`upstream`] decide about
-//! every request that leaves through the egress proxy, and [`git`] about every push. [`examine`] asks
-//! the guard everything that a guest could.
+//! every request that leaves through the egress proxy, and [`git`] about every push. [`parent`] is the proxy
+//! through which this machine itself goes. [`examine`] asks the guard everything that a guest could.
 //!
 //! The guest helper uses this crate without the feature `host`, and so links none of what only the host
 //! decides.
@@ -34,6 +34,8 @@ pub mod guard;
 pub mod gvproxy;
 pub mod helper;
 pub mod offload;
+#[cfg(feature = "host")]
+pub mod parent;
 #[cfg(feature = "host")]
 pub mod pipelock;
 #[cfg(feature = "host")]

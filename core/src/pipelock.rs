@@ -58,10 +58,12 @@ pub struct PipelockError(String);
 impl Pipelock {
     /// Puts the rules into a file for a sidecar on this port, as far as the format can express them. The
     /// rules that it cannot express are returned beside it, and what they allow stays closed: rules for
-    /// ports other than 443, and rules that another one closes in part.
+    /// ports other than 443 or every host, and rules that another one closes in part.
     pub fn for_rules(rules: &Rules, port: u16) -> (Self, Vec<&HostRule>) {
         let (carried, left_out): (Vec<_>, Vec<_>) = rules.allow.iter().partition(|rule| {
-            rule.ports.iter().eq([&HTTPS]) && !rules.deny.iter().any(|denied| meet(&rule.pattern, denied))
+            // Its documentation says nothing of a list that allows every host.
+            let is_expressible = rule.pattern != HostPattern::Any && rule.ports.iter().eq([&HTTPS]);
+            is_expressible && !rules.deny.iter().any(|denied| meet(&rule.pattern, denied))
         });
         let pipelock = Self {
             mode: Mode::Strict,
@@ -95,6 +97,7 @@ impl Pipelock {
 /// Returns whether some host matches both patterns.
 fn meet(one: &HostPattern, other: &HostPattern) -> bool {
     match (one, other) {
+        (HostPattern::Any, _) | (_, HostPattern::Any) => true,
         (HostPattern::Exact(host), pattern) | (pattern, HostPattern::Exact(host)) => pattern.matches(host),
         (HostPattern::Below(one), HostPattern::Below(other)) => {
             one == other

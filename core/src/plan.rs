@@ -5,6 +5,7 @@ use crate::egress::Rules;
 use crate::environment;
 use crate::guard::Guard;
 use crate::helper::HELPER;
+use crate::parent::Parent;
 use crate::slug::Slug;
 use crate::specification::Setup;
 use crate::stack::Stack;
@@ -34,6 +35,9 @@ pub struct Plan {
     pub guest: Guest,
     /// What the egress proxy lets through.
     pub egress: Rules,
+    /// The proxy through which the egress proxy and its upstreams leave this machine, if they need one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// The origins to which the egress proxy sends requests in the agent's name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<Upstream>,
@@ -103,7 +107,7 @@ impl Plan {
         let stack = stack.into();
         let subnet = stack.subnet(&slug);
         let (upstreams, setup) = (Vec::new(), Setup::default());
-        Ok(Self { slug, stack, subnet, doors, guest, egress, upstreams, setup, agent: None })
+        Ok(Self { slug, stack, subnet, doors, guest, egress, parent: None, upstreams, setup, agent: None })
     }
 
     /// Adds upstreams to the plan.
@@ -113,6 +117,12 @@ impl Plan {
     pub fn with_upstreams(self, upstreams: Vec<Upstream>) -> Result<Self, Conflict> {
         upstream::check(&upstreams, |name| self.guest.env.contains_key(name))?;
         Ok(Self { upstreams, ..self })
+    }
+
+    /// Returns whether the bottle needs the process that holds keys: for an upstream, or for the login of a parent
+    /// proxy, which it alone speaks to.
+    pub fn needs_keys(&self) -> bool {
+        !self.upstreams.is_empty() || self.parent.is_some()
     }
 
     /// Returns the guest's whole environment.

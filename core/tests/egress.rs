@@ -293,6 +293,22 @@ fn a_connection_cannot_name_another_server() {
     assert_eq!(rules.check_server_name(&asked, &ClientHello::NoServerName), Ok(()));
 }
 
+#[test]
+fn a_star_is_every_host_on_its_ports_and_is_nothing_else() {
+    let mut open = rules(&["*", "git.corp:22"]);
+    assert_eq!(open.check(&host("example.com"), 443), Ok(()));
+    assert_eq!(open.check(&host("example.com"), 80), Err(Denial::Port(host("example.com"), 80)));
+    assert_eq!(rules(&["*:80,443"]).check(&host("example.com"), 80), Ok(()));
+    // What this machine cannot resolve is a parent proxy's to resolve, if a rule names it.
+    assert_eq!(open.check_unknown(&host("git.corp")), Ok(()));
+    assert_eq!(open.check_unknown(&host("evil.test")), Err(Denial::Unknown(host("evil.test"))));
+    for never in ["**", "*a", "a.*", "*.*", "*.", ".*", "*:0", "*:", "* ", "*.com"] {
+        assert!(never.parse::<HostRule>().is_err(), "{never:?}");
+    }
+    open.deny.push(HostPattern::Any);
+    assert_eq!(open.check(&host("git.corp"), 22), Err(Denial::Closed(host("git.corp"))));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -312,6 +328,26 @@ proptest! {
         let text = format!("{}{name}:{}", if star { "*." } else { "" }, ports.join(","));
         let rule: HostRule = text.parse().unwrap();
         prop_assert_eq!(rule.to_string().parse::<HostRule>().unwrap(), rule);
+    }
+
+    /// A rule for every host opens every host that is not denied, and no address that is not public, on no list of
+    /// exceptions.
+    #[test]
+    fn a_star_opens_every_name_and_no_network(name in "[a-z]{1,9}(\\.[a-z]{1,9}){0,3}", v4 in any::<u32>(), v6 in any::<u128>(), denied in any::<bool>()) {
+        let name = host(&name);
+        let mut open = rules(&["*:80,443"]);
+        open.allow_private.push(HostPattern::Any);
+        open.allow_no_sni.push(HostPattern::Any);
+        if denied {
+            open.deny.push(HostPattern::Exact(name.clone()));
+        }
+        prop_assert_eq!(open.check(&name, 443).is_ok(), !denied);
+        for address in [IpAddr::from(Ipv4Addr::from(v4)), Ipv6Addr::from(v6).into(), Ipv4Addr::from(v4).to_ipv6_mapped().into()] {
+            let public = classify(address) == AddressClass::Public;
+            prop_assert_eq!(open.check_address(&name, address).is_ok(), public, "{}", address);
+            prop_assert!(open.check_own(&name, address).is_err());
+        }
+        prop_assert!(open.check_server_name(&name, &ClientHello::NoServerName).is_err());
     }
 
     /// Whatever the text is, nobody reads an accepted name as an address.

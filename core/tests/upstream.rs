@@ -16,6 +16,7 @@ fn upstream(path: &str, origin: &str) -> Upstream {
     Upstream {
         path: path.parse().unwrap(),
         origin: origin.parse().unwrap(),
+        allow: Vec::new(),
         headers: BTreeMap::new(),
         variables: BTreeMap::new(),
     }

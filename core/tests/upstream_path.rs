@@ -4,14 +4,18 @@
 //! The servers here imitate what real servers do, and share nothing with the check.
 
 use bottle_core::upstream::echo::{self, Echo};
-use bottle_core::upstream::{BadPath, NoRoute, Upstream, is_header_passed_on, is_method_passed_on, route};
+use bottle_core::upstream::{
+    BadPath, NoRoute, RequestRule, Upstream, is_allowed, is_header_passed_on, is_method_passed_on, route,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 fn upstreams() -> Vec<Upstream> {
     vec![Upstream {
         path: "/api".parse().unwrap(),
         origin: "https://one.example/base".parse().unwrap(),
+        allow: Vec::new(),
         headers: BTreeMap::new(),
         variables: BTreeMap::new(),
     }]
@@ -314,6 +318,83 @@ fn path() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..10).prop_map(|pieces| format!("/{}", pieces.concat()))
 }
 
+#[test]
+fn a_rule_allows_its_methods_and_its_path_in_its_own_spelling() {
+    let rules: Vec<RequestRule> =
+        ["GET /repos/acme/*", "POST,PUT /v1/messages", "* /repos/*/issues", "GET /"]
+            .map(|rule| rule.parse().unwrap())
+            .into();
+    for (method, target) in [
+        ("GET", "/repos/acme/x"),
+        ("HEAD", "/repos/acme/x"),
+        ("GET", "/repos/acme/x/y.git?per_page=5&x=%2F"),
+        ("GET", "/repos/acme/x%20y/"),
+        ("PUT", "/v1/messages"),
+        ("POST", "/v1/messages?beta=true"),
+        ("DELETE", "/repos/other/issues"),
+        ("GET", ""),
+        ("GET", "/?a"),
+    ] {
+        assert!(is_allowed(&rules, method, target), "{method} {target}");
+    }
+    for (method, target) in [
+        ("POST", "/repos/acme/x"),
+        ("get", "/repos/acme/x"),
+        ("TRACE", "/repos/other/issues"),
+        ("GET", "/repos/acme"),
+        ("GET", "/repos/acme/"),
+        ("GET", "/repos/acme//x"),
+        ("GET", "/repos/ACME/x"),
+        ("GET", "/repos/%61cme/x"),
+        ("GET", "/repos/acme;a=b/x"),
+        ("GET", "/repos/acme/../other/x"),
+        ("GET", "/repos/acme/%2e%2e/other/x"),
+        ("GET", "/repos/acme/..;/other/x"),
+        ("GET", "/repos/acme/..%2fother"),
+        ("GET", "/repos/acme/x/..\\..\\other"),
+        ("GET", "//repos/acme/x"),
+        ("GET", "/x/../repos/acme/x"),
+        ("GET", "/repos/acmex/y"),
+        ("POST", "/v1/messages/"),
+        ("POST", "/v1/messages/x"),
+        ("GET", "/v1/messages"),
+        ("GET", "/repos//issues"),
+        ("GET", "/repos/a/b/issues"),
+        ("POST", "/v1/messages?_method=DELETE"),
+        ("POST", "/v1/messages?a=b&_METHOD=DELETE"),
+        ("POST", "/v1/messages?%5fmethod=DELETE"),
+        ("POST", "/v1/messages?%24httpMethod=DELETE"),
+    ] {
+        assert!(!is_allowed(&rules, method, target), "{method} {target}");
+    }
+    assert!(is_allowed(&[], "DELETE", "/anything"), "no rules allow everything");
+    for wrong in [
+        "GET",
+        "/x",
+        "GET x",
+        "GET  /x",
+        "get /x",
+        "TRACE /x",
+        "GET, POST /x",
+        "GET /a/../b",
+        "GET /%61",
+        "GET /a;b",
+        "GET /a//b",
+        "GET /a*",
+        "GET /a?b",
+        "",
+        " /x",
+        "GET /é",
+    ] {
+        assert!(wrong.parse::<RequestRule>().is_err(), "{wrong:?}");
+    }
+    for text in
+        ["GET /repos/acme/*", "POST,PUT /v1/messages", "* /repos/*/issues", "GET /", "* /*", "GET /a/"]
+    {
+        assert_eq!(text.parse::<RequestRule>().unwrap().to_string(), text);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -324,6 +405,23 @@ proptest! {
         if accepted(&path).is_ok() {
             prop_assert_eq!(some_server_climbs(before_query), None, "{}", path);
         }
+    }
+
+    /// Whatever a guest writes, no server reads an allowed path as one beside the rule's, whichever way it reads.
+    #[test]
+    fn no_server_reads_an_allowed_path_as_one_beside_the_rule(
+        start in prop::sample::select(vec!["/repos/acme", "/repos/acme/", "/repos", "/repos/%61cme/", "/repos/acme/..", "/Repos/acme/", "//repos/acme/"]),
+        path in path(),
+    ) {
+        let rules = [RequestRule::from_str("GET /repos/acme/*").unwrap()];
+        let target = format!("{start}{path}");
+        if is_allowed(&rules, "GET", &target) {
+            let below = target.strip_prefix("/repos/acme/");
+            prop_assert!(below.is_some_and(|below| !below.is_empty()), "{}", target);
+            let read = some_server_climbs(below.unwrap_or_default());
+            prop_assert_eq!(read, None, "{}", target);
+        }
+        prop_assert!(!is_allowed(&rules, "POST", &target));
     }
 
     /// A key is found however an answer is cut, and everything else arrives as it was sent.

@@ -48,6 +48,12 @@ fn a_denial_has_a_word_a_sentence_and_a_remedy() {
             "the connection to a.test asks for the server b.test",
             None,
         ),
+        (
+            Denial::Unknown(a.clone()),
+            "unknown",
+            "a.test has no address here, and \"*\" does not cover what only a parent proxy can resolve",
+            Some(None),
+        ),
         (Denial::NoServerName(a.clone()), "no-server-name", "the connection to a.test names no server", None),
         (Denial::NotTls(a.clone()), "not-tls", "the connection to a.test is not TLS", None),
         (Denial::Unreadable, "unreadable", "the request names no host", None),

@@ -21,6 +21,7 @@ fuzz_target!(|data: (&str, &str, &[u8])| {
         assert_eq!(rule.to_string().parse::<HostRule>().unwrap(), rule);
         let named = match &rule.pattern {
             HostPattern::Exact(name) => *name == host,
+            HostPattern::Any => true,
             HostPattern::Below(suffix) => host.as_str().ends_with(&format!(".{suffix}")),
         };
         let rules = Rules { allow: vec![rule.clone()], ..Rules::default() };

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use bottle_core::helper::HELPER;
 use bottle_core::plan::Plan;
 use bottle_host::control::Status;
+use bottle_host::proxies::VARIABLES;
 use bottle_host::smolvm::CONFINED;
 use bottle_verify::questions::Questions;
 use bottle_verify::talk::Talk;
@@ -128,6 +129,8 @@ impl Environment {
     /// Returns a command that runs a program with this environment's variables.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
+        // A test that wants a proxy names its own.
+        VARIABLES.iter().for_each(|name| _ = command.env_remove(name));
         command.envs(self.0.variables.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -19,6 +19,7 @@ pub mod https_server;
 pub mod life;
 pub mod outer;
 pub mod page;
+pub mod parent_proxy;
 pub mod processes;
 pub mod registry;
 pub mod scale;

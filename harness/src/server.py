@@ -5,10 +5,12 @@ folder, headers and all: whoever asked is told the rest of it. Below /mirror, an
 method of another kind, is shown the headers too; below /mirror-header they are headers of the answer, and below
 /mirror-reason what stands beside its status.
 /events sends its second event only after somebody has asked for /go: a proxy that holds events back is
-found without a clock. /drip sends a byte now and then, for as long as somebody listens.
+found without a clock. /drip sends a byte now and then, for as long as somebody listens. /wait answers nothing,
+and /busy answers 429. What is put below /sink is counted and forgotten. /socket is a WebSocket that sends each
+message back; "key" gets the headers of its request. Whoever leaves /drip or /wait too early is written down.
 """
 
-import functools, http.server, json, os, ssl, sys, threading, time
+import base64, functools, hashlib, http.server, json, os, ssl, sys, threading, time
 
 go = threading.Event()
 writing = threading.Lock()
@@ -37,6 +39,18 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.say(b"gone\n")
         elif self.path == "/drip":
             self.drip()
+        elif self.path == "/wait":
+            self.seen()
+            self.rfile.read(1)
+            self.left()
+        elif self.path == "/busy":
+            self.send_response(429)
+            self.send_header("retry-after", "7")
+            self.send_header("content-length", "0")
+            self.end_headers()
+        elif self.path == "/socket":
+            self.seen()
+            self.socket()
         elif os.path.exists(self.translate_path(self.path)):
             super().do_GET()
         else:
@@ -45,6 +59,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_POST(self):
         self.say(self.seen())
+
+    def do_PUT(self):
+        length = left = int(self.headers["content-length"])
+        while left > 0 and (part := self.rfile.read(min(left, 1 << 16))):
+            left -= len(part)
+        self.say(b"%d" % (length - left))
 
     def do_TRACE(self):
         self.seen()
@@ -55,6 +75,26 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def shown(self):
         return json.dumps({name.lower(): value for name, value in self.headers.items()})
+
+    def left(self):
+        with writing, open(os.path.join(folder, "..", "seen.jsonl"), "a") as file:
+            file.write(json.dumps({"left": self.path}) + "\n")
+
+    def socket(self):
+        key = self.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        self.send_response(101)
+        self.send_header("connection", "Upgrade")
+        self.send_header("upgrade", "websocket")
+        self.send_header("sec-websocket-accept", base64.b64encode(hashlib.sha1(key.encode()).digest()).decode())
+        self.end_headers()
+        self.close_connection = True
+        # Messages are short, in one frame each, and masked.
+        while head := self.rfile.read(2):
+            mask, data = self.rfile.read(4), self.rfile.read(head[1] & 127)
+            data = bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
+            data = self.shown().encode() if data == b"key" else data
+            size = bytes([len(data)]) if len(data) < 126 else b"\x7e" + len(data).to_bytes(2, "big")
+            self.wfile.write(bytes([head[0]]) + size + data)
 
     def seen(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -79,10 +119,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def drip(self):
         self.begin("text/plain")
-        for _ in range(600):
-            self.chunk(b".")
-            time.sleep(0.05)
-        self.chunk(b"")
+        try:
+            for _ in range(600):
+                self.chunk(b".")
+                time.sleep(0.05)
+            self.chunk(b"")
+        except OSError:
+            self.left()
+            raise
 
     def begin(self, kind):
         self.send_response(200)

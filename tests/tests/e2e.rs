@@ -22,6 +22,7 @@ mod lifecycle;
 mod load;
 mod outputs;
 mod ownership;
+mod parent;
 mod provenance;
 mod repositories;
 mod run;

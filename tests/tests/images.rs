@@ -2,6 +2,7 @@
 //! broken and hostile registries send is in `cli/images/tests/registry.rs`.
 
 use bottle_harness::https_server::HttpsServer;
+use bottle_harness::parent_proxy::{Manner, ParentProxy};
 use bottle_harness::registry::{Image, Registry};
 use bottle_tests::{Project, ProjectExt, checkout, empty_project, eventually, project_with};
 use predicates::prelude::*;
@@ -9,8 +10,8 @@ use predicates::str::contains;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -261,59 +262,27 @@ fn an_interrupted_pull_leaves_what_has_arrived_and_no_lock() {
     assert!(stored(&project, "partial").is_empty());
 }
 
-/// A proxy that leads to one server, whatever it is asked for. Returns its port.
-fn proxy_to(server: std::net::SocketAddr) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for mut client in listener.incoming().flatten() {
-            thread::spawn(move || {
-                let mut head = Vec::new();
-                let mut byte = [0];
-                while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|read| read > 0) {
-                    head.extend(byte);
-                }
-                assert!(
-                    head.starts_with(b"CONNECT registry.test:443 "),
-                    "{}",
-                    String::from_utf8_lossy(&head)
-                );
-                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-                let mut upstream = TcpStream::connect(server).unwrap();
-                let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
-                thread::spawn(move || {
-                    let _ = std::io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(Shutdown::Write);
-                });
-                let _ = std::io::copy(&mut upstream, &mut client);
-            });
-        }
-    });
-    port
-}
-
 #[test]
 fn this_machines_proxy_and_its_certificates_are_used() {
     let server = HttpsServer::serve(&["registry.test"]).unwrap();
     let built = Image::with("etc/marker", "one").build().unwrap();
     built.write(&server.folder(), "team/tiny:1").unwrap();
-    let proxy = proxy_to((server.address(), 443).into());
+    let parent = ParentProxy::start((server.address(), 443).into(), Manner::Open).unwrap();
     let project = empty_project();
     let pull = |proxy: String| {
         let mut pull = project.bottle(&["images", "pull", "registry.test/team/tiny:1"]);
-        for name in
-            ["NO_PROXY", "no_proxy", "https_proxy", "ALL_PROXY", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"]
-        {
+        for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
             pull.env_remove(name);
         }
         pull.env("HTTPS_PROXY", proxy);
         pull
     };
-    let proxy = format!("http://127.0.0.1:{proxy}");
+    let proxy = parent.url();
     let unknown = contains("the connection to registry.test is not secure: ").and(contains("SSL_CERT_FILE"));
     pull(proxy.clone()).assert().code(69).stderr(unknown);
     let known = pull(proxy).env("SSL_CERT_FILE", server.authority()).assert().success();
     known.stderr(contains("bottle: registry.test/team/tiny:1 is sha256:"));
+    assert!(parent.heads().iter().all(|head| head.starts_with("CONNECT registry.test:443 ")));
     pull(String::new()).assert().code(69).stderr(contains("the host registry.test is not known"));
     let odd = pull("socks5://127.0.0.1:9".to_owned()).assert().code(69);
     odd.stderr(contains("the proxy socks5://127.0.0.1:9").and(contains("http://HOST:PORT")));

@@ -8,6 +8,7 @@ use bottle_tests::{
 use predicates::prelude::*;
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::process::Command;
 
@@ -83,8 +84,7 @@ fn the_origin_gets_the_key_and_the_guest_does_not() {
     for method in ["TRACE", "TRACK", "get", "PROPFIND"] {
         assert_eq!(status(&format!("-X {method} $API_BASE/mirror")), "405", "{method}");
     }
-    let upgrade = |to: &str| status(&format!("-H 'connection: upgrade' -H 'upgrade: {to}' $API_BASE/echo"));
-    assert_eq!((upgrade("WebSocket"), upgrade("h2c")), ("426".to_owned(), "200".to_owned()));
+    assert_eq!(status("-H 'connection: upgrade' -H 'upgrade: h2c' $API_BASE/echo"), "200");
     assert_eq!(status("$API_BASE/mirror-header"), "502");
     let mirror = running.0.guest("curl -sS $API_BASE/mirror 2>&1");
     // The answer is cut off in the middle, or before its head.
@@ -204,3 +204,108 @@ fn a_missing_secret_is_named_and_nothing_is_started() {
         assert!(!project.on_host("run/t").exists(), "{config}");
     }
 }
+
+/// What a real network does with requests: it limits them, streams them, breaks them off and makes sockets of them.
+#[test]
+fn requests_are_passed_on_as_they_come_and_rules_decide_which() {
+    let server = HttpsServer::serve(&["api.test"]).unwrap();
+    let config = config(server.address()).replacen(
+        "path = \"/file\"\n",
+        "path = \"/file\"\nallow = [\"GET /v2/*\", \"POST,PUT /v1/x\"]\n",
+        1,
+    );
+    let running = Keyed::new(&config, &server);
+    let talk =
+        |words: &str| format!("timeout 30 python3 - $API_BASE/socket {words} << 'END'\n{SOCKET}\nEND\n");
+
+    // By method and path, and in no other spelling.
+    let status = |words: &str| {
+        running.0.guest(&format!("curl -sS -m 20 -o /dev/null -w '%{{http_code}}' --path-as-is {words}"))
+    };
+    for (words, code) in [
+        ("$FILE_URL/v2/x?y", "200"),
+        ("-X POST $FILE_URL/v1/x", "200"),
+        ("$FILE_URL/v1/x", "403"),
+        ("-X DELETE $FILE_URL/v2/x", "403"),
+        ("$FILE_URL/V2/x", "403"),
+        ("$FILE_URL/%76%32/x", "403"),
+        ("$FILE_URL/v2;a/x", "403"),
+        ("$FILE_URL/v2/..;/x", "400"),
+        ("-X POST '$FILE_URL/v1/x?_method=DELETE'", "403"),
+    ] {
+        assert_eq!(status(&words.replace('\'', "\"")), code, "{words}");
+    }
+    let said = running.0.guest("curl -sS -m 20 -X DELETE $FILE_URL/v2/x?key=secret");
+    let wanted = "bottle: the rules for /file allow GET /v2/*, POST,PUT /v1/x; not DELETE /v2/x\n";
+    assert_eq!(said, wanted);
+    assert!(running.0.said(&["logs", "--denied"]).contains("reason=request-rule"));
+    let check = |path: &str| running.0.said(&["check", path]);
+    assert!(check("/file/v2/x").contains("allowed for GET, HEAD: "), "{}", check("/file/v2/x"));
+    assert!(check("/file/v3").contains("refused: the rules for /file allow GET /v2/*"));
+    assert!(running.0.guest("cat /opt/bottle/GUIDE.md").contains("`GET /v2/*`, `POST,PUT /v1/x`"));
+
+    let busy = running.0.guest("curl -sS -m 20 -i $API_BASE/busy").to_lowercase();
+    assert!(busy.contains(" 429 ") && busy.contains("retry-after: 7"), "{busy}");
+
+    // A large body is streamed: neither process of bottle's holds much of it.
+    let keeper = running.0.keeper();
+    let holder = children(keeper).into_iter().find(|pid| command_line(*pid).contains(" keys ")).unwrap();
+    let put = "truncate -s 192M /tmp/big && curl -sS -m 120 -v -T /tmp/big -H 'expect: 100-continue' $API_BASE/sink 2>&1";
+    let sunk = running.0.guest(put);
+    assert!(sunk.ends_with("201326592") && sunk.contains("100 Continue"), "{sunk}");
+    for pid in [keeper, holder] {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+        let peak: u64 = peak.trim_end_matches(" kB").parse().unwrap();
+        assert!(peak < 128 << 10, "{}: {peak} kB", command_line(pid));
+    }
+
+    // A client that leaves, leaves the origin.
+    let left = |path: &str| server.requests().iter().any(|seen| seen["left"] == path);
+    running.0.guest("curl -sS -m 1 -o /dev/null $API_BASE/drip; curl -sS -m 1 $API_BASE/wait");
+    eventually("the response is cancelled", || left("/drip"));
+    eventually("the request is cancelled", || left("/wait"));
+
+    // Messages pass both ways, whatever they end in, and one with the key ends the connection.
+    let socket = running.0.guest(&talk("hello yes key"));
+    assert_eq!(socket, "101\nhello\nyes\nclosed\n");
+    let seen = server.requests().into_iter().rfind(|seen| seen["path"] == "/socket").unwrap();
+    assert_eq!(
+        (&seen["headers"]["x-api-key"], &seen["headers"]["upgrade"]),
+        (&KEY.into(), &"websocket".into())
+    );
+    assert_eq!(seen["headers"]["sec-websocket-extensions"], Value::Null);
+    // `deny` closes one that is open.
+    let mut open = running.0.command(&["-q", "exec", "--", "sh", "-c", &talk("hello -")]);
+    let mut open = open.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(open.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!([lines.next(), lines.next()], [Some("101".to_owned()), Some("hello".to_owned())]);
+    running.0.bottle(&["-q", "deny", "t", "api.test"]).assert().success();
+    assert_eq!(lines.next().as_deref(), Some("closed"));
+    assert!(open.wait().unwrap().success());
+    assert!(running.0.said(&["logs"]).contains("GET /api/socket"));
+}
+
+/// A WebSocket client: it sends each word, and prints what comes back. `-` waits for the end.
+const SOCKET: &str = r#"
+import os, socket, sys, urllib.parse
+url = urllib.parse.urlparse(sys.argv[1])
+to = socket.create_connection((url.hostname, url.port))
+to.sendall(f"GET {url.path} HTTP/1.1\r\nhost: x\r\nconnection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n".encode())
+head = b""
+while not head.endswith(b"\r\n\r\n"): head += to.recv(1)
+assert b"sec-websocket-accept" in head.lower() and b"x-api-key" not in head.lower(), head
+print(head.split()[1].decode(), flush=True)
+def read(count):
+    data = b""
+    while len(data) < count:
+        try: part = to.recv(count - len(data))
+        except OSError: part = b""
+        if not part: print("closed"); sys.exit()
+        data += part
+    return data
+for word in sys.argv[2:]:
+    if word != "-": to.sendall(bytes([0x81, 0x80 | len(word)]) + bytes(4) + word.encode())
+    kind, size = read(2)
+    print(read(size if size < 126 else int.from_bytes(read(2), "big")).decode(), flush=True)
+"#;

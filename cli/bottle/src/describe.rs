@@ -1,7 +1,9 @@
 //! Describes a plan in words, and how two plans differ.
 
 use crate::resolve::Resolved;
+use bottle_core::egress::{HostPattern, Rules};
 use bottle_core::plan::Plan;
+use bottle_core::slug::Slug;
 use bottle_core::specification::{Need, Services, SidecarForm};
 use bottle_core::stack::Stack;
 use bottle_core::visible::Line;
@@ -22,6 +24,17 @@ pub fn difference(folder: &Folder, resolved: &Resolved) -> Option<Vec<String>> {
         ChangeTag::Insert => Some(format!("+ {}", change.value().trim_end())),
     });
     Some(lines.collect())
+}
+
+/// What a plan says beside a rule that opens every host.
+const WIDE: &str = "  EVERY HOST of the public internet; private networks and this machine stay closed";
+
+/// Says that a bottle may reach every host, if one of its rules allows that.
+pub fn wide_open(slug: &Slug, rules: &Rules) -> Option<String> {
+    let rule = rules.open_to_all().next()?;
+    Some(format!(
+        "{slug} may reach every host of the public internet, by the rule \"{rule}\": what it reads, it can send anywhere. This machine and private networks stay closed; `bottle deny {slug} '*'` closes the rest"
+    ))
 }
 
 /// Describes a plan for people, one fact a line.
@@ -74,7 +87,10 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         fact("door", format!("{:<10} proxy.internal:{port}  {form}", sidecar.name()));
     }
     let egress = &plan.egress;
-    egress.allow.iter().for_each(|rule| fact("allowed", rule.to_string()));
+    for rule in &egress.allow {
+        let wide = if rule.pattern == HostPattern::Any { WIDE } else { "" };
+        fact("allowed", format!("{rule}{wide}"));
+    }
     egress.deny.iter().for_each(|pattern| fact("denied", pattern.to_string()));
     egress
         .allow_private
@@ -82,12 +98,19 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         .for_each(|pattern| fact("private", format!("{pattern} may lead to a private address")));
     egress.allow_no_sni.iter().for_each(|pattern| fact("no-sni", format!("{pattern} needs no server name")));
     egress.hosts.iter().for_each(|(name, address)| fact("host", format!("{name} is {address}")));
+    if let Some(parent) = &plan.parent {
+        parent.proxies().for_each(|(of, proxy)| fact("parent", format!("{of} by the proxy {proxy}")));
+        if !parent.except.is_empty() {
+            fact("parent", format!("not for {}", parent.except.join(", ")));
+        }
+    }
     for upstream in &plan.upstreams {
         let headers = upstream.headers.iter();
         let keys: Vec<String> =
             headers.map(|(name, secret)| format!("{name} from {}", secret.source)).collect();
         let keys = keys.join(", ");
         fact("upstream", format!("{} -> {} ({})", upstream.path, upstream.origin, keys));
+        upstream.allow.iter().for_each(|rule| fact("upstream", format!("{} only {rule}", upstream.path)));
     }
     for repo in &services.git {
         let place =

@@ -103,7 +103,9 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outco
     let plan = Plan::new(slug.clone(), stack, doors, guest, rules);
     let plan = plan.map_err(|error| usage(error.to_string()))?;
     let plan = plan.with_upstreams(config.upstreams.clone()).map_err(|error| usage(error.to_string()))?;
+    let is_built_in = config.sidecars.get(&Sidecar::Pipelock) == Some(&SidecarSpec::Builtin);
     let plan = Plan {
+        parent: if is_built_in { config.parent.parent()? } else { None },
         setup: config.setup.clone(),
         agent: config.agent.as_ref().map(|agent| agent.name.clone()),
         ..plan

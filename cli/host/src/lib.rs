@@ -1,7 +1,8 @@
 //! The host side of a bottle: what commands and daemons need from the machine that they run on.
 //!
 //! [`state`] knows where a bottle's files are, and locks them. [`tools`] finds the programs that a bottle
-//! needs, [`smolvm`] drives the virtual machine monitor, and [`confine`] removes rights from a process.
+//! needs, [`smolvm`] drives the virtual machine monitor, [`proxies`] knows the ways to the internet, and [`confine`]
+//! removes rights from a process.
 //! [`audit`] is the log. [`control`] defines the requests of commands to a keeper, and [`starter`] what a
 //! keeper may have started. [`workspace`] is a guest's copy of the project, and [`provenance`] records which
 //! folders guests could write to. All output goes through [`out`], and has one format for programs,
@@ -21,6 +22,7 @@ pub mod out;
 pub mod peer;
 pub mod process;
 pub mod provenance;
+pub mod proxies;
 pub mod rules;
 pub mod services;
 pub mod smolvm;

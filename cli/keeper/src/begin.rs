@@ -2,6 +2,7 @@
 //! without the operator's environment in its memory.
 
 use anyhow::{Context, Result};
+use bottle_core::parent::{Parent, ParentLogin};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use bottle_core::upstream::SecretSource;
@@ -15,10 +16,13 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// The variables that a keeper keeps: those that control name resolution, and those that tests set.
-const KEPT: [&str; 7] = [
+/// The variables that a keeper keeps: those that control name resolution and name certificates, and those that tests
+/// set.
+const KEPT: [&str; 9] = [
     "RES_OPTIONS",
     "LOCALDOMAIN",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
     "RUST_BACKTRACE",
     "BOTTLE_DIE_AFTER",
     "BOTTLE_LOG_SEGMENT",
@@ -55,7 +59,7 @@ pub fn start_again(arguments: &Arguments) -> Result<std::convert::Infallible> {
         starter.env_remove(name);
     }
     let starter = with_socket(&mut starter).context("cannot start the starter")?;
-    let keys = if plan.upstreams.is_empty() {
+    let keys = if !plan.needs_keys() {
         None
     } else {
         let mut keys = Command::new(&program);
@@ -88,7 +92,12 @@ pub fn start_again(arguments: &Arguments) -> Result<std::convert::Infallible> {
 
 /// Returns the variables that hold this plan's keys.
 fn named_keys(plan: &Plan) -> impl Iterator<Item = &str> {
-    let secrets = plan.upstreams.iter().flat_map(|upstream| upstream.headers.values());
+    let logins = plan.parent.iter().flat_map(Parent::proxies).filter_map(|(_, proxy)| match &proxy.login {
+        Some(ParentLogin::Secret(secret)) => Some(secret),
+        // The programs that the starter starts need the proxy themselves.
+        Some(ParentLogin::Url(_)) | None => None,
+    });
+    let secrets = plan.upstreams.iter().flat_map(|upstream| upstream.headers.values()).chain(logins);
     secrets.filter_map(|secret| match &secret.source {
         SecretSource::Env(name) => Some(name.as_str()),
         SecretSource::File(_) | SecretSource::Command(_) => None,

@@ -101,7 +101,7 @@ struct Started {
 }
 
 async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: UnixListener) -> Result<Started> {
-    let Confined { folder, plan, services, control, in_force, lock } = confined;
+    let Confined { folder, plan, services, control, tls, in_force, lock } = confined;
     let starter = Arc::new(Starter::at(helpers.starter));
     let starter_ended = crate::owner::when_ready(starter.watched()?)?;
     let keys = helpers.keys.map(Keys::at);
@@ -115,7 +115,7 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
     } else {
         Link::of_frames(plan.guard(), Arc::clone(&counters), audit.clone(), Box::new(welcome))
     };
-    let egress_proxy = EgressProxy::new(&plan, services.limits, audit.clone(), keys.as_ref());
+    let egress_proxy = EgressProxy::new(&plan, services.limits, audit.clone(), keys.as_ref(), tls);
     if !services.git.is_empty() {
         starter.demand(&Ask::Refresh)?;
     }
@@ -175,7 +175,7 @@ fn keys_ended(shared: &Arc<Shared>) -> impl FnOnce() + Send + use<> {
         shared.audit.write(
             "keeper",
             "keys-ended",
-            json!({ "why": "every request to an upstream fails now" }),
+            json!({ "why": "every request to an upstream or through a parent proxy fails now" }),
         );
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`http`] serves a door within limits. [`egress`] is the egress proxy, the sidecar called `pipelock`, and
 //! [`keys`] is the process that holds the keys of its upstreams. [`git`] is git-gate. [`supervise`] passes
-//! the agent's requests to its operator.
+//! the agent's requests to its operator. [`tls`] is what connections trust.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod egress;
@@ -10,3 +10,4 @@ pub mod git;
 pub mod http;
 pub mod keys;
 pub mod supervise;
+pub mod tls;

@@ -16,7 +16,7 @@ const HTTPS: u16 = 443;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostName(String);
 
-/// One host, or every host below a domain.
+/// One host, every host below a domain, or every host there is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -25,9 +25,11 @@ pub enum HostPattern {
     Exact(HostName),
     /// Every host below this one, but not this one itself: `*.example.com`.
     Below(HostName),
+    /// Every host: `*`. It opens no address that is not public.
+    Any,
 }
 
-/// A pattern with the ports that it opens: `example.com`, `*.example.com:443,8443`.
+/// A pattern with the ports that it opens: `example.com`, `*.example.com:443,8443`, `*`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -48,7 +50,7 @@ pub enum InvalidHost {
     #[error("{0:?} is an address; rules name hosts")]
     Address(String),
     /// A `*` is not the whole first label.
-    #[error("{0:?}: '*' is allowed only at the start, as in \"*.example.com\"")]
+    #[error("{0:?}: '*' is allowed only alone, or at the start, as in \"*.example.com\"")]
     Wildcard(String),
     /// The pattern would open a whole top-level domain.
     #[error("{0:?} would open a whole top-level domain")]
@@ -105,7 +107,13 @@ impl HostPattern {
                 // A host's name does not begin with a dot, so there is a label before this one.
                 host.0.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.'))
             }
+            Self::Any => true,
         }
+    }
+
+    /// Returns whether the pattern covers `host` by its name, and not merely because it covers every host.
+    pub fn names(&self, host: &HostName) -> bool {
+        *self != Self::Any && self.matches(host)
     }
 }
 
@@ -114,6 +122,9 @@ impl FromStr for HostPattern {
 
     fn from_str(text: &str) -> Result<Self, InvalidHost> {
         let Some(suffix) = text.strip_prefix("*.") else {
+            if text == "*" {
+                return Ok(Self::Any);
+            }
             if text.contains('*') {
                 return Err(InvalidHost::Wildcard(text.to_owned()));
             }
@@ -166,6 +177,7 @@ impl fmt::Display for HostPattern {
         match self {
             Self::Exact(name) => write!(f, "{name}"),
             Self::Below(suffix) => write!(f, "*.{suffix}"),
+            Self::Any => f.write_str("*"),
         }
     }
 }

@@ -52,6 +52,8 @@ pub enum Denial {
     Address(HostName, IpAddr, AddressClass),
     /// The name leads to this machine itself, at an address that others can reach, too.
     Own(HostName, IpAddr),
+    /// Only a rule for every host covers the name, and only a parent proxy could resolve it.
+    Unknown(HostName),
     /// The TLS connection names a different server than the request did.
     ServerName(HostName, HostName),
     /// The TLS connection names no server.
@@ -104,9 +106,25 @@ impl Rules {
             class @ (AddressClass::Unspecified | AddressClass::Multicast | AddressClass::Broadcast) => {
                 Err(Denial::Address(host.clone(), address, class))
             }
-            _ if self.allow_private.iter().any(|pattern| pattern.matches(host)) => Ok(()),
+            _ if self.allow_private.iter().any(|pattern| pattern.names(host)) => Ok(()),
             class => Err(Denial::Address(host.clone(), address, class)),
         }
+    }
+
+    /// Checks whether a parent proxy may be asked for `host`, a name that this machine's resolver does not know. The
+    /// parent resolves it, and nobody checks what address it finds. So a rule has to name the host: one that opens
+    /// every host does not mean the hosts of the parent's own network.
+    ///
+    /// # Errors
+    /// Returns [`Denial::Unknown`] if no rule names it.
+    pub fn check_unknown(&self, host: &HostName) -> Result<(), Denial> {
+        let named = self.allow.iter().any(|rule| rule.pattern.names(host));
+        if named { Ok(()) } else { Err(Denial::Unknown(host.clone())) }
+    }
+
+    /// Returns the rules that open every host.
+    pub fn open_to_all(&self) -> impl Iterator<Item = &HostRule> {
+        self.allow.iter().filter(|rule| rule.pattern == HostPattern::Any)
     }
 
     /// Checks whether the proxy may connect to `host` at one of this machine's own addresses. What listens
@@ -116,7 +134,7 @@ impl Rules {
     /// Returns [`Denial::Own`] if it may not.
     pub fn check_own(&self, host: &HostName, address: IpAddr) -> Result<(), Denial> {
         let meant = self.hosts.get(host) == Some(&address)
-            || self.allow_private.iter().any(|pattern| pattern.matches(host));
+            || self.allow_private.iter().any(|pattern| pattern.names(host));
         if meant { Ok(()) } else { Err(Denial::Own(host.clone(), address)) }
     }
 
@@ -128,7 +146,7 @@ impl Rules {
         match hello {
             ClientHello::ServerName(name) if name == host => Ok(()),
             ClientHello::ServerName(name) => Err(Denial::ServerName(host.clone(), name.clone())),
-            ClientHello::NoServerName if self.allow_no_sni.iter().any(|p| p.matches(host)) => Ok(()),
+            ClientHello::NoServerName if self.allow_no_sni.iter().any(|p| p.names(host)) => Ok(()),
             ClientHello::NoServerName => Err(Denial::NoServerName(host.clone())),
             ClientHello::Partial | ClientHello::NotTls => Err(Denial::NotTls(host.clone())),
         }
@@ -145,6 +163,7 @@ impl Denial {
             Self::AddressLiteral(_) => "address-literal",
             Self::Address(..) => "address",
             Self::Own(..) => "own-address",
+            Self::Unknown(_) => "unknown",
             Self::ServerName(..) => "server-name",
             Self::NoServerName(_) => "no-server-name",
             Self::NotTls(_) => "not-tls",
@@ -160,6 +179,7 @@ impl Denial {
             | Self::Closed(host)
             | Self::Address(host, ..)
             | Self::Own(host, _)
+            | Self::Unknown(host)
             | Self::ServerName(host, _)
             | Self::NoServerName(host)
             | Self::NotTls(host) => Some(host),
@@ -170,7 +190,7 @@ impl Denial {
     /// Returns the host, and the port if one is missing, that a person could allow to let this request pass.
     pub fn could_allow(&self) -> Option<(&HostName, Option<u16>)> {
         match self {
-            Self::Host(host) | Self::Closed(host) => Some((host, None)),
+            Self::Host(host) | Self::Closed(host) | Self::Unknown(host) => Some((host, None)),
             Self::Port(host, port) => Some((host, Some(*port))),
             _ => None,
         }
@@ -190,6 +210,12 @@ impl fmt::Display for Denial {
                 write!(f, "{host} leads to {address}, {class}")
             }
             Self::Own(host, address) => write!(f, "{host} leads to {address}, an address of this machine"),
+            Self::Unknown(host) => {
+                write!(
+                    f,
+                    "{host} has no address here, and \"*\" does not cover what only a parent proxy can resolve"
+                )
+            }
             Self::ServerName(host, name) => {
                 write!(f, "the connection to {host} asks for the server {name}")
             }

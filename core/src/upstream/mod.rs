@@ -10,6 +10,7 @@ mod path;
 mod preset;
 mod request;
 mod route;
+mod rule;
 mod secret;
 
 pub use names::{HeaderName, InvalidUpstream, Origin, UpstreamPath};
@@ -17,4 +18,5 @@ pub use path::BadPath;
 pub use preset::Preset;
 pub use request::{METHODS, is_header_passed_on, is_method_passed_on};
 pub use route::{CREDENTIALS, Conflict, NoRoute, Route, Upstream, check, find, route};
+pub use rule::{NotAllowed, RequestRule, is_allowed};
 pub use secret::{Secret, SecretSource};

@@ -48,11 +48,19 @@ pub enum InvalidUpstream {
     /// Only the proxy sets this header.
     #[error("{0:?} is set by the proxy itself")]
     Framing(String),
+    /// The rule is not a method and a path.
+    #[error(
+        "{0:?} is not a rule such as \"GET /repos/acme/*\": methods, a space and a path of plain segments, in which '*' is a whole segment, and at the end everything below"
+    )]
+    Rule(String),
+    /// The rule has another method.
+    #[error("{0:?} has a method that goes to no upstream; these do: {1}")]
+    Method(String, String),
     /// The secret has no source, or several.
     #[error("a secret needs exactly one of from_env, from_file and from_command")]
     Source,
     /// There is no such preset.
-    #[error("{0:?} is not a preset; the presets are anthropic, openai and github")]
+    #[error("{0:?} is not a preset; the presets are anthropic, openai, gemini and github")]
     Preset(String),
 }
 

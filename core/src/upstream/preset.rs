@@ -5,6 +5,7 @@ use super::route::Upstream;
 use super::secret::{Secret, SecretSource};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +101,7 @@ impl Preset {
         Ok(Upstream {
             path: parts.path.parse()?,
             origin: parts.origin.parse()?,
+            allow: Vec::new(),
             headers: BTreeMap::from([(parts.header.parse()?, secret)]),
             variables: BTreeMap::from([(name(parts.variable)?, parts.suffix.to_owned())]),
         })

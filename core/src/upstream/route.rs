@@ -2,12 +2,14 @@
 
 use super::names::{HeaderName, Origin, UpstreamPath};
 use super::path::{self, BadPath};
+use super::rule::{NotAllowed, RequestRule, is_allowed};
 use super::secret::Secret;
 use crate::environment;
 use crate::text::EnvName;
+use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,9 @@ pub struct Upstream {
     pub path: UpstreamPath,
     /// The origin that they go to.
     pub origin: Origin,
+    /// The requests that may be made. Without rules, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<RequestRule>,
     /// Headers that replace the guest's own.
     #[serde(default)]
     pub headers: BTreeMap<HeaderName, Secret>,
@@ -90,6 +95,22 @@ impl Route<'_> {
 }
 
 impl Upstream {
+    /// Checks a request by the upstream's rules. `rest` is what follows the upstream's path.
+    ///
+    /// # Errors
+    /// Returns [`NotAllowed`] if no rule allows it.
+    pub fn check(&self, method: &str, rest: &str) -> Result<(), NotAllowed> {
+        if is_allowed(&self.allow, method, rest) {
+            return Ok(());
+        }
+        Err(NotAllowed {
+            upstream: self.path.to_string(),
+            allowed: self.allow.iter().map(RequestRule::to_string).collect::<Vec<_>>().join(", "),
+            method: method.to_owned(),
+            path: rest.split('?').next().filter(|path| !path.is_empty()).unwrap_or("/").to_owned(),
+        })
+    }
+
     /// Returns the variables that a guest gets, with their values, if the door is at `url`.
     pub fn environment(&self, url: &str) -> impl Iterator<Item = (&EnvName, String)> {
         let base = format!("{url}{}", self.path);

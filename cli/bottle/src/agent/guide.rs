@@ -79,6 +79,10 @@ fn network(plan: &Plan) -> String {
             "\n\nRequests to {door}{}{named} go to {} with your operator's key. You need none.",
             upstream.path, upstream.origin
         ));
+        if !upstream.allow.is_empty() {
+            let rules: Vec<String> = upstream.allow.iter().map(|rule| format!("`{rule}`")).collect();
+            text.push_str(&format!(" Only these requests are allowed: {}.", rules.join(", ")));
+        }
     }
     text
 }

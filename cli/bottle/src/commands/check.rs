@@ -11,7 +11,7 @@ use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{Reply, Verdict};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
-use bottle_core::upstream::{self, Route, Upstream};
+use bottle_core::upstream::{self, METHODS, Route, Upstream};
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::rules;
 use bottle_host::state::Home;
@@ -117,12 +117,23 @@ fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16, target: &
 fn by_upstream(plan: &Plan, target: &str) -> Way {
     match upstream::route(&plan.upstreams, target) {
         Ok(Route { index, rest }) => {
-            let Upstream { origin, headers, .. } = &plan.upstreams[index];
+            let upstream @ Upstream { origin, headers, .. } = &plan.upstreams[index];
+            let methods: Vec<&str> =
+                METHODS.into_iter().filter(|method| upstream.check(method, rest).is_ok()).collect();
+            if methods.is_empty() {
+                let why = upstream.check("GET", rest).err().map(|why| why.to_string()).unwrap_or_default();
+                return way(By::Upstream, false, format!("refused: {why}"));
+            }
+            let only = if methods.len() == METHODS.len() {
+                String::new()
+            } else {
+                format!(" for {}", methods.join(", "))
+            };
             let door = environment::url(plan.doors.pipelock());
             let keys: Vec<String> =
                 headers.iter().map(|(name, secret)| format!("{name} from {}", secret.source)).collect();
             let keys = if keys.is_empty() { String::new() } else { format!(", with {}", keys.join(", ")) };
-            way(By::Upstream, true, format!("allowed: {door}{target} is sent to {origin}{rest}{keys}"))
+            way(By::Upstream, true, format!("allowed{only}: {door}{target} is sent to {origin}{rest}{keys}"))
         }
         Err(why) => way(By::Upstream, false, format!("refused: {why}")),
     }

@@ -73,7 +73,7 @@ pub fn decide(context: &Context, id: &RequestId, approved: bool, says: Option<St
     }
     if let AgentRequest::Host { rule, .. } = &waiting.request
         && approved
-        && let Err(wide) = public_suffix::check(&rule.pattern)
+        && let Err(wide) = public_suffix::check_named(&rule.pattern)
     {
         let refuse = format!("`bottle refuse {}`", id_of(id));
         return Err(Failure::new(Kind::Usage, wide.to_string()).help(format!("{refuse}; {}", wide.help())));

@@ -1,13 +1,15 @@
 //! `bottle allow` and `bottle deny`: change rules while a bottle runs. The changes stay.
 
 use super::context::Context;
+use crate::describe::wide_open;
 use crate::operator::who;
 use crate::suggest;
-use bottle_core::egress::HostRule;
+use bottle_core::egress::{HostRule, Rules};
 use bottle_core::slug::Slug;
 use bottle_host::audit;
 use bottle_host::control::{self, Request};
 use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::out;
 use bottle_host::rules::{Change, Changes};
 use bottle_sidecars::egress::public_suffix;
 
@@ -16,7 +18,12 @@ pub fn allow(context: &Context, slug: &Slug, host: &str) -> Outcome {
     public_suffix::check(&rule.pattern)
         .map_err(|wide| Failure::new(Kind::Usage, format!("HOST: {wide}")).help(wide.help()))?;
     let said = format!("{slug} may reach {rule}");
+    let wide = wide_open(slug, &Rules { allow: vec![rule.clone()], ..Rules::default() });
     change(context, slug, Change::Allow(rule))?;
+    if let Some(wide) = wide {
+        out::note(wide);
+        return Ok(());
+    }
     context.say(&said);
     Ok(())
 }

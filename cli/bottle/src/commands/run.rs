@@ -4,6 +4,7 @@ use super::context::Context;
 use super::image;
 use crate::command_line;
 use crate::config::Config;
+use crate::describe::wide_open;
 use crate::ended::TIMED_OUT;
 use crate::lifecycle::companion::Companion;
 use crate::lifecycle::run::{Ran, Run};
@@ -13,9 +14,10 @@ use bottle_core::execution::SHELL;
 use bottle_core::slug::Slug;
 use bottle_guest::status::exit_number;
 use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::out;
 use bottle_host::state::{Folder, Home};
 use bottle_host::tools::{Tools, in_path};
-use bottle_sidecars::egress::public_suffix;
+use bottle_sidecars::egress::public_suffix::{self, TooWide};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -62,6 +64,9 @@ impl Prepared {
         let home = Home::find()?;
         let folder = home.bottle(&slug);
         context.trust(&folder, &config, extra.trust.as_deref(), &context.again("run"))?;
+        if let Some(said) = wide_open(&slug, &config.egress) {
+            out::note(said);
+        }
         Ok(Self { slug, config, home, folder, tools })
     }
 
@@ -142,17 +147,18 @@ impl Extra {
             Failure::new(Kind::Usage, format!("{option}: {error}"))
                 .help("`bottle run --help` says which forms a host can have")
         };
-        let narrow = |option: &str, pattern: &HostPattern| {
-            public_suffix::check(pattern).map_err(|wide| usage(option, wide.to_string()).help(wide.help()))
+        let narrow = |option: &str, checked: Result<(), TooWide>| {
+            checked.map_err(|wide| usage(option, wide.to_string()).help(wide.help()))
         };
         for host in &self.allow {
             let rule: HostRule = host.parse().map_err(|error| usage("--allow", format!("{error}")))?;
-            narrow("--allow", &rule.pattern)?;
+            narrow("--allow", public_suffix::check(&rule.pattern))?;
             config.egress.allow.push(rule);
         }
         for host in &self.allow_private {
-            let pattern = host.parse().map_err(|error| usage("--allow-private", format!("{error}")))?;
-            narrow("--allow-private", &pattern)?;
+            let pattern: HostPattern =
+                host.parse().map_err(|error| usage("--allow-private", format!("{error}")))?;
+            narrow("--allow-private", public_suffix::check_named(&pattern))?;
             config.egress.allow_private.push(pattern);
         }
         Ok(())

@@ -3,12 +3,13 @@
 use super::context::Context;
 use super::image;
 use crate::config::Config;
-use crate::describe::difference;
+use crate::describe::{difference, wide_open};
 use crate::lifecycle::setup;
 use crate::lifecycle::start::{self, Found};
 use crate::resolve::Resolved;
 use bottle_core::slug::Slug;
 use bottle_host::failure::Outcome;
+use bottle_host::out;
 use bottle_host::state::{Folder, Home};
 use bottle_host::tools;
 
@@ -43,6 +44,9 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
     // It was not asked about before the file was accepted.
     context.owned(&Home::find()?, planned.folder(), &Context::project(config)?)?;
     let folder = planned.folder().clone();
+    if let Some(said) = wide_open(slug, planned.rules()) {
+        out::note(said);
+    }
     let image = image::ready(context, &Home::find()?, config)?;
     let planned = match &image {
         Some(image) if image.fetched => planned.with_image(config)?,

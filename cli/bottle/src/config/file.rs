@@ -3,13 +3,14 @@
 use super::git_gate::{GitGateTable, from_git_gate};
 use super::model::{Agent, CPUS, Config, MEMORY_MIB};
 use super::mounts::Mounts;
+use super::parent::{ParentChoice, ParentTable};
 use super::paths::Site;
 use super::places::{Item, Places};
 use super::sidecar::{SidecarTable, sidecars};
 use super::source::Source;
 use super::spanned::Spanned;
 use super::table::Table;
-use super::upstream::{UpstreamTable, from_table};
+use super::upstream::{UpstreamTable, from_table, whole};
 use super::{shape, syntax};
 use crate::config::named::{Named, Use};
 use bottle_core::egress::{HostName, HostPattern, HostRule};
@@ -19,10 +20,10 @@ use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
 use bottle_core::specification::{Limits, Need, Setup, SidecarSpec, StackChoice, Workspace};
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
-use bottle_core::upstream::{self, SecretSource};
+use bottle_core::upstream::{self, Secret, SecretSource};
 use bottle_host::failure::Outcome;
 use bottle_host::workspace::exclude;
-use bottle_sidecars::egress::public_suffix;
+use bottle_sidecars::egress::public_suffix::{self, TooWide};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -157,7 +158,7 @@ enum WorkspaceMode {
 #[serde(deny_unknown_fields)]
 struct EgressTable {
     /// Hosts that may be reached: `example.com`, `*.example.com`, `example.com:443,8443`. The port is 443
-    /// unless you name others.
+    /// unless you name others. `*` is every host of the public internet.
     #[serde(default)]
     allow: Vec<Spanned<HostRule>>,
     /// Hosts that stay closed although a pattern of `allow` covers them.
@@ -172,6 +173,9 @@ struct EgressTable {
     /// Names that only the proxy knows, each with its address.
     #[serde(default)]
     hosts: BTreeMap<HostName, IpAddr>,
+    /// The proxy through which this machine reaches the internet. Default: what `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`
+    /// say where the bottle is started.
+    parent: Option<Spanned<Table<ParentTable>>>,
     /// The limits for the proxy's clients.
     limits: Option<Spanned<Table<Limits>>>,
 }
@@ -216,14 +220,16 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
             config.paths.extend(site.programs(words.iter().map(String::as_str)));
         }
     }
-    let EgressTable { allow, deny, allow_private, allow_no_sni, hosts, limits } = file.egress.0;
-    let narrow = |pattern: &HostPattern, span| {
-        public_suffix::check(pattern)
-            .map_err(|wide| source.fail(Some(span), &wide.to_string()).help(wide.help()))
+    let EgressTable { allow, deny, allow_private, allow_no_sni, hosts, parent, limits } = file.egress.0;
+    let narrow = |checked: Result<(), TooWide>, span| {
+        checked.map_err(|wide| source.fail(Some(span), &wide.to_string()).help(wide.help()))
     };
-    allow.iter().try_for_each(|rule| narrow(&rule.get_ref().pattern, rule.span()))?;
+    allow.iter().try_for_each(|rule| narrow(public_suffix::check(&rule.get_ref().pattern), rule.span()))?;
     // There can never be too many closed hosts.
-    allow_private.iter().chain(&allow_no_sni).try_for_each(|rule| narrow(rule.get_ref(), rule.span()))?;
+    allow_private
+        .iter()
+        .chain(&allow_no_sni)
+        .try_for_each(|rule| narrow(public_suffix::check_named(rule.get_ref()), rule.span()))?;
     config.egress = bottle_core::egress::Rules {
         allow: allow.into_iter().map(Spanned::into_inner).collect(),
         deny,
@@ -231,6 +237,14 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
         allow_no_sni: allow_no_sni.into_iter().map(Spanned::into_inner).collect(),
         hosts,
     };
+    if let Some(parent) = parent {
+        config.places.add(Item::Parent, parent.span());
+        let project = site.project.as_deref();
+        config.parent = ParentChoice::from_table(parent, source, |secret| whole(secret, project))?;
+    }
+    for secret in config.parent.secrets() {
+        config.paths.extend(of_secret(site, secret));
+    }
     if let Some(limits) = limits {
         let Limits { connections, idle_seconds, .. } = limits.get_ref().0;
         if connections == 0 || idle_seconds == 0 {
@@ -248,13 +262,7 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
         }
         let upstream = from_table(table, source, site.project.as_deref())?;
         for secret in upstream.headers.values() {
-            match &secret.source {
-                SecretSource::File(path) => config.paths.push(site.named(Use::Secret, path.as_ref(), None)),
-                SecretSource::Command(words) => {
-                    config.paths.extend(site.programs(words.iter().map(Word::as_str)));
-                }
-                SecretSource::Env(_) => {}
-            }
+            config.paths.extend(of_secret(site, secret));
         }
         config.places.add(Item::Upstream(upstream.path.to_string()), span.clone());
         config.upstreams.push(upstream);
@@ -264,6 +272,15 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
     }
     config.project.clone_from(&site.project);
     Ok(config)
+}
+
+/// Returns the host paths that a secret comes from.
+fn of_secret(site: &Site, secret: &Secret) -> Vec<Named> {
+    match &secret.source {
+        SecretSource::File(path) => vec![site.named(Use::Secret, path.as_ref(), None)],
+        SecretSource::Command(words) => site.programs(words.iter().map(Word::as_str)).into_iter().collect(),
+        SecretSource::Env(_) => Vec::new(),
+    }
 }
 
 fn guest(

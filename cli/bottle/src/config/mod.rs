@@ -7,6 +7,7 @@ mod key;
 mod model;
 mod mounts;
 pub mod named;
+mod parent;
 pub mod paths;
 pub mod places;
 pub mod sensitive;

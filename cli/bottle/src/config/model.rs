@@ -2,6 +2,7 @@
 
 use super::found::{Found, shown};
 use super::named::Named;
+use super::parent::ParentChoice;
 use super::paths::Shared;
 use super::places::Places;
 use crate::agent::profile::Profile;
@@ -40,6 +41,8 @@ pub struct Config {
     pub sidecars: BTreeMap<Sidecar, SidecarSpec>,
     /// What the built-in egress proxy lets through.
     pub egress: Rules,
+    /// The proxy through which it leaves this machine.
+    pub parent: ParentChoice,
     /// The origins that it asks in the agent's name.
     pub upstreams: Vec<Upstream>,
     /// The repositories of the built-in git-gate.
@@ -95,6 +98,7 @@ impl Default for Config {
             workspace: Workspace::None,
             sidecars: BTreeMap::from([(Sidecar::Pipelock, SidecarSpec::Builtin)]),
             egress: Rules::default(),
+            parent: ParentChoice::default(),
             upstreams: Vec::new(),
             git: Vec::new(),
             project: None,

@@ -16,6 +16,8 @@ pub enum Item {
     Repository(Slug),
     /// An upstream, by its path.
     Upstream(String),
+    /// The parent proxy.
+    Parent,
     /// A sidecar that a program serves.
     Sidecar(Sidecar),
 }

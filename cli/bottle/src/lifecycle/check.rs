@@ -52,6 +52,12 @@ pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) ->
     image(config)?;
     programs(config)?;
     resolved.services.git.iter().try_for_each(|repo| gate(repo, config))?;
+    if let Some(parent) = &resolved.plan.parent {
+        keys::check_logins(parent).map_err(|error| {
+            let what = format!("{error:#}");
+            config.places.fail(&Item::Parent, Kind::Unavailable, &what).help("nothing was changed")
+        })?;
+    }
     for upstream in &resolved.plan.upstreams {
         keys::check(from_ref(upstream)).map_err(|error| {
             let item = Item::Upstream(upstream.path.to_string());

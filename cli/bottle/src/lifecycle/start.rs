@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::owner;
 use crate::resolve::{Resolved, resolve};
 use crate::trust::pins::Pins;
+use bottle_core::egress::Rules;
 use bottle_core::slug::Slug;
 use bottle_host::control::{self, Request};
 use bottle_host::fail_point::{self, FailPoint};
@@ -133,6 +134,11 @@ impl Planned {
     /// Returns the bottle's folder.
     pub fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// Returns the rules that the bottle starts with.
+    pub fn rules(&self) -> &Rules {
+        &self.resolved.plan.egress
     }
 
     /// Plans again, now that the image is fetched.

@@ -1,10 +1,10 @@
 //! Connections: straight to a host, or through the proxy that this machine's environment names.
 
+use bottle_host::proxies::{Proxies, Proxy};
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 #[derive(Clone)]
 pub struct Dial {
     straight: HttpConnector<Resolver>,
-    proxies: Arc<Matcher>,
+    proxies: Arc<Proxies>,
 }
 
 /// A name has no address.
@@ -29,23 +29,18 @@ pub struct Dial {
 #[error("the name has no address")]
 pub struct UnknownHost(#[source] std::io::Error);
 
-/// A proxy speaks something that bottle does not.
-#[derive(Debug, thiserror::Error)]
-#[error("the proxy {0} cannot be used")]
-pub struct UnusableProxy(pub String);
-
 /// Looks names up as every program of this machine does.
 #[derive(Clone)]
 struct Resolver(GaiResolver);
 
 impl Dial {
-    /// Reads the environment: `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in the usual forms.
+    /// Reads the environment.
     pub fn new(limit: Duration) -> Self {
         let mut straight = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
         // TLS is added above.
         straight.enforce_http(false);
         straight.set_connect_timeout(Some(limit));
-        Self { straight, proxies: Arc::new(Matcher::from_env()) }
+        Self { straight, proxies: Arc::new(Proxies::from_environment()) }
     }
 }
 
@@ -60,18 +55,18 @@ impl Service<Uri> for Dial {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         // Only loopback is asked without TLS, and no proxy reaches this machine's own.
-        let proxy = if to.scheme_str() == Some("https") { self.proxies.intercept(&to) } else { None };
-        let Some(proxy) = proxy else {
-            let opened = self.straight.call(to);
-            return Box::pin(async move { opened.await.map_err(Into::into) });
+        let proxy = if to.scheme_str() == Some("https") { self.proxies.proxy(&to) } else { Ok(None) };
+        let Proxy { uri, login } = match proxy {
+            Ok(Some(proxy)) => proxy,
+            Ok(None) => {
+                let opened = self.straight.call(to);
+                return Box::pin(async move { opened.await.map_err(Into::into) });
+            }
+            Err(unusable) => return Box::pin(async move { Err(unusable.into()) }),
         };
-        if proxy.uri().scheme_str() != Some("http") {
-            let shown = proxy.uri().to_string();
-            return Box::pin(async move { Err(UnusableProxy(shown).into()) });
-        }
-        let mut tunnel = Tunnel::new(proxy.uri().clone(), self.straight.clone());
-        if let Some(login) = proxy.basic_auth() {
-            tunnel = tunnel.with_auth(login.clone());
+        let mut tunnel = Tunnel::new(uri, self.straight.clone());
+        if let Some(login) = login {
+            tunnel = tunnel.with_auth(login);
         }
         let opened = tunnel.call(to);
         Box::pin(async move { opened.await.map_err(Into::into) })

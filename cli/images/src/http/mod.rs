@@ -9,8 +9,9 @@ pub use body::Body;
 use crate::limits::{Limits, REDIRECTS};
 use crate::location::{follow, is_same_origin};
 use crate::refusal::{Refusal, Result};
+use bottle_host::proxies::UnusableProxy;
 use bytes::Bytes;
-use dial::{Dial, UnknownHost, UnusableProxy};
+use dial::{Dial, UnknownHost};
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, LOCATION, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode, Uri};
@@ -138,7 +139,7 @@ fn unanswered(host: String, error: &legacy::Error) -> Refusal {
             return Refusal::UnknownHost(host);
         }
         if let Some(proxy) = this.downcast_ref::<UnusableProxy>() {
-            return Refusal::Proxy(proxy.0.clone());
+            return Refusal::Proxy(proxy.shown.clone());
         }
         if let Some(tls) = this.downcast_ref::<rustls::Error>() {
             return Refusal::Tls(host, tls.to_string());

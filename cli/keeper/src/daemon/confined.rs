@@ -9,6 +9,7 @@ use bottle_host::confine::{self, InForce, Policy};
 use bottle_host::defence::Defence;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::state::{Folder, Home, Lock};
+use bottle_sidecars::tls::{self, TlsConnector};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -29,6 +30,8 @@ pub struct Confined {
     pub plan: Plan,
     pub services: Services,
     pub control: UnixListener,
+    /// What this machine's certificates vouch for; none if it trusts none.
+    pub tls: Option<TlsConnector>,
     pub in_force: InForce,
     pub lock: Lock,
 }
@@ -48,11 +51,12 @@ impl Confined {
         let is_root = rustix::process::geteuid().is_root();
         let runtime =
             folder.control().parent().map(Path::to_owned).context("the control socket has no folder")?;
+        let tls = tls::connector().ok();
         let in_force = if Defence::KeeperConfined.stands() {
             confine::this_process(&Policy::keeper(&folder.logs(), &runtime, is_root))?
         } else {
             InForce::default()
         };
-        Ok(Self { folder, plan, services, control, in_force, lock })
+        Ok(Self { folder, plan, services, control, tls, in_force, lock })
     }
 }

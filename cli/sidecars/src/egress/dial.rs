@@ -1,21 +1,21 @@
-//! Resolves a host, checks its addresses and connects to the first of them that accepts.
+//! Resolves a host, checks its addresses and connects to the first of them that accepts, or has the parent proxy
+//! connect to it.
 
 use super::open::{Destination, Dialled, OpenConnections};
+use super::parent::{NoWay, ParentWay};
 use super::race;
-use bottle_core::egress::{Denial, HostName, Rules, authority, reached};
+use bottle_core::egress::{Denial, HostName, Rules, reached};
+use bottle_core::parent::ParentUse;
 use bottle_host::defence::Defence;
-use hyper::Uri;
-use hyper::http::uri::Scheme;
-use hyper_util::rt::TokioIo;
-use std::future::Future;
+use bottle_host::proxies::Proxy;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
+/// How long to wait for this machine's resolver where a parent proxy resolves the name again.
+const RESOLVE_BRIEFLY: Duration = Duration::from_secs(2);
 
 /// Connects to hosts that the rules allow, and only at addresses that the rules allow.
 #[derive(Clone)]
@@ -23,6 +23,7 @@ pub struct Dialer {
     rules: Arc<RwLock<Rules>>,
     chooser: Chooser,
     open: OpenConnections<Chooser>,
+    parent: Option<ParentWay>,
 }
 
 /// Who chose the host.
@@ -46,12 +47,21 @@ pub enum DialError {
     /// The host does not accept the connection in time, or at all.
     #[error("{0} does not answer: {1}")]
     Unreachable(HostName, String),
+    /// The parent proxy does not lead there.
+    #[error(transparent)]
+    Parent(#[from] NoWay),
 }
 
 impl Dialer {
-    /// Creates a dialer for hosts that `chooser` chose. Its connections are registered in `open`.
-    pub fn new(rules: Arc<RwLock<Rules>>, chooser: Chooser, open: OpenConnections<Chooser>) -> Self {
-        Self { rules, chooser, open }
+    /// Creates a dialer for hosts that `chooser` chose. Its connections are registered in `open`, and go through
+    /// `parent` where that leads to them.
+    pub fn new(
+        rules: Arc<RwLock<Rules>>,
+        chooser: Chooser,
+        open: OpenConnections<Chooser>,
+        parent: Option<ParentWay>,
+    ) -> Self {
+        Self { rules, chooser, open, parent }
     }
 
     /// Checks, before the name is resolved, whether a request may leave at all.
@@ -63,12 +73,80 @@ impl Dialer {
         look(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Resolves `host` and connects to one of its addresses. If any address is forbidden, none is tried: a
-    /// name that mixes public and private addresses is not trusted.
+    /// Connects to `host`: through the parent proxy if it leads there, or else to one of the host's addresses. If
+    /// any address is forbidden, none is tried: a name that mixes public and private addresses is not trusted.
     pub async fn dial(&self, host: &HostName, port: u16) -> Result<Dialled, DialError> {
         self.check(host, port).map_err(DialError::Denied)?;
-        let addresses = self.resolve(host, port).await?;
-        for &address in &addresses {
+        let stream = match self.parent(ParentUse::Tunnel, host)? {
+            Some((way, proxy)) => {
+                self.check_what_is_known(host, port).await?;
+                way.tunnel(&proxy, host, port).await?
+            }
+            None => self.straight(host, port).await?,
+        };
+        let _ = stream.set_nodelay(true);
+        self.registered(host, port, stream)
+    }
+
+    /// Connects to `host` without a parent proxy, as [`dial`](Self::dial) does.
+    pub async fn dial_straight(&self, host: &HostName, port: u16) -> Result<Dialled, DialError> {
+        self.check(host, port).map_err(DialError::Denied)?;
+        let stream = self.straight(host, port).await?;
+        let _ = stream.set_nodelay(true);
+        self.registered(host, port, stream)
+    }
+
+    /// Connects to the parent proxy for requests in plain HTTP to `host`, if it leads there.
+    pub async fn dial_parent(
+        &self,
+        host: &HostName,
+        port: u16,
+    ) -> Result<Option<Dialled<UnixStream>>, DialError> {
+        self.check(host, port).map_err(DialError::Denied)?;
+        let Some((way, proxy)) = self.parent(ParentUse::Plain, host)? else { return Ok(None) };
+        self.check_what_is_known(host, port).await?;
+        let stream = way.plain(&proxy).await?;
+        Ok(Some(self.registered(host, port, stream)?))
+    }
+
+    /// Returns the address of the parent proxy that leads to `host`, for the log.
+    pub fn parent_of(&self, of: ParentUse, host: &HostName) -> Option<String> {
+        Some(self.parent(of, host).ok()??.1.address())
+    }
+
+    fn parent(&self, of: ParentUse, host: &HostName) -> Result<Option<(&ParentWay, Proxy)>, DialError> {
+        // Only the egress proxy knows these names, each with its address.
+        if self.read(|rules| rules.hosts.contains_key(host)) {
+            return Ok(None);
+        }
+        let Some(way) = &self.parent else { return Ok(None) };
+        Ok(way.proxy(of, host)?.map(|proxy| (way, proxy)))
+    }
+
+    /// Checks what this machine's resolver knows of a host that the parent proxy resolves again. Often it knows
+    /// no name outside of its own network.
+    async fn check_what_is_known(&self, host: &HostName, port: u16) -> Result<(), DialError> {
+        match self.resolve(host, port, RESOLVE_BRIEFLY).await {
+            Ok(addresses) => self.check_addresses(host, &addresses),
+            Err(_) if self.chooser == Chooser::Operator => Ok(()),
+            Err(_) => self.read(|rules| rules.check_unknown(host)).map_err(DialError::Denied),
+        }
+    }
+
+    async fn straight(&self, host: &HostName, port: u16) -> Result<TcpStream, DialError> {
+        let addresses = self.resolve(host, port, RESOLVE_LIMIT).await?;
+        self.check_addresses(host, &addresses)?;
+        if addresses.is_empty() {
+            return Err(DialError::Resolve(host.clone()));
+        }
+        let to = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+        race::first(to, TcpStream::connect)
+            .await
+            .map_err(|error| DialError::Unreachable(host.clone(), error.to_string()))
+    }
+
+    fn check_addresses(&self, host: &HostName, addresses: &[IpAddr]) -> Result<(), DialError> {
+        for &address in addresses {
             self.read(|rules| rules.check_address(host, address)).map_err(DialError::Denied)?;
         }
         if Defence::OwnAddresses.stands() {
@@ -79,14 +157,11 @@ impl Dialer {
                 self.read(|rules| rules.check_own(host, address)).map_err(DialError::Denied)?;
             }
         }
-        if addresses.is_empty() {
-            return Err(DialError::Resolve(host.clone()));
-        }
-        let to = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
-        let stream = race::first(to, TcpStream::connect)
-            .await
-            .map_err(|error| DialError::Unreachable(host.clone(), error.to_string()))?;
-        let _ = stream.set_nodelay(true);
+        Ok(())
+    }
+
+    /// Puts a new connection into the list.
+    fn registered<S>(&self, host: &HostName, port: u16, stream: S) -> Result<Dialled<S>, DialError> {
         let destination = Destination { host: host.clone(), port, chooser: self.chooser };
         let dialled = self.open.add(destination, stream);
         // A rule may have changed during the dial, when this connection was not in the list yet. Check again.
@@ -94,12 +169,12 @@ impl Dialer {
         Ok(dialled)
     }
 
-    async fn resolve(&self, host: &HostName, port: u16) -> Result<Vec<IpAddr>, DialError> {
+    async fn resolve(&self, host: &HostName, port: u16, limit: Duration) -> Result<Vec<IpAddr>, DialError> {
         if let Some(address) = self.read(|rules| rules.hosts.get(host).copied()) {
             return Ok(vec![address]);
         }
         let looked_up = tokio::net::lookup_host((host.as_str(), port));
-        match tokio::time::timeout(RESOLVE_LIMIT, looked_up).await {
+        match tokio::time::timeout(limit, looked_up).await {
             Ok(Ok(found)) => Ok(found.map(|address| address.ip()).collect()),
             _ => Err(DialError::Resolve(host.clone())),
         }
@@ -137,25 +212,4 @@ fn is_own(address: IpAddr, own: &[IpAddr]) -> bool {
         Ok(socket.local_addr()?.ip())
     };
     own.contains(&address) || from().is_ok_and(|from| from == address)
-}
-
-impl tower_service::Service<Uri> for Dialer {
-    type Response = TokioIo<Dialled>;
-    type Error = DialError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let dialer = self.clone();
-        Box::pin(async move {
-            let text = uri.authority().map_or("", |authority| authority.as_str());
-            let default_port = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
-            let (host, port) =
-                authority(text, default_port).map_err(|_| DialError::Denied(Denial::Unreadable))?;
-            Ok(TokioIo::new(dialer.dial(&host, port).await?))
-        })
-    }
 }

@@ -4,9 +4,11 @@
 //! `bottle_core::egress` decides what may leave, and this module acts on the decision. It dials the address
 //! that it checked, so a name whose address changes in between gains nothing.
 
+mod carry;
 mod dial;
 mod headers;
 mod open;
+mod parent;
 mod pass;
 mod plain;
 mod pool;
@@ -18,5 +20,6 @@ mod serve;
 mod tunnel;
 mod upstream;
 mod upstreams;
+mod websocket;
 
 pub use proxy::EgressProxy;

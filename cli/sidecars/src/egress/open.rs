@@ -48,7 +48,7 @@ impl<C> Default for OpenConnections<C> {
 
 impl<C: Send + 'static> OpenConnections<C> {
     /// Registers a connection for as long as it lives.
-    pub fn add(&self, destination: Destination<C>, stream: TcpStream) -> Dialled {
+    pub fn add<S>(&self, destination: Destination<C>, stream: S) -> Dialled<S> {
         let passed = Arc::new(Passed::default());
         let mut list = self.lock();
         let number = list.next;

@@ -1,7 +1,9 @@
 //! The egress proxy's state: its rules, its clients, and its log.
 
+use super::carry::Carrier;
 use super::dial::{Chooser, DialError, Dialer};
 use super::open::OpenConnections;
+use super::parent::ParentWay;
 use super::pool::pooled;
 use super::reply::{self, Body};
 use super::upstreams::Upstreams;
@@ -20,6 +22,7 @@ use hyper_util::client::legacy::Client;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use tokio_rustls::TlsConnector;
 
 /// The egress proxy's name in the log.
 const PART: &str = "pipelock";
@@ -33,7 +36,7 @@ pub struct EgressProxy {
     /// The rules that are only there for a while.
     lent: Mutex<Vec<HostRule>>,
     pub(super) audit: Audit,
-    pub(super) client: Client<Dialer, Incoming>,
+    pub(super) client: Client<Carrier, Incoming>,
     pub(super) dialer: Dialer,
     open: OpenConnections<Chooser>,
     pub(super) upstreams: Upstreams,
@@ -42,13 +45,22 @@ pub struct EgressProxy {
 
 impl EgressProxy {
     /// Creates the egress proxy of a plan. `keys` connects it to the process that holds the keys of its
-    /// upstreams.
-    pub fn new(plan: &Plan, limits: Limits, audit: Audit, keys: Option<&Keys>) -> Arc<Self> {
+    /// upstreams and the login of its parent proxy. `tls` opens the connections for requests that ask for https
+    /// without a tunnel.
+    pub fn new(
+        plan: &Plan,
+        limits: Limits,
+        audit: Audit,
+        keys: Option<&Keys>,
+        tls: Option<TlsConnector>,
+    ) -> Arc<Self> {
         let rules = Arc::new(RwLock::new(plan.egress.clone()));
         let open = OpenConnections::default();
-        let dialer = Dialer::new(Arc::clone(&rules), Chooser::Agent, open.clone());
-        let client = pooled(dialer.clone());
-        let upstreams = Upstreams::new(plan.upstreams.clone(), &rules, &open, keys);
+        let parent = plan.parent.as_ref().map(|parent| ParentWay::new(parent, keys.cloned()));
+        let dialer = |chooser| Dialer::new(Arc::clone(&rules), chooser, open.clone(), parent.clone());
+        let upstreams = Upstreams::new(plan.upstreams.clone(), &dialer(Chooser::Operator), keys);
+        let dialer = dialer(Chooser::Agent);
+        let client = pooled(Carrier::new(dialer.clone(), tls));
         let server = Server::new(limits, audit.clone(), PART, Answers::Passed);
         let slug = plan.slug.clone();
         let lent = Mutex::default();

@@ -4,7 +4,8 @@
 use bottle_core::egress::HostPattern;
 use psl::{List, Psl};
 
-/// Refuses a pattern that covers a public suffix. A single host is never too wide.
+/// Refuses a pattern that covers a public suffix. A single host is never too wide, and neither is `*`: whoever opens
+/// every host does not do it by mistake.
 ///
 /// # Errors
 /// Returns the suffix that the pattern covers.
@@ -20,7 +21,19 @@ pub fn check(pattern: &HostPattern) -> Result<(), TooWide> {
     }
 }
 
-/// A pattern that covers a public suffix.
+/// Refuses a pattern that covers a public suffix or every host, for what nobody may be given in general: addresses
+/// that are not public, and whatever an agent asks for.
+///
+/// # Errors
+/// Returns what the pattern covers.
+pub fn check_named(pattern: &HostPattern) -> Result<(), TooWide> {
+    match pattern {
+        HostPattern::Any => Err(TooWide { domain: String::new() }),
+        narrower => check(narrower),
+    }
+}
+
+/// A pattern that covers a public suffix, or every host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TooWide {
     domain: String,
@@ -30,6 +43,9 @@ impl TooWide {
     /// Returns advice on what to write instead.
     pub fn help(&self) -> String {
         let domain = &self.domain;
+        if domain.is_empty() {
+            return "name the hosts one by one".to_owned();
+        }
         format!("name the hosts one by one, like \"NAME.{domain}\", or below one name: \"*.NAME.{domain}\"")
     }
 }
@@ -37,6 +53,9 @@ impl TooWide {
 impl std::fmt::Display for TooWide {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let domain = &self.domain;
+        if domain.is_empty() {
+            return f.write_str("\"*\" would open every host");
+        }
         write!(
             f,
             "\"*.{domain}\" would open a public suffix: anybody can have a name below {domain}, so whoever \
@@ -70,7 +89,10 @@ mod tests {
             ("*.corp.local", true),
             ("*.build.test", true),
         ] {
-            assert_eq!(check(&pattern.parse().unwrap()).is_ok(), holds, "{pattern}");
+            let pattern = pattern.parse().unwrap();
+            assert_eq!([check(&pattern).is_ok(), check_named(&pattern).is_ok()], [holds; 2], "{pattern}");
         }
+        let any = "*".parse().unwrap();
+        assert_eq!((check(&any), check_named(&any).is_ok()), (Ok(()), false));
     }
 }

@@ -6,6 +6,7 @@ use super::pass;
 use super::proxy::EgressProxy;
 use super::reply::{self, Body};
 use bottle_core::egress::{ClientHello, Denial, HostName, MAX_HELLO, authority, client_hello};
+use bottle_core::parent::ParentUse;
 use bottle_host::audit;
 use bottle_host::defence::Defence;
 use hyper::body::Incoming;
@@ -84,6 +85,7 @@ async fn relay(
     }
     proxy.log("opened", "", host.as_str(), json!({ "request": what }));
     let passed = upstream.passed();
+    let parent = proxy.dialer.parent_of(ParentUse::Tunnel, host);
     let relayed = async {
         upstream.write_all(&first).await?;
         pass::both_ways(&mut client, &mut upstream).await
@@ -92,6 +94,9 @@ async fn relay(
     let ms = audit::millis(since.elapsed());
     let mut details =
         json!({ "request": what, "bytes_up": passed.up(), "bytes_down": passed.down(), "ms": ms });
+    if let Some(parent) = parent {
+        details["parent"] = parent.into();
+    }
     if let Some(why) = passed.why_closed() {
         details["ended"] = why.into();
     } else if let Err(error) = ended {

@@ -4,6 +4,7 @@
 use super::headers::{strip_for_upstream, strip_hop_by_hop};
 use super::proxy::EgressProxy;
 use super::reply::{self, Body};
+use super::websocket;
 use crate::keys;
 use bottle_core::upstream::{METHODS, NoRoute, is_method_passed_on};
 use bottle_host::audit;
@@ -35,21 +36,16 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
         }
         return answer;
     }
-    // A client that would rather have a WebSocket goes on without one when it is told so. Other upgrades (Java's clients
-    // offer h2c) are offers, and a server that answers as usual has declined them.
-    if request
-        .headers()
-        .get(header::UPGRADE)
-        .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
-    {
-        let why = "an upstream takes requests, and no WebSocket";
-        return proxy.reject(&what, "upgrade", StatusCode::UPGRADE_REQUIRED, why);
-    }
     let (Some(upstream), Some(client)) =
         (upstreams.list.get(route.index), upstreams.clients.get(route.index))
     else {
         return nowhere(proxy, &what, NoRoute::Unknown);
     };
+    if let Err(why) = upstream.check(request.method().as_str(), route.rest) {
+        let mut answer = proxy.reject(&what, "request-rule", StatusCode::FORBIDDEN, &why.to_string());
+        answer.headers_mut().insert("x-bottle-refusal", HeaderValue::from_static("request-rule"));
+        return answer;
+    }
     let origin = &upstream.origin;
     // A reused idle connection is not dialled, so the rules are checked here, too.
     if let Err(denial) = proxy.dialer.read(|rules| rules.check_closed(origin.host())) {
@@ -63,8 +59,12 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
     };
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_11;
+    let agent = websocket::wanted(&mut request);
     strip_for_upstream(request.headers_mut());
     request.headers_mut().insert(header::HOST, host);
+    if agent.is_some() {
+        websocket::ask(request.headers_mut());
+    }
     // The process that holds the keys adds the right one.
     let begun = proxy.begun(&what, origin.host());
     let answered = client.request(request).await;
@@ -72,6 +72,13 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
     match answered {
         Ok(mut response) => {
             strip_hop_by_hop(response.headers_mut());
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                let Some(agent) = agent else {
+                    let why = "the upstream switched to a protocol that nobody asked for";
+                    return proxy.reject(&what, "upgrade", StatusCode::BAD_GATEWAY, why);
+                };
+                return websocket::open(proxy, what, upstream.path.as_str(), agent, response);
+            }
             let (status, ms) = (response.status().as_u16(), audit::millis(since.elapsed()));
             let details = json!({ "request": what, "origin": origin.as_str(), "status": status, "ms": ms });
             proxy.log("upstream", "", upstream.path.as_str(), details);

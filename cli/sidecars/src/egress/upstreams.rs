@@ -1,17 +1,16 @@
 //! The upstreams of a bottle, and the connections to them.
 
-use super::dial::{Chooser, DialError, Dialer};
-use super::open::{Dialled, OpenConnections};
+use super::dial::{DialError, Dialer};
+use super::open::Dialled;
 use super::pool::pooled;
 use crate::keys::Keys;
-use bottle_core::egress::{Denial, Rules, authority};
+use bottle_core::egress::{Denial, authority};
 use bottle_core::upstream::Upstream;
 use hyper::Uri;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioIo;
 use std::pin::Pin;
-use std::sync::{Arc, RwLock};
 use std::task::{Context, Poll};
 use tokio::net::UnixStream;
 
@@ -26,17 +25,10 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// Creates the upstreams of a plan. Without `keys`, none of them can be reached.
-    pub fn new(
-        list: Vec<Upstream>,
-        rules: &Arc<RwLock<Rules>>,
-        open: &OpenConnections<Chooser>,
-        keys: Option<&Keys>,
-    ) -> Self {
-        let client = |upstream| {
-            let dialer = Dialer::new(Arc::clone(rules), Chooser::Operator, open.clone());
-            Some(pooled(Connector { upstream, dialer, keys: keys?.clone() }))
-        };
+    /// Creates the upstreams of a plan, which `dialer` connects to. Without `keys`, none of them can be reached.
+    pub fn new(list: Vec<Upstream>, dialer: &Dialer, keys: Option<&Keys>) -> Self {
+        let client =
+            |upstream| Some(pooled(Connector { upstream, dialer: dialer.clone(), keys: keys?.clone() }));
         let clients = (0..list.len()).filter_map(client).collect();
         Self { list, clients }
     }

@@ -2,6 +2,7 @@
 
 use super::protocol::{Connect, KeyFound};
 use anyhow::{Context, Result, bail};
+use bottle_core::egress::HostName;
 use bottle_host::starter::Said;
 use bottle_host::starter::wire;
 use std::io;
@@ -61,12 +62,34 @@ impl Keys {
     /// # Errors
     /// Returns why the origin could not prove its identity.
     pub async fn connect(&self, upstream: usize, origin: TcpStream) -> io::Result<UnixStream> {
+        self.ask(&Connect::Upstream(upstream), &origin).await
+    }
+
+    /// Returns a tunnel to a host through the parent proxy. `proxy` is the TCP connection to that proxy.
+    ///
+    /// # Errors
+    /// Returns why the proxy opened none.
+    pub async fn tunnel(&self, host: &HostName, port: u16, proxy: TcpStream) -> io::Result<TcpStream> {
+        self.ask(&Connect::Tunnel { host: host.clone(), port }, &proxy).await?;
+        Ok(proxy)
+    }
+
+    /// Returns a connection for requests in plain HTTP to the parent proxy. `proxy` is the TCP connection to it.
+    ///
+    /// # Errors
+    /// Returns why the proxy is not asked.
+    pub async fn plain(&self, proxy: TcpStream) -> io::Result<UnixStream> {
+        self.ask(&Connect::Plain, &proxy).await
+    }
+
+    /// Hands a connection over, and returns the socket for what is to be sent on it.
+    async fn ask(&self, wanted: &Connect, connection: &TcpStream) -> io::Result<UnixStream> {
         let (mut ours, theirs) = UnixStream::pair()?;
-        let (theirs, origin) = (theirs.into_std()?, origin.into_std()?);
-        wire::send(&*self.0, &Connect { upstream }, &[theirs.as_fd(), origin.as_fd()]).map_err(|_| {
+        let theirs = theirs.into_std()?;
+        wire::send(&*self.0, wanted, &[theirs.as_fd(), connection.as_fd()]).map_err(|_| {
             io::Error::other("the process that holds the keys has ended: `bottle restart` starts it again")
         })?;
-        drop((theirs, origin));
+        drop(theirs);
         let mut why = Vec::new();
         loop {
             match ours.read_u8().await {

@@ -1,6 +1,7 @@
 //! Checks, before anything starts, whether the keys of upstreams are available.
 
 use anyhow::{Context, Result, bail, ensure};
+use bottle_core::parent::{Parent, ParentLogin};
 use bottle_core::upstream::{Secret, SecretSource, Upstream};
 use bottle_host::tools::in_path;
 use rustix::fs::{Mode, OFlags, open};
@@ -17,6 +18,21 @@ pub fn check(upstreams: &[Upstream]) -> Result<()> {
         for (name, secret) in &upstream.headers {
             look_for(secret).with_context(|| {
                 format!("the header {name} of the upstream {}, from {}", upstream.path, secret.source)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks the same for the logins of a parent proxy.
+///
+/// # Errors
+/// Returns an error for the first missing login, and says where it was looked for.
+pub fn check_logins(parent: &Parent) -> Result<()> {
+    for (_, proxy) in parent.proxies() {
+        if let Some(ParentLogin::Secret(secret)) = &proxy.login {
+            look_for(secret).with_context(|| {
+                format!("the login of the parent proxy {}, from {}", proxy.address, secret.source)
             })?;
         }
     }

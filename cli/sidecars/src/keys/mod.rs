@@ -5,16 +5,26 @@
 //! connection, to the name of the origin and to nothing else, and passes on the requests that arrive on the
 //! socket: the keeper has parsed and rewritten them, they are for paths below the upstream's own, and each
 //! gets the header with the key. The process opens no files or connections of its own.
+//!
+//! It holds the login of a parent proxy, too. It asks that proxy for tunnels on connections that the keeper opened,
+//! and passes requests for plain HTTP on to it.
 
 mod client;
+mod holder;
 mod lacking;
+mod logins;
+mod parent;
+mod parent_reply;
 mod passed;
 mod protocol;
+mod relay;
 mod route;
 mod secrets;
 mod serve;
+mod switched;
+mod upstream;
 
 pub use client::Keys;
-pub use lacking::check;
+pub use lacking::{check, check_logins};
 pub use route::route;
 pub use serve::main;

@@ -5,6 +5,7 @@
 //! overwritten when they are dropped.
 
 use anyhow::{Context, Result, bail};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use bottle_core::upstream::{Secret, SecretSource, Upstream};
 use bottle_host::process::die_with_parent;
 use bytes::Bytes;
@@ -34,7 +35,22 @@ pub async fn headers(upstream: &Upstream) -> Result<HeaderMap> {
     Ok(headers)
 }
 
+/// Returns the value of a `Proxy-Authorization` header for a secret that is `USER:PASSWORD`.
+///
+/// # Errors
+/// Returns an error as for [`headers`].
+pub async fn login(secret: &Secret) -> Result<HeaderValue> {
+    let found = found(secret).await?;
+    let login = Zeroizing::new(BASE64_STANDARD.encode(found.expose_secret()));
+    sensitive("Basic ", &login)
+}
+
 async fn value(secret: &Secret) -> Result<HeaderValue> {
+    sensitive(&secret.prefix, found(secret).await?.expose_secret())
+}
+
+/// Returns the secret's own text, without the end of its line.
+async fn found(secret: &Secret) -> Result<SecretString> {
     let found: SecretString = match &secret.source {
         SecretSource::Env(name) => std::env::var(name.as_str()).ok().context("it is not set")?.into(),
         SecretSource::File(path) => std::fs::read_to_string(path)?.into(),
@@ -47,9 +63,13 @@ async fn value(secret: &Secret) -> Result<HeaderValue> {
     if found.is_empty() {
         bail!("it is empty");
     }
+    Ok(found.into())
+}
+
+fn sensitive(prefix: &str, found: &str) -> Result<HeaderValue> {
     // Allocated at its final size: a buffer that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(secret.prefix.len() + found.len()));
-    bytes.extend_from_slice(secret.prefix.as_bytes());
+    let mut bytes = Zeroizing::new(Vec::with_capacity(prefix.len() + found.len()));
+    bytes.extend_from_slice(prefix.as_bytes());
     bytes.extend_from_slice(found.as_bytes());
     keep_from_swap(&bytes);
     // The header's value, and every clone of it, shares these bytes: no other copy is made.

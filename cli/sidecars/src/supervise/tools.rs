@@ -78,7 +78,7 @@ impl Supervise {
         let rule: HostRule = request.host.parse().map_err(|error| format!("host: {error}"))?;
         let reason = readable("reason", &request.reason)?;
         // Nobody could approve it, so nobody is asked.
-        if let Err(wide) = public_suffix::check(&rule.pattern) {
+        if let Err(wide) = public_suffix::check_named(&rule.pattern) {
             let why = wide.to_string();
             self.audit.caused(
                 "supervise",

@@ -1,0 +1,142 @@
+//! Requests to upstreams, with their keys.
+
+use super::holder::KeyHolder;
+use super::passed::{Passed, Secrets};
+use super::protocol::KeyFound;
+use super::relay::{Body, Sender, refusal, relay};
+use super::route::route;
+use super::switched;
+use anyhow::{Context, Result, ensure};
+use bottle_core::upstream::{CREDENTIALS, echo, is_method_passed_on};
+use bottle_host::defence::Defence;
+use bottle_host::out;
+use bottle_host::starter::wire;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode, Uri};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::rustls::pki_types::ServerName;
+
+/// How long an origin may take to prove its identity.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+
+/// Serves the keeper's requests to one upstream, on a new connection to its origin.
+pub async fn serve(
+    holder: &Arc<KeyHolder>,
+    keeper: &Arc<OwnedFd>,
+    index: usize,
+    mut http: UnixStream,
+    origin: TcpStream,
+) -> Result<()> {
+    let upstream = holder.upstreams.get(index).with_context(|| format!("there is no upstream {index}"))?;
+    let name = ServerName::try_from(upstream.origin.host().as_str().to_owned())?;
+    let shaken = tokio::time::timeout(HANDSHAKE, holder.tls.connect(name, origin)).await;
+    let tls = match shaken.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+        Ok(tls) => tls,
+        Err(error) => {
+            let why = error.to_string().replace('\n', " ");
+            return Ok(http.write_all(format!("{why}\n").as_bytes()).await?);
+        }
+    };
+    http.write_all(b"\n").await?;
+    let (holder, keeper) = (Arc::clone(holder), Arc::clone(keeper));
+    let answer = |request, sender| answer(Arc::clone(&holder), Arc::clone(&keeper), index, sender, request);
+    relay(http, tls, answer).await
+}
+
+async fn answer(
+    holder: Arc<KeyHolder>,
+    keeper: Arc<OwnedFd>,
+    index: usize,
+    sender: Sender,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>> {
+    // The query may contain something that must not be logged.
+    let what = format!("{} {}", request.method(), request.uri().path());
+    if let Err(error) = prepare(&holder, index, &mut request) {
+        out::note(format_args!("keys: refused: {error:#}"));
+        return Ok(refusal(StatusCode::BAD_REQUEST, ""));
+    }
+    let agent = hyper::upgrade::on(&mut request);
+    let answer = sender.send(request).await?;
+    Ok(without_keys(&holder, keeper, what, agent, answer))
+}
+
+/// Returns a response that contains no key: one that does is replaced or cut off.
+fn without_keys(
+    holder: &KeyHolder,
+    keeper: Arc<OwnedFd>,
+    request: String,
+    agent: OnUpgrade,
+    mut response: Response<Incoming>,
+) -> Response<Body> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let keys = if Defence::KeyEcho.stands() { Arc::clone(&holder.keys) } else { Secrets::default() };
+        let found = move || _ = wire::send(&*keeper, &KeyFound { request }, &[]);
+        switched::pass(agent, hyper::upgrade::on(&mut response), keys, found);
+        return response.map(|_| Either::Right(Full::default()));
+    }
+    if !Defence::KeyEcho.stands() {
+        return response.map(|body| Either::Left(Passed::plain(body)));
+    }
+    // A session that was opened with the key is as good as the key, and a guest's cookies are not sent
+    // anyway.
+    response.headers_mut().remove(header::SET_COOKIE);
+    // The origin chooses the text of the reason phrase, and nobody needs it.
+    response.extensions_mut().remove::<ReasonPhrase>();
+    let found = move || {
+        // A keeper that does not listen has ended, or has enough of these to log.
+        let _ = wire::send(&*keeper, &KeyFound { request }, &[]);
+    };
+    let said = |name: &HeaderName, value: &HeaderValue| {
+        echo::has_in_any_case(&holder.keys, name.as_str().as_bytes())
+            || echo::has(&holder.keys, value.as_bytes())
+    };
+    if response.headers().iter().any(|(name, value)| said(name, value)) {
+        found();
+        return refusal(StatusCode::BAD_GATEWAY, "bottle: the response contained the upstream's key\n");
+    }
+    response.map(|body| Either::Left(Passed::guarded(body, Arc::clone(&holder.keys), found)))
+}
+
+/// Rewrites a request for the upstream and adds the key. It repeats the keeper's checks, because the keeper
+/// may have been taken over.
+fn prepare(holder: &KeyHolder, index: usize, request: &mut Request<Incoming>) -> Result<()> {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let route = route(&holder.upstreams, &target)?;
+    ensure!(route.index == index, "the path belongs to another upstream");
+    let method = request.method();
+    ensure!(
+        !Defence::Methods.stands() || is_method_passed_on(method.as_str()),
+        "the method {method} is not allowed"
+    );
+    let upstream = holder.upstreams.get(index).with_context(|| format!("there is no upstream {index}"))?;
+    upstream.check(method.as_str(), route.rest)?;
+    let whole: Uri = format!("{}{}", upstream.origin, route.rest).parse()?;
+    let path = whole.path_and_query().context("the upstream's address has no path")?.as_str().parse()?;
+    *request.uri_mut() = path;
+    let headers = request.headers_mut();
+    for name in CREDENTIALS {
+        headers.remove(name);
+    }
+    // A key in a compressed response would not be found.
+    if Defence::KeyEcho.stands() {
+        headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        // Nor would a key that arrives in parts, each requested separately.
+        headers.remove(header::RANGE);
+        headers.remove(header::IF_RANGE);
+    }
+    headers.insert(header::HOST, HeaderValue::from_str(&upstream.origin.authority())?);
+    for (name, value) in holder.headers.get(index).with_context(|| format!("there is no upstream {index}"))? {
+        headers.insert(name, value.clone());
+    }
+    Ok(())
+}
