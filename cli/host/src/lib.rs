@@ -13,6 +13,7 @@ pub mod beneath;
 pub mod confine;
 pub mod control;
 pub mod defence;
+pub mod difference;
 pub mod digest;
 pub mod envelope;
 pub mod fail_point;
