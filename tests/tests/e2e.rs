@@ -29,6 +29,7 @@ mod smolfile;
 mod soak;
 mod sockets;
 mod supervise;
+mod ui;
 mod upstream;
 mod verify;
 mod workspace;

@@ -233,6 +233,15 @@ pub enum Command {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Show all bottles in a browser: requests, refusals, pushes and changes, with an answer to each
+    Ui {
+        /// The port of 127.0.0.1 to listen on [default: any that is free]
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        port: u16,
+        /// End when nobody has looked for this long, like 30m or 2h
+        #[arg(long, value_name = "TIME", value_parser = crate::time::while_long, default_value = "30m")]
+        idle: Duration,
+    },
     /// List the bottles
     Ls {
         /// Include runs that have ended, if their logs are still there

@@ -24,12 +24,14 @@ mod run;
 mod status;
 mod stop;
 mod trash;
+mod ui;
 mod undo;
 mod up;
 mod verify;
 
 use crate::args::{Args, Command};
 use crate::trust::programs;
+use crate::verification::How;
 use bottle_core::execution::{Execution, SHELL};
 use bottle_host::failure::Outcome;
 use bottle_host::state::Home;
@@ -67,7 +69,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             return enter::exec(&context, slug, &Execution::default(), None, &shell);
         }
         Command::Verify { slug, every_port, host_only, json } => {
-            verify::verify(&context, slug, verify::How { every_port, host_only, json })?;
+            verify::verify(&context, slug, How { every_port, host_only }, json)?;
         }
         Command::Doctor { json } => doctor::doctor(json)?,
         Command::Audit { slug, check, json } => logs::audit(&context, slug, check, json)?,
@@ -87,6 +89,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         }
         Command::Rm { slug, force } => rm::rm(&context, slug, force)?,
         Command::Trash { now, restore, json } => trash::trash(&context, &trash::How { now, restore, json })?,
+        Command::Ui { port, idle } => ui::ui(&context, ui::How { port, idle })?,
         Command::Ls { all, json } => ls::ls(all, json)?,
         Command::Status { slug, json } => status::status(&context, slug, json)?,
         Command::Cp { from, to, all, max_size } => {

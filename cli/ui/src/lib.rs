@@ -1,0 +1,10 @@
+//! What a person sees and decides, at a glance: a local page.
+//!
+//! [`desk`] is the interface to the command, which implements it with the functions below its subcommands.
+//! [`page`] serves it to one browser. [`book`] keeps what is shown of a log, bounded whatever a guest writes
+//! there.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod book;
+pub mod desk;
+pub mod page;
