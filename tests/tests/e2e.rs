@@ -32,4 +32,5 @@ mod supervise;
 mod ui;
 mod upstream;
 mod verify;
+mod watch;
 mod workspace;

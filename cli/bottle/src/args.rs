@@ -242,6 +242,8 @@ pub enum Command {
         #[arg(long, value_name = "TIME", value_parser = crate::time::while_long, default_value = "30m")]
         idle: Duration,
     },
+    /// Show bottles, requests and the log in the terminal, and answer requests there
+    Watch,
     /// List the bottles
     Ls {
         /// Include runs that have ended, if their logs are still there

@@ -28,6 +28,7 @@ mod ui;
 mod undo;
 mod up;
 mod verify;
+mod watch;
 
 use crate::args::{Args, Command};
 use crate::trust::programs;
@@ -90,6 +91,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Rm { slug, force } => rm::rm(&context, slug, force)?,
         Command::Trash { now, restore, json } => trash::trash(&context, &trash::How { now, restore, json })?,
         Command::Ui { port, idle } => ui::ui(&context, ui::How { port, idle })?,
+        Command::Watch => watch::watch()?,
         Command::Ls { all, json } => ls::ls(all, json)?,
         Command::Status { slug, json } => status::status(&context, slug, json)?,
         Command::Cp { from, to, all, max_size } => {
