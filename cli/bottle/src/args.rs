@@ -441,6 +441,18 @@ pub enum Command {
         /// The socket to the process that holds the keys of upstreams.
         #[arg(long, requires = "starter_fd")]
         keys_fd: Option<i32>,
+        /// The socket to the process that tells a person.
+        #[arg(long, requires = "starter_fd")]
+        notifier_fd: Option<i32>,
+    },
+    /// Runs the command of [notify] for a keeper, which may start none
+    #[command(hide = true)]
+    Notifier {
+        /// The bottle's name.
+        slug: Slug,
+        /// The socket to the keeper.
+        #[arg(long)]
+        fd: i32,
     },
     /// Starts programs for a keeper, which may start none
     #[command(hide = true)]
@@ -465,7 +477,14 @@ pub enum Command {
 impl Command {
     /// Returns whether it is internal: how one process of bottle's starts another.
     pub fn is_own(&self) -> bool {
-        matches!(self, Self::GitHook { .. } | Self::Keeper { .. } | Self::Starter { .. } | Self::Keys { .. })
+        matches!(
+            self,
+            Self::GitHook { .. }
+                | Self::Keeper { .. }
+                | Self::Starter { .. }
+                | Self::Keys { .. }
+                | Self::Notifier { .. }
+        )
     }
 }
 

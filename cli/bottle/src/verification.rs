@@ -12,6 +12,9 @@ use bottle_host::control::Examined;
 use bottle_host::control::{self, Answer, Request};
 use bottle_host::defence::Defence;
 use bottle_host::failure::Outcome;
+use bottle_host::notify::{self, Notice};
+use bottle_host::out;
+use bottle_host::services;
 use bottle_host::smolvm::Smolvm;
 use bottle_host::smolvm::Terminal;
 use bottle_host::state::Folder;
@@ -96,7 +99,7 @@ pub fn verify(folder: &Folder, how: How, progress: &dyn Fn(&str)) -> Outcome<Jud
         }
     };
     let doors = plan.doors.ports();
-    Ok(Judged::new(
+    let judged = Judged::new(
         folder.slug(),
         host,
         inside,
@@ -104,7 +107,23 @@ pub fn verify(folder: &Folder, how: How, progress: &dyn Fn(&str)) -> Outcome<Jud
         placed,
         smolvm.stand_in,
         since.elapsed().as_secs_f64(),
-    ))
+    );
+    tell(folder, &judged);
+    Ok(judged)
+}
+
+/// Tells a person of a leak, if there is a command for that.
+fn tell(folder: &Folder, judged: &Judged) {
+    if judged.verdict() != Verdict::Leaks {
+        return;
+    }
+    let seen = judged.host().into_iter().flat_map(|host| host.leaks.clone());
+    let said = judged.inside().into_iter().flat_map(|inside| inside.leaks.iter());
+    let leaks = seen.chain(said.map(|leak| format!("the guest says: {leak}"))).collect();
+    let words = services::read(folder).map(|services| services.notify).unwrap_or_default();
+    if let Err(error) = notify::run(&words, folder.slug(), &Notice::Leak { leaks }) {
+        out::note(format_args!("{error:#}"));
+    }
 }
 
 /// While it lives, the log counts refusals. One line for all of them follows at the end.

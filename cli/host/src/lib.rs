@@ -18,6 +18,7 @@ pub mod digest;
 pub mod envelope;
 pub mod fail_point;
 pub mod failure;
+pub mod notify;
 pub mod out;
 pub mod peer;
 pub mod process;

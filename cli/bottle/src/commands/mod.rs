@@ -35,6 +35,7 @@ use crate::trust::programs;
 use crate::verification::How;
 use bottle_core::execution::{Execution, SHELL};
 use bottle_host::failure::Outcome;
+use bottle_host::notify;
 use bottle_host::state::Home;
 use bottle_keeper::{self as keeper, starter};
 use bottle_sidecars::git::hook;
@@ -117,7 +118,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Schema { document } => manual::schema(document)?,
         Command::Completions { shell } => manual::completions(shell)?,
         Command::Man { dir } => manual::man(dir.as_deref())?,
-        Command::Keeper { slug, owner_fd, ready_fd, guest_fd, starter_fd, keys_fd } => {
+        Command::Keeper { slug, owner_fd, ready_fd, guest_fd, starter_fd, keys_fd, notifier_fd } => {
             let (owner, ready, guest) = (inherited(owner_fd)?, inherited(ready_fd)?, inherited(guest_fd)?);
             let home = Home::find()?;
             programs::leave_writable_folder(&home, &home.bottle(&slug))?;
@@ -125,12 +126,14 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
                 Some(starter) => Some(keeper::Helpers {
                     starter: inherited(starter)?,
                     keys: keys_fd.map(inherited).transpose()?,
+                    notifier: notifier_fd.map(inherited).transpose()?,
                 }),
                 None => None,
             };
             keeper::main(keeper::Arguments { slug, owner, ready, guest }, helpers)?;
         }
         Command::Starter { slug, fd } => starter::main(&slug, &inherited(fd)?)?,
+        Command::Notifier { slug, fd } => notify::serve(&slug, &inherited(fd)?)?,
         Command::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,
     }
     Ok(ExitCode::SUCCESS)

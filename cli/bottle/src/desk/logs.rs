@@ -2,7 +2,7 @@
 
 use bottle_core::egress::Rules;
 use bottle_core::slug::Slug;
-use bottle_host::audit::{Merged, millis};
+use bottle_host::audit::{Merged, now_ms};
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::rules;
 use bottle_host::state::Folder;
@@ -11,7 +11,7 @@ use bottle_ui::desk::Log;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How many lines are read before time is looked at again.
 const AT_ONCE: usize = 500;
@@ -52,7 +52,7 @@ impl Logs {
             }
         }
         let rules = folder.read_plan().and_then(|plan| rules::now(folder, &plan));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
+        let now = now_ms();
         Ok(book.log(after, &rules.unwrap_or_else(|_| Rules::default()), now, reading))
     }
 

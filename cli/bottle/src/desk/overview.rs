@@ -5,14 +5,14 @@ use super::{pushes, requests};
 use crate::lifecycle::observe::{Row, observe};
 use crate::lifecycle::state::State;
 use bottle_core::visible::Line;
-use bottle_host::audit::millis;
+use bottle_host::audit::now_ms;
 use bottle_host::control::{self, Answer, Request, Status};
 use bottle_host::failure::Outcome;
 use bottle_host::state::{Folder, Home};
 use bottle_ui::desk::{Bottle, Overview, Usage};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How long a keeper may take to answer. One that is stuck must not hold up the others for long.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -121,7 +121,7 @@ fn usage(pid: Option<i32>, folder: &Folder, status: &Status) -> Usage {
     let guest = folder.read_plan().ok().map(|plan| plan.guest);
     let Used { cpu_ms, memory, read, written } = pid.map(Used::by).unwrap_or_default();
     Usage {
-        at_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis),
+        at_ms: now_ms(),
         cpu_ms,
         cpus: guest.as_ref().map_or(1, |guest| guest.cpus),
         memory,

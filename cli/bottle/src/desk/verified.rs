@@ -1,11 +1,10 @@
-use std::time::{SystemTime, UNIX_EPOCH};
 //! Verifications that somebody started, one at a time for each bottle.
 
 use crate::verification::{self, How};
 use bottle_core::slug::Slug;
 use bottle_core::visible::Line;
 use bottle_guest::probe::Answer;
-use bottle_host::audit::millis;
+use bottle_host::audit::now_ms;
 use bottle_host::failure::Outcome;
 use bottle_host::state::Folder;
 use bottle_ui::desk::{Strip, Verified};
@@ -40,7 +39,7 @@ impl Verifications {
                 Ok(judged) => shown(judged),
                 Err(failure) => Verified { failed: Some(failure.what().to_owned()), ..Verified::default() },
             };
-            found.at_ms = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(millis);
+            found.at_ms = Some(now_ms());
             of.lock().insert(folder.slug().clone(), found);
         };
         thread::Builder::new().name("verify".to_owned()).spawn(work).map_err(anyhow::Error::from)?;
