@@ -1,6 +1,6 @@
-// Drives a real Chromium over its debugging pipe: `node drive.mjs LINK AXE FOLDER` opens a link of `bottle ui`, looks
-// at each tab in each size and scheme, checks it with axe-core, and answers the first request by keyboard alone.
-// It prints what it found as JSON, and leaves pictures in FOLDER.
+// Drives a real Chromium over its debugging pipe: `node drive.mjs LINK AXE FOLDER` opens a link of `bottle ui`,
+// looks at each tab in each size and scheme, checks it with axe-core, and answers the first request by keyboard
+// alone. It prints what it found as JSON, and leaves pictures in FOLDER.
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -17,8 +17,19 @@ const VIEWS = [
 ];
 
 const profile = mkdtempSync(join(tmpdir(), "bottle-browser-"));
-const words = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"];
-words.push("--disable-component-update", "--disable-sync", "--remote-debugging-pipe", `--user-data-dir=${profile}`);
+const words = [
+  "--headless=new",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--no-first-run",
+  "--disable-background-networking",
+];
+words.push(
+  "--disable-component-update",
+  "--disable-sync",
+  "--remote-debugging-pipe",
+  `--user-data-dir=${profile}`,
+);
 const chromium = spawn("chromium", words, { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
 const ended = new Promise((done) => chromium.on("exit", done));
 const [write, read] = [chromium.stdio[3], chromium.stdio[4]];
@@ -44,7 +55,11 @@ function call(method, params = {}) {
 }
 
 async function evaluate(expression) {
-  const { result, exceptionDetails } = await call("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true });
+  const { result, exceptionDetails } = await call("Runtime.evaluate", {
+    expression,
+    awaitPromise: true,
+    returnByValue: true,
+  });
   if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
   return result.value;
 }
@@ -61,13 +76,19 @@ async function until(what, expression) {
 
 async function press(key) {
   const code = key.length === 1 ? { text: key } : {};
-  await call("Input.dispatchKeyEvent", { type: "keyDown", key, ...code, windowsVirtualKeyCode: key === "Tab" ? 9 : 0 });
+  await call("Input.dispatchKeyEvent", {
+    type: "keyDown",
+    key,
+    ...code,
+    windowsVirtualKeyCode: key === "Tab" ? 9 : 0,
+  });
   await call("Input.dispatchKeyEvent", { type: "keyUp", key });
 }
 
 async function checked() {
-  const run = "axe.run(document, { resultTypes: ['violations'] }).then(({ violations, passes }) => ({ passed: passes.length, "
-    + "violations: violations.map(({ id, impact, nodes }) => ({ id, impact, at: nodes.slice(0, 3).map((node) => node.target.join(' ')) })) }))";
+  const run =
+    "axe.run(document, { resultTypes: ['violations'] }).then(({ violations, passes }) => ({ passed: passes.length, " +
+    "violations: violations.map(({ id, impact, nodes }) => ({ id, impact, at: nodes.slice(0, 3).map((node) => node.target.join(' ')) })) }))";
   return evaluate(run);
 }
 
@@ -82,7 +103,9 @@ try {
   await until("a request", "document.querySelector('.request')");
   await evaluate(readFileSync(axe, "utf8"));
   // The check itself can fail: an image without a text is one of its findings.
-  await evaluate("document.body.append(Object.assign(document.createElement('img'), { id: 'bad', src: 'data:,' }))");
+  await evaluate(
+    "document.body.append(Object.assign(document.createElement('img'), { id: 'bad', src: 'data:,' }))",
+  );
   found.witness = (await checked()).violations.filter(({ id }) => id === "image-alt").length;
   await evaluate("document.getElementById('bad').remove()");
   for (const { width, height, scheme } of VIEWS) {
@@ -93,12 +116,17 @@ try {
       await sleep(400);
       if (tab === "pushes") {
         await until("a push", "document.querySelector('#panel-pushes section button')");
-        await evaluate("document.querySelector('#panel-pushes .diff') || document.querySelector('#panel-pushes section button').click()");
+        await evaluate(
+          "document.querySelector('#panel-pushes .diff') || document.querySelector('#panel-pushes section button').click()",
+        );
         await until("a difference", "document.querySelector('#panel-pushes .diff')");
+        found.pushes = await evaluate("document.getElementById('panel-pushes').innerText");
       }
       if (tab === "changes") await until("changes", "document.querySelector('#panel-changes .diff')");
       if (tab === "verify") {
-        await evaluate("document.querySelector('#panel-verify .verdict').textContent || document.querySelector('#panel-verify button').click()");
+        await evaluate(
+          "document.querySelector('#panel-verify .verdict').textContent || document.querySelector('#panel-verify button').click()",
+        );
         await until("a verdict", "document.querySelector('#panel-verify .verdict').textContent");
       }
       await evaluate("document.getElementById('said').classList.remove('shown')");
@@ -122,11 +150,15 @@ try {
   found.keys.steps = steps;
   found.keys.focus = await evaluate("document.activeElement !== document.body");
   found.keys.said = await evaluate("document.getElementById('said').textContent");
-  found.hacked = await evaluate("Boolean(window.hacked) || document.querySelectorAll('img, script:not([src]), iframe').length > 0");
+  found.hacked = await evaluate(
+    "Boolean(window.hacked) || document.querySelectorAll('img, script:not([src]), iframe').length > 0",
+  );
   found.text = await evaluate("document.body.innerText");
   const is_trouble = ({ method, params }) =>
     method === "Runtime.exceptionThrown" || (method === "Log.entryAdded" && params.entry.level === "error");
-  found.trouble = events.filter(is_trouble).map(({ params }) => params.entry?.text ?? params.exceptionDetails?.text);
+  found.trouble = events
+    .filter(is_trouble)
+    .map(({ params }) => params.entry?.text ?? params.exceptionDetails?.text);
 } finally {
   session = undefined;
   call("Browser.close").catch(() => {});

@@ -13,7 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// The page's headers that keep it to itself.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// What a hostile guest writes wherever it can.
 const MARKUP: &str = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>";
 
@@ -182,9 +183,9 @@ fn only_the_page_itself_is_answered() {
     let with = |at: usize, line: &str| {
         let mut head = good.clone();
         if line.is_empty() {
-            _ = head.remove(at)
+            _ = head.remove(at);
         } else {
-            line.clone_into(&mut head[at])
+            line.clone_into(&mut head[at]);
         }
         head
     };
@@ -369,6 +370,7 @@ fn busy() -> RunningBottle {
              git clone -q $BOTTLE_GIT_GATE/project.git /tmp/work; cd /tmp/work; git checkout -q -b feature; \
              sed -i 's/line 7 of/line seven in/; 20d' main.py; echo '<b>new</b>' > '<b>name'; git add .; \
              git commit -qm 'Change a line {MARKUP}'; git push -q origin feature; \
+             git checkout -q -b leak; echo 'AKIAIOSFODNN7EXAMPLE' > key; git add .; git commit -qm key; git push -q origin leak; \
              cd /workspace; sed -i 's/line 3 /line three /; 30,31d' main.py; mkdir -p src; seq 30 > src/new.txt; rm -f .gitignore"
         ))
         .success();
@@ -410,4 +412,5 @@ fn in_a_browser_everything_fits_is_reached_by_keyboard_and_has_no_serious_findin
     // Markup is text, and the policy had nothing to refuse.
     assert_eq!((&found["hacked"], &found["trouble"]), (&json!(false), &json!([])), "{found:#}");
     assert!(found["text"].as_str().unwrap().contains(MARKUP));
+    assert!(found["pushes"].as_str().unwrap().contains("an AWS access key in key:1"), "{}", found["pushes"]);
 }

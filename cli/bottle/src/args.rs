@@ -624,6 +624,8 @@ pub enum Document {
     Inbox,
     /// bottle ls --json
     Ls,
+    /// What the command of [notify] is given
+    Notice,
     /// bottle plan --json
     Plan,
     /// bottle plan --diff --json

@@ -3,7 +3,12 @@
 const base = new URL("api/", import.meta.url);
 
 async function ask(url, how) {
-  const response = await fetch(url, { credentials: "same-origin", cache: "no-store", redirect: "error", ...how });
+  const response = await fetch(url, {
+    credentials: "same-origin",
+    cache: "no-store",
+    redirect: "error",
+    ...how,
+  });
   const is_json = response.headers.get("content-type") === "application/json";
   const answer = is_json ? await response.json() : { error: (await response.text()).trim() };
   if (response.ok) return answer;

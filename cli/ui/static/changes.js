@@ -15,20 +15,36 @@ export function changes(panel) {
   const every = h("label", { for: "all-changes" }, "All that can be applied");
   const where = h("p", { class: "quiet" });
   const list = h("div", { class: "card" });
-  panel.append(h("div", { class: "actions" }, look, apply, h("span", { class: "choice" }, all, every)), where, list);
+  panel.append(
+    h("div", { class: "actions" }, look, apply, h("span", { class: "choice" }, all, every)),
+    where,
+    list,
+  );
   let [bottle, boxes, seen] = [null, [], null];
 
   const count = () => {
     const picked = boxes.filter(([box]) => box.checked);
     const over = picked.filter(([, one]) => one.conflict).length;
-    say(apply, `Apply ${picked.length} ${picked.length === 1 ? "path" : "paths"}${over ? `, and overwrite ${over} of yours` : ""}`);
+    say(
+      apply,
+      `Apply ${picked.length} ${picked.length === 1 ? "path" : "paths"}${over ? `, and overwrite ${over} of yours` : ""}`,
+    );
     apply.disabled = picked.length === 0;
   };
   const entry = (one, at) => {
     const why = one.kept ? h("span", { class: "quiet" }, `  stays in the guest: ${one.kept}`) : null;
     const name = title(one.letter, one.path, why);
-    const content = one.difference ?? { notes: ["There is too much of it to show: `bottle diff` does."], sides: [], hunks: [] };
-    const box = h("input", { type: "checkbox", "aria-label": `Apply ${one.path}`, disabled: !one.may_be_applied, change: count });
+    const content = one.difference ?? {
+      notes: ["There is too much of it to show: `bottle diff` does."],
+      sides: [],
+      hunks: [],
+    };
+    const box = h("input", {
+      type: "checkbox",
+      "aria-label": `Apply ${one.path}`,
+      disabled: !one.may_be_applied,
+      change: count,
+    });
     boxes.push([box, one]);
     return h("div", { class: "pick" }, box, file(name, content, at < OPEN));
   };
@@ -48,7 +64,8 @@ export function changes(panel) {
     const notes = [now.failed ?? `The guest works on a copy of ${now.project}.`];
     if (!now.failed && !now.files.length) notes.push("It has changed nothing.");
     if (now.more) notes.push(`${now.more} more paths differ and are not shown.`);
-    if (now.with_attributes) notes.push(`${now.with_attributes} files have extended attributes, which stay in the guest.`);
+    if (now.with_attributes)
+      notes.push(`${now.with_attributes} files have extended attributes, which stay in the guest.`);
     say(where, notes.join(" "));
     list.hidden = !now.files.length;
     all.disabled = !now.files.length;

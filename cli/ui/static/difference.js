@@ -10,9 +10,11 @@ function rows(hunk) {
   let [old, now] = [hunk.old, hunk.new];
   const found = [];
   let [removed, added] = [[], []];
-  const text = (line) => line.text.replace(/\r?\n$/, "") + (line.unfinished ? "\u2003(no newline at the end)" : "");
+  const text = (line) =>
+    line.text.replace(/\r?\n$/, "") + (line.unfinished ? "\u2003(no newline at the end)" : "");
   const flush = () => {
-    for (let at = 0; at < Math.max(removed.length, added.length); at += 1) found.push([removed[at], added[at]]);
+    for (let at = 0; at < Math.max(removed.length, added.length); at += 1)
+      found.push([removed[at], added[at]]);
     [removed, added] = [[], []];
   };
   for (const line of hunk.lines) {
@@ -30,7 +32,10 @@ function rows(hunk) {
 function row([left, right, same]) {
   const cell = (side, name) =>
     side
-      ? [h("td", { class: "no" }, String(side[0])), h("td", { class: same ? `same ${name === "new" ? "again" : ""}` : name }, side[1])]
+      ? [
+          h("td", { class: "no" }, String(side[0])),
+          h("td", { class: same ? `same ${name === "new" ? "again" : ""}` : name }, side[1]),
+        ]
       : [h("td", { class: "no void" }), h("td", { class: "void" })];
   return h("tr", {}, ...cell(left, "old"), ...cell(right, "new"));
 }
@@ -49,11 +54,15 @@ export function difference(file) {
     const show = (some) =>
       body.append(
         ...some.map((one) =>
-          typeof one === "string" ? h("tr", { class: "hunk" }, h("td", { class: "no" }), h("td", { colspan: "3" }, one)) : row(one),
+          typeof one === "string"
+            ? h("tr", { class: "hunk" }, h("td", { class: "no" }), h("td", { colspan: "3" }, one))
+            : row(one),
         ),
       );
     show(all.slice(0, LINES));
-    parts.push(h("table", { class: "diff", "aria-label": `${file.names[0]} and ${file.names[1]}` }, columns(), body));
+    parts.push(
+      h("table", { class: "diff", "aria-label": `${file.names[0]} and ${file.names[1]}` }, columns(), body),
+    );
     if (all.length > LINES) {
       const more = h("button", { type: "button" }, `Show ${all.length - LINES} more lines`);
       more.addEventListener("click", () => {
@@ -70,7 +79,13 @@ export function difference(file) {
 /** Makes the title of a file: its letter and its name. */
 export function title(letter, name, ...more) {
   const words = { A: "added", M: "changed", D: "deleted" };
-  return h("span", {}, h("span", { class: `letter ${letter}`, title: words[letter] }, letter), h("code", {}, name), ...more);
+  return h(
+    "span",
+    {},
+    h("span", { class: `letter ${letter}`, title: words[letter] }, letter),
+    h("code", {}, name),
+    ...more,
+  );
 }
 
 /** Makes a file that can be folded. Its difference is made when it is opened. */

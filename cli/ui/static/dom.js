@@ -1,6 +1,6 @@
 // Makes elements. Text goes in as text, and never as markup.
 
-/** Makes an element: `h("p", { class: "quiet" }, "text", child)`. A property that is a function is a listener. */
+/** Makes an element: `h("p", { class: "quiet" }, "text", child)`. A property may be a listener. */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {

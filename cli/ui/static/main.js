@@ -37,12 +37,16 @@ function frame() {
         bottle.state,
         bottle.uptime_s == null ? null : `up ${span(bottle.uptime_s)}`,
         bottle.guest === false ? "the guest is not connected" : null,
-        Object.entries(bottle.doors).map(([name, port]) => `${name}:${port}`).join(" "),
+        Object.entries(bottle.doors)
+          .map(([name, port]) => `${name}:${port}`)
+          .join(" "),
         bottle.project,
       ]
     : [];
   say(the("chosen-facts"), facts.filter(Boolean).join(" \u00b7 "));
-  const trouble = [bottle?.why, bottle?.log_failing ? "its log cannot be written: is the disk full?" : null].filter(Boolean).join("; ");
+  const trouble = [bottle?.why, bottle?.log_failing ? "its log cannot be written: is the disk full?" : null]
+    .filter(Boolean)
+    .join("; ");
   say(the("chosen-trouble"), trouble);
   the("chosen-trouble").hidden = !trouble;
   for (const name of names) {
@@ -73,7 +77,8 @@ async function look() {
   clearTimeout(timer);
   try {
     seen = await get("overview");
-    if (!seen.bottles.some((one) => one.slug === slug)) slug = (seen.bottles.find((one) => one.uptime_s != null) ?? seen.bottles[0])?.slug;
+    if (!seen.bottles.some((one) => one.slug === slug))
+      slug = (seen.bottles.find((one) => one.uptime_s != null) ?? seen.bottles[0])?.slug;
     history.add(seen.bottles);
     overview(seen, slug, choose, look);
     frame();

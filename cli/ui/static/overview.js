@@ -8,22 +8,40 @@ function request(first, decided) {
   const from = h("span", {}, first.bottle);
   const since = h("span");
   const answer = h("input", { type: "text", maxlength: "4000", autocomplete: "off" });
-  const yes = h("button", { class: "yes", type: "button", "aria-keyshortcuts": "a" }, first.needs_an_answer ? "Answer" : "Approve");
+  const yes = h(
+    "button",
+    { class: "yes", type: "button", "aria-keyshortcuts": "a" },
+    first.needs_an_answer ? "Answer" : "Approve",
+  );
   const no = h("button", { class: "no", type: "button", "aria-keyshortcuts": "r" }, "Refuse");
   const title = h("h3", { id: `request-${first.bottle}-${first.number}` }, first.says);
-  const changes = first.changes.map(({ added, rule }) => h("li", { class: added ? "added" : "gone" }, h("code", {}, rule)));
-  const nothing = first.changes.length || first.needs_an_answer ? null : h("p", { class: "quiet" }, "The rules already say so.");
+  const changes = first.changes.map(({ added, rule }) =>
+    h("li", { class: added ? "added" : "gone" }, h("code", {}, rule)),
+  );
+  const nothing =
+    first.changes.length || first.needs_an_answer
+      ? null
+      : h("p", { class: "quiet" }, "The rules already say so.");
   const card = h(
     "div",
     { class: "card request", tabindex: "0", role: "group", "aria-labelledby": title.id },
     h("p", { class: "from" }, from, since),
     title,
     h("p", { class: "words" }, first.words),
-    first.changes.length ? h("ul", { class: "rules", "aria-label": "What an approval changes in the rules" }, ...changes) : nothing,
+    first.changes.length
+      ? h("ul", { class: "rules", "aria-label": "What an approval changes in the rules" }, ...changes)
+      : nothing,
     first.forbidden ? h("p", { class: "trouble" }, first.forbidden) : null,
     first.needs_an_answer ? h("label", {}, "Your answer", answer) : null,
     h("div", { class: "actions" }, yes, no),
-    first.needs_an_answer ? null : h("details", { class: "word" }, h("summary", {}, "Add a word to the agent"), h("label", {}, "What it is told", answer)),
+    first.needs_an_answer
+      ? null
+      : h(
+          "details",
+          { class: "word" },
+          h("summary", {}, "Add a word to the agent"),
+          h("label", {}, "What it is told", answer),
+        ),
   );
   const item = h("li", {}, card);
   const other = (sibling) => sibling?.querySelector(".request");
@@ -51,7 +69,9 @@ function request(first, decided) {
     if (event.target !== card || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.key === "a") approve();
     if (event.key === "r") decide(no, false);
-    const next = other({ ArrowDown: item.nextElementSibling, ArrowUp: item.previousElementSibling }[event.key]);
+    const next = other(
+      { ArrowDown: item.nextElementSibling, ArrowUp: item.previousElementSibling }[event.key],
+    );
     if (next) {
       event.preventDefault();
       next.focus();
@@ -69,7 +89,13 @@ function request(first, decided) {
 function bottle(first, choose) {
   const name = h("span", { class: "name" }, first.slug);
   const [state, facts] = [h("span"), h("span", { class: "facts" })];
-  const button = h("button", { class: "bottle", type: "button", click: () => choose(first.slug) }, name, state, facts);
+  const button = h(
+    "button",
+    { class: "bottle", type: "button", click: () => choose(first.slug) },
+    name,
+    state,
+    facts,
+  );
   const update = (now) => {
     state.className = `state ${now.state}`;
     say(state, now.busy ? `${now.busy} is under way` : now.state);
@@ -84,8 +110,18 @@ function bottle(first, choose) {
 /** Shows all of it. `chosen` is the bottle that is looked at. */
 export function overview(seen, chosen, choose, decided) {
   const shown = seen.bottles.map((one) => ({ ...one, chosen: one.slug === chosen }));
-  follow(the("bottles"), shown, (one) => one.slug, (one) => bottle(one, choose));
-  follow(the("inbox"), seen.inbox, (one) => `${one.bottle}.${one.number}.${one.seen}`, (one) => request(one, decided));
+  follow(
+    the("bottles"),
+    shown,
+    (one) => one.slug,
+    (one) => bottle(one, choose),
+  );
+  follow(
+    the("inbox"),
+    seen.inbox,
+    (one) => `${one.bottle}.${one.number}.${one.seen}`,
+    (one) => request(one, decided),
+  );
   the("bottles-empty").hidden = seen.bottles.length > 0;
   the("inbox-empty").hidden = seen.inbox.length > 0;
   the("inbox-keys").hidden = seen.inbox.length === 0;

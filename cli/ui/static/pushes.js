@@ -1,19 +1,25 @@
 // The pushes of a bottle that wait, each with what it would change at its upstream.
 
 import { get, post } from "./api.js";
-import { act, announce, h } from "./dom.js";
+import { act, announce, clock, follow, h } from "./dom.js";
 import { file, title } from "./difference.js";
 
 /** How many files are open at first. */
 const OPEN = 5;
 
 function compared(seen) {
-  const files = seen.files.map((one, at) => file(title(one.title.slice(0, 1), one.title.slice(2)), one, at < OPEN));
+  const files = seen.files.map((one, at) =>
+    file(title(one.title.slice(0, 1), one.title.slice(2)), one, at < OPEN),
+  );
   return [
     h("h3", {}, "What was scanned"),
     h("ul", { class: "sentences" }, ...seen.scanned.map((sentence) => h("li", {}, sentence))),
     h("h3", {}, "What it is"),
-    h("pre", { class: "wide" }, seen.notes.filter((note) => !note.startsWith("files that differ")).join("\n")),
+    h(
+      "pre",
+      { class: "wide" },
+      seen.notes.filter((note) => !note.startsWith("files that differ")).join("\n"),
+    ),
     h("h3", {}, seen.files.length === 1 ? "One file differs" : `${seen.files.length} files differ`),
     h("div", {}, ...files),
   ];
@@ -53,7 +59,13 @@ function push(bottle, one, again) {
     h("h3", {}, `${one.branch} of ${one.repo}`),
     h("p", {}, one.subject),
     h("p", { class: "quiet" }, `${many}${own} \u00b7 `, h("code", {}, one.commit)),
-    one.pushed ? null : h("p", { class: "trouble" }, "Nobody pushed this: it is in your repository, which the guest can write."),
+    one.pushed
+      ? null
+      : h(
+          "p",
+          { class: "trouble" },
+          "Nobody pushed this: it is in your repository, which the guest can write.",
+        ),
     h("div", { class: "actions" }, look, yes, no),
     inside,
   );
@@ -63,10 +75,25 @@ function push(bottle, one, again) {
 export function pushes(panel) {
   const list = h("div");
   const empty = h("p", { class: "quiet" }, "No push waits.");
-  panel.append(empty, list);
+  const refused = h("ul", { class: "sentences" });
+  const findings = h(
+    "section",
+    { class: "card", "aria-label": "Refused pushes" },
+    h("h3", {}, "Refused lately, with what was found"),
+    refused,
+  );
+  panel.append(empty, list, findings);
   let shown = null;
   const refresh = async (bottle) => {
-    const waiting = await get("pushes", { bottle });
+    const [waiting, log] = await Promise.all([get("pushes", { bottle }), get("log", { bottle, after: 0 })]);
+    const findings_of = log.lines.filter((line) => line.part === "git-gate" && line.class === "refused");
+    follow(
+      refused,
+      findings_of.slice(-20).reverse(),
+      (line) => `${bottle} ${line.number}`,
+      (line) => [h("li", {}, `${clock(line.time_ms)} `, h("code", {}, line.details)), null],
+    );
+    findings.hidden = !findings_of.length;
     // One that is looked at stays as it is until the list changes.
     const now = JSON.stringify([bottle, waiting]);
     if (now === shown) return;

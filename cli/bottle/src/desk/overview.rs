@@ -21,6 +21,9 @@ const FRESH: Duration = Duration::from_millis(800);
 /// How old a number of pushes may be: git counts them.
 const FRESH_PUSHES: Duration = Duration::from_secs(8);
 
+/// How much of an agent's report is shown, in characters.
+const REPORT: usize = 200;
+
 /// The last overview. Several who ask at once get the same one.
 #[derive(Default)]
 pub struct Glance(Mutex<Last>);
@@ -108,13 +111,18 @@ fn bottle(row: Row, folder: &Folder, status: Option<&Status>, pushes: usize) -> 
         project,
         uptime_s: status.map(|status| status.uptime_s),
         guest: status.map(|status| status.guest),
-        report: status.and_then(|status| status.report.as_deref()).map(|report| Line(report).to_string()),
+        report: status.and_then(|status| status.report.as_deref()).map(short),
         usage: status.map(|status| usage(row.pid, folder, status)),
         pushes,
         has_copy: folder.copy_record().exists(),
         log_failing: status.is_some_and(|status| status.log_failing),
         slug: row.slug,
     }
+}
+
+/// Returns an agent's report on one line. `bottle status` has all of it.
+fn short(report: &str) -> String {
+    Line(&report.chars().take(REPORT).collect::<String>()).to_string()
 }
 
 fn usage(pid: Option<i32>, folder: &Folder, status: &Status) -> Usage {

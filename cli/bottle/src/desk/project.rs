@@ -11,8 +11,8 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-/// Adds a host to `[egress] allow` in the `bottle.toml` of a bottle's project, and returns what was done. Only the
-/// line that it belongs to changes.
+/// Adds a host to `[egress] allow` in the `bottle.toml` of a bottle's project, and returns what was done. Only
+/// the line that it belongs to changes.
 ///
 /// # Errors
 /// Returns an error if there is no such file, if a guest could write it, or if it has a form that cannot be

@@ -1,8 +1,10 @@
 //! What a person is told.
 
 use crate::audit::now_ms;
+use crate::envelope;
 use bottle_core::slug::Slug;
 use bottle_core::visible::Line;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The longest text in a notice, in characters.
@@ -11,7 +13,7 @@ const LONGEST: usize = 500;
 const LISTED: usize = 10;
 
 /// Something that a person should know at once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Notice {
     /// An agent asks for something.
@@ -38,14 +40,15 @@ pub enum Notice {
     /// A keeper ended without saying so. Its guest reaches nothing.
     KeeperDied,
     /// Not told to anybody: the keeper ends as it should.
+    #[schemars(skip)]
     KeeperEnds,
 }
 
 /// A notice as the command gets it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Told<'n> {
     /// The form of this object.
-    pub schema: &'static str,
+    pub schema: String,
     /// The bottle.
     pub bottle: &'n Slug,
     /// When it happened, in milliseconds since 1970.
@@ -92,7 +95,7 @@ impl Notice {
                 (self.clone(), format!("the keeper of {bottle} has died; its guest reaches nothing"))
             }
         };
-        Told { schema: "bottle/notice/1", bottle, time_ms: now_ms(), says, notice }
+        Told { schema: envelope::schema("notice"), bottle, time_ms: now_ms(), says, notice }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Decides which requests reach the page. Every tab of a browser can send requests to a port on loopback, and so
-//! can a name that resolves to it.
+//! Decides which requests reach the page. Every tab of a browser can send requests to a port on loopback, and
+//! so can a name that resolves to it.
 
 use super::session::Session;
 

@@ -1,7 +1,7 @@
 //! `bottle ui`: a page for one person's browser, on loopback.
 //!
-//! [`gate`] decides which requests are answered at all, with the secrets in [`session`]. [`routes`] says what is
-//! at which path, [`assets`] has the files, and [`answer`] makes every response.
+//! [`gate`] decides which requests are answered at all, with the secrets in [`session`]. [`routes`] says what
+//! is at which path, [`assets`] has the files, and [`answer`] makes every response.
 
 mod answer;
 mod assets;

@@ -15,8 +15,8 @@ const LINKS: usize = 8;
 /// The secrets of a page.
 #[derive(Debug)]
 pub struct Session {
-    /// The first part of the page's path. Browsers send a cookie to every port of a host, and this keeps it from
-    /// the other ones: it is sent to this path only.
+    /// The first part of the page's path. Browsers send a cookie to every port of a host, and this keeps it
+    /// from the other ones: it is sent to this path only.
     folder: String,
     cookie: String,
     links: Mutex<Vec<(String, Instant)>>,

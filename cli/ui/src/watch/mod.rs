@@ -1,7 +1,7 @@
 //! `bottle watch`: bottles, inbox and log in a terminal.
 //!
-//! [`state`] decides what is on the screen and what a key means, and [`draw`] draws it. One thread asks the desk
-//! and carries out decisions, so that a slow answer never holds up a key.
+//! [`state`] decides what is on the screen and what a key means, and [`draw`] draws it. One thread asks the
+//! desk and carries out decisions, so that a slow answer never holds up a key.
 
 mod draw;
 mod state;
