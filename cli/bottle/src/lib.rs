@@ -2,8 +2,10 @@
 //!
 //! [`args`] is the command line. [`config`] reads `bottle.toml`, [`trust`] asks whether a guest could have
 //! written it, and [`resolve`] turns it into a plan. [`agent`] knows what agents need, and [`image`] finds a
-//! bottle's image. [`lifecycle`] has the states of a bottle and the steps between them, [`job`] keeps a run's results, [`ended`] says how a command ended, and [`commands`] one
-//! file for each subcommand. [`suggest`] guesses which name a misspelt one was meant to be, and
+//! bottle's image. [`lifecycle`] has the states of a bottle and the steps between them, [`job`] keeps a run's
+//! results, [`ended`] says how a command ended, and [`commands`] one file for each subcommand. [`desk`] is what a
+//! person sees and decides, for commands and for the page alike, and [`verification`] finds out what a bottle can
+//! reach. [`suggest`] guesses which name a misspelt one was meant to be, and
 //! [`command_line`] does the same for a whole line.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -15,6 +17,7 @@ pub mod commands;
 pub mod complete;
 pub mod config;
 pub mod describe;
+pub mod desk;
 pub mod ended;
 pub mod image;
 pub mod job;
@@ -27,3 +30,4 @@ pub mod schema;
 pub mod suggest;
 pub mod time;
 pub mod trust;
+pub mod verification;

@@ -97,6 +97,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outco
             .iter()
             .map(|repo| resolve::resolve(repo, folder, &guest.volumes))
             .collect::<Outcome<_>>()?,
+        notify: config.notify.clone(),
     };
     let mut rules = config.egress.clone();
     Changes::read(folder)?.apply(&mut rules);

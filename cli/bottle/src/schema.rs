@@ -10,6 +10,7 @@ use bottle_core::plan::Plan;
 use bottle_host::audit::Entry;
 use bottle_host::control::Status;
 use bottle_host::envelope::{self, Envelope};
+use bottle_host::notify::Told;
 use bottle_host::tools::Diagnosis;
 use bottle_host::workspace::trash;
 use bottle_verify::report::Judged;
@@ -42,6 +43,7 @@ pub fn of(document: Document) -> Value {
         Document::ImagesRm | Document::ImagesPrune => printed::<Envelope<Removed>>(),
         Document::Inbox => printed::<Envelope<Vec<Asked<'static>>>>(),
         Document::Ls => printed::<Envelope<Vec<Row>>>(),
+        Document::Notice => printed::<Told<'static>>(),
         Document::Plan => printed::<Envelope<Plan>>(),
         Document::PlanDiff => printed::<Envelope<Vec<String>>>(),
         Document::Result => printed::<RunResult>(),

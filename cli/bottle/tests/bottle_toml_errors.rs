@@ -232,6 +232,11 @@ fn a_value_of_another_type_is_named_with_what_belongs_there() {
             "write a list in brackets: [\"one\", \"two\"]",
         ),
         (
+            "[notify]\ncommand = []\n",
+            "1:1: the command of `[notify]` is empty",
+            "`command = [\"notify-send\", \"bottle\"]` names a program and its arguments",
+        ),
+        (
             "[supervise]\ncommand = [1]\n",
             "2:12: an item of `supervise.command` must be text in quotes, not the number 1",
             "",
@@ -330,7 +335,7 @@ fn an_unknown_key_gets_the_nearest_or_all_of_its_table() {
         (
             "[sandbox]\n",
             "1:2: there is no key or table `sandbox`",
-            "the keys here are `slug`, `agent`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise` and `upstream`",
+            "the keys here are `slug`, `agent`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise`, `notify` and `upstream`",
         ),
         (
             "[guest]\nenvironment = 1\n",
@@ -341,7 +346,7 @@ fn an_unknown_key_gets_the_nearest_or_all_of_its_table() {
         (
             "port = 1\n",
             "1:1: there is no key or table `port`",
-            "the keys here are `slug`, `agent`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise` and `upstream`",
+            "the keys here are `slug`, `agent`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise`, `notify` and `upstream`",
         ),
         ("[network]\nstak = 1\n", "2:1: there is no key `stak` in `network`", "did you mean `stack`?"),
         (

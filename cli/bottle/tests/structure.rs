@@ -9,7 +9,7 @@ use std::process::Command;
 use syn::visit::{self, Visit};
 
 /// Which of our crates each crate may use.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("bottle-core", &[]),
     ("bottle-guest", &["bottle-core"]),
     ("bottle-host", &["bottle-core", "bottle-guest"]),
@@ -17,6 +17,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ("bottle-sidecars", &["bottle-core", "bottle-guest", "bottle-host"]),
     ("bottle-keeper", &["bottle-core", "bottle-guest", "bottle-host", "bottle-sidecars"]),
     ("bottle-verify", &["bottle-core", "bottle-guest", "bottle-host"]),
+    ("bottle-ui", &["bottle-core", "bottle-host"]),
     (
         "bottle",
         &[
@@ -26,6 +27,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
             "bottle-images",
             "bottle-keeper",
             "bottle-sidecars",
+            "bottle-ui",
             "bottle-verify",
         ],
     ),

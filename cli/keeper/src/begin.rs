@@ -8,6 +8,7 @@ use bottle_core::slug::Slug;
 use bottle_core::upstream::SecretSource;
 use bottle_host::defence::WITHOUT;
 use bottle_host::process::{die_with_parent, inherit};
+use bottle_host::services;
 use bottle_host::starter::wire;
 use bottle_host::state::Home;
 use bottle_host::trial;
@@ -67,6 +68,19 @@ pub fn start_again(arguments: &Arguments) -> Result<std::convert::Infallible> {
         Some(with_socket(&mut keys).context("cannot start the process that holds the keys")?)
     };
 
+    let notifier = if services::read(&folder)?.notify.is_empty() {
+        None
+    } else {
+        let mut notifier = Command::new(&program);
+        notifier.arg("notifier").arg(arguments.slug.as_str());
+        for name in named_keys(&plan) {
+            notifier.env_remove(name);
+        }
+        // What is for the keeper's terminal is not for it, and it outlives the keeper to tell of its death.
+        notifier.process_group(0);
+        Some(with_socket_of_its_own(&mut notifier).context("cannot start the notifier")?)
+    };
+
     let mut keeper = Command::new(&program);
     keeper.arg("keeper").arg(arguments.slug.as_str()).env_clear().envs(folder.environment());
     for name in KEPT {
@@ -80,6 +94,7 @@ pub fn start_again(arguments: &Arguments) -> Result<std::convert::Infallible> {
         ("--guest-fd", Some(&arguments.guest)),
         ("--starter-fd", Some(&starter)),
         ("--keys-fd", keys.as_ref()),
+        ("--notifier-fd", notifier.as_ref()),
     ];
     for (option, fd) in fds {
         let Some(fd) = fd else { continue };
@@ -104,12 +119,17 @@ fn named_keys(plan: &Plan) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Starts a process that serves this one on a socket, and ends with it.
+/// Starts a process that serves this one on a socket, and dies with it.
 fn with_socket(command: &mut Command) -> Result<OwnedFd> {
+    die_with_parent(command, Signal::KILL);
+    with_socket_of_its_own(command)
+}
+
+/// Starts a process that serves this one on a socket, and ends when the socket does.
+fn with_socket_of_its_own(command: &mut Command) -> Result<OwnedFd> {
     let (ours, theirs) = wire::pair()?;
     let number = inherit(command, theirs.as_fd());
     command.arg("--fd").arg(number.to_string()).stdin(Stdio::null());
-    die_with_parent(command, Signal::KILL);
     // Nobody waits for the child: it ends with this process, or this process ends with it.
     command.spawn()?;
     Ok(ours)

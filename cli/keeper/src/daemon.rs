@@ -14,7 +14,9 @@ use anyhow::Result;
 use bottle_core::slug::Slug;
 use bottle_core::stack::Stack;
 use bottle_host::audit::Audit;
+use bottle_host::control::{AgentRequest, Waiting};
 use bottle_host::fail_point::{self, FailPoint};
+use bottle_host::notify::{Notice, Notifier};
 use bottle_host::starter::{Ask, Starter};
 use bottle_host::state::Lock;
 use bottle_sidecars::egress::EgressProxy;
@@ -45,6 +47,8 @@ pub struct Helpers {
     pub starter: OwnedFd,
     /// The socket to the process that holds the upstreams' keys, if there are upstreams.
     pub keys: Option<OwnedFd>,
+    /// The socket to the process that tells a person, if there is a command for that.
+    pub notifier: Option<OwnedFd>,
 }
 
 /// Runs a keeper until its bottle ends. Without helpers, it starts them first and then itself again.
@@ -105,6 +109,7 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
     let starter = Arc::new(Starter::at(helpers.starter));
     let starter_ended = crate::owner::when_ready(starter.watched()?)?;
     let keys = helpers.keys.map(Keys::at);
+    let notifier = Arc::new(Notifier::at(helpers.notifier)?);
     let audit = Audit::open(&folder, services.audit)?;
     fail_point::reached(FailPoint::KeeperLog);
     let counters = Arc::new(Counters::default());
@@ -129,6 +134,7 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
         move || rules_of.rules(),
         audit.clone(),
         services.limits,
+        asked(&plan.slug, &notifier),
     );
     let owner = Owner::new(owner)?;
     let control = tokio::net::UnixListener::from_std(control)?;
@@ -143,6 +149,7 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
         git,
         supervise,
         starter,
+        notifier,
         confined: in_force,
         owner,
         started: Instant::now(),
@@ -164,6 +171,18 @@ async fn start(confined: Confined, helpers: Helpers, owner: OwnedFd, guest: Unix
         json!({ "doors": shared.plan.doors, "rules": shared.egress_proxy.rules(), "confined": in_force }),
     )?;
     Ok(Started { shared, network, control, hooks, starter_ended, _lock: lock })
+}
+
+/// Returns the reaction to a request of the agent: a person is told.
+fn asked(slug: &Slug, notifier: &Arc<Notifier>) -> impl Fn(&Waiting) + Send + Sync + use<> {
+    let (slug, notifier) = (slug.clone(), Arc::clone(notifier));
+    move |waiting| {
+        let asks = match &waiting.request {
+            AgentRequest::Host { rule, reason } => format!("may it reach {rule}? {reason}"),
+            AgentRequest::Question { question } => question.clone(),
+        };
+        notifier.tell(&Notice::Request { id: format!("{slug}.{}", waiting.number), asks });
+    }
 }
 
 /// Returns the reaction to the end of the process that holds the keys: it is recorded, so that `status` shows
@@ -207,6 +226,7 @@ async fn serve(started: Started) -> Result<()> {
     let stopped = json!({ "why": why, "counters": shared.counters.snapshot() });
     let recorded = shared.audit.decided("keeper", "stopped", stopped);
     shared.audit.flush();
+    shared.notifier.tell(&Notice::KeeperEnds);
     fail_point::reached(FailPoint::KeeperStopped);
     let _ = fs::remove_file(shared.folder.control());
     let _ = fs::remove_file(shared.folder.guest_socket());

@@ -5,9 +5,10 @@ use crate::shared::Shared;
 use bottle_core::egress::{HostPattern, HostRule};
 use bottle_core::slug::Slug;
 use bottle_host::audit::UNRECORDED;
-use bottle_host::control::{AgentRequest, Answer, Decision, MAX_LINE, Request, Status};
+use bottle_host::control::{AgentRequest, Answer, Decision, GitEvent, MAX_LINE, Request, Status};
 use bottle_host::defence::Defence;
 use bottle_host::fail_point::{self, FailPoint};
+use bottle_host::notify::Notice;
 use bottle_host::peer::{Extent, Machine, Named, Process};
 use bottle_host::rules::Change;
 use bottle_host::starter::Ask;
@@ -158,11 +159,14 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
             if !shared.audit.may_allow() {
                 return Answer::Failed { why: UNRECORDED.to_owned() };
             }
-            let details = json!({ "repo": repo, "ref": name, "commit": commit, "why": why });
+            let details = json!({ "repo": &repo, "ref": &name, "commit": &commit, "why": why });
             if event.is_a_decision() {
                 return done(shared.audit.decided("git-gate", event.name(), details));
             }
             shared.audit.caused("git-gate", event.name(), "", repo.as_str(), details);
+            if event == GitEvent::Waiting {
+                shared.notifier.tell(&Notice::Push { repo, name, commit });
+            }
             Answer::Done
         }
         Request::Inbox => Answer::Inbox { waiting: shared.supervise.inbox.waiting() },

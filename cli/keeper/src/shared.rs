@@ -7,6 +7,7 @@ use bottle_core::plan::Plan;
 use bottle_core::specification::Services;
 use bottle_host::audit::Audit;
 use bottle_host::confine::InForce;
+use bottle_host::notify::Notifier;
 use bottle_host::starter::Starter;
 use bottle_host::state::Folder;
 use bottle_sidecars::egress::EgressProxy;
@@ -28,6 +29,7 @@ pub struct Shared {
     pub git: Arc<Gate>,
     pub supervise: Arc<Supervise>,
     pub starter: Arc<Starter>,
+    pub notifier: Arc<Notifier>,
     pub confined: InForce,
     pub owner: Owner,
     pub started: Instant,

@@ -108,6 +108,49 @@ impl Judged {
         self.verdict
     }
 
+    /// Returns what the host saw.
+    pub fn host(&self) -> Option<&FromHost> {
+        self.host.as_ref()
+    }
+
+    /// Returns what the guest says.
+    pub fn inside(&self) -> Option<&FromInside> {
+        self.inside.as_ref()
+    }
+
+    /// Returns the ports of the doors.
+    pub fn doors(&self) -> &BTreeSet<u16> {
+        &self.doors
+    }
+
+    /// Returns whether the guest is a stand-in.
+    pub fn is_of_a_stand_in(&self) -> bool {
+        self.stand_in
+    }
+
+    /// Returns the verdict and what it comes from, in a sentence.
+    pub fn sentence(&self) -> String {
+        let doors: Vec<String> = self.doors.iter().map(u16::to_string).collect();
+        let sentence = match self.verdict {
+            Verdict::Isolated => {
+                format!("nothing answers but the doors (proxy.internal:{})", doors.join(", "))
+            }
+            Verdict::Leaks if self.by_the_guests_word => {
+                "the guest says that it reaches what it must not, and the host saw nothing of it".to_owned()
+            }
+            Verdict::Leaks => "this guest reaches what it must not".to_owned(),
+            Verdict::Inconclusive => "this proves nothing either way; try again".to_owned(),
+        };
+        let word = if self.by_the_guests_word { " (the guest's word)" } else { "" };
+        format!(
+            "{}{word}: {sentence}; {} frames from the host, {} attempts from inside, {:.1} s",
+            self.verdict.word(),
+            self.host.as_ref().map_or(0, |host| host.frames),
+            self.inside.as_ref().map_or(0, |inside| inside.attempts),
+            self.seconds
+        )
+    }
+
     /// Prints the verdict, as JSON or for a person.
     ///
     /// # Errors
@@ -122,26 +165,7 @@ impl Judged {
         if let Some(inside) = &self.inside {
             print_inside(inside)?;
         }
-        let doors: Vec<String> = self.doors.iter().map(u16::to_string).collect();
-        let sentence = match self.verdict {
-            Verdict::Isolated => {
-                format!("nothing answers but the doors (proxy.internal:{})", doors.join(", "))
-            }
-            Verdict::Leaks if self.by_the_guests_word => {
-                "the guest says that it reaches what it must not, and the host saw nothing of it".to_owned()
-            }
-            Verdict::Leaks => "this guest reaches what it must not".to_owned(),
-            Verdict::Inconclusive => "this proves nothing either way; try again".to_owned(),
-        };
-        let word = if self.by_the_guests_word { " (the guest's word)" } else { "" };
-        outln!(
-            "{}: {}{word}: {sentence}; {} frames from the host, {} attempts from inside, {:.1} s",
-            self.slug,
-            self.verdict.word(),
-            self.host.as_ref().map_or(0, |host| host.frames),
-            self.inside.as_ref().map_or(0, |inside| inside.attempts),
-            self.seconds
-        )
+        outln!("{}: {}", self.slug, self.sentence())
     }
 
     fn print_host(&self, host: &FromHost) -> Outcome {

@@ -6,6 +6,7 @@ use super::limits::Limits;
 use super::sidecar::SidecarForm;
 use crate::sidecar::Sidecar;
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,9 @@ pub struct Services {
     /// The repositories of the built-in git-gate.
     #[serde(default)]
     pub git: Vec<Repo>,
+    /// The command that tells a person what happens, with its arguments; empty if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<String>,
 }
 
 impl Services {

@@ -2,8 +2,8 @@
 
 use super::context::Context;
 use crate::args::Size;
+use crate::desk::changes;
 use crate::output::Diff;
-use crate::trust;
 use bottle_core::slug::Slug;
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
@@ -83,9 +83,7 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
     if !Defence::ShownIsApplied.stands() {
         seen = look(&copy, how.max_size, paths)?;
     }
-    // The digest comes first, because a reader may stop in the middle of the differences.
-    trust::touched(&Home::find()?, copy.of())?;
-    let applied = copy.apply(seen, how.overwrite)?;
+    let applied = changes::take(&Home::find()?, &mut copy, seen, how.overwrite)?;
     context.say(&format!("{} applied, {} left in the guest", applied.taken.len(), applied.kept.len()));
     if applied.taken.is_empty() {
         return Err(Failure::new(Kind::Usage, "nothing could be applied; the list says why").help(
@@ -96,11 +94,7 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
 }
 
 fn find(context: &Context, slug: Option<Slug>) -> Outcome<Copy> {
-    let folder = context.folder(slug)?;
-    Copy::find(&folder)?.ok_or_else(|| {
-        Failure::new(Kind::NoBottle, format!("the guest of {} has no copy of a project", folder.slug()))
-            .help("with `[workspace] mode = \"copy\"` in bottle.toml it works on one")
-    })
+    changes::copy(&context.folder(slug)?)
 }
 
 fn look(copy: &Copy, max_size: Option<Size>, paths: &[PathBuf]) -> Outcome<Look> {

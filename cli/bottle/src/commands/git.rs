@@ -2,15 +2,13 @@
 
 use super::context::Context;
 use crate::args::{GitAction, Push, Seen};
-use crate::operator::who;
+use crate::desk::pushes;
 use crate::output::Pushed;
 use crate::suggest;
 use bottle_core::git::name::ObjectId;
 use bottle_core::slug::Slug;
 use bottle_core::specification::Repo;
 use bottle_core::visible::Line;
-use bottle_host::audit;
-use bottle_host::control::{self, GitEvent, Request};
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::services;
@@ -18,7 +16,6 @@ use bottle_host::state::Folder;
 use bottle_host::{out, outln};
 use bottle_sidecars::git::quarantine::{Quarantine, Waiting};
 use bottle_sidecars::git::show::{Extent, as_seen};
-use serde_json::json;
 use std::io::{self, IsTerminal};
 
 pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
@@ -44,23 +41,12 @@ pub fn git(context: &Context, slug: &Slug, action: &GitAction) -> Outcome {
         }
         GitAction::Approve(seen) => {
             let (repo, waiting) = decided(&folder, &repos, seen, "approve")?;
-            let said = Quarantine::of(&folder, repo).forward(&folder, repo, &waiting)?;
-            if !said.is_empty() {
-                out::note(said);
-            }
-            record(&folder, repo, GitEvent::Approved, &waiting)?;
-            context.say(&format!("{} of {} is at its upstream", Line(&waiting.branch), repo.name));
+            context.say(&pushes::approve(&folder, repo, &waiting)?);
             Ok(())
         }
         GitAction::Reject(seen) => {
             let (repo, waiting) = decided(&folder, &repos, seen, "reject")?;
-            Quarantine::of(&folder, repo).reject(&waiting)?;
-            record(&folder, repo, GitEvent::Rejected, &waiting)?;
-            context.say(&format!(
-                "{} of {} is back to what its upstream has",
-                Line(&waiting.branch),
-                repo.name
-            ));
+            context.say(&pushes::reject(&folder, repo, &waiting)?);
             Ok(())
         }
     }
@@ -170,15 +156,4 @@ fn named(folder: &Folder, repo: &Repo, repos: &[Repo], verb: &str, waiting: &Wai
     let quote = if plain { "" } else { "'" };
     let branch = branch.replace('\'', "'\\''");
     format!("`bottle git {} {verb} {quote}{branch}@{}{quote}{of}`", folder.slug(), waiting.state())
-}
-
-/// Records a decision in the log. The keeper writes it, if one lives.
-fn record(folder: &Folder, repo: &Repo, event: GitEvent, waiting: &Waiting) -> Outcome {
-    let (name, commit) = (waiting.branch.clone(), waiting.new.clone().map(String::from));
-    if folder.has_keeper() {
-        let request = Request::Git { repo: repo.name.clone(), event, name, commit, why: Some(who()) };
-        return control::demand(folder, &request, Kind::Internal);
-    }
-    let details = json!({ "repo": repo.name, "ref": name, "commit": commit, "why": who() });
-    Ok(audit::decided(folder, "git-gate", event.name(), details)?)
 }

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::run::{self, Extra, Prepared, is_a_bottle};
-use super::verify;
+
 use crate::args::{KeptRun, Size};
 use crate::config::Config;
 use crate::config::found::shown;
@@ -15,6 +15,7 @@ use crate::job::output;
 use crate::job::result::{Reason, RunResult};
 use crate::lifecycle::run::Ran;
 use crate::lifecycle::signals::Ended;
+use crate::verification;
 use bottle_core::execution::SHELL;
 use bottle_core::plan::Volume;
 use bottle_core::slug::Slug;
@@ -84,7 +85,7 @@ pub fn run(
     let mut result = RunResult::begun(slug.clone(), kept.id.clone(), words, project);
     result.digests.configuration = config.file.as_ref().map(crate::config::Found::digest);
     let results = Results::create(&kept.out, &result)?;
-    let examine = || verify::from_host(folder, tools.smolvm.stand_in);
+    let examine = || verification::from_host(folder, tools.smolvm.stand_in);
     let examine = kept.verify.then_some(&examine as Examine);
     let job = Job::new(folder, tools, results, result, kept.limits, examine);
     let ended = prepared.carry_out(context, extra, command, GRACE, Some(&job));

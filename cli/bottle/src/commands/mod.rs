@@ -25,16 +25,20 @@ mod run;
 mod status;
 mod stop;
 mod trash;
+mod ui;
 mod undo;
 mod up;
 mod verify;
+mod watch;
 mod watched;
 
 use crate::args::{Args, Command, Size};
 use crate::job::heir;
 use crate::trust::programs;
+use crate::verification::How;
 use bottle_core::execution::{Execution, SHELL};
 use bottle_host::failure::Outcome;
+use bottle_host::notify;
 use bottle_host::state::Home;
 use bottle_keeper::{self as keeper, starter};
 use bottle_sidecars::git::hook;
@@ -78,7 +82,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             return enter::exec(&context, slug, &Execution::default(), None, &shell);
         }
         Command::Verify { slug, every_port, host_only, json } => {
-            verify::verify(&context, slug, verify::How { every_port, host_only, json })?;
+            verify::verify(&context, slug, How { every_port, host_only }, json)?;
         }
         Command::Doctor { json } => doctor::doctor(json)?,
         Command::Audit { slug, check, json } => logs::audit(&context, slug, check, json)?,
@@ -98,6 +102,8 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         }
         Command::Rm { slug, force } => rm::rm(&context, slug, force)?,
         Command::Trash { now, restore, json } => trash::trash(&context, &trash::How { now, restore, json })?,
+        Command::Ui { port, idle } => ui::ui(&context, ui::How { port, idle })?,
+        Command::Watch => watch::watch()?,
         Command::Ls { all, json } => ls::ls(all, json)?,
         Command::Status { slug, json } => status::status(&context, slug, json)?,
         Command::Cp { from, to, all, max_size, parents, user } => {
@@ -123,7 +129,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Schema { document } => manual::schema(document)?,
         Command::Completions { shell } => manual::completions(shell)?,
         Command::Man { dir } => manual::man(dir.as_deref())?,
-        Command::Keeper { slug, owner_fd, ready_fd, guest_fd, starter_fd, keys_fd } => {
+        Command::Keeper { slug, owner_fd, ready_fd, guest_fd, starter_fd, keys_fd, notifier_fd } => {
             let (owner, ready, guest) = (inherited(owner_fd)?, inherited(ready_fd)?, inherited(guest_fd)?);
             let home = Home::find()?;
             programs::leave_writable_folder(&home, &home.bottle(&slug))?;
@@ -131,6 +137,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
                 Some(starter) => Some(keeper::Helpers {
                     starter: inherited(starter)?,
                     keys: keys_fd.map(inherited).transpose()?,
+                    notifier: notifier_fd.map(inherited).transpose()?,
                 }),
                 None => None,
             };
@@ -138,6 +145,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         }
         Command::Heir { slug, fd, alone } => heir::main(&slug, inherited(fd)?, !alone)?,
         Command::Starter { slug, fd } => starter::main(&slug, &inherited(fd)?)?,
+        Command::Notifier { slug, fd } => notify::serve(&slug, &inherited(fd)?)?,
         Command::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,
     }
     Ok(ExitCode::SUCCESS)

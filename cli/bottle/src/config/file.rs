@@ -70,9 +70,20 @@ struct File {
     git_gate: Option<Spanned<Table<GitGateTable>>>,
     /// The agent may ask you for a host or an answer.
     supervise: Option<Spanned<Table<SidecarTable>>>,
+    /// How you are told that an agent asks, that a push waits, that `bottle verify` found a leak, or that a keeper died.
+    notify: Option<Spanned<Table<NotifyTable>>>,
     /// Origins that the egress proxy asks in the agent's name, with keys that the guest never has.
     #[serde(default, rename = "upstream")]
     upstreams: Vec<Spanned<Table<UpstreamTable>>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NotifyTable {
+    /// A program of this machine with its arguments. It gets the event as a line of JSON on its standard input, and in
+    /// `BOTTLE_EVENT`, `BOTTLE_SLUG` and `BOTTLE_SAYS`, and has 10 seconds.
+    #[schemars(length(min = 1))]
+    command: Vec<Word>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -219,6 +230,16 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
         if let SidecarSpec::Command(words) = form {
             config.paths.extend(site.programs(words.iter().map(String::as_str)));
         }
+    }
+    if let Some(table) = file.notify {
+        let words = &table.get_ref().0.command;
+        if words.first().is_none_or(|program| program.as_str().is_empty()) {
+            return Err(source
+                .fail(Some(table.span()), "the command of `[notify]` is empty")
+                .help("`command = [\"notify-send\", \"bottle\"]` names a program and its arguments"));
+        }
+        config.paths.extend(site.programs(words.iter().map(Word::as_str)));
+        config.notify = words.iter().map(|word| word.as_str().to_owned()).collect();
     }
     let EgressTable { allow, deny, allow_private, allow_no_sni, hosts, parent, limits } = file.egress.0;
     let narrow = |checked: Result<(), TooWide>, span| {

@@ -1,5 +1,6 @@
 //! `bottle.toml`: a person's description of a bottle. Every key has a default, and so has the file.
 
+pub mod edit;
 mod file;
 pub mod found;
 mod git_gate;

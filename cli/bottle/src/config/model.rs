@@ -47,6 +47,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The repositories of the built-in git-gate.
     pub git: Vec<Repo>,
+    /// The command that tells a person what happens, with its arguments.
+    pub notify: Vec<String>,
     /// The folder that the file is in: the project.
     pub project: Option<PathBuf>,
     /// Every path of this machine that the file names.
@@ -101,6 +103,7 @@ impl Default for Config {
             parent: ParentChoice::default(),
             upstreams: Vec::new(),
             git: Vec::new(),
+            notify: Vec::new(),
             project: None,
             paths: Vec::new(),
             allow_sensitive: Vec::new(),

@@ -22,9 +22,10 @@ mod summary;
 mod tests;
 mod writer;
 
+pub(crate) use bucket::Bucket;
 pub use check::{Chain, Checked, check};
 pub use continued::Gone;
 pub use decisions::decided;
-pub use entry::{Entry, millis, time};
+pub use entry::{Entry, millis, now_ms, time};
 pub use handle::{Audit, UNRECORDED};
 pub use read::{Line, Merged};

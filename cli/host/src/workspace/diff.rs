@@ -6,10 +6,10 @@ use super::decide::Here;
 use super::look::{Item, Look};
 use super::tree::Entry;
 use crate::beneath::{Folder, moment};
+use crate::difference::Difference;
 use anyhow::Result;
 use bottle_core::visible::{Block, Bytes};
 use similar::TextDiff;
-use std::fmt::Write;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -71,23 +71,48 @@ impl Copy {
                 show(format!("{line}\n{modes}"))?;
             } else {
                 let was = self.record.manifest.paths.get(&item.change.path);
-                show(shown(&ours, look, item, was, until)?)?;
+                show(difference(&ours, look, item, was, until)?.to_string())?;
             }
         }
         Ok(())
     }
+
+    /// Returns what differs at each changed path, in the order of [`Look::changes`], until the paths together
+    /// have this many bytes.
+    ///
+    /// # Errors
+    /// Returns an error if something cannot be read.
+    pub fn differences(&self, look: &Look, most: usize) -> Result<Vec<Difference>> {
+        let ours = self.ours()?;
+        let until = Instant::now() + ALTOGETHER;
+        let (mut found, mut len) = (Vec::new(), 0);
+        for item in &look.items {
+            let was = self.record.manifest.paths.get(&item.change.path);
+            let one = difference(&ours, look, item, was, until)?;
+            len += one.len();
+            if len > most {
+                break;
+            }
+            found.push(one);
+        }
+        Ok(found)
+    }
 }
 
-fn shown(ours: &Folder, look: &Look, item: &Item, was: Option<&Entry>, until: Instant) -> Result<String> {
+fn difference(
+    ours: &Folder,
+    look: &Look,
+    item: &Item,
+    was: Option<&Entry>,
+    until: Instant,
+) -> Result<Difference> {
     let change = &item.change;
-    let mut shown = format!("{change}\n");
+    let mut shown = Difference { title: change.to_string(), ..Difference::default() };
     let is_conflict = change.kept == Some(Kept::Conflict);
     if change.kept.is_some_and(|why| why != Kept::Conflict) {
         return Ok(shown);
     }
-    if let Some(modes) = modes(item) {
-        writeln!(shown, "{modes}")?;
-    }
+    shown.notes.extend(modes(item));
     let before = if change.what == What::Added && item.here == Here::Nothing {
         Side::Absent
     } else {
@@ -98,9 +123,9 @@ fn shown(ours: &Folder, look: &Look, item: &Item, was: Option<&Entry>, until: In
             Here::Is(entry) => Some(entry),
             Here::Nothing | Here::Blocked => None,
         };
-        writeln!(shown, "when it was copied: {}", described(was))?;
-        writeln!(shown, "in your project:    {}", described(now))?;
-        writeln!(shown, "in the guest:       {}", described(item.after.as_ref()))?;
+        shown.notes.push(format!("when it was copied: {}", described(was)));
+        shown.notes.push(format!("in your project:    {}", described(now)));
+        shown.notes.push(format!("in the guest:       {}", described(item.after.as_ref())));
     }
     let name = Bytes(change.path.as_os_str().as_bytes()).to_string();
     match (before, theirs_of(look, item)?) {
@@ -114,14 +139,14 @@ fn shown(ours: &Folder, look: &Look, item: &Item, was: Option<&Entry>, until: In
             let (before, after) = (before.text(), after.text());
             let left = until.saturating_duration_since(Instant::now()).min(PATIENCE);
             let diff = TextDiff::configure().timeout(left).diff_lines(&before, &after);
-            write!(shown, "{}", diff.unified_diff().context_radius(3).header(&old, &new))?;
+            shown.compare(&diff, old, new);
         }
         (before, after) => {
             for (sign, side) in [('-', before), ('+', after)] {
                 match side {
                     Side::Absent => {}
-                    Side::Text(text) => writeln!(shown, "{sign} {} bytes of text", text.len())?,
-                    Side::Other(what) => writeln!(shown, "{sign} {what}")?,
+                    Side::Text(text) => shown.sides.push(format!("{sign} {} bytes of text", text.len())),
+                    Side::Other(what) => shown.sides.push(format!("{sign} {what}")),
                 }
             }
         }

@@ -177,31 +177,47 @@ impl Look {
     /// Identifies everything in this state that may be applied, and everything that it would overwrite.
     /// Changes that stay in the guest in any case do not count.
     pub fn digest(&self) -> Digest {
-        let mut sum = Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            sum.update((bytes.len() as u64).to_be_bytes());
-            sum.update(bytes);
-        };
-        for item in self.items.iter().filter(|item| item.change.may_be_taken(true)) {
-            part(item.change.path.as_os_str().as_bytes());
-            part(&[item.change.what.letter() as u8, u8::from(item.change.kept.is_some())]);
-            match (&item.after, &item.content) {
-                (None, _) => part(b"gone"),
-                (Some(Entry::Link(target)), _) => {
-                    part(b"link");
-                    part(target.as_os_str().as_bytes());
-                }
-                (Some(Entry::File { mode, .. }), Some(content)) => {
-                    part(b"file");
-                    part(&mode.to_be_bytes());
-                    part(&content.sum);
-                }
-                (Some(_), _) => part(b"folder"),
-            }
-        }
-        let sum: [u8; 32] = sum.finalize().into();
-        Digest(sum[..20].iter().map(|byte| format!("{byte:02x}")).collect())
+        digest(self.items.iter())
     }
+
+    /// Identifies the same of each path alone, in the order of [`Look::changes`].
+    pub fn digests(&self) -> impl Iterator<Item = (&Change, Digest)> {
+        self.items.iter().map(|item| (&item.change, digest([item].into_iter())))
+    }
+
+    /// Returns whether a change only makes room: it adds a folder.
+    pub fn makes_room(&self, change: &Change) -> bool {
+        let is_it = |item: &&Item| item.change == *change;
+        change.what != What::Deleted
+            && self.items.iter().find(is_it).is_some_and(|item| item.after == Some(Entry::Folder))
+    }
+}
+
+fn digest<'i>(items: impl Iterator<Item = &'i Item>) -> Digest {
+    let mut sum = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        sum.update((bytes.len() as u64).to_be_bytes());
+        sum.update(bytes);
+    };
+    for item in items.filter(|item| item.change.may_be_taken(true)) {
+        part(item.change.path.as_os_str().as_bytes());
+        part(&[item.change.what.letter() as u8, u8::from(item.change.kept.is_some())]);
+        match (&item.after, &item.content) {
+            (None, _) => part(b"gone"),
+            (Some(Entry::Link(target)), _) => {
+                part(b"link");
+                part(target.as_os_str().as_bytes());
+            }
+            (Some(Entry::File { mode, .. }), Some(content)) => {
+                part(b"file");
+                part(&mode.to_be_bytes());
+                part(&content.sum);
+            }
+            (Some(_), _) => part(b"folder"),
+        }
+    }
+    let sum: [u8; 32] = sum.finalize().into();
+    Digest(sum[..20].iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn judge(copy: &Copy, ours: &Folder, theirs: &Folder, wanted: &[PathBuf]) -> Result<Vec<Judged>> {

@@ -17,12 +17,12 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
 }
 
-/// Passes bytes until both sides have sent everything. When a side closes its half, the other side's half is
-/// closed, too.
+/// Passes bytes until both sides have sent everything, and returns how many went from `a` to `b`, and back. When a
+/// side closes its half, the other side's half is closed, too.
 ///
 /// # Errors
 /// Returns an error if either side breaks off.
-pub async fn both_ways<A, B>(a: &mut A, b: &mut B) -> Result<()>
+pub async fn both_ways<A, B>(a: &mut A, b: &mut B) -> Result<(u64, u64)>
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
@@ -31,7 +31,7 @@ where
     poll_fn(|context| {
         let is_there = there.poll(context, a, b)?.is_ready();
         let is_back = back.poll(context, b, a)?.is_ready();
-        if is_there && is_back { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if is_there && is_back { Poll::Ready(Ok((there.passed, back.passed))) } else { Poll::Pending }
     })
     .await
 }
@@ -51,6 +51,7 @@ struct Direction {
     /// What was read and is not written yet.
     rest: Vec<u8>,
     needs_flush: bool,
+    passed: u64,
 }
 
 impl Direction {
@@ -100,6 +101,7 @@ impl Direction {
                 return Poll::Ready(Ok(()));
             }
             self.needs_flush = true;
+            self.passed += came.len() as u64;
             // Usually there is room, and nothing has to be kept.
             let written = match Pin::new(to).poll_write(context, came)? {
                 Poll::Ready(written) => written,
@@ -142,7 +144,7 @@ mod tests {
         from_client.read_to_end(&mut heard).await.unwrap();
         asking.await.unwrap();
         assert!(answering.await.unwrap() == up && heard == down);
-        passing.await.unwrap().unwrap();
+        assert_eq!(passing.await.unwrap().unwrap(), (300_000, 300_000));
     }
 
     #[tokio::test]

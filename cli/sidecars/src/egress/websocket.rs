@@ -1,5 +1,6 @@
 //! WebSockets to upstreams: once the origin has agreed, bytes pass both ways as they come.
 
+use super::pass;
 use super::proxy::EgressProxy;
 use super::reply::Body;
 use bottle_host::audit;

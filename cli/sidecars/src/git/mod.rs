@@ -30,3 +30,4 @@ mod source;
 
 pub use backend::command as backend;
 pub use gate::{Gate, Hooks, MAX_FETCHES, MAX_PUSHES};
+pub use scan::{SCANNED, scanned_kinds};

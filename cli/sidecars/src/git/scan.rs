@@ -37,6 +37,14 @@ const PATTERNS: [(&str, &str); 11] = [
     ("a PyPI token", r"\bpypi-[0-9A-Za-z_-]{50,}"),
 ];
 
+/// What becomes of a push in which one of them is found.
+pub const SCANNED: &str = "A push with any of them would have been refused, so none was found.";
+
+/// Returns the kinds of keys that are searched for.
+pub fn scanned_kinds() -> impl Iterator<Item = &'static str> {
+    PATTERNS.iter().map(|(kind, _)| *kind)
+}
+
 static KEYS: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
     // Patterns match bytes, not letters: the bytes beside a key do not have to be UTF-8, and do not count as
     // part of a word.

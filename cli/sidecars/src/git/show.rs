@@ -14,8 +14,9 @@ use anyhow::{Result, bail};
 use bottle_core::git::name::ObjectId;
 use bottle_core::visible::Line;
 use bottle_host::defence::Defence;
+use bottle_host::difference::Difference;
 use bottle_host::failure::Outcome;
-use bottle_host::{out, outln};
+use bottle_host::out;
 use std::fmt::Write as _;
 
 /// How many commits are listed.
@@ -25,39 +26,63 @@ const MAX_OWN: usize = 20;
 /// How many upstream branches are searched for the point where a new branch starts.
 const MAX_BRANCHES: usize = 200;
 
+/// A part of what a push changes.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// One line, or several.
+    Note(String),
+    /// A file that differs.
+    File(Difference),
+}
+
+/// Takes the parts, one after the other. Everything in them that a guest wrote may still control a terminal,
+/// except names: the output layer escapes it.
+pub type Sink<'s> = &'s mut dyn FnMut(Part) -> Outcome;
+
 impl Quarantine {
-    /// Shows what a push changes.
+    /// Prints what a push changes.
     ///
     /// # Errors
     /// Returns an error if git fails, or the terminal is gone.
     pub fn show(&self, waiting: &Waiting, extent: Extent) -> Outcome {
-        outln!("{}", Line(&waiting.name))?;
-        outln!("pushed    {}", waiting.state())?;
-        outln!("upstream  {}", waiting.old.as_ref().map_or("does not have it", ObjectId::as_str))?;
-        let Some(new) = &waiting.new else {
-            outln!("\nthe push deletes it")?;
-            return Ok(());
-        };
-        out::text(self.commits(new)?)?;
+        self.compare(waiting, extent, &mut |part| match part {
+            Part::Note(note) => out::line(note),
+            Part::File(file) => out::text(file),
+        })
+    }
+
+    /// Compares a push with what its upstream has.
+    ///
+    /// # Errors
+    /// Returns an error if git fails, or the error of `sink`.
+    pub fn compare(&self, waiting: &Waiting, extent: Extent, sink: Sink<'_>) -> Outcome {
+        let mut note = |note: String| sink(Part::Note(note));
+        note(Line(&waiting.name).to_string())?;
+        note(format!("pushed    {}", waiting.state()))?;
+        let upstream = waiting.old.as_ref().map_or("does not have it", ObjectId::as_str);
+        note(format!("upstream  {upstream}"))?;
+        let Some(new) = &waiting.new else { return note("\nthe push deletes it".to_owned()) };
+        note(self.commits(new)?.trim_end().to_owned())?;
         let own = self.own_commits(new)?;
         if !own.is_empty() {
-            outln!("with it go {} commits of yours that the upstream does not have yet:", own.len())?;
-            own.iter().take(MAX_OWN).try_for_each(|commit| outln!("  {}", Line(commit)))?;
+            let many = own.len();
+            note(format!("with it go {many} commits of yours that the upstream does not have yet:"))?;
+            own.iter().take(MAX_OWN).try_for_each(|commit| note(format!("  {}", Line(commit))))?;
             if own.len() > MAX_OWN {
-                outln!("  and {} more", own.len() - MAX_OWN)?;
+                note(format!("  and {} more", own.len() - MAX_OWN))?;
             }
         }
         if !Defence::GitTrees.stands() {
-            return out::text(self.patches(waiting, new)?);
+            return note(self.patches(waiting, new)?.trim_end().to_owned());
         }
         let base = self.base(waiting, new)?;
         if waiting.old.is_none() {
             match &base {
-                Some(base) => outln!("compared with {base}, where it leaves what the upstream has")?,
-                None => outln!("it shares nothing with what the upstream has: all of it is new")?,
+                Some(base) => note(format!("compared with {base}, where it leaves what the upstream has"))?,
+                None => note("it shares nothing with what the upstream has: all of it is new".to_owned())?,
             }
         }
-        self.trees(base.as_ref(), new, extent)
+        self.trees(base.as_ref(), new, extent, sink)
     }
 
     /// Lists the commits that the upstream does not have, the newest first.

@@ -8,6 +8,7 @@ use bottle_core::egress::HostRule;
 use bottle_host::control::{AgentRequest, Decision, Waiting};
 use bottle_host::defence::Defence;
 use bottle_host::state::{Folder, write_private};
+use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -33,7 +34,19 @@ pub struct Numbers {
 
 /// The inbox of one bottle.
 #[derive(Debug)]
-pub struct Inbox(Mutex<State>);
+pub struct Inbox {
+    state: Mutex<State>,
+    asked: Asked,
+}
+
+/// What is called with each new request.
+struct Asked(Box<dyn Fn(&Waiting) + Send + Sync>);
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Asked")
+    }
+}
 
 #[derive(Debug)]
 struct State {
@@ -114,9 +127,10 @@ impl State {
 }
 
 impl Inbox {
-    /// Creates an empty inbox.
-    pub fn new(numbers: Numbers) -> Self {
-        Self(Mutex::new(State { numbers, waiting: Vec::new(), decided: Vec::new() }))
+    /// Creates an empty inbox. `asked` is called with each new request.
+    pub fn new(numbers: Numbers, asked: impl Fn(&Waiting) + Send + Sync + 'static) -> Self {
+        let state = Mutex::new(State { numbers, waiting: Vec::new(), decided: Vec::new() });
+        Self { state, asked: Asked(Box::new(asked)) }
     }
 
     /// Adds a request and waits for a decision, for up to `patience`. Without a decision the request stays,
@@ -137,6 +151,7 @@ impl Inbox {
                     let number =
                         state.numbers.next().map_err(|error| Refused::Unwritten(format!("{error:#}")))?;
                     let waiting = Waiting { number, request, since: SystemTime::now(), callers: 0 };
+                    (self.asked.0)(&waiting);
                     let (sender, receiver) = watch::channel(None);
                     state.waiting.push((waiting, sender));
                     receiver
@@ -187,7 +202,7 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

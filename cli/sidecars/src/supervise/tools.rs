@@ -9,7 +9,7 @@ use bottle_core::egress::{HostRule, Rules};
 use bottle_core::slug::Slug;
 use bottle_core::specification::Limits;
 use bottle_host::audit::Audit;
-use bottle_host::control::{AgentRequest, Decision};
+use bottle_host::control::{AgentRequest, Decision, Waiting};
 use bottle_host::defence::Defence;
 use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,19 +39,21 @@ pub struct Supervise {
 }
 
 impl Supervise {
-    /// Creates the supervise sidecar of a bottle. `rules` returns the egress proxy's current rules.
+    /// Creates the supervise sidecar of a bottle. `rules` returns the egress proxy's current rules, and
+    /// `asked` is called with each new request.
     pub fn new(
         slug: Slug,
         numbers: Numbers,
         rules: impl Fn() -> Rules + Send + Sync + 'static,
         audit: Audit,
         limits: Limits,
+        asked: impl Fn(&Waiting) + Send + Sync + 'static,
     ) -> Arc<Self> {
         // A call that waits for a person is idle by design.
         let idle_seconds = limits.idle_seconds.max(MAX_PATIENCE + 60);
         let limits = Limits { idle_seconds, ..limits };
         let server = Server::new(limits, audit.clone(), "supervise", Answers::Own);
-        let (inbox, status) = (Inbox::new(numbers), Mutex::default());
+        let (inbox, status) = (Inbox::new(numbers, asked), Mutex::default());
         let calls = Mutex::new(Calls::new(Instant::now()));
         Arc::new(Self { slug, inbox, calls, status, rules: Box::new(rules), audit, server })
     }

@@ -1,6 +1,7 @@
 //! Shows the difference between two trees, file by file.
 
 use super::extent::Extent;
+use super::{Part, Sink};
 use crate::git::judge::each_difference;
 use crate::git::objects::contents;
 use crate::git::quarantine::Quarantine;
@@ -8,8 +9,8 @@ use anyhow::{Context, Result};
 use bottle_core::git::listed::{self, Differs, Entry, Object};
 use bottle_core::git::name::ObjectId;
 use bottle_core::visible::Bytes;
+use bottle_host::difference::Difference;
 use bottle_host::failure::Outcome;
-use bottle_host::{out, outln};
 use similar::{Algorithm, TextDiff};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -25,7 +26,13 @@ type Sizes = BTreeMap<ObjectId, Object>;
 type Contents = BTreeMap<ObjectId, Vec<u8>>;
 
 impl Quarantine {
-    pub(super) fn trees(&self, base: Option<&ObjectId>, new: &ObjectId, extent: Extent) -> Outcome {
+    pub(super) fn trees(
+        &self,
+        base: Option<&ObjectId>,
+        new: &ObjectId,
+        extent: Extent,
+        sink: Sink<'_>,
+    ) -> Outcome {
         let old = match base {
             Some(base) => self.git().args(["rev-parse", "--verify", &format!("{base}^{{tree}}")]).text()?,
             None => new.empty_tree().to_owned(),
@@ -41,7 +48,7 @@ impl Quarantine {
             Ok(())
         })?;
         let sizes = self.sizes(&differ)?;
-        outln!("files that differ: {}\n", differ.len() + more)?;
+        sink(Part::Note(format!("files that differ: {}\n", differ.len() + more)))?;
         let mut shown = 0;
         let mut left = 0_usize;
         let mut rest = differ.as_slice();
@@ -54,14 +61,15 @@ impl Quarantine {
                     left += 1;
                     continue;
                 }
-                let text = self.file(differs, &sizes, &held)?;
-                shown += text.len();
-                out::text(text)?;
+                let file = self.file(differs, &sizes, &held)?;
+                shown += file.len();
+                sink(Part::File(file))?;
             }
         }
         left += rest.len();
         if left + more > 0 {
-            outln!("\n{} more files differ and are not shown: --all shows them", left + more)?;
+            let left = left + more;
+            sink(Part::Note(format!("\n{left} more files differ and are not shown: --all shows them")))?;
         }
         Ok(())
     }
@@ -104,26 +112,31 @@ impl Quarantine {
     }
 
     /// Describes one differing entry.
-    fn file(&self, differs: &Differs, sizes: &Sizes, held: &Contents) -> Result<String> {
+    fn file(&self, differs: &Differs, sizes: &Sizes, held: &Contents) -> Result<Difference> {
         let name = Bytes(&differs.path).to_string();
-        let mut text = String::new();
         let letter = match (&differs.old, &differs.new) {
             (None, _) => 'A',
             (_, None) => 'D',
             _ => 'M',
         };
-        writeln!(text, "{letter} {name}")?;
+        let mut shown = Difference { title: format!("{letter} {name}"), ..Difference::default() };
         match (&differs.old, &differs.new) {
             (Some(old), Some(new)) if old.mode != new.mode => {
-                writeln!(text, "mode {:06o} ({}) -> {:06o} ({})", old.mode, kind(old), new.mode, kind(new))?;
+                shown.notes.push(format!(
+                    "mode {:06o} ({}) -> {:06o} ({})",
+                    old.mode,
+                    kind(old),
+                    new.mode,
+                    kind(new)
+                ));
             }
             (Some(one), None) | (None, Some(one)) if one.mode != 0o100_644 => {
-                writeln!(text, "mode {:06o} ({})", one.mode, kind(one))?;
+                shown.notes.push(format!("mode {:06o} ({})", one.mode, kind(one)));
             }
             _ => {}
         }
         if differs.old.as_ref().map(|entry| &entry.id) == differs.new.as_ref().map(|entry| &entry.id) {
-            return Ok(text);
+            return Ok(shown);
         }
         let side = |entry: &Option<Entry>| self.side(entry.as_ref(), sizes, held);
         let (old, new) = (side(&differs.old)?, side(&differs.new)?);
@@ -133,21 +146,17 @@ impl Quarantine {
             };
             let diff =
                 TextDiff::configure().algorithm(Algorithm::Myers).timeout(COMPARISON).diff_lines(old, new);
-            let (old, new) = (named(&differs.old, 'a'), named(&differs.new, 'b'));
-            write!(text, "{}", diff.unified_diff().context_radius(3).header(&old, &new))?;
+            shown.compare(&diff, named(&differs.old, 'a'), named(&differs.new, 'b'));
         } else {
             for (sign, side) in [('-', old), ('+', new)] {
                 match side {
-                    Side::Text(shown) if shown.is_empty() => {}
-                    Side::Text(shown) => writeln!(text, "{sign} {} bytes of text", shown.len())?,
-                    Side::Other(what) => writeln!(text, "{sign} {what}")?,
+                    Side::Text(text) if text.is_empty() => {}
+                    Side::Text(text) => shown.sides.push(format!("{sign} {} bytes of text", text.len())),
+                    Side::Other(what) => shown.sides.push(format!("{sign} {what}")),
                 }
             }
         }
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-        Ok(text)
+        Ok(shown)
     }
 
     fn side(&self, entry: Option<&Entry>, sizes: &Sizes, held: &Contents) -> Result<Side> {

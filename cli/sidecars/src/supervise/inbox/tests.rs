@@ -12,7 +12,7 @@ fn host(reason: &str) -> AgentRequest {
 }
 
 fn empty() -> Inbox {
-    Inbox::new(Numbers::forgotten())
+    Inbox::new(Numbers::forgotten(), |_| ())
 }
 
 fn on_a_paused_clock(test: impl Future<Output = ()>) {
@@ -97,12 +97,12 @@ fn a_number_is_used_once_even_if_the_keeper_restarts() {
         let folder = home.bottle(&"t".parse().unwrap());
         fs::create_dir_all(folder.logs()).unwrap();
         for number in 1..4 {
-            let inbox = Inbox::new(Numbers::of(&folder).unwrap());
+            let inbox = Inbox::new(Numbers::of(&folder).unwrap(), |_| ());
             assert_eq!(inbox.ask(question("?"), Duration::ZERO).await, Ok(None));
             assert_eq!(inbox.waiting()[0].number, number);
         }
         // A number that cannot be saved is not used.
-        let inbox = Inbox::new(Numbers::of(&folder).unwrap());
+        let inbox = Inbox::new(Numbers::of(&folder).unwrap(), |_| ());
         bottle_host::state::remove_dir(folder.state()).unwrap();
         assert!(matches!(inbox.ask(question("?"), Duration::ZERO).await, Err(Refused::Unwritten(_))));
         assert!(inbox.waiting().is_empty());
