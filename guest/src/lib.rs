@@ -1,9 +1,9 @@
 //! The helper that runs where the agent runs, and the code that it shares with the host.
 //!
-//! It is one small static program with six jobs. [`link`] gives the guest its only network, [`probe`] tries
+//! It is one small static program with seven jobs. [`link`] gives the guest its only network, [`probe`] tries
 //! to get past it, [`flow`] fills it, [`archive`] copies files in and out, [`exec`] runs the
-//! operator's commands, and [`doors`] creates the
-//! listeners in the jail, where no other program of ours can run. Guests are Linux; the code that the host
+//! operator's commands, [`processes`] lists what runs, and [`doors`] creates the listeners in the jail, where no
+//! other program of ours can run. Guests are Linux; the code that the host
 //! shares with them compiles elsewhere, too.
 
 pub mod archive;
@@ -16,5 +16,6 @@ pub mod flow;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod link;
 pub mod probe;
+pub mod processes;
 pub mod status;
 pub mod stream;

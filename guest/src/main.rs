@@ -1,11 +1,12 @@
 //! The program `bottle-guest`. The library describes what it does.
 
-use bottle_guest::{archive, doors, exec, flow, link, probe};
+use bottle_guest::{archive, doors, exec, flow, link, probe, processes};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: bottle-guest link --subnet N [--doors P,P,...] [--socket PATH] [-- COMMAND...]
        bottle-guest exec [--workdir DIR] [--env NAME=VALUE]... [--user USER] [--seed DIR] [--timeout-ms N] -- COMMAND...
+       bottle-guest processes
        bottle-guest probe < questions > answers
        bottle-guest canary --port N --say TEXT
        bottle-guest flow ADDRESS to|from MIB
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let done = match job.as_deref() {
         Some("link") => link::main(rest),
         Some("exec") => exec::main(rest),
+        Some("processes") => processes::main(),
         Some("probe") => probe::main(),
         Some("canary") => probe::canary::main(rest),
         Some("flow") => flow::main(rest),

@@ -24,6 +24,7 @@ mod ownership;
 mod provenance;
 mod repositories;
 mod run;
+mod running;
 mod shown;
 mod smolfile;
 mod soak;

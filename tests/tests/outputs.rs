@@ -88,7 +88,12 @@ fn an_error_fits_the_schema_of_what_was_asked_for() {
         (Document::ImagesRm, &["images", "rm", "x", "--json"]),
         (Document::ImagesPrune, &["images", "prune", "--nonsense", "--json"]),
         (Document::Inbox, &["inbox", "--nonsense", "--json"]),
+        (Document::Config, &["config", "--nonsense", "--json"]),
+        (Document::Inspect, &["inspect", "x"]),
         (Document::Ls, &["ls", "--nonsense", "--json"]),
+        (Document::Stats, &["stats", "x", "--json"]),
+        (Document::Suggest, &["suggest", "x", "--json"]),
+        (Document::Top, &["top", "x", "--json"]),
         (Document::Plan, &["plan", "--config", "missing.toml", "--json"]),
         (Document::PlanDiff, &["plan", "--diff", "--json"]),
         (Document::Status, &["status", "--json"]),
@@ -106,7 +111,8 @@ fn an_error_fits_the_schema_of_what_was_asked_for() {
         let status = kind.map(|kind| i32::from(kind.status()));
         assert!(status.is_some() && output.status.code() == status, "{words:?}: {printed:#}");
     }
-    let enveloped = |document: &&Document| !matches!(document, Document::BottleToml | Document::Audit);
+    let enveloped =
+        |document: &&Document| !matches!(document, Document::BottleToml | Document::Audit | Document::Events);
     for document in Document::value_variants().iter().filter(enveloped) {
         let schema = schema::of(*document);
         assert_eq!(schema["properties"]["schema"]["const"], format!("bottle/{}/1", document.name()));
@@ -225,6 +231,13 @@ fn the_answer_to_a_common_mistake_has_a_hint_that_can_be_pasted() {
         &["plan", "--diff"],
         &["init"],
         &["trash", "--restore", "t.1"],
+        &["top"],
+        &["stats", "x"],
+        &["suggest"],
+        &["rename", "x", "u"],
+        &["explain", "tcp-adress"],
+        &["explain", "nonsense"],
+        &["logs", "t", "--workload"],
         &["images", "pull", "A B"],
         &["images", "rm", "x"],
         &["statsu"],

@@ -3,7 +3,7 @@
 //! [`args`] is the command line. [`config`] reads `bottle.toml`, [`trust`] asks whether a guest could have
 //! written it, and [`resolve`] turns it into a plan. [`agent`] knows what agents need, and [`image`] finds a
 //! bottle's image. [`lifecycle`] has the states of a bottle and the steps between them, and [`commands`] one
-//! file for each subcommand. [`suggest`] guesses which name a misspelt one was meant to be, and
+//! file for each subcommand. [`explain`] has a paragraph for each reason and status. [`suggest`] guesses which name a misspelt one was meant to be, and
 //! [`command_line`] does the same for a whole line.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -15,11 +15,13 @@ pub mod commands;
 pub mod complete;
 pub mod config;
 pub mod describe;
+pub mod explain;
 pub mod image;
 pub mod lifecycle;
 pub mod operator;
 pub mod output;
 pub mod owner;
+pub mod progress;
 pub mod resolve;
 pub mod schema;
 pub mod suggest;

@@ -4,7 +4,7 @@
 //! needs, [`smolvm`] drives the virtual machine monitor, and [`confine`] removes rights from a process.
 //! [`audit`] is the log. [`control`] defines the requests of commands to a keeper, and [`starter`] what a
 //! keeper may have started. [`workspace`] is a guest's copy of the project, and [`provenance`] records which
-//! folders guests could write to. All output goes through [`out`], and has one format for programs,
+//! folders guests could write to. [`usage`] is what a machine takes of this one. All output goes through [`out`], and has one format for programs,
 //! [`envelope`].
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -28,4 +28,5 @@ pub mod starter;
 pub mod state;
 pub mod tools;
 pub mod trial;
+pub mod usage;
 pub mod workspace;

@@ -48,17 +48,19 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
         Some(image) if image.fetched => planned.with_image(config)?,
         _ => *planned,
     };
-    let staged = planned.stage(config, trust.is_some())?;
+    let what = "writing its files, and copying the project";
+    let staged = context.during(slug, what, || planned.stage(config, trust.is_some()))?;
     if staged.lacks_only_a_keeper() {
         context.progress(&format!("{slug} runs without a keeper: giving it a new one"));
-        if staged.resume().is_ok() {
+        if context.during(slug, "starting its keeper", || staged.resume()).is_ok() {
             context.say(&format!("{slug} is up"));
             return set_up(context, &folder);
         }
     }
     context.progress(&format!("starting {slug}"));
-    staged.start(&|what| context.progress(what))?;
-    drop(image);
+    let steps = context.steps(slug);
+    staged.start(&|what| steps.step(what))?;
+    drop((steps, image));
     context.say(&format!("{slug} is up; `bottle shell {slug}` enters it"));
     set_up(context, &folder)
 }

@@ -68,7 +68,9 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome {
 
     context.progress(&format!("sending from the host what the guest of {} could send", folder.slug()));
     let summarized = Summarized::begin(&folder);
-    let examined = Defence::VerifyFromHost.stands().then(|| examine(&folder, &placed, &canaries));
+    let examined = Defence::VerifyFromHost.stands().then(|| {
+        context.during(folder.slug(), "trying from the host", || examine(&folder, &placed, &canaries))
+    });
     // If the keeper does not answer, the guest has nothing to ask through.
     let is_kept = !matches!(examined, Some(Err(_)));
     let inside = if is_kept && !how.host_only {
@@ -76,7 +78,9 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome {
             "asking the guest for its doors, and for {} canaries of this machine",
             placed.len() + 1
         ));
-        Some(ask_inside(&smolvm, &folder, &plan, &canaries, &placed, how.every_port)?)
+        Some(context.during(folder.slug(), "trying from inside", || {
+            ask_inside(&smolvm, &folder, &plan, &canaries, &placed, how.every_port)
+        })?)
     } else {
         None
     };

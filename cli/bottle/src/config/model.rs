@@ -1,9 +1,10 @@
 //! A configuration, checked.
 
 use super::found::{Found, shown};
-use super::named::Named;
+use super::named::{Named, Use};
 use super::paths::Shared;
 use super::places::Places;
+use super::written::Written;
 use crate::agent::profile::Profile;
 use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
@@ -58,6 +59,12 @@ pub struct Config {
     pub file: Option<Found>,
     /// The nearer folders, which have no such file.
     pub passed: Vec<PathBuf>,
+    /// The file of a person's defaults for all bottles.
+    pub defaults: Option<Found>,
+    /// The keys that were set, each with its file.
+    pub written: Vec<Written>,
+    /// The defaults that do not count, because the file sets the same key.
+    pub overridden: Vec<(Written, Written)>,
 }
 
 /// The agent that a bottle is for.
@@ -104,6 +111,9 @@ impl Default for Config {
             places: Places::default(),
             file: None,
             passed: Vec::new(),
+            defaults: None,
+            written: Vec::new(),
+            overridden: Vec::new(),
         }
     }
 }
@@ -127,6 +137,11 @@ impl Config {
                 Failure::new(Kind::Usage, format!("the folder {} gives a bottle no name", shown(folder)))
                     .help("name it on the command line, or with `slug = \"...\"` in bottle.toml")
             })
+    }
+
+    /// Returns the host paths that are for this purpose.
+    pub fn paths_for(&self, is_for: Use) -> impl Iterator<Item = &Named> {
+        self.paths.iter().filter(move |path| path.is_for == is_for)
     }
 
     /// Returns the folders that this configuration's guest can write, except its copy of the project.

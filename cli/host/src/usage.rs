@@ -1,0 +1,84 @@
+//! What a machine's process takes of this machine, as the kernel counts it. Nothing is asked of the guest.
+
+use rustix::param::{clock_ticks_per_second, page_size};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::fs;
+
+/// What a process has used since it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Usage {
+    /// For how long it has run, in milliseconds.
+    pub uptime_ms: u64,
+    /// The processor time that it took, in milliseconds. A virtual machine's includes what its guest computed.
+    pub cpu_ms: u64,
+    /// Its resident memory, in bytes. A virtual machine's includes what its guest has touched.
+    pub memory_bytes: u64,
+}
+
+impl Usage {
+    /// Reads what a process has used, or returns `None` if there is none with this number, or no `/proc`.
+    pub fn of(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let uptime = fs::read_to_string("/proc/uptime").ok()?;
+        Self::parse(&stat, &uptime, clock_ticks_per_second(), page_size() as u64)
+    }
+
+    /// Parses the kernel's line about a process, and how long the machine has been up. The program's name is in
+    /// parentheses and may contain any byte, including parentheses.
+    fn parse(stat: &str, uptime: &str, ticks: u64, page: u64) -> Option<Self> {
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        // Field 3 of proc_pid_stat(5), the state, is the first after the name.
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        let ms = |count: u64| count.saturating_mul(1000).checked_div(ticks);
+        let (whole, part) = uptime.split_whitespace().next()?.split_once('.')?;
+        let up_ms = whole.parse::<u64>().ok()?.checked_mul(1000)? + part.parse::<u64>().ok()? * 10;
+        Some(Self {
+            uptime_ms: up_ms.saturating_sub(ms(field(22)?)?),
+            cpu_ms: ms(field(14)?.saturating_add(field(15)?))?,
+            memory_bytes: field(24)?.saturating_mul(page),
+        })
+    }
+
+    /// Returns how much of one processor it took on average, in tenths of a percent. Two processors at work
+    /// make 2000.
+    pub fn average(&self) -> u64 {
+        tenths(self.cpu_ms, self.uptime_ms)
+    }
+
+    /// Returns how much of one processor it took since an earlier look, in tenths of a percent.
+    pub fn since(&self, before: &Self) -> u64 {
+        tenths(self.cpu_ms.saturating_sub(before.cpu_ms), self.uptime_ms.saturating_sub(before.uptime_ms))
+    }
+}
+
+fn tenths(cpu_ms: u64, ms: u64) -> u64 {
+    cpu_ms.saturating_mul(1000).checked_div(ms).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_line_is_read_whatever_the_program_is_called() {
+        let rest = "S 1 7 7 0 -1 4194560 100 0 0 0 250 50 9 9 20 0 3 0 1000 5000000 25 18446744073709551615";
+        for name in ["smol-vmm", "a) R 1 (b", ""] {
+            let used = Usage::parse(&format!("7 ({name}) {rest} 1 1"), "110.50 3.00\n", 100, 4096);
+            let wanted = Usage { uptime_ms: 100_500, cpu_ms: 3000, memory_bytes: 25 * 4096 };
+            assert_eq!(used, Some(wanted), "{name}");
+            assert_eq!(wanted.average(), 29);
+        }
+        for (stat, uptime) in [("", "1.00"), ("7 (a) S 1", "1.00"), ("7 a S", "1.00"), ("7 (a) S", "")] {
+            assert_eq!(Usage::parse(stat, uptime, 100, 4096), None, "{stat:?}");
+        }
+    }
+
+    #[test]
+    fn this_process_uses_something_and_a_moment_that_took_no_time_nothing() {
+        let used = Usage::of(std::process::id().cast_signed()).unwrap();
+        assert!(used.memory_bytes > 100_000, "{used:?}");
+        assert_eq!(used.since(&used), 0);
+        assert_eq!(Usage::of(-1), None);
+    }
+}
