@@ -6,7 +6,7 @@ use crate::environment;
 use crate::guard::Guard;
 use crate::helper::HELPER;
 use crate::slug::Slug;
-use crate::specification::Setup;
+use crate::specification::{Published, Setup};
 use crate::stack::Stack;
 use crate::subnet::Subnet;
 use crate::text::{EnvName, ImageDigest, ImageRef, MountPath, Word};
@@ -43,6 +43,9 @@ pub struct Plan {
     /// The agent that the bottle is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Slug>,
+    /// The guest's ports that this machine can reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<Published>,
 }
 
 /// The virtual machine's side of a plan.
@@ -102,8 +105,8 @@ impl Plan {
         }
         let stack = stack.into();
         let subnet = stack.subnet(&slug);
-        let (upstreams, setup) = (Vec::new(), Setup::default());
-        Ok(Self { slug, stack, subnet, doors, guest, egress, upstreams, setup, agent: None })
+        let (upstreams, setup, publish) = (Vec::new(), Setup::default(), Vec::new());
+        Ok(Self { slug, stack, subnet, doors, guest, egress, upstreams, setup, agent: None, publish })
     }
 
     /// Adds upstreams to the plan.

@@ -1,13 +1,14 @@
 //! The helper that runs where the agent runs, and the code that it shares with the host.
 //!
-//! It is one small static program with seven jobs. [`link`] gives the guest its only network, [`probe`] tries
+//! It is one small static program with eight jobs. [`link`] gives the guest its only network, [`probe`] tries
 //! to get past it, [`flow`] fills it, [`archive`] copies files in and out, [`exec`] runs the
-//! operator's commands, [`processes`] lists what runs, and [`doors`] creates the listeners in the jail, where no
+//! operator's commands, [`processes`] lists what runs, [`connect`] passes a connection of the host on to a server here, and [`doors`] creates the listeners in the jail, where no
 //! other program of ours can run. Guests are Linux; the code that the host
 //! shares with them compiles elsewhere, too.
 
 pub mod archive;
 pub mod beneath;
+pub mod connect;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod doors;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]

@@ -1,12 +1,13 @@
 //! The program `bottle-guest`. The library describes what it does.
 
-use bottle_guest::{archive, doors, exec, flow, link, probe, processes};
+use bottle_guest::{archive, connect, doors, exec, flow, link, probe, processes};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: bottle-guest link --subnet N [--doors P,P,...] [--socket PATH] [-- COMMAND...]
        bottle-guest exec [--workdir DIR] [--env NAME=VALUE]... [--user USER] [--seed DIR] [--timeout-ms N] -- COMMAND...
        bottle-guest processes
+       bottle-guest connect --port N < stream > stream
        bottle-guest probe < questions > answers
        bottle-guest canary --port N --say TEXT
        bottle-guest flow ADDRESS to|from MIB
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let done = match job.as_deref() {
         Some("link") => link::main(rest),
         Some("exec") => exec::main(rest),
+        Some("connect") => connect::main(rest),
         Some("processes") => processes::main(),
         Some("probe") => probe::main(),
         Some("canary") => probe::canary::main(rest),

@@ -215,3 +215,114 @@ fn a_rename_that_dies_loses_nothing_wherever_it_does() {
     }
     assert_eq!(tried, 4);
 }
+
+/// A server in the guest that says what it was sent, once its client has finished, and keeps nothing else open.
+const ECHO: &str = "setsid python3 -c '
+import socket
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((\"127.0.0.1\", 3000)); s.listen(50)
+while True:
+    c, _ = s.accept(); got = b\"\"
+    while True:
+        more = c.recv(65536)
+        if not more: break
+        got += more
+        if got == b\"reset\": break
+    if got == b\"reset\":
+        import struct
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(\"ii\", 1, 0)); c.close(); continue
+    c.sendall(b\"got \" + got); c.close()
+' > /dev/null 2>&1 < /dev/null &";
+
+/// Sends bytes to a published port, ends that direction, and returns the answer.
+fn ask(port: u64, sent: &[u8]) -> std::io::Result<Vec<u8>> {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap()))?;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20)))?;
+    stream.write_all(sent)?;
+    if sent != b"reset" {
+        stream.shutdown(std::net::Shutdown::Write)?;
+    }
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+#[test]
+fn a_published_port_is_on_the_loopback_and_passes_ends_and_resets_on() {
+    for stack in ["gvproxy", "kernel", "sockets"] {
+        let config = format!(
+            "slug = \"t\"\n[workspace]\nmode = \"none\"\n[network]\nstack = \"{stack}\"\n[[publish]]\nguest = 3000\n"
+        );
+        let project = project_with(&config);
+        let any = contains("publish   port 3000 of the guest on this machine's loopback, at any free port");
+        project.bottle(&["plan"]).assert().success().stdout(any);
+        let bottle = bottle_tests::RunningBottle::new(project).unwrap();
+        bottle.bottle(&["up"]).assert().success().stderr(contains("http://t.localhost:"));
+        let port = || bottle.json(&["ls", "--json"])[0]["published"][0]["host"].as_u64().unwrap();
+        // Nothing listens in the guest yet.
+        assert!(ask(port(), b"x").is_err(), "{stack}");
+        bottle.exec(ECHO).success();
+        eventually("the server answers", || ask(port(), b"hello").is_ok_and(|said| said == b"got hello"));
+        let many: Vec<u8> = (0..3_000_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+        assert!(ask(port(), &many).unwrap()[4..] == many[..], "{stack}");
+        // The server's reset is one here, too, and no end.
+        let reset = ask(port(), b"reset").map_err(|error| error.kind());
+        assert_eq!(reset, Err(std::io::ErrorKind::ConnectionReset), "{stack}");
+        let shown = contains(format!("127.0.0.1:{}->guest:3000", port()));
+        bottle.bottle(&["ls"]).assert().success().stdout(shown);
+        let verified = bottle.bottle(&["verify", "--host-only", "t"]).assert().success();
+        verified.stderr(contains("port 3000 of the guest at 127.0.0.1:"));
+        bottle
+            .bottle(&["logs", "t"])
+            .assert()
+            .success()
+            .stdout(contains("publish   opened").and(contains("guest=3000")));
+        let again = bottle.bottle(&["publish", "t", "3000"]).assert().code(73);
+        again.stderr(contains("port 3000 of t is published already"));
+        // It ends with the bottle, and comes back with it.
+        let before = port();
+        bottle.bottle(&["-q", "restart"]).assert().success();
+        bottle.exec(ECHO).success();
+        eventually("the server answers", || ask(port(), b"again").is_ok_and(|said| said == b"got again"));
+        bottle.bottle(&["-q", "stop"]).assert().success();
+        eventually("nothing listens", || {
+            std::net::TcpStream::connect(("127.0.0.1", u16::try_from(before).unwrap())).is_err()
+        });
+        eventually("the end is logged", || {
+            bottle.said(&["logs", "t"]).matches("publish   closed").count() == 2
+        });
+    }
+}
+
+#[test]
+fn a_guest_that_answers_out_of_form_breaks_off_its_stream_and_nothing_else() {
+    let bottle = up("slug = \"t\"\n[workspace]\nmode = \"none\"\n");
+    let mut child = follow(&bottle, &["publish", "t", "3000"]);
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let port = line.split("localhost:").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok()).unwrap();
+    // Root in the guest puts its own program in the helper's place. Whatever that says is a chunk or a break.
+    for said in [
+        "printf '\\377\\377\\377\\377x'",
+        "printf '\\000\\000\\000\\005ab'",
+        "head -c 100000000 /dev/zero",
+        "true",
+    ] {
+        let forged = format!(
+            "printf '#!/bin/sh\\n%s\\n' \"$1\" > /tmp/forged && chmod 755 /tmp/forged && mount --bind /tmp/forged {}",
+            bottle_core::helper::HELPER
+        );
+        bottle.bottle(&["-q", "exec", "t", "--", "sh", "-c", &forged, "sh", said]).assert().success();
+        let heard = ask(port, b"x");
+        // Zeros are an end at once; everything else is no answer.
+        assert!(heard.as_ref().map_or(true, |heard| heard.is_empty() || heard == b"ab"), "{said}: {heard:?}");
+        bottle.exec(&format!("umount -l {}", bottle_core::helper::HELPER)).success();
+    }
+    // The real one still works.
+    bottle.exec(ECHO).success();
+    eventually("the server answers", || ask(port, b"hello").is_ok_and(|said| said == b"got hello"));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    eventually("the end is logged", || bottle.said(&["logs", "t"]).contains("publish   closed"));
+}

@@ -12,6 +12,7 @@ use bottle_sidecars::git::hook::Hook;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU16;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -135,6 +136,17 @@ pub enum Command {
         /// Create its machine again; everything on its disk is lost
         #[arg(long)]
         renew: bool,
+    },
+    /// Let this machine's loopback reach a port of a guest, until this command ends or the bottle stops
+    Publish {
+        /// The bottle's name
+        #[arg(add = complete::slugs())]
+        slug: Slug,
+        /// The port on which a program in the guest listens
+        port: NonZeroU16,
+        /// The port of this machine's loopback [default: any that is free]
+        #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+        host: u16,
     },
     /// Open a shell in a bottle that is up
     Shell {
@@ -544,6 +556,16 @@ pub enum Command {
         #[arg(long)]
         fd: i32,
     },
+    /// Publishes a port of a guest
+    #[command(hide = true)]
+    Publisher {
+        /// The bottle's name.
+        slug: Slug,
+        /// The port on which a program in the guest listens.
+        guest: NonZeroU16,
+        /// The port of this machine's loopback.
+        host: u16,
+    },
     /// Holds a command that runs in a guest, and records what it prints
     #[command(hide = true)]
     Recorder {
@@ -573,6 +595,7 @@ impl Command {
                 | Self::Keeper { .. }
                 | Self::Starter { .. }
                 | Self::Keys { .. }
+                | Self::Publisher { .. }
                 | Self::Recorder { .. }
         )
     }

@@ -73,6 +73,7 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         };
         fact("door", format!("{:<10} proxy.internal:{port}  {form}", sidecar.name()));
     }
+    plan.publish.iter().for_each(|one| fact("publish", one.to_string()));
     let egress = &plan.egress;
     egress.allow.iter().for_each(|rule| fact("allowed", rule.to_string()));
     egress.deny.iter().for_each(|pattern| fact("denied", pattern.to_string()));

@@ -22,6 +22,7 @@ pub mod operator;
 pub mod output;
 pub mod owner;
 pub mod progress;
+pub mod publish;
 pub mod resolve;
 pub mod schema;
 pub mod suggest;

@@ -106,6 +106,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outco
     let plan = Plan {
         setup: config.setup.clone(),
         agent: config.agent.as_ref().map(|agent| agent.name.clone()),
+        publish: config.publish.clone(),
         ..plan
     };
     let copied = match &config.workspace {

@@ -37,6 +37,9 @@ pub fn ls(all: bool, json: bool) -> Outcome {
         let uptime = usage(|used| brief(Duration::from_millis(used.uptime_ms)));
         let (cpu, memory) = (usage(|used| percent(used.average())), usage(|used| size(used.memory_bytes)));
         let mut notes: Vec<String> = row.doors.iter().map(|(name, port)| format!("{name}:{port}")).collect();
+        let published =
+            row.published.iter().map(|one| format!("127.0.0.1:{}->guest:{}", one.host, one.guest));
+        notes.extend(published);
         notes.extend(row.why.map(|why| format!("({why})")));
         notes.extend(row.busy.map(|busy| format!("({} is under way)", Line(&busy))));
         outln!(

@@ -23,6 +23,7 @@ mod ls;
 mod manual;
 mod next;
 mod plan;
+mod publish;
 mod rename;
 mod restart;
 mod rm;
@@ -42,6 +43,7 @@ mod workload;
 use crate::args::{Args, Command};
 use crate::trust::programs;
 use bottle_core::execution::{Execution, SHELL};
+use bottle_core::specification::Published;
 use bottle_host::failure::Outcome;
 use bottle_host::state::Home;
 use bottle_keeper::{self as keeper, starter};
@@ -94,6 +96,10 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Approve { id, answer } => inbox::decide(&context, &id, true, answer)?,
         Command::Refuse { id, why } => inbox::decide(&context, &id, false, why)?,
         Command::Git { slug, action } => git::git(&context, &slug, &action)?,
+        Command::Publish { slug, port, host } => {
+            publish::publish(&context, slug, Published { guest: port, host })?;
+        }
+        Command::Publisher { slug, guest, host } => publish::publisher(&slug, Published { guest, host })?,
         Command::Rename { from, to, renew } => rename::rename(&context, &from, &to, renew)?,
         Command::Up { slug, agent: _, trust, renew, moved: _, detach: _ } => {
             up::up(&context, slug, &up::Options { trust, renew })?;

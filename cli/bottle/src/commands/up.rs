@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::image;
+use super::publish;
 use crate::config::Config;
 use crate::describe::difference;
 use crate::lifecycle::setup;
@@ -65,14 +66,14 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
     set_up(context, &folder)
 }
 
-/// Installs what the machine lacks of what its bottle was started with.
+/// Publishes what the plan says, and installs what the machine lacks of what its bottle was started with.
 fn set_up(context: &Context, folder: &Folder) -> Outcome {
     let plan = folder.read_plan()?;
-    if !setup::is_due(folder, &plan) {
-        return Ok(());
+    if setup::is_due(folder, &plan) {
+        context.say(&format!("{} is set up, which takes a while the first time", folder.slug()));
+        setup::run(&tools::smolvm()?, folder, &plan, &|line| context.detail(line))?;
     }
-    context.say(&format!("{} is set up, which takes a while the first time", folder.slug()));
-    setup::run(&tools::smolvm()?, folder, &plan, &|line| context.detail(line))
+    publish::start_all(context, folder)
 }
 
 fn already_up(context: &Context, folder: &Folder, resolved: &Resolved) {

@@ -5,6 +5,7 @@
 //! reports. The conformance harness tests what would disturb the agent, such as a stopped helper.
 
 use super::context::Context;
+use crate::publish::record;
 use anyhow::{Context as _, Result};
 use bottle_core::helper::HELPER;
 use bottle_core::plan::Plan;
@@ -14,6 +15,7 @@ use bottle_host::control::Examined;
 use bottle_host::control::{self, Answer, Request};
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::out;
 use bottle_host::smolvm::Smolvm;
 use bottle_host::smolvm::Terminal;
 use bottle_host::state::Folder;
@@ -87,8 +89,13 @@ pub fn verify(context: &Context, slug: Option<Slug>, how: How) -> Outcome {
     drop(summarized);
     thread::sleep(SETTLE);
     let mut inside = inside;
+    let published = record::published(&folder);
+    for one in &published {
+        out::note(format_args!("{one}; the guest gets no way out by it"));
+    }
+    let leaks = [canaries.leaks(), record::faults(&published)].concat();
     let host = match examined {
-        Some(examined) => Some(FromHost::judge(examined, canaries.leaks())),
+        Some(examined) => Some(FromHost::judge(examined, leaks)),
         None => {
             if let Some(inside) = &mut inside {
                 inside.leaks.extend(canaries.leaks());

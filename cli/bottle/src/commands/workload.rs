@@ -70,7 +70,7 @@ pub fn record(slug: &Slug, words: &[String]) -> Outcome {
     };
     // Whoever started it may close the terminal.
     let _ = setsid();
-    let Some(lock) = Lock::alone(&folder.workload_lock(), Duration::ZERO)? else {
+    let Some(lock) = Lock::alone(&folder.workload_lock(), GLANCE)? else {
         said("busy");
         return Ok(());
     };

@@ -10,7 +10,7 @@ use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::specification::{Limits, Need, Repo, Setup, SidecarSpec, StackChoice, Workspace};
+use bottle_core::specification::{Limits, Need, Published, Repo, Setup, SidecarSpec, StackChoice, Workspace};
 use bottle_core::upstream::Upstream;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use std::collections::BTreeMap;
@@ -45,6 +45,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The repositories of the built-in git-gate.
     pub git: Vec<Repo>,
+    /// The guest's ports that this machine can reach.
+    pub publish: Vec<Published>,
     /// The folder that the file is in: the project.
     pub project: Option<PathBuf>,
     /// Every path of this machine that the file names.
@@ -104,6 +106,7 @@ impl Default for Config {
             egress: Rules::default(),
             upstreams: Vec::new(),
             git: Vec::new(),
+            publish: Vec::new(),
             project: None,
             paths: Vec::new(),
             allow_sensitive: Vec::new(),

@@ -9,7 +9,6 @@ pub fn name(refusal: Refusal) -> String {
 }
 
 /// Returns a refusal's paragraph.
-#[expect(clippy::too_many_lines, reason = "it is a list")]
 pub fn paragraph(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Truncated => {

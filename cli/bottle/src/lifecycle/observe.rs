@@ -1,7 +1,9 @@
 //! Observes which bottles there are, and the real state of each.
 
 use super::state::{Facts, State};
+use crate::publish::record;
 use bottle_core::slug::Slug;
+use bottle_core::specification::Published;
 use bottle_host::failure::Outcome;
 use bottle_host::smolvm::Machine;
 use bottle_host::state::{Folder, Home};
@@ -29,6 +31,8 @@ pub struct Row {
     pub pid: Option<i32>,
     /// What its machine's process has used, if it runs.
     pub usage: Option<Usage>,
+    /// The guest's ports that this machine can reach now.
+    pub published: Vec<Published>,
     /// The ports of its doors, by sidecar.
     pub doors: BTreeMap<String, u16>,
 }
@@ -97,5 +101,15 @@ fn row(folder: &Folder, machine: Option<&Machine>) -> Row {
     let doors = plan.map(|plan| plan.doors.iter().map(|(s, p)| (s.to_string(), p)).collect());
     let pid = machine.filter(|machine| machine.is_running()).and_then(|machine| machine.pid);
     let usage = pid.and_then(Usage::of);
-    Row { slug: folder.slug().clone(), state, why, busy, pid, usage, doors: doors.unwrap_or_default() }
+    let published = record::published(folder);
+    Row {
+        slug: folder.slug().clone(),
+        state,
+        why,
+        busy,
+        pid,
+        usage,
+        published,
+        doors: doors.unwrap_or_default(),
+    }
 }

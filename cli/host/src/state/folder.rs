@@ -121,6 +121,11 @@ impl Folder {
         self.state.join("workload.lock")
     }
 
+    /// Returns the path of the folder with a record of each port that is published now.
+    pub fn published(&self) -> PathBuf {
+        self.state.join("published")
+    }
+
     /// Returns the path of the rendered configuration of an egress proxy that is a command.
     pub fn pipelock(&self) -> PathBuf {
         self.state.join("pipelock.yaml")
