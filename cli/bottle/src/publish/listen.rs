@@ -9,6 +9,7 @@ use bottle_guest::stream::relay::{self, Relayed};
 use bottle_guest::stream::socket::Socket;
 use bottle_host::audit;
 use bottle_host::control::{self, Answer, Request};
+use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::peer::Process;
 use bottle_host::process::die_with_parent;
@@ -58,7 +59,9 @@ pub fn publish(folder: &Folder, wanted: Published, told: impl FnOnce(Published) 
     };
     let keeper = keeper(folder)?;
     let smolvm = tools::smolvm()?;
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, host)).map_err(|error| {
+    let address =
+        if Defence::PublishedLoopback.stands() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+    let listener = std::net::TcpListener::bind((address, host)).map_err(|error| {
         Failure::new(Kind::Busy, format!("cannot listen on 127.0.0.1:{host}: {error}"))
             .help("leave the port out, and any free one is taken")
     })?;
