@@ -7,7 +7,7 @@ use crate::guard::Guard;
 use crate::helper::HELPER;
 use crate::parent::Parent;
 use crate::slug::Slug;
-use crate::specification::Setup;
+use crate::specification::{Published, Setup};
 use crate::stack::Stack;
 use crate::subnet::Subnet;
 use crate::text::{EnvName, ImageDigest, ImageRef, MountPath, Word};
@@ -47,6 +47,9 @@ pub struct Plan {
     /// The agent that the bottle is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Slug>,
+    /// The guest's ports that this machine can reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<Published>,
 }
 
 /// The virtual machine's side of a plan.
@@ -106,8 +109,9 @@ impl Plan {
         }
         let stack = stack.into();
         let subnet = stack.subnet(&slug);
-        let (upstreams, setup) = (Vec::new(), Setup::default());
-        Ok(Self { slug, stack, subnet, doors, guest, egress, parent: None, upstreams, setup, agent: None })
+        let (upstreams, setup, publish) = (Vec::new(), Setup::default(), Vec::new());
+        let (parent, agent) = (None, None);
+        Ok(Self { slug, stack, subnet, doors, guest, egress, parent, upstreams, setup, agent, publish })
     }
 
     /// Adds upstreams to the plan.

@@ -1,14 +1,16 @@
 //! The helper that runs where the agent runs, and the code that it shares with the host.
 //!
-//! It is one small static program with seven jobs. [`link`] gives the guest its only network, [`probe`] tries
-//! to get past it, [`flow`] fills it, [`exec`] runs the
-//! operator's commands and [`report`]s how they ended, [`files`] copies files, in [`chunks`] or as an [`archive`], and [`doors`] creates the
-//! listeners in the jail, where no other program of ours can run. Guests are Linux; the code that the host
+//! It is one small static program with nine jobs. [`link`] gives the guest its only network, [`probe`] tries
+//! to get past it, [`flow`] fills it, [`exec`] runs the operator's commands and [`report`]s how they ended, [`files`]
+//! copies files, in [`chunks`] or as an [`archive`], [`processes`] lists what runs, [`connect`] passes a connection of
+//! the host on to a server here, and [`doors`] creates the listeners in the jail, where no other program of ours can
+//! run. Guests are Linux; the code that the host
 //! shares with them compiles elsewhere, too.
 
 pub mod archive;
 pub mod beneath;
 pub mod chunks;
+pub mod connect;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod doors;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
@@ -20,5 +22,6 @@ pub mod flow;
 pub mod link;
 pub mod probe;
 pub mod report;
+pub mod processes;
 pub mod status;
 pub mod stream;

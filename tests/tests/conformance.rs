@@ -47,6 +47,7 @@ fn every_network_gives_the_expected_result_and_sabotage_is_found() {
         ("kernel", "isolated"),
         ("sockets", "isolated"),
         ("sockets-by-hand", "isolated"),
+        ("published", "isolated"),
         ("by-hand", "isolated"),
         ("guard-only", "isolated"),
         ("jail-only", "isolated"),

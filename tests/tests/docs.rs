@@ -72,7 +72,8 @@ fn every_command_line_in_the_documentation_works() {
     let bottle = bottle_harness::checkout::Checkout::find().unwrap().program("bottle").unwrap();
     std::os::unix::fs::symlink(bottle, bin.join("bottle")).unwrap();
     let mut run = BTreeSet::new();
-    for (name, text) in pages() {
+    // The tutorial has a test of its own, which compares what its lines print.
+    for (name, text) in pages().into_iter().filter(|(name, _)| name != "tutorial.md") {
         let lines = text.lines().filter_map(|line| line.strip_prefix("    ")).map(str::trim_start);
         for line in lines.filter(|line| line.starts_with("bottle ") || line.starts_with("curl ")) {
             let line = line.split(" #").next().unwrap().trim().replace("HOST", "docs.example.com");
@@ -119,6 +120,70 @@ fn every_command_line_in_the_documentation_works() {
             "{start} is in no page"
         );
     }
+}
+
+/// A line of the tutorial to type, and the lines that it prints.
+struct Typed<'p> {
+    line: &'p str,
+    printed: Vec<&'p str>,
+}
+
+/// Whether a line is as the page has it. `...` stands for anything.
+fn is_as_shown(line: &str, shown: &str) -> bool {
+    let mut rest = line;
+    for (at, part) in shown.split("...").enumerate() {
+        match rest.find(part) {
+            Some(0) => rest = &rest[part.len()..],
+            Some(from) if at > 0 => rest = &rest[from + part.len()..],
+            _ => return false,
+        }
+    }
+    rest.is_empty() || shown.ends_with("...")
+}
+
+/// Whether lines are as the page has them. A line `...` stands for any number of lines.
+fn are_as_shown(lines: &[&str], shown: &[&str]) -> bool {
+    match shown {
+        [] => lines.is_empty(),
+        ["...", rest @ ..] => (0..=lines.len()).any(|from| are_as_shown(&lines[from..], rest)),
+        [first, rest @ ..] => {
+            lines.first().is_some_and(|line| is_as_shown(line, first)) && are_as_shown(&lines[1..], rest)
+        }
+    }
+}
+
+#[test]
+fn the_tutorial_works_line_by_line() {
+    let page = fs::read_to_string(root().join("docs/tutorial.md")).unwrap();
+    let mut typed: Vec<Typed> = Vec::new();
+    for line in page.lines().filter_map(|line| line.strip_prefix("    ")) {
+        match line.strip_prefix("$ ") {
+            Some(line) => typed.push(Typed { line, printed: Vec::new() }),
+            None => typed.last_mut().expect("a line to type before what it prints").printed.push(line),
+        }
+    }
+    assert!(typed.len() >= 15);
+    let project = empty_project();
+    let bottle = bottle_harness::checkout::Checkout::find().unwrap().program("bottle").unwrap();
+    std::os::unix::fs::symlink(bottle, project.on_host("bin/bottle")).unwrap();
+    // One shell types them all, so that it stays in the folder that it enters.
+    let said = project.on_host("said");
+    fs::create_dir(&said).unwrap();
+    let mut script = String::new();
+    for (number, Typed { line, .. }) in typed.iter().enumerate() {
+        let to = said.join(number.to_string());
+        script.push_str(&format!("{{ {line}\n}} > {0} 2>&1 || exit\n", to.display()));
+    }
+    let mut shell = project.environment().command("sh");
+    let output = shell.args(["-c", &script]).current_dir(project.folder()).stdin(std::process::Stdio::null());
+    let status = output.status().unwrap();
+    for (number, Typed { line, printed }) in typed.iter().enumerate() {
+        let text = fs::read_to_string(said.join(number.to_string())).unwrap_or_default();
+        // The guests are stand-ins, which each start says.
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains("stand-in")).collect();
+        assert!(are_as_shown(&lines, printed), "{line}:\n{text}\nis not:\n{}", printed.join("\n"));
+    }
+    assert!(status.success());
 }
 
 /// Checks that a file is what the program makes. With `UPDATE_SNAPSHOTS=1` it is written anew.
@@ -201,7 +266,8 @@ fn what_is_printed_as_json_fits_its_schema() {
     let check = |(document, words): (Document, &[&str])| {
         let printed = project.bottle(words).env("GITHUB_TOKEN", "x").output().unwrap().stdout;
         let text = String::from_utf8(printed).unwrap();
-        let first = if document == Document::Audit { text.lines().next().unwrap() } else { &text };
+        let is_lines = matches!(document, Document::Audit | Document::Events);
+        let first = if is_lines { text.lines().next().unwrap() } else { &text };
         fits(document, &serde_json::from_str(first).unwrap_or_else(|_| panic!("{words:?}: {text}"))).unwrap();
     };
     all.drain(..).for_each(check);
@@ -209,6 +275,12 @@ fn what_is_printed_as_json_fits_its_schema() {
     project.bottle(&["-q", "exec", "--", "touch", "new"]).assert().success();
     for row in [
         (Document::Ls, &["ls", "--json"][..]),
+        (Document::Config, &["config", "--json"]),
+        (Document::Inspect, &["inspect", "t"]),
+        (Document::Stats, &["stats", "--json"]),
+        (Document::Suggest, &["suggest", "t", "--json"]),
+        (Document::Top, &["top", "t", "--json"]),
+        (Document::Events, &["events", "--json"]),
         (Document::Status, &["status", "t", "--json"]),
         (Document::PlanDiff, &["plan", "--diff", "--json"]),
         (Document::Inbox, &["inbox", "--json"]),

@@ -27,6 +27,7 @@ mod parent;
 mod provenance;
 mod repositories;
 mod run;
+mod running;
 mod shown;
 mod smolfile;
 mod soak;

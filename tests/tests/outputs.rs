@@ -89,7 +89,12 @@ fn an_error_fits_the_schema_of_what_was_asked_for() {
         (Document::ImagesRm, &["images", "rm", "x", "--json"]),
         (Document::ImagesPrune, &["images", "prune", "--nonsense", "--json"]),
         (Document::Inbox, &["inbox", "--nonsense", "--json"]),
+        (Document::Config, &["config", "--nonsense", "--json"]),
+        (Document::Inspect, &["inspect", "x"]),
         (Document::Ls, &["ls", "--nonsense", "--json"]),
+        (Document::Stats, &["stats", "x", "--json"]),
+        (Document::Suggest, &["suggest", "x", "--json"]),
+        (Document::Top, &["top", "x", "--json"]),
         (Document::Plan, &["plan", "--config", "missing.toml", "--json"]),
         (Document::PlanDiff, &["plan", "--diff", "--json"]),
         (Document::Status, &["status", "--json"]),
@@ -108,8 +113,8 @@ fn an_error_fits_the_schema_of_what_was_asked_for() {
         assert!(status.is_some() && output.status.code() == status, "{words:?}: {printed:#}");
     }
     let enveloped = |document: &&Document| {
-        use Document::{Audit, BottleToml, Ended, Notice, Result};
-        !matches!(document, BottleToml | Audit | Ended | Notice | Result)
+        use Document::{Audit, BottleToml, Ended, Events, Notice, Result};
+        !matches!(document, BottleToml | Audit | Ended | Events | Notice | Result)
     };
     for document in Document::value_variants().iter().filter(enveloped) {
         let schema = schema::of(*document);
@@ -229,6 +234,13 @@ fn the_answer_to_a_common_mistake_has_a_hint_that_can_be_pasted() {
         &["plan", "--diff"],
         &["init"],
         &["trash", "--restore", "t.1"],
+        &["top"],
+        &["stats", "x"],
+        &["suggest"],
+        &["rename", "x", "u"],
+        &["explain", "tcp-adress"],
+        &["explain", "nonsense"],
+        &["logs", "t", "--workload"],
         &["images", "pull", "A B"],
         &["images", "rm", "x"],
         &["statsu"],

@@ -12,6 +12,7 @@ use bottle_sidecars::git::hook::Hook;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU16;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -113,6 +114,9 @@ pub enum Command {
         /// Keep the bottle although the project's folder was moved or replaced
         #[arg(long)]
         moved: bool,
+        /// Leave it running, which is always done
+        #[arg(long, short, hide = true)]
+        detach: bool,
     },
     /// Run a command in a bottle that is up
     Exec {
@@ -122,9 +126,34 @@ pub enum Command {
         /// How to run it
         #[command(flatten)]
         how: How,
+        /// Leave it running; `bottle logs --workload` shows what it prints
+        #[arg(long, short, conflicts_with_all = ["tty", "no_tty", "interactive"])]
+        detach: bool,
         /// The command and its arguments
         #[arg(last = true, required = true)]
         command: Vec<String>,
+    },
+    /// Give a stopped bottle another name
+    Rename {
+        /// Its name
+        #[arg(add = complete::slugs())]
+        from: Slug,
+        /// Its new name
+        to: Slug,
+        /// Create its machine again; everything on its disk is lost
+        #[arg(long)]
+        renew: bool,
+    },
+    /// Let this machine's loopback reach a port of a guest, until this command ends or the bottle stops
+    Publish {
+        /// The bottle's name
+        #[arg(add = complete::slugs())]
+        slug: Slug,
+        /// The port on which a program in the guest listens
+        port: NonZeroU16,
+        /// The port of this machine's loopback [default: any that is free]
+        #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+        host: u16,
     },
     /// Open a shell in a bottle that is up
     Shell {
@@ -266,11 +295,47 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what running bottles take of this machine: processors, memory, network
+    Stats {
+        /// The bottle's name [default: every bottle that runs]
+        #[arg(add = complete::slugs())]
+        slug: Option<Slug>,
+        /// Keep measuring, a line a second
+        #[arg(long, short)]
+        follow: bool,
+        /// Print JSON; with --follow, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what runs in a guest, as the guest tells it
+    Top {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
+        slug: Option<Slug>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print everything that is known of a bottle, as JSON without secrets
+    Inspect {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
+        slug: Option<Slug>,
+        /// Print JSON, which is always done
+        #[arg(long, hide = true)]
+        json: bool,
+    },
     /// Show a bottle: its doors, its refusals, and how long it has been up
     Status {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show your own defaults for all bottles, and where they are
+    Config {
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -283,6 +348,9 @@ pub enum Command {
         /// Show how it differs from the last start; status 1 if it does
         #[arg(long)]
         diff: bool,
+        /// Show which file each value comes from
+        #[arg(long, conflicts_with_all = ["diff", "json"])]
+        explain: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -297,6 +365,15 @@ pub enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Explain a reason, a status, or what a destination meets and what would change that
+    Explain {
+        /// A reason as in `bottle logs`, a status, or HOST:PORT; without one, list the reasons
+        #[arg(value_name = "DESTINATION|REASON")]
+        what: Option<String>,
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(long, short, value_name = "SLUG", add = complete::slugs())]
+        name: Option<Slug>,
     },
     /// Let a bottle's agent reach a host: example.com, *.example.com, example.com:8443
     Allow {
@@ -361,10 +438,41 @@ pub enum Command {
         /// Keep printing new lines
         #[arg(long, short)]
         follow: bool,
+        /// Show what the command printed that `exec --detach` started last
+        #[arg(long, conflicts_with_all = ["denied", "since"])]
+        workload: bool,
         /// Only newer lines: since a while ago, like 10m, a day, like 2026-11-24, or a time in UTC, like
         /// 2026-11-24T09:30
         #[arg(long, value_name = "TIME", value_parser = crate::time::point_in_time)]
         since: Option<std::time::SystemTime>,
+    },
+    /// Show what bottles allowed, refused and noticed, as one stream
+    Events {
+        /// The bottle's name [default: every bottle]
+        #[arg(add = complete::slugs())]
+        slug: Option<Slug>,
+        /// Show only refusals
+        #[arg(long)]
+        denied: bool,
+        /// Keep printing new lines, also those of bottles that come up
+        #[arg(long, short)]
+        follow: bool,
+        /// Only newer lines: since a while ago, like 10m, a day, like 2026-11-24, or a time in UTC, like
+        /// 2026-11-24T09:30
+        #[arg(long, value_name = "TIME", value_parser = crate::time::point_in_time)]
+        since: Option<std::time::SystemTime>,
+        /// Print JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the hosts that were refused in this run, as lines for bottle.toml
+    Suggest {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
+        slug: Option<Slug>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Print a bottle's log unchanged, one JSON object a line, or check that it is complete
     Audit {
@@ -393,8 +501,16 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say what is useful next in the project here; `bottle` alone does the same
+    Next,
     /// Show whether this machine has what bottle needs
     Doctor {
+        /// Install what is missing, where that is safe, and print the commands for the rest; asks first
+        #[arg(long, conflicts_with = "json")]
+        fix: bool,
+        /// Do not ask
+        #[arg(long, short, requires = "fix")]
+        yes: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -488,6 +604,25 @@ pub enum Command {
         #[arg(long)]
         fd: i32,
     },
+    /// Publishes a port of a guest
+    #[command(hide = true)]
+    Publisher {
+        /// The bottle's name.
+        slug: Slug,
+        /// The port on which a program in the guest listens.
+        guest: NonZeroU16,
+        /// The port of this machine's loopback.
+        host: u16,
+    },
+    /// Holds a command that runs in a guest, and records what it prints
+    #[command(hide = true)]
+    Recorder {
+        /// The bottle's name.
+        slug: Slug,
+        /// The command, as it is run in the guest.
+        #[arg(last = true, required = true)]
+        words: Vec<String>,
+    },
     /// Holds the keys of a bottle's upstreams, for a keeper that has none
     #[command(hide = true)]
     Keys {
@@ -510,6 +645,8 @@ impl Command {
                 | Self::Starter { .. }
                 | Self::Keys { .. }
                 | Self::Notifier { .. }
+                | Self::Publisher { .. }
+                | Self::Recorder { .. }
         )
     }
 }
@@ -521,17 +658,23 @@ impl Command {
             Self::Audit { json: true, .. } => Some(Document::AuditCheck),
             Self::Check { json: true, .. } => Some(Document::Check),
             Self::Cleanup { json: true, .. } => Some(Document::Cleanup),
+            Self::Config { json: true } => Some(Document::Config),
             Self::Diff { json: true, .. } => Some(Document::Diff),
-            Self::Doctor { json: true } => Some(Document::Doctor),
+            Self::Doctor { json: true, .. } => Some(Document::Doctor),
             Self::Git { action: GitAction::List { json: true }, .. } => Some(Document::GitList),
             Self::Images { action: ImagesAction::Ls { json: true } } => Some(Document::ImagesLs),
             Self::Images { action: ImagesAction::Pull { json: true, .. } } => Some(Document::ImagesPull),
             Self::Images { action: ImagesAction::Rm { json: true, .. } } => Some(Document::ImagesRm),
             Self::Images { action: ImagesAction::Prune { json: true } } => Some(Document::ImagesPrune),
             Self::Inbox { json: true } => Some(Document::Inbox),
+            Self::Inspect { .. } => Some(Document::Inspect),
             Self::Ls { json: true, .. } => Some(Document::Ls),
             Self::Plan { json: true, diff: true, .. } => Some(Document::PlanDiff),
             Self::Plan { json: true, .. } => Some(Document::Plan),
+            // What is followed has no end, and so no envelope.
+            Self::Stats { json: true, follow: false, .. } => Some(Document::Stats),
+            Self::Suggest { json: true, .. } => Some(Document::Suggest),
+            Self::Top { json: true, .. } => Some(Document::Top),
             Self::Status { json: true, .. } => Some(Document::Status),
             Self::Trash { json: true, .. } => Some(Document::Trash),
             Self::Verify { json: true, .. } => Some(Document::Verify),
@@ -552,6 +695,9 @@ pub struct AgentRun {
     /// Use bottle.toml even if a guest could have written it; with a digest, only if the digest matches
     #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub trust: Option<String>,
+    /// Leave it running; `bottle logs --workload` shows what it prints
+    #[arg(long, short)]
+    pub detach: bool,
     /// The agent's own arguments
     #[arg(last = true)]
     pub arguments: Vec<String>,
@@ -676,12 +822,16 @@ pub enum Document {
     Check,
     /// bottle cleanup --json
     Cleanup,
+    /// bottle config --json
+    Config,
     /// bottle diff --json
     Diff,
     /// bottle doctor --json
     Doctor,
     /// The line of bottle exec --status-fd
     Ended,
+    /// A line of bottle events --json
+    Events,
     /// bottle git SLUG list --json
     GitList,
     /// bottle images ls --json
@@ -694,6 +844,8 @@ pub enum Document {
     ImagesPrune,
     /// bottle inbox --json
     Inbox,
+    /// bottle inspect
+    Inspect,
     /// bottle ls --json
     Ls,
     /// What the command of [notify] is given
@@ -704,8 +856,14 @@ pub enum Document {
     PlanDiff,
     /// result.json of bottle run --out
     Result,
+    /// bottle stats --json, and a line of bottle stats --json --follow
+    Stats,
     /// bottle status --json
     Status,
+    /// bottle suggest --json
+    Suggest,
+    /// bottle top --json
+    Top,
     /// bottle trash --json
     Trash,
     /// bottle verify --json
@@ -725,13 +883,15 @@ impl Document {
         let words: Vec<String> = words.collect();
         let has = |wanted: &str| words.iter().any(|word| word == wanted);
         let named = words.iter().find(|word| Self::from_str(word, false).is_ok()).map(String::as_str);
-        has("--json").then(|| match named {
+        let always = words.iter().find(|word| !word.starts_with('-')).is_some_and(|word| word == "inspect");
+        (has("--json") || always).then(|| match named {
             _ if has("git") => Self::GitList.name(),
             _ if has("images") && has("pull") => Self::ImagesPull.name(),
             _ if has("images") && has("rm") => Self::ImagesRm.name(),
             _ if has("images") && has("prune") => Self::ImagesPrune.name(),
             _ if has("images") => Self::ImagesLs.name(),
             Some("audit") => Self::AuditCheck.name(),
+            Some("events") => "error".to_owned(),
             Some("plan") if has("--diff") => Self::PlanDiff.name(),
             Some(name) => name.to_owned(),
             None => "error".to_owned(),

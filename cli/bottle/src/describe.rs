@@ -86,6 +86,7 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
         };
         fact("door", format!("{:<10} proxy.internal:{port}  {form}", sidecar.name()));
     }
+    plan.publish.iter().for_each(|one| fact("publish", one.to_string()));
     let egress = &plan.egress;
     for rule in &egress.allow {
         let wide = if rule.pattern == HostPattern::Any { WIDE } else { "" };

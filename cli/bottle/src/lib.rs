@@ -4,8 +4,9 @@
 //! written it, and [`resolve`] turns it into a plan. [`agent`] knows what agents need, and [`image`] finds a
 //! bottle's image. [`lifecycle`] has the states of a bottle and the steps between them, [`job`] keeps a run's
 //! results, [`ended`] says how a command ended, and [`commands`] one file for each subcommand. [`desk`] is what a
-//! person sees and decides, for commands and for the page alike, and [`verification`] finds out what a bottle can
-//! reach. [`suggest`] guesses which name a misspelt one was meant to be, and
+//! person sees and decides, for commands and for the page alike, [`verification`] finds out what a bottle can
+//! reach, and [`explain`] has a paragraph for each reason and status. [`suggest`] guesses which name a misspelt one
+//! was meant to be, and
 //! [`command_line`] does the same for a whole line.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -19,12 +20,15 @@ pub mod config;
 pub mod describe;
 pub mod desk;
 pub mod ended;
+pub mod explain;
 pub mod image;
 pub mod job;
 pub mod lifecycle;
 pub mod operator;
 pub mod output;
 pub mod owner;
+pub mod progress;
+pub mod publish;
 pub mod resolve;
 pub mod schema;
 pub mod suggest;

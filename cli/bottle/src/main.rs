@@ -7,6 +7,7 @@ use bottle_core::visible;
 use bottle_host::{defence::Defence, out, process, state};
 use clap::{CommandFactory, Parser};
 use clap_complete::CompleteEnv;
+use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         Ok(true) => return out::written(Ok(())),
         Err(error) => return out::written(Err(cause(&error))),
     }
-    let args = match Args::try_parse() {
+    let args = match Args::try_parse_from(words()) {
         Ok(args) => args,
         Err(error) => {
             if error.use_stderr()
@@ -44,6 +45,16 @@ fn main() -> ExitCode {
     // Every program that a command starts has the PATH that the command had.
     let path = if args.command.is_own() { Ok(()) } else { programs::with_own_path() };
     out::end(path.and_then(|()| commands::dispatch(args)))
+}
+
+/// Returns the command line. `bottle` alone, or with nothing but how to say it, says what is useful next.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    let how = ["-q", "--quiet", "-v", "--verbose"];
+    if words.iter().skip(1).all(|word| how.iter().any(|known| word == known)) {
+        words.push("next".into());
+    }
+    words
 }
 
 /// Returns why a shell's question could not be answered. clap keeps only the text of a write error.

@@ -109,6 +109,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outco
         parent: if is_built_in { config.parent.parent()? } else { None },
         setup: config.setup.clone(),
         agent: config.agent.as_ref().map(|agent| agent.name.clone()),
+        publish: config.publish.clone(),
         ..plan
     };
     let copied = match &config.workspace {

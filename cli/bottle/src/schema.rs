@@ -5,7 +5,10 @@ use crate::config;
 use crate::ended::Ended;
 use crate::job::result::RunResult;
 use crate::lifecycle::observe::Row;
-use crate::output::{Asked, ChainCheck, Checked, Cleanup, Diff, Pulled, Pushed, Removed, StoredImage};
+use crate::output::{
+    Asked, ChainCheck, Checked, Cleanup, Diff, Event, Inspected, OwnDefaults, Pulled, Pushed, Removed, Stat,
+    StoredImage, Suggestions, Top,
+};
 use bottle_core::plan::Plan;
 use bottle_host::audit::Entry;
 use bottle_host::control::Status;
@@ -34,25 +37,31 @@ pub fn of(document: Document) -> Value {
         Document::AuditCheck => printed::<Envelope<ChainCheck>>(),
         Document::Check => printed::<Envelope<Checked<'static>>>(),
         Document::Cleanup => printed::<Envelope<Cleanup>>(),
+        Document::Config => printed::<Envelope<OwnDefaults>>(),
         Document::Diff => printed::<Envelope<Diff<'static>>>(),
         Document::Doctor => printed::<Envelope<Diagnosis>>(),
         Document::Ended => printed::<Ended>(),
+        Document::Events => printed::<Event<'static>>(),
         Document::GitList => printed::<Envelope<Vec<Pushed<'static>>>>(),
         Document::ImagesLs => printed::<Envelope<Vec<StoredImage>>>(),
         Document::ImagesPull => printed::<Envelope<Pulled>>(),
         Document::ImagesRm | Document::ImagesPrune => printed::<Envelope<Removed>>(),
         Document::Inbox => printed::<Envelope<Vec<Asked<'static>>>>(),
+        Document::Inspect => printed::<Envelope<Inspected>>(),
         Document::Ls => printed::<Envelope<Vec<Row>>>(),
         Document::Notice => printed::<Told<'static>>(),
         Document::Plan => printed::<Envelope<Plan>>(),
         Document::PlanDiff => printed::<Envelope<Vec<String>>>(),
         Document::Result => printed::<RunResult>(),
+        Document::Stats => printed::<Envelope<Vec<Stat>>>(),
+        Document::Suggest => printed::<Envelope<Suggestions>>(),
+        Document::Top => printed::<Envelope<Top>>(),
         Document::Status => printed::<Envelope<Status>>(),
         Document::Trash => printed::<Envelope<Vec<trash::Entry>>>(),
         Document::Verify => printed::<Envelope<Judged>>(),
     };
     let mut schema = Value::from(schema);
-    if !matches!(document, Document::BottleToml | Document::Audit | Document::Ended | Document::Result) {
+    if !matches!(document, Document::BottleToml | Document::Audit | Document::Ended | Document::Events | Document::Result) {
         schema["properties"]["schema"] = json!({
             "const": envelope::schema(&document.name()),
             "description": "The form of this object.",

@@ -11,11 +11,14 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 pub fn nearest<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |word: &str| word.to_lowercase().replace('_', "-");
     let wrong = plain(wrong);
-    let distance = |word: &'k str| (strsim::damerau_levenshtein(&wrong, &plain(word)), word);
-    let near = |(distance, word): &(usize, &str)| {
+    // Of two that are as near, letters that changed places are likelier than one that was left out.
+    let distance = |word: &'k str| {
+        (strsim::damerau_levenshtein(&wrong, &plain(word)), word.len().abs_diff(wrong.len()), word)
+    };
+    let near = |(distance, _, word): &(usize, usize, &str)| {
         *distance <= (wrong.chars().count().max(word.chars().count()) / 3).max(1) && *distance < wrong.len()
     };
-    known.into_iter().map(distance).filter(near).min().map(|(_, word)| word)
+    known.into_iter().map(distance).filter(near).min().map(|(.., word)| word)
 }
 
 /// Makes the failure of a command that names a bottle that does not exist.

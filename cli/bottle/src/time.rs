@@ -32,9 +32,28 @@ pub fn while_long(text: &str) -> Result<Duration, String> {
     length.ok_or_else(|| "expected a time, like 30s, 10m or 2h".to_owned())
 }
 
+/// Writes a length of time with its two largest units: `3d 4h`, `12m 5s`.
+pub fn brief(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let first = units.iter().position(|(_, unit)| seconds >= *unit).unwrap_or(units.len() - 1);
+    let (name, unit) = units[first];
+    match units.get(first + 1) {
+        Some((next, smaller)) => format!("{}{name} {}{next}", seconds / unit, seconds % unit / smaller),
+        None => format!("{seconds}{name}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_of_time_is_written_with_its_two_largest_units() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1m 0s"), (3725, "1h 2m"), (90_061, "1d 1h")] {
+            assert_eq!(brief(Duration::from_secs(seconds)), text);
+        }
+    }
 
     #[test]
     fn a_length_of_time_is_seconds_or_has_a_unit() {

@@ -4,6 +4,7 @@
 //! send ([`bottle_keeper::examine`]). From inside, a program in the guest tries to reach the canaries and
 //! reports. The conformance harness tests what would disturb the agent, such as a stopped helper.
 
+use crate::publish::record;
 use anyhow::{Context, Result};
 use bottle_core::helper::HELPER;
 use bottle_core::plan::Plan;
@@ -88,8 +89,9 @@ pub fn verify(folder: &Folder, how: How, progress: &dyn Fn(&str)) -> Outcome<Jud
     drop(summarized);
     thread::sleep(SETTLE);
     let mut inside = inside;
+    let leaks = [canaries.leaks(), record::faults(&record::published(folder))].concat();
     let host = match examined {
-        Some(examined) => Some(FromHost::judge(examined, canaries.leaks())),
+        Some(examined) => Some(FromHost::judge(examined, leaks)),
         None => {
             if let Some(inside) = &mut inside {
                 inside.leaks.extend(canaries.leaks());

@@ -98,6 +98,8 @@ defences! {
     VerifyFromHost = "verify-from-host",
     /// A stream leads to a door or nowhere.
     DoorsOnly = "doors-only",
+    /// A published port is on the loopback alone.
+    PublishedLoopback = "published-loopback",
     /// The first wall: every frame crosses the guard.
     Guard = "guard",
     /// The second wall: the network stack is in its own namespace.

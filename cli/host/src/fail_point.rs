@@ -132,6 +132,14 @@ fail_points! {
     RmRuntime = "rm-runtime",
     /// The copy of the project is gone.
     RmCopy = "rm-copy",
+    /// `rename` has deleted the machine.
+    RenameMachine = "rename-machine",
+    /// `rename` has put the copy of the project into the trash.
+    RenameCopy = "rename-copy",
+    /// The state folder has the new name.
+    RenameState = "rename-state",
+    /// The trash knows the new name.
+    RenameTrash = "rename-trash",
 }
 
 /// Dies here if a test asked for it at this occasion.

@@ -5,7 +5,7 @@
 //! removes rights from a process.
 //! [`audit`] is the log. [`control`] defines the requests of commands to a keeper, and [`starter`] what a
 //! keeper may have started. [`workspace`] is a guest's copy of the project, and [`provenance`] records which
-//! folders guests could write to. All output goes through [`out`], and has one format for programs,
+//! folders guests could write to. [`usage`] is what a machine takes of this one. All output goes through [`out`], and has one format for programs,
 //! [`envelope`].
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -23,6 +23,7 @@ pub mod notify;
 pub mod out;
 pub mod peer;
 pub mod process;
+pub mod process_tree;
 pub mod provenance;
 pub mod proxies;
 pub mod rules;

@@ -20,6 +20,7 @@ use serde_json::Value;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a command with `--json` has collected for its envelope so far.
@@ -66,6 +67,14 @@ pub fn end(result: Outcome<ExitCode>) -> ExitCode {
 pub fn line(text: impl Display) -> Outcome {
     let text = text.to_string();
     write(|out| writeln!(out, "{}", shown(&text)))
+}
+
+/// Prints a line that a guest's program wrote for a terminal, without its colours.
+///
+/// # Errors
+/// Returns an error as for [`line`].
+pub fn guests(text: &str) -> Outcome {
+    line(anstream::adapter::strip_str(text))
 }
 
 /// Prints a line like [`line`], with the arguments of `println!`.
@@ -143,20 +152,33 @@ pub fn note(text: impl Display) {
 
 /// Prints on standard error what is being done, or was done. Errors are ignored.
 pub fn remark(text: impl Display) {
+    settle();
     let _ = writeln!(io::stderr(), "bottle: {}", shown(&quoted(text.to_string().trim_end())));
 }
+
+/// Whether a line on the terminal is to be replaced by whatever comes next.
+static PASSING: AtomicBool = AtomicBool::new(false);
 
 /// Shows on a terminal what is being done, in the place of what was shown there before. Empty text clears the
 /// line.
 pub fn passing(text: impl Display) {
     let mut stderr = io::stderr();
+    PASSING.store(true, Relaxed);
     let width = rustix::termios::tcgetwinsize(&stderr).map_or(80, |size| usize::from(size.ws_col).max(20));
     let line: String = Line(&text.to_string()).to_string().chars().take(width - 1).collect();
     let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
 }
 
+/// Takes away what is passing, so that the next line begins at the left.
+fn settle() {
+    if PASSING.swap(false, Relaxed) {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+}
+
 /// Prints what went wrong, unless the output has already shown it.
 fn failure(failure: &Failure) {
+    settle();
     if failure.kind() != Kind::ReaderGone && !failure.is_shown() {
         let _ = writeln!(io::stderr(), "{}", shown(&failure.to_string()));
     }
@@ -200,6 +222,7 @@ pub fn confirmed(question: &str) -> bool {
         note("there is nobody to ask; use --yes to go ahead without asking");
         return false;
     }
+    settle();
     let _ = write!(io::stderr(), "{} [y/N] ", shown(question));
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y")
@@ -215,11 +238,17 @@ pub fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Returns whether a line on standard error can be replaced: on a terminal that knows how.
+pub fn is_repainted() -> bool {
+    is_watched() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 fn shown(text: &str) -> String {
     Block(text).to_string()
 }
 
 fn write(put: impl FnOnce(&mut io::StdoutLock) -> io::Result<()>) -> Outcome {
+    settle();
     let mut out = io::stdout().lock();
     put(&mut out).and_then(|()| out.flush()).map_err(|error| match error.kind() {
         ErrorKind::BrokenPipe => gone(),

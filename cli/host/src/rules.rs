@@ -53,6 +53,14 @@ impl Change {
         }
     }
 
+    /// Returns the command that makes the change, and what it is about.
+    pub fn in_words(&self) -> (&'static str, String) {
+        match self {
+            Self::Allow(rule) => ("allow", rule.to_string()),
+            Self::Deny(pattern) => ("deny", pattern.to_string()),
+        }
+    }
+
     /// Returns the event and the fields for the log.
     pub fn recorded(&self, by: &str) -> (&'static str, Value) {
         let (event, rule) = match self {
@@ -99,6 +107,11 @@ impl Changes {
         });
         changes.0.push(change.clone());
         write_private(&folder.rules(), serde_json::to_string_pretty(&changes)?.as_bytes())
+    }
+
+    /// Returns the changes, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Change> {
+        self.0.iter()
     }
 
     /// Applies all changes to the rules.

@@ -1,72 +1,84 @@
-//! What processes used of this machine, as the kernel counts it.
+//! What a machine's process takes of this machine, as the kernel counts it. Nothing is asked of the guest.
 
+use rustix::param::{clock_ticks_per_second, page_size};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::fs;
-use std::time::Duration;
 
-/// How deep below a process others are looked for. smolvm's own depth is three.
-const DEEPEST: usize = 16;
-/// How many processes are looked at.
-const MOST: usize = 4096;
+/// What a process has used since it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Usage {
+    /// For how long it has run, in milliseconds.
+    pub uptime_ms: u64,
+    /// The processor time that it took, in milliseconds. A virtual machine's includes what its guest computed.
+    pub cpu_ms: u64,
+    /// Its resident memory, in bytes. A virtual machine's includes what its guest has touched.
+    pub memory_bytes: u64,
+}
 
-/// Returns the memory that a process and everything below it hold now, in bytes: their resident sets, in which a page
-/// that two of them share counts twice. It is 0 where the kernel does not say.
-pub fn memory(pid: u32) -> u64 {
-    let mut level = vec![pid];
-    let (mut sum, mut seen) = (0, 0);
-    for _ in 0..DEEPEST {
-        let mut next = Vec::new();
-        for pid in level {
-            seen += 1;
-            if seen > MOST {
-                return sum;
-            }
-            sum += resident(pid).unwrap_or_default();
-            next.extend(children(pid));
-        }
-        level = next;
+impl Usage {
+    /// Reads what a process has used, or returns `None` if there is none with this number, or no `/proc`.
+    pub fn of(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let uptime = fs::read_to_string("/proc/uptime").ok()?;
+        Self::parse(&stat, &uptime, clock_ticks_per_second(), page_size() as u64)
     }
-    sum
-}
 
-/// Returns the processor time of every child of this process that it has waited for, and of those that these have
-/// waited for.
-pub fn children_time() -> Option<Duration> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    // The 16th and 17th of all fields; the first two come before the parenthesis.
-    let ticks = fields.get(13)?.parse::<u64>().ok()? + fields.get(14)?.parse::<u64>().ok()?;
-    let a_second = rustix::param::clock_ticks_per_second();
-    Some(Duration::from_millis(ticks.checked_mul(1000)?.checked_div(a_second)?))
-}
-
-fn resident(pid: u32) -> Option<u64> {
-    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    pages.checked_mul(rustix::param::page_size() as u64)
-}
-
-fn children(pid: u32) -> Vec<u32> {
-    let mut found = Vec::new();
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return found };
-    for thread in threads.flatten() {
-        let listed = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        found.extend(listed.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    /// Parses the kernel's line about a process, and how long the machine has been up. The program's name is in
+    /// parentheses and may contain any byte, including parentheses.
+    fn parse(stat: &str, uptime: &str, ticks: u64, page: u64) -> Option<Self> {
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        // Field 3 of proc_pid_stat(5), the state, is the first after the name.
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        let ms = |count: u64| count.saturating_mul(1000).checked_div(ticks);
+        let (whole, part) = uptime.split_whitespace().next()?.split_once('.')?;
+        let up_ms = whole.parse::<u64>().ok()?.checked_mul(1000)? + part.parse::<u64>().ok()? * 10;
+        Some(Self {
+            uptime_ms: up_ms.saturating_sub(ms(field(22)?)?),
+            cpu_ms: ms(field(14)?.saturating_add(field(15)?))?,
+            memory_bytes: field(24)?.saturating_mul(page),
+        })
     }
-    found
+
+    /// Returns how much of one processor it took on average, in tenths of a percent. Two processors at work
+    /// make 2000.
+    pub fn average(&self) -> u64 {
+        tenths(self.cpu_ms, self.uptime_ms)
+    }
+
+    /// Returns how much of one processor it took since an earlier look, in tenths of a percent.
+    pub fn since(&self, before: &Self) -> u64 {
+        tenths(self.cpu_ms.saturating_sub(before.cpu_ms), self.uptime_ms.saturating_sub(before.uptime_ms))
+    }
+}
+
+fn tenths(cpu_ms: u64, ms: u64) -> u64 {
+    cpu_ms.saturating_mul(1000).checked_div(ms).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
 
     #[test]
-    fn a_process_that_works_uses_memory_and_time() {
-        assert!(memory(std::process::id()) > 1 << 20);
-        assert_eq!(memory(u32::MAX), 0);
-        let before = children_time().unwrap();
-        let busy = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done";
-        assert!(Command::new("sh").args(["-c", busy]).status().unwrap().success());
-        assert!(children_time().unwrap() > before);
+    fn the_kernels_line_is_read_whatever_the_program_is_called() {
+        let rest = "S 1 7 7 0 -1 4194560 100 0 0 0 250 50 9 9 20 0 3 0 1000 5000000 25 18446744073709551615";
+        for name in ["smol-vmm", "a) R 1 (b", ""] {
+            let used = Usage::parse(&format!("7 ({name}) {rest} 1 1"), "110.50 3.00\n", 100, 4096);
+            let wanted = Usage { uptime_ms: 100_500, cpu_ms: 3000, memory_bytes: 25 * 4096 };
+            assert_eq!(used, Some(wanted), "{name}");
+            assert_eq!(wanted.average(), 29);
+        }
+        for (stat, uptime) in [("", "1.00"), ("7 (a) S 1", "1.00"), ("7 a S", "1.00"), ("7 (a) S", "")] {
+            assert_eq!(Usage::parse(stat, uptime, 100, 4096), None, "{stat:?}");
+        }
+    }
+
+    #[test]
+    fn this_process_uses_something_and_a_moment_that_took_no_time_nothing() {
+        let used = Usage::of(std::process::id().cast_signed()).unwrap();
+        assert!(used.memory_bytes > 100_000, "{used:?}");
+        assert_eq!(used.since(&used), 0);
+        assert_eq!(Usage::of(-1), None);
     }
 }

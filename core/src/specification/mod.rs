@@ -6,6 +6,7 @@
 mod audit;
 mod gate;
 mod limits;
+mod published;
 mod services;
 mod setup;
 mod sidecar;
@@ -15,6 +16,7 @@ mod workspace;
 pub use audit::Need;
 pub use gate::Repo;
 pub use limits::Limits;
+pub use published::Published;
 pub use services::Services;
 pub use setup::Setup;
 pub use sidecar::{SidecarForm, SidecarSpec};

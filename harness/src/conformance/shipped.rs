@@ -13,7 +13,9 @@ use bottle_verify::questions::Questions;
 use bottle_verify::scope::{Breadth, Scope};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::net::IpAddr;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -108,6 +110,61 @@ pub fn sockets_by_hand(environment: &Environment, canaries: &HostCanaries) -> Re
         probed.asked += more.asked;
     }
     Ok(probed)
+}
+
+/// Starts the server in the guest that is published.
+const SERVER: &str = "setsid HELPER canary --port 3000 --say 'published' < /dev/null > /dev/null 2>&1 &";
+
+/// Probes bottle while the host asks a server in its guest through a published port, again and again. The server answers
+/// before and after, which shows that there is something published.
+pub fn published(environment: &Environment, canaries: &HostCanaries) -> Result<Probed> {
+    let publish = "[[publish]]\nguest = 3000\n";
+    let bottle = environment.small_project(SLUG, &(egress() + publish))?.up()?;
+    let rows = bottle.answer(&["ls", "--json"])?;
+    let port = rows[0]["published"][0]["host"].as_u64().and_then(|port| u16::try_from(port).ok());
+    let port = port.context("nothing is published")?;
+    bottle.run(&["exec", "--", "sh", "-c", &SERVER.replace("HELPER", HELPER)])?;
+    ensure!(is_served(port), "the published server did not answer");
+    let plan = bottle.plan()?;
+    let scope = Scope::of(&plan, canaries.sample(), environment.is_real());
+    let mut questions = Questions::default();
+    questions.ask(WITNESSES[0], questions::witness(&plan));
+    questions.all(&scope, &known_canaries(), canaries.nonce());
+    questions.ask(WITNESSES[1], questions::witness(&plan));
+    let talk = bottle.ask(&[HELPER], questions)?;
+    let is_asked = AtomicBool::new(true);
+    let probed = thread::scope(|scope_of_threads| {
+        scope_of_threads.spawn(|| {
+            while is_asked.load(Relaxed) {
+                is_served(port);
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let probed = Probed::by(talk, scope);
+        is_asked.store(false, Relaxed);
+        probed
+    })?;
+    ensure!(is_served(port), "the published server did not answer afterwards");
+    bottle.run(&["verify", "--host-only", SLUG]).context("seen from the host")?;
+    Ok(probed)
+}
+
+/// Returns whether the server behind a published port answers. It may have been started a moment ago.
+fn is_served(port: u16) -> bool {
+    let asked = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let mut said = [0; 256];
+        let read = stream.read(&mut said)?;
+        Ok(String::from_utf8_lossy(&said[..read]).contains("published"))
+    };
+    (0..50).any(|_| {
+        let is_there = asked().unwrap_or(false);
+        if !is_there {
+            thread::sleep(Duration::from_millis(100));
+        }
+        is_there
+    })
 }
 
 /// Probes bottle while root in the guest kills the helper, writes frames by hand, and makes a link with

@@ -21,6 +21,8 @@ pub enum Subject {
     Sockets,
     /// The same, with a guest whose root has killed the helper and speaks to the keeper's socket by hand.
     SocketsByHand,
+    /// bottle, with a published port, while the host asks the server behind it.
+    Published,
     /// bottle, with a guest whose root has killed the helper and does everything by hand.
     ByHand,
     /// The guard, in front of a gvproxy that runs on the host without a jail.
@@ -96,6 +98,7 @@ impl Subject {
             Self::Kernel => shipped::bottle("kernel", environment, canaries),
             Self::Sockets => shipped::bottle("sockets", environment, canaries),
             Self::SocketsByHand => shipped::sockets_by_hand(environment, canaries),
+            Self::Published => shipped::published(environment, canaries),
             Self::ByHand => shipped::by_hand(environment, canaries),
             Self::KeeperDies => shipped::fault(shipped::Fault::Keeper, environment, canaries),
             Self::GvproxyDies => shipped::fault(shipped::Fault::Gvproxy, environment, canaries),

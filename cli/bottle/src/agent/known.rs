@@ -1,13 +1,14 @@
 //! The profiles that come with bottle, and those that a person has added.
 
 use super::profile::Profile;
+use crate::config::defaults;
 use crate::suggest::nearest;
 use bottle_core::slug::Slug;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::read_short;
+use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::{env, fs};
 
 /// The profiles that come with bottle. Each is a subcommand, too.
 const BUILT_IN: [(&str, &str); 5] = [
@@ -70,9 +71,7 @@ pub fn names() -> Vec<String> {
 
 /// Returns the folder of a person's own profiles.
 fn folder() -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let config = absolute("XDG_CONFIG_HOME").or_else(|| Some(env::home_dir()?.join(".config")))?;
-    Some(config.join("bottle/agents"))
+    Some(defaults::folder()?.join("agents"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `bottle claude`, and the like: an agent in a bottle for the project here, in one command.
 
 use super::context::{AgentChoice, Context};
-use super::{enter, up};
+use super::{enter, up, workload};
 use crate::agent;
 use crate::args::AgentRun;
 use bottle_core::execution::Execution;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 /// Starts the bottle if it is not up, sets the agent up if it is not there, and runs it.
 pub fn run(context: &Context, name: Slug, how: AgentRun) -> Outcome<ExitCode> {
-    let AgentRun { bottle, setup_allow, trust, arguments } = how;
+    let AgentRun { bottle, setup_allow, trust, detach, arguments } = how;
     let context = context.for_agent(AgentChoice { name, setup_allow });
     let (slug, config) = context.configured(bottle)?;
     let profile = config.agent.as_ref().and_then(|agent| agent.profile.clone());
@@ -23,7 +23,8 @@ pub fn run(context: &Context, name: Slug, how: AgentRun) -> Outcome<ExitCode> {
     let options = up::Options { trust, renew: false };
     up::up_with(&context, &slug, &config, &options, "up")?;
     // A bottle that was up already may be up for something else.
-    let plan = Home::find()?.bottle(&slug).read_plan()?;
+    let folder = Home::find()?.bottle(&slug);
+    let plan = folder.read_plan()?;
     if plan.agent != config.agent.map(|agent| agent.name) {
         let what = format!("{slug} is up, and not for {}", profile.name);
         return Err(Failure::new(Kind::Busy, what).help(format!(
@@ -32,6 +33,10 @@ pub fn run(context: &Context, name: Slug, how: AgentRun) -> Outcome<ExitCode> {
     }
     let words: Vec<String> = profile.command.iter().map(Word::to_string).chain(arguments).collect();
     let how = Execution { seeds: true, ..Execution::default() };
+    if detach {
+        workload::start(&context, &folder, &how.words(&words))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     enter::exec(&context, Some(slug), &how, None, &words)
 }
 

@@ -22,7 +22,7 @@ pub struct Shown {
 
 pub fn diff(context: &Context, slug: Option<Slug>, how: &Shown, paths: &[PathBuf]) -> Outcome {
     let copy = find(context, slug)?;
-    let look = look(&copy, how.max_size, paths)?;
+    let look = look(context, &copy, how.max_size, paths)?;
     let digest = look.digest();
     tell_of_attributes(&look);
     if how.json {
@@ -56,7 +56,7 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
     let _lock = context.folder(slug.clone())?.lock_operation("apply")?;
     let mut copy = find(context, slug)?;
     // What is read here is shown, confirmed and written: the guest works on meanwhile.
-    let mut seen = look(&copy, how.max_size, paths)?;
+    let mut seen = look(context, &copy, how.max_size, paths)?;
     if let Some(wanted) = &how.digest
         && Defence::ShownIsApplied.stands()
         && *wanted != seen.digest()
@@ -81,9 +81,12 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
         return Ok(());
     }
     if !Defence::ShownIsApplied.stands() {
-        seen = look(&copy, how.max_size, paths)?;
+        seen = look(context, &copy, how.max_size, paths)?;
     }
-    let applied = changes::take(&Home::find()?, &mut copy, seen, how.overwrite)?;
+    let slug = copy.slug().clone();
+    let applied = context.during(&slug, "applying the changes", || {
+        changes::take(&Home::find()?, &mut copy, seen, how.overwrite)
+    })?;
     context.say(&format!("{} applied, {} left in the guest", applied.taken.len(), applied.kept.len()));
     if applied.taken.is_empty() {
         return Err(Failure::new(Kind::Usage, "nothing could be applied; the list says why").help(
@@ -97,9 +100,10 @@ fn find(context: &Context, slug: Option<Slug>) -> Outcome<Copy> {
     changes::copy(&context.folder(slug)?)
 }
 
-fn look(copy: &Copy, max_size: Option<Size>, paths: &[PathBuf]) -> Outcome<Look> {
+fn look(context: &Context, copy: &Copy, max_size: Option<Size>, paths: &[PathBuf]) -> Outcome<Look> {
     let wanted: Vec<PathBuf> = paths.iter().map(|path| plain(path)).collect();
-    Ok(copy.look(&wanted, max_size.map_or(MOST, |Size(bytes)| bytes))?)
+    let most = max_size.map_or(MOST, |Size(bytes)| bytes);
+    Ok(context.during(copy.slug(), "comparing the copy with the project", || copy.look(&wanted, most))?)
 }
 
 fn tell_of_attributes(look: &Look) {

@@ -1,14 +1,14 @@
 //! `bottle check`: asks the guard and the egress proxy what they would say to a destination.
 
 use super::context::Context;
+use crate::explain::Topic;
 use crate::lifecycle;
 use crate::output::{By, Checked, Way};
 use crate::resolve::resolve;
 use bottle_core::PROXY_NAME;
-use bottle_core::egress::{Rules, authority};
+use bottle_core::egress::{HostName, Rules, authority};
 use bottle_core::environment;
-use bottle_core::guard::FirstPacket;
-use bottle_core::guard::{Reply, Verdict};
+use bottle_core::guard::{FirstPacket, Refusal, Reply, Verdict};
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use bottle_core::upstream::{self, METHODS, Route, Upstream};
@@ -19,7 +19,23 @@ use bottle_host::tools;
 use bottle_host::{out, outln};
 use std::net::{IpAddr, SocketAddr};
 
+/// The port that a rule without one means.
+const USUAL: u16 = 443;
+
 pub fn check(context: &Context, slug: Option<Slug>, destination: &str, json: bool) -> Outcome {
+    verdict(destination, ask(context, slug, destination)?.ways, json)
+}
+
+/// What a bottle's rules say to a destination.
+pub struct Answered {
+    /// The bottle.
+    pub slug: Slug,
+    /// The ways to the destination that were checked.
+    pub ways: Vec<Way>,
+}
+
+/// Asks what the rules of a bottle say: those of the one that runs, or those that the configuration here means.
+pub fn ask(context: &Context, slug: Option<Slug>, destination: &str) -> Outcome<Answered> {
     let (slug, config) = context.configured(slug)?;
     let home = Home::find()?;
     let folder = home.bottle(&slug);
@@ -38,7 +54,7 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str, json: boo
     let target = rest[named.len()..].split('#').next().unwrap_or_default();
     // A path alone belongs to the egress proxy's door.
     if destination.starts_with('/') {
-        return verdict(destination, vec![by_upstream(&plan, target)], json);
+        return Ok(Answered { slug, ways: vec![by_upstream(&plan, target)] });
     }
     let default_port = if scheme == "http" { 80 } else { 443 };
     let ways = match (named.parse::<SocketAddr>(), named.parse::<IpAddr>()) {
@@ -47,15 +63,15 @@ pub fn check(context: &Context, slug: Option<Slug>, destination: &str, json: boo
         }
         (_, Ok(IpAddr::V4(address))) => vec![direct(&plan, &FirstPacket::Tcp(address, default_port))],
         (Ok(SocketAddr::V6(_)), _) | (_, Ok(IpAddr::V6(_))) => {
-            vec![way(By::Direct, false, "refused: IPv6 does not pass")]
+            vec![refused(way(By::Direct, false, "refused: IPv6 does not pass"), Refusal::Ipv6)]
         }
         _ => by_name(&plan, &rules, named, default_port, target)?,
     };
-    verdict(destination, ways, json)
+    Ok(Answered { slug, ways })
 }
 
 fn way(by: By, open: bool, says: impl Into<String>) -> Way {
-    Way { by, open, says: says.into() }
+    Way { by, open, says: says.into(), reason: None, remedy: None }
 }
 
 /// Prints the ways to a destination, and returns the verdict as an exit status.
@@ -65,12 +81,7 @@ fn verdict(destination: &str, ways: Vec<Way>, json: bool) -> Outcome {
         out::json(&Checked { destination, open, ways })?;
     } else {
         for way in &ways {
-            let by = match way.by {
-                By::Direct => "directly",
-                By::Proxy => "through the proxy",
-                By::Upstream => "by an upstream",
-            };
-            outln!("{by:<17} {}", way.says)?;
+            outln!("{:<17} {}", way.by.in_words(), way.says)?;
         }
     }
     if open {
@@ -96,7 +107,7 @@ fn by_name(plan: &Plan, rules: &Rules, named: &str, default_port: u16, target: &
     }
     let resolved = direct(plan, &FirstPacket::Resolve(host.to_string()));
     // An answer to a query for its name is no connection to it.
-    let mut ways = vec![Way { open: false, ..resolved }, through_proxy(rules, &host, port)];
+    let mut ways = vec![Way { open: false, ..resolved }, through_proxy(&plan.slug, rules, &host, port)];
     // The guest asks for a path on the door, and this machine adds the key.
     for upstream in &plan.upstreams {
         let base = upstream.origin.as_str().splitn(4, '/').nth(3).map(|base| format!("/{base}"));
@@ -141,18 +152,37 @@ fn by_upstream(plan: &Plan, target: &str) -> Way {
 
 fn direct(plan: &Plan, packet: &FirstPacket) -> Way {
     let mut reply = Reply::default();
+    let mut reason = None;
     let (open, verdict) = match plan.guard().on_first_packet(packet, &mut reply) {
         Verdict::Forward => (true, "open".to_owned()),
         Verdict::Answer(_) => (true, "answered".to_owned()),
-        Verdict::Refuse(refusal, Some(_)) => (false, format!("refused at once: {refusal}")),
-        Verdict::Refuse(refusal, None) => (false, format!("dropped: {refusal}")),
+        Verdict::Refuse(refusal, answer) => {
+            reason = Some(refusal);
+            let how = if answer.is_some() { "refused at once" } else { "dropped" };
+            (false, format!("{how}: {refusal}"))
+        }
     };
-    way(By::Direct, open, verdict)
+    let way = way(By::Direct, open, verdict);
+    reason.map_or(way.clone(), |reason| refused(way, reason))
 }
 
-fn through_proxy(rules: &Rules, host: &bottle_core::egress::HostName, port: u16) -> Way {
+/// Adds the reason why the guard refuses it.
+fn refused(way: Way, refusal: Refusal) -> Way {
+    Way { reason: Some(Topic::Frame(refusal).name()), ..way }
+}
+
+fn through_proxy(slug: &Slug, rules: &Rules, host: &HostName, port: u16) -> Way {
     match rules.check(host, port) {
         Ok(()) => way(By::Proxy, true, format!("allowed, as long as {host} leads to public addresses")),
-        Err(denial) => way(By::Proxy, false, format!("refused: {denial}")),
+        Err(denial) => {
+            let remedy = denial.could_allow().map(|(host, missing)| match missing {
+                Some(port) => format!("bottle allow {slug} {host}:{port}"),
+                // A rule without a port means this one.
+                None if port == USUAL => format!("bottle allow {slug} {host}"),
+                None => format!("bottle allow {slug} {host}:{port}"),
+            });
+            let reason = Some(denial.name().to_owned());
+            Way { reason, remedy, ..way(By::Proxy, false, format!("refused: {denial}")) }
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::config::found::shown;
 use crate::config::{self, Config, Found};
 use crate::operator::who;
 use crate::owner;
+use crate::progress::{Steps, Voice};
 use crate::suggest;
 use crate::trust::seen::Seen;
 use crate::trust::{self, Answer, Standing};
@@ -109,7 +110,25 @@ impl Context {
 
     /// Returns the configuration that applies here.
     pub fn config(&self) -> Outcome<Config> {
-        config::find(self.config.as_deref(), &Self::here()?, self.insisted)
+        let config = config::find(self.config.as_deref(), &Self::here()?, self.insisted)?;
+        Self::own_defaults(&config)?;
+        Ok(config)
+    }
+
+    /// Refuses a person's defaults that a guest could have written. Nobody is asked about them: they belong to no
+    /// project, and no guest has a reason to reach them.
+    fn own_defaults(config: &Config) -> Outcome {
+        let Some(found) = config.defaults.as_ref().filter(|_| Defence::ConfigProvenance.stands()) else {
+            return Ok(());
+        };
+        match trust::standing(&Home::find()?, found)? {
+            Standing::Untouched => Ok(()),
+            Standing::Accepted | Standing::Unseen(_) => Err(Failure::new(
+                Kind::Usage,
+                format!("{} is where a guest could write, so it is not used", shown(&found.path)),
+            )
+            .help("look at it, and move it to a folder that no guest gets, with XDG_CONFIG_HOME")),
+        }
     }
 
     /// Returns the chosen bottle with its configuration, which need not be trusted.
@@ -294,11 +313,6 @@ impl Context {
         }
     }
 
-    /// Returns whether only results and errors are to be printed.
-    pub fn is_quiet(&self) -> bool {
-        self.quiet
-    }
-
     /// Reports what was done, or why nothing was.
     pub fn say(&self, what: &str) {
         if !self.quiet {
@@ -316,6 +330,27 @@ impl Context {
         if self.verbose || (!self.quiet && out::is_watched()) {
             out::remark(line);
         }
+    }
+
+    /// Returns how much a person wants to be told.
+    pub fn voice(&self) -> Voice {
+        match (self.quiet, self.verbose) {
+            (true, _) => Voice::Quiet,
+            (false, true) => Voice::Verbose,
+            (false, false) => Voice::Normal,
+        }
+    }
+
+    /// Begins something that takes a while, and tells how far it is as long as the returned value lives.
+    pub fn steps(&self, name: &Slug) -> Steps {
+        Steps::of(self.voice(), name.as_str())
+    }
+
+    /// Does something that takes a while, and tells how long it has taken so far.
+    pub fn during<T>(&self, name: &Slug, what: &str, act: impl FnOnce() -> T) -> T {
+        let steps = self.steps(name);
+        steps.step(what);
+        act()
     }
 
     /// Reports a step that takes a while, if somebody watches.

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 /// How often to look for new lines.
-const GLANCE: Duration = Duration::from_millis(200);
+pub(super) const GLANCE: Duration = Duration::from_millis(200);
 
 /// The lines to show.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,11 @@ pub fn logs(context: &Context, slug: Option<Slug>, shown: Shown) -> Outcome {
 
 impl Shown {
     fn includes(self, line: &Line) -> bool {
-        let Ok(entry) = line else { return true };
+        line.as_ref().map_or(true, |entry| self.includes_entry(entry))
+    }
+
+    /// Returns whether a line of the log is one of those to show.
+    pub(super) fn includes_entry(self, entry: &Entry) -> bool {
         // Two logs are shown as one. Only `audit` cares that one refers to the other.
         let refers = entry.part == "audit" && matches!(entry.event.as_str(), "decided" | "continued");
         !refers
@@ -60,7 +64,7 @@ impl Shown {
 }
 
 /// Formats a line for people, with the event in its colour.
-fn for_people(entry: &Entry) -> [(Style, String); 3] {
+pub(super) fn for_people(entry: &Entry) -> [(Style, String); 3] {
     let details = entry.details.iter().map(|(key, value)| match value {
         Value::String(text) => format!(" {key}={}", visible::Line(text)),
         other => format!(" {key}={}", visible::Line(&other.to_string())),
@@ -146,7 +150,8 @@ fn rotated(gone: &Gone) -> String {
     format!("{} lines from {from} to {until} are gone: they were rotated away", gone.lines)
 }
 
-fn with_log(context: &Context, slug: Option<Slug>) -> Outcome<Folder> {
+/// Returns the folder of a bottle that has a log.
+pub(super) fn with_log(context: &Context, slug: Option<Slug>) -> Outcome<Folder> {
     let folder = context.folder(slug)?;
     if folder.audit().exists() || folder.decisions().exists() {
         return Ok(folder);

@@ -4,26 +4,37 @@ mod agent;
 mod changes;
 mod check;
 mod cleanup;
+mod config;
 mod context;
 mod copy;
 mod doctor;
 mod enter;
+mod events;
+mod explain;
+mod explained;
 mod git;
 mod image;
 mod images;
 mod inbox;
 mod init;
 mod job;
+mod inspect;
 mod logs;
 mod ls;
 mod manual;
+mod next;
 mod plan;
+mod publish;
+mod rename;
 mod restart;
 mod rm;
 mod rules;
 mod run;
+mod stats;
 mod status;
 mod stop;
+mod suggest;
+mod top;
 mod trash;
 mod ui;
 mod undo;
@@ -31,12 +42,14 @@ mod up;
 mod verify;
 mod watch;
 mod watched;
+mod workload;
 
 use crate::args::{Args, Command, Size};
 use crate::job::heir;
 use crate::trust::programs;
 use crate::verification::How;
 use bottle_core::execution::{Execution, SHELL};
+use bottle_core::specification::Published;
 use bottle_host::failure::Outcome;
 use bottle_host::notify;
 use bottle_host::state::Home;
@@ -69,7 +82,10 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Opencode(how) => return agent::run(&context, agent::named("opencode")?, how),
         Command::Agent { name: Some(name), how } => return agent::run(&context, name, how),
         Command::Agent { name: None, .. } => agent::list()?,
-        Command::Exec { slug, how, command } => {
+        Command::Exec { slug, how, detach: true, command } => {
+            workload::start(&context, &context.running(slug)?, &how.execution().words(&command))?;
+        }
+        Command::Exec { slug, how, detach: false, command } => {
             let status = how.status_fd.map(enter::to_report_on).transpose()?;
             let most = how.max_output.map(|Size(bytes)| bytes);
             if status.is_some() || most.is_some() {
@@ -84,16 +100,23 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Verify { slug, every_port, host_only, json } => {
             verify::verify(&context, slug, How { every_port, host_only }, json)?;
         }
-        Command::Doctor { json } => doctor::doctor(json)?,
+        Command::Doctor { fix, yes, json } => doctor::doctor(&context, &doctor::How { json, fix, yes })?,
+        Command::Next => next::next(&context)?,
         Command::Audit { slug, check, json } => logs::audit(&context, slug, check, json)?,
         Command::Check { destination, name, json } => check::check(&context, name, &destination, json)?,
+        Command::Explain { what, name } => explain::explain(&context, name, what.as_deref())?,
         Command::GitHook { hook } => return hook::run(hook),
         Command::Images { action } => images::images(&context, &action)?,
         Command::Inbox { json } => inbox::inbox(json)?,
         Command::Approve { id, answer } => inbox::decide(&context, &id, true, answer)?,
         Command::Refuse { id, why } => inbox::decide(&context, &id, false, why)?,
         Command::Git { slug, action } => git::git(&context, &slug, &action)?,
-        Command::Up { slug, agent: _, trust, renew, moved: _ } => {
+        Command::Publish { slug, port, host } => {
+            publish::publish(&context, slug, Published { guest: port, host })?;
+        }
+        Command::Publisher { slug, guest, host } => publish::publisher(&slug, Published { guest, host })?,
+        Command::Rename { from, to, renew } => rename::rename(&context, &from, &to, renew)?,
+        Command::Up { slug, agent: _, trust, renew, moved: _, detach: _ } => {
             up::up(&context, slug, &up::Options { trust, renew })?;
         }
         Command::Stop { slug } => stop::stop(&context, slug)?,
@@ -105,6 +128,13 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Ui { port, idle } => ui::ui(&context, ui::How { port, idle })?,
         Command::Watch => watch::watch()?,
         Command::Ls { all, json } => ls::ls(all, json)?,
+        Command::Stats { slug, follow, json } => stats::stats(&context, &stats::How { slug, follow, json })?,
+        Command::Top { slug, json } => top::top(&context, slug, json)?,
+        Command::Inspect { slug, json: _ } => inspect::inspect(&context, slug)?,
+        Command::Events { slug, denied, follow, since, json } => {
+            events::events(&context, slug, logs::Shown { denied, follow, since }, json)?;
+        }
+        Command::Suggest { slug, json } => suggest::suggest(&context, slug, json)?,
         Command::Status { slug, json } => status::status(&context, slug, json)?,
         Command::Cp { from, to, all, max_size, parents, user } => {
             copy::cp(&context, &from, &to, &copy::Options { all, max_size, parents, user })?;
@@ -117,10 +147,15 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             changes::apply(&context, slug, &how, &paths)?;
         }
         Command::Undo { slug, dry_run, yes } => undo::undo(&context, slug, undo::How { dry_run, yes })?,
-        Command::Plan { slug, diff, json } => plan::plan(&context, slug, diff, json)?,
+        Command::Config { json } => config::config(&context, json)?,
+        Command::Plan { slug, explain: true, .. } => explained::explain(&context, slug)?,
+        Command::Plan { slug, diff, json, .. } => plan::plan(&context, slug, diff, json)?,
         Command::Allow { slug, host } => rules::allow(&context, &slug, &host)?,
         Command::Deny { slug, host } => rules::deny(&context, &slug, &host)?,
-        Command::Logs { slug, denied, follow, since } => {
+        Command::Logs { slug, follow, workload: true, .. } => {
+            workload::show(&context.folder(slug)?, follow)?;
+        }
+        Command::Logs { slug, denied, follow, workload: false, since } => {
             logs::logs(&context, slug, logs::Shown { denied, follow, since })?;
         }
         Command::Cleanup { dry_run, yes, json } => {
@@ -146,6 +181,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Heir { slug, fd, alone } => heir::main(&slug, inherited(fd)?, !alone)?,
         Command::Starter { slug, fd } => starter::main(&slug, &inherited(fd)?)?,
         Command::Notifier { slug, fd } => notify::serve(&slug, &inherited(fd)?)?,
+        Command::Recorder { slug, words } => workload::record(&slug, &words)?,
         Command::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,
     }
     Ok(ExitCode::SUCCESS)

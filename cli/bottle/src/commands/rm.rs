@@ -34,7 +34,8 @@ pub fn rm(context: &Context, slug: Option<Slug>, force: bool) -> Outcome {
     }
     let _lock = folder.lock_operation("rm")?;
     fail_point::reached(FailPoint::RmLocked);
-    let kept = remove(&smolvm, &home, &folder, machine.as_ref())?;
+    let removed = context.during(slug, "removing it", || remove(&smolvm, &home, &folder, machine.as_ref()));
+    let kept = removed?;
     Trash::of(&home).empty(false)?;
     match kept {
         Some(entry) => {

@@ -22,5 +22,5 @@ pub fn stop(context: &Context, slug: Option<Slug>) -> Outcome {
     } else if !folder.has_keeper() {
         context.say(&format!("{slug} is stopped already"));
     }
-    stop::stop(&smolvm, &folder, &machine)
+    context.during(slug, "stopping its machine", || stop::stop(&smolvm, &folder, &machine))
 }

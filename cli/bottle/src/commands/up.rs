@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::image;
+use super::publish;
 use crate::config::Config;
 use crate::describe::{difference, wide_open};
 use crate::lifecycle::setup;
@@ -52,29 +53,31 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
         Some(image) if image.fetched => planned.with_image(config)?,
         _ => *planned,
     };
-    let staged = planned.stage(config, trust.is_some())?;
+    let what = "writing its files, and copying the project";
+    let staged = context.during(slug, what, || planned.stage(config, trust.is_some()))?;
     if staged.lacks_only_a_keeper() {
         context.progress(&format!("{slug} runs without a keeper: giving it a new one"));
-        if staged.resume().is_ok() {
+        if context.during(slug, "starting its keeper", || staged.resume()).is_ok() {
             context.say(&format!("{slug} is up"));
             return set_up(context, &folder);
         }
     }
     context.progress(&format!("starting {slug}"));
-    staged.start(&|what| context.progress(what))?;
-    drop(image);
+    let steps = context.steps(slug);
+    staged.start(&|what| steps.step(what))?;
+    drop((steps, image));
     context.say(&format!("{slug} is up; `bottle shell {slug}` enters it"));
     set_up(context, &folder)
 }
 
-/// Installs what the machine lacks of what its bottle was started with.
+/// Publishes what the plan says, and installs what the machine lacks of what its bottle was started with.
 fn set_up(context: &Context, folder: &Folder) -> Outcome {
     let plan = folder.read_plan()?;
-    if !setup::is_due(folder, &plan) {
-        return Ok(());
+    if setup::is_due(folder, &plan) {
+        context.say(&format!("{} is set up, which takes a while the first time", folder.slug()));
+        setup::run(&tools::smolvm()?, folder, &plan, &|line| context.detail(line))?;
     }
-    context.say(&format!("{} is set up, which takes a while the first time", folder.slug()));
-    setup::run(&tools::smolvm()?, folder, &plan, &|line| context.detail(line))
+    publish::start_all(context, folder)
 }
 
 fn already_up(context: &Context, folder: &Folder, resolved: &Resolved) {

@@ -18,7 +18,7 @@ use bottle_core::environment;
 use bottle_core::plan::{ReservedVariable, Volume};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::specification::{Limits, Need, Setup, SidecarSpec, StackChoice, Workspace};
+use bottle_core::specification::{Limits, Need, Published, Setup, SidecarSpec, StackChoice, Workspace};
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
 use bottle_core::upstream::{self, Secret, SecretSource};
 use bottle_host::failure::Outcome;
@@ -28,6 +28,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use toml::de::{DeTable, Deserializer};
 
@@ -75,6 +76,20 @@ struct File {
     /// Origins that the egress proxy asks in the agent's name, with keys that the guest never has.
     #[serde(default, rename = "upstream")]
     upstreams: Vec<Spanned<Table<UpstreamTable>>>,
+    /// Ports on which programs in the guest listen, for this machine's loopback. Default: none.
+    #[serde(default)]
+    publish: Vec<Spanned<Table<PublishTable>>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PublishTable {
+    /// The port on which a program in the guest listens.
+    #[schemars(range(min = 1))]
+    guest: u16,
+    /// The port of this machine's loopback. Default: any that is free.
+    #[serde(default)]
+    host: u16,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -290,6 +305,21 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
         // One at a time, so that the error points at the table that is one too many.
         upstream::check(&config.upstreams, |name| config.guest.env.contains_key(name))
             .map_err(|conflict| source.fail(Some(span), &conflict.to_string()))?;
+    }
+    for table in file.publish {
+        let (span, PublishTable { guest, host }) = (table.span(), table.into_inner().0);
+        let fail = |what: &str| source.fail(Some(span.clone()), what);
+        let guest = NonZeroU16::new(guest).ok_or_else(|| fail("`guest` has to be at least 1"))?;
+        if config.publish.iter().any(|known| known.guest == guest) {
+            return Err(fail(&format!("port {guest} of the guest is published twice")));
+        }
+        if host != 0 && config.publish.iter().any(|known| known.host == host) {
+            return Err(fail(&format!("port {host} of this machine is taken twice")));
+        }
+        if config.publish.len() == Published::MOST {
+            return Err(fail(&format!("a bottle publishes at most {} ports", Published::MOST)));
+        }
+        config.publish.push(Published { guest, host });
     }
     config.project.clone_from(&site.project);
     Ok(config)

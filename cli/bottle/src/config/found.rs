@@ -49,6 +49,14 @@ impl Found {
         hex(self.text.as_bytes())
     }
 
+    /// Reads the file at a path, if it is there.
+    ///
+    /// # Errors
+    /// Returns [`Kind::Usage`] if it is not a regular file, or cannot be read.
+    pub fn at(path: &Path) -> Outcome<Option<Self>> {
+        read(path)
+    }
+
     /// Reads the named file, or the nearest one from `start` upwards.
     ///
     /// # Errors

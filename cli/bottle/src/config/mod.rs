@@ -1,5 +1,7 @@
-//! `bottle.toml`: a person's description of a bottle. Every key has a default, and so has the file.
+//! `bottle.toml`: a person's description of a bottle. Every key has a default, and so has the file. Some have a
+//! person's own default, for all their bottles ([`defaults`]).
 
+pub mod defaults;
 pub mod edit;
 mod file;
 pub mod found;
@@ -19,29 +21,33 @@ mod spanned;
 mod syntax;
 mod table;
 mod upstream;
+mod written;
 
 pub use file::{parse, schema};
 pub use found::{FILE, Found};
 pub use model::{Agent, Config};
 pub use source::Source;
+pub use written::Written;
 
 use bottle_host::failure::Outcome;
+use defaults::Defaults;
 use paths::{OnDisk, Site};
 use std::path::Path;
 
-/// Reads the named file, or the nearest one from `start` upwards, as git finds its folder. Without a file,
-/// returns the defaults. With `insisted`, sensitive folders may be shared.
+/// Reads the named file, or the nearest one from `start` upwards, as git finds its folder. What it leaves open, or
+/// everything if there is no file, comes from the defaults. With `insisted`, sensitive folders may be shared.
 ///
 /// # Errors
 /// Returns [`Kind::Usage`] with file, line and key.
 pub fn find(named: Option<&Path>, start: &Path, insisted: bool) -> Outcome<Config> {
     let search = Found::search(named, start)?;
-    let Some(found) = search.found else {
-        return Ok(Config { passed: search.passed, ..Config::default() });
+    let mut config = match &search.found {
+        Some(found) => parse_found(found, named, insisted)?,
+        None => Config::default(),
     };
-    let mut config = parse_found(&found, named, insisted)?;
-    config.file = Some(found);
+    config.file = search.found;
     config.passed = search.passed;
+    Defaults::find()?.apply(&mut config)?;
     Ok(config)
 }
 
@@ -50,10 +56,10 @@ pub fn find(named: Option<&Path>, start: &Path, insisted: bool) -> Outcome<Confi
 /// # Errors
 /// Returns [`Kind::Usage`](bottle_host::failure::Kind::Usage) if no guest may have the folder.
 pub fn empty(project: &Path, insisted: bool) -> Outcome<Config> {
-    parse(
-        &Source::new(&project.join(FILE), ""),
-        &Site { project: Some(project.to_owned()), disk: &OnDisk, insisted },
-    )
+    let source = Source::new(&project.join(FILE), "");
+    let mut config = parse(&source, &Site { project: Some(project.to_owned()), disk: &OnDisk, insisted })?;
+    Defaults::find()?.apply(&mut config)?;
+    Ok(config)
 }
 
 /// Parses a file that was found. `named` is the name that a person gave it.

@@ -1,16 +1,17 @@
 //! A configuration, checked.
 
 use super::found::{Found, shown};
-use super::named::Named;
+use super::named::{Named, Use};
 use super::parent::ParentChoice;
 use super::paths::Shared;
 use super::places::Places;
+use super::written::Written;
 use crate::agent::profile::Profile;
 use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::specification::{Limits, Need, Repo, Setup, SidecarSpec, StackChoice, Workspace};
+use bottle_core::specification::{Limits, Need, Published, Repo, Setup, SidecarSpec, StackChoice, Workspace};
 use bottle_core::upstream::Upstream;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ pub struct Config {
     pub git: Vec<Repo>,
     /// The command that tells a person what happens, with its arguments.
     pub notify: Vec<String>,
+    /// The guest's ports that this machine can reach.
+    pub publish: Vec<Published>,
     /// The folder that the file is in: the project.
     pub project: Option<PathBuf>,
     /// Every path of this machine that the file names.
@@ -63,6 +66,12 @@ pub struct Config {
     pub file: Option<Found>,
     /// The nearer folders, which have no such file.
     pub passed: Vec<PathBuf>,
+    /// The file of a person's defaults for all bottles.
+    pub defaults: Option<Found>,
+    /// The keys that were set, each with its file.
+    pub written: Vec<Written>,
+    /// The defaults that do not count, because the file sets the same key.
+    pub overridden: Vec<(Written, Written)>,
 }
 
 /// The agent that a bottle is for.
@@ -104,6 +113,7 @@ impl Default for Config {
             upstreams: Vec::new(),
             git: Vec::new(),
             notify: Vec::new(),
+            publish: Vec::new(),
             project: None,
             paths: Vec::new(),
             allow_sensitive: Vec::new(),
@@ -111,6 +121,9 @@ impl Default for Config {
             places: Places::default(),
             file: None,
             passed: Vec::new(),
+            defaults: None,
+            written: Vec::new(),
+            overridden: Vec::new(),
         }
     }
 }
@@ -134,6 +147,11 @@ impl Config {
                 Failure::new(Kind::Usage, format!("the folder {} gives a bottle no name", shown(folder)))
                     .help("name it on the command line, or with `slug = \"...\"` in bottle.toml")
             })
+    }
+
+    /// Returns the host paths that are for this purpose.
+    pub fn paths_for(&self, is_for: Use) -> impl Iterator<Item = &Named> {
+        self.paths.iter().filter(move |path| path.is_for == is_for)
     }
 
     /// Returns the folders that this configuration's guest can write, except its copy of the project.

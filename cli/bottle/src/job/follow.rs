@@ -5,7 +5,7 @@ use anyhow::Result;
 use bottle_core::visible::Json;
 use bottle_host::audit::Merged;
 use bottle_host::state::Folder;
-use bottle_host::usage;
+use bottle_host::process_tree;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Follow {
                 }
                 let machine = seen.machine.load(Relaxed);
                 if machine != 0 && sampled.elapsed() >= SAMPLE {
-                    seen.memory.fetch_max(usage::memory(machine), Relaxed);
+                    seen.memory.fetch_max(process_tree::memory(machine), Relaxed);
                     sampled = Instant::now();
                 }
                 thread::sleep(GLANCE);
@@ -75,7 +75,7 @@ impl Follow {
     pub fn memory(&self) -> u64 {
         // The last look may be a second ago.
         let machine = self.shared.machine.load(Relaxed);
-        let now = if machine == 0 { 0 } else { usage::memory(machine) };
+        let now = if machine == 0 { 0 } else { process_tree::memory(machine) };
         self.shared.memory.fetch_max(now, Relaxed).max(now)
     }
 

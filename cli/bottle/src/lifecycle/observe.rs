@@ -1,11 +1,14 @@
 //! Observes which bottles there are, and the real state of each.
 
 use super::state::{Facts, State};
+use crate::publish::record;
 use bottle_core::slug::Slug;
+use bottle_core::specification::Published;
 use bottle_host::failure::Outcome;
 use bottle_host::smolvm::Machine;
 use bottle_host::state::{Folder, Home};
 use bottle_host::tools;
+use bottle_host::usage::Usage;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +29,10 @@ pub struct Row {
     pub busy: Option<String>,
     /// The process of its machine, if it runs.
     pub pid: Option<i32>,
+    /// What its machine's process has used, if it runs.
+    pub usage: Option<Usage>,
+    /// The guest's ports that this machine can reach now.
+    pub published: Vec<Published>,
     /// The ports of its doors, by sidecar.
     pub doors: BTreeMap<String, u16>,
 }
@@ -66,6 +73,16 @@ pub fn observe(home: &Home) -> Outcome<Observed> {
     Ok(Observed { rows, foreign })
 }
 
+/// Looks at one bottle. Asks smolvm once, as for all of them.
+///
+/// # Errors
+/// Returns an error if smolvm does not answer.
+pub fn look(folder: &Folder) -> Outcome<Row> {
+    let machine = tools::smolvm()?.machine(folder.slug())?;
+    let ours = machine.filter(|machine| machine.is_of(&folder.state_id()) != Some(false));
+    Ok(row(folder, ours.as_ref()))
+}
+
 fn row(folder: &Folder, machine: Option<&Machine>) -> Row {
     let busy = folder.busy_with();
     let plan = folder.read_plan().ok();
@@ -83,5 +100,16 @@ fn row(folder: &Folder, machine: Option<&Machine>) -> Row {
     };
     let doors = plan.map(|plan| plan.doors.iter().map(|(s, p)| (s.to_string(), p)).collect());
     let pid = machine.filter(|machine| machine.is_running()).and_then(|machine| machine.pid);
-    Row { slug: folder.slug().clone(), state, why, busy, pid, doors: doors.unwrap_or_default() }
+    let usage = pid.and_then(Usage::of);
+    let published = record::published(folder);
+    Row {
+        slug: folder.slug().clone(),
+        state,
+        why,
+        busy,
+        pid,
+        usage,
+        published,
+        doors: doors.unwrap_or_default(),
+    }
 }

@@ -214,15 +214,18 @@ impl Staged {
     fn begin(&self, progress: &dyn Fn(&str)) -> Outcome {
         let (smolvm, folder) = (&self.tools.smolvm, &self.folder);
         let slug = folder.slug();
+        progress("starting its keeper");
         let keeper = keeper::launch(folder, Reach::Owner)?.ready()?;
         fail_point::reached(FailPoint::UpKeeper);
+        progress("preparing its machine");
         self.machine.apply(smolvm, folder, progress)?;
         fail_point::reached(FailPoint::UpMachine);
+        progress("booting its machine");
         let begun = self
             .pins
             .still()
             .and_then(|()| smolvm.start(slug, self.resolved.launch()))
-            .and_then(|()| self.connect());
+            .and_then(|()| self.connect(progress));
         if let Err(failure) = begun {
             let _ = smolvm.stop(slug);
             return Err(failure.help("try again; `bottle doctor` checks this machine"));
@@ -231,13 +234,15 @@ impl Staged {
         Ok(())
     }
 
-    fn connect(&self) -> Outcome {
+    fn connect(&self, progress: &dyn Fn(&str)) -> Outcome {
         let (smolvm, folder) = (&self.tools.smolvm, &self.folder);
         fail_point::reached(FailPoint::UpStarted);
         adopt(smolvm, folder)?;
         fail_point::reached(FailPoint::UpAdopted);
+        progress("starting the helper in its guest");
         smolvm.detach(folder.slug(), &self.resolved.plan.link())?;
         fail_point::reached(FailPoint::UpHelper);
+        progress("waiting for its guest");
         await_guest(folder, CONNECT)?;
         fail_point::reached(FailPoint::UpConnected);
         Ok(())

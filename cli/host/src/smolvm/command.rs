@@ -198,6 +198,19 @@ impl Smolvm {
         command
     }
 
+    /// Runs a program in the guest without any input, and returns what it printed: the end of it, if it is very
+    /// long.
+    ///
+    /// # Errors
+    /// Returns [`Kind::Guest`] if the program fails, or takes too long.
+    pub fn ask(&self, slug: &Slug, words: &[impl AsRef<OsStr>]) -> Outcome<Vec<u8>> {
+        let call = self.exec(slug, Terminal::Pipe, words);
+        let failed =
+            |why: String| Failure::new(Kind::Guest, format!("the guest of {slug} does not tell: {why}"));
+        let finished = bounded(call, Some(PATIENCE)).map_err(|error| failed(error.to_string()))?;
+        if finished.status.success() { Ok(finished.out) } else { Err(failed(last_words(&finished))) }
+    }
+
     /// Returns a call that runs a program in a machine, which is deleted afterwards.
     pub fn run(
         &self,

@@ -116,6 +116,21 @@ impl Folder {
         self.state.join("keeper.log")
     }
 
+    /// Returns the path of what the last detached command printed. The keeper cannot write there.
+    pub fn workload_log(&self) -> PathBuf {
+        self.state.join("workload.log")
+    }
+
+    /// Returns the path of the lock that is held while a detached command runs.
+    pub fn workload_lock(&self) -> PathBuf {
+        self.state.join("workload.lock")
+    }
+
+    /// Returns the path of the folder with a record of each port that is published now.
+    pub fn published(&self) -> PathBuf {
+        self.state.join("published")
+    }
+
     /// Returns the path of the rendered configuration of an egress proxy that is a command.
     pub fn pipelock(&self) -> PathBuf {
         self.state.join("pipelock.yaml")

@@ -32,6 +32,9 @@ pub struct Finding {
     /// The command that fixes it.
     #[serde(rename = "mend", skip_serializing_if = "Option::is_none")]
     pub remedy: Option<&'static str>,
+    /// What is missing.
+    #[serde(skip)]
+    pub need: Option<Need>,
 }
 
 /// Whether a requirement is met.
@@ -71,7 +74,7 @@ impl Diagnosis {
         let system = System::here();
         let found = |name, found: Result<Found, Missing>| match found {
             Ok(Found { version, path, detail }) => {
-                Finding { name, level: Level::Ok, version, path, detail, remedy: None }
+                Finding { name, level: Level::Ok, version, path, detail, remedy: None, need: None }
             }
             Err(Missing { what, need }) => Finding {
                 name,
@@ -80,6 +83,7 @@ impl Diagnosis {
                 path: None,
                 detail: what,
                 remedy: Some(system.remedy(need)),
+                need: Some(need),
             },
         };
         let bwrap = found("bubblewrap", bwrap());
@@ -202,7 +206,7 @@ fn keeper_confinement() -> Finding {
             ),
         )
     };
-    Finding { name: "keeper", level, version: None, path: None, detail, remedy: None }
+    Finding { name: "keeper", level, version: None, path: None, detail, remedy: None, need: None }
 }
 
 /// Checks that state is in a folder that no other machine has, too. Locks and sockets are no good there.
@@ -249,7 +253,8 @@ fn optional(system: System, name: &'static str, need: Need, what_for: &str) -> F
     let path = in_path(name);
     let option = if name == "gitleaks" { "version" } else { "--version" };
     let version = path.as_deref().and_then(|program| number(Versions::asked().line(program, option, None)));
-    let (level, remedy) =
-        if path.is_some() { (Level::Ok, None) } else { (Level::Warning, Some(system.remedy(need))) };
-    Finding { name, level, version, path, detail: what_for.to_owned(), remedy }
+    let missing = path.is_none().then_some(need);
+    let level = if missing.is_some() { Level::Warning } else { Level::Ok };
+    let remedy = missing.map(|need| system.remedy(need));
+    Finding { name, level, version, path, detail: what_for.to_owned(), remedy, need: missing }
 }

@@ -6,6 +6,7 @@ use crate::beneath::{self, Folder as Beneath};
 use crate::out;
 use crate::state::Folder;
 use anyhow::{Context, Result};
+use bottle_core::slug::Slug;
 use bottle_core::visible::Bytes;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -34,6 +35,11 @@ impl Copy {
             self.record = record;
         }
         Ok(())
+    }
+
+    /// Returns the bottle whose copy it is.
+    pub fn slug(&self) -> &Slug {
+        self.folder.slug()
     }
 
     /// Returns the project that it is a copy of.

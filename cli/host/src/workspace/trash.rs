@@ -89,6 +89,18 @@ impl Trash {
         Ok(entries)
     }
 
+    /// Gives the entries of a bottle to the name that it has now.
+    ///
+    /// # Errors
+    /// Returns an error if one cannot be written. It still belongs to the old name then.
+    pub fn follow(&self, from: &Slug, to: &Slug) -> Result<()> {
+        for entry in self.entries()?.into_iter().filter(|entry| entry.slug == *from) {
+            let place = self.0.join(&entry.name).join("entry.json");
+            write_private(&place, serde_json::to_string(&Entry { slug: to.clone(), ..entry })?.as_bytes())?;
+        }
+        Ok(())
+    }
+
     /// Moves an entry back, as the copy of its bottle.
     ///
     /// # Errors

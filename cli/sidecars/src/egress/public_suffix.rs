@@ -21,6 +21,12 @@ pub fn check(pattern: &HostPattern) -> Result<(), TooWide> {
     }
 }
 
+/// Returns whether a name is itself a public suffix, so that others can have names below it.
+pub fn is_suffix(name: &str) -> bool {
+    let suffix = List.suffix(name.as_bytes()).filter(psl::Suffix::is_known);
+    suffix.is_some_and(|suffix| suffix.as_bytes().len() == name.len())
+}
+
 /// Refuses a pattern that covers a public suffix or every host, for what nobody may be given in general: addresses
 /// that are not public, and whatever an agent asks for.
 ///

@@ -8,6 +8,7 @@ mod copy;
 mod git;
 mod peer;
 mod proxy;
+mod publish;
 mod shown;
 mod stream;
 mod supervise;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Attack> {
         stream::attacks(),
         confine::attacks(),
         proxy::attacks(),
+        publish::attacks(),
         supervise::attacks(),
         verify::attacks(),
     ]
