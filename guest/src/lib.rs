@@ -21,7 +21,7 @@ pub mod flow;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod link;
 pub mod probe;
-pub mod report;
 pub mod processes;
+pub mod report;
 pub mod status;
 pub mod stream;

@@ -61,7 +61,10 @@ pub fn of(document: Document) -> Value {
         Document::Verify => printed::<Envelope<Judged>>(),
     };
     let mut schema = Value::from(schema);
-    if !matches!(document, Document::BottleToml | Document::Audit | Document::Ended | Document::Events | Document::Result) {
+    if !matches!(
+        document,
+        Document::BottleToml | Document::Audit | Document::Ended | Document::Events | Document::Result
+    ) {
         schema["properties"]["schema"] = json!({
             "const": envelope::schema(&document.name()),
             "description": "The form of this object.",

@@ -45,6 +45,8 @@ reasons! {
         "The host is allowed, and its name leads to an address that is not public: this machine, its network, or a cloud's metadata service. A name in somebody else's hands could lead anywhere, so the proxy does not connect. If the host is meant to be private, name it in `allow_private` under [egress], or give it a fixed address in `hosts`.",
     OwnAddress: "the egress proxy", "own-address" =>
         "The host is allowed, and its name leads to an address of this machine itself. What listens here was not meant for a guest. If it is, name the host in `allow_private` under [egress], or give it this address in `hosts`.",
+    Unknown: "the egress proxy", "unknown" =>
+        "Only the rule for every host covers this name, this machine's resolver does not know it, and connections go out through a parent proxy that may. Names that only the parent's network knows are not the public internet. If the host is meant, allow it by its name.",
     ServerName: "the egress proxy", "server-name" =>
         "The tunnel was opened for one host, and the TLS connection in it asks for another server. With a content delivery network that would reach a site that no rule allows (domain fronting). If both hosts are wanted, allow both, and let the program open a tunnel for each.",
     NoServerName: "the egress proxy", "no-server-name" =>
@@ -56,11 +58,13 @@ reasons! {
     NoHost: "the egress proxy", "no-host" =>
         "The request names no host, neither in its line nor in its Host header. Whatever sent it does not speak to a proxy. Check that the program got the proxy's URL as a proxy, and not as the address of a server.",
     Scheme: "the egress proxy", "scheme" =>
-        "The request asks the proxy itself to fetch an https URL. The proxy would have to see inside of the connection, which it never does. A client that supports proxies sends CONNECT for https; update it, or set its HTTPS proxy and not only its HTTP proxy.",
+        "The request is for a URL that is neither http nor https. The egress proxy fetches those two and opens tunnels with CONNECT; nothing else passes. Check the URL that the program was given.",
     Method: "the egress proxy", "method" =>
         "The request to an upstream has a method that is not passed on. Upstreams get this machine's key, so only methods that an API needs are let through. The answer's Allow header lists them.",
+    RequestRule: "the egress proxy", "request-rule" =>
+        "No rule of this upstream allows the request. Where an upstream in bottle.toml has `allow`, it takes only requests whose method and path one of these rules names, because they are made with this machine's key. The answer says which request it was; add a rule such as \"GET /repos/acme/*\" if it is wanted.",
     Upgrade: "the egress proxy", "upgrade" =>
-        "The request wants to turn the connection to an upstream into another protocol, such as a WebSocket. The proxy could no longer see what is asked in your key's name. Clients that offer a WebSocket fall back to plain requests.",
+        "The upstream switched the connection to a protocol that the agent had not asked for. WebSockets pass when the agent asks for one; anything else ends there.",
     Path: "the egress proxy", "path" =>
         "The path of a request to an upstream could be read in more than one way: an encoded slash or dot, or two slashes. A server could find another place with it than the one that was checked. Let the program write the path plainly.",
     Key: "the egress proxy", "key" =>
@@ -92,6 +96,7 @@ impl From<&Denial> for Reason {
             Denial::AddressLiteral(_) => Self::AddressLiteral,
             Denial::Address(..) => Self::Address,
             Denial::Own(..) => Self::OwnAddress,
+            Denial::Unknown(_) => Self::Unknown,
             Denial::ServerName(..) => Self::ServerName,
             Denial::NoServerName(_) => Self::NoServerName,
             Denial::NotTls(_) => Self::NotTls,
@@ -118,6 +123,7 @@ mod tests {
             Denial::AddressLiteral(address),
             Denial::Address(host(), address, AddressClass::Loopback),
             Denial::Own(host(), address),
+            Denial::Unknown(host()),
             Denial::ServerName(host(), host()),
             Denial::NoServerName(host()),
             Denial::NotTls(host()),

@@ -14,6 +14,21 @@ pub fn paragraph(kind: Kind) -> &'static str {
         Kind::Incomplete => {
             "`audit --check` found every line as it was written, and older lines are gone because they were rotated away. That is no sign of tampering: a log of this length keeps its last twelve files. The message says how many lines, and from when to when."
         }
+        Kind::IsFolder => {
+            "`bottle cp` with `-` copies the content of one file, and in the guest there is a folder at that path. Without `-`, `bottle cp` copies folders, too."
+        }
+        Kind::NoUser => {
+            "The guest has no user or group of the name that `--user` gave. Its /etc/passwd has the names; a number works without one."
+        }
+        Kind::NotFound => {
+            "There is no such file or folder in the guest, or a folder on the way is missing: `--parents` makes those that `bottle cp` needs. Relative paths begin at the guest's working directory."
+        }
+        Kind::TooLarge => {
+            "The file is larger than what was asked for, or than bottle copies unasked, and nothing of it was kept. `--max-size` allows more."
+        }
+        Kind::NoPermission => {
+            "The user that the command runs as may not read or write there, in the guest. `--user` runs it as somebody else."
+        }
         Kind::NoBottle => {
             "There is no bottle of this name, or it is not running and the command needs one that is. `bottle ls --all` lists them, and `bottle up` starts the one of the project here. A similar name is suggested if there is one."
         }

@@ -218,6 +218,7 @@ fn state() -> Finding {
         path,
         detail,
         remedy: None,
+        need: None,
     };
     let home = match Home::find() {
         Ok(home) => home,

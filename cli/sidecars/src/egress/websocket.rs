@@ -14,7 +14,6 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 
-
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 /// Returns the agent's end of a request for a WebSocket. Other upgrades (Java's clients offer h2c) are offers, and a
