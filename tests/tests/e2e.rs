@@ -19,6 +19,7 @@ mod images;
 mod input;
 mod lifecycle;
 mod load;
+mod login;
 mod outputs;
 mod ownership;
 mod parent;

@@ -70,8 +70,9 @@ fn tunnels_pages_and_upstreams_go_through_the_parent_and_its_login_stays_on_the_
     assert_eq!(running.guest("curl -sS -m 20 --cacert ca.pem https://own.test/hello"), "got it\n");
     assert_eq!(parent.heads().len(), before);
     // What this machine knows of a name still counts, and so do the rules.
-    let refused =
-        |to: &str| running.guest(&format!("curl -sS -m 20 --noproxy x.test -o /dev/null -w '%{{http_connect}}' {to}"));
+    let refused = |to: &str| {
+        running.guest(&format!("curl -sS -m 20 --noproxy x.test -o /dev/null -w '%{{http_connect}}' {to}"))
+    };
     assert_eq!((refused("https://localhost/"), refused("https://other.test/")), ("403".into(), "403".into()));
     assert!(!parent.heads().iter().any(|head| head.contains("localhost") || head.contains("other.test")));
     assert!(running.said(&["logs", "--denied"]).contains("localhost leads to "));

@@ -13,6 +13,7 @@ mod image;
 mod images;
 mod inbox;
 mod init;
+mod login;
 mod logs;
 mod ls;
 mod manual;
@@ -86,6 +87,10 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             restart::restart(&context, slug, &up::Options { trust, renew })?;
         }
         Command::Rm { slug, force } => rm::rm(&context, slug, force)?,
+        Command::Login { login, from, yes, remove } => {
+            let login = login.parse().map_err(anyhow::Error::from)?;
+            login::login(&context, login, login::Options { from, yes, remove })?;
+        }
         Command::Trash { now, restore, json } => trash::trash(&context, &trash::How { now, restore, json })?,
         Command::Ls { all, json } => ls::ls(all, json)?,
         Command::Status { slug, json } => status::status(&context, slug, json)?,
@@ -126,6 +131,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             keeper::main(keeper::Arguments { slug, owner, ready, guest }, helpers)?;
         }
         Command::Starter { slug, fd } => starter::main(&slug, &inherited(fd)?)?,
+        Command::KeySource { slug, fd } => keys::source::main(&slug, &inherited(fd)?)?,
         Command::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,
     }
     Ok(ExitCode::SUCCESS)

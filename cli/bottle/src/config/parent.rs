@@ -59,8 +59,8 @@ impl ParentChoice {
                 .help("`login = { from_env = \"NAME\" }` in [egress.parent] names a login, USER:PASSWORD")
         })?;
         if let Some(Table(mut secret)) = login {
-            if !secret.prefix.is_empty() {
-                return Err(fail("a login has no prefix"));
+            if !secret.prefix.is_empty() || secret.is_renewed() {
+                return Err(fail("the login of a proxy is USER:PASSWORD: it has no prefix and no lifetime"));
             }
             whole(&mut secret).ok_or_else(|| fail("the path of a secret's file is not UTF-8"))?;
             proxy.login = Some(ParentLogin::Secret(secret));
