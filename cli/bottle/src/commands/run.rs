@@ -30,7 +30,8 @@ pub struct Extra {
 
 pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[String]) -> Outcome<ExitCode> {
     is_a_bottle(context, slug.as_ref(), command)?;
-    let (slug, mut config) = context.configured(slug)?;
+    let is_named = slug.is_some();
+    let (mut slug, mut config) = context.configured(slug)?;
     extra.apply(&mut config)?;
     if !config.setup.is_empty() {
         let what = "[guest] setup is kept on a bottle's disk, and a run has none";
@@ -39,6 +40,12 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
     }
     let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
+    if !is_named && let Some(other) = beside(&home, &slug) {
+        context.say(&format!(
+            "there is a bottle {slug}: this runs beside it, as {other}; `bottle exec {slug} -- COMMAND` runs in {slug}"
+        ));
+        slug = other;
+    }
     let folder = home.bottle(&slug);
     context.trust(&folder, &config, extra.trust.as_deref(), &context.again("run"))?;
     if let Some(said) = wide_open(&slug, &config.egress) {
@@ -79,6 +86,21 @@ pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[Stri
                 .help("try again; `bottle doctor` checks this machine"))
         }
     }
+}
+
+/// Returns the first free name for a run beside the project's own bottle, if there is one. A run is gone afterwards, so
+/// it does not need the bottle's own name.
+fn beside(home: &Home, slug: &Slug) -> Option<Slug> {
+    let is_taken = |slug: &Slug| {
+        let folder = home.bottle(slug);
+        folder.has_keeper() || folder.machine_smolfile().exists()
+    };
+    if !is_taken(slug) {
+        return None;
+    }
+    let others = (2..100).filter_map(|number| format!("{slug}-{number}").parse().ok());
+    // What an earlier run changed and nobody has taken back belongs to that run.
+    others.into_iter().find(|other| !is_taken(other) && !home.bottle(other).copy().exists())
 }
 
 /// Refuses a program's name in place of a bottle's: `bottle run uname` is not meant to create a bottle called
