@@ -133,6 +133,70 @@ fn tls_for_another_name_than_the_allowed_one_is_cut_off() {
     assert!(log.contains("reason=server-name"), "{log}");
 }
 
+/// axios asks its proxy for https in absolute form, and the egress proxy speaks TLS for it.
+#[test]
+fn a_request_for_https_in_absolute_form_is_held_to_the_same_rules() {
+    let server = HttpsServer::serve(&["files.test", "other.test"]).unwrap();
+    fs::write(server.folder().join("hello"), "got it\n").unwrap();
+    let project = project_with(&format!(
+        "slug = \"absolute\"\n[egress]\nallow = [\"files.test\", \"wrong.test\", \"localhost\"]\nhosts = {{ \"files.test\" = \"{0}\", \"wrong.test\" = \"{0}\" }}\n",
+        server.address()
+    ));
+    let authority = server.authority().display().to_string();
+    let running = up_with(project, &[("SSL_CERT_FILE", &authority)]);
+    let ask = |to: &str| {
+        running.guest(&format!("curl -sS -m 20 -w '%{{http_code}}' --request-target {to} $HTTPS_PROXY"))
+    };
+    assert_eq!(ask("https://files.test/hello"), "got it\n200");
+    assert_eq!(ask("https://FILES.test:443/hello"), "got it\n200");
+    let wrong = ask("https://wrong.test/hello");
+    assert!(wrong.contains("invalid peer certificate") && wrong.ends_with("502"), "{wrong}");
+    for refused in
+        ["https://other.test/", "https://files.test:8443/", "https://127.0.0.1/", "https://localhost/"]
+    {
+        let said = ask(refused);
+        assert!(said.starts_with("bottle: ") && said.ends_with("403"), "{refused}: {said}");
+    }
+    assert!(ask("ftp://files.test/").ends_with("400"));
+    assert!(running.said(&["logs"]).contains("GET https://files.test/hello"));
+}
+
+/// `allow = ["*"]` is every host, and none of this machine's networks.
+#[test]
+fn every_host_may_be_opened_and_no_network_with_it() {
+    let server = HttpsServer::serve(&["files.test"]).unwrap();
+    fs::write(server.folder().join("hello"), "got it\n").unwrap();
+    let config = format!(
+        "slug = \"wide\"\n[egress]\nallow = [\"*\"]\ndeny = [\"bad.test\"]\nhosts = {{ \"files.test\" = \"{0}\", \"bad.test\" = \"{0}\" }}\n",
+        server.address()
+    );
+    let project = project_with(&config);
+    fs::copy(server.authority(), project.path("ca.pem")).unwrap();
+    assert!(project.said(&["plan"]).contains("EVERY HOST of the public internet"));
+    let up = project.bottle(&["up"]).assert().success();
+    let running = bottle_tests::RunningBottle::new(project).unwrap();
+    let said = String::from_utf8_lossy(&up.get_output().stderr).into_owned();
+    assert!(said.contains("wide may reach every host of the public internet, by the rule \"*\""), "{said}");
+    assert_eq!(running.guest("curl -sS -m 20 --cacert ca.pem https://files.test/hello"), "got it\n");
+    let refused = |to: &str| {
+        running.guest(&format!("curl -sS -m 20 --noproxy x.test -o /dev/null -w '%{{http_connect}}' {to}"))
+    };
+    for closed in
+        ["https://bad.test/", "https://localhost/", "https://169.254.169.254/", "https://files.test:8443/"]
+    {
+        assert_eq!(refused(closed), "403", "{closed}");
+    }
+    assert!(running.said(&["logs", "--denied"]).contains("localhost leads to "));
+    // No exception covers every host, and no agent may ask for it.
+    let exception = project_with("slug = \"t\"\n[egress]\nallow = [\"*\"]\nallow_private = [\"*\"]\n");
+    let refused = exception.bottle(&["plan"]).assert().code(2);
+    refused.stderr(predicates::str::contains("would open every host"));
+    running.bottle(&["-q", "deny", "wide", "*"]).assert().success();
+    assert!(
+        running.guest("curl -sS -m 20 --cacert ca.pem https://files.test/hello; echo $?").ends_with("56\n")
+    );
+}
+
 /// An origin that gets requests and answers none of them until `after`. It says how each of them ended.
 fn silent_origin(after: Duration) -> (u16, Receiver<&'static str>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

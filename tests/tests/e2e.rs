@@ -20,6 +20,7 @@ mod input;
 mod job;
 mod lifecycle;
 mod load;
+mod login;
 mod notify;
 mod outputs;
 mod ownership;

@@ -179,8 +179,8 @@ fn is_understood(command: &str) -> bool {
     }
 }
 
-/// Words for the places of a message's variables: a bottle, one of its requests, nothing, a digest, a verb.
-const WORDS: [&str; 5] = ["t", "t.1", "", "0123456789abcdef0123456789abcdef01234567", "up"];
+/// Words for the places of a message's variables: a bottle, one of its requests, nothing, a digest, a verb, a login.
+const WORDS: [&str; 6] = ["t", "t.1", "", "0123456789abcdef0123456789abcdef01234567", "up", "claude"];
 
 #[test]
 fn each_command_that_a_message_names_is_one() {

@@ -3,6 +3,7 @@
 use bottle_harness::page::Page;
 use bottle_tests::{Project, ProjectExt, allowing, empty_project, project_with};
 use predicates::prelude::*;
+use predicates::str::contains;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
@@ -85,14 +86,22 @@ fn the_keeper_and_guest_of_a_killed_run_end_with_it() {
 }
 
 #[test]
-fn a_second_run_of_the_same_name_is_refused() {
+fn a_second_run_is_beside_the_first_and_one_of_the_same_name_is_refused() {
     let project = project_with("slug = \"t\"\n");
     let mut child = sleeping(&project);
-    project.bottle(&["run", "--", "true"]).assert().code(73);
+    project.bottle(&["run", "t", "--", "true"]).assert().code(73);
+    let beside = project.bottle(&["run", "--", "hostname"]).assert().success();
+    beside.stderr(contains("this runs beside it, as t-2"));
+    assert!(project.json(&["ls", "--json"]).as_array().unwrap().iter().all(|bottle| bottle["slug"] != "t-2"));
     project.bottle(&["-q", "run", "other", "--", "true"]).assert().success();
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
         .unwrap();
     child.wait().unwrap();
+    project.bottle(&["-q", "up"]).assert().success();
+    let named = project.bottle(&["run", "t", "--", "true"]).assert().code(73);
+    named.stderr(contains("`bottle exec t -- COMMAND`").and(contains("`bottle run t-2 -- COMMAND`")));
+    project.bottle(&["run", "--", "true"]).assert().success().stderr(contains("as t-2"));
+    project.bottle(&["-q", "rm", "--force", "t"]).assert().success();
 }
 
 /// Returns smolvm's machines, running or not.
@@ -111,7 +120,7 @@ fn refused_meanwhile(project: &Project, code: i32, why: &str) {
         .bottle(&["-q", "run", "--", "sh", "-c", "touch ran; sleep 60"])
         .assert()
         .code(code)
-        .stderr(predicate::str::contains(why));
+        .stderr(contains(why));
     assert!(since.elapsed() < Duration::from_secs(20), "it took {:?}", since.elapsed());
     assert!(!ran.exists(), "the guest's command was run");
     assert!(!project.on_host("run/t").exists());
@@ -161,7 +170,7 @@ fn without_permission_for_namespaces_a_run_is_refused_and_leaves_nothing() {
     std::fs::write(&fake, "#!/bin/sh\necho 'setting up uid map: Permission denied' >&2; exit 1\n").unwrap();
     std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
     for words in [["-q", "run", "--", "true"].as_slice(), &["-q", "up"]] {
-        project.bottle(words).assert().code(69).stderr(predicate::str::contains(
+        project.bottle(words).assert().code(69).stderr(contains(
             "bwrap is not allowed to make namespaces here: setting up uid map: Permission denied",
         ));
         assert!(!project.on_host("run/t").exists());

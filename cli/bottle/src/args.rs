@@ -188,6 +188,21 @@ pub enum Command {
         #[arg(long, short)]
         force: bool,
     },
+    /// Take over the login of a subscription from its vendor's own program, to use it in place of a key
+    Login {
+        /// Whose: `claude` or `codex`
+        #[arg(value_parser = ["claude", "codex"])]
+        login: String,
+        /// The vendor's file with the login [default: where its program keeps it]
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Remove bottle's own copy instead
+        #[arg(long, conflicts_with_all = ["from", "yes"])]
+        remove: bool,
+    },
     /// List copies of projects that were removed with changes in them; they stay for 7 days
     Trash {
         /// Remove all of them now
@@ -623,6 +638,15 @@ pub enum Command {
         #[arg(last = true, required = true)]
         words: Vec<String>,
     },
+    /// Finds keys anew, for the process that holds them
+    #[command(hide = true)]
+    KeySource {
+        /// The bottle's name.
+        slug: Slug,
+        /// The socket to the process that holds the keys.
+        #[arg(long)]
+        fd: i32,
+    },
     /// Holds the keys of a bottle's upstreams, for a keeper that has none
     #[command(hide = true)]
     Keys {
@@ -647,6 +671,7 @@ impl Command {
                 | Self::Notifier { .. }
                 | Self::Publisher { .. }
                 | Self::Recorder { .. }
+                | Self::KeySource { .. }
         )
     }
 }
@@ -692,6 +717,9 @@ pub struct AgentRun {
     /// A host that may be reached while the agent is installed, such as that of your package registry
     #[arg(long, value_name = "HOST", value_parser = narrow)]
     pub setup_allow: Vec<HostRule>,
+    /// Check that the agent is installed, by what its profile has for that, and do not run it
+    #[arg(long, conflicts_with = "arguments")]
+    pub smoke: bool,
     /// Use bottle.toml even if a guest could have written it; with a digest, only if the digest matches
     #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub trust: Option<String>,

@@ -321,7 +321,7 @@ fn a_word_that_is_none_of_the_known_ones_gets_the_nearest() {
         ),
         (
             "[[upstream]]\npreset = \"gitub\"\n",
-            "2:10: `upstream.preset` must be \"anthropic\", \"openai\", \"gemini\" or \"github\", not \"gitub\"",
+            "2:10: `upstream.preset` must be \"anthropic\", \"openai\", \"gemini\", \"github\", \"claude\" or \"codex\", not \"gitub\"",
             "did you mean \"github\"?",
         ),
     ]);

@@ -115,7 +115,7 @@ fn named_keys(plan: &Plan) -> impl Iterator<Item = &str> {
     let secrets = plan.upstreams.iter().flat_map(|upstream| upstream.headers.values()).chain(logins);
     secrets.filter_map(|secret| match &secret.source {
         SecretSource::Env(name) => Some(name.as_str()),
-        SecretSource::File(_) | SecretSource::Command(_) => None,
+        SecretSource::File(_) | SecretSource::Command(_) | SecretSource::Login(_) => None,
     })
 }
 

@@ -5,6 +5,7 @@
 //! chooses the path there and nothing else.
 
 pub mod echo;
+mod login;
 mod names;
 mod path;
 mod preset;
@@ -13,6 +14,7 @@ mod route;
 mod rule;
 mod secret;
 
+pub use login::{Login, LoginTerms};
 pub use names::{HeaderName, InvalidUpstream, Origin, UpstreamPath};
 pub use path::BadPath;
 pub use preset::Preset;

@@ -57,10 +57,16 @@ pub enum InvalidUpstream {
     #[error("{0:?} has a method that goes to no upstream; these do: {1}")]
     Method(String, String),
     /// The secret has no source, or several.
-    #[error("a secret needs exactly one of from_env, from_file and from_command")]
+    #[error("a secret needs exactly one of from_env, from_file, from_command and from_login")]
     Source,
+    /// Only a command is run again.
+    #[error("only a secret with from_command has a lifetime")]
+    Lifetime,
+    /// There is no such login.
+    #[error("{0:?} is not a login; the logins are claude and codex")]
+    Login(String),
     /// There is no such preset.
-    #[error("{0:?} is not a preset; the presets are anthropic, openai, gemini and github")]
+    #[error("{0:?} is not a preset; the presets are anthropic, openai, gemini, github, claude and codex")]
     Preset(String),
 }
 

@@ -1,5 +1,6 @@
 //! Upstreams that many people use, with their origins and the variables that programs read.
 
+use super::login::Login;
 use super::names::InvalidUpstream;
 use super::route::Upstream;
 use super::secret::{Secret, SecretSource};
@@ -22,6 +23,10 @@ pub enum Preset {
     Gemini,
     /// GitHub's REST API. GitHub Actions call its address `GITHUB_API_URL`.
     GitHub,
+    /// Anthropic's API, with a person's subscription.
+    Claude,
+    /// ChatGPT's API for Codex, with a person's subscription.
+    Codex,
 }
 
 /// The parts of a preset.
@@ -31,14 +36,30 @@ struct Parts {
     origin: &'static str,
     header: &'static str,
     prefix: &'static str,
-    key: &'static str,
+    key: Key,
     variable: &'static str,
     suffix: &'static str,
 }
 
+/// Where the key of a preset is.
+enum Key {
+    Variable(&'static str),
+    Login(Login),
+}
+
 impl Preset {
     /// Every preset.
-    pub const ALL: [Self; 4] = [Self::Anthropic, Self::OpenAi, Self::Gemini, Self::GitHub];
+    pub const ALL: [Self; 6] =
+        [Self::Anthropic, Self::OpenAi, Self::Gemini, Self::GitHub, Self::Claude, Self::Codex];
+
+    /// Returns the preset that asks for the same with a person's subscription in place of a key, if there is one.
+    pub const fn with_login(self) -> Option<(Self, Login)> {
+        match self {
+            Self::Anthropic => Some((Self::Claude, Login::Claude)),
+            Self::OpenAi => Some((Self::Codex, Login::Codex)),
+            _ => None,
+        }
+    }
 
     const fn parts(self) -> Parts {
         match self {
@@ -48,7 +69,7 @@ impl Preset {
                 origin: "https://api.anthropic.com",
                 header: "x-api-key",
                 prefix: "",
-                key: "ANTHROPIC_API_KEY",
+                key: Key::Variable("ANTHROPIC_API_KEY"),
                 variable: "ANTHROPIC_BASE_URL",
                 suffix: "",
             },
@@ -58,7 +79,7 @@ impl Preset {
                 origin: "https://api.openai.com",
                 header: "authorization",
                 prefix: "Bearer ",
-                key: "OPENAI_API_KEY",
+                key: Key::Variable("OPENAI_API_KEY"),
                 variable: "OPENAI_BASE_URL",
                 suffix: "/v1",
             },
@@ -68,7 +89,7 @@ impl Preset {
                 origin: "https://generativelanguage.googleapis.com",
                 header: "x-goog-api-key",
                 prefix: "",
-                key: "GEMINI_API_KEY",
+                key: Key::Variable("GEMINI_API_KEY"),
                 variable: "GOOGLE_GEMINI_BASE_URL",
                 suffix: "",
             },
@@ -78,9 +99,23 @@ impl Preset {
                 origin: "https://api.github.com",
                 header: "authorization",
                 prefix: "Bearer ",
-                key: "GITHUB_TOKEN",
+                key: Key::Variable("GITHUB_TOKEN"),
                 variable: "GITHUB_API_URL",
                 suffix: "",
+            },
+            Self::Claude => Parts {
+                name: "claude",
+                header: "authorization",
+                prefix: "Bearer ",
+                key: Key::Login(Login::Claude),
+                ..Self::Anthropic.parts()
+            },
+            Self::Codex => Parts {
+                name: "codex",
+                origin: "https://chatgpt.com/backend-api/codex",
+                key: Key::Login(Login::Codex),
+                suffix: "",
+                ..Self::OpenAi.parts()
             },
         }
     }
@@ -97,7 +132,11 @@ impl Preset {
     pub fn upstream(self) -> Result<Upstream, InvalidUpstream> {
         let parts = self.parts();
         let name = |text: &str| text.parse().map_err(|_| InvalidUpstream::Preset(parts.name.to_owned()));
-        let secret = Secret { source: SecretSource::Env(name(parts.key)?), prefix: parts.prefix.to_owned() };
+        let source = match parts.key {
+            Key::Variable(key) => SecretSource::Env(name(key)?),
+            Key::Login(login) => SecretSource::Login(login),
+        };
+        let secret = Secret::new(source, parts.prefix);
         Ok(Upstream {
             path: parts.path.parse()?,
             origin: parts.origin.parse()?,

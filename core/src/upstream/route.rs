@@ -111,6 +111,11 @@ impl Upstream {
         })
     }
 
+    /// Returns whether one of its secrets is looked up again while a bottle runs.
+    pub fn is_renewed(&self) -> bool {
+        self.headers.values().any(Secret::is_renewed)
+    }
+
     /// Returns the variables that a guest gets, with their values, if the door is at `url`.
     pub fn environment(&self, url: &str) -> impl Iterator<Item = (&EnvName, String)> {
         let base = format!("{url}{}", self.path);

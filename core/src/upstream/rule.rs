@@ -88,7 +88,7 @@ fn names_a_method(query: &str) -> bool {
         // No honest client encodes any of their characters but the dollar sign.
         let name = name.replace("%24", "$");
         let is_one = |known: &&str| name.eq_ignore_ascii_case(known);
-        METHOD_PARAMETERS.iter().any(|known| is_one(known)) || name.contains('%')
+        METHOD_PARAMETERS.iter().any(is_one) || name.contains('%')
     })
 }
 

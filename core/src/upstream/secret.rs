@@ -1,10 +1,13 @@
 //! The sources of secrets. The secrets themselves are never here.
 
+use super::login::Login;
 use super::names::InvalidUpstream;
 use crate::text::{EnvName, Word};
+use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 /// The value of a header that only the host knows.
@@ -16,6 +19,20 @@ pub struct Secret {
     pub source: SecretSource,
     /// The text before it in the header: `Bearer `.
     pub prefix: String,
+    /// After how many seconds the command is run again, if its output does not last for ever.
+    pub lifetime: Option<NonZeroU32>,
+}
+
+impl Secret {
+    /// Makes a secret that has no end.
+    pub fn new(source: SecretSource, prefix: &str) -> Self {
+        Self { source, prefix: prefix.to_owned(), lifetime: None }
+    }
+
+    /// Returns whether it is looked up again while a bottle runs.
+    pub fn is_renewed(&self) -> bool {
+        self.lifetime.is_some() || matches!(self.source, SecretSource::Login(_))
+    }
 }
 
 /// Where the host finds a secret when a bottle starts.
@@ -27,6 +44,8 @@ pub enum SecretSource {
     File(String),
     /// In the output of a command.
     Command(Vec<Word>),
+    /// In a login that `bottle login` took over.
+    Login(Login),
 }
 
 /// A secret as `bottle.toml` writes it: `{ from_env = "KEY", prefix = "Bearer " }`.
@@ -43,6 +62,12 @@ struct Table {
     /// The command that prints it, with its arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from_command: Option<Vec<Word>>,
+    /// The login that has it, which `bottle login` took over: `claude` or `codex`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from_login: Option<Login>,
+    /// After how many seconds the command is run again. It is run again once an origin answers with 401, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lifetime: Option<NonZeroU32>,
     /// What the header has before it, like `Bearer `.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     prefix: String,
@@ -52,29 +77,29 @@ impl TryFrom<Table> for Secret {
     type Error = InvalidUpstream;
 
     fn try_from(table: Table) -> Result<Self, InvalidUpstream> {
-        let source = match table {
-            Table { from_env: Some(name), from_file: None, from_command: None, .. } => {
-                SecretSource::Env(name)
-            }
-            Table { from_env: None, from_file: Some(path), from_command: None, .. } => {
-                SecretSource::File(path)
-            }
-            Table { from_env: None, from_file: None, from_command: Some(words), .. } if !words.is_empty() => {
-                SecretSource::Command(words)
-            }
+        let Table { from_env, from_file, from_command, from_login, lifetime, prefix } = table;
+        let source = match (from_env, from_file, from_command, from_login) {
+            (Some(name), None, None, None) => SecretSource::Env(name),
+            (None, Some(path), None, None) => SecretSource::File(path),
+            (None, None, Some(words), None) if !words.is_empty() => SecretSource::Command(words),
+            (None, None, None, Some(login)) => SecretSource::Login(login),
             _ => return Err(InvalidUpstream::Source),
         };
-        Ok(Self { source, prefix: table.prefix })
+        if lifetime.is_some() && !matches!(source, SecretSource::Command(_)) {
+            return Err(InvalidUpstream::Lifetime);
+        }
+        Ok(Self { source, prefix, lifetime })
     }
 }
 
 impl From<Secret> for Table {
     fn from(secret: Secret) -> Self {
-        let mut table = Self { prefix: secret.prefix, ..Self::default() };
+        let mut table = Self { prefix: secret.prefix, lifetime: secret.lifetime, ..Self::default() };
         match secret.source {
             SecretSource::Env(name) => table.from_env = Some(name),
             SecretSource::File(path) => table.from_file = Some(path),
             SecretSource::Command(words) => table.from_command = Some(words),
+            SecretSource::Login(login) => table.from_login = Some(login),
         }
         table
     }
@@ -86,6 +111,7 @@ impl fmt::Display for SecretSource {
             Self::Env(name) => write!(f, "${name}"),
             Self::File(path) => write!(f, "the file {path}"),
             Self::Command(words) => write!(f, "the command {}", words.first().map_or("", Word::as_str)),
+            Self::Login(login) => write!(f, "the login {login}"),
         }
     }
 }

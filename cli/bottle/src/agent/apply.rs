@@ -5,14 +5,20 @@ use crate::config::{Agent, Config};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
 use bottle_core::specification::SidecarSpec;
-use bottle_core::upstream;
+use bottle_core::upstream::{self, Login, Preset, Secret, SecretSource};
 use bottle_host::failure::{Failure, Kind, Outcome};
 
-/// Makes a configuration one for this agent. Whatever the configuration says itself stays.
+/// Makes a configuration one for this agent. Whatever the configuration says itself stays. A login takes the place of a
+/// key that is not set.
 ///
 /// # Errors
 /// Returns [`Kind::Usage`] if the two contradict each other.
-pub fn apply(config: &mut Config, name: Slug, profile: Profile) -> Outcome {
+pub fn apply(
+    config: &mut Config,
+    name: Slug,
+    profile: Profile,
+    has_login: &dyn Fn(Login) -> bool,
+) -> Outcome {
     let fail = |what: String| Failure::new(Kind::Usage, format!("the agent {name}: {what}"));
     let guest = &mut config.guest;
     guest.image = guest.image.take().or_else(|| profile.image.clone());
@@ -22,7 +28,7 @@ pub fn apply(config: &mut Config, name: Slug, profile: Profile) -> Outcome {
     }
     add(&mut config.egress.allow, &profile.allow);
     for preset in &profile.upstreams {
-        let upstream = preset.upstream().map_err(|error| fail(error.to_string()))?;
+        let upstream = chosen(*preset, has_login).upstream().map_err(|error| fail(error.to_string()))?;
         if config.upstreams.iter().any(|known| known.path == upstream.path) {
             continue;
         }
@@ -43,6 +49,17 @@ pub fn apply(config: &mut Config, name: Slug, profile: Profile) -> Outcome {
     Ok(())
 }
 
+/// Returns the preset to use: the one with a key, unless there is none and there is a login.
+fn chosen(preset: Preset, has_login: &dyn Fn(Login) -> bool) -> Preset {
+    let Some((with_login, login)) = preset.with_login() else { return preset };
+    let is_set = |secret: &Secret| match &secret.source {
+        SecretSource::Env(name) => std::env::var_os(name.as_str()).is_some_and(|value| !value.is_empty()),
+        _ => true,
+    };
+    let has_key = preset.upstream().is_ok_and(|upstream| upstream.headers.values().all(is_set));
+    if !has_key && has_login(login) { with_login } else { preset }
+}
+
 fn add<T: PartialEq + Clone>(known: &mut Vec<T>, more: &[T]) {
     for one in more {
         if !known.contains(one) {
@@ -54,7 +71,6 @@ fn add<T: PartialEq + Clone>(known: &mut Vec<T>, more: &[T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bottle_core::upstream::Preset;
 
     fn profile() -> Profile {
         Profile::parse(
@@ -73,7 +89,7 @@ mod tests {
         let mut ours = Preset::Anthropic.upstream().unwrap();
         ours.origin = "https://ours.test".parse().unwrap();
         config.upstreams.push(ours.clone());
-        apply(&mut config, "a".parse().unwrap(), profile()).unwrap();
+        apply(&mut config, "a".parse().unwrap(), profile(), &|_| false).unwrap();
         assert_eq!(config.guest.image.unwrap().as_str(), "ours");
         let env: Vec<String> = config.guest.env.values().map(ToString::to_string).collect();
         assert_eq!(env, ["ours", "theirs"]);
@@ -84,12 +100,19 @@ mod tests {
     #[test]
     fn what_it_leaves_open_comes_from_the_profile_with_somewhere_to_ask() {
         let mut config = Config::default();
-        apply(&mut config, "a".parse().unwrap(), profile()).unwrap();
+        apply(&mut config, "a".parse().unwrap(), profile(), &|_| false).unwrap();
         assert_eq!(config.guest.image.unwrap().as_str(), "theirs");
         assert_eq!(config.upstreams, [Preset::Anthropic.upstream().unwrap()]);
         assert!(config.sidecars.contains_key(&Sidecar::Supervise));
         let mut foreign = Config::default();
         foreign.sidecars.insert(Sidecar::Pipelock, SidecarSpec::Command(vec!["x".to_owned()]));
-        assert!(apply(&mut foreign, "a".parse().unwrap(), profile()).is_err());
+        assert!(apply(&mut foreign, "a".parse().unwrap(), profile(), &|_| false).is_err());
+    }
+    #[test]
+    fn a_login_takes_the_place_of_a_key_that_is_not_set() {
+        // No test has a key in its environment.
+        assert_eq!(chosen(Preset::Anthropic, &|login| login == Login::Claude), Preset::Claude);
+        assert_eq!(chosen(Preset::OpenAi, &|login| login == Login::Claude), Preset::OpenAi);
+        assert_eq!(chosen(Preset::GitHub, &|_| true), Preset::GitHub);
     }
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 /// Starts the bottle if it is not up, sets the agent up if it is not there, and runs it.
 pub fn run(context: &Context, name: Slug, how: AgentRun) -> Outcome<ExitCode> {
-    let AgentRun { bottle, setup_allow, trust, detach, arguments } = how;
+    let AgentRun { bottle, setup_allow, smoke, trust, detach, arguments } = how;
     let context = context.for_agent(AgentChoice { name, setup_allow });
     let (slug, config) = context.configured(bottle)?;
     let profile = config.agent.as_ref().and_then(|agent| agent.profile.clone());
@@ -31,7 +31,12 @@ pub fn run(context: &Context, name: Slug, how: AgentRun) -> Outcome<ExitCode> {
             "`bottle stop {slug}` first; `--bottle NAME` gives the agent a bottle of its own"
         )));
     }
-    let words: Vec<String> = profile.command.iter().map(Word::to_string).chain(arguments).collect();
+    if smoke && profile.smoke.is_empty() {
+        return Err(Failure::new(Kind::Usage, format!("the profile of {} has no `smoke`", profile.name))
+            .help("`smoke = [\"PROGRAM\", \"--version\"]` in it names a command that shows that it is installed"));
+    }
+    let program = if smoke { &profile.smoke } else { &profile.command };
+    let words: Vec<String> = program.iter().map(Word::to_string).chain(arguments).collect();
     let how = Execution { seeds: true, ..Execution::default() };
     if detach {
         workload::start(&context, &folder, &how.words(&words))?;

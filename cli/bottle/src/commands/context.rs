@@ -18,6 +18,7 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
 use bottle_host::provenance::walk::walk;
 use bottle_host::state::{Folder, Home, private_dir};
+use bottle_sidecars::keys::login::place;
 use serde_json::json;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -181,7 +182,8 @@ impl Context {
             let here = config::empty(&Self::here()?, self.insisted)?;
             *config = Config { passed: std::mem::take(&mut config.passed), ..here };
         }
-        agent::apply(config, name, profile)?;
+        let home = Home::find()?;
+        agent::apply(config, name, profile, &|login| place(&home, login).exists())?;
         let more = self.agent.iter().flat_map(|agent| &agent.setup_allow);
         config.setup.allow.extend(more.cloned());
         Ok(())

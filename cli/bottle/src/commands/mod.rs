@@ -19,6 +19,7 @@ mod inbox;
 mod init;
 mod inspect;
 mod job;
+mod login;
 mod logs;
 mod ls;
 mod manual;
@@ -124,6 +125,10 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             restart::restart(&context, slug, &up::Options { trust, renew })?;
         }
         Command::Rm { slug, force } => rm::rm(&context, slug, force)?,
+        Command::Login { login, from, yes, remove } => {
+            let login = login.parse().map_err(anyhow::Error::from)?;
+            login::login(&context, login, login::Options { from, yes, remove })?;
+        }
         Command::Trash { now, restore, json } => trash::trash(&context, &trash::How { now, restore, json })?,
         Command::Ui { port, idle } => ui::ui(&context, ui::How { port, idle })?,
         Command::Watch => watch::watch()?,
@@ -182,6 +187,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Starter { slug, fd } => starter::main(&slug, &inherited(fd)?)?,
         Command::Notifier { slug, fd } => notify::serve(&slug, &inherited(fd)?)?,
         Command::Recorder { slug, words } => workload::record(&slug, &words)?,
+        Command::KeySource { slug, fd } => keys::source::main(&slug, &inherited(fd)?)?,
         Command::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,
     }
     Ok(ExitCode::SUCCESS)

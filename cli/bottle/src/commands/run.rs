@@ -31,7 +31,15 @@ pub struct Extra {
 
 pub fn run(context: &Context, slug: Option<Slug>, extra: &Extra, command: &[String]) -> Outcome<ExitCode> {
     is_a_bottle(context, slug.as_ref(), command)?;
-    let prepared = Prepared::of(context, context.configured(slug)?, extra)?;
+    let is_named = slug.is_some();
+    let (mut slug, config) = context.configured(slug)?;
+    if !is_named && let Some(other) = beside(&Home::find()?, &slug) {
+        context.say(&format!(
+            "there is a bottle {slug}: this runs beside it, as {other}; `bottle exec {slug} -- COMMAND` runs in {slug}"
+        ));
+        slug = other;
+    }
+    let prepared = Prepared::of(context, (slug, config), extra)?;
     let ran = prepared.carry_out(context, extra, command, GRACE, None)?;
     let slug = &prepared.slug;
     if ran.changed > 0 {
@@ -116,6 +124,21 @@ pub fn status(context: &Context, ended: &(Ended, bool)) -> Outcome<u8> {
                 .help("try again; `bottle doctor` checks this machine"))
         }
     }
+}
+
+/// Returns the first free name for a run beside the project's own bottle, if there is one. A run is gone afterwards, so
+/// it does not need the bottle's own name.
+fn beside(home: &Home, slug: &Slug) -> Option<Slug> {
+    let is_taken = |slug: &Slug| {
+        let folder = home.bottle(slug);
+        folder.has_keeper() || folder.machine_smolfile().exists()
+    };
+    if !is_taken(slug) {
+        return None;
+    }
+    let others = (2..100).filter_map(|number| format!("{slug}-{number}").parse().ok());
+    // What an earlier run changed and nobody has taken back belongs to that run.
+    others.into_iter().find(|other| !is_taken(other) && !home.bottle(other).copy().exists())
 }
 
 /// Refuses a program's name in place of a bottle's: `bottle run uname` is not meant to create a bottle called

@@ -87,7 +87,7 @@ fn already_up(context: &Context, folder: &Folder, resolved: &Resolved) {
     }
     context.say(&format!("{} is up already", folder.slug()));
     if !differs.is_empty() {
-        context.say("bottle.toml has changed since; `bottle restart` applies it:");
+        context.say("bottle.toml or the environment has changed since; `bottle restart` applies it:");
         differs.iter().for_each(|line| context.say(&format!("  {line}")));
     }
 }

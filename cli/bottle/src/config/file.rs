@@ -330,7 +330,7 @@ fn of_secret(site: &Site, secret: &Secret) -> Vec<Named> {
     match &secret.source {
         SecretSource::File(path) => vec![site.named(Use::Secret, path.as_ref(), None)],
         SecretSource::Command(words) => site.programs(words.iter().map(Word::as_str)).into_iter().collect(),
-        SecretSource::Env(_) => Vec::new(),
+        SecretSource::Env(_) | SecretSource::Login(_) => Vec::new(),
     }
 }
 

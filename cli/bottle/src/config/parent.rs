@@ -32,7 +32,7 @@ pub enum ParentChoice {
     #[default]
     Environment,
     /// `bottle.toml`, which names one or none.
-    File(Option<Parent>),
+    File(Option<Box<Parent>>),
 }
 
 impl ParentChoice {
@@ -59,14 +59,14 @@ impl ParentChoice {
                 .help("`login = { from_env = \"NAME\" }` in [egress.parent] names a login, USER:PASSWORD")
         })?;
         if let Some(Table(mut secret)) = login {
-            if !secret.prefix.is_empty() {
-                return Err(fail("a login has no prefix"));
+            if !secret.prefix.is_empty() || secret.is_renewed() {
+                return Err(fail("the login of a proxy is USER:PASSWORD: it has no prefix and no lifetime"));
             }
             whole(&mut secret).ok_or_else(|| fail("the path of a secret's file is not UTF-8"))?;
             proxy.login = Some(ParentLogin::Secret(secret));
         }
         let (tunnels, plain): (Option<ParentProxy>, _) = (Some(proxy.clone()), Some(proxy));
-        Ok(Self::File(Some(Parent { tunnels, plain, except })))
+        Ok(Self::File(Some(Box::new(Parent { tunnels, plain, except }))))
     }
 
     /// Returns the parent proxy.
@@ -75,7 +75,7 @@ impl ParentChoice {
     /// Returns [`Kind::Usage`] if the environment names one that bottle cannot use.
     pub fn parent(&self) -> Outcome<Option<Parent>> {
         match self {
-            Self::File(parent) => Ok(parent.clone()),
+            Self::File(parent) => Ok(parent.as_deref().cloned()),
             Self::Environment => proxies::of_environment().map_err(|unusable| {
                 Failure::new(Kind::Usage, format!("this machine's environment: {unusable}")).help(
                     "bottle speaks to http://HOST:PORT; `[egress.parent] url = \"none\"` in bottle.toml goes without",
@@ -87,7 +87,7 @@ impl ParentChoice {
     /// Returns the secrets that the file names.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let parent = match self {
-            Self::File(parent) => parent.as_ref(),
+            Self::File(parent) => parent.as_deref(),
             Self::Environment => None,
         };
         // Both uses have the same one.

@@ -64,7 +64,7 @@ pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) ->
             config
                 .places
                 .fail(&item, Kind::Unavailable, &format!("{error:#}"))
-                .help("set it in the environment of this command: a key is looked for on this machine when a bottle starts; nothing was changed")
+                .help("a key is looked for on this machine when a bottle starts: set it in the environment of this command, or use a subscription (`bottle login claude`, `bottle login codex`); nothing was changed")
         })?;
     }
     Ok(rendered)

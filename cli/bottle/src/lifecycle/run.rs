@@ -178,7 +178,7 @@ fn is_free(smolvm: &Smolvm, slug: &Slug) -> Outcome {
 
 fn there_is(slug: &Slug) -> Failure {
     Failure::new(Kind::Busy, format!("there is a bottle {slug} already")).help(format!(
-        "use it with `bottle shell {slug}`, remove it with `bottle rm {slug}`, or run another: `bottle run {slug}-2`"
+        "`bottle exec {slug} -- COMMAND` runs a command in it, and `bottle run {slug}-2 -- COMMAND` in another beside it; `bottle rm {slug}` removes it"
     ))
 }
 

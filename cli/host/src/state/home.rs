@@ -18,6 +18,7 @@ const VERSIONS: &str = ".versions";
 const TRASH: &str = ".trash";
 const IMAGES: &str = ".images";
 const CACHE: &str = ".cache";
+const LOGINS: &str = ".logins";
 /// The folder that holds the runtime folders of root's bottles.
 const FOR_ROOT: &str = "/var/lib/bottle";
 
@@ -139,6 +140,11 @@ impl Home {
     /// Returns the path of the record of which image each reference means.
     pub fn image_pins(&self) -> PathBuf {
         self.state.join(IMAGES)
+    }
+
+    /// Returns the path of the folder that holds the logins that `bottle login` took over.
+    pub fn logins(&self) -> PathBuf {
+        self.state.join(LOGINS)
     }
 
     /// Returns the path of the folder that holds what was fetched of images.

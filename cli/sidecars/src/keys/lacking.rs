@@ -1,8 +1,10 @@
 //! Checks, before anything starts, whether the keys of upstreams are available.
 
+use super::login::Credential;
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::parent::{Parent, ParentLogin};
 use bottle_core::upstream::{Secret, SecretSource, Upstream};
+use bottle_host::state::Home;
 use bottle_host::tools::in_path;
 use rustix::fs::{Mode, OFlags, open};
 use std::fs::File;
@@ -50,6 +52,12 @@ fn look_for(secret: &Secret) -> Result<()> {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = File::from(open(path.as_str(), flags, Mode::empty()).map_err(std::io::Error::from)?);
             ensure!(!file.metadata()?.is_dir(), "it is a folder");
+        }
+        SecretSource::Login(login) => {
+            let there = Credential::read(&Home::find()?, *login);
+            there.with_context(|| {
+                format!("`bottle login {login}` takes it over from the vendor's own program")
+            })?;
         }
         SecretSource::Command(words) => {
             let program = words.first().context("the command is empty")?.as_str();

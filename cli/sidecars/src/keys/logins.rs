@@ -79,3 +79,37 @@ async fn login(proxy: &ParentProxy) -> Result<Option<HeaderValue>> {
         Some(ParentLogin::Secret(secret)) => secrets::login(secret).await.map(Some),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_login_is_sent_nowhere_but_where_the_proxy_was_at_the_start() {
+        let (there, elsewhere) = (
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        );
+        let known = |login| Known {
+            address: "proxy.test:1".to_owned(),
+            login,
+            places: vec![there.local_addr().unwrap()],
+        };
+        let logins = |login| Logins {
+            each: BTreeMap::from([(ParentUse::Tunnel, known(login))]),
+            secrets: Secrets::default(),
+        };
+        let with_login = logins(Some(HeaderValue::from_static("Basic eA==")));
+        let right = TcpStream::connect(there.local_addr().unwrap()).await.unwrap();
+        let wrong = TcpStream::connect(elsewhere.local_addr().unwrap()).await.unwrap();
+        assert!(with_login.at(ParentUse::Tunnel, &right).is_ok());
+        let why = with_login.at(ParentUse::Tunnel, &wrong).err().unwrap();
+        assert!(why.contains("proxy.test:1 has another address"), "{why}");
+        assert!(
+            logins(None).at(ParentUse::Tunnel, &wrong).is_ok(),
+            "without a login there is nothing to give away"
+        );
+        assert!(with_login.at(ParentUse::Plain, &right).is_err());
+    }
+}

@@ -6,21 +6,27 @@
 //! socket: the keeper has parsed and rewritten them, they are for paths below the upstream's own, and each
 //! gets the header with the key. The process opens no files or connections of its own.
 //!
+//! A key that ends is found anew by another process ([`source`]), which reads nothing but which upstream is meant.
+//!
 //! It holds the login of a parent proxy, too. It asks that proxy for tunnels on connections that the keeper opened,
 //! and passes requests for plain HTTP on to it.
 
 mod client;
+mod found;
 mod holder;
 mod lacking;
+pub mod login;
 mod logins;
 mod parent;
 mod parent_reply;
 mod passed;
 mod protocol;
 mod relay;
+mod renewal;
 mod route;
 mod secrets;
 mod serve;
+pub mod source;
 mod switched;
 mod upstream;
 

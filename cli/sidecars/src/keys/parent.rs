@@ -45,7 +45,11 @@ pub async fn tunnel(
     Ok(keeper.write_all(format!("{}\n", why.replace('\n', " ")).as_bytes()).await?)
 }
 
-async fn open(known: &Known, host: &HostName, port: u16, proxy: &mut TcpStream) -> Result<(), String> {
+/// Asks a parent proxy for a tunnel, on a connection to it.
+///
+/// # Errors
+/// Returns why there is none.
+pub async fn open(known: &Known, host: &HostName, port: u16, proxy: &mut TcpStream) -> Result<(), String> {
     let broken = |why: &dyn std::fmt::Display| format!("the parent proxy {} broke off: {why}", known.address);
     let mut ask = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n").into_bytes();
     if let Some(login) = &known.login {
@@ -103,7 +107,7 @@ async fn pass(
     if let Some(login) = &known.login {
         headers.insert(header::PROXY_AUTHORIZATION, login.clone());
     }
-    let mut response = sender.send(request).await?;
+    let mut response = sender.send(request.map(Either::Left)).await?;
     if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
         let offered = response.headers().get_all(header::PROXY_AUTHENTICATE);
         let why = Why::Login(offered.iter().filter_map(|value| value.to_str().ok()).collect());

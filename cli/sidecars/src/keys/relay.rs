@@ -15,19 +15,21 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
+/// A request's body: the keeper's, as it comes, or one that has come.
+pub type Asked = Either<Incoming, Full<Bytes>>;
 /// A response's body: the server's, or a short text.
 pub type Body = Either<Passed, Full<Bytes>>;
 
 /// Where requests to the server go in.
 #[derive(Clone)]
 pub struct Sender {
-    to_server: Arc<Mutex<SendRequest<Incoming>>>,
+    to_server: Arc<Mutex<SendRequest<Asked>>>,
     switched: Arc<AtomicBool>,
 }
 
 impl Sender {
     /// Sends a request, and waits for the head of its response.
-    pub async fn send(&self, request: Request<Incoming>) -> hyper::Result<Response<Incoming>> {
+    pub async fn send(&self, request: Request<Asked>) -> hyper::Result<Response<Incoming>> {
         let response = self.to_server.lock().await.send_request(request).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.switched.store(true, Relaxed);

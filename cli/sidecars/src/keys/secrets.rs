@@ -1,15 +1,15 @@
-//! Finds the values of upstreams' headers when a bottle starts.
+//! Finds the values of upstreams' headers.
 //!
-//! They are in this process's memory and nowhere else: not in a file, a log or an argument. They are marked
-//! as sensitive, so `Debug` does not show them; they are kept out of swap where that is allowed, and
+//! They are in the memory of the process that holds keys and nowhere else: not in a file, a log or an argument. They are
+//! marked as sensitive, so `Debug` does not show them; they are kept out of swap where that is allowed, and
 //! overwritten when they are dropped.
 
+use super::found::{Found, Kind, value};
 use anyhow::{Context, Result, bail};
 use base64::prelude::{BASE64_STANDARD, Engine};
-use bottle_core::upstream::{Secret, SecretSource, Upstream};
+use bottle_core::upstream::{HeaderName, Secret, SecretSource, Upstream};
 use bottle_host::process::die_with_parent;
-use bytes::Bytes;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::HeaderValue;
 use rustix::process::Signal;
 use secrecy::{ExposeSecret, SecretString};
 use std::process::Stdio;
@@ -19,20 +19,31 @@ use zeroize::Zeroizing;
 /// How long a command may take to print a secret. A person may have to unlock something.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Returns the headers of an upstream, with their values.
+/// Finds the headers of an upstream that has no login.
 ///
 /// # Errors
 /// Returns an error if a value is not available. It says where the value was looked for, and never what was
 /// found.
-pub async fn headers(upstream: &Upstream) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
+pub async fn headers(upstream: &Upstream) -> Result<Found> {
+    let mut all = Found::default();
     for (name, secret) in &upstream.headers {
-        let value = value(secret).await.with_context(|| {
-            format!("the header {name} of the upstream {}, from {}", upstream.path, secret.source)
-        })?;
-        headers.insert(HeaderName::from_bytes(name.as_str().as_bytes())?, value);
+        add(&mut all, name, secret).await.with_context(|| described(upstream, name, secret))?;
     }
-    Ok(headers)
+    Ok(all)
+}
+
+/// Finds one header, and adds it to others.
+pub async fn add(all: &mut Found, name: &HeaderName, secret: &Secret) -> Result<()> {
+    let found = found(secret).await?;
+    value(&secret.prefix, found.expose_secret())?;
+    all.add(name.as_str(), &secret.prefix, found.expose_secret(), Kind::Secret);
+    all.ends_in(secret.lifetime.map(|seconds| Duration::from_secs(seconds.get().into())));
+    Ok(())
+}
+
+/// Says which header a secret is for, and where it is.
+pub fn described(upstream: &Upstream, name: &HeaderName, secret: &Secret) -> String {
+    format!("the header {name} of the upstream {}, from {}", upstream.path, secret.source)
 }
 
 /// Returns the value of a `Proxy-Authorization` header for a secret that is `USER:PASSWORD`.
@@ -41,12 +52,7 @@ pub async fn headers(upstream: &Upstream) -> Result<HeaderMap> {
 /// Returns an error as for [`headers`].
 pub async fn login(secret: &Secret) -> Result<HeaderValue> {
     let found = found(secret).await?;
-    let login = Zeroizing::new(BASE64_STANDARD.encode(found.expose_secret()));
-    sensitive("Basic ", &login)
-}
-
-async fn value(secret: &Secret) -> Result<HeaderValue> {
-    sensitive(&secret.prefix, found(secret).await?.expose_secret())
+    value("Basic ", &Zeroizing::new(BASE64_STANDARD.encode(found.expose_secret())))
 }
 
 /// Returns the secret's own text, without the end of its line.
@@ -58,33 +64,13 @@ async fn found(secret: &Secret) -> Result<SecretString> {
             let words: Vec<&str> = words.iter().map(bottle_core::text::Word::as_str).collect();
             printed_by(&words).await?
         }
+        SecretSource::Login(_) => bail!("a login cannot be used here"),
     };
     let found = found.expose_secret().trim_end_matches(['\r', '\n']);
     if found.is_empty() {
         bail!("it is empty");
     }
     Ok(found.into())
-}
-
-fn sensitive(prefix: &str, found: &str) -> Result<HeaderValue> {
-    // Allocated at its final size: a buffer that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(prefix.len() + found.len()));
-    bytes.extend_from_slice(prefix.as_bytes());
-    bytes.extend_from_slice(found.as_bytes());
-    keep_from_swap(&bytes);
-    // The header's value, and every clone of it, shares these bytes: no other copy is made.
-    let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from_owner(bytes)) else {
-        bail!("it contains a character that is not allowed in a header");
-    };
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// Keeps bytes out of swap if possible. A user may lock only a small amount of memory.
-fn keep_from_swap(bytes: &[u8]) {
-    // SAFETY: locking pages does not change their contents, and the kernel checks the range.
-    #[expect(unsafe_code, reason = "no crate in use locks memory without it")]
-    let _ = unsafe { rustix::mm::mlock(bytes.as_ptr().cast_mut().cast(), bytes.len()) };
 }
 
 async fn printed_by(words: &[&str]) -> Result<SecretString> {
@@ -107,16 +93,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_in_no_error_and_in_no_debug_output() {
+    fn a_secret_is_in_no_error() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let secret = |words: &[&str]| Secret {
-            source: SecretSource::Command(words.iter().map(|word| word.parse().unwrap()).collect()),
-            prefix: "Bearer ".to_owned(),
+        let printed = |words: &[&str]| {
+            let words = words.iter().map(|word| word.parse().unwrap()).collect();
+            let secret = Secret::new(SecretSource::Command(words), "Bearer ");
+            let mut all = Found::default();
+            let name = "authorization".parse().unwrap();
+            runtime.block_on(add(&mut all, &name, &secret)).map(|()| all.secrets().collect::<Vec<_>>())
         };
-        let found = runtime.block_on(value(&secret(&["printf", "s3cret\\n"]))).unwrap();
-        assert_eq!(found.as_bytes(), b"Bearer s3cret");
-        assert!(!format!("{found:?}").contains("s3cret"), "{found:?}");
-        let error = runtime.block_on(value(&secret(&["printf", "s3c\\nret"]))).unwrap_err();
+        assert_eq!(printed(&["printf", "s3cret\\n"]).unwrap(), [b"s3cret"]);
+        let error = printed(&["printf", "s3c\\nret"]).unwrap_err();
         assert!(!format!("{error:?}").contains("s3c"), "{error:?}");
     }
 }

@@ -2,9 +2,10 @@
 
 use super::holder::KeyHolder;
 use super::protocol::Connect;
-use super::{parent, upstream};
+use super::{parent, renewal, upstream};
 use anyhow::Result;
 use bottle_core::slug::Slug;
+use bottle_core::upstream::Upstream;
 use bottle_host::confine::{self, Policy};
 use bottle_host::defence::Defence;
 use bottle_host::out;
@@ -22,8 +23,11 @@ use tokio::net::{TcpStream, UnixStream};
 /// Returns an error if a key is not available. The keeper is told, too.
 pub fn main(slug: &Slug, socket: OwnedFd) -> Result<()> {
     let plan = Home::find()?.bottle(slug).read_plan()?;
+    // It is started before this process gives up the right to start anything.
+    let renewal =
+        plan.upstreams.iter().any(Upstream::is_renewed).then(|| renewal::start(slug)).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let holder = runtime.block_on(KeyHolder::find(plan)).and_then(|holder| {
+    let holder = runtime.block_on(KeyHolder::find(plan, renewal)).and_then(|holder| {
         if Defence::KeeperConfined.stands() {
             confine::this_process(&Policy::keys())?;
         }

@@ -3,7 +3,7 @@
 use super::holder::KeyHolder;
 use super::passed::{Passed, Secrets};
 use super::protocol::KeyFound;
-use super::relay::{Body, Sender, refusal, relay};
+use super::relay::{Asked, Body, Sender, refusal, relay};
 use super::route::route;
 use super::switched;
 use anyhow::{Context, Result, ensure};
@@ -11,8 +11,8 @@ use bottle_core::upstream::{CREDENTIALS, echo, is_method_passed_on};
 use bottle_host::defence::Defence;
 use bottle_host::out;
 use bottle_host::starter::wire;
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::body::{Body as _, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::upgrade::OnUpgrade;
@@ -24,6 +24,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::rustls::pki_types::ServerName;
 
+/// The longest body of a request that is made again with another key, in bytes.
+const LONGEST_AGAIN: usize = 8 << 20;
 /// How long an origin may take to prove its identity.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 
@@ -65,8 +67,44 @@ async fn answer(
         return Ok(refusal(StatusCode::BAD_REQUEST, ""));
     }
     let agent = hyper::upgrade::on(&mut request);
-    let answer = sender.send(request).await?;
+    let (again, mut request) = again(&holder, index, request).await?;
+    let current = holder.headers(index).await?;
+    current.headers.put(request.headers_mut());
+    let mut answer = sender.send(request).await?;
+    if answer.status() == StatusCode::UNAUTHORIZED && holder.is_renewed(index) {
+        // Whether or not this request can be made again, the next one has another key.
+        let others = holder.others(index, current.generation).await;
+        if let (Some(others), Some(mut again)) = (others, again) {
+            // The connection is free once the answer has been read.
+            let read = Limited::new(answer.body_mut(), LONGEST_AGAIN).collect().await;
+            if read.is_err() {
+                return Ok(refusal(StatusCode::UNAUTHORIZED, ""));
+            }
+            others.headers.put(again.headers_mut());
+            answer = sender.send(again).await?;
+        }
+    }
     Ok(without_keys(&holder, keeper, what, agent, answer))
+}
+
+/// Returns a request, and the same again if it can be made twice: its body is short, and has come. Others are passed on
+/// as they come.
+async fn again(
+    holder: &KeyHolder,
+    index: usize,
+    request: Request<Incoming>,
+) -> Result<(Option<Request<Asked>>, Request<Asked>)> {
+    let is_short = request.body().size_hint().upper().is_some_and(|size| size <= LONGEST_AGAIN as u64);
+    if !holder.is_renewed(index) || !is_short || request.headers().contains_key(header::UPGRADE) {
+        return Ok((None, request.map(Either::Left)));
+    }
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let mut again = Request::new(Either::Right(Full::new(body.clone())));
+    *again.method_mut() = head.method.clone();
+    *again.uri_mut() = head.uri.clone();
+    *again.headers_mut() = head.headers.clone();
+    Ok((Some(again), Request::from_parts(head, Either::Right(Full::new(body)))))
 }
 
 /// Returns a response that contains no key: one that does is replaced or cut off.
@@ -78,7 +116,7 @@ fn without_keys(
     mut response: Response<Incoming>,
 ) -> Response<Body> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let keys = if Defence::KeyEcho.stands() { Arc::clone(&holder.keys) } else { Secrets::default() };
+        let keys = if Defence::KeyEcho.stands() { holder.keys() } else { Secrets::default() };
         let found = move || _ = wire::send(&*keeper, &KeyFound { request }, &[]);
         switched::pass(agent, hyper::upgrade::on(&mut response), keys, found);
         return response.map(|_| Either::Right(Full::default()));
@@ -95,18 +133,18 @@ fn without_keys(
         // A keeper that does not listen has ended, or has enough of these to log.
         let _ = wire::send(&*keeper, &KeyFound { request }, &[]);
     };
+    let keys = holder.keys();
     let said = |name: &HeaderName, value: &HeaderValue| {
-        echo::has_in_any_case(&holder.keys, name.as_str().as_bytes())
-            || echo::has(&holder.keys, value.as_bytes())
+        echo::has_in_any_case(&keys, name.as_str().as_bytes()) || echo::has(&keys, value.as_bytes())
     };
     if response.headers().iter().any(|(name, value)| said(name, value)) {
         found();
         return refusal(StatusCode::BAD_GATEWAY, "bottle: the response contained the upstream's key\n");
     }
-    response.map(|body| Either::Left(Passed::guarded(body, Arc::clone(&holder.keys), found)))
+    response.map(|body| Either::Left(Passed::guarded(body, holder.keys(), found)))
 }
 
-/// Rewrites a request for the upstream and adds the key. It repeats the keeper's checks, because the keeper
+/// Rewrites a request for the upstream. It repeats the keeper's checks, because the keeper
 /// may have been taken over.
 fn prepare(holder: &KeyHolder, index: usize, request: &mut Request<Incoming>) -> Result<()> {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
@@ -135,8 +173,5 @@ fn prepare(holder: &KeyHolder, index: usize, request: &mut Request<Incoming>) ->
         headers.remove(header::IF_RANGE);
     }
     headers.insert(header::HOST, HeaderValue::from_str(&upstream.origin.authority())?);
-    for (name, value) in holder.headers.get(index).with_context(|| format!("there is no upstream {index}"))? {
-        headers.insert(name, value.clone());
-    }
     Ok(())
 }
