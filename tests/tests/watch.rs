@@ -1,8 +1,10 @@
 //! `bottle watch` in a terminal: `script` makes one, and a terminal's screen is read back from what it prints.
 
+use bottle_harness::processes::descendants;
 use bottle_tests::{ProjectExt, RunningBottle, RunningBottleExt, eventually, project_with, up_with};
 use serde_json::json;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -114,6 +116,14 @@ fn requests_ring_and_are_answered_in_a_terminal() {
         String::from_utf8_lossy(&terminal.printed.lock().unwrap()).contains("\u{1b}[?1049l")
     });
     assert_eq!(terminal.bells(), 2);
+
+    // It ends with its terminal, however that ends.
+    let mut terminal = Terminal::start(&running);
+    terminal.until("Log of t");
+    let watching = descendants(terminal.child.id());
+    assert!(!watching.is_empty());
+    terminal.child.kill().unwrap();
+    eventually("the end", || watching.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()));
 
     // Off a terminal it says what it needs.
     running

@@ -10,7 +10,8 @@ use crate::desk::{Desk, Log, Overview};
 use bottle_core::slug::Slug;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use state::{Key, State, Wish};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -49,7 +50,8 @@ pub fn run(desk: impl Desk) -> Outcome {
             .help("`bottle inbox` and `bottle logs` print the same; `bottle ui` shows it in a browser"));
     }
     let ended = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
+    // A terminal that hangs up ends this process as usual: nothing is left to restore.
+    for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&ended)).map_err(anyhow::Error::from)?;
     }
     let (asks, to_do) = channel();
@@ -91,8 +93,10 @@ fn show(
             looked = Some(look);
         }
         terminal.draw(|frame| draw::draw(frame, &state))?;
-        if !event::poll(GLANCE)? {
-            continue;
+        match waiting()? {
+            Waiting::Gone => return Ok(()),
+            Waiting::Nothing => continue,
+            Waiting::Something => {}
         }
         if let Event::Key(pressed) = event::read()?
             && let Some(key) = key(pressed)
@@ -105,6 +109,31 @@ fn show(
         }
     }
     Ok(())
+}
+
+/// What the terminal has.
+enum Waiting {
+    Nothing,
+    Something,
+    /// There is no terminal any more.
+    Gone,
+}
+
+/// Waits a moment for a key or a new size. crossterm reads the end of a terminal over and over, so it is not
+/// asked once the terminal is gone.
+fn waiting() -> std::io::Result<Waiting> {
+    let stdin = std::io::stdin();
+    let mut terminal = [PollFd::new(&stdin, PollFlags::IN)];
+    let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(GLANCE.subsec_nanos()) };
+    match rustix::event::poll(&mut terminal, Some(&limit)) {
+        // A signal may have brought a new size.
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if terminal[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+        return Ok(Waiting::Gone);
+    }
+    Ok(if event::poll(Duration::ZERO)? { Waiting::Something } else { Waiting::Nothing })
 }
 
 fn key(pressed: KeyEvent) -> Option<Key> {
