@@ -340,6 +340,39 @@ fn the_page_ends_when_nobody_looks_and_with_a_signal() {
     }
 }
 
+#[test]
+fn in_a_terminal_enter_gives_another_link_and_the_page_ends_with_it() {
+    let running = supervised("");
+    let bottle = running.environment().checkout().program("bottle").unwrap();
+    let mut command = running.environment().command("script");
+    let line = format!("exec {} -q ui", bottle.display());
+    command.args(["--quiet", "--flush", "--command", &line, "/dev/null"]).current_dir(running.folder());
+    let mut script = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keys, output) = (script.stdin.take().unwrap(), script.stdout.take().unwrap());
+    let mut links = BufReader::new(output).lines().map(Result::unwrap).filter(|line| line.contains("token="));
+    let first = links.next().unwrap();
+    keys.write_all(b"\n").unwrap();
+    let second = links.next().unwrap();
+    assert_ne!(first, second);
+    for link in [&first, &second] {
+        let host = link.split('/').nth(2).unwrap();
+        let status = |path: &str| {
+            let mut stream = TcpStream::connect(host).unwrap();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+            let mut said = String::new();
+            stream.read_to_string(&mut said).unwrap();
+            said.split(' ').nth(1).unwrap().to_owned()
+        };
+        let path = link.trim().split_once(host).unwrap().1;
+        assert_eq!((status(path), status(path)), ("303".to_owned(), "403".to_owned()));
+    }
+    // A terminal that is closed sends its programs nothing more.
+    script.kill().unwrap();
+    script.wait().unwrap();
+    let host = first.split('/').nth(2).unwrap();
+    eventually("the page ends", || TcpStream::connect(host).is_err());
+}
+
 /// Brings a bottle up with everything that the page can show.
 fn busy() -> RunningBottle {
     let project = project_with(

@@ -227,19 +227,19 @@ mod tests {
     }
 
     #[test]
-    fn a_million_lines_of_a_guest_take_no_more_room_than_a_thousand() {
+    fn however_many_lines_a_guest_writes_they_take_no_more_room() {
         let mut book = Book::default();
-        for at in 0..1_000_000_u64 {
+        for at in 0..60_000_u64 {
             let host = format!("{}.{}.test", "x".repeat(50), at % 5000);
-            book.add(&entry("refused", &format!("CONNECT {host}:443"), at * 10));
+            book.add(&entry("refused", &format!("CONNECT {host}:443"), at * 170));
         }
         assert_eq!((book.lines.len(), book.destinations.len()), (LINES, DESTINATIONS));
         assert!(book.minutes.len() as u64 <= MINUTES);
-        let log = book.log(0, &Rules::default(), 10_000_000, false);
-        assert_eq!((log.lines.len(), log.destinations.len(), log.last), (AT_ONCE, LISTED, 1_000_000));
+        let log = book.log(0, &Rules::default(), 60_000 * 170, false);
+        assert_eq!((log.lines.len(), log.destinations.len(), log.last), (AT_ONCE, LISTED, 60_000));
         let counted: u64 = log.destinations.iter().map(|one| one.count).sum();
-        assert_eq!(counted + log.others, 1_000_000);
-        assert!(log.minutes.iter().map(|minute| minute.refused).sum::<u64>() > 100_000);
+        assert_eq!(counted + log.others, 60_000);
+        assert!(log.minutes.iter().map(|minute| minute.refused).sum::<u64>() > 20_000);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A guest's changes in its copy of the project, and which of them come back.
 
-use super::key;
+use super::key::key;
 use crate::trust;
 use bottle_core::visible::Bytes;
 use bottle_host::failure::{Failure, Kind, Outcome};

@@ -2,6 +2,7 @@
 //! `verify`, and the one interface over them that `bottle ui` and `bottle watch` use.
 
 pub mod changes;
+pub mod key;
 pub mod logs;
 pub mod overview;
 pub mod project;
@@ -117,9 +118,4 @@ impl Desk for Operator {
 fn not_running(slug: &Slug) -> Failure {
     Failure::new(bottle_host::failure::Kind::NoBottle, format!("bottle {slug} is not running"))
         .help(format!("start it with `bottle up {slug}`"))
-}
-
-/// Returns a digest that stands for a name. A name itself may be changed by what makes it safe to show.
-fn key(name: &[u8]) -> String {
-    bottle_host::digest::hex(name)
 }

@@ -1,6 +1,6 @@
 //! Pushes that wait, and decisions about them.
 
-use super::key;
+use super::key::key;
 use crate::operator::who;
 use bottle_core::specification::Repo;
 use bottle_core::visible::Line;

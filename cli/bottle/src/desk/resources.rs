@@ -66,10 +66,13 @@ fn below(pid: i32) -> Vec<i32> {
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
     use super::*;
 
+    // Other systems have no such files.
+    #[cfg(target_os = "linux")]
     #[test]
     fn this_process_has_used_memory_and_one_that_is_gone_has_not() {
         let own = Used::by(rustix::process::getpid().as_raw_nonzero().get());

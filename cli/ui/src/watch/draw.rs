@@ -6,7 +6,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Direction, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, List, ListItem, ListState, Paragraph, Wrap};
+use ratatui::widgets::{Block, List, ListItem, ListState, Paragraph};
 
 /// The narrowest screen on which two columns fit.
 const WIDE: u16 = 90;
@@ -148,10 +148,14 @@ fn draw_log(frame: &mut Frame<'_>, area: Rect, state: &State) {
 fn draw_foot(frame: &mut Frame<'_>, area: Rect, state: &State) {
     let text = match &state.prompt {
         Some(prompt) => {
-            format!(" answer {}.{}: {}_", prompt.request.bottle, prompt.request.number, prompt.text)
+            let asked = format!(" answer {}.{}: ", prompt.request.bottle, prompt.request.number);
+            // The end of a long answer is where it is being written.
+            let room = usize::from(area.width).saturating_sub(asked.len() + 1);
+            let skipped = prompt.text.chars().count().saturating_sub(room);
+            format!("{asked}{}_", prompt.text.chars().skip(skipped).collect::<String>())
         }
         None if state.said.is_empty() => " Tab: next part  arrows: move  q: end".to_owned(),
         None => format!(" {}", state.said),
     };
-    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }), area);
+    frame.render_widget(Paragraph::new(text), area);
 }

@@ -163,6 +163,7 @@ impl State {
         if key == Key::Interrupt {
             return Wish::Quit;
         }
+        self.said.clear();
         if let Some(prompt) = self.prompt.take() {
             return self.write(prompt, key);
         }
