@@ -129,7 +129,8 @@ fn a_detached_command_leaves_what_it_prints_and_nothing_that_steers_a_terminal()
     let none = contains("no detached command was started in t");
     bottle.bottle(&["logs", "t", "--workload"]).assert().code(66).stderr(none);
     let script = "printf '\\033[31mred\\033[0m \\033]52;c;x\\007\\n'; echo err >&2; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo last; exit 3";
-    bottle.bottle(&["-q", "exec", "-d", "t", "--", "sh", "-c", script]).assert().success();
+    let start = ["-q", "exec", "-d", "t", "-e", "TOKEN=hunter2", "--", "sh", "-c", script];
+    bottle.bottle(&start).assert().success();
     let busy = bottle.bottle(&["exec", "-d", "t", "--", "true"]).assert().code(73);
     busy.stderr(contains("another detached command runs in t"));
     let mut child = follow(&bottle, &["logs", "t", "--workload", "-f"]);
@@ -139,7 +140,8 @@ fn a_detached_command_leaves_what_it_prints_and_nothing_that_steers_a_terminal()
     assert!(child.wait().unwrap().success(), "{said}");
     assert!(said.contains("red") && said.contains("err\n") && said.ends_with("last\n"), "{said:?}");
     assert!(!said.contains(['\u{1b}', '\u{7}']), "{said:?}");
-    let ended = contains("workload  ended").and(contains("status=3"));
+    let ended = contains("workload  ended").and(contains("status=3")).and(contains("program=sh"));
+    let ended = ended.and(contains("hunter2").not());
     bottle.bottle(&["logs", "t"]).assert().success().stdout(ended);
     // More than what is kept does not fill the disk.
     let flood = "head -c 20000000 /dev/zero | tr '\\0' x; echo; echo end";

@@ -68,6 +68,10 @@ impl Prepared {
             return Err(Failure::new(Kind::Usage, what)
                 .help(format!("`bottle up {slug}`, then `bottle exec {slug} -- COMMAND`")));
         }
+        if !config.publish.is_empty() {
+            context.say(&format!("a run publishes no port; `bottle up {slug}` does"));
+            config.publish.clear();
+        }
         let tools = Tools::find(config.stack)?;
         let home = Home::find()?;
         let folder = home.bottle(&slug);

@@ -7,6 +7,7 @@
 use super::context::Context;
 use crate::operator::who;
 use anyhow::{Context as _, Result};
+use bottle_core::helper::HELPER;
 use bottle_core::slug::Slug;
 use bottle_host::audit;
 use bottle_host::failure::{Failure, Kind, Outcome};
@@ -102,11 +103,20 @@ fn begin(folder: &Folder, words: &[String]) -> Result<(std::process::Child, io::
     let mut call = tools::smolvm()?.exec(folder.slug(), Terminal::Pipe, words);
     call.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
     die_with_parent(&mut call, Signal::TERM);
-    audit::decided(folder, "workload", "started", json!({ "command": words, "by": who() }))?;
+    audit::decided(folder, "workload", "started", json!({ "program": program(words), "by": who() }))?;
     let child = call.spawn().context("cannot run smolvm")?;
     // This process's own ends of the pipe would keep it open.
     drop(call);
     Ok((child, output, file))
+}
+
+/// Returns the program that a command runs. Its arguments and its variables may hold secrets, and are not logged.
+fn program(words: &[String]) -> &str {
+    let own = words
+        .iter()
+        .position(|word| word == "--")
+        .filter(|_| words.first().is_some_and(|word| word == HELPER));
+    words.get(own.map_or(0, |dashes| dashes + 1)).map_or("", String::as_str)
 }
 
 fn create(path: &Path) -> Result<File> {
