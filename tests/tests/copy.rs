@@ -41,8 +41,8 @@ fn files_keep_their_bytes_and_modes_both_ways() {
 
     for (words, code, wanted) in [
         (["cp", "missing", "t:/tmp"], 2, "missing: No such file"),
-        (["cp", "t:/tmp/missing", "."], 2, "in the guest: /tmp/missing: No such file"),
-        (["cp", "tree", "t:/no/such/place"], 2, "in the guest: /no/such: No such file"),
+        (["cp", "t:/tmp/missing", "."], 72, "in the guest: /tmp/missing: No such file"),
+        (["cp", "tree", "t:/no/such/place"], 72, "in the guest: /no/such: No such file"),
         (["cp", "tree", "back"], 2, "exactly one of the two paths has to be in a bottle"),
         (["cp", "t:/a", "t:/b"], 2, "exactly one of the two paths has to be in a bottle"),
         (["cp", "tree", "T!:/b"], 2, "is not a bottle's name"),

@@ -287,3 +287,24 @@ fn this_machines_proxy_and_its_certificates_are_used() {
     let odd = pull("socks5://127.0.0.1:9".to_owned()).assert().code(69);
     odd.stderr(contains("the proxy socks5://127.0.0.1:9").and(contains("http://HOST:PORT")));
 }
+
+#[test]
+fn runs_that_start_at_once_fetch_an_image_together() {
+    let registry = registry();
+    let digest = registry.push("many:1", &Image::with("etc/marker", "one")).unwrap();
+    let project = project_with(&config("t", &registry.name("many:1")));
+    let run = |number: usize| {
+        let out = format!("kept/{number}");
+        project.command(&["-q", "run", "--out", &out, "--", "echo", "here"]).spawn().unwrap()
+    };
+    let mut running: Vec<std::process::Child> = (0..6).map(run).collect();
+    assert!(running.iter_mut().all(|child| child.wait().unwrap().success()));
+    for number in 0..6 {
+        let text = fs::read_to_string(project.path(format!("kept/{number}/result.json"))).unwrap();
+        let result: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(result["digests"]["image"], digest.as_str(), "{result}");
+        assert_eq!(fs::read_to_string(project.path(format!("kept/{number}/stdout"))).unwrap(), "here\n");
+    }
+    assert_eq!(stored(&project, "archives"), [format!("{}.tar", &digest[7..])]);
+    assert!(stored(&project, "partial").is_empty());
+}

@@ -1,7 +1,7 @@
 //! The content of one file, from standard input or to standard output.
 
+use super::call::{Options, helper, in_the_guest};
 use super::stream::{Guest, Incoming, Outgoing};
-use super::{Options, helper, in_the_guest};
 use crate::args::Size;
 use crate::commands::context::Context;
 use bottle_core::slug::Slug;
