@@ -163,7 +163,7 @@ pub fn show(folder: &Folder, follow: bool) -> Outcome {
             print(&line)?;
         }
     }
-    let mut reader = BufReader::new(File::open(&path).context("the workload's log")?);
+    let mut reader = BufReader::new(current(&path)?);
     loop {
         // Looked at before what is left is read: whatever came before its end is there then.
         let ended = Lock::alone(&folder.workload_lock(), Duration::ZERO)?.is_some();
@@ -190,6 +190,18 @@ pub fn show(folder: &Folder, follow: bool) -> Outcome {
         }
         thread::sleep(GLANCE);
     }
+}
+
+/// Opens the file that is written now. While a full one is put aside, there is none for a moment.
+fn current(path: &Path) -> Result<File> {
+    const TRIES: u32 = 20;
+    for _ in 1..TRIES {
+        match File::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => thread::sleep(GLANCE / TRIES),
+            opened => return opened.context("the workload's log"),
+        }
+    }
+    File::open(path).context("the workload's log")
 }
 
 /// Returns the next line, without waiting for one. A line that is not complete yet stays for later, unless there

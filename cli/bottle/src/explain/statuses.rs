@@ -15,13 +15,13 @@ pub fn paragraph(kind: Kind) -> &'static str {
             "`audit --check` found every line as it was written, and older lines are gone because they were rotated away. That is no sign of tampering: a log of this length keeps its last twelve files. The message says how many lines, and from when to when."
         }
         Kind::IsFolder => {
-            "`bottle cp` with `-` copies the content of one file, and in the guest there is a folder at that path. Without `-`, `bottle cp` copies folders, too."
+            "A copy from or to `-` is the content of one file, and in the guest there is a folder at that path. `bottle cp my-project:/folder .` copies folders, too."
         }
         Kind::NoUser => {
             "The guest has no user or group of the name that `--user` gave. Its /etc/passwd has the names; a number works without one."
         }
         Kind::NotFound => {
-            "There is no such file or folder in the guest, or a folder on the way is missing: `--parents` makes those that `bottle cp` needs. Relative paths begin at the guest's working directory."
+            "There is no such file or folder in the guest, or a folder on the way is missing: `--parents` makes those that a copy needs. Relative paths begin at the guest's working directory."
         }
         Kind::TooLarge => {
             "The file is larger than what was asked for, or than bottle copies unasked, and nothing of it was kept. `--max-size` allows more."

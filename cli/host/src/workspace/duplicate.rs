@@ -114,6 +114,8 @@ impl Copier {
                 {
                     done.omitted.unreadable.push(path);
                 }
+                // Like the walk, this omits what disappears meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound && is_gone(&folder.from, &name) => {}
                 Err(error) => {
                     self.has_failed.store(true, Relaxed);
                     return Err(error).with_context(|| path.display().to_string());
@@ -233,6 +235,10 @@ impl<'a> Walker<'a> {
         self.inside = Some((path.to_owned(), Arc::clone(&pair)));
         Ok(pair)
     }
+}
+
+fn is_gone(folder: &Folder, name: &OsStr) -> bool {
+    folder.meta(name).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn copy_file(from: &Folder, to: &Folder, name: &OsStr) -> io::Result<Entry> {

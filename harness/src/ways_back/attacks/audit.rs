@@ -20,7 +20,7 @@ pub fn attacks() -> Vec<Attack> {
         Attack::new("log-flood-of-frames", Defence::CountedRefusals, frames),
         Attack::new("log-gap-is-called-whole", Defence::GapTold, gap),
         Attack::new("log-unwritten-not-http", Defence::RefusalsLogged, not_http),
-        Attack::new("log-unwritten-https-by-get", Defence::RefusalsLogged, https_by_get),
+        Attack::new("log-unwritten-other-scheme", Defence::RefusalsLogged, other_scheme),
         Attack::new("log-unwritten-framing", Defence::RefusalsLogged, framing),
         Attack::new("log-unwritten-sidecar-404", Defence::RefusalsLogged, nowhere),
         Attack::new("log-unwritten-silent-tunnel", Defence::RefusalsLogged, silent_tunnel),
@@ -169,15 +169,15 @@ fn not_http(target: &mut Target) -> Result<Verdict> {
     held_if_logged(target, &["pipelock", "refused", "not-http"])
 }
 
-/// An absolute-form request for https, which gets status 400.
-fn https_by_get(target: &mut Target) -> Result<Verdict> {
+/// A request for a URL that is neither http nor https, which gets status 400.
+fn other_scheme(target: &mut Target) -> Result<Verdict> {
     target.up("")?;
     target.guest(
         "python3 -c '
 import os, socket, urllib.parse
 door = urllib.parse.urlparse(os.environ[\"HTTP_PROXY\"])
 s = socket.create_connection((door.hostname, door.port), 5)
-s.sendall(b\"GET https://evil.test/ HTTP/1.1\\r\\nhost: evil.test\\r\\n\\r\\n\")
+s.sendall(b\"GET ftp://evil.test/ HTTP/1.1\\r\\nhost: evil.test\\r\\n\\r\\n\")
 assert b\" 400 \" in s.recv(100)
 '",
     )?;
