@@ -1,19 +1,32 @@
 //! The command line.
+//!
+//! The subcommands are here, in the order in which `--help` lists them. What several arguments of one are is in a file
+//! of its own.
+
+mod agent;
+mod document;
+mod exec;
+mod git;
+mod images;
+mod kept;
+mod values;
+
+pub use agent::AgentRun;
+pub use document::Document;
+pub use exec::How;
+pub use git::{GitAction, Push, Seen};
+pub use images::ImagesAction;
+pub use kept::KeptRun;
+pub use values::{Place, RequestId, Size};
 
 use crate::complete;
-use bottle_core::egress::HostRule;
-use bottle_core::execution::Execution;
 use bottle_core::slug::Slug;
-use bottle_core::text::{EnvName, MountPath, Word};
-use bottle_host::smolvm::Terminal;
+use bottle_core::text::Word;
 use bottle_host::workspace::Digest;
-use bottle_sidecars::egress::public_suffix;
 use bottle_sidecars::git::hook::Hook;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Parser, Subcommand, ValueEnum};
-use std::ffi::{OsStr, OsString};
+use clap::{Parser, Subcommand};
 use std::num::NonZeroU16;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -674,9 +687,7 @@ impl Command {
                 | Self::KeySource { .. }
         )
     }
-}
 
-impl Command {
     /// Returns the document that it prints as JSON, if it was asked to.
     pub fn printed_json(&self) -> Option<Document> {
         match self {
@@ -704,390 +715,6 @@ impl Command {
             Self::Trash { json: true, .. } => Some(Document::Trash),
             Self::Verify { json: true, .. } => Some(Document::Verify),
             _ => None,
-        }
-    }
-}
-
-/// How to run an agent.
-#[derive(Clone, Debug, clap::Args)]
-pub struct AgentRun {
-    /// The bottle's name [default: from bottle.toml, or the folder's name]
-    #[arg(long, short = 'n', value_name = "SLUG", add = complete::slugs())]
-    pub bottle: Option<Slug>,
-    /// A host that may be reached while the agent is installed, such as that of your package registry
-    #[arg(long, value_name = "HOST", value_parser = narrow)]
-    pub setup_allow: Vec<HostRule>,
-    /// Check that the agent is installed, by what its profile has for that, and do not run it
-    #[arg(long, conflicts_with = "arguments")]
-    pub smoke: bool,
-    /// Use bottle.toml even if a guest could have written it; with a digest, only if the digest matches
-    #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub trust: Option<String>,
-    /// Leave it running; `bottle logs --workload` shows what it prints
-    #[arg(long, short)]
-    pub detach: bool,
-    /// The agent's own arguments
-    #[arg(last = true)]
-    pub arguments: Vec<String>,
-}
-
-/// How the results of a run are kept.
-#[derive(Clone, Debug, clap::Args)]
-pub struct KeptRun {
-    /// Keep the results in this folder, which is made: how it went, the output, the log, and what the guest
-    /// changed and pushed
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// A folder that the guest can read at /in
-    #[arg(long = "in", value_name = "DIR", requires = "out")]
-    pub input: Option<PathBuf>,
-    /// The ID of this run, which becomes part of the bottle's name: a job's number, say [default: a random one]
-    #[arg(long, value_name = "ID", requires = "out", value_parser = run_id)]
-    pub id: Option<String>,
-    /// Find out from the host what the guest could reach, and go on only if that is its doors
-    #[arg(long, requires = "out")]
-    pub verify: bool,
-    /// The most bytes of the guest's changes to take, like 500M or 2T [default: 4G]
-    #[arg(long, value_name = "SIZE", requires = "out")]
-    pub max_size: Option<Size>,
-    /// The most bytes of each of its two output streams to keep [default: 64M]
-    #[arg(long, value_name = "SIZE", requires = "out")]
-    pub max_output: Option<Size>,
-}
-
-/// Parses the ID of a run: anything on one line.
-fn run_id(text: &str) -> Result<String, &'static str> {
-    match text {
-        "" => Err("it cannot be empty"),
-        text if text.len() > 200 => Err("it has at most 200 bytes"),
-        text if text.chars().any(bottle_core::visible::is_hidden) => {
-            Err("it must be visible text on one line")
-        }
-        text => Ok(text.to_owned()),
-    }
-}
-
-/// How to run a command in a guest.
-#[derive(Clone, Debug, clap::Args)]
-pub struct How {
-    /// The folder in the guest to start in [default: the workspace]
-    #[arg(long, short, value_name = "DIR")]
-    workdir: Option<MountPath>,
-    /// A variable for the command; repeat it for more
-    #[arg(long, short, value_name = "NAME=VALUE", value_parser = variable)]
-    env: Vec<(EnvName, Word)>,
-    /// The user of the guest to run as: a name or a number, and optionally a group: node, 1000:1000 [default: root]
-    #[arg(long, short, value_name = "USER")]
-    user: Option<Word>,
-    /// End the command, and everything that it started, after this time, like 30s or 2h, with status 124
-    #[arg(long, value_name = "TIME", value_parser = crate::time::while_long)]
-    timeout: Option<Duration>,
-    /// At the end, write one line of JSON to this descriptor: how the command ended, and who decided that
-    #[arg(long, value_name = "FD", conflicts_with = "tty", value_parser = clap::value_parser!(i32).range(3..))]
-    pub status_fd: Option<i32>,
-    /// End the command, and everything that it started, once one of its two output streams has more bytes than this, like
-    /// 10M
-    #[arg(long, value_name = "SIZE", conflicts_with = "tty")]
-    pub max_output: Option<Size>,
-    /// Give the command a terminal [default: if standard input and output are one]
-    #[arg(long, short, overrides_with = "no_tty")]
-    tty: bool,
-    /// Give the command pipes, even in a terminal
-    #[arg(long, short = 'T')]
-    no_tty: bool,
-    /// Pass standard input on, which is always done
-    #[arg(long, short, hide = true)]
-    interactive: bool,
-}
-
-impl How {
-    /// Returns what this says about the command.
-    pub fn execution(&self) -> Execution {
-        Execution {
-            workdir: self.workdir.clone(),
-            env: self.env.iter().cloned().collect(),
-            user: self.user.clone(),
-            seeds: false,
-            timeout: self.timeout,
-            report: None,
-        }
-    }
-
-    /// Returns the terminal that was asked for, if one was.
-    pub fn terminal(&self) -> Option<Terminal> {
-        match (self.tty, self.no_tty) {
-            (true, _) => Some(Terminal::Tty),
-            (false, true) => Some(Terminal::Pipe),
-            (false, false) => None,
-        }
-    }
-}
-
-/// Parses a host that may be allowed: no whole public suffix.
-fn narrow(text: &str) -> Result<HostRule, String> {
-    let rule: HostRule = text.parse().map_err(|error| format!("{error}"))?;
-    public_suffix::check(&rule.pattern).map_err(|wide| format!("{wide}; {}", wide.help()))?;
-    Ok(rule)
-}
-
-fn variable(text: &str) -> Result<(EnvName, Word), String> {
-    let (name, value) = text.split_once('=').ok_or("it has the form NAME=VALUE")?;
-    let name = name.parse().map_err(|error| format!("a variable's name {error}"))?;
-    Ok((name, value.parse().map_err(|error| format!("a variable's value {error}"))?))
-}
-
-/// A document that has a schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Document {
-    /// The configuration file
-    #[value(name = "bottle.toml")]
-    BottleToml,
-    /// A line of bottle audit
-    Audit,
-    /// bottle audit --check --json
-    AuditCheck,
-    /// bottle check --json
-    Check,
-    /// bottle cleanup --json
-    Cleanup,
-    /// bottle config --json
-    Config,
-    /// bottle diff --json
-    Diff,
-    /// bottle doctor --json
-    Doctor,
-    /// The line of bottle exec --status-fd
-    Ended,
-    /// A line of bottle events --json
-    Events,
-    /// bottle git SLUG list --json
-    GitList,
-    /// bottle images ls --json
-    ImagesLs,
-    /// bottle images pull IMAGE --json
-    ImagesPull,
-    /// bottle images rm IMAGE --json
-    ImagesRm,
-    /// bottle images prune --json
-    ImagesPrune,
-    /// bottle inbox --json
-    Inbox,
-    /// bottle inspect
-    Inspect,
-    /// bottle ls --json
-    Ls,
-    /// What the command of [notify] is given
-    Notice,
-    /// bottle plan --json
-    Plan,
-    /// bottle plan --diff --json
-    PlanDiff,
-    /// result.json of bottle run --out
-    Result,
-    /// bottle stats --json, and a line of bottle stats --json --follow
-    Stats,
-    /// bottle status --json
-    Status,
-    /// bottle suggest --json
-    Suggest,
-    /// bottle top --json
-    Top,
-    /// bottle trash --json
-    Trash,
-    /// bottle verify --json
-    Verify,
-}
-
-impl Document {
-    /// Returns its name, as `bottle schema` takes it.
-    pub fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-
-    /// Returns the name of the document that a command line asks for, as far as one can be recognized in a
-    /// command line that is wrong: `error` if it cannot, and nothing if it does not ask for JSON.
-    pub fn wanted(words: impl Iterator<Item = OsString>) -> Option<String> {
-        let words = words.take_while(|word| word != "--").filter_map(|word| word.into_string().ok());
-        let words: Vec<String> = words.collect();
-        let has = |wanted: &str| words.iter().any(|word| word == wanted);
-        let named = words.iter().find(|word| Self::from_str(word, false).is_ok()).map(String::as_str);
-        let always = words.iter().find(|word| !word.starts_with('-')).is_some_and(|word| word == "inspect");
-        (has("--json") || always).then(|| match named {
-            _ if has("git") => Self::GitList.name(),
-            _ if has("images") && has("pull") => Self::ImagesPull.name(),
-            _ if has("images") && has("rm") => Self::ImagesRm.name(),
-            _ if has("images") && has("prune") => Self::ImagesPrune.name(),
-            _ if has("images") => Self::ImagesLs.name(),
-            Some("audit") => Self::AuditCheck.name(),
-            Some("events") => "error".to_owned(),
-            Some("plan") if has("--diff") => Self::PlanDiff.name(),
-            Some(name) => name.to_owned(),
-            None => "error".to_owned(),
-        })
-    }
-}
-
-/// What to do with images.
-#[derive(Clone, Debug, Subcommand)]
-pub enum ImagesAction {
-    /// List the names that were looked up, with what each means here
-    Ls {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Ask the registry what a name means now, and fetch it
-    Pull {
-        /// The image: python:3.12-alpine, example.com/team/image:1
-        #[arg(add = complete::images())]
-        image: String,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Forget an image, and remove what no other one needs
-    Rm {
-        /// The image's name, or at least 12 digits of its digest
-        #[arg(add = complete::images())]
-        image: String,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Remove every image that no bottle was made from
-    Prune {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-/// Decisions about what the agent pushed.
-#[derive(Clone, Debug, Subcommand)]
-pub enum GitAction {
-    /// List the pushes that wait
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show what a push would change at the upstream
-    Diff {
-        /// The push
-        #[command(flatten)]
-        push: Push,
-        /// Show all of it, however long it is
-        #[arg(long)]
-        all: bool,
-    },
-    /// Send a push on to the upstream, with your own credentials
-    Approve(Seen),
-    /// Reject a push
-    Reject(Seen),
-}
-
-/// A push that waits.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Push {
-    /// The branch, or a tag by its whole name [default: the only one that waits]
-    pub branch: Option<String>,
-    /// The repository, if branches of the same name wait in several
-    #[arg(long, value_name = "NAME")]
-    pub repo: Option<Slug>,
-}
-
-/// A push that waits, as a person saw it.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Seen {
-    /// The push: BRANCH, or BRANCH@COMMIT as `list` and `diff` show it. Without a commit, a terminal shows
-    /// the push and asks
-    #[arg(value_name = "BRANCH[@COMMIT]")]
-    pub branch: Option<String>,
-    /// The full ID of the commit that you saw; `deleted` if the push deletes the branch
-    #[arg(long, value_name = "ID")]
-    pub commit: Option<String>,
-    /// The repository, if branches of the same name wait in several
-    #[arg(long, value_name = "NAME")]
-    pub repo: Option<Slug>,
-}
-
-/// A request of an agent: `my-project.3`.
-#[derive(Clone, Debug)]
-pub struct RequestId {
-    /// The agent's bottle.
-    pub slug: Slug,
-    /// The request's number in that bottle.
-    pub number: u32,
-}
-
-impl std::str::FromStr for RequestId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts =
-            text.rsplit_once('.').and_then(|(slug, number)| Some((slug.parse().ok()?, number.parse().ok()?)));
-        let (slug, number) = parts.ok_or("it has the form my-project.3; `bottle inbox` lists them")?;
-        Ok(Self { slug, number })
-    }
-}
-
-/// A number of bytes: `500M`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(pub u64);
-
-impl std::str::FromStr for Size {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "it has the form 500M: a number, and K, M, G or T";
-        let number = text.trim_end_matches(['K', 'M', 'G', 'T']);
-        let shift = match &text[number.len()..] {
-            "" => 0,
-            "K" => 10,
-            "M" => 20,
-            "G" => 30,
-            "T" => 40,
-            _ => return Err(FORM),
-        };
-        let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
-        bytes.map(Self).ok_or(FORM)
-    }
-}
-
-/// A path on this machine, or in a bottle: `my-project:/etc/hosts`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// On this machine.
-    Here(PathBuf),
-    /// In a bottle's guest.
-    Guest(Slug, OsString),
-    /// On this command's standard input or output.
-    Stream,
-}
-
-impl Place {
-    /// Parses a path, which may contain any bytes.
-    ///
-    /// # Errors
-    /// Returns what is wrong with it.
-    fn of(word: &OsStr) -> Result<Self, String> {
-        if word == "-" {
-            return Ok(Self::Stream);
-        }
-        // scp's rule: a colon before the first slash names a bottle.
-        let bytes = word.as_bytes();
-        match bytes.iter().position(|byte| matches!(byte, b':' | b'/')) {
-            Some(colon) if bytes[colon] == b':' => {
-                let (slug, path) = (String::from_utf8_lossy(&bytes[..colon]), &bytes[colon + 1..]);
-                let slug =
-                    slug.parse().map_err(|error| format!("{slug:?} is not a bottle's name: {error}"))?;
-                match path {
-                    b"" => Err("a path belongs after the colon".to_owned()),
-                    path => Ok(Self::Guest(slug, OsStr::from_bytes(path).to_owned())),
-                }
-            }
-            _ if word.is_empty() => Err("a path cannot be empty".to_owned()),
-            _ => Ok(Self::Here(word.into())),
         }
     }
 }
