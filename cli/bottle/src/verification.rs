@@ -114,26 +114,6 @@ pub fn verify(folder: &Folder, how: How, progress: &dyn Fn(&str)) -> Outcome<Jud
     Ok(judged)
 }
 
-/// Verifies a bottle whose keeper is ready, from the host alone: it needs no guest.
-///
-/// # Errors
-/// Returns an error if this machine cannot open canaries.
-pub fn from_host(folder: &Folder, stand_in: bool) -> Outcome<Judged> {
-    let plan = folder.read_plan()?;
-    let since = Instant::now();
-    let canaries = Canaries::new()?;
-    let placed = place(&canaries)?;
-    let summarized = Summarized::begin(folder);
-    let examined = examine(folder, &placed, &canaries);
-    drop(summarized);
-    thread::sleep(SETTLE);
-    let host = FromHost::judge(examined, canaries.leaks());
-    let (doors, seconds) = (plan.doors.ports(), since.elapsed().as_secs_f64());
-    let judged = Judged::new(folder.slug(), Some(host), None, doors, placed, stand_in, seconds);
-    tell(folder, &judged);
-    Ok(judged)
-}
-
 /// Tells a person of a leak, if there is a command for that.
 fn tell(folder: &Folder, judged: &Judged) {
     if judged.verdict() != Verdict::Leaks {

@@ -5,8 +5,8 @@
 //! removes rights from a process.
 //! [`audit`] is the log. [`control`] defines the requests of commands to a keeper, and [`starter`] what a
 //! keeper may have started. [`workspace`] is a guest's copy of the project, and [`provenance`] records which
-//! folders guests could write to. [`usage`] is what a machine takes of this one. All output goes through [`out`], and has one format for programs,
-//! [`envelope`].
+//! folders guests could write to. [`usage`] is what a machine takes of this one, and [`process_tree`] finds its
+//! processes. All output goes through [`out`], and has one format for programs, [`envelope`].
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod audit;
@@ -26,6 +26,7 @@ pub mod process;
 pub mod process_tree;
 pub mod provenance;
 pub mod proxies;
+pub mod random;
 pub mod rules;
 pub mod services;
 pub mod smolvm;

@@ -1,72 +1,59 @@
-//! What processes used of this machine, as the kernel counts it.
+//! A process, and every process below it.
 
 use std::fs;
-use std::time::Duration;
 
 /// How deep below a process others are looked for. smolvm's own depth is three.
 const DEEPEST: usize = 16;
-/// How many processes are looked at.
-const MOST: usize = 4096;
 
-/// Returns the memory that a process and everything below it hold now, in bytes: their resident sets, in which a page
-/// that two of them share counts twice. It is 0 where the kernel does not say.
-pub fn memory(pid: u32) -> u64 {
-    let mut level = vec![pid];
-    let (mut sum, mut seen) = (0, 0);
-    for _ in 0..DEEPEST {
-        let mut next = Vec::new();
-        for pid in level {
-            seen += 1;
-            if seen > MOST {
-                return sum;
-            }
-            sum += resident(pid).unwrap_or_default();
-            next.extend(children(pid));
+/// Returns a process and those below it, the nearest first, and no more than `most`. Those below are left out where
+/// the kernel does not list them.
+pub fn all(pid: i32, most: usize) -> Vec<i32> {
+    let mut found = vec![pid];
+    let mut level = 0..1;
+    for _ in 1..DEEPEST {
+        for at in level.clone() {
+            let room = most.saturating_sub(found.len());
+            let below = children(found[at]);
+            found.extend(below.into_iter().take(room));
         }
-        level = next;
+        level = level.end..found.len();
     }
-    sum
+    found
 }
 
-/// Returns the processor time of every child of this process that it has waited for, and of those that these have
-/// waited for.
-pub fn children_time() -> Option<Duration> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    // The 16th and 17th of all fields; the first two come before the parenthesis.
-    let ticks = fields.get(13)?.parse::<u64>().ok()? + fields.get(14)?.parse::<u64>().ok()?;
-    let a_second = rustix::param::clock_ticks_per_second();
-    Some(Duration::from_millis(ticks.checked_mul(1000)?.checked_div(a_second)?))
-}
-
-fn resident(pid: u32) -> Option<u64> {
-    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    pages.checked_mul(rustix::param::page_size() as u64)
-}
-
-fn children(pid: u32) -> Vec<u32> {
+fn children(pid: i32) -> Vec<i32> {
     let mut found = Vec::new();
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return found };
     for thread in threads.flatten() {
         let listed = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        found.extend(listed.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        found.extend(listed.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
     }
     found
 }
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
     use super::*;
-    use std::process::Command;
 
+    // Other systems have no such files.
+    #[cfg(target_os = "linux")]
     #[test]
-    fn a_process_that_works_uses_memory_and_time() {
-        assert!(memory(std::process::id()) > 1 << 20);
-        assert_eq!(memory(u32::MAX), 0);
-        let before = children_time().unwrap();
-        let busy = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done";
-        assert!(Command::new("sh").args(["-c", busy]).status().unwrap().success());
-        assert!(children_time().unwrap() > before);
+    fn a_grandchild_is_below_a_process_and_no_more_are_found_than_wanted() {
+        use std::io::Read;
+        use std::process::{Command, Stdio};
+        let script = "sh -c 'echo $$; read x; :'; :";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = shell.spawn().unwrap();
+        let mut said = [0; 32];
+        let read = shell.stdout.as_mut().unwrap().read(&mut said).unwrap();
+        let grandchild: i32 = std::str::from_utf8(&said[..read]).unwrap().trim().parse().unwrap();
+        let own = std::process::id().cast_signed();
+        assert!(all(own, 4096).contains(&grandchild));
+        assert_eq!(all(own, 1), [own]);
+        assert_eq!(all(i32::MAX, 4096), [i32::MAX]);
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
     }
 }

@@ -1,9 +1,11 @@
 //! What a machine's process takes of this machine, as the kernel counts it. Nothing is asked of the guest.
 
+use crate::process_tree;
 use rustix::param::{clock_ticks_per_second, page_size};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fs;
+use std::time::Duration;
 
 /// What a process has used since it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -27,9 +29,7 @@ impl Usage {
     /// Parses the kernel's line about a process, and how long the machine has been up. The program's name is in
     /// parentheses and may contain any byte, including parentheses.
     fn parse(stat: &str, uptime: &str, ticks: u64, page: u64) -> Option<Self> {
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        // Field 3 of proc_pid_stat(5), the state, is the first after the name.
-        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        let field = fields(stat)?;
         let ms = |count: u64| count.saturating_mul(1000).checked_div(ticks);
         let (whole, part) = uptime.split_whitespace().next()?.split_once('.')?;
         let up_ms = whole.parse::<u64>().ok()?.checked_mul(1000)? + part.parse::<u64>().ok()? * 10;
@@ -50,6 +50,31 @@ impl Usage {
     pub fn since(&self, before: &Self) -> u64 {
         tenths(self.cpu_ms.saturating_sub(before.cpu_ms), self.uptime_ms.saturating_sub(before.uptime_ms))
     }
+}
+
+/// Returns the fields of the kernel's line about a process, by their numbers in proc_pid_stat(5).
+fn fields(stat: &str) -> Option<impl Fn(usize) -> Option<u64>> {
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    // Field 3, the state, is the first after the name.
+    Some(move |number: usize| fields.get(number - 3)?.parse().ok())
+}
+
+/// Returns the memory that a process and everything below it hold now, in bytes: their resident sets, in which a page
+/// that two of them share counts twice. It is 0 where the kernel does not say.
+pub fn memory_of_all(pid: i32) -> u64 {
+    /// How many processes are looked at.
+    const MOST: usize = 4096;
+    let all = process_tree::all(pid, MOST).into_iter();
+    all.filter_map(Usage::of).map(|used| used.memory_bytes).sum()
+}
+
+/// Returns the processor time of every child of this process that it has waited for, and of those that these have
+/// waited for.
+pub fn children_time() -> Option<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    let field = fields(&stat)?;
+    let ticks = field(16)? + field(17)?;
+    Some(Duration::from_millis(ticks.checked_mul(1000)?.checked_div(clock_ticks_per_second())?))
 }
 
 fn tenths(cpu_ms: u64, ms: u64) -> u64 {
@@ -80,5 +105,15 @@ mod tests {
         assert!(used.memory_bytes > 100_000, "{used:?}");
         assert_eq!(used.since(&used), 0);
         assert_eq!(Usage::of(-1), None);
+    }
+
+    #[test]
+    fn a_process_that_works_uses_memory_and_time() {
+        assert!(memory_of_all(std::process::id().cast_signed()) > 1 << 20);
+        assert_eq!(memory_of_all(i32::MAX), 0);
+        let before = children_time().unwrap();
+        let busy = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done";
+        assert!(std::process::Command::new("sh").args(["-c", busy]).status().unwrap().success());
+        assert!(children_time().unwrap() > before);
     }
 }

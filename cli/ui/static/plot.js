@@ -9,20 +9,31 @@ function s(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Makes an empty drawing that fills its place, and says in words what it shows. */
+function picture(width, height, label, attributes = {}) {
+  return s("svg", {
+    ...attributes,
+    viewBox: `0 0 ${width} ${height}`,
+    preserveAspectRatio: "none",
+    role: "img",
+    "aria-label": label,
+  });
+}
+
+/** Makes an empty drawing with a line at its foot. */
+function overTime(width, height, label) {
+  const plot = picture(width, height, label, { class: "plot" });
+  plot.append(s("line", { class: "base", x1: 0, x2: width, y1: height, y2: height }));
+  return plot;
+}
+
 /** Draws refused and allowed requests in each minute, one on top of the other. */
 export function minutes(list) {
   const [width, height] = [list.length * 10, 72];
   const most = Math.max(1, ...list.map((minute) => minute.refused + minute.allowed));
   const total = (name) => list.reduce((sum, minute) => sum + minute[name], 0);
   const label = `In the last ${list.length} minutes: ${total("refused")} refused, ${total("allowed")} allowed`;
-  const plot = s("svg", {
-    class: "plot",
-    viewBox: `0 0 ${width} ${height}`,
-    preserveAspectRatio: "none",
-    role: "img",
-    "aria-label": label,
-  });
-  plot.append(s("line", { class: "base", x1: 0, x2: width, y1: height, y2: height }));
+  const plot = overTime(width, height, label);
   list.forEach((minute, at) => {
     let y = height;
     for (const name of ["refused", "allowed"]) {
@@ -51,14 +62,7 @@ export function line(values, top, label) {
   const at = values.map(
     (value, index) => `${from + index + 0.5},${(height - (value / most) * (height - 4)).toFixed(1)}`,
   );
-  const plot = s("svg", {
-    class: "plot",
-    viewBox: `0 0 ${width} ${height}`,
-    preserveAspectRatio: "none",
-    role: "img",
-    "aria-label": label,
-  });
-  plot.append(s("line", { class: "base", x1: 0, x2: width, y1: height, y2: height }));
+  const plot = overTime(width, height, label);
   if (at.length > 1) {
     plot.append(
       s("polygon", {
@@ -76,12 +80,7 @@ export function ports(strip) {
   const width = 1000;
   const listed = (list) => (list.length ? list.join(", ") : "none");
   const label = `${strip.label}. Doors that answered: ${listed(strip.doors)}. Other ports that answered: ${listed(strip.open)}.`;
-  const plot = s("svg", {
-    viewBox: `0 0 ${width} 30`,
-    preserveAspectRatio: "none",
-    role: "img",
-    "aria-label": label,
-  });
+  const plot = picture(width, 30, label);
   for (const kind of ["door", "open"]) {
     for (const port of kind === "door" ? strip.doors : strip.open) {
       const x = ((port / 65536) * width - 2).toFixed(2);

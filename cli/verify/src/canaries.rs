@@ -2,8 +2,8 @@
 
 use super::scope::Canary;
 use anyhow::{Context, Result, ensure};
+use bottle_host::random;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixListener;
@@ -28,12 +28,7 @@ impl Canaries {
     /// # Errors
     /// Returns an error if the host has no random bytes.
     pub fn new() -> Result<Self> {
-        let mut random = [0; 12];
-        File::open("/dev/urandom")
-            .and_then(|mut file| file.read_exact(&mut random))
-            .context("/dev/urandom")?;
-        let nonce: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { nonce: nonce.into(), seen: Arc::default() })
+        Ok(Self { nonce: random::hex::<12>()?.into(), seen: Arc::default() })
     }
 
     /// Returns this run's number. Only bytes that contain it prove that something was reached.

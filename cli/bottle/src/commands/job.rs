@@ -15,19 +15,19 @@ use crate::job::output;
 use crate::job::result::{Reason, RunResult};
 use crate::lifecycle::run::Ran;
 use crate::lifecycle::signals::Ended;
-use crate::verification;
+use crate::verification::{self, How};
 use bottle_core::execution::SHELL;
 use bottle_core::plan::Volume;
 use bottle_core::slug::Slug;
 use bottle_core::specification::Workspace;
 use bottle_core::text::MountPath;
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::out;
 use bottle_host::state::{Home, network_filesystem};
 use bottle_host::workspace::MOST;
+use bottle_host::{out, random};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Where the guest finds the folder of `--in`.
 const INPUT: &str = "/in";
@@ -45,18 +45,17 @@ pub struct Kept {
 
 impl Kept {
     /// Returns what to keep, if anything is.
-    pub fn of(how: KeptRun) -> Option<Self> {
+    ///
+    /// # Errors
+    /// Returns an error if a random ID is wanted, and this machine has no random bytes.
+    pub fn of(how: KeptRun) -> Outcome<Option<Self>> {
         let KeptRun { out, input, id, verify, max_size, max_output } = how;
         let bytes = |size: Option<Size>, usual: u64| size.map_or(usual, |Size(bytes)| bytes);
         let limits = Limits { output: bytes(max_output, output::MOST), changes: bytes(max_size, MOST) };
-        Some(Self { out: out?, input, id: id.unwrap_or_else(unlike_others), verify, limits })
+        let Some(out) = out else { return Ok(None) };
+        let id = id.map_or_else(random::hex::<4>, Ok)?;
+        Ok(Some(Self { out, input, id, verify, limits }))
     }
-}
-
-/// Returns an ID that no other run of this machine has.
-fn unlike_others() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    bottle_host::digest::hex(format!("{now:?} {}", std::process::id()).as_bytes())[..8].to_owned()
 }
 
 pub fn run(
@@ -85,7 +84,9 @@ pub fn run(
     let mut result = RunResult::begun(slug.clone(), kept.id.clone(), words, project);
     result.digests.configuration = config.file.as_ref().map(crate::config::Found::digest);
     let results = Results::create(&kept.out, &result)?;
-    let examine = || verification::from_host(folder, tools.smolvm.stand_in);
+    // The keeper is ready before the guest is, and this half needs no guest.
+    let from_host = How { every_port: false, host_only: true };
+    let examine = || verification::verify(folder, from_host, &|_| {});
     let examine = kept.verify.then_some(&examine as Examine);
     let job = Job::new(folder, tools, results, result, kept.limits, examine);
     let ended = prepared.carry_out(context, extra, command, GRACE, Some(&job));

@@ -71,7 +71,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Init { force } => init::init(&context, force)?,
         Command::Run { slug, allow, allow_private, trust, timeout, kept, command } => {
             let extra = run::Extra { allow, allow_private, trust, timeout };
-            return match job::Kept::of(kept) {
+            return match job::Kept::of(kept)? {
                 Some(kept) => job::run(&context, slug, &extra, &kept, &command),
                 None => run::run(&context, slug, &extra, &command),
             };

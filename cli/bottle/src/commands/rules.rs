@@ -11,8 +11,9 @@ use bottle_host::state::Folder;
 pub fn allow(context: &Context, slug: &Slug, host: &str) -> Outcome {
     let rule = rules::narrow(host)?;
     let folder = of(context, slug)?;
-    let said = rules::allow(&folder, host)?;
-    if rules::wide(&folder, &rule).is_some() {
+    let is_wide = rules::wide(&folder, &rule).is_some();
+    let said = rules::allow(&folder, rule)?;
+    if is_wide {
         out::note(said);
     } else {
         context.say(&said);
@@ -21,8 +22,8 @@ pub fn allow(context: &Context, slug: &Slug, host: &str) -> Outcome {
 }
 
 pub fn deny(context: &Context, slug: &Slug, host: &str) -> Outcome {
-    rules::parse(host)?;
-    context.say(&rules::deny(&of(context, slug)?, host)?);
+    let pattern = rules::parse(host)?.pattern;
+    context.say(&rules::deny(&of(context, slug)?, pattern)?);
     Ok(())
 }
 

@@ -10,14 +10,14 @@ use bottle_guest::report::{self, Report};
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::process::die_with_parent;
 use bottle_host::smolvm::{Smolvm, Terminal};
-use bottle_host::{digest, tools};
+use bottle_host::{random, tools};
 use rustix::process::Signal;
 use std::io::{self, Read, Write};
 use std::process::Stdio;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How much longer than its command a call may take before it is given up on. The helper in the guest ends the command;
 /// a guest can end the helper.
@@ -40,7 +40,8 @@ pub fn run(
 ) -> Outcome<Ended> {
     let folder = context.running(slug)?;
     let (slug, smolvm) = (folder.slug().clone(), tools::smolvm()?);
-    let word = unlike_others();
+    // No command prints it by accident.
+    let word = random::hex::<8>()?;
     let limit = how.timeout.and_then(|timeout| timeout.checked_add(SLACK));
     let how = Execution { report: Some(word.clone()), ..how.clone() };
     let mut call = smolvm.exec(&slug, Terminal::Pipe, &how.words(words));
@@ -89,12 +90,6 @@ pub fn run(
     let came = Came { stdout: out.came, stderr: err.came };
     let stopped = *stop.stopped.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(Ended::of(err.report, stopped, came))
-}
-
-/// Returns a word that no command prints by accident.
-fn unlike_others() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    digest::hex(format!("{now:?} {}", std::process::id()).as_bytes())[..16].to_owned()
 }
 
 /// Ends a command in its guest, once.

@@ -70,11 +70,12 @@ impl Desk for Operator {
     fn rule(&self, rule: &Rule) -> Outcome<String> {
         let folder = self.folder(&rule.bottle)?;
         match rule.scope {
-            Scope::Bottle => rules::allow(&folder, &rule.host),
-            Scope::Not => rules::deny(&folder, &rule.host),
+            Scope::Bottle => rules::allow(&folder, rules::narrow(&rule.host)?),
+            Scope::Not => rules::deny(&folder, rules::parse(&rule.host)?.pattern),
             Scope::Project => {
-                let written = project::allow(&self.home, &folder, &rules::narrow(&rule.host)?)?;
-                Ok(format!("{}; {written}", rules::allow(&folder, &rule.host)?))
+                let opened = rules::narrow(&rule.host)?;
+                let written = project::allow(&self.home, &folder, &opened)?;
+                Ok(format!("{}; {written}", rules::allow(&folder, opened)?))
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What a machine's processes have used so far, according to the kernel.
 
+use bottle_host::process_tree;
+use bottle_host::usage::Usage;
 use std::fs;
 
 /// How many processes are counted.
@@ -22,13 +24,7 @@ impl Used {
     /// Measures a process. What the kernel does not say, or not to this user, is left out.
     pub fn by(pid: i32) -> Self {
         let mut used = Self::default();
-        let mut processes = vec![pid];
-        let mut at = 0;
-        while let Some(pid) = processes.get(at).copied().filter(|_| at < MOST) {
-            used.add(pid);
-            processes.extend(below(pid));
-            at += 1;
-        }
+        process_tree::all(pid, MOST).into_iter().for_each(|pid| used.add(pid));
         used
     }
 
@@ -38,32 +34,14 @@ impl Used {
                 *sum = Some(sum.unwrap_or(0).saturating_add(more));
             }
         };
-        more(&mut self.cpu_ms, cpu_ms(pid));
-        more(&mut self.memory, memory(pid));
+        let usage = Usage::of(pid);
+        more(&mut self.cpu_ms, usage.map(|usage| usage.cpu_ms));
+        more(&mut self.memory, usage.map(|usage| usage.memory_bytes));
         let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
         let field = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         more(&mut self.read, field("read_bytes:"));
         more(&mut self.written, field("write_bytes:"));
     }
-}
-
-fn cpu_ms(pid: i32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may contain anything.
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    Some(ticks.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1))
-}
-
-fn memory(pid: i32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages.saturating_mul(rustix::param::page_size() as u64))
-}
-
-fn below(pid: i32) -> Vec<i32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 #[cfg(test)]

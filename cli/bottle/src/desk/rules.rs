@@ -2,7 +2,7 @@
 
 use crate::describe::wide_open;
 use crate::operator::who;
-use bottle_core::egress::{HostRule, Rules};
+use bottle_core::egress::{HostPattern, HostRule, Rules};
 use bottle_host::audit;
 use bottle_host::control::{self, Request};
 use bottle_host::failure::{Failure, Kind, Outcome};
@@ -10,23 +10,21 @@ use bottle_host::rules::{Change, Changes};
 use bottle_host::state::Folder;
 use bottle_sidecars::egress::public_suffix;
 
-/// Opens a host for a bottle, and returns what holds now.
+/// Opens a host, parsed by [`narrow`], for a bottle, and returns what holds now.
 ///
 /// # Errors
-/// Returns [`Kind::Usage`] if it is no host or too many, and an error if it cannot be recorded.
-pub fn allow(folder: &Folder, host: &str) -> Outcome<String> {
-    let rule = narrow(host)?;
+/// Returns an error if it cannot be recorded.
+pub fn allow(folder: &Folder, rule: HostRule) -> Outcome<String> {
     let said = wide(folder, &rule).unwrap_or_else(|| format!("{} may reach {rule}", folder.slug()));
     change(folder, Change::Allow(rule))?;
     Ok(said)
 }
 
-/// Closes a host for a bottle, and returns what holds now.
+/// Closes hosts for a bottle, and returns what holds now. There can never be too many closed hosts.
 ///
 /// # Errors
-/// Returns an error as for [`allow`]. There can never be too many closed hosts.
-pub fn deny(folder: &Folder, host: &str) -> Outcome<String> {
-    let pattern = parse(host)?.pattern;
+/// Returns an error as for [`allow`].
+pub fn deny(folder: &Folder, pattern: HostPattern) -> Outcome<String> {
     let said = format!("{} may not reach {pattern}", folder.slug());
     change(folder, Change::Deny(pattern))?;
     Ok(said)

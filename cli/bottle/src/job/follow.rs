@@ -4,12 +4,12 @@ use super::folder::Results;
 use anyhow::Result;
 use bottle_core::visible::Json;
 use bottle_host::audit::Merged;
-use bottle_host::process_tree;
 use bottle_host::state::Folder;
+use bottle_host::usage;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ const SAMPLE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 struct Shared {
     is_over: AtomicBool,
-    machine: AtomicU32,
+    machine: AtomicI32,
     memory: AtomicU64,
 }
 
@@ -57,7 +57,7 @@ impl Follow {
                 }
                 let machine = seen.machine.load(Relaxed);
                 if machine != 0 && sampled.elapsed() >= SAMPLE {
-                    seen.memory.fetch_max(process_tree::memory(machine), Relaxed);
+                    seen.memory.fetch_max(usage::memory_of_all(machine), Relaxed);
                     sampled = Instant::now();
                 }
                 thread::sleep(GLANCE);
@@ -67,7 +67,7 @@ impl Follow {
     }
 
     /// Says which process the machine is below.
-    pub fn machine(&self, pid: u32) {
+    pub fn machine(&self, pid: i32) {
         self.shared.machine.store(pid, Relaxed);
     }
 
@@ -75,7 +75,7 @@ impl Follow {
     pub fn memory(&self) -> u64 {
         // The last look may be a second ago.
         let machine = self.shared.machine.load(Relaxed);
-        let now = if machine == 0 { 0 } else { process_tree::memory(machine) };
+        let now = if machine == 0 { 0 } else { usage::memory_of_all(machine) };
         self.shared.memory.fetch_max(now, Relaxed).max(now)
     }
 

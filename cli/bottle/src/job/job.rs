@@ -13,9 +13,9 @@ use anyhow::Context;
 use bottle_host::control::Status;
 use bottle_host::digest::hex;
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::process_tree;
 use bottle_host::state::Folder;
 use bottle_host::tools::Tools;
+use bottle_host::usage;
 use bottle_verify::judge::Verdict;
 use bottle_verify::report::Judged;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -102,7 +102,7 @@ impl<'j> Job<'j> {
         let mut kept = self.kept();
         let result = &mut kept.record.result;
         result.resources.cpu_ms =
-            process_tree::children_time().and_then(|time| u64::try_from(time.as_millis()).ok());
+            usage::children_time().and_then(|time| u64::try_from(time.as_millis()).ok());
         result.error = failure.map(Why::from);
         result.end(reason, status);
         Ok(self.results.say(result)?)
@@ -160,7 +160,7 @@ impl Companion for Job<'_> {
         kept.record.call = Call::of(pid);
         kept.record.result.state = Progress::Running;
         if let Some(follow) = &kept.follow {
-            follow.machine(pid);
+            follow.machine(pid.cast_signed());
         }
         // What matters is the record. The results are written at the end, too.
         let _ = kept.say(&self.results);

@@ -1,14 +1,15 @@
 //! The secrets of a page: links that work once, and the cookie that they are exchanged for.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use bottle_host::random;
 use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a link can be used.
 const LINK: Duration = Duration::from_secs(600);
+/// How many random bytes a secret has.
+const SECRET: usize = 24;
 /// How many links can be open at a time.
 const LINKS: usize = 8;
 
@@ -28,7 +29,11 @@ impl Session {
     /// # Errors
     /// Returns an error if this machine has no random bytes.
     pub fn new() -> Result<Self> {
-        Ok(Self { folder: secret()?, cookie: secret()?, links: Mutex::default() })
+        Ok(Self {
+            folder: random::hex::<SECRET>()?,
+            cookie: random::hex::<SECRET>()?,
+            links: Mutex::default(),
+        })
     }
 
     /// Returns the path below which everything is served.
@@ -41,7 +46,7 @@ impl Session {
     /// # Errors
     /// Returns an error if this machine has no random bytes.
     pub fn link(&self) -> Result<String> {
-        let token = secret()?;
+        let token = random::hex::<SECRET>()?;
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         if links.len() == LINKS {
             links.remove(0);
@@ -78,10 +83,4 @@ fn name(port: u16) -> String {
 /// Compares secrets without telling by the time how much of them is right.
 fn is_same(known: &str, given: &str) -> bool {
     Sha256::digest(known) == Sha256::digest(given)
-}
-
-fn secret() -> Result<String> {
-    let mut random = [0; 24];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).context("/dev/urandom")?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }

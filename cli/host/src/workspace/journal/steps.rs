@@ -6,11 +6,10 @@ use super::moves::is_no_folder;
 use super::request::Request;
 use crate::beneath::Folder as Beneath;
 use crate::defence::Defence;
+use crate::random;
 use anyhow::{Context, Result, bail};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Returns the steps for the requests, and the stages that they need.
@@ -112,13 +111,10 @@ impl Stages<'_> {
             Some(stage) => stage,
             None => {
                 // The name is random, so that a guest cannot guess it and put a folder there.
-                let mut random = [0; 8];
-                File::open("/dev/urandom")
-                    .and_then(|mut random_source| random_source.read_exact(&mut random))?;
-                let random = u64::from_ne_bytes(random);
+                let random = random::hex::<8>()?;
                 self.names.push(StageName {
                     at: root,
-                    name: format!("{}{}.{random:016x}", STAGE.escape_ascii(), std::process::id()),
+                    name: format!("{}{}.{random}", STAGE.escape_ascii(), std::process::id()),
                 });
                 self.names.len() - 1
             }
