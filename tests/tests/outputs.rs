@@ -1,7 +1,7 @@
 //! What commands print, for programs and for people: one envelope, one table of statuses, and hints that
 //! work when they are pasted. What needs no Rust is in `tests/cases/`: `closed-pipe`, `full-disk`, `json`.
 
-use bottle::args::{Args, Document};
+use bottle::args::{Args, Command, Document};
 use bottle::schema;
 use bottle_host::failure::Kind;
 use bottle_tests::{ProjectExt, empty_project, project_with};
@@ -174,7 +174,7 @@ fn is_understood(command: &str) -> bool {
     let words: String =
         command.split('"').enumerate().map(|(at, part)| if at % 2 == 1 { "text" } else { part }).collect();
     match Args::try_parse_from(words.split_whitespace()) {
-        Ok(args) => !args.command.is_own(),
+        Ok(args) => !matches!(args.command, Command::Internal(_)),
         Err(error) => matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion),
     }
 }

@@ -1,6 +1,6 @@
 //! The `bottle` command: see the library.
 
-use bottle::args::{Args, Document};
+use bottle::args::{Args, Command, Document};
 use bottle::trust::programs;
 use bottle::{commands, suggest};
 use bottle_core::visible;
@@ -33,17 +33,18 @@ fn main() -> ExitCode {
             return out::usage(&suggest::for_people(readable(error), &Args::command()));
         }
     };
-    if let Some(document) = args.command.printed_json() {
+    if let Some(document) = Document::printed_by(&args.command) {
         out::answer_as(&document.name());
     }
     if let Some(Err(failure)) = args.state_dir.as_deref().map(state::choose) {
         return out::end(Err(failure));
     }
-    if !args.command.is_own() {
+    let internal = matches!(args.command, Command::Internal(_));
+    if !internal {
         process::keep_from_children();
     }
     // Every program that a command starts has the PATH that the command had.
-    let path = if args.command.is_own() { Ok(()) } else { programs::with_own_path() };
+    let path = if internal { Ok(()) } else { programs::with_own_path() };
     out::end(path.and_then(|()| commands::dispatch(args)))
 }
 

@@ -8,6 +8,7 @@ mod document;
 mod exec;
 mod git;
 mod images;
+mod internal;
 mod kept;
 mod values;
 
@@ -16,6 +17,7 @@ pub use document::Document;
 pub use exec::How;
 pub use git::{GitAction, Push, Seen};
 pub use images::ImagesAction;
+pub use internal::Internal;
 pub use kept::KeptRun;
 pub use values::{Place, RequestId, Size};
 
@@ -23,7 +25,6 @@ use crate::complete;
 use bottle_core::slug::Slug;
 use bottle_core::text::Word;
 use bottle_host::workspace::Digest;
-use bottle_sidecars::git::hook::Hook;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use std::num::NonZeroU16;
@@ -572,149 +573,7 @@ pub enum Command {
         #[arg(long, value_name = "FOLDER")]
         dir: Option<PathBuf>,
     },
-    /// Runs as git's hook while the agent pushes
-    #[command(hide = true)]
-    GitHook {
-        /// The hook.
-        hook: Hook,
-    },
-    /// Runs the host process of one bottle; `up` and `run` start it
-    #[command(hide = true)]
-    Keeper {
-        /// The bottle's name.
-        slug: Slug,
-        /// The keeper ends when this descriptor is closed, unless a machine has adopted it.
-        #[arg(long)]
-        owner_fd: i32,
-        /// The pipe on which the keeper reports that it is ready, or why not.
-        #[arg(long)]
-        ready_fd: i32,
-        /// The guest's socket, which is already listening.
-        #[arg(long)]
-        guest_fd: i32,
-        /// The socket to its starter. A keeper without one starts its helpers first.
-        #[arg(long)]
-        starter_fd: Option<i32>,
-        /// The socket to the process that holds the keys of upstreams.
-        #[arg(long, requires = "starter_fd")]
-        keys_fd: Option<i32>,
-        /// The socket to the process that tells a person.
-        #[arg(long, requires = "starter_fd")]
-        notifier_fd: Option<i32>,
-    },
-    /// Runs the command of [notify] for a keeper, which may start none
-    #[command(hide = true)]
-    Notifier {
-        /// The bottle's name.
-        slug: Slug,
-        /// The socket to the keeper.
-        #[arg(long)]
-        fd: i32,
-    },
-    /// Finishes a run whose process was killed
-    #[command(hide = true)]
-    Heir {
-        /// The bottle's name.
-        slug: Slug,
-        /// The pipe that the run's process holds open.
-        #[arg(long)]
-        fd: i32,
-        /// Whether nobody waits for this process.
-        #[arg(long)]
-        alone: bool,
-    },
-    /// Starts programs for a keeper, which may start none
-    #[command(hide = true)]
-    Starter {
-        /// The bottle's name.
-        slug: Slug,
-        /// The socket to the keeper.
-        #[arg(long)]
-        fd: i32,
-    },
-    /// Publishes a port of a guest
-    #[command(hide = true)]
-    Publisher {
-        /// The bottle's name.
-        slug: Slug,
-        /// The port on which a program in the guest listens.
-        guest: NonZeroU16,
-        /// The port of this machine's loopback.
-        host: u16,
-    },
-    /// Holds a command that runs in a guest, and records what it prints
-    #[command(hide = true)]
-    Recorder {
-        /// The bottle's name.
-        slug: Slug,
-        /// The command, as it is run in the guest.
-        #[arg(last = true, required = true)]
-        words: Vec<String>,
-    },
-    /// Finds keys anew, for the process that holds them
-    #[command(hide = true)]
-    KeySource {
-        /// The bottle's name.
-        slug: Slug,
-        /// The socket to the process that holds the keys.
-        #[arg(long)]
-        fd: i32,
-    },
-    /// Holds the keys of a bottle's upstreams, for a keeper that has none
-    #[command(hide = true)]
-    Keys {
-        /// The bottle's name.
-        slug: Slug,
-        /// The socket to the keeper.
-        #[arg(long)]
-        fd: i32,
-    },
-}
-
-impl Command {
-    /// Returns whether it is internal: how one process of bottle's starts another.
-    pub fn is_own(&self) -> bool {
-        matches!(
-            self,
-            Self::GitHook { .. }
-                | Self::Heir { .. }
-                | Self::Keeper { .. }
-                | Self::Starter { .. }
-                | Self::Keys { .. }
-                | Self::Notifier { .. }
-                | Self::Publisher { .. }
-                | Self::Recorder { .. }
-                | Self::KeySource { .. }
-        )
-    }
-
-    /// Returns the document that it prints as JSON, if it was asked to.
-    pub fn printed_json(&self) -> Option<Document> {
-        match self {
-            Self::Audit { json: true, .. } => Some(Document::AuditCheck),
-            Self::Check { json: true, .. } => Some(Document::Check),
-            Self::Cleanup { json: true, .. } => Some(Document::Cleanup),
-            Self::Config { json: true } => Some(Document::Config),
-            Self::Diff { json: true, .. } => Some(Document::Diff),
-            Self::Doctor { json: true, .. } => Some(Document::Doctor),
-            Self::Git { action: GitAction::List { json: true }, .. } => Some(Document::GitList),
-            Self::Images { action: ImagesAction::Ls { json: true } } => Some(Document::ImagesLs),
-            Self::Images { action: ImagesAction::Pull { json: true, .. } } => Some(Document::ImagesPull),
-            Self::Images { action: ImagesAction::Rm { json: true, .. } } => Some(Document::ImagesRm),
-            Self::Images { action: ImagesAction::Prune { json: true } } => Some(Document::ImagesPrune),
-            Self::Inbox { json: true } => Some(Document::Inbox),
-            Self::Inspect { .. } => Some(Document::Inspect),
-            Self::Ls { json: true, .. } => Some(Document::Ls),
-            Self::Plan { json: true, diff: true, .. } => Some(Document::PlanDiff),
-            Self::Plan { json: true, .. } => Some(Document::Plan),
-            // What is followed has no end, and so no envelope.
-            Self::Stats { json: true, follow: false, .. } => Some(Document::Stats),
-            Self::Suggest { json: true, .. } => Some(Document::Suggest),
-            Self::Top { json: true, .. } => Some(Document::Top),
-            Self::Status { json: true, .. } => Some(Document::Status),
-            Self::Trash { json: true, .. } => Some(Document::Trash),
-            Self::Verify { json: true, .. } => Some(Document::Verify),
-            _ => None,
-        }
-    }
+    /// How one process of bottle's starts another
+    #[command(flatten)]
+    Internal(Internal),
 }

@@ -18,6 +18,7 @@ mod images;
 mod inbox;
 mod init;
 mod inspect;
+mod internal;
 mod job;
 mod login;
 mod logs;
@@ -46,19 +47,11 @@ mod watched;
 mod workload;
 
 use crate::args::{Args, Command, Size};
-use crate::job::heir;
-use crate::trust::programs;
 use crate::verification::How;
 use bottle_core::execution::{Execution, SHELL};
 use bottle_core::specification::Published;
 use bottle_host::failure::Outcome;
-use bottle_host::notify;
-use bottle_host::state::Home;
-use bottle_keeper::{self as keeper, starter};
-use bottle_sidecars::git::hook;
-use bottle_sidecars::keys;
 use context::Context;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::ExitCode;
 
 /// Carries out the command line.
@@ -106,7 +99,6 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Audit { slug, check, json } => logs::audit(&context, slug, check, json)?,
         Command::Check { destination, name, json } => check::check(&context, name, &destination, json)?,
         Command::Explain { what, name } => explain::explain(&context, name, what.as_deref())?,
-        Command::GitHook { hook } => return hook::run(hook),
         Command::Images { action } => images::images(&context, &action)?,
         Command::Inbox { json } => inbox::inbox(json)?,
         Command::Approve { id, answer } => inbox::decide(&context, &id, true, answer)?,
@@ -115,7 +107,6 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Publish { slug, port, host } => {
             publish::publish(&context, slug, Published { guest: port, host })?;
         }
-        Command::Publisher { slug, guest, host } => publish::publisher(&slug, Published { guest, host })?,
         Command::Rename { from, to, renew } => rename::rename(&context, &from, &to, renew)?,
         Command::Up { slug, agent: _, trust, renew, moved: _, detach: _ } => {
             up::up(&context, slug, &up::Options { trust, renew })?;
@@ -169,35 +160,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Schema { document } => manual::schema(document)?,
         Command::Completions { shell } => manual::completions(shell)?,
         Command::Man { dir } => manual::man(dir.as_deref())?,
-        Command::Keeper { slug, owner_fd, ready_fd, guest_fd, starter_fd, keys_fd, notifier_fd } => {
-            let (owner, ready, guest) = (inherited(owner_fd)?, inherited(ready_fd)?, inherited(guest_fd)?);
-            let home = Home::find()?;
-            programs::leave_writable_folder(&home, &home.bottle(&slug))?;
-            let helpers = match starter_fd {
-                Some(starter) => Some(keeper::Helpers {
-                    starter: inherited(starter)?,
-                    keys: keys_fd.map(inherited).transpose()?,
-                    notifier: notifier_fd.map(inherited).transpose()?,
-                }),
-                None => None,
-            };
-            keeper::main(keeper::Arguments { slug, owner, ready, guest }, helpers)?;
-        }
-        Command::Heir { slug, fd, alone } => heir::main(&slug, inherited(fd)?, !alone)?,
-        Command::Starter { slug, fd } => starter::main(&slug, &inherited(fd)?)?,
-        Command::Notifier { slug, fd } => notify::serve(&slug, &inherited(fd)?)?,
-        Command::Recorder { slug, words } => workload::record(&slug, &words)?,
-        Command::KeySource { slug, fd } => keys::source::main(&slug, &inherited(fd)?)?,
-        Command::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,
+        Command::Internal(command) => return internal::dispatch(command),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Takes over a descriptor that was passed to this process alone. Its own children do not get it.
-fn inherited(fd: i32) -> anyhow::Result<OwnedFd> {
-    // SAFETY: the launcher opened the descriptor for this process, and nothing else here owns it.
-    #[expect(unsafe_code, reason = "an inherited descriptor has no owner until it is given one")]
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
-    Ok(fd)
 }
