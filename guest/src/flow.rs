@@ -75,9 +75,15 @@ pub fn rate(mib: u64, printed: &[u8]) -> Option<f64> {
     Some((mib * MIB) as f64 / 1e6 / seconds)
 }
 
-/// Sends or receives, as the client.
 fn run(address: SocketAddr, direction: Direction, mib: u64) -> Result<Duration> {
-    let mut stream = TcpStream::connect_timeout(&address, CONNECT).context("cannot connect")?;
+    over(TcpStream::connect_timeout(&address, CONNECT).context("cannot connect")?, direction, mib)
+}
+
+/// Sends or receives, as the client at the end of this connection. Returns how long it took.
+///
+/// # Errors
+/// Returns an error if the connection breaks off or stalls, or a byte is not the one that was sent.
+pub fn over(mut stream: TcpStream, direction: Direction, mib: u64) -> Result<Duration> {
     patient(&stream)?;
     writeln!(stream, "{direction} {mib}")?;
     let since = Instant::now();

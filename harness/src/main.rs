@@ -90,6 +90,29 @@ enum Job {
         #[arg(long)]
         count: usize,
     },
+    /// Connect from several threads, each time for one byte, and print how many connections a second there were
+    #[command(hide = true)]
+    ConnectMany {
+        /// The address to connect to
+        address: SocketAddr,
+        /// How many times
+        #[arg(long)]
+        count: usize,
+        /// How many at once
+        #[arg(long)]
+        at_once: usize,
+    },
+    /// Send and receive in bulk through a proxy's tunnels, and print the MB/s of each direction
+    #[command(hide = true)]
+    FlowThrough {
+        /// The proxy's address
+        proxy: String,
+        /// The host and port that tunnels lead to
+        target: String,
+        /// How many MiB
+        #[arg(long)]
+        mib: u64,
+    },
     /// Judge one subject in a namespace of its own
     #[command(hide = true)]
     Judge(conformance::Judge),
@@ -131,6 +154,8 @@ fn main() -> ExitCode {
             Job::Forward { socket, mtu } => compare::forward(&socket, mtu),
             Job::Splice { from, to } => compare::splice_all(&from, &to),
             Job::PingPong { address, count } => compare::ping_pong(address, count),
+            Job::ConnectMany { address, count, at_once } => compare::connect_many(address, count, at_once),
+            Job::FlowThrough { proxy, target, mib } => compare::flow_through(&proxy, &target, mib),
             Job::Judge(job) => conformance::judge(&checkout, &job),
             Job::Hold { .. } => bail!("it runs in a guest"),
             Job::Witness { port, nonce } => {

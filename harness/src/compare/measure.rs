@@ -67,6 +67,15 @@ pub fn latency(checkout: &Checkout, route: &Route, address: SocketAddr) -> Optio
     Some([part(50)?, part(99)?])
 }
 
+/// Measures how many connections a second carry a byte there and back, eight at once.
+pub fn connections(checkout: &Checkout, route: &Route, address: SocketAddr) -> Option<f64> {
+    let harness = checkout.program("bottle-harness").ok()?;
+    let address = address.to_string();
+    let many = ["connect-many", &address, "--count", "2000", "--at-once", "8"];
+    let words = [&["timeout", "20", harness.to_str()?][..], &many].concat();
+    String::from_utf8_lossy(&route.command(&words).output().ok()?.stdout).trim().parse().ok()
+}
+
 /// Returns a process's resident memory, in MiB.
 pub fn resident(pid: i64) -> Result<f64> {
     field(pid, "VmRSS:")

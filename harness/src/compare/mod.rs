@@ -2,12 +2,14 @@
 //! anything.
 //!
 //! [`routes`] lead from a namespace to a port of this host: through bottle's doors, stock gvproxy, pasta and
-//! passt, and through two relays that only [`splice`], which nothing can beat. [`network`] compares them, with [`measure`] and, inside the namespaces, [`client`]. [`guard`]
-//! measures the guard's cost, [`real`] a real guest, [`proxies`] the egress proxy, [`commands`] the command
-//! itself, and [`many`] many bottles at once. [`report`] prints, writes and draws the results.
+//! passt, and through two relays that only [`splice`], which nothing can beat. [`network`] compares them, with [`measure`]
+//! and, inside the namespaces, [`client`]. [`guard`] measures the guard's cost, [`real`] a real guest, [`proxies`] the
+//! egress proxy, [`commands`] the command itself, [`files`] copies of projects, and [`many`] many bottles at once.
+//! [`report`] prints, writes and draws the results.
 
 mod client;
 mod commands;
+mod files;
 mod guard;
 mod many;
 pub(crate) mod measure;
@@ -18,7 +20,7 @@ mod report;
 mod routes;
 mod splice;
 
-pub use client::{forward, ping_pong};
+pub use client::{connect_many, flow_through, forward, ping_pong, tunnel};
 pub use real::{Real, real};
 pub use splice::{Place, splice_all};
 
@@ -32,7 +34,7 @@ use std::process::ExitCode;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// How many alternating runs of each measurement to make
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// How many bottles to run at once at most
     #[arg(long, default_value_t = 50)]
@@ -49,6 +51,7 @@ enum Part {
     Guard,
     Proxies,
     Commands,
+    Files,
     Many,
     Real,
 }
@@ -65,6 +68,7 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
             Part::Guard => guard::compare(checkout, options.rounds, &mut report)?,
             Part::Proxies => proxies::compare(checkout, options.rounds, &mut report)?,
             Part::Commands => commands::compare(checkout, options.rounds.max(5), &mut report)?,
+            Part::Files => files::compare(checkout, options.rounds, &mut report)?,
             Part::Many => many::compare(checkout, options.many, &mut report)?,
             Part::Real => real::compare(checkout, options.rounds, &mut report)?,
         }

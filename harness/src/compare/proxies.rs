@@ -1,4 +1,5 @@
-//! Requests per second through the built-in egress proxy, beside tinyproxy and squid with the same upstream.
+//! Requests per second through the built-in egress proxy, and bytes through its tunnels, beside tinyproxy and squid with
+//! the same upstream.
 //!
 //! The same client sends requests to each proxy on loopback: bottle's inside its jail, where its door is.
 
@@ -7,6 +8,7 @@ use super::routes::{free_port, wait_for};
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest, RunningBottle};
 use anyhow::{Context, Result};
+use bottle_guest::flow;
 use bottle_host::process::die_with_parent;
 use rustix::process::Signal;
 use std::fs;
@@ -37,6 +39,9 @@ impl Drop for Proxy {
 pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let upstream = serve()?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let bulk = listener.local_addr()?.port();
+    flow::serve(listener);
     let script = dir.path().join("absolute.lua");
     fs::write(
         &script,
@@ -47,7 +52,7 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
     let bottle = Environment::new(checkout, Guest::Namespace)?.small_project(
         "proxies",
         &format!(
-            "[egress]\nallow = [\"upstream.test:{upstream}\"]\nhosts = {{ \"upstream.test\" = \"127.0.0.1\" }}\n"
+            "[egress]\nallow = [\"upstream.test:{upstream}\", \"upstream.test:{bulk}\"]\nhosts = {{ \"upstream.test\" = \"127.0.0.1\" }}\n"
         ),
     )?;
     let bottle = bottle.up()?;
@@ -59,9 +64,14 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
         }
     }
     let mut figures: Vec<Vec<f64>> = vec![Vec::new(); proxies.len()];
+    let mut rates: Vec<Vec<[f64; 2]>> = vec![Vec::new(); proxies.len()];
+    let harness = checkout.program("bottle-harness")?;
     for _ in 0..rounds {
         for (proxy, figures) in proxies.iter().zip(&mut figures) {
             figures.extend(proxy.ask(&script, upstream));
+        }
+        for (proxy, rates) in proxies.iter().zip(&mut rates) {
+            rates.extend(proxy.flows(&harness, bulk));
         }
     }
     let all: Vec<Figures> = proxies
@@ -71,6 +81,20 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
         .map(|(at, (proxy, values))| Figures { system: proxy.name, values, goal: (at > 0).then_some(2.0) })
         .collect();
     report.add("requests through the proxy", "/s", Better::Higher, &all);
+    for (at, what) in
+        [(0, "to a host through the proxy's tunnel"), (1, "from a host through the proxy's tunnel")]
+    {
+        let all: Vec<Figures> = proxies
+            .iter()
+            .zip(&rates)
+            .enumerate()
+            .map(|(n, (proxy, rates))| {
+                let values = rates.iter().map(|both| both[at]).collect();
+                Figures { system: proxy.name, values, goal: (n > 0).then_some(2.0) }
+            })
+            .collect();
+        report.add(what, "MB/s", Better::Higher, &all);
+    }
     Ok(())
 }
 
@@ -87,6 +111,18 @@ impl Proxy {
             return None;
         }
         said.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:")?.trim().parse().ok())
+    }
+
+    /// Measures the MB/s of a tunnel to this port, in each direction.
+    fn flows(&self, harness: &Path, port: u16) -> Option<[f64; 2]> {
+        const MIB: &str = "256";
+        let (proxy, target) = (format!("127.0.0.1:{}", self.port), format!("upstream.test:{port}"));
+        let mut words: Vec<&str> = self.enter.iter().map(String::as_str).collect();
+        words.extend(["timeout", "20", harness.to_str()?, "flow-through", &proxy, &target, "--mib", MIB]);
+        let output = Command::new(words[0]).args(&words[1..]).output().ok()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut rates = said.lines().filter_map(|line| line.parse().ok());
+        Some([rates.next()?, rates.next()?])
     }
 }
 

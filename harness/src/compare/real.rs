@@ -27,7 +27,7 @@ const MIB: [u64; 2] = [1024, 16];
 /// of the comparison takes five minutes, and all of it should take ten.
 const LIMIT: Duration = Duration::from_secs(300);
 /// How long a round may take: one and a half times as long as it usually takes.
-const ROUND: Duration = Duration::from_secs(100);
+const ROUND: Duration = Duration::from_secs(120);
 /// How often a guest is tried. Under emulation one sometimes fails to start.
 const TRIES: u32 = 4;
 /// How long one guest may take: several times as long as it usually takes.
@@ -57,6 +57,8 @@ struct Measured {
     /// The seconds that `run -- true` takes: bottle's, smolvm's, and smolvm's with a shared folder, like
     /// bottle's with its helper.
     run: [Vec<f64>; RUNS],
+    /// The milliseconds of `exec -- true` in a machine that is up: bottle's, and smolvm's of the same machine.
+    exec: [Vec<f64>; 2],
     /// The MB/s to a port of the host and from it: bottle's with each stack, and those of smolvm's
     /// virtio-net.
     flows: [[Vec<f64>; STACKS.len() + 1]; 2],
@@ -65,6 +67,7 @@ struct Measured {
 impl Measured {
     fn add(&mut self, other: Self) {
         self.run.iter_mut().zip(other.run).for_each(|(all, one)| all.extend(one));
+        self.exec.iter_mut().zip(other.exec).for_each(|(all, one)| all.extend(one));
         let flows = self.flows.iter_mut().flatten().zip(other.flows.into_iter().flatten());
         flows.for_each(|(all, one)| all.extend(one));
     }
@@ -96,19 +99,24 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
         let why = format!("{} of {rounds} rounds: a guest froze or died, or the time was up", rounds - done);
         report.skip("a real guest", &why);
     }
-    let Measured { run: [own, smolvm, sharing], flows } = measured;
+    let Measured { run: [own, smolvm, sharing], exec: [exec, bare], flows } = measured;
     let figures = [
         Figures { system: "bottle", values: own, goal: None },
-        Figures { system: "smolvm", values: smolvm, goal: Some(1.0 / 1.15) },
+        Figures { system: "smolvm", values: smolvm, goal: Some(1.0) },
         Figures { system: "smolvm, sharing", values: sharing, goal: None },
     ];
     report.add("run -- true, real guest", "s", Better::Lower, &figures);
+    let figures = [
+        Figures { system: "bottle", values: exec, goal: None },
+        Figures { system: "smolvm", values: bare, goal: Some(1.0 / 1.05) },
+    ];
+    report.add("exec -- true, real guest", "ms", Better::Lower, &figures);
     for (direction, mut flows) in Direction::BOTH.into_iter().zip(flows) {
         let virtio = std::mem::take(&mut flows[STACKS.len()]);
         for (stack, values) in STACKS.into_iter().zip(flows) {
             let figures = [
                 Figures { system: "bottle", values, goal: None },
-                Figures { system: "smolvm virtio-net", values: virtio.clone(), goal: Some(1.2) },
+                Figures { system: "smolvm virtio-net", values: virtio.clone(), goal: Some(3.0) },
             ];
             let what = format!("{direction} a door, real guest, {stack}");
             report.add(&what, "MB/s", Better::Higher, &figures);
@@ -165,6 +173,7 @@ pub fn real(checkout: &Checkout, options: &Real) -> Result<ExitCode> {
     let gateway = format!("{SMOLVM_GATEWAY}:{}", bench.port);
     let net = ["--net", "--net-backend", "virtio-net"];
     bench.flows(&mut measured, STACKS.len(), |words| bench.smolvm(&net, words), &gateway)?;
+    bench.execs(&mut measured)?;
     fs::write(&options.out, serde_json::to_vec(&measured)?)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -210,6 +219,24 @@ impl Bench {
         let mut command = self.environment.machine(network)?;
         command.arg("--").args(words);
         Ok(command)
+    }
+
+    /// Measures `exec` in a machine that is up, in turn by bottle and by smolvm.
+    fn execs(&self, measured: &mut Measured) -> Result<()> {
+        const TURNS: usize = 5;
+        let bottle = self.projects[0].clone().up()?;
+        let machine = format!("bottle-{}", bottle.slug());
+        for _ in 0..TURNS {
+            let own = || Ok(bottle.command(&["--quiet", "exec", "--", "true"]));
+            let bare = || {
+                let mut smolvm = self.environment.smolvm()?;
+                smolvm.args(["machine", "exec", "--name", &machine, "--", "true"]);
+                Ok(smolvm)
+            };
+            measured.exec[0].push(timed(own)?.1 * 1e3);
+            measured.exec[1].push(timed(bare)?.1 * 1e3);
+        }
+        Ok(())
     }
 
     fn door(&self, stack: usize) -> Result<String> {

@@ -75,12 +75,13 @@ impl Route {
         Some(self.bottle.as_ref()?.status().ok()?.pid.into())
     }
 
-    /// Creates a route through stock gvproxy at its default MTU.
-    pub fn gvproxy(checkout: &Checkout, dir: &Path) -> Result<Self> {
-        let socket = dir.join("gvproxy.sock");
+    /// Creates a route through stock gvproxy with a given MTU.
+    pub fn gvproxy(name: &'static str, mtu: u16, checkout: &Checkout, dir: &Path) -> Result<Self> {
+        let socket = dir.join(format!("gvproxy-{mtu}.sock"));
         let mut gvproxy = Command::new(checkout.tool("gvproxy")?);
-        gvproxy.args(["-ssh-port", "-1", "-listen-qemu", &format!("unix://{}", socket.display())]);
-        Self::forwarded("stock gvproxy", "192.168.127.254", checkout, gvproxy, &socket, 1500)
+        gvproxy.args(["-ssh-port", "-1", "-mtu", &mtu.to_string()]);
+        gvproxy.args(["-listen-qemu", &format!("unix://{}", socket.display())]);
+        Self::forwarded(name, "192.168.127.254", checkout, gvproxy, &socket, mtu)
     }
 
     /// Creates a route through passt, pasta's variant for virtual machines, at the MTU of a bottle's link.

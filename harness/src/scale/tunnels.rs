@@ -2,11 +2,11 @@
 
 use super::series::Series;
 use crate::checkout::Checkout;
-use crate::compare::measure;
+use crate::compare::{self, measure};
 use crate::environment::{Environment, Guest, RunningBottle};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -135,12 +135,7 @@ pub fn hold(proxy: &str, target: &str, count: usize) -> Result<ExitCode> {
     let mut took = Vec::new();
     for _ in 0..count {
         let since = Instant::now();
-        let mut stream = TcpStream::connect(proxy)?;
-        stream.set_nodelay(true)?;
-        stream.write_all(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").as_bytes())?;
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer)?;
-        ensure!(answer.ends_with(b" 200"), "{}", answer.escape_ascii());
+        let stream = compare::tunnel(proxy, target)?;
         took.push(since.elapsed().as_micros());
         open.push(stream);
     }

@@ -5,6 +5,7 @@ use super::changes::{Change, Kept, What};
 use super::tree::{Entry, Manifest};
 use bottle_core::git::repository::{self, Parts};
 use bottle_guest::archive::stays_inside;
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -48,7 +49,7 @@ pub struct Judged {
 ///
 /// `every_git` decides whether every name that git could take for `.git` counts, or only `.git` itself.
 pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every_git: bool) -> Vec<Judged> {
-    let mut repositories = Repositories { copied: parts_of(now), known: HashMap::new() };
+    let mut repositories = Repositories { now, copied: OnceCell::new(), known: HashMap::new() };
     let mut judged = Vec::new();
     // Folders that will take the place of something else, if they are applied.
     let mut coming = HashSet::new();
@@ -203,7 +204,9 @@ fn parts_of(now: &Manifest) -> HashMap<&Path, Parts> {
 /// The folders that git would take for a repository if the project had everything that the copy has, even if
 /// only some of it is applied now.
 struct Repositories<'a> {
-    copied: HashMap<&'a Path, Parts>,
+    now: &'a Manifest,
+    /// Found for the first change: most looks find none.
+    copied: OnceCell<HashMap<&'a Path, Parts>>,
     /// Whether a folder is a repository or inside one. Each is looked up only once: a guest decides how many
     /// there are, and how deep.
     known: HashMap<PathBuf, bool>,
@@ -216,7 +219,8 @@ impl Repositories<'_> {
             path.ancestors().skip(1).take_while(|folder| !self.known.contains_key(*folder)).collect();
         for folder in unknown.into_iter().rev() {
             let above = folder.parent().and_then(|above| self.known.get(above)).copied().unwrap_or(false);
-            let copied = self.copied.get(folder).copied().unwrap_or_default();
+            let copied =
+                self.copied.get_or_init(|| parts_of(self.now)).get(folder).copied().unwrap_or_default();
             let is_one = above || copied.union(project.parts(folder)).make_repository();
             self.known.insert(folder.to_owned(), is_one);
         }

@@ -1,0 +1,123 @@
+//! How long it takes to copy a project and to compare the copy with it, beside `cp` and `git status` of the same files.
+
+use super::report::{Better, Figures, Report};
+use crate::checkout::Checkout;
+use crate::environment::{Environment, Guest, RunningBottle};
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// How many times as long as `cp` a start may take, and how many times as long as `git status` a look at the changes.
+const COPY: f64 = 0.8;
+const LOOK: f64 = 1.5;
+/// How many files the guest changes before the second look.
+const CHANGED: usize = 100;
+
+/// A project's files.
+struct Tree {
+    name: &'static str,
+    files: usize,
+    bytes: usize,
+}
+
+const TREES: [Tree; 2] = [
+    Tree { name: "50,000 files, 200 MB", files: 50_000, bytes: 4_000 },
+    Tree { name: "20 files, 2 GB", files: 20, bytes: 100_000_000 },
+];
+
+pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {
+    TREES.iter().try_for_each(|tree| compare_one(checkout, tree, rounds, report))
+}
+
+fn compare_one(checkout: &Checkout, tree: &Tree, rounds: usize, report: &mut Report) -> Result<()> {
+    let environment = Environment::new(checkout, Guest::Namespace)?;
+    let project = environment.project("files")?;
+    fill(project.folder(), tree)?;
+    project.write("bottle.toml", "slug = \"files\"\n[workspace]\nmode = \"copy\"\n")?;
+    let copy = environment.path("cp");
+    let (mut ups, mut copies) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let mut cp = environment.command("cp");
+        cp.args(["-a", "--reflink=auto"]).arg(project.folder()).arg(&copy);
+        if copy.exists() {
+            fs::remove_dir_all(&copy)?;
+        }
+        copies.push(time(cp)?);
+        // What is still to be written would slow the next one down.
+        rustix::fs::sync();
+        ups.push(time(project.command(&["--quiet", "up"]))?);
+        project.run(&["rm", "--force", "files"])?;
+        project.run(&["trash", "--now"])?;
+        rustix::fs::sync();
+    }
+    let mut add = |what: &str, own, peer, theirs, goal: f64| {
+        let figures = [
+            Figures { system: "bottle", values: own, goal: None },
+            Figures { system: peer, values: theirs, goal: Some(1.0 / goal) },
+        ];
+        report.add(&format!("{what}, {}", tree.name), "ms", Better::Lower, &figures);
+    };
+    add("up with a copy", ups, "cp -a --reflink=auto", copies, COPY);
+    // git looks at the copy that `cp` made.
+    let git = |words: &[&str]| {
+        let mut git = environment.command("git");
+        git.arg("--git-dir").arg(environment.path("git")).arg("--work-tree").arg(&copy).args(words);
+        git
+    };
+    for words in [&["init", "--quiet"][..], &["add", "."], &["status"]] {
+        time(git(words))?;
+    }
+    let bottle = project.up()?;
+    let project = &*bottle;
+    // A changed file of a hundred megabytes is read, to be shown and applied as it was; git looks at its length.
+    let looks = [0, CHANGED].into_iter().filter(|changed| *changed <= tree.files);
+    for changed in looks {
+        change(&bottle, &copy, changed)?;
+        let (mut diffs, mut statuses) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            statuses.push(time(git(&["status", "--short"]))?);
+            diffs.push(time(project.command(&["--quiet", "diff", "--names"]))?);
+        }
+        add(&format!("diff, {changed} changed"), diffs, "git status", statuses, LOOK);
+    }
+    Ok(())
+}
+
+/// Changes files: those of the guest, and the same ones for git.
+fn change(bottle: &RunningBottle, other: &Path, files: usize) -> Result<()> {
+    for n in 0..files {
+        let mut file = fs::File::options().append(true).open(other.join(name(n)))?;
+        file.write_all(b"changed\n")?;
+        bottle.run(&["exec", "--", "sh", "-c", &format!("echo changed >> {}", name(n))])?;
+    }
+    Ok(())
+}
+
+fn name(n: usize) -> String {
+    format!("d{}/f{n}", n / 100)
+}
+
+fn fill(folder: &Path, tree: &Tree) -> Result<()> {
+    let mut content = vec![0; tree.bytes];
+    for n in 0..tree.files {
+        let path = folder.join(name(n));
+        // No two files are the same, and none has a hole.
+        content.iter_mut().enumerate().step_by(512).for_each(|(at, byte)| *byte = (at / 512 + n) as u8 | 1);
+        content[..8].copy_from_slice(&n.to_be_bytes());
+        fs::create_dir_all(path.parent().context("a folder")?)?;
+        fs::write(path, &content)?;
+    }
+    Ok(())
+}
+
+/// Returns how many milliseconds a command takes, which must succeed.
+fn time(mut command: Command) -> Result<f64> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let since = Instant::now();
+    let status = command.status()?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(since.elapsed().as_secs_f64() * 1e3)
+}
