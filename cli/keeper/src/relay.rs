@@ -4,6 +4,7 @@
 
 use bottle_guest::stream::relay::Relayed;
 use std::io;
+use std::sync::atomic::AtomicU64;
 use tokio::net::TcpStream;
 
 /// Relays until both sides have sent everything, and counts the bytes in each direction. When one side closes
@@ -11,57 +12,70 @@ use tokio::net::TcpStream;
 ///
 /// # Errors
 /// Returns an error if either side breaks off.
+pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream, relayed: &Relayed) -> io::Result<()> {
+    tokio::try_join!(one_way(a, b, &relayed.up), one_way(b, a, &relayed.down))?;
+    Ok(())
+}
+
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
-pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream, relayed: &Relayed) -> io::Result<()> {
-    tokio::try_join!(spliced::one_way(a, b, &relayed.up), spliced::one_way(b, a, &relayed.down))?;
-    Ok(())
-}
-
-/// Relays as above, through this process's memory.
-///
-/// # Errors
-/// Returns an error if either side breaks off.
-#[cfg(any(not(target_os = "linux"), bottle_portable))]
-pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream, relayed: &Relayed) -> io::Result<()> {
-    let ((mut from_a, mut to_a), (mut from_b, mut to_b)) = (a.split(), b.split());
-    tokio::try_join!(
-        copied::one_way(&mut from_a, &mut to_b, &relayed.up),
-        copied::one_way(&mut from_b, &mut to_a, &relayed.down)
-    )?;
-    Ok(())
+async fn one_way(from: &TcpStream, to: &TcpStream, relayed: &AtomicU64) -> io::Result<()> {
+    match spliced::Pipe::new() {
+        Some(pipe) => spliced::one_way(from, to, pipe, relayed).await,
+        None => copied::one_way(from, to, relayed).await,
+    }
 }
 
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
+async fn one_way(from: &TcpStream, to: &TcpStream, relayed: &AtomicU64) -> io::Result<()> {
+    copied::one_way(from, to, relayed).await
+}
+
+/// Through this process's memory.
 mod copied {
+    use super::shut;
     use std::io;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::tcp::{ReadHalf, WriteHalf};
+    use tokio::net::TcpStream;
 
-    pub async fn one_way(
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
-        relayed: &AtomicU64,
-    ) -> io::Result<()> {
-        let mut buffer = vec![0; 16 << 10];
+    const AT_ONCE: usize = 64 << 10;
+
+    pub async fn one_way(from: &TcpStream, to: &TcpStream, relayed: &AtomicU64) -> io::Result<()> {
+        let mut buffer = vec![0; AT_ONCE];
         loop {
-            let came = from.read(&mut buffer).await?;
+            from.readable().await?;
+            let came = match from.try_read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                came => came?,
+            };
             if came == 0 {
-                let _ = to.shutdown().await;
+                shut(to);
                 return Ok(());
             }
-            to.write_all(&buffer[..came]).await?;
-            relayed.fetch_add(came as u64, Relaxed);
+            let mut left = &buffer[..came];
+            while !left.is_empty() {
+                to.writable().await?;
+                let went = match to.try_write(left) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    went => went?,
+                };
+                relayed.fetch_add(went as u64, Relaxed);
+                left = &left[went..];
+            }
         }
     }
 }
 
+/// Closes a connection's sending side. This fails only if the other side is gone, which reading shows.
+fn shut(stream: &TcpStream) {
+    let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
+}
+
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod spliced {
-    use rustix::net::{Shutdown, shutdown};
-    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+    use super::shut;
+    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
     use std::io;
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, OwnedFd};
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use tokio::io::Interest;
     use tokio::net::TcpStream;
@@ -72,14 +86,33 @@ mod spliced {
     /// get them.
     const BULK: usize = 256 << 10;
 
-    pub async fn one_way(from: &TcpStream, to: &TcpStream, relayed: &AtomicU64) -> io::Result<()> {
-        let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    /// An empty pipe.
+    pub struct Pipe {
+        out: OwnedFd,
+        into: OwnedFd,
+    }
+
+    impl Pipe {
+        /// Creates a pipe. Returns `None` if there are no more, or only small ones, because this user's pipes have
+        /// more pages than `fs.pipe-user-pages-soft` says.
+        pub fn new() -> Option<Self> {
+            let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+            (fcntl_getpipe_size(&into).ok()? >= AT_ONCE).then_some(Self { out, into })
+        }
+    }
+
+    pub async fn one_way(
+        from: &TcpStream,
+        to: &TcpStream,
+        Pipe { out, into }: Pipe,
+        relayed: &AtomicU64,
+    ) -> io::Result<()> {
         let mut at_once = AT_ONCE;
         loop {
             // The pipe is empty here, so only the socket can block.
             let came = ready(from, Interest::READABLE, || splice_once(from, &into, at_once)).await?;
             if came == 0 {
-                let _ = shutdown(to, Shutdown::Write);
+                shut(to);
                 return Ok(());
             }
             let mut left = came;
@@ -116,7 +149,7 @@ mod spliced {
 
 #[cfg(test)]
 mod tests {
-    use super::both_ways;
+    use super::{both_ways, copied};
     use bottle_guest::stream::relay::Relayed;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
@@ -158,6 +191,29 @@ mod tests {
         assert!(answering.await.unwrap() == up && heard == down);
         let relayed = relaying.await.unwrap().unwrap();
         assert_eq!((relayed.up.into_inner(), relayed.down.into_inner()), (3_000_000, 2_000_001));
+    }
+
+    #[tokio::test]
+    async fn bytes_arrive_where_there_is_no_pipe() {
+        let (client, door) = pair().await;
+        let (out, mut server) = pair().await;
+        let sent: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
+        let (mut client_in, mut client_out) = client.into_split();
+        let expected = sent.clone();
+        let writing = tokio::spawn(async move {
+            client_out.write_all(&sent).await.unwrap();
+            client_out.shutdown().await.unwrap();
+        });
+        let relaying = tokio::spawn(async move {
+            let relayed = Relayed::default();
+            copied::one_way(&door, &out, &relayed.up).await.map(|()| relayed.up.into_inner())
+        });
+        let mut heard = Vec::new();
+        server.read_to_end(&mut heard).await.unwrap();
+        writing.await.unwrap();
+        assert!(heard == expected);
+        assert_eq!(relaying.await.unwrap().unwrap(), 3_000_000);
+        assert_eq!(client_in.read(&mut [0]).await.unwrap(), 0);
     }
 
     #[tokio::test]

@@ -2,13 +2,18 @@
 
 use super::socket::Socket;
 use bottle_core::stream::MAX_CHUNK;
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Whether this system can splice from the sockets used here.
 static SPLICES: AtomicBool = AtomicBool::new(true);
+
+/// The size that Linux gives a pipe by default, in bytes. Where a user's pipes have more pages than
+/// `fs.pipe-user-pages-soft` says, because one pasta has taken them all, a new pipe has only two: copying is twice as
+/// fast.
+const USUAL: usize = 64 << 10;
 
 /// A pipe for splicing. A user has few pages for pipes, so only bulk transfers use one.
 pub struct Pipe {
@@ -21,14 +26,12 @@ impl Pipe {
     /// Creates an empty pipe. Returns `None` if bytes have to be copied, because there are no more pipes, or
     /// because a socket used here cannot be spliced from.
     pub fn new() -> Option<Self> {
-        /// The size that Linux gives a pipe by default, in bytes.
-        const USUAL: usize = 64 << 10;
         if !SPLICES.load(Relaxed) {
             return None;
         }
         let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        let size = if fcntl_setpipe_size(&into, MAX_CHUNK).is_ok() { MAX_CHUNK } else { USUAL };
-        Some(Self { out, into, size })
+        let size = fcntl_setpipe_size(&into, MAX_CHUNK).or_else(|_| fcntl_getpipe_size(&into)).ok()?;
+        (size >= USUAL).then_some(Self { out, into, size })
     }
 
     /// Fills the empty pipe with at most `len` bytes from a socket. Zero means the socket's end. Returns

@@ -8,6 +8,7 @@ use crate::environment::STACKS;
 use anyhow::Result;
 use bottle_core::wire::MTU;
 use bottle_guest::flow::Direction;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -30,6 +31,7 @@ type RouteToPorts = (Route, SocketAddr, SocketAddr);
 /// Measures throughput in each direction with one and eight streams, the round trip of one byte, and the
 /// keepers' memory during that.
 pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {
+    let _pages = PipePages::for_all();
     let dir = tempfile::tempdir()?;
     let iperf = free_port()?;
     let mut server = Command::new("iperf3");
@@ -107,6 +109,27 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
 
 fn goal(stack: &str, peer: &str) -> Option<f64> {
     GOALS.into_iter().find(|(own, other, _)| (*own, *other) == (stack, peer)).map(|(.., goal)| goal)
+}
+
+/// This machine's limit on the pages of one user's pipes, lifted. One pasta takes all that a user may have, and everything
+/// here that splices runs as the same user.
+struct PipePages(Option<String>);
+
+const PIPE_PAGES: &str = "/proc/sys/fs/pipe-user-pages-soft";
+
+impl PipePages {
+    fn for_all() -> Self {
+        let limit = fs::read_to_string(PIPE_PAGES).ok();
+        Self(limit.filter(|_| fs::write(PIPE_PAGES, "0").is_ok()))
+    }
+}
+
+impl Drop for PipePages {
+    fn drop(&mut self) {
+        if let Some(limit) = &self.0 {
+            let _ = fs::write(PIPE_PAGES, limit);
+        }
+    }
 }
 
 /// Returns every second figure of each route, from the one at `first`.
