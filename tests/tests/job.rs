@@ -2,7 +2,7 @@
 
 use bottle::args::Document;
 use bottle::schema;
-use bottle_harness::processes::naming;
+use bottle_harness::processes::{descendants, naming};
 use bottle_tests::{Project, ProjectExt, command_line, empty_project, eventually, git, kill, project_with};
 use predicates::prelude::*;
 use rustix::process::{Pid, Signal, kill_process};
@@ -180,6 +180,25 @@ fn a_run_that_is_told_to_end_completes_its_results() {
     let words = ["-q", "run", "--out", "late", "--timeout", "1", "--", "sleep", "4711"];
     project.bottle(&words).assert().code(124);
     assert_eq!(result(&project.path("late"))["reason"], "timed-out");
+}
+
+#[test]
+fn a_run_whose_processes_are_told_to_end_before_it_was_terminated_too() {
+    let project = project_with(SLUG);
+    let mut child = sleeping(&project, "kept", "j1");
+    let end = |pid: u32| _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::TERM);
+    // As a scheduler does it that signals each process of a job, the last ones first.
+    descendants(child.id()).into_iter().rev().for_each(end);
+    std::thread::sleep(Duration::from_millis(100));
+    end(child.id());
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    let kept = result(&project.path("kept"));
+    assert_eq!((&kept["reason"], &kept["status"]), (&"terminated".into(), &143.into()));
+    nothing_is_left(&project, "t-j1", Duration::from_secs(5));
+    // A command that ends itself with that status was not terminated.
+    let words = ["-q", "run", "--out", "own", "--", "sh", "-c", "exit 143"];
+    project.bottle(&words).assert().code(143);
+    assert_eq!(result(&project.path("own"))["reason"], "exited");
 }
 
 /// Returns the process that would finish a run of this project.

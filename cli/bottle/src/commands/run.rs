@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::describe::wide_open;
 use crate::ended::TIMED_OUT;
 use crate::lifecycle::companion::Companion;
-use crate::lifecycle::run::{Ran, Run};
+use crate::lifecycle::run::{Contact, Ran, Run};
 use crate::lifecycle::signals::{Ended, Events, GRACE, Patience};
 use bottle_core::egress::{HostPattern, HostRule};
 use bottle_core::execution::SHELL;
@@ -115,14 +115,21 @@ impl Prepared {
 }
 
 /// Returns the status of a run that has ended.
-pub fn status(context: &Context, ended: &(Ended, bool)) -> Outcome<u8> {
+pub fn status(context: &Context, ended: &(Ended, Contact)) -> Outcome<u8> {
     match *ended {
         (Ended::Late, _) => {
             context.say("the time of the run is over: it was ended");
             Ok(TIMED_OUT)
         }
         (Ended::Signal(signal), _) => Ok(128_u8.saturating_add(signal)),
-        (Ended::Status(status), connected) if connected || status.success() => Ok(exit_number(status)),
+        (Ended::Status(status), contact) if contact == Contact::Made || status.success() => {
+            Ok(exit_number(status))
+        }
+        (Ended::Status(status), Contact::Unknown) => Err(Failure::new(
+            Kind::Internal,
+            format!("the bottle's keeper ended before its guest ({status})"),
+        )
+        .help("try again; `bottle doctor` checks this machine")),
         (Ended::Status(status), _) => {
             Err(Failure::new(Kind::Guest, format!("the guest did not start ({status})"))
                 .help("try again; `bottle doctor` checks this machine"))

@@ -53,11 +53,21 @@ pub struct Run<'r> {
 
 /// How a run went.
 pub struct Ran {
-    /// How it ended, and whether the guest's helper ever reached the keeper; or the failure that kept it from
-    /// starting.
-    pub ended: Outcome<(Ended, bool)>,
+    /// How it ended, and what the keeper knew of the guest then; or the failure that kept it from starting.
+    pub ended: Outcome<(Ended, Contact)>,
     /// How many paths the guest changed in its copy of the project. If there are any, the copy stays.
     pub changed: usize,
+}
+
+/// Whether the guest's helper ever reached the keeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contact {
+    /// It did.
+    Made,
+    /// It did not, so the command did not run.
+    Never,
+    /// The keeper is gone, and cannot say.
+    Unknown,
 }
 
 impl Run<'_> {
@@ -108,9 +118,8 @@ impl Run<'_> {
         Ok(Ran { ended, changed: Copy::leave(folder)? })
     }
 
-    /// Runs the machine beside a keeper that is still starting, and ends both. Returns whether the guest's helper
-    /// ever reached the keeper.
-    fn machine(&self, resolved: &Resolved, keeper: Starting, events: &Events) -> Outcome<(Ended, bool)> {
+    /// Runs the machine beside a keeper that is still starting, and ends both.
+    fn machine(&self, resolved: &Resolved, keeper: Starting, events: &Events) -> Outcome<(Ended, Contact)> {
         let Self { folder, tools: Tools { smolvm, .. }, command, patience, .. } = *self;
         let mut words = resolved.plan.link();
         words.push("--".to_owned());
@@ -163,7 +172,12 @@ impl Run<'_> {
         };
         self.companion.iter().for_each(|companion| companion.ended(status.as_deref()));
         drop(keeper);
-        Ok((ended, status.is_some_and(|status| status.guest_seen)))
+        let contact = match status {
+            Some(status) if status.guest_seen => Contact::Made,
+            Some(_) => Contact::Never,
+            None => Contact::Unknown,
+        };
+        Ok((ended, contact))
     }
 }
 

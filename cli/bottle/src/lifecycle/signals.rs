@@ -3,6 +3,8 @@
 use anyhow::Result;
 use bottle_host::smolvm::Terminal;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -82,8 +84,20 @@ pub fn wait(
     if is_late {
         return Ok(Ended::Late);
     }
+    if told.is_none() && is_by_signal(status) {
+        told = events.signal_on_its_way().map(|signal| (signal, Instant::now()));
+    }
     Ok(told.map_or(Ended::Status(status), |(signal, _)| Ended::Signal(signal)))
 }
+
+/// Whether a signal that would end this process, too, ended a program, or made it end itself.
+fn is_by_signal(status: ExitStatus) -> bool {
+    let number = status.signal().or_else(|| Some(status.code()? - 128));
+    number.is_some_and(|number| ENDING.contains(&number))
+}
+
+/// The signals that end a run.
+const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
 /// Something that a run waits for.
 pub enum Event {
@@ -102,8 +116,7 @@ pub struct Events {
 impl Events {
     /// Catches signals from here on.
     pub fn catch() -> Result<Self> {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-        let mut caught = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let mut caught = signal_hook::iterator::Signals::new(ENDING)?;
         let (sender, receiver) = mpsc::channel();
         let signals = sender.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -128,6 +141,17 @@ impl Events {
             let _ = sender.send(Event::Ended);
         })?;
         Ok(())
+    }
+
+    /// Returns the signal that this process was sent together with its machine, which may have ended first: a
+    /// scheduler, a terminal and a service manager signal them all.
+    fn signal_on_its_way(&self) -> Option<u8> {
+        /// As long as a busy machine may take from one process to the next.
+        const SOON: Duration = Duration::from_millis(500);
+        match self.next(Some(SOON)) {
+            Some(Event::Signal(signal)) => Some(signal),
+            _ => None,
+        }
     }
 
     /// Returns the next event, or `None` after the limit.
