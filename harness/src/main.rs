@@ -105,9 +105,10 @@ enum Job {
     /// Send and receive in bulk through a proxy's tunnels, and print the MB/s of each direction
     #[command(hide = true)]
     FlowThrough {
-        /// The proxy's address
-        proxy: String,
-        /// The host and port that tunnels lead to
+        /// The proxy's address [default: none, for what the machine itself can]
+        #[arg(long)]
+        proxy: Option<String>,
+        /// The host and port to connect to
         target: String,
         /// How many MiB
         #[arg(long)]
@@ -155,7 +156,7 @@ fn main() -> ExitCode {
             Job::Splice { from, to } => compare::splice_all(&from, &to),
             Job::PingPong { address, count } => compare::ping_pong(address, count),
             Job::ConnectMany { address, count, at_once } => compare::connect_many(address, count, at_once),
-            Job::FlowThrough { proxy, target, mib } => compare::flow_through(&proxy, &target, mib),
+            Job::FlowThrough { proxy, target, mib } => compare::flow_through(proxy.as_deref(), &target, mib),
             Job::Judge(job) => conformance::judge(&checkout, &job),
             Job::Hold { .. } => bail!("it runs in a guest"),
             Job::Witness { port, nonce } => {

@@ -19,6 +19,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 const CONNECTIONS: &str = "64";
+/// The MiB of a flow through a tunnel.
+const MIB: &str = "256";
 
 struct Proxy {
     name: &'static str,
@@ -64,6 +66,7 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
         }
     }
     let mut figures: Vec<Vec<f64>> = vec![Vec::new(); proxies.len()];
+    let mut direct: Vec<[f64; 2]> = Vec::new();
     let mut rates: Vec<Vec<[f64; 2]>> = vec![Vec::new(); proxies.len()];
     let harness = checkout.program("bottle-harness")?;
     for _ in 0..rounds {
@@ -73,6 +76,14 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
         for (proxy, rates) in proxies.iter().zip(&mut rates) {
             rates.extend(proxy.flows(&harness, bulk));
         }
+        let target = format!("127.0.0.1:{bulk}");
+        direct.extend(flow_rates(&[
+            harness.to_str().context("a path")?,
+            "flow-through",
+            &target,
+            "--mib",
+            MIB,
+        ]));
     }
     let all: Vec<Figures> = proxies
         .iter()
@@ -84,7 +95,7 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
     for (at, what) in
         [(0, "to a host through the proxy's tunnel"), (1, "from a host through the proxy's tunnel")]
     {
-        let all: Vec<Figures> = proxies
+        let mut all: Vec<Figures> = proxies
             .iter()
             .zip(&rates)
             .enumerate()
@@ -93,6 +104,8 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
                 Figures { system: proxy.name, values, goal: (n > 0).then_some(2.0) }
             })
             .collect();
+        let values = direct.iter().map(|both| both[at]).collect();
+        all.push(Figures { system: "no proxy", values, goal: None });
         report.add(what, "MB/s", Better::Higher, &all);
     }
     Ok(())
@@ -115,15 +128,29 @@ impl Proxy {
 
     /// Measures the MB/s of a tunnel to this port, in each direction.
     fn flows(&self, harness: &Path, port: u16) -> Option<[f64; 2]> {
-        const MIB: &str = "256";
         let (proxy, target) = (format!("127.0.0.1:{}", self.port), format!("upstream.test:{port}"));
         let mut words: Vec<&str> = self.enter.iter().map(String::as_str).collect();
-        words.extend(["timeout", "20", harness.to_str()?, "flow-through", &proxy, &target, "--mib", MIB]);
-        let output = Command::new(words[0]).args(&words[1..]).output().ok()?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let mut rates = said.lines().filter_map(|line| line.parse().ok());
-        Some([rates.next()?, rates.next()?])
+        words.extend([
+            "timeout",
+            "20",
+            harness.to_str()?,
+            "flow-through",
+            "--proxy",
+            &proxy,
+            &target,
+            "--mib",
+            MIB,
+        ]);
+        flow_rates(&words)
     }
+}
+
+/// Runs a client that prints the MB/s of each direction.
+fn flow_rates(words: &[&str]) -> Option<[f64; 2]> {
+    let output = Command::new(words[0]).args(&words[1..]).output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut rates = said.lines().filter_map(|line| line.parse().ok());
+    Some([rates.next()?, rates.next()?])
 }
 
 fn own(bottle: &RunningBottle) -> Result<Proxy> {
