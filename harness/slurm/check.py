@@ -219,7 +219,7 @@ def one_requeued(cluster: Cluster) -> None:
     run("scancel", number)
     eventually("it ends", lambda: has_ended(number), KILL_WAIT + 10)
     killed_or_told(cluster, name, "terminated")
-    assert cluster.result(again)["reason"] == "terminated"
+    assert cluster.result(again)["reason"] == "terminated", cluster.result(again)
     assert cluster.result(again)["bottle"] != cluster.result(name)["bottle"]
     cluster.nothing_is_left("one that was requeued")
     say("one requeued: each start has its own results")

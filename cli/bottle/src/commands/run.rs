@@ -110,7 +110,20 @@ impl Prepared {
         let events = Events::catch()?;
         let ran = run.carry_out(&events, &|what| context.progress(what));
         drop(image);
-        ran
+        match ran {
+            Ok(Ran { ended: Err(failure), changed }) => Ok(Ran { ended: told(failure, &events), changed }),
+            Err(failure) => told(failure, &events).map(|ended| Ran { ended: Ok(ended), changed: 0 }),
+            ran => ran,
+        }
+    }
+}
+
+/// Returns a failure, unless it is only that a part of the run had ended already when a signal came for all of it.
+fn told(failure: Failure, events: &Events) -> Outcome<(Ended, Contact)> {
+    let may_be = matches!(failure.kind(), Kind::Guest | Kind::Internal | Kind::Unavailable);
+    match may_be.then(|| events.signal_on_its_way()).flatten() {
+        Some(signal) => Ok((Ended::Signal(signal), Contact::Never)),
+        None => Err(failure),
     }
 }
 

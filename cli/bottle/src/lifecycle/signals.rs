@@ -4,6 +4,7 @@ use anyhow::Result;
 use bottle_host::smolvm::Terminal;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::cell::Cell;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -111,6 +112,8 @@ pub enum Event {
 pub struct Events {
     sender: Sender<Event>,
     receiver: Receiver<Event>,
+    /// The first signal that arrived.
+    signal: Cell<Option<u8>>,
 }
 
 impl Events {
@@ -126,7 +129,7 @@ impl Events {
                 }
             }
         })?;
-        Ok(Self { sender, receiver })
+        Ok(Self { sender, receiver, signal: Cell::new(None) })
     }
 
     /// Watches for a child's end, without reaping it.
@@ -143,22 +146,27 @@ impl Events {
         Ok(())
     }
 
-    /// Returns the signal that this process was sent together with its machine, which may have ended first: a
-    /// scheduler, a terminal and a service manager signal them all.
-    fn signal_on_its_way(&self) -> Option<u8> {
+    /// Returns the signal that this process was sent together with the processes of its run, which may have ended
+    /// first: a scheduler, a terminal and a service manager signal them all.
+    pub fn signal_on_its_way(&self) -> Option<u8> {
         /// As long as a busy machine may take from one process to the next.
         const SOON: Duration = Duration::from_millis(500);
-        match self.next(Some(SOON)) {
-            Some(Event::Signal(signal)) => Some(signal),
-            _ => None,
+        let end = Instant::now() + SOON;
+        while self.signal.get().is_none() {
+            self.next(Some(end.saturating_duration_since(Instant::now())))?;
         }
+        self.signal.get()
     }
 
     /// Returns the next event, or `None` after the limit.
     pub fn next(&self, limit: Option<Duration>) -> Option<Event> {
-        match limit {
+        let event = match limit {
             Some(limit) => self.receiver.recv_timeout(limit).ok(),
             None => self.receiver.recv().ok(),
+        };
+        if let Some(Event::Signal(signal)) = event {
+            self.signal.set(self.signal.get().or(Some(signal)));
         }
+        event
     }
 }
