@@ -86,7 +86,7 @@ fn a_guest_works_on_a_copy_and_a_person_applies_its_changes() {
         .stdout("D gone\nA new/deep/file\n");
 
     // One path at a time, and nothing without consent.
-    running.0.bottle(&["apply"]).assert().success().stderr(contains("nobody to ask"));
+    running.0.bottle(&["apply"]).assert().code(1).stderr(contains("nobody to ask"));
     running.0.bottle(&["apply", "--dry-run", "--yes"]).assert().success();
     assert!(running.0.path("gone").exists());
     running.0.bottle(&["apply", "--yes", "--", "gone"]).assert().success();
@@ -234,7 +234,7 @@ fn a_run_keeps_its_copy_only_if_it_has_changes() {
     assert_eq!(fs::read_to_string(project.path("file")).unwrap(), "y\n");
     project.bottle(&["-q", "cleanup", "--yes"]).assert().success();
     assert!(!project.on_host("run/.copies/t").exists() && !project.on_host("state/t").exists());
-    project.bottle(&["diff"]).assert().code(66).stderr(contains("has no copy of a project"));
+    project.bottle(&["diff"]).assert().code(66).stderr(contains("there is no bottle t"));
 }
 
 #[test]
@@ -623,7 +623,7 @@ fn an_undo_brings_back_the_project_and_the_difference() {
     running.0.bottle(&["apply", "--yes"]).assert().success();
     running.0.put("new/mine", "mine\n");
     running.0.bottle(&["undo", "--dry-run"]).assert().success().stdout(contains("D new/deep/file"));
-    running.0.bottle(&["undo"]).assert().success().stderr(contains("nobody to ask"));
+    running.0.bottle(&["undo"]).assert().code(1).stderr(contains("nobody to ask"));
     running.0.bottle(&["undo", "--yes"]).assert().success();
     assert!(running.0.path("folder/inner").exists() && running.0.path("new/mine").exists());
     assert!(!running.0.path("new/deep").exists() && !running.0.path("gone").exists());

@@ -55,6 +55,12 @@ fn words() -> Vec<OsString> {
     if words.iter().skip(1).all(|word| how.iter().any(|known| word == known)) {
         words.push("next".into());
     }
+    // People and other tools write `help` for what `--help` is here.
+    let first = words.iter().skip(1).position(|word| !how.iter().any(|known| word == known));
+    if let Some(at) = first.map(|at| at + 1).filter(|at| words[*at] == "help") {
+        words.remove(at);
+        words.push("--help".into());
+    }
     words
 }
 
@@ -67,7 +73,7 @@ fn cause(error: &clap::Error) -> io::Error {
 
 /// Makes clap's error safe to print: a shell may have put the name of a guest's file into the command line.
 fn readable(error: clap::Error) -> clap::Error {
-    let words = std::env::args_os().map(|word| {
+    let words = words().into_iter().map(|word| {
         let text = word.to_string_lossy();
         if text.chars().any(visible::is_hidden) {
             visible::Line(&text).to_string()

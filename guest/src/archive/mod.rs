@@ -13,7 +13,7 @@ mod unpack;
 
 pub use name::{Refused, destination, stays_inside};
 pub use pack::{NEITHER, pack, pack_from, split};
-pub use unpack::{Leave, LeftOut, Limits, NOTHING, Names, Rules, Unpacked, unpack};
+pub use unpack::{Leave, LeftOut, Limits, NOTHING, Names, Rules, TooLarge, Unpacked, unpack};
 
 /// Marks the following path as hexadecimal: a virtual machine monitor may only pass on text.
 pub const HEX: &str = "--hex";

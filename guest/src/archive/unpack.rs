@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bottle_core::git::repository;
 use bottle_core::visible::Bytes;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -122,6 +123,18 @@ impl LeftOut {
 /// The complete error message for an archive without entries.
 pub const NOTHING: &str = "nothing arrived";
 
+/// The files have more than this many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge(pub u64);
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the files have more than {} bytes", self.0)
+    }
+}
+
+impl std::error::Error for TooLarge {}
+
 /// Unpacks an archive below a folder, according to the rules.
 ///
 /// # Errors
@@ -194,11 +207,7 @@ impl State<'_> {
         );
         if let Item::File(len) = item {
             self.bytes = self.bytes.saturating_add(*len);
-            ensure!(
-                self.bytes <= limits.bytes,
-                "the files have more than {} bytes; --max-size allows more",
-                limits.bytes
-            );
+            ensure!(self.bytes <= limits.bytes, TooLarge(limits.bytes));
         }
         Ok(())
     }

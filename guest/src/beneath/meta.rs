@@ -1,6 +1,8 @@
 //! What the system knows about something in a folder.
 
 use rustix::fs::{FileType, Mode, Stat};
+use std::fs::File;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 /// The permission bits that are copied. None of them gives a program somebody else's rights.
@@ -30,6 +32,8 @@ pub struct Meta {
     pub len: u64,
     /// When it was last modified, in nanoseconds since 1970.
     pub changed: i128,
+    /// When the system last noted a change to it, in nanoseconds since 1970. No program can set this.
+    pub noted: i128,
     /// The user who owns it.
     pub uid: u32,
     /// The group that owns it.
@@ -42,6 +46,16 @@ pub struct Meta {
     pub number: u64,
     /// Whether it has a bit that gives a program somebody else's rights.
     pub is_privileged: bool,
+}
+
+impl Meta {
+    /// Returns the metadata of an open file.
+    ///
+    /// # Errors
+    /// Returns an error if the system gives one.
+    pub fn of(file: &File) -> io::Result<Self> {
+        Ok(Self::from(&rustix::fs::fstat(file)?))
+    }
 }
 
 impl From<&Stat> for Meta {
@@ -61,6 +75,7 @@ impl From<&Stat> for Meta {
             mode: mode & MODE,
             len: u64::try_from(stat.st_size).unwrap_or_default(),
             changed: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+            noted: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec),
             uid: stat.st_uid,
             gid: stat.st_gid,
             has_one_name: stat.st_nlink == 1,

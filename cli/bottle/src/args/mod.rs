@@ -472,7 +472,7 @@ pub enum Command {
         workload: bool,
         /// Only newer lines: since a while ago, like 10m, a day, like 2026-11-24, or a time in UTC, like
         /// 2026-11-24T09:30
-        #[arg(long, value_name = "TIME", value_parser = crate::time::point_in_time)]
+        #[arg(long, value_name = "TIME", value_parser = crate::time::point_in_time, allow_hyphen_values = true)]
         since: Option<std::time::SystemTime>,
     },
     /// Show what bottles allowed, refused and noticed, as one stream
@@ -488,7 +488,7 @@ pub enum Command {
         follow: bool,
         /// Only newer lines: since a while ago, like 10m, a day, like 2026-11-24, or a time in UTC, like
         /// 2026-11-24T09:30
-        #[arg(long, value_name = "TIME", value_parser = crate::time::point_in_time)]
+        #[arg(long, value_name = "TIME", value_parser = crate::time::point_in_time, allow_hyphen_values = true)]
         since: Option<std::time::SystemTime>,
         /// Print JSON, one object a line
         #[arg(long)]

@@ -2,12 +2,14 @@
 
 use super::context::Context;
 use crate::args::Size;
+use crate::config::found::shown;
 use crate::desk::changes;
 use crate::output::Diff;
 use bottle_core::slug::Slug;
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
+use bottle_host::provenance::walk::walk;
 use bottle_host::state::Home;
 use bottle_host::workspace::{Copy, Digest, Look, MOST};
 use std::io::IsTerminal;
@@ -35,7 +37,11 @@ pub fn diff(context: &Context, slug: Option<Slug>, how: &Shown, paths: &[PathBuf
         copy.show(&look, out::text)?;
     }
     if look.changes().next().is_none() {
-        context.say("the guest has changed nothing");
+        context.say(if paths.is_empty() {
+            "the guest has changed nothing"
+        } else {
+            "the guest has changed nothing there"
+        });
     } else {
         context.say(&format!("`bottle apply --digest {digest}` applies exactly this"));
     }
@@ -53,7 +59,9 @@ pub struct How {
 }
 
 pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]) -> Outcome {
-    let _lock = context.folder(slug.clone())?.lock_operation("apply")?;
+    // A lock makes a folder, and there is none for a bottle that is not there.
+    let folder = find(context, slug.clone()).and_then(|_| context.folder(slug.clone()))?;
+    let _lock = folder.lock_operation("apply")?;
     let mut copy = find(context, slug)?;
     // What is read here is shown, confirmed and written: the guest works on meanwhile.
     let mut seen = look(context, &copy, how.max_size, paths)?;
@@ -65,10 +73,15 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
             .help("`bottle diff` with the same paths and options shows what is there now"));
     }
     if seen.changes().next().is_none() {
-        context.say("there is nothing to apply");
+        context.say(if paths.is_empty() {
+            "there is nothing to apply"
+        } else {
+            "there is nothing to apply there"
+        });
         return Ok(());
     }
     tell_of_attributes(&seen);
+    seen.overwrites = how.overwrite;
     let asks = !(how.yes || how.dry_run || how.digest.is_some());
     if asks && std::io::stdin().is_terminal() {
         copy.show(&seen, out::text)?;
@@ -77,8 +90,12 @@ pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]
         copy.show_conflicts(&seen, out::text)?;
     }
     let question = format!("Apply this to {}?", copy.of().display());
-    if how.dry_run || (asks && !out::confirmed(&question)) {
+    if how.dry_run {
         return Ok(());
+    }
+    if asks && !out::confirmed(&question) {
+        return Err(Failure::new(Kind::Negative, "nothing was applied")
+            .help("`bottle apply --yes` applies what is there without asking"));
     }
     if !Defence::ShownIsApplied.stands() {
         seen = look(context, &copy, how.max_size, paths)?;
@@ -101,7 +118,8 @@ fn find(context: &Context, slug: Option<Slug>) -> Outcome<Copy> {
 }
 
 fn look(context: &Context, copy: &Copy, max_size: Option<Size>, paths: &[PathBuf]) -> Outcome<Look> {
-    let wanted: Vec<PathBuf> = paths.iter().map(|path| plain(path)).collect();
+    let here = Context::here()?;
+    let wanted = paths.iter().map(|path| within(copy, &here, path)).collect::<Outcome<Vec<_>>>()?;
     let most = max_size.map_or(MOST, |Size(bytes)| bytes);
     Ok(context.during(copy.slug(), "comparing the copy with the project", || copy.look(&wanted, most))?)
 }
@@ -115,7 +133,40 @@ fn tell_of_attributes(look: &Look) {
     }
 }
 
-/// Returns a path in the form that changes have: `./a/` becomes `a`.
-fn plain(path: &Path) -> PathBuf {
-    path.components().filter(|part| !matches!(part, Component::CurDir)).collect()
+/// Returns a path in the form that changes have. In the project it is relative to the current folder, and elsewhere to the
+/// project's: `./a/` becomes `a`.
+///
+/// # Errors
+/// Returns [`Kind::Usage`] if it is not in the project, or if nothing is and was there.
+fn within(copy: &Copy, here: &Path, path: &Path) -> Outcome<PathBuf> {
+    let (project, shown) = (copy.of(), shown(path));
+    let below = |path: &Path| path.strip_prefix(project).map(Path::to_owned).ok();
+    let outside = || {
+        Failure::new(Kind::Usage, format!("{shown} is not in the project {}", self::shown(project))).help(
+            "a path is relative to the current folder, and outside of the project to the project's folder",
+        )
+    };
+    // A link of that name may lead elsewhere, so only what is above it is followed.
+    let followed = || Some(walk(path.parent()?).ok()?.real.join(path.file_name()?));
+    let start = if path.is_absolute() {
+        below(path).or_else(|| below(&followed()?)).ok_or_else(outside)?
+    } else {
+        below(here).unwrap_or_default().join(path)
+    };
+    let mut wanted = PathBuf::new();
+    for part in start.components() {
+        match part {
+            Component::Normal(name) => wanted.push(name),
+            Component::ParentDir if !wanted.pop() => return Err(outside()),
+            _ => {}
+        }
+    }
+    if copy.knows(&wanted)? {
+        return Ok(wanted);
+    }
+    Err(Failure::new(
+        Kind::Usage,
+        format!("there is no {shown}, neither in the project nor in the guest's copy"),
+    )
+    .help("`bottle diff --names` lists what the guest changed"))
 }

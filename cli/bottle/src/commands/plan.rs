@@ -130,6 +130,6 @@ fn copied(project: &str, exclude: &[String]) -> Outcome<Vec<String>> {
         Line(project)
     )];
     let also = if patterns.is_empty() { String::new() } else { format!(", {}", Line(&patterns.join(", "))) };
-    lines.push(format!("excluded  .env and .env.* but .env.example and .env.sample{also}"));
+    lines.push(format!("excluded  .env and its like, but not .env.example and .env.sample{also}"));
     Ok(lines)
 }

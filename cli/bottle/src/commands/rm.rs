@@ -69,7 +69,11 @@ fn keep_work(context: &Context, folder: &Folder) -> Outcome {
         return Err(refused());
     }
     if out::confirmed(&format!("{what}. Take them back into it first?")) {
-        changes::apply(context, Some(slug.clone()), &changes::How::default(), &[])?;
+        match changes::apply(context, Some(slug.clone()), &changes::How::default(), &[]) {
+            // Whoever does not want them after all is asked about the trash.
+            Err(refused) if refused.kind() == Kind::Negative => {}
+            applied => applied?,
+        }
     }
     match count()? {
         0 => Ok(()),

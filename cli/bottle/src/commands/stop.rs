@@ -11,9 +11,13 @@ use bottle_host::tools;
 pub fn stop(context: &Context, slug: Option<Slug>) -> Outcome {
     let folder = context.folder(slug)?;
     let slug = folder.slug();
+    let smolvm = tools::smolvm()?;
+    // A lock makes a folder, and there is none for a bottle that is not there.
+    if !folder.exists() && smolvm.machine(slug)?.is_none() {
+        return Err(no_such(slug));
+    }
     let _lock = folder.lock_operation("stop")?;
     fail_point::reached(FailPoint::StopLocked);
-    let smolvm = tools::smolvm()?;
     let Some(machine) = smolvm.machine(slug)? else {
         return Err(no_such(slug));
     };

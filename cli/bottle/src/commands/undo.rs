@@ -1,6 +1,7 @@
 //! `bottle undo`: restores the project as it was before the last `bottle apply`.
 
 use super::context::Context;
+use crate::desk::changes::unwritten;
 use crate::trust;
 use bottle_core::slug::Slug;
 use bottle_core::visible::Bytes;
@@ -46,12 +47,16 @@ pub fn undo(context: &Context, slug: Option<Slug>, how: How) -> Outcome {
     undo.changes().try_for_each(out::line)?;
     let when = humantime::format_rfc3339_seconds(undo.when());
     let question = format!("Undo what was applied to {} at {when}?", undo.project().display());
-    if how.dry_run || !(how.yes || out::confirmed(&question)) {
+    if how.dry_run {
         return Ok(());
+    }
+    if !(how.yes || out::confirmed(&question)) {
+        return Err(Failure::new(Kind::Negative, "nothing was undone")
+            .help(format!("`bottle undo --yes {slug}` undoes it without asking")));
     }
     trust::touched(&Home::find()?, undo.project())?;
     let many = undo.changes().count();
-    undo.carry_out()?;
+    undo.carry_out().map_err(unwritten)?;
     context.say(&format!("{many} paths are as they were"));
     Ok(())
 }

@@ -67,7 +67,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// Returns the folder of a person's configuration: as the XDG base directory specification says.
 pub fn folder() -> Option<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let config = absolute("XDG_CONFIG_HOME").or_else(|| Some(env::home_dir()?.join(".config")))?;
+    let config = absolute("XDG_CONFIG_HOME")
+        .or_else(|| env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".config")))?;
     Some(config.join("bottle"))
 }
 

@@ -145,7 +145,7 @@ struct GuestTable {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct VolumeTable {
-    /// The folder on this machine, relative to the folder of `bottle.toml`.
+    /// The folder on this machine, relative to the folder of `bottle.toml`, or below `~/`.
     host: PathBuf,
     /// Where the guest sees it.
     guest: MountPath,
@@ -383,6 +383,11 @@ fn guest(
         let span = volume.span();
         let VolumeTable { host, guest: inside, writable } = volume.into_inner().0;
         mounts.add(&inside, span.clone())?;
+        if host.as_os_str().is_empty() {
+            return Err(source
+                .fail(Some(span), "`guest.volumes.host` is empty")
+                .help("write the folder's path; \".\" is the folder of bottle.toml"));
+        }
         let written = site.beside(&host);
         let host = site.shared(&written, &config.allow_sensitive, &mut config.exposed);
         let host = host.map_err(|refused| refused.at(source, Some(span)))?;

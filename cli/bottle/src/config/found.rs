@@ -7,7 +7,7 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::provenance::walk::{Identity, Walk, walk};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
@@ -63,11 +63,16 @@ impl Found {
     /// Returns [`Kind::Usage`] if it is not a regular file, or cannot be read.
     pub fn search(named: Option<&Path>, start: &Path) -> Outcome<Search> {
         if let Some(named) = named {
-            let whole = std::path::absolute(named).map_err(|error| cannot(named, &error))?;
-            return match read(&whole)? {
-                Some(found) => Ok(Search { found: Some(found), passed: Vec::new() }),
-                None => Err(cannot(named, &Errno::NOENT.into())),
+            let help = "`--config` names a file like bottle.toml; `bottle init` writes one";
+            let read = || {
+                let whole = std::path::absolute(named).map_err(|error| cannot(named, &error))?;
+                if whole.is_dir() {
+                    return Err(refused(&whole, "a folder"));
+                }
+                read(&whole)?.ok_or_else(|| cannot(named, &Errno::NOENT.into()))
             };
+            let found = read().map_err(|failure| failure.help(help))?;
+            return Ok(Search { found: Some(found), passed: Vec::new() });
         }
         let mut search = Search::default();
         for folder in start.ancestors() {
@@ -91,10 +96,16 @@ fn read(path: &Path) -> Outcome<Option<Found>> {
     let path = folder.real.join(name);
     let Some(end) = walk.end else {
         let is_link = walk.stations.iter().any(|station| station.is_link && station.path == path);
-        return if is_link { Err(dangling(&path)) } else { Ok(None) };
+        return match fs::metadata(&path) {
+            // A link of the kernel's own, like that of an open pipe, leads somewhere without naming it.
+            Ok(meta) if is_link => Err(refused(&path, kind(&meta))),
+            _ if is_link => Err(dangling(&path)),
+            _ => Ok(None),
+        };
     };
     if !end.is_file && Defence::ConfigProvenance.stands() {
-        return Err(refused(&path, kind(&walk.real)));
+        let meta = fs::symlink_metadata(&walk.real);
+        return Err(refused(&path, meta.as_ref().map_or("not there any more", kind)));
     }
     // Whatever could have been swapped meanwhile was within a guest's reach. In that case the descriptor
     // shows it.
@@ -123,6 +134,7 @@ fn read(path: &Path) -> Outcome<Option<Found>> {
 
 fn cannot(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Usage, format!("cannot read {}: {error}", shown(path)))
+        .help("correct it, or name another file with --config")
 }
 
 /// Makes the failure of a link that leads nowhere. Somebody made it on purpose, so its target is missing.
@@ -135,9 +147,8 @@ fn dangling(path: &Path) -> Failure {
     .help("point the link at a file, or remove it")
 }
 
-/// Returns what kind of thing is at a path that is not a regular file.
-fn kind(real: &Path) -> &'static str {
-    let Ok(meta) = fs::symlink_metadata(real) else { return "not there any more" };
+/// Returns what kind of thing it is that is not a regular file.
+fn kind(meta: &Metadata) -> &'static str {
     let kind = meta.file_type();
     match () {
         () if kind.is_dir() => "a folder",

@@ -1,6 +1,7 @@
 //! `bottle.toml`: a person's description of a bottle. Every key has a default, and so has the file. Some have a
 //! person's own default, for all their bottles ([`defaults`]).
 
+mod bound;
 pub mod defaults;
 pub mod edit;
 mod file;

@@ -9,9 +9,10 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 /// Paths that the guest uses already.
-const TAKEN: [(&str, &str); 7] = [
+const TAKEN: [(&str, &str); 8] = [
     (HELPER_DIR, "where bottle's helper is"),
     (GUEST_SOCKET, "the guest's way to its network"),
+    ("/var/run", "a link to /run, and so around the guest's way to its network"),
     ("/etc/resolv.conf", "written by bottle itself"),
     ("/etc/hosts", "written by bottle itself"),
     ("/dev", "where the guest's own devices are"),

@@ -2,6 +2,7 @@
 //!
 //! Parsing never touches the disk directly. It asks through [`Disk`], so that it can be fuzzed without one.
 
+use super::bound::{self, Bound};
 use super::found::shown;
 use super::named::{Named, Use};
 use super::sensitive::{self, Exposed, Sensitive};
@@ -25,6 +26,10 @@ pub trait Disk {
     /// Returns the folder in which commands start.
     fn here(&self) -> PathBuf {
         PathBuf::from("/")
+    }
+    /// Returns the other paths of a folder, and of what is mounted below it.
+    fn elsewhere(&self, _: &Path) -> Vec<Bound> {
+        Vec::new()
     }
     /// Returns what a guest does not get without a person's consent.
     fn sensitive(&self) -> Vec<Sensitive>;
@@ -51,6 +56,10 @@ impl Disk for OnDisk {
         env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
     }
 
+    fn elsewhere(&self, real: &Path) -> Vec<Bound> {
+        bound::elsewhere(real)
+    }
+
     fn sensitive(&self) -> Vec<Sensitive> {
         sensitive::on_this_machine()
     }
@@ -67,9 +76,13 @@ pub struct Site<'d> {
 }
 
 impl Site<'_> {
-    /// Returns a path as the file means it: relative to the file's folder.
+    /// Returns a path as the file means it: relative to the file's folder, or below the home if it begins with `~/`.
     pub fn beside(&self, path: &Path) -> PathBuf {
-        self.project.as_ref().map_or_else(|| path.to_owned(), |project| project.join(path))
+        let path = match (path.strip_prefix("~"), env::home_dir()) {
+            (Ok(rest), Some(home)) => home.join(rest),
+            _ => path.to_owned(),
+        };
+        self.project.as_ref().map_or_else(|| path.clone(), |project| project.join(&path))
     }
 
     /// Records a path that the file names, to be checked before a start.
@@ -147,7 +160,14 @@ impl Site<'_> {
         shared: &mut Vec<Shared>,
     ) -> Result<MountPath, Refused> {
         let refuse = |why: &str| Err(Refused::new(format!("{} {why}", shown(path))));
-        let Some(real) = self.disk.real(path) else { return refuse("is not there") };
+        let Some(real) = self.disk.real(path) else {
+            let help =
+                "a path is relative to the folder of bottle.toml, or below `~/`; variables are not replaced";
+            return Err(Refused {
+                what: format!("{} is not there", shown(path)),
+                help: Some(help.to_owned()),
+            });
+        };
         if !self.disk.is_dir(&real) {
             return refuse("is not a folder");
         }
@@ -161,7 +181,19 @@ impl Site<'_> {
 
     /// Checks that a guest may have what is at a path.
     fn may_share(&self, real: &Path, allowed: &[PathBuf], shared: &mut Vec<Shared>) -> Result<(), Refused> {
-        self.judge(sensitive::exposed(real, &self.disk.sensitive()), real, allowed, shared)
+        self.judge(self.exposed(real), real, allowed, shared)
+    }
+
+    /// Returns what is sensitive about a folder, by whichever of its paths.
+    fn exposed(&self, real: &Path) -> Vec<Exposed> {
+        let sensitive = self.disk.sensitive();
+        let mut exposed = sensitive::exposed(real, &sensitive);
+        for Bound { path, is_below } in self.disk.elsewhere(real) {
+            let more = sensitive::exposed(&path, &sensitive).into_iter();
+            let more = more.map(|one| if is_below { one.below() } else { one });
+            exposed.extend(more);
+        }
+        exposed
     }
 
     /// Checks that a guest may clone a repository: not one that stores passwords.
@@ -175,7 +207,7 @@ impl Site<'_> {
         shared: &mut Vec<Shared>,
     ) -> Result<(), Refused> {
         // A clone contains only what was committed, and not the rest of a home.
-        let mut exposed = sensitive::exposed(real, &self.disk.sensitive());
+        let mut exposed = self.exposed(real);
         exposed.retain(|exposed| exposed.is_inside() && !exposed.is_whole());
         self.judge(exposed, real, allowed, shared)
     }

@@ -299,6 +299,13 @@ impl Exposed {
         allowed.iter().any(named)
     }
 
+    /// Returns the same for a folder in which this one is mounted.
+    #[must_use]
+    pub fn below(self) -> Self {
+        let relation = if self.relation == Relation::Same { Relation::Holds } else { self.relation };
+        Self { relation, ..self }
+    }
+
     /// Returns whether the place is sensitive only as a whole.
     pub fn is_whole(&self) -> bool {
         matches!(self.scope, Scope::Whole | Scope::Itself)

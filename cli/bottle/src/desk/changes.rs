@@ -1,14 +1,17 @@
 //! A guest's changes in its copy of the project, and which of them come back.
 
 use super::key::key;
+use crate::suggest::no_such_or;
 use crate::trust;
 use bottle_core::visible::Bytes;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::{Folder, Home};
 use bottle_host::workspace::changes::{Change, Kept};
+use bottle_host::workspace::trash::Trash;
 use bottle_host::workspace::{Applied, Copy, Look, MOST};
 use bottle_ui::desk::{ChangedFile, Changes, Picked};
 use std::collections::HashMap;
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -22,9 +25,18 @@ const TEXT: usize = 2 << 20;
 /// # Errors
 /// Returns [`Kind::NoBottle`] if it has none.
 pub fn copy(folder: &Folder) -> Outcome<Copy> {
-    Copy::find(folder)?.ok_or_else(|| {
-        Failure::new(Kind::NoBottle, format!("the guest of {} has no copy of a project", folder.slug()))
-            .help("with `[workspace] mode = \"copy\"` in bottle.toml it works on one")
+    if let Some(copy) = Copy::find(folder)? {
+        return Ok(copy);
+    }
+    let slug = folder.slug();
+    let removed = Trash::of(&Home::find()?).entries()?;
+    let removed = removed.iter().rev().find(|entry| entry.slug == *slug);
+    Err(match removed {
+        Some(entry) => Failure::new(Kind::NoBottle, format!("the copy of {slug}'s guest is in the trash"))
+            .help(format!("`bottle trash --restore {}` brings it back", entry.name)),
+        None if folder.read_plan().is_err() => no_such_or(slug, &format!("`bottle up {slug}` starts one")),
+        None => Failure::new(Kind::NoBottle, format!("the guest of {slug} has no copy of a project"))
+            .help("with `[workspace] mode = \"copy\"` in bottle.toml it works on one"),
     })
 }
 
@@ -34,7 +46,23 @@ pub fn copy(folder: &Folder) -> Outcome<Copy> {
 /// Returns an error if the project cannot be written. It is unchanged then.
 pub fn take(home: &Home, copy: &mut Copy, seen: Look, overwrite: bool) -> Outcome<Applied> {
     trust::touched(home, copy.of())?;
-    Ok(copy.apply(seen, overwrite)?)
+    copy.apply(seen, overwrite).map_err(unwritten)
+}
+
+/// Makes the failure of a project that could not be written. It is as it was.
+pub fn unwritten(error: anyhow::Error) -> Failure {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match cause {
+        Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+            Failure::new(Kind::Unavailable, format!("{error:#}"))
+                .help("the project is as it was; make that path one that you can write to, or leave it out")
+        }
+        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            Failure::new(Kind::Internal, format!("{error:#}"))
+                .help("the project is as it was; free some space, and try again")
+        }
+        _ => error.into(),
+    }
 }
 
 /// Returns what the guest changed.

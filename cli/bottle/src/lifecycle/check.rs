@@ -17,6 +17,7 @@ use bottle_core::visible::Line;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::{Folder, Home};
 use bottle_host::tools::in_path;
+use bottle_host::workspace;
 use bottle_sidecars::keys;
 use std::path::Path;
 use std::slice::from_ref;
@@ -50,6 +51,9 @@ pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) ->
     }
     let rendered = files::render(folder, resolved, config)?;
     image(config)?;
+    if let Some((project, exclude)) = &resolved.copied {
+        workspace::lists(Path::new(project.as_str()), exclude)?;
+    }
     programs(config)?;
     resolved.services.git.iter().try_for_each(|repo| gate(repo, config))?;
     if let Some(parent) = &resolved.plan.parent {

@@ -17,6 +17,7 @@ use bottle_host::state::{Folder, Home, Lock};
 use bottle_host::tools::Tools;
 use bottle_host::workspace::Copy;
 use bottle_keeper::{self as keeper, Reach};
+use bottle_sidecars::keys;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -98,7 +99,12 @@ pub fn check_again(slug: &Slug, config: &Config, renew: bool) -> Outcome {
     let resolved = resolve(slug, config, tools.network.stack(), &home)?;
     let machine = tools.smolvm.machine(slug)?;
     startable(&folder, config, &resolved, machine, renew)?;
-    Pins::check(&home, folder.slug(), config, &[]).map(drop)
+    Pins::check(&home, folder.slug(), config, &[])?;
+    // A program is run only once no guest can have exchanged it.
+    keys::rehearse(&resolved.plan.upstreams).map_err(|error| {
+        Failure::new(Kind::Unavailable, format!("{error:#}"))
+            .help("nothing was stopped; try the command by hand")
+    })
 }
 
 /// Checks a start against the existing machine, and returns what happens to that machine and the files to

@@ -33,6 +33,13 @@ pub fn network_filesystem(path: &Path) -> Option<&'static str> {
     named(number(there)?)
 }
 
+/// Returns whether a folder keeps the moment at which it was made. On an overlay, a folder of a lower layer gets a new
+/// one with the first change in it.
+pub fn keeps_birth(path: &Path) -> bool {
+    const OVERLAY: u64 = 0x794C_7630;
+    number(path) != Some(OVERLAY)
+}
+
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 fn number(path: &Path) -> Option<u64> {
     // The field is signed on some machines, and only its lower half is a number.

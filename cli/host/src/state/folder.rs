@@ -175,6 +175,11 @@ impl Folder {
         self.state.join("copy.json")
     }
 
+    /// Returns the path of the notes that tell which files of the copy are as they were copied.
+    pub fn copy_stamps(&self) -> PathBuf {
+        self.state.join("stamps")
+    }
+
     /// Returns the path of the record of the setup that the machine's disk holds.
     pub fn set_up(&self) -> PathBuf {
         self.state.join("set-up")
@@ -244,6 +249,7 @@ impl Folder {
     /// Removes the guest's copy of the project, with the guest's changes.
     pub fn remove_copy(&self) -> Result<()> {
         remove_tree(&self.copy())?;
+        remove_file(&self.copy_stamps())?;
         remove_file(&self.copy_record())
     }
 

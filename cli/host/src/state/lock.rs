@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, test_kill_process};
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ impl Folder {
         let path = self.operation();
         // The new holder may not have written its name yet, so that the previous holder's is still there.
         for _ in 0..GLANCES {
-            if !(path.exists() && matches!(try_lock(&path), Ok(None))) {
+            if !is_held(&path) {
                 return None;
             }
             let holder = fs::read_to_string(&path).unwrap_or_default();
@@ -103,10 +103,9 @@ impl Folder {
         try_lock(&self.state().join("keeper.lock"))
     }
 
-    /// Returns whether a keeper is alive.
+    /// Returns whether a keeper is alive, or nobody can tell.
     pub fn has_keeper(&self) -> bool {
-        let path = self.state().join("keeper.lock");
-        path.exists() && matches!(try_lock(&path), Ok(None))
+        is_held(&self.state().join("keeper.lock"))
     }
 }
 
@@ -125,6 +124,15 @@ fn is_alive(holder: &str) -> bool {
         Ok(()) | Err(rustix::io::Errno::PERM) => true,
         Err(_) => false,
     })
+}
+
+/// Returns whether a process holds a lock. Nothing is written to find out, so that a full or a read-only disk does not make
+/// a live process look dead. Where it cannot be found out, it is held.
+fn is_held(path: &Path) -> bool {
+    match File::open(path) {
+        Ok(file) => flock(&file, FlockOperation::NonBlockingLockShared).is_err(),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
 }
 
 fn open(path: &Path) -> Result<File> {

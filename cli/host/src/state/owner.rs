@@ -1,6 +1,7 @@
 //! The project folder that a bottle was made for.
 
 use super::files::{parse_json, write_private};
+use super::filesystem::keeps_birth;
 use super::folder::Folder;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// A project folder, identified so that no other can pass for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,9 @@ pub struct Owner {
     pub path: String,
     device: u64,
     inode: u64,
+    /// When it was made, if its file system keeps that. A new folder often gets the number of a removed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    born: Option<SystemTime>,
 }
 
 /// How a folder relates to the one that a bottle was made for.
@@ -41,14 +46,17 @@ impl Owner {
         let what = || project.display().to_string();
         let real = project.canonicalize().with_context(what)?;
         let meta = fs::metadata(&real).with_context(what)?;
-        Ok(Self { path: real.to_string_lossy().into_owned(), device: meta.dev(), inode: meta.ino() })
+        let born = meta.created().ok().filter(|_| keeps_birth(&real));
+        Ok(Self { path: real.to_string_lossy().into_owned(), device: meta.dev(), inode: meta.ino(), born })
     }
 
     /// Compares a folder with this one. On some file systems the device number changes when the machine
     /// restarts, so a folder with the same path and inode counts as the same.
     fn compare(self, other: &Self) -> Relation {
         let same_path = self.path == other.path;
-        let same_folder = self.inode == other.inode && (same_path || self.device == other.device);
+        let same_number = self.inode == other.inode && (same_path || self.device == other.device);
+        let same_birth = self.born.zip(other.born).is_none_or(|(then, now)| then == now);
+        let same_folder = same_number && same_birth;
         match (same_folder, same_path) {
             (true, true) => Relation::Owner,
             // A bind mount gives one folder two paths. If the first path still leads to it, it has not moved.
@@ -119,5 +127,16 @@ mod tests {
         fs::create_dir(at("a/app")).unwrap();
         assert!(matches!(folder.relation_to(&at("a/app")).unwrap(), Relation::Replaced(_)));
         assert!(matches!(folder.relation_to(&at("c")).unwrap(), Relation::Moved(_)));
+    }
+
+    #[test]
+    fn a_new_folder_with_the_number_of_the_old_one_is_another_folder() {
+        let room = tempfile::tempdir().unwrap();
+        let then = Owner::of(room.path()).unwrap();
+        let Some(born) = then.born else { return };
+        let now = Owner { born: Some(born + std::time::Duration::from_nanos(1)), ..then.clone() };
+        assert!(matches!(then.clone().compare(&now), Relation::Replaced(_)));
+        // A record without it is from a system that could not say.
+        assert_eq!(Owner { born: None, ..then }.compare(&now), Relation::Owner);
     }
 }

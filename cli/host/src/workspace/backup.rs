@@ -6,13 +6,13 @@
 use super::exact;
 use super::snapshot;
 use super::tree::Entry;
-use crate::beneath::Folder as Beneath;
+use crate::beneath::{Folder as Beneath, MODE, set_mode};
 use crate::state::{Folder, parse_json, private_dir, remove_dir, write_private};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -88,6 +88,20 @@ pub(super) fn restore(folder: &Folder, number: u64, index: usize, to: &File) -> 
     snapshot::copy_with_holes(&from, len, to).with_context(what)
 }
 
+/// Gives a restored file the bits that an [`Entry`] leaves out. They are a person's own: no guest's file has them.
+pub(super) fn restore_bits(folder: &Folder, number: u64, index: usize, to: &File) -> Result<()> {
+    let more = bits(&File::open(place(folder, number).join(index.to_string()))?)?;
+    if more != 0 {
+        set_mode(to, to.metadata()?.mode() & MODE | more)?;
+    }
+    Ok(())
+}
+
+/// Returns whether a program gets somebody else's rights, and the like.
+fn bits(file: &File) -> io::Result<u32> {
+    Ok(file.metadata()?.mode() & 0o7000)
+}
+
 /// Saves what the project has at these paths as a draft, which counts once it is committed.
 pub(super) fn keep(folder: &Folder, number: u64, ours: &Beneath, backup: &Backup) -> Result<()> {
     let draft = draft(folder, number);
@@ -101,7 +115,8 @@ pub(super) fn keep(folder: &Folder, number: u64, ours: &Beneath, backup: &Backup
                 ensure!(Some(Entry::file(&meta)) == was.before, "it changed while it was applied");
                 let place = draft.join(index.to_string());
                 let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(place)?;
-                Ok(snapshot::copy_with_holes(&from, meta.len, &to)?)
+                snapshot::copy_with_holes(&from, meta.len, &to)?;
+                Ok(set_mode(&to, 0o600 | bits(&from)?)?)
             };
             keep().with_context(|| format!("cannot keep a copy of {}", was.path.display()))?;
         }

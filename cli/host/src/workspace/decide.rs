@@ -24,6 +24,15 @@ pub enum Here {
     Blocked,
 }
 
+/// Who changed the content of a file that otherwise looks as it was copied, on both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silent {
+    /// The guest.
+    Guest,
+    /// The guest or the person.
+    Either,
+}
+
 /// The questions asked about the project.
 pub trait Project {
     /// Returns what it has at a path.
@@ -45,10 +54,16 @@ pub struct Judged {
 
 /// Compares the guest's copy as it is (`now`) with what was copied (`was`), and with the project. A folder
 /// counts if it is new and empty, or gone. Files that only seem to have changed, with the same content and
-/// another time, are included.
+/// another time, are included. So are those in `silent`, whose content changed, and nothing else.
 ///
 /// `every_git` decides whether every name that git could take for `.git` counts, or only `.git` itself.
-pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every_git: bool) -> Vec<Judged> {
+pub fn changes(
+    was: &Manifest,
+    now: &Manifest,
+    silent: &HashMap<PathBuf, Silent>,
+    project: &mut impl Project,
+    every_git: bool,
+) -> Vec<Judged> {
     let mut repositories = Repositories { now, copied: OnceCell::new(), known: HashMap::new() };
     let mut judged = Vec::new();
     // Folders that will take the place of something else, if they are applied.
@@ -62,7 +77,9 @@ pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every
         .collect();
     for (path, before, after) in both(was, now) {
         // What the guest left alone is no change of its, whatever the project has there now.
-        if before == after || (!closed.is_empty() && is_below_one_of(path, &closed)) {
+        let silent = silent.get(path);
+        let is_silent = silent.is_some();
+        if (before == after && !is_silent) || (!closed.is_empty() && is_below_one_of(path, &closed)) {
             continue;
         }
         if before.is_none() && after == Some(&Entry::Folder) && has_below(now, path) {
@@ -84,7 +101,7 @@ pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every
             (None, Some(_)) => What::Added,
             (Some(_), None) if here == Here::Nothing => continue,
             (Some(_), None) => What::Deleted,
-            (Some(before), Some(after)) if before != after => What::Changed,
+            (Some(before), Some(after)) if before != after || is_silent => What::Changed,
             _ => continue,
         };
         if is_the_same(after.as_ref(), &here) {
@@ -97,6 +114,7 @@ pub fn changes(was: &Manifest, now: &Manifest, project: &mut impl Project, every
         let kept = kept.or_else(|| match (&here, before) {
             (Here::Blocked, _) => Some(Kept::Blocked),
             (Here::Nothing, None) => None,
+            _ if silent == Some(&Silent::Either) => Some(Kept::Conflict),
             (Here::Is(here), Some(before)) if here == before => None,
             _ => Some(Kept::Conflict),
         });

@@ -107,7 +107,7 @@ fn difference(
     until: Instant,
 ) -> Result<Difference> {
     let change = &item.change;
-    let mut shown = Difference { title: change.to_string(), ..Difference::default() };
+    let mut shown = Difference { title: look.line(change), ..Difference::default() };
     let is_conflict = change.kept == Some(Kept::Conflict);
     if change.kept.is_some_and(|why| why != Kept::Conflict) {
         return Ok(shown);

@@ -4,8 +4,9 @@
 
 use super::exclude::{Exclude, Why};
 use super::snapshot;
+use super::stamps::{Same, Stamp, Stamps};
 use super::tree::{Entry, Manifest, STAGE, limits};
-use crate::beneath::{Folder, Kind, MODE, Seen, moment, set_mode, walk_on};
+use crate::beneath::{Folder, Kind, MODE, Meta, Seen, moment, set_mode, walk_on};
 use anyhow::{Context, Result, bail};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
@@ -32,22 +33,35 @@ pub struct Omitted {
     pub special: Vec<PathBuf>,
     /// Paths that this user may not read.
     pub unreadable: Vec<PathBuf>,
+    /// Folders that are nested too deeply.
+    pub deep: Vec<PathBuf>,
     /// Files that were copied without the bit that gives a program somebody else's rights.
     pub privileged: Vec<PathBuf>,
 }
 
-/// Copies a folder's contents into an empty one. Returns what was copied, and what was not.
+/// A folder's contents in an empty one.
+#[derive(Debug, Default)]
+pub struct Duplicate {
+    /// What was copied.
+    pub copied: Manifest,
+    /// The files of the copy, as they are now.
+    pub stamps: Stamps,
+    /// What was not.
+    pub omitted: Omitted,
+}
+
+/// Copies a folder's contents into an empty one.
 ///
 /// # Errors
 /// Returns an error if something can be neither copied nor omitted. What was copied until then remains.
-pub fn copy(from: &Folder, to: &Folder, exclude: &Exclude) -> Result<(Manifest, Omitted)> {
+pub fn copy(from: &Folder, to: &Folder, exclude: &Exclude) -> Result<Duplicate> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
     let (files, queue) = sync_channel(WAITING);
     let copier = Copier { queue: Mutex::new(queue), has_failed: AtomicBool::new(false) };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| copier.work())).collect();
         let walked = Walker::new(to, exclude, files, &copier.has_failed).walk(from);
-        let mut done = Done::default();
+        let mut done = Duplicate::default();
         let mut failed = None;
         for worker in workers {
             match worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
@@ -58,25 +72,20 @@ pub fn copy(from: &Folder, to: &Folder, exclude: &Exclude) -> Result<(Manifest, 
         // Where a file failed, the walk ended because of it.
         failed.map_or(Ok(()), Err)?;
         done.add(walked?);
-        Ok((done.copied, done.omitted))
+        Ok(done)
     })
 }
 
-/// What was copied so far, and what was not.
-#[derive(Default)]
-struct Done {
-    copied: Manifest,
-    omitted: Omitted,
-}
-
-impl Done {
+impl Duplicate {
     fn add(&mut self, more: Self) {
         self.copied.paths.extend(more.copied.paths);
-        let Omitted { listed, secret, special, unreadable, privileged } = more.omitted;
+        self.stamps.extend(more.stamps);
+        let Omitted { listed, secret, special, unreadable, deep, privileged } = more.omitted;
         self.omitted.listed.extend(listed);
         self.omitted.secret.extend(secret);
         self.omitted.special.extend(special);
         self.omitted.unreadable.extend(unreadable);
+        self.omitted.deep.extend(deep);
         self.omitted.privileged.extend(privileged);
     }
 }
@@ -103,8 +112,8 @@ struct Copier {
 
 impl Copier {
     /// Copies files until there will be no more.
-    fn work(&self) -> Result<Done> {
-        let mut done = Done::default();
+    fn work(&self) -> Result<Duplicate> {
+        let mut done = Duplicate::default();
         loop {
             let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(Waiting { folder, name, path, is_privileged }) = next else { return Ok(done) };
@@ -120,7 +129,8 @@ impl Copier {
                     self.has_failed.store(true, Relaxed);
                     return Err(error).with_context(|| path.display().to_string());
                 }
-                Ok(entry) => {
+                Ok((entry, same)) => {
+                    done.stamps.note(path.clone(), same);
                     if is_privileged {
                         done.omitted.privileged.push(path.clone());
                     }
@@ -139,7 +149,7 @@ struct Walker<'a> {
     has_failed: &'a AtomicBool,
     /// The folder that the walk is in, by its path.
     inside: Option<(PathBuf, Arc<Pair>)>,
-    done: Done,
+    done: Duplicate,
 }
 
 impl<'a> Walker<'a> {
@@ -149,10 +159,10 @@ impl<'a> Walker<'a> {
         files: SyncSender<Waiting>,
         has_failed: &'a AtomicBool,
     ) -> Self {
-        Self { to, exclude, files, has_failed, inside: None, done: Done::default() }
+        Self { to, exclude, files, has_failed, inside: None, done: Duplicate::default() }
     }
 
-    fn walk(mut self, from: &Folder) -> Result<Done> {
+    fn walk(mut self, from: &Folder) -> Result<Duplicate> {
         let mut closed = Vec::new();
         walk_on(
             from,
@@ -198,7 +208,8 @@ impl<'a> Walker<'a> {
             return Ok(false);
         }
         if seen.is_too_deep {
-            bail!("{} ...: it is nested too deeply", what().chars().take(60).collect::<String>());
+            self.done.omitted.deep.push(seen.path.to_owned());
+            return Ok(false);
         }
         if seen.meta.kind == Kind::Special {
             self.done.omitted.special.push(seen.path.to_owned());
@@ -241,7 +252,7 @@ fn is_gone(folder: &Folder, name: &OsStr) -> bool {
     folder.meta(name).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-fn copy_file(from: &Folder, to: &Folder, name: &OsStr) -> io::Result<Entry> {
+fn copy_file(from: &Folder, to: &Folder, name: &OsStr) -> io::Result<(Entry, Same)> {
     let (source, meta) = from.file(name)?;
     let made = to.create(name, 0o600)?;
     snapshot::copy_with_holes(&source, meta.len, &made)?;
@@ -250,5 +261,6 @@ fn copy_file(from: &Folder, to: &Folder, name: &OsStr) -> io::Result<Entry> {
     if let Some(time) = moment(meta.changed) {
         made.set_modified(time)?;
     }
-    Ok(Entry::file(&meta))
+    let same = Same { theirs: Stamp::of(&Meta::of(&made)?), ours: Stamp::of(&meta) };
+    Ok((Entry::file(&meta), same))
 }

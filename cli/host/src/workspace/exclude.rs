@@ -14,8 +14,9 @@ use std::path::Path;
 /// The name of the project's own list.
 pub const FILE: &str = ".bottleignore";
 
-/// Patterns that are excluded unless `exclude` says otherwise.
-const SECRETS: [&str; 4] = [".env", ".env.*", "!.env.example", "!.env.sample"];
+/// Patterns that are excluded unless `exclude` says otherwise. Upper and lower case are the same in them: they are on
+/// some systems.
+const SECRETS: [&str; 5] = [".env", ".env[._-]*", ".envrc", "!.env.example", "!.env.sample"];
 
 /// The lists of patterns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,7 @@ pub enum Why {
 /// Decides what is not copied.
 #[derive(Clone, Debug)]
 pub struct Exclude {
+    secrets: Gitignore,
     configured: Gitignore,
     ignored: Gitignore,
 }
@@ -48,24 +50,25 @@ impl Exclude {
     /// # Errors
     /// Returns an error if a line is not a pattern.
     pub fn new(lists: &Lists) -> Result<Self> {
-        let secrets = SECRETS.iter().map(|line| (*line).to_owned());
-        let configured = secrets.chain(lists.configured.iter().cloned());
         Ok(Self {
-            configured: matcher(configured).context("[workspace] exclude")?,
-            ignored: matcher(lists.ignored.iter().cloned()).context(FILE)?,
+            secrets: matcher(SECRETS.iter().copied(), true)?,
+            configured: matcher(lists.configured.iter().map(String::as_str), false)
+                .context("[workspace] exclude")?,
+            ignored: matcher(lists.ignored.iter().map(String::as_str), false).context(FILE)?,
         })
     }
 
     /// Excludes nothing.
     pub fn nothing() -> Self {
-        Self { configured: Gitignore::empty(), ignored: Gitignore::empty() }
+        Self { secrets: Gitignore::empty(), configured: Gitignore::empty(), ignored: Gitignore::empty() }
     }
 
     /// Returns why a path is not copied, assuming that nothing above it is excluded.
     pub fn why(&self, path: &Path, is_folder: bool) -> Option<Why> {
-        if let Match::Ignore(glob) = self.configured.matched(path, is_folder) {
-            let is_secret = SECRETS.contains(&glob.original());
-            return Some(if is_secret { Why::Secret } else { Why::Listed });
+        match self.configured.matched(path, is_folder) {
+            Match::Ignore(_) => return Some(Why::Listed),
+            Match::None if self.secrets.matched(path, is_folder).is_ignore() => return Some(Why::Secret),
+            Match::None | Match::Whitelist(_) => {}
         }
         self.ignored.matched(path, is_folder).is_ignore().then_some(Why::Listed)
     }
@@ -85,13 +88,22 @@ pub fn check(pattern: &str) -> Result<(), String> {
     if pattern.trim().is_empty() || pattern.starts_with('#') || pattern.contains(['\n', '\0']) {
         return Err("it is not a pattern".to_owned());
     }
-    matcher(std::iter::once(pattern.to_owned())).map(drop).map_err(|error| error.root_cause().to_string())
+    parse(pattern)
 }
 
-fn matcher(lines: impl Iterator<Item = String>) -> Result<Gitignore> {
+/// Parses a line of a list, which may be empty or a comment.
+///
+/// # Errors
+/// Returns what is wrong with it.
+pub fn parse(line: &str) -> Result<(), String> {
+    matcher(std::iter::once(line), false).map(drop).map_err(|error| error.root_cause().to_string())
+}
+
+fn matcher<'l>(lines: impl Iterator<Item = &'l str>, any_case: bool) -> Result<Gitignore> {
     let mut builder = GitignoreBuilder::new("");
+    builder.case_insensitive(any_case)?;
     for line in lines {
-        builder.add_line(None, &line).with_context(|| format!("{line:?}"))?;
+        builder.add_line(None, line).with_context(|| format!("{line:?}"))?;
     }
     Ok(builder.build()?)
 }

@@ -3,11 +3,12 @@
 use super::attributes;
 use super::changes::{Change, Kept, What};
 use super::copy::Copy;
-use super::decide::{self, Here, Judged, Project};
+use super::decide::{self, Here, Judged, Project, Silent};
 use super::exclude::{Exclude, Why};
-use super::snapshot::{Content, Snapshot, Sum, Taken};
+use super::snapshot::{self, Content, Snapshot, Sum, Taken};
+use super::stamps::{Same, Stamp, Stamps};
 use super::tree::{Entry, Manifest};
-use crate::beneath::Folder;
+use crate::beneath::{Folder, Meta};
 use crate::defence::Defence;
 use anyhow::{Context, Result};
 use bottle_core::git::gitmodules;
@@ -17,6 +18,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ pub struct Look {
     pub(super) renamed: HashMap<usize, usize>,
     /// How many changed files have extended attributes in the guest. Those stay there.
     pub with_attributes: usize,
+    /// Whether the guest's version of paths that the person has changed, too, is taken.
+    pub overwrites: bool,
 }
 
 /// One changed path, with what was read of it.
@@ -85,9 +89,8 @@ impl Copy {
             let path = &judged.change.path;
             // A wanted path also needs the folder that makes room for it.
             let makes_room = judged.after == Some(Entry::Folder) && judged.change.what != What::Deleted;
-            let is_wanted =
-                |wanted: &PathBuf| path.starts_with(wanted) || (makes_room && wanted.starts_with(path));
-            if !paths.is_empty() && !paths.iter().any(is_wanted) {
+            let needs_it = makes_room && paths.iter().any(|wanted| wanted.starts_with(path));
+            if !is_wanted(path, paths) && !needs_it {
                 continue;
             }
             let mut item =
@@ -111,7 +114,7 @@ impl Copy {
             items.push(item);
         }
         let renamed = renamed(&ours, &items);
-        Ok(Look { items, snapshot, renamed, with_attributes })
+        Ok(Look { items, snapshot, renamed, with_attributes, overwrites: false })
     }
 
     /// Returns how many paths a look would show. It reads a file only if nothing else shows whether it
@@ -148,6 +151,18 @@ impl Copy {
     }
 }
 
+impl Copy {
+    /// Returns whether the project, the guest's copy, or what was copied has something at a path.
+    ///
+    /// # Errors
+    /// Returns an error if one of the two folders cannot be opened.
+    pub fn knows(&self, path: &Path) -> Result<bool> {
+        let is_there = |root: &Folder| path.as_os_str().is_empty() || matches!(here(root, path), Here::Is(_));
+        let was = self.record.manifest.paths.contains_key(path);
+        Ok(was || is_there(&self.theirs()?) || is_there(&self.ours()?))
+    }
+}
+
 impl Look {
     /// Returns the changes, ordered by path.
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
@@ -169,9 +184,18 @@ impl Look {
             let from = self.renamed.get(&index).and_then(|from| self.items.get(*from));
             match from {
                 Some(from) => (format!("R {} -> {}", path(from), path(item)), item, true),
-                None => (item.change.to_string(), item, false),
+                None => (self.line(&item.change), item, false),
             }
         })
+    }
+
+    /// Returns a change as one line, with what becomes of it.
+    pub(super) fn line(&self, change: &Change) -> String {
+        if self.overwrites && change.kept == Some(Kept::Conflict) {
+            let taken = Change { kept: None, ..change.clone() };
+            return format!("{taken}  (you changed it, too; the guest's version takes its place)");
+        }
+        change.to_string()
     }
 
     /// Identifies everything in this state that may be applied, and everything that it would overwrite.
@@ -241,12 +265,21 @@ fn judge(copy: &Copy, ours: &Folder, theirs: &Folder, wanted: &[PathBuf]) -> Res
         }
         leave
     };
-    let now = Manifest::of(theirs, leave).with_context(|| {
+    let mut stamps = Stamps::read(&copy.folder, was);
+    let mut unknown = Vec::new();
+    let note = |path: &Path, meta: &Meta| {
+        if stamps.of(path).is_none_or(|same| same.theirs != Stamp::of(meta)) {
+            unknown.push(path.to_owned());
+        }
+    };
+    let now = Manifest::of(theirs, leave, note).with_context(|| {
         let slug = copy.folder.slug();
         format!("cannot list the copy of {slug}'s guest (`bottle rm --force {slug}` discards it)")
     })?;
+    unknown.retain(|path| is_wanted(path, wanted) && was.paths.get(path) == now.paths.get(path));
+    let silent = silent(copy, ours, theirs, unknown, &mut stamps);
     let mut project = OnDisk(ours);
-    let mut judged = decide::changes(was, &now, &mut project, Defence::GitNames.stands());
+    let mut judged = decide::changes(was, &now, &silent, &mut project, Defence::GitNames.stands());
     if !excluded.is_empty() {
         judged.extend(excluded.into_iter().map(|path| Judged {
             change: Change { path, what: What::Added, kept: Some(Kept::Excluded) },
@@ -256,6 +289,58 @@ fn judge(copy: &Copy, ours: &Folder, theirs: &Folder, wanted: &[PathBuf]) -> Res
         judged.sort_by(|a, b| a.change.path.cmp(&b.change.path));
     }
     Ok(judged)
+}
+
+/// Returns whether a path is one of these or below one, or all are wanted.
+fn is_wanted(path: &Path, wanted: &[PathBuf]) -> bool {
+    wanted.is_empty() || wanted.iter().any(|wanted| path.starts_with(wanted))
+}
+
+/// Returns the files whose content changed although nothing else shows it, among these that look as they were copied.
+/// A file that looks different in the project is not one of them: the person changed it. What is the same is noted.
+fn silent(
+    copy: &Copy,
+    ours: &Folder,
+    theirs: &Folder,
+    files: Vec<PathBuf>,
+    stamps: &mut Stamps,
+) -> HashMap<PathBuf, Silent> {
+    let was = &copy.record.manifest.paths;
+    let mut silent = HashMap::new();
+    let mut has_noted = false;
+    for path in files {
+        let ours = match here(ours, &path) {
+            Here::Is(here) if was.get(&path) == Some(&here) => open_file(ours, &path),
+            _ => continue,
+        };
+        let Ok((ours, meta)) = ours else { continue };
+        let ours_now = Stamp::of(&meta);
+        let same = open_file(theirs, &path).and_then(|(theirs, before)| {
+            let is_same = snapshot::is_same(&theirs, &ours)? && Meta::of(&theirs)? == before;
+            Ok(is_same.then(|| Stamp::of(&before)))
+        });
+        match same {
+            Ok(Some(stamp)) => {
+                stamps.note(path, Same { theirs: stamp, ours: ours_now });
+                has_noted = true;
+            }
+            // What cannot be read has changed, as far as anybody knows.
+            Ok(None) | Err(_) => {
+                let is_ours_known = stamps.of(&path).is_some_and(|same| same.ours == ours_now);
+                silent.insert(path, if is_ours_known { Silent::Guest } else { Silent::Either });
+            }
+        }
+    }
+    if has_noted {
+        // Without them, the next look compares the same files again.
+        let _ = stamps.write(&copy.folder, &copy.record.manifest);
+    }
+    silent
+}
+
+fn open_file(root: &Folder, path: &Path) -> io::Result<(File, Meta)> {
+    let (above, name) = root.above(path)?;
+    above.file(name)
 }
 
 enum Read {
@@ -272,14 +357,12 @@ impl Item {
         if len > most {
             return Ok(Read::TooMuch);
         }
-        let (above, name) = theirs.above(&self.change.path)?;
-        let (file, _) = above.file(name)?;
+        let (file, _) = open_file(theirs, &self.change.path)?;
         let beside = match &self.here {
             Here::Is(Entry::File { mode: our_mode, len: our_len, .. })
                 if mode == *our_mode && len == *our_len =>
             {
-                let (above, name) = ours.above(&self.change.path)?;
-                Some(above.file(name)?.0)
+                Some(open_file(ours, &self.change.path)?.0)
             }
             _ => None,
         };
@@ -331,8 +414,7 @@ fn renamed(ours: &Folder, items: &[Item]) -> HashMap<usize, usize> {
 
 /// Returns the sum of the project's file, if it can be read.
 fn sum(ours: &Folder, item: &Item) -> Option<[u8; 32]> {
-    let (above, name) = ours.above(&item.change.path).ok()?;
-    let (file, meta) = above.file(name).ok()?;
+    let (file, meta) = open_file(ours, &item.change.path).ok()?;
     Sum::of_file(&file, meta.len).ok()
 }
 

@@ -1,16 +1,19 @@
 //! Creates a copy, gives it away, and removes it.
 
 use super::copy::{Copy, open};
-use super::duplicate::{self, Omitted};
+use super::duplicate::{self, Duplicate, Omitted};
 use super::exclude::{self, Exclude, Lists};
 use super::record::Record;
 use super::tree;
+use crate::beneath::{self, Folder as Beneath};
 use crate::fail_point::{self, FailPoint};
+use crate::failure::{Failure, Kind, Outcome};
 use crate::out;
 use crate::state::{Folder, remove_tree};
-use anyhow::{Context, Result, ensure};
-use bottle_core::visible::Bytes;
+use anyhow::{Context, Result, bail, ensure};
+use bottle_core::visible::{Bytes, Line};
 use rustix::fs::{Gid, Uid};
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -42,13 +45,15 @@ impl Copy {
         DirBuilder::new().recursive(true).mode(0o711).create(above)?;
         DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
         let lists = lists(of, exclude)?;
-        let (manifest, omitted) = duplicate::copy(&open(of)?, &open(&path)?, &Exclude::new(&lists)?)
-            .with_context(|| format!("cannot copy {}", of.display()))?;
+        let Duplicate { copied: manifest, stamps, omitted } =
+            duplicate::copy(&open(of)?, &open(&path)?, &Exclude::new(&lists)?)
+                .with_context(|| format!("cannot copy {}", of.display()))?;
         let record = Record { of: of.to_owned(), manifest, exclude: Some(lists) };
         let made = Self { folder: folder.clone(), record };
         tell(&omitted);
         fail_point::reached(FailPoint::CopyMade);
         made.remember()?;
+        stamps.follow(folder, &made.record.manifest, std::iter::empty());
         Ok(made)
     }
 
@@ -77,21 +82,41 @@ impl Copy {
 /// Returns the lists of what is not copied from a project: `exclude`, and the project's own list.
 ///
 /// # Errors
-/// Returns an error if the project's own list cannot be read.
-pub fn lists(of: &Path, exclude: &[String]) -> Result<Lists> {
-    const LONGEST: u64 = 1 << 20;
-    let file = match open(of)?.file(exclude::FILE.as_ref()) {
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        opened => Some(opened.with_context(|| exclude::FILE)?),
+/// Returns [`Kind::Usage`] if the project's own list cannot be read, or has a line that is not a pattern.
+pub fn lists(of: &Path, exclude: &[String]) -> Outcome<Lists> {
+    let wrong = |what: String| {
+        let path = of.join(exclude::FILE);
+        Failure::new(Kind::Usage, format!("{}: {what}", Line(&path.to_string_lossy())))
+            .help("it is a text file with patterns as in a .gitignore; correct it, or move it away")
     };
-    let mut text = String::new();
-    if let Some((file, meta)) = file {
-        ensure!(meta.len <= LONGEST, "{}: it is longer than {LONGEST} bytes", exclude::FILE);
-        file.take(LONGEST).read_to_string(&mut text).context(exclude::FILE)?;
-    }
+    let text = own_list(&open(of)?).map_err(|error| wrong(format!("{error:#}")))?;
     let lists = Lists { configured: exclude.to_vec(), ignored: text.lines().map(str::to_owned).collect() };
-    Exclude::new(&lists)?;
+    for (index, line) in lists.ignored.iter().enumerate() {
+        exclude::parse(line).map_err(|why| wrong(format!("line {}: {why}", index + 1)))?;
+    }
     Ok(lists)
+}
+
+/// Reads the project's own list. Without one, it is empty.
+fn own_list(project: &Beneath) -> Result<String> {
+    const LONGEST: u64 = 1 << 20;
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    let name = exclude::FILE.as_ref();
+    match project.meta(name).map(|meta| meta.kind) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
+        Ok(beneath::Kind::Link) => bail!("it is a link, and none is followed here"),
+        Ok(beneath::Kind::Folder) => bail!("it is a folder"),
+        Ok(beneath::Kind::Special) => bail!("it is a device, a socket or a pipe"),
+        Ok(beneath::Kind::File) | Err(_) => {}
+    }
+    let (file, meta) = project.file(name)?;
+    ensure!(meta.len <= LONGEST, "it is larger than {} KiB", LONGEST >> 10);
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes)?;
+    // Some editors begin a file with a mark that belongs to no line.
+    let text = bytes.strip_prefix(MARK).unwrap_or(&bytes);
+    let good = text.utf8_chunks().next().map_or(0, |chunk| chunk.valid().matches('\n').count());
+    Ok(std::str::from_utf8(text).with_context(|| format!("line {} is not UTF-8", good + 1))?.to_owned())
 }
 
 /// Reports what was not copied, or not copied unchanged.
@@ -102,11 +127,20 @@ fn tell(omitted: &Omitted) {
         }
     };
     one("not copied, because it is excluded", &omitted.listed, "");
-    let hint = " (`exclude = [\"!.env\"]` in [workspace] copies it)";
-    one("not copied, because it may hold secrets", &omitted.secret, hint);
+    let hint = omitted.secret.first().map(|secret| {
+        let name = secret.file_name().and_then(OsStr::to_str).filter(|name| is_plain(name)).unwrap_or(".env");
+        format!(" (`exclude = [\"!{name}\"]` in [workspace] copies {name})")
+    });
+    one("not copied, because it may hold secrets", &omitted.secret, &hint.unwrap_or_default());
     one("not copied, because it is neither file, folder nor link", &omitted.special, "");
     one("not copied, because you may not read it", &omitted.unreadable, "");
+    one("not copied, because it is nested too deeply", &omitted.deep, "");
     one("copied without its set-user-id or set-group-id bit", &omitted.privileged, "");
+}
+
+/// Returns whether a name is a pattern that matches only itself.
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
 /// Returns the first few of these paths, and how many there are.

@@ -24,6 +24,7 @@ mod make;
 mod patch;
 mod record;
 mod snapshot;
+mod stamps;
 pub mod trash;
 pub mod tree;
 mod undo;

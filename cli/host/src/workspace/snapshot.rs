@@ -181,6 +181,26 @@ impl Sum {
     }
 }
 
+/// Returns whether two files have the same content. Where both have a hole, nothing is read.
+///
+/// # Errors
+/// Returns an error if one of them cannot be read.
+pub fn is_same(first: &File, second: &File) -> io::Result<bool> {
+    let len = first.metadata()?.len();
+    if second.metadata()?.len() != len {
+        return Ok(false);
+    }
+    let (mut same, mut beside) = (true, vec![0; BLOCK]);
+    let visited = blocks(&[Some(first), Some(second)], len, |at, bytes| {
+        let beside = &mut beside[..bytes.len()];
+        read_at(second, at, beside)?;
+        same = bytes == beside;
+        // The rest need not be read.
+        if same { Ok(()) } else { Err(ErrorKind::Interrupted.into()) }
+    });
+    if same { visited.map(|()| true) } else { Ok(false) }
+}
+
 /// Returns how much of the rest of a content is read at once.
 fn length(rest: u64) -> usize {
     usize::try_from(rest).map_or(BLOCK, |rest| rest.min(BLOCK))

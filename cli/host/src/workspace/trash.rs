@@ -3,6 +3,7 @@
 //! An entry is a folder: `entry.json` describes it, `record.json` is the copy's own record, and `files` is
 //! the copy. An entry without files is incomplete, and holds nothing.
 
+use crate::out;
 use crate::state::{Folder, Home, parse_json, private_dir, remove_tree, write_private};
 use anyhow::{Context, Result, ensure};
 use bottle_core::slug::Slug;
@@ -81,8 +82,13 @@ impl Trash {
         for folder in folders {
             let place = folder?.path();
             let Ok(text) = fs::read_to_string(place.join("entry.json")) else { continue };
-            if place.join("files").exists() {
-                entries.push(parse_json(&place.join("entry.json"), &text)?);
+            if !place.join("files").exists() {
+                continue;
+            }
+            // One that is damaged hides none of the others.
+            match parse_json(&place.join("entry.json"), &text) {
+                Ok(entry) => entries.push(entry),
+                Err(error) => out::note(format_args!("{error:#}; the copy is in {}", place.display())),
             }
         }
         entries.sort_by_key(|entry| entry.removed);

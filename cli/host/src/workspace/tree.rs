@@ -116,8 +116,13 @@ impl Entry {
 
 impl Manifest {
     /// Lists a folder. Whatever disappears meanwhile is left out. So is a path for which `leave` returns
-    /// true, with everything below it; `leave` gets the path, and whether it is a folder.
-    pub fn of(folder: &Folder, mut leave: impl FnMut(&Path, bool) -> bool) -> Result<Self> {
+    /// true, with everything below it; `leave` gets the path, and whether it is a folder. `found_file` gets each
+    /// file that is listed.
+    pub(super) fn of(
+        folder: &Folder,
+        mut leave: impl FnMut(&Path, bool) -> bool,
+        mut found_file: impl FnMut(&Path, &Meta),
+    ) -> Result<Self> {
         let mut found = Self::default();
         let mut unreadable = Vec::new();
         let limits = limits();
@@ -139,6 +144,9 @@ impl Manifest {
                 if targets > limits.names {
                     bail!("the targets of its links are too long to keep in memory");
                 }
+            }
+            if let Entry::File { .. } = &entry {
+                found_file(seen.path, &seen.meta);
             }
             let is_folder = entry == Entry::Folder;
             found.paths.insert(seen.path.to_owned(), entry);

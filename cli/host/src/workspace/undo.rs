@@ -56,6 +56,7 @@ impl Undo {
             let what = match (&was.before, &was.after) {
                 (None, Some(_)) => What::Deleted,
                 (Some(_), None) => What::Added,
+                (Some(Entry::File { .. }), Some(Entry::File { .. })) => What::Changed,
                 (Some(before), Some(after)) if before != after => What::Changed,
                 _ => return None,
             };

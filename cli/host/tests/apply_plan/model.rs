@@ -4,7 +4,7 @@
 use bottle_core::git::repository::{self, Parts};
 use bottle_host::workspace::decide::{Here, Project, changes};
 use bottle_host::workspace::tree::{Entry, Manifest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -63,7 +63,7 @@ impl Ours {
 pub fn check(was: Tree, now: Tree, ours: Tree, overwrite: bool) {
     let (was, now) = (Manifest { paths: was }, Manifest { paths: now });
     let mut ours = Ours(ours);
-    let judged = changes(&was, &now, &mut ours, true);
+    let judged = changes(&was, &now, &HashMap::new(), &mut ours, true);
     for one in &judged {
         let path = &one.change.path;
         assert!(was.paths.get(path) != now.paths.get(path), "{} was left alone", path.display());

@@ -1,6 +1,8 @@
 //! Checks, before anything starts, whether the keys of upstreams are available.
 
+use super::found::Found;
 use super::login::Credential;
+use super::secrets;
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::parent::{Parent, ParentLogin};
 use bottle_core::upstream::{Secret, SecretSource, Upstream};
@@ -18,9 +20,7 @@ use std::path::Path;
 pub fn check(upstreams: &[Upstream]) -> Result<()> {
     for upstream in upstreams {
         for (name, secret) in &upstream.headers {
-            look_for(secret).with_context(|| {
-                format!("the header {name} of the upstream {}, from {}", upstream.path, secret.source)
-            })?;
+            look_for(secret).with_context(|| secrets::described(upstream, name, secret))?;
         }
     }
     Ok(())
@@ -41,6 +41,24 @@ pub fn check_logins(parent: &Parent) -> Result<()> {
     Ok(())
 }
 
+/// Finds every key that a command prints, as a start would, and forgets it. What runs is stopped only if this succeeds.
+///
+/// # Errors
+/// Returns an error for the first command that fails or prints no key, and says which it is.
+pub fn rehearse(upstreams: &[Upstream]) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for upstream in upstreams {
+        for (name, secret) in &upstream.headers {
+            if matches!(secret.source, SecretSource::Command(_)) {
+                runtime
+                    .block_on(secrets::add(&mut Found::default(), name, secret))
+                    .with_context(|| secrets::described(upstream, name, secret))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn look_for(secret: &Secret) -> Result<()> {
     match &secret.source {
         SecretSource::Env(name) => match std::env::var_os(name.as_str()) {
@@ -51,7 +69,9 @@ fn look_for(secret: &Secret) -> Result<()> {
             // Opening a pipe without a writer would block.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = File::from(open(path.as_str(), flags, Mode::empty()).map_err(std::io::Error::from)?);
-            ensure!(!file.metadata()?.is_dir(), "it is a folder");
+            let meta = file.metadata()?;
+            ensure!(!meta.is_dir(), "it is a folder");
+            ensure!(!meta.is_file() || meta.len() > 0, "it is empty");
         }
         SecretSource::Login(login) => {
             let there = Credential::read(&Home::find()?, *login);

@@ -31,6 +31,6 @@ mod switched;
 mod upstream;
 
 pub use client::Keys;
-pub use lacking::{check, check_logins};
+pub use lacking::{check, check_logins, rehearse};
 pub use route::route;
 pub use serve::main;

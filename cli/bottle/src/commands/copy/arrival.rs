@@ -171,6 +171,10 @@ fn fits(from: &Folder, name: &OsStr, to: &Folder, path: &Path) -> Outcome {
         }
         (Kind::Folder, _) => Err(in_the_way(path, "is a folder in the guest, and none")),
         (_, Kind::Folder) => Err(in_the_way(path, "is no folder in the guest, and one")),
+        // Whoever names /dev/null does not mean that it is to be a file from now on.
+        (_, Kind::Special) => {
+            Err(in_the_way(path, "is a file or a link in the guest, and a device, pipe or socket"))
+        }
         _ => Ok(()),
     }
 }

@@ -95,7 +95,14 @@ fn fetch(context: &Context, slug: &Slug, from: &OsStr, to: &Path, options: &Opti
             // If the guest said why nothing came, its message says more.
             let said = guest.give_up();
             let why = said.filter(|_| error.root_cause().to_string() == archive::NOTHING);
-            return Err(why.map_or_else(|| error.context("what comes from the guest").into(), in_the_guest));
+            let error = error.context("what comes from the guest");
+            return Err(match why {
+                Some(why) => in_the_guest(why),
+                None if error.is::<archive::TooLarge>() => {
+                    Failure::new(Kind::TooLarge, format!("{error:#}")).help("--max-size allows more")
+                }
+                None => error.into(),
+            });
         }
     };
     guest.finish()?.map_err(in_the_guest)?;

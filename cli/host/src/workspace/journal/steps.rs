@@ -40,7 +40,11 @@ pub(super) fn steps(ours: &Beneath, requests: &[Request]) -> Result<(Vec<Step>, 
         });
     }
     let mut come: Vec<(usize, &Request)> = requests.iter().enumerate().collect();
-    come.retain(|(_, request)| request.after.is_some() && request.before != request.after);
+    // A file that looks the same has another content: nobody asks for what is there already.
+    come.retain(|(_, request)| match &request.after {
+        Some(Entry::File { .. }) => true,
+        after => after.is_some() && request.before != *after,
+    });
     come.sort_by_key(|(_, request)| &request.path);
     let mut folders: HashSet<PathBuf> = HashSet::new();
     for (index, request) in come {

@@ -3,6 +3,7 @@
 use super::super::attributes;
 use super::super::backup::{self, Backup, Was};
 use super::super::record::Record;
+use super::super::stamps::{Stamp, Stamps};
 use super::super::tree::Entry;
 use super::file::{self, Journal, Phase, Recorded, Step, What};
 use super::moves::{back, forth, new, old};
@@ -79,6 +80,9 @@ impl<'a> Work<'a> {
                 Ok(())
             };
             put(stage, &new(index), after, owner, fill, files <= MANY).with_context(what)?;
+            if let (Some(restored), Some(request), Entry::File { .. }) = (job.restores, step.request, after) {
+                backup::restore_bits(self.folder, restored, request, &stage.file(&new(index))?.0)?;
+            }
             let number = stage.meta(&new(index))?.number;
             let after = Entry::at(stage, &new(index))?;
             if let What::Put { after: put, number: known, .. } = &mut self.journal.steps[index].what {
@@ -236,6 +240,7 @@ impl<'a> Work<'a> {
     /// Records what the project has, and cleans up.
     pub(super) fn finish(&mut self) -> Result<()> {
         if let Some(mut record) = Record::read(self.folder)? {
+            let stamps = Stamps::read(self.folder, &record.manifest);
             for Recorded { path, entry } in &self.journal.recorded {
                 match entry {
                     Some(entry) => record.manifest.paths.insert(path.clone(), entry.clone()),
@@ -243,6 +248,13 @@ impl<'a> Work<'a> {
                 };
             }
             record.write(self.folder)?;
+            let ours = |path: &Path| {
+                let (above, name) = self.ours.above(path).ok()?;
+                above.meta(name).ok().map(|meta| Stamp::of(&meta))
+            };
+            let changed =
+                self.journal.recorded.iter().map(|recorded| (&*recorded.path, ours(&recorded.path)));
+            stamps.follow(self.folder, &record.manifest, changed);
         }
         if let Some(number) = self.journal.keeps {
             backup::commit(self.folder, number)?;
