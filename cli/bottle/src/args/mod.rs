@@ -140,7 +140,7 @@ pub enum Command {
         /// How to run it
         #[command(flatten)]
         how: How,
-        /// Leave it running; `bottle logs --workload` shows what it prints
+        /// Leave it running; `bottle attach` shows what it prints
         #[arg(long, short, conflicts_with_all = ["tty", "no_tty", "interactive"])]
         detach: bool,
         /// The command and its arguments
@@ -150,6 +150,12 @@ pub enum Command {
     /// Give a stopped bottle another name
     Rename {
         /// Its name
+    /// Show what a detached command prints, until it ends with its status; ctrl-C leaves it running
+    Attach {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
+        slug: Option<Slug>,
+    },
         #[arg(add = complete::slugs())]
         from: Slug,
         /// Its new name

@@ -1,6 +1,7 @@
 //! Carries out each subcommand.
 
 mod agent;
+mod attach;
 mod changes;
 mod check;
 mod cleanup;
@@ -88,6 +89,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             return enter::exec(&context, slug, &how.execution(), how.terminal(), &command);
         }
         Command::Shell { slug } => {
+        Command::Attach { slug } => return attach::attach(&context, slug),
             let shell = [SHELL.to_owned()];
             return enter::exec(&context, slug, &Execution::default(), None, &shell);
         }
@@ -149,7 +151,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Allow { slug, host } => rules::allow(&context, &slug, &host)?,
         Command::Deny { slug, host } => rules::deny(&context, &slug, &host)?,
         Command::Logs { slug, follow, workload: true, .. } => {
-            workload::show(&context.folder(slug)?, follow)?;
+            workload::show(&context.folder(slug)?, || follow)?;
         }
         Command::Logs { slug, denied, follow, workload: false, since } => {
             logs::logs(&context, slug, logs::Shown { denied, follow, since })?;

@@ -126,6 +126,11 @@ impl Folder {
         self.state.join("workload.lock")
     }
 
+    /// Returns the path of the status of the last detached command.
+    pub fn workload_status(&self) -> PathBuf {
+        self.state.join("workload.status")
+    }
+
     /// Returns the path of the folder with a record of each port that is published now.
     pub fn published(&self) -> PathBuf {
         self.state.join("published")
