@@ -68,6 +68,9 @@ pub enum Command {
         /// Overwrite an existing one
         #[arg(long, short)]
         force: bool,
+        /// Take over what this devcontainer.json says [default: the project's, unless a guest could have written it]
+        #[arg(long, value_name = "FILE")]
+        devcontainer: Option<PathBuf>,
     },
     /// Run a command in a fresh bottle that is gone afterwards
     Run {

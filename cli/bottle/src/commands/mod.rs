@@ -62,7 +62,7 @@ use std::process::ExitCode;
 pub fn dispatch(args: Args) -> Outcome<ExitCode> {
     let context = Context::new(&args);
     match args.command {
-        Command::Init { force } => init::init(&context, force)?,
+        Command::Init { force, devcontainer } => init::init(&context, force, devcontainer.as_deref())?,
         Command::Run { slug, allow, allow_private, trust, timeout, kept, command } => {
             let extra = run::Extra { allow, allow_private, trust, timeout };
             return match job::Kept::of(kept)? {
