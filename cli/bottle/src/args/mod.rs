@@ -150,15 +150,15 @@ pub enum Command {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
-    /// Give a stopped bottle another name
-    Rename {
-        /// Its name
     /// Show what a detached command prints, until it ends with its status; ctrl-C leaves it running
     Attach {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
     },
+    /// Give a stopped bottle another name
+    Rename {
+        /// Its name
         #[arg(add = complete::slugs())]
         from: Slug,
         /// Its new name
@@ -183,6 +183,15 @@ pub enum Command {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
+    },
+    /// Print an entry for ssh's configuration, so that ssh, scp, rsync, sftp and editors reach a bottle
+    SshConfig {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
+        slug: Option<Slug>,
+        /// The user of the guest that ssh is, unless it names another
+        #[arg(long, short, value_name = "USER", default_value = "root")]
+        user: Word,
     },
     /// Stop a bottle and keep its disk
     Stop {

@@ -33,6 +33,7 @@ mod restart;
 mod rm;
 mod rules;
 mod run;
+mod ssh;
 mod stats;
 mod status;
 mod stop;
@@ -88,8 +89,8 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             }
             return enter::exec(&context, slug, &how.execution(), how.terminal(), &command);
         }
-        Command::Shell { slug } => {
         Command::Attach { slug } => return attach::attach(&context, slug),
+        Command::Shell { slug } => {
             let shell = [SHELL.to_owned()];
             return enter::exec(&context, slug, &Execution::default(), None, &shell);
         }
@@ -113,6 +114,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Up { slug, agent: _, trust, renew, moved: _, detach: _ } => {
             up::up(&context, slug, &up::Options { trust, renew })?;
         }
+        Command::SshConfig { slug, user } => ssh::config(&context, slug, &user)?,
         Command::Stop { slug } => stop::stop(&context, slug)?,
         Command::Restart { slug, trust, renew } => {
             restart::restart(&context, slug, &up::Options { trust, renew })?;

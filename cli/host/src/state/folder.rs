@@ -136,6 +136,11 @@ impl Folder {
         self.state.join("published")
     }
 
+    /// Returns the path of the folder with the keys of `bottle ssh-config`.
+    pub fn ssh(&self) -> PathBuf {
+        self.state.join("ssh")
+    }
+
     /// Returns the path of the rendered configuration of an egress proxy that is a command.
     pub fn pipelock(&self) -> PathBuf {
         self.state.join("pipelock.yaml")
