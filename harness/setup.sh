@@ -309,7 +309,7 @@ command -v apt-get > /dev/null || give_up "this is no Debian" "see README.md for
 mkdir -p tools/bin
 install_programs
 [ "${1:-}" != tools ] || exit 0
-install_packages chromium bubblewrap gzip git curl wget python3 python3-pip zstd util-linux iproute2
+install_packages chromium bubblewrap gzip git curl wget python3 python3-pip zstd util-linux iproute2 openssh-client rsync
 install_smolvm
 mkdir -p tools/gitleaks
 from_debian_13 gvproxy tools/bin/gvproxy

@@ -1,7 +1,7 @@
 //! The program `bottle-guest`. The library describes what it does.
 
 use bottle_guest::report::Code;
-use bottle_guest::{connect, doors, exec, files, flow, link, probe, processes};
+use bottle_guest::{connect, doors, exec, files, flow, link, probe, processes, sftp};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ const USAGE: &str = "usage: bottle-guest link --subnet N [--doors P,P,...] [--so
        bottle-guest exec [--workdir DIR] [--env NAME=VALUE]... [--user USER] [--seed DIR] [--timeout-ms N] [--report WORD] -- COMMAND...
        bottle-guest end WORD
        bottle-guest processes
+       bottle-guest sftp < requests > answers
        bottle-guest connect --port N < stream > stream
        bottle-guest probe < questions > answers
        bottle-guest canary --port N --say TEXT
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Some("get") => files::get(rest),
         Some("put") => files::put(rest),
         Some("connect") => connect::main(rest),
+        Some("sftp") => sftp::main(rest),
         Some("processes") => processes::main(),
         Some("probe") => probe::main(),
         Some("canary") => probe::canary::main(rest),

@@ -150,7 +150,8 @@ fn progress_is_shown_on_request_or_on_a_terminal() {
         .bottle(&["-v", "run", "--", "true"])
         .assert()
         .success()
-        .stderr(contains("bottle: starting t ...\n"));
+        .stderr(contains("bottle: starting t ...\n").and(contains("bottle: t: starting its keeper: ")))
+        .stderr(contains("bottle: t: removing it: "));
     project.bottle(&["up"]).assert().success().stderr(contains("t is up; `bottle shell t` enters it"));
     project.bottle(&["-q", "rm", "-f"]).assert().success().stderr("");
     project.bottle(&["doctor"]).env("NO_COLOR", "1").assert().stdout(contains("\u{1b}").not());

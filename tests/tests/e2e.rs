@@ -33,6 +33,7 @@ mod shown;
 mod smolfile;
 mod soak;
 mod sockets;
+mod ssh;
 mod supervise;
 mod ui;
 mod upstream;

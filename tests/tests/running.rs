@@ -162,6 +162,35 @@ fn a_detached_command_leaves_what_it_prints_and_nothing_that_steers_a_terminal()
     bottle.bottle(&["logs", "t", "--workload", "-f"]).assert().success().stdout("");
 }
 
+#[test]
+fn attaching_ends_with_the_commands_status_and_ctrl_c_leaves_it_running() {
+    let bottle = up("slug = \"t\"\n[workspace]\nmode = \"none\"\n");
+    let none = contains("no detached command was started in t");
+    bottle.bottle(&["attach", "t"]).assert().code(66).stderr(none);
+    let script = "printf 'one\\033[31m\\n'; read typed; echo read:$typed; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo two; exit 9";
+    bottle.bottle(&["-q", "exec", "-d", "t", "--", "sh", "-c", script]).assert().success();
+    let interrupted = follow(&bottle, &["attach", "t"]);
+    let pid = rustix::process::Pid::from_child(&interrupted);
+    eventually("it prints", || bottle.said(&["logs", "t", "--workload"]).contains("read:\n"));
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = interrupted.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!((output.status.code(), said.as_ref()), (Some(130), "one\nread:\n"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the command goes on"));
+    let mut child = follow(&bottle, &["attach", "t"]);
+    bottle.exec("touch /tmp/go").success();
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(9), "one\nread:\ntwo\n"));
+    // It is the same afterwards, and a later command has a status of its own.
+    bottle.bottle(&["attach", "t"]).assert().code(9).stdout("one\nread:\ntwo\n");
+    bottle.bottle(&["-q", "exec", "-d", "t", "--", "sleep", "300"]).assert().success();
+    let ends = follow(&bottle, &["attach", "t"]);
+    bottle.bottle(&["-q", "stop", "t"]).assert().success();
+    let ended = ends.wait_with_output().unwrap();
+    assert!(ended.status.code().is_some_and(|code| code != 0), "{ended:?}");
+}
+
 /// A stopped bottle in whose copy the guest changed something.
 fn stopped() -> Project {
     let project = project_with("slug = \"old\"\n[workspace]\nmode = \"copy\"\n");

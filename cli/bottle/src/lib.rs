@@ -7,7 +7,7 @@
 //! person sees and decides, for commands and for the page alike, [`verification`] finds out what a bottle can
 //! reach, and [`explain`] has a paragraph for each reason and status. [`suggest`] guesses which name a misspelt one
 //! was meant to be, and
-//! [`command_line`] does the same for a whole line.
+//! [`command_line`] does the same for a whole line. [`devcontainer`] reads what `bottle init` takes over.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod agent;
@@ -19,6 +19,7 @@ pub mod complete;
 pub mod config;
 pub mod describe;
 pub mod desk;
+pub mod devcontainer;
 pub mod ended;
 pub mod explain;
 pub mod image;

@@ -92,12 +92,18 @@ struct Now {
 impl Steps {
     /// Begins something with this name, without a step.
     pub fn of(voice: Voice, name: &str) -> Self {
+        let mut steps = Self::measured(voice, name);
+        let ticking = Arc::clone(&steps.shared);
+        // Without a thread nothing is said meanwhile, and everything else goes on.
+        steps.ticker = thread::Builder::new().name("progress".to_owned()).spawn(move || ticking.tick()).ok();
+        steps
+    }
+
+    /// Begins something whose steps are only measured: what it runs has the terminal to itself.
+    pub fn measured(voice: Voice, name: &str) -> Self {
         let now = Mutex::new(Now { step: None, is_over: false });
         let shared = Arc::new(Shared { line: Line::new(voice, name), now, changed: Condvar::new() });
-        let ticking = Arc::clone(&shared);
-        // Without a thread nothing is said meanwhile, and everything else goes on.
-        let ticker = thread::Builder::new().name("progress".to_owned()).spawn(move || ticking.tick()).ok();
-        Self { shared, ticker }
+        Self { shared, ticker: None }
     }
 
     /// Begins a step, and ends the one before it.

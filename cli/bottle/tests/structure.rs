@@ -9,7 +9,7 @@ use std::process::Command;
 use syn::visit::{self, Visit};
 
 /// Which of our crates each crate may use.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("bottle-core", &[]),
     ("bottle-guest", &["bottle-core"]),
     ("bottle-host", &["bottle-core", "bottle-guest"]),
@@ -17,6 +17,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("bottle-sidecars", &["bottle-core", "bottle-guest", "bottle-host"]),
     ("bottle-keeper", &["bottle-core", "bottle-guest", "bottle-host", "bottle-sidecars"]),
     ("bottle-verify", &["bottle-core", "bottle-guest", "bottle-host"]),
+    ("bottle-ssh", &["bottle-core", "bottle-guest", "bottle-host"]),
     ("bottle-ui", &["bottle-core", "bottle-host"]),
     (
         "bottle",
@@ -27,6 +28,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
             "bottle-images",
             "bottle-keeper",
             "bottle-sidecars",
+            "bottle-ssh",
             "bottle-ui",
             "bottle-verify",
         ],

@@ -20,7 +20,7 @@ pub struct AgentRun {
     /// Use bottle.toml even if a guest could have written it; with a digest, only if the digest matches
     #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub trust: Option<String>,
-    /// Leave it running; `bottle logs --workload` shows what it prints
+    /// Leave it running; `bottle attach` shows what it prints
     #[arg(long, short)]
     pub detach: bool,
     /// The agent's own arguments

@@ -87,6 +87,12 @@ pub enum Internal {
         #[arg(last = true, required = true)]
         words: Vec<String>,
     },
+    /// Serves a client of ssh on standard input and output
+    #[command(hide = true)]
+    SshProxy {
+        /// The bottle's name.
+        slug: Slug,
+    },
     /// Finds keys anew, for the process that holds them
     #[command(hide = true)]
     KeySource {

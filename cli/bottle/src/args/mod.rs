@@ -68,6 +68,9 @@ pub enum Command {
         /// Overwrite an existing one
         #[arg(long, short)]
         force: bool,
+        /// Take over what this devcontainer.json says [default: the project's, unless a guest could have written it]
+        #[arg(long, value_name = "FILE")]
+        devcontainer: Option<PathBuf>,
     },
     /// Run a command in a fresh bottle that is gone afterwards
     Run {
@@ -140,12 +143,18 @@ pub enum Command {
         /// How to run it
         #[command(flatten)]
         how: How,
-        /// Leave it running; `bottle logs --workload` shows what it prints
+        /// Leave it running; `bottle attach` shows what it prints
         #[arg(long, short, conflicts_with_all = ["tty", "no_tty", "interactive"])]
         detach: bool,
         /// The command and its arguments
         #[arg(last = true, required = true)]
         command: Vec<String>,
+    },
+    /// Show what a detached command prints, until it ends with its status; ctrl-C leaves it running
+    Attach {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
+        slug: Option<Slug>,
     },
     /// Give a stopped bottle another name
     Rename {
@@ -174,6 +183,15 @@ pub enum Command {
         /// The bottle's name [default: from bottle.toml, or the folder's name]
         #[arg(add = complete::slugs())]
         slug: Option<Slug>,
+    },
+    /// Print an entry for ssh's configuration, so that ssh, scp, rsync, sftp and editors reach a bottle
+    SshConfig {
+        /// The bottle's name [default: from bottle.toml, or the folder's name]
+        #[arg(add = complete::slugs())]
+        slug: Option<Slug>,
+        /// The user of the guest that ssh is, unless it names another
+        #[arg(long, short, value_name = "USER", default_value = "root")]
+        user: Word,
     },
     /// Stop a bottle and keep its disk
     Stop {

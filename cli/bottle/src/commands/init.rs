@@ -3,6 +3,8 @@
 use super::context::Context;
 use crate::config::found::shown;
 use crate::config::{FILE, sensitive};
+use crate::devcontainer::translate::Translation;
+use crate::devcontainer::{self, Found};
 use crate::owner;
 use anyhow::Context as _;
 use bottle_core::slug::Slug;
@@ -52,13 +54,15 @@ const AGENTS: [Agent; 2] = [
     Agent { name: "Codex", files: &["AGENTS.md", ".codex"], profile: "codex", key: "OPENAI_API_KEY" },
 ];
 
-pub fn init(context: &Context, force: bool) -> Outcome {
+pub fn init(context: &Context, force: bool, devcontainer: Option<&Path>) -> Outcome {
     let here = Context::here()?;
     if !context.insisted {
         is_a_project(&here)?;
     }
     let path = here.join(FILE);
-    let text = render(&Home::find()?, &here);
+    let home = Home::find()?;
+    let found = devcontainer::find(&home, &here, devcontainer)?;
+    let text = render(&home, &here, &found);
     match fs::symlink_metadata(&path).map(|meta| meta.file_type()) {
         Ok(kind) if !kind.is_file() && !kind.is_symlink() => {
             let what = format!("{} exists and is not a file", shown(&path));
@@ -78,6 +82,19 @@ pub fn init(context: &Context, force: bool) -> Outcome {
         false => write_new(&path, &text)?,
     }
     context.say(&format!("wrote {FILE}; look at it, then `bottle plan` shows what would start"));
+    match &found {
+        Found::None => {}
+        Found::Guests(file) => context.say(&format!(
+            "{} is where a guest could write, and was not read; `--devcontainer FILE` reads it, once you have looked",
+            shown(file)
+        )),
+        Found::Read(file, read) => context.say(&format!(
+            "{FILE} has what {} says of the guest; taken over: {}, left out: {}, with the reasons in a comment",
+            shown(file),
+            read.taken(),
+            read.left.len()
+        )),
+    }
     if let Some(above) = here.ancestors().skip(1).find(|folder| folder.join(FILE).exists()) {
         context.say(&format!("{} applied here until now", shown(&above.join(FILE))));
     }
@@ -169,7 +186,12 @@ fn schema_line() -> String {
     }
 }
 
-fn render(home: &Home, here: &Path) -> String {
+fn render(home: &Home, here: &Path, devcontainer: &Found) -> String {
+    let none = Translation::default();
+    let (taken_over, left) = match devcontainer {
+        Found::Read(file, read) => (read, read.left(file.strip_prefix(here).unwrap_or(file))),
+        Found::None | Found::Guests(_) => (&none, String::new()),
+    };
     let has = |files: &[&str]| files.iter().any(|file| here.join(file).exists());
     let language = LANGUAGES.iter().find(|language| has(language.files));
     let agent = AGENTS.iter().find(|agent| has(agent.files));
@@ -187,8 +209,7 @@ fn render(home: &Home, here: &Path) -> String {
         (None, None) => "# image = \"python:3-alpine\"      # without one: smolvm's bare Alpine".to_owned(),
         (Some(language), None) => format!("image = \"{}\"", language.image),
         (language, Some(_)) => format!(
-            "# image = \"{}\"       # without one: the agent's own, which has what the agent needs\n\
-             setup-allow = [\n\x20   # \"registry.example.com\",        # the host from which the agent is installed\n]",
+            "# image = \"{}\"       # without one: the agent's own, which has what the agent needs",
             language.map_or("node:22", |language| language.image)
         ),
     };
@@ -216,17 +237,15 @@ fn render(home: &Home, here: &Path) -> String {
          # [git-gate]\n"
     };
     let schema = schema_line();
+    let (guest, publish) = (taken_over.guest(&image, agent.is_some()), taken_over.publish());
     format!(
         "{schema}\n\
          # What `bottle up` starts here. Found: {found}.\n\
          # Every key has a default; docs/configuration.md has them all.\n\
-         {slug}{for_agent}\n\
+         {left}{slug}{for_agent}\n\
          \n\
          [guest]\n\
-         {image}\n\
-         # cpus = 4\n\
-         # memory = 8192                   # MiB; only what is touched is taken\n\
-         \n\
+         {guest}\n\
          [workspace]\n\
          # The agent works on a copy of this folder: `bottle diff` shows what it changed, `bottle apply` takes that\n\
          # back. \"read-only\" gives it the folder itself to read, \"none\" nothing. \"read-write\" lets it write to your\n\
@@ -240,7 +259,7 @@ fn render(home: &Home, here: &Path) -> String {
          \x20   # \"*.mirror.example.com:8443\",\n\
          ]\n\
          \n\
-         {upstream}\
+         {publish}{upstream}\
          \n\
          {git_gate}\
          \n\

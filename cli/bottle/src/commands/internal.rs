@@ -1,6 +1,6 @@
 //! Becomes what another process of bottle's asked for.
 
-use super::{publish, workload};
+use super::{publish, ssh, workload};
 use crate::args::Internal;
 use crate::job::heir;
 use crate::trust::programs;
@@ -40,6 +40,7 @@ pub fn dispatch(command: Internal) -> Outcome<ExitCode> {
         Internal::Starter { slug, fd } => starter::main(&slug, &inherited(fd)?)?,
         Internal::Notifier { slug, fd } => notify::serve(&slug, &inherited(fd)?)?,
         Internal::Recorder { slug, words } => workload::record(&slug, &words)?,
+        Internal::SshProxy { slug } => ssh::proxy(&slug)?,
         Internal::KeySource { slug, fd } => keys::source::main(&slug, &inherited(fd)?)?,
         Internal::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,
     }

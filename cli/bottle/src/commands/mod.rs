@@ -1,6 +1,7 @@
 //! Carries out each subcommand.
 
 mod agent;
+mod attach;
 mod changes;
 mod check;
 mod cleanup;
@@ -32,6 +33,7 @@ mod restart;
 mod rm;
 mod rules;
 mod run;
+mod ssh;
 mod stats;
 mod status;
 mod stop;
@@ -61,7 +63,7 @@ use std::process::ExitCode;
 pub fn dispatch(args: Args) -> Outcome<ExitCode> {
     let context = Context::new(&args);
     match args.command {
-        Command::Init { force } => init::init(&context, force)?,
+        Command::Init { force, devcontainer } => init::init(&context, force, devcontainer.as_deref())?,
         Command::Run { slug, allow, allow_private, trust, timeout, kept, command } => {
             let extra = run::Extra { allow, allow_private, trust, timeout };
             return match job::Kept::of(kept)? {
@@ -87,6 +89,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
             }
             return enter::exec(&context, slug, &how.execution(), how.terminal(), &command);
         }
+        Command::Attach { slug } => return attach::attach(&context, slug),
         Command::Shell { slug } => {
             let shell = [SHELL.to_owned()];
             return enter::exec(&context, slug, &Execution::default(), None, &shell);
@@ -111,6 +114,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Up { slug, agent: _, trust, renew, moved: _, detach: _ } => {
             up::up(&context, slug, &up::Options { trust, renew })?;
         }
+        Command::SshConfig { slug, user } => ssh::config(&context, slug, &user)?,
         Command::Stop { slug } => stop::stop(&context, slug)?,
         Command::Restart { slug, trust, renew } => {
             restart::restart(&context, slug, &up::Options { trust, renew })?;
@@ -149,7 +153,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Allow { slug, host } => rules::allow(&context, &slug, &host)?,
         Command::Deny { slug, host } => rules::deny(&context, &slug, &host)?,
         Command::Logs { slug, follow, workload: true, .. } => {
-            workload::show(&context.folder(slug)?, follow)?;
+            workload::show(&context.folder(slug)?, || follow)?;
         }
         Command::Logs { slug, denied, follow, workload: false, since } => {
             logs::logs(&context, slug, logs::Shown { denied, follow, since })?;

@@ -9,6 +9,7 @@ use crate::ended::TIMED_OUT;
 use crate::lifecycle::companion::Companion;
 use crate::lifecycle::run::{Contact, Ran, Run};
 use crate::lifecycle::signals::{Ended, Events, GRACE, Patience};
+use crate::progress::Steps;
 use bottle_core::egress::{HostPattern, HostRule};
 use bottle_core::execution::SHELL;
 use bottle_core::slug::Slug;
@@ -108,8 +109,10 @@ impl Prepared {
         };
         // From here on, a signal goes through the machine's loop, and everything is taken down.
         let events = Events::catch()?;
-        let ran = run.carry_out(&events, &|what| context.progress(what));
-        drop(image);
+        context.progress(&format!("starting {}", folder.slug()));
+        let steps = Steps::measured(context.voice(), folder.slug().as_str());
+        let ran = run.carry_out(&events, &|what| steps.step(what));
+        drop((steps, image));
         match ran {
             Ok(Ran { ended: Err(failure), changed }) => Ok(Ran { ended: told(failure, &events), changed }),
             Err(failure) => told(failure, &events).map(|ended| Ran { ended: Ok(ended), changed: 0 }),

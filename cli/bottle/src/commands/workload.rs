@@ -1,5 +1,5 @@
 //! A command that runs in a guest after the one who started it has left: `bottle exec --detach`, and what it
-//! printed, `bottle logs --workload`.
+//! printed, `bottle logs --workload` and `bottle attach`.
 //!
 //! A process of its own, the recorder, holds the call of smolvm and writes what it prints. It ends with the call, and
 //! so with the machine. The file is bounded, and a guest's words in it are shown escaped.
@@ -9,12 +9,13 @@ use crate::operator::who;
 use anyhow::{Context as _, Result};
 use bottle_core::helper::HELPER;
 use bottle_core::slug::Slug;
+use bottle_guest::status::exit_number;
 use bottle_host::audit;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
 use bottle_host::process::die_with_parent;
 use bottle_host::smolvm::Terminal;
-use bottle_host::state::{Folder, Home, Lock};
+use bottle_host::state::{Folder, Home, Lock, remove_file, write_private};
 use bottle_host::tools;
 use rustix::process::{Signal, setsid};
 use serde_json::json;
@@ -49,14 +50,12 @@ pub fn start(context: &Context, folder: &Folder, words: &[String]) -> Outcome {
     }
     match said.trim_end() {
         READY => {
-            context
-                .say(&format!("it runs in {slug}; `bottle logs {slug} --workload -f` shows what it prints"));
+            context.say(&format!("it runs in {slug}; `bottle attach {slug}` shows what it prints"));
             Ok(())
         }
         why if why.starts_with("busy") => {
-            Err(Failure::new(Kind::Busy, format!("another detached command runs in {slug}")).help(format!(
-                "`bottle logs {slug} --workload -f` follows it; `bottle top {slug}` lists what runs"
-            )))
+            Err(Failure::new(Kind::Busy, format!("another detached command runs in {slug}"))
+                .help(format!("`bottle attach {slug}` follows it; `bottle top {slug}` lists what runs")))
         }
         why => Err(Failure::new(Kind::Internal, format!("the command was not started: {why}"))),
     }
@@ -88,14 +87,17 @@ pub fn record(slug: &Slug, words: &[String]) -> Outcome {
             json!({ "status": status.code(), "how": format!("its output cannot be written: {error}") })
         }
     };
+    let written = write_private(&folder.workload_status(), exit_number(status).to_string().as_bytes());
     audit::decided(&folder, "workload", "ended", how)?;
     drop(lock);
+    written?;
     Ok(())
 }
 
 /// Starts the command, and notes that it was started.
 fn begin(folder: &Folder, words: &[String]) -> Result<(std::process::Child, io::PipeReader, File)> {
     let path = folder.workload_log();
+    remove_file(&folder.workload_status())?;
     let _ = fs::remove_file(older(&path));
     let _ = fs::remove_file(&path);
     let file = create(&path)?;
@@ -149,8 +151,17 @@ fn pour(mut output: impl Read, file: &mut File, folder: &Folder) -> Result<()> {
     }
 }
 
-/// Shows what the last detached command printed.
-pub fn show(folder: &Folder, follow: bool) -> Outcome {
+/// Returns the status of the last detached command, as a shell gives it, once it has ended.
+pub fn status(folder: &Folder) -> Result<Option<u8>> {
+    match fs::read_to_string(folder.workload_status()) {
+        Ok(text) => Ok(Some(text.trim().parse().context("the status of the detached command")?)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).context("the status of the detached command"),
+    }
+}
+
+/// Shows what the last detached command printed, and what more it prints for as long as `follows` says.
+pub fn show(folder: &Folder, follows: impl Fn() -> bool) -> Outcome {
     let slug = folder.slug();
     let path = folder.workload_log();
     if !path.exists() {
@@ -167,7 +178,7 @@ pub fn show(folder: &Folder, follow: bool) -> Outcome {
     loop {
         // Looked at before what is left is read: whatever came before its end is there then.
         let ended = Lock::alone(&folder.workload_lock(), Duration::ZERO)?.is_some();
-        let is_over = ended || !follow;
+        let is_over = ended || !follows();
         while let Some(line) = next(&mut reader, is_over)? {
             print(&line)?;
         }

@@ -79,6 +79,7 @@ impl Run<'_> {
     pub fn carry_out(&self, events: &Events, progress: &dyn Fn(&str)) -> Outcome<Ran> {
         let Self { home, folder, project, config, tools, insisted, .. } = *self;
         let slug = folder.slug();
+        progress("preparing its files");
         let _lock = folder.lock_operation("run")?;
         fail_point::reached(FailPoint::RunLocked);
         self.companion.map_or(Ok(()), Companion::named)?;
@@ -104,10 +105,12 @@ impl Run<'_> {
         let files = Files::of(folder);
         files::write(folder, project, &resolved, &rendered, &tools.network)?;
         self.companion.map_or(Ok(()), |companion| companion.resolved(&resolved))?;
+        progress("starting its keeper");
         let keeper = keeper::launch(folder, Reach::Machine)?;
         fail_point::reached(FailPoint::RunKeeper);
-        progress(&format!("starting {slug}"));
+        progress("booting its machine, and running the command");
         let ended = pins.still().and_then(|()| self.machine(&resolved, keeper, events));
+        progress("removing it");
         fail_point::reached(FailPoint::RunEnded);
         if let Some(companion) = self.companion {
             companion.collect();

@@ -3,26 +3,21 @@
 use super::record::{Record, life};
 use crate::operator::who;
 use anyhow::Context;
-use bottle_core::helper::HELPER;
 use bottle_core::specification::Published;
 use bottle_guest::stream::relay::{self, Relayed};
 use bottle_guest::stream::socket::Socket;
 use bottle_host::audit;
-use bottle_host::control::{self, Answer, Request};
+use bottle_host::control;
 use bottle_host::defence::Defence;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::peer::Process;
-use bottle_host::process::die_with_parent;
-use bottle_host::smolvm::{Smolvm, Terminal};
+use bottle_host::smolvm::Smolvm;
 use bottle_host::state::Folder;
 use bottle_host::tools;
-use rustix::process::Signal;
 use serde_json::json;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -35,8 +30,6 @@ use tokio::task::LocalSet;
 const MOST: usize = 32;
 /// How often the publisher looks whether its bottle still runs, and whether it is told to end.
 const GLANCE: Duration = Duration::from_millis(250);
-/// How long a call of smolvm may take to end once its streams are closed.
-const REST: Duration = Duration::from_secs(2);
 
 /// What a publisher counted.
 #[derive(Default)]
@@ -57,7 +50,7 @@ pub fn publish(folder: &Folder, wanted: Published, told: impl FnOnce(Published) 
         return Err(Failure::new(Kind::Busy, format!("port {guest} of {slug} is published already"))
             .help("`bottle ls` shows where"));
     };
-    let keeper = keeper(folder)?;
+    let keeper = control::keeper(folder)?;
     let smolvm = tools::smolvm()?;
     let address =
         if Defence::PublishedLoopback.stands() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
@@ -89,19 +82,6 @@ pub fn publish(folder: &Folder, wanted: Published, told: impl FnOnce(Published) 
     Ok(audit::decided(folder, "publish", "closed", closed)?)
 }
 
-/// Returns the bottle's keeper, with which its publishers end.
-fn keeper(folder: &Folder) -> Outcome<Process> {
-    let status = control::ask(folder, &Request::Status)?;
-    let pid = match status {
-        Answer::Status(status) => i32::try_from(status.pid).ok(),
-        _ => None,
-    };
-    pid.and_then(Process::of).ok_or_else(|| {
-        Failure::new(Kind::NoBottle, format!("bottle {} is not running", folder.slug()))
-            .help(format!("start it with `bottle up {}`", folder.slug()))
-    })
-}
-
 async fn serve(
     listener: std::net::TcpListener,
     folder: &Folder,
@@ -131,12 +111,12 @@ async fn serve(
             continue;
         };
         counts.taken.fetch_add(1, Relaxed);
-        match open(smolvm, folder, published) {
-            Ok((child, stream)) => {
+        match smolvm.connect(folder.slug(), published.guest) {
+            Ok((stream, carrier)) => {
                 let counts = Rc::clone(counts);
                 tokio::task::spawn_local(async move {
                     let _ = pass(client, stream, &counts).await;
-                    end(child).await;
+                    carrier.end().await;
                     drop(place);
                 });
             }
@@ -145,31 +125,8 @@ async fn serve(
     }
 }
 
-/// Opens a stream to a port of the guest.
-fn open(smolvm: &Smolvm, folder: &Folder, published: Published) -> io::Result<(Child, UnixStream)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let port = published.guest.to_string();
-    let mut call = smolvm.exec(folder.slug(), Terminal::Pipe, &[HELPER, "connect", "--port", &port]);
-    call.stdin(OwnedFd::from(theirs.try_clone()?)).stdout(OwnedFd::from(theirs)).stderr(Stdio::null());
-    die_with_parent(&mut call, Signal::TERM);
-    Ok((call.spawn()?, ours))
-}
-
 /// Passes a connection on in both directions. A guest that does not follow the form of a stream breaks it off.
 async fn pass(client: TcpStream, stream: UnixStream, counts: &Counts) -> io::Result<()> {
     let (client, stream) = (Socket::new(client.into_std()?)?, Socket::new(stream)?);
     relay::both_ways(&client, &stream, &counts.bytes.up, &counts.bytes.down).await
-}
-
-/// Waits for a call whose streams are closed, and ends it if it does not.
-async fn end(mut child: Child) {
-    let until = tokio::time::Instant::now() + REST;
-    while tokio::time::Instant::now() < until {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let _ = child.kill();
-    let _ = child.wait();
 }

@@ -63,6 +63,15 @@ pub fn leave_writable_folder(home: &Home, folder: &Folder) -> Result<()> {
     env::set_current_dir(&nowhere).with_context(|| nowhere.display().to_string())
 }
 
+/// Returns whether a guest could have written a file.
+///
+/// # Errors
+/// Returns an error if that cannot be determined.
+pub fn could_be_a_guests(home: &Home, path: &Path) -> Result<bool> {
+    let writable = WritablePaths::read(home)?;
+    Ok(walk(path).map_or(true, |walked| writable.around(&walked).is_some()))
+}
+
 fn is_guests(writable: &WritablePaths, path: &Path) -> bool {
     let Ok(walked) = walk(path) else { return true };
     writable.shared().any(|place| place.holds(&walked, false) != Within::No)

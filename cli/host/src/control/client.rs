@@ -3,6 +3,7 @@
 use super::message::{Answer, Request};
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::peer::Process;
 use crate::state::Folder;
 use anyhow::{Context, Result, anyhow, ensure};
 use bottle_core::egress::HostRule;
@@ -40,11 +41,25 @@ pub fn ask_within(patience: Duration, folder: &Folder, request: &Request) -> Out
     Ok(talk(&connect(folder)?, request, patience)?)
 }
 
+/// Returns a bottle's keeper, which ends with the bottle.
+///
+/// # Errors
+/// Returns [`Kind::NoBottle`] if the bottle does not run.
+pub fn keeper(folder: &Folder) -> Outcome<Process> {
+    let pid = match ask(folder, &Request::Status)? {
+        Answer::Status(status) => i32::try_from(status.pid).ok(),
+        _ => None,
+    };
+    pid.and_then(Process::of).ok_or_else(|| is_down(folder))
+}
+
 fn connect(folder: &Folder) -> Outcome<UnixStream> {
-    UnixStream::connect(folder.control()).map_err(|_| {
-        Failure::new(Kind::NoBottle, format!("bottle {} is not running", folder.slug()))
-            .help(format!("start it with `bottle up {}`", folder.slug()))
-    })
+    UnixStream::connect(folder.control()).map_err(|_| is_down(folder))
+}
+
+fn is_down(folder: &Folder) -> Failure {
+    Failure::new(Kind::NoBottle, format!("bottle {} is not running", folder.slug()))
+        .help(format!("start it with `bottle up {}`", folder.slug()))
 }
 
 /// What a keeper grants until this value is dropped, or until this process ends.

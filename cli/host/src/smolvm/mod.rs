@@ -5,9 +5,11 @@
 
 mod call;
 mod command;
+mod connect;
 mod launch;
 mod machine;
 
 pub use command::{CONFINED, Smolvm};
+pub use connect::Carrier;
 pub use launch::{Launch, Terminal};
 pub use machine::Machine;

@@ -126,9 +126,19 @@ impl Folder {
         self.state.join("workload.lock")
     }
 
+    /// Returns the path of the status of the last detached command.
+    pub fn workload_status(&self) -> PathBuf {
+        self.state.join("workload.status")
+    }
+
     /// Returns the path of the folder with a record of each port that is published now.
     pub fn published(&self) -> PathBuf {
         self.state.join("published")
+    }
+
+    /// Returns the path of the folder with the keys of `bottle ssh-config`.
+    pub fn ssh(&self) -> PathBuf {
+        self.state.join("ssh")
     }
 
     /// Returns the path of the rendered configuration of an egress proxy that is a command.

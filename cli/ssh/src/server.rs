@@ -1,0 +1,260 @@
+//! The server: who gets in, and what may be opened.
+
+use crate::guest::Guest;
+use crate::keys::Keys;
+use crate::{forward, session};
+use anyhow::Context;
+use bottle_core::text::Word;
+use bottle_host::audit;
+use bottle_host::control;
+use bottle_host::failure::Outcome;
+use bottle_host::peer::Process;
+use bottle_host::smolvm::Smolvm;
+use bottle_host::state::Folder;
+use russh::keys::PublicKey;
+use russh::server::{
+    Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey,
+};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, Pty, SshId};
+use serde_json::json;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How many channels of a connection are open at a time.
+const MOST: usize = 64;
+/// How often it is looked whether the bottle still runs.
+const GLANCE: Duration = Duration::from_millis(250);
+/// How long a client that does not get in waits. Nobody guesses a key, and ssh asks without one first.
+const REFUSED: Duration = Duration::from_millis(10);
+/// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED` (RFC 4254, 5.1).
+const PROHIBITED: u32 = 1;
+
+/// Serves one client on standard input and output, until it leaves or the bottle stops. `by` is who runs it.
+///
+/// # Errors
+/// Returns an error if the bottle does not run or has no keys, before a byte is sent.
+pub fn serve(folder: &Folder, smolvm: Smolvm, by: &str) -> Outcome {
+    let keeper = control::keeper(folder)?;
+    let keys = Keys::read(folder)?;
+    audit::decided(folder, "ssh", "opened", json!({ "by": by }))?;
+    let guest = Arc::new(Guest::new(folder, smolvm));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
+    let served = runtime.block_on(connection(&guest, keys, keeper));
+    // A read of standard input cannot be taken back.
+    runtime.shutdown_background();
+    let count = |number: &AtomicU64| number.load(Relaxed);
+    let closed = json!({ "sessions": count(&guest.sessions), "forwarded": count(&guest.forwarded) });
+    audit::decided(folder, "ssh", "closed", closed)?;
+    Ok(served?)
+}
+
+async fn connection(guest: &Arc<Guest>, keys: Keys, keeper: Process) -> anyhow::Result<()> {
+    let Keys { host, user } = keys;
+    let config = Config {
+        server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-bottle")),
+        methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+        auth_rejection_time: REFUSED,
+        keys: vec![host],
+        inactivity_timeout: None,
+        ..Config::default()
+    };
+    // ssh ends its proxy command with a signal, which must not keep the end out of the log.
+    let told = told()?;
+    let places = Arc::new(Semaphore::new(MOST));
+    let handler = Server { guest: Arc::clone(guest), key: user, user: None, places };
+    let streams = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
+    let running = russh::server::run_stream(Arc::new(config), streams, handler).await?;
+    let handle = running.handle();
+    let stopped = async {
+        while Process::of(keeper.pid()) == Some(keeper) {
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    tokio::select! {
+        served = running => ended(served),
+        () = told => Ok(()),
+        () = stopped => {
+            let _ = handle.disconnect(Disconnect::ByApplication, "the bottle has stopped".to_owned(), String::new()).await;
+            // The client gets to read it.
+            tokio::time::sleep(GLANCE).await;
+            Ok(())
+        }
+    }
+}
+
+/// Returns what ends once a signal tells this process to end. From now on no such signal does so by itself.
+fn told() -> std::io::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = hangup.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Returns how a connection ended. A client that just leaves is how most of them do.
+fn ended(served: anyhow::Result<()>) -> anyhow::Result<()> {
+    let left = |error: &anyhow::Error| match error.downcast_ref::<russh::Error>() {
+        Some(russh::Error::Disconnect | russh::Error::HUP) => true,
+        Some(russh::Error::IO(error)) => {
+            matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::BrokenPipe)
+        }
+        _ => false,
+    };
+    served.or_else(|error| if left(&error) { Ok(()) } else { Err(error) })
+}
+
+/// One client. Requests are answered here, in their order, and carried out by the task of their channel, which gets
+/// the same messages.
+struct Server {
+    guest: Arc<Guest>,
+    key: PublicKey,
+    user: Option<Word>,
+    places: Arc<Semaphore>,
+}
+
+impl Server {
+    fn knows(&self, key: &PublicKey) -> bool {
+        key.key_data() == self.key.key_data()
+    }
+
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+}
+
+fn auth(accepts: bool) -> Auth {
+    if accepts { Auth::Accept } else { Auth::reject() }
+}
+
+impl Handler for Server {
+    type Error = anyhow::Error;
+
+    async fn auth_publickey_offered(&mut self, _: &str, offer: PublicKeyOffer<'_>) -> anyhow::Result<Auth> {
+        Ok(auth(self.knows(offer.public_key)))
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> anyhow::Result<Auth> {
+        self.user = user.parse().ok();
+        Ok(auth(self.knows(key.public_key) && self.user.is_some()))
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> anyhow::Result<()> {
+        let (Some(place), Some(user)) = (self.place(), self.user.clone()) else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        };
+        self.guest.sessions.fetch_add(1, Relaxed);
+        let guest = Arc::clone(&self.guest);
+        let (from, to) = channel.split();
+        tokio::spawn(async move {
+            session::serve(&guest, user, from, to).await;
+            drop(place);
+        });
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> anyhow::Result<()> {
+        let Some(port) = forward::port(host, port) else {
+            let reason =
+                "only the guest's own loopback can be reached: localhost, 127.0.0.1 or ::1".to_owned();
+            reply.reject(ChannelOpenFailure::Other { code: PROHIBITED, reason }).await;
+            return Ok(());
+        };
+        let Some(place) = self.place() else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        };
+        self.guest.forwarded.fetch_add(1, Relaxed);
+        let guest = Arc::clone(&self.guest);
+        let (from, to) = channel.split();
+        tokio::spawn(async move {
+            forward::serve(&guest, port, from, to).await;
+            drop(place);
+        });
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> anyhow::Result<()> {
+        Ok(session.channel_success(channel)?)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        _: &str,
+        session: &mut Session,
+    ) -> anyhow::Result<()> {
+        Ok(session.channel_success(channel)?)
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> anyhow::Result<()> {
+        Ok(session.channel_success(channel)?)
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        _: &[u8],
+        session: &mut Session,
+    ) -> anyhow::Result<()> {
+        Ok(session.channel_success(channel)?)
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> anyhow::Result<()> {
+        match name {
+            session::SFTP => Ok(session.channel_success(channel)?),
+            _ => Ok(session.channel_failure(channel)?),
+        }
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        session: &mut Session,
+    ) -> anyhow::Result<()> {
+        Ok(session.channel_failure(channel)?)
+    }
+}

@@ -1,0 +1,72 @@
+//! A terminal between smolvm and the client, so that smolvm gives the guest's command one.
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::FdFlags;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
+use std::io;
+use std::os::fd::OwnedFd;
+use tokio::net::unix::pipe::{Receiver, Sender};
+
+/// A terminal's size, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    columns: u16,
+    rows: u16,
+}
+
+impl Size {
+    /// Returns a size as a client states it. A terminal has no larger one than the kernel can say.
+    pub fn new(columns: u32, rows: u32) -> Self {
+        let most = |number| u16::try_from(number).unwrap_or(u16::MAX);
+        Self { columns: most(columns), rows: most(rows) }
+    }
+}
+
+/// This process's end of a terminal.
+#[derive(Debug)]
+pub struct Terminal(OwnedFd);
+
+impl Terminal {
+    /// Opens a terminal, and returns both of its ends. It passes every byte on unchanged: the guest has a terminal of
+    /// its own.
+    ///
+    /// # Errors
+    /// Returns an error if this machine has no more terminals.
+    pub fn open(size: Size) -> io::Result<(Self, OwnedFd)> {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        rustix::io::fcntl_setfd(&ours, FdFlags::CLOEXEC)?;
+        grantpt(&ours)?;
+        unlockpt(&ours)?;
+        let name = ptsname(&ours, Vec::new())?;
+        let theirs = open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut modes = tcgetattr(&theirs)?;
+        modes.make_raw();
+        tcsetattr(&theirs, OptionalActions::Now, &modes)?;
+        let terminal = Self(ours);
+        terminal.set(size)?;
+        Ok((terminal, theirs))
+    }
+
+    fn set(&self, Size { columns, rows }: Size) -> io::Result<()> {
+        Ok(tcsetwinsize(&self.0, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })?)
+    }
+
+    /// Changes the size, and tells the call about it. The kernel would only tell a call that the terminal controls.
+    pub fn resize(&self, size: Size, call: Pid) {
+        if self.set(size).is_ok() {
+            let _ = kill_process(call, Signal::WINCH);
+        }
+    }
+
+    /// Returns a reader and a writer.
+    ///
+    /// # Errors
+    /// Returns an error if the runtime cannot watch the terminal.
+    pub fn streams(&self) -> io::Result<(Receiver, Sender)> {
+        rustix::io::ioctl_fionbio(&self.0, true)?;
+        let clone = || self.0.try_clone().map(std::fs::File::from);
+        Ok((Receiver::from_file_unchecked(clone()?)?, Sender::from_file_unchecked(clone()?)?))
+    }
+}
