@@ -67,6 +67,8 @@ fn every_command_line_in_the_documentation_works() {
         "{}[supervise]\n[git-gate]\n",
         allowing(&page).replace("\"t\"", "\"my-project\"")
     ));
+    // The pages name it after `--`.
+    project.put("src", "");
     git(project.folder(), &["init", "-q"]);
     git(project.folder(), &["commit", "-q", "--allow-empty", "-m", "x"]);
     git(project.folder(), &["remote", "add", "origin", "https://git.example.com/x.git"]);

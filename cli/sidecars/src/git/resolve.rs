@@ -181,6 +181,12 @@ fn without_remote(repo: &Repo, configuration: &Configuration) -> Failure {
     let mut others: Vec<&str> = configuration.below("remote", "url").map(|(name, _)| name).collect();
     others.sort_unstable();
     others.dedup();
+    if others.contains(&repo.upstream.as_str()) {
+        let what = format!("the remote {:?} of {} has an empty URL", repo.upstream, repo.path);
+        let (path, name) = (Quoted(&repo.path), Line(&repo.upstream));
+        return Failure::new(Kind::Usage, what)
+            .help(format!("`git -C {path} remote set-url {name} URL` gives it one"));
+    }
     let what = format!("{} has no remote {:?}, so nothing says where pushes go", repo.path, repo.upstream);
     let write =
         |upstream: &str| format!("`upstream = \"{upstream}\"` below [[git-gate.repo]] in bottle.toml");

@@ -36,7 +36,10 @@ impl Source {
                 let target = text.strip_prefix("gitdir: ").map(|target| path.join(target.trim()));
                 Self::worktree(path, &target.context("it is not a git repository")?)
             }
-            Some(_) => {
+            Some(Kind::Special) => {
+                bail!("{} is a device, a pipe or a socket", path.join(".git").display())
+            }
+            Some(Kind::Link) => {
                 bail!("{} is a link: name the repository that it leads to", path.join(".git").display())
             }
             None => Self::of(folder, path.to_owned()),
