@@ -1,6 +1,7 @@
 //! The `bottle` command: see the library.
 
 use bottle::args::{Args, Command, Document};
+use bottle::printed::printed_by;
 use bottle::trust::programs;
 use bottle::{commands, suggest};
 use bottle_core::visible;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
             return out::usage(&suggest::for_people(readable(error), &Args::command()));
         }
     };
-    if let Some(document) = Document::printed_by(&args.command) {
+    if let Some(document) = printed_by(&args.command) {
         out::answer_as(&document.name());
     }
     if let Some(Err(failure)) = args.state_dir.as_deref().map(state::choose) {

@@ -44,7 +44,9 @@ fail_points! {
     Gvproxy = "files-gvproxy",
     /// The project is copied, but the record of it is not written yet.
     CopyMade = "files-copy-made",
-    /// The project is copied and the copy is recorded.
+    /// The record of the copy is written, but the copy does not have its name yet.
+    CopyRecorded = "files-copy-recorded",
+    /// The copy has its name, and the record says what is in it.
     Copied = "files-copied",
     /// The helper is where the guest will find it.
     Helper = "files-helper",

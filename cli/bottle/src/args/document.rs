@@ -1,6 +1,5 @@
 //! The documents that `bottle schema` describes.
 
-use super::{Command, GitAction, ImagesAction};
 use clap::ValueEnum;
 use std::ffi::OsString;
 
@@ -70,36 +69,6 @@ impl Document {
     /// Returns its name, as `bottle schema` takes it.
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-
-    /// Returns the document that a command prints as JSON, if it was asked to.
-    pub fn printed_by(command: &Command) -> Option<Self> {
-        match command {
-            Command::Audit { json: true, .. } => Some(Self::AuditCheck),
-            Command::Check { json: true, .. } => Some(Self::Check),
-            Command::Cleanup { json: true, .. } => Some(Self::Cleanup),
-            Command::Config { json: true } => Some(Self::Config),
-            Command::Diff { json: true, .. } => Some(Self::Diff),
-            Command::Doctor { json: true, .. } => Some(Self::Doctor),
-            Command::Git { action: GitAction::List { json: true }, .. } => Some(Self::GitList),
-            Command::Images { action: ImagesAction::Ls { json: true } } => Some(Self::ImagesLs),
-            Command::Images { action: ImagesAction::Pull { json: true, .. } } => Some(Self::ImagesPull),
-            Command::Images { action: ImagesAction::Rm { json: true, .. } } => Some(Self::ImagesRm),
-            Command::Images { action: ImagesAction::Prune { json: true } } => Some(Self::ImagesPrune),
-            Command::Inbox { json: true } => Some(Self::Inbox),
-            Command::Inspect { .. } => Some(Self::Inspect),
-            Command::Ls { json: true, .. } => Some(Self::Ls),
-            Command::Plan { json: true, diff: true, .. } => Some(Self::PlanDiff),
-            Command::Plan { json: true, .. } => Some(Self::Plan),
-            // What is followed has no end, and so no envelope.
-            Command::Stats { json: true, follow: false, .. } => Some(Self::Stats),
-            Command::Suggest { json: true, .. } => Some(Self::Suggest),
-            Command::Top { json: true, .. } => Some(Self::Top),
-            Command::Status { json: true, .. } => Some(Self::Status),
-            Command::Trash { json: true, .. } => Some(Self::Trash),
-            Command::Verify { json: true, .. } => Some(Self::Verify),
-            _ => None,
-        }
     }
 
     /// Returns the name of the document that a command line asks for, as far as one can be recognized in a

@@ -174,6 +174,11 @@ impl Folder {
         self.runtime.with_file_name(COPIES).join(self.slug.as_str())
     }
 
+    /// Returns the path of a copy that is not complete yet. It gets its name once there is a record of it.
+    pub fn copy_draft(&self) -> PathBuf {
+        self.copy().with_extension("draft")
+    }
+
     /// Returns a word that tells this bottle's state folder apart from others. Its machine carries the word
     /// as a label.
     pub fn state_id(&self) -> String {
@@ -256,8 +261,15 @@ impl Folder {
         remove_dir(&self.state)
     }
 
+    /// Gives a complete copy, of which there is a record, its name.
+    pub fn name_copy(&self) -> Result<()> {
+        let draft = self.copy_draft();
+        fs::rename(&draft, self.copy()).with_context(|| draft.display().to_string())
+    }
+
     /// Removes the guest's copy of the project, with the guest's changes.
     pub fn remove_copy(&self) -> Result<()> {
+        remove_tree(&self.copy_draft())?;
         remove_tree(&self.copy())?;
         remove_file(&self.copy_stamps())?;
         remove_file(&self.copy_record())

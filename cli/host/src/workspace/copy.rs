@@ -5,7 +5,7 @@ use super::record::Record;
 use crate::beneath::{self, Folder as Beneath};
 use crate::out;
 use crate::state::Folder;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bottle_core::slug::Slug;
 use bottle_core::visible::Bytes;
 use std::os::unix::ffi::OsStrExt;
@@ -22,11 +22,23 @@ impl Copy {
     /// Returns the copy of a bottle, if it has one. An interrupted `apply` is finished or undone first.
     ///
     /// # Errors
-    /// Returns an error if its record cannot be read, or if an interrupted `apply` cannot be undone.
+    /// Returns an error if its record cannot be read or is gone, or if an interrupted `apply` cannot be undone.
     pub fn find(folder: &Folder) -> Result<Option<Self>> {
         recover(folder)?;
-        let record = Record::read(folder)?;
-        Ok(record.map(|record| Self { folder: folder.clone(), record }))
+        let (copy, slug) = (folder.copy(), folder.slug());
+        let Some(record) = Record::read(folder)? else {
+            // A copy has a record before it has its name, so somebody removed this one's.
+            ensure!(
+                !copy.exists(),
+                "the record of {slug}'s copy is gone, so nothing tells what its guest changed; move {} elsewhere, and try again",
+                copy.display()
+            );
+            return Ok(None);
+        };
+        if !copy.exists() && folder.copy_draft().exists() {
+            folder.name_copy()?;
+        }
+        Ok(Some(Self { folder: folder.clone(), record }))
     }
 
     /// Reads the record again after it has changed.

@@ -9,7 +9,7 @@ use crate::beneath::{self, Folder as Beneath};
 use crate::fail_point::{self, FailPoint};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::out;
-use crate::state::{Folder, remove_tree};
+use crate::state::Folder;
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::visible::{Bytes, Line};
 use rustix::fs::{Gid, Uid};
@@ -38,9 +38,9 @@ impl Copy {
                 "{slug} has a copy of {other} with changes in it; `bottle apply {slug}` applies them, `bottle rm {slug}` asks what to do with them"
             );
         }
-        let path = folder.copy();
-        // A copy without a record is incomplete, and nobody has worked in it.
-        remove_tree(&path)?;
+        // What has no record is incomplete, and nobody has worked in it. What is complete has no work of anybody's in it.
+        folder.remove_copy()?;
+        let path = folder.copy_draft();
         let above = path.parent().unwrap_or(&path);
         DirBuilder::new().recursive(true).mode(0o711).create(above)?;
         DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
@@ -53,6 +53,8 @@ impl Copy {
         tell(&omitted);
         fail_point::reached(FailPoint::CopyMade);
         made.remember()?;
+        fail_point::reached(FailPoint::CopyRecorded);
+        made.folder.name_copy()?;
         stamps.follow(folder, &made.record.manifest, std::iter::empty());
         Ok(made)
     }
