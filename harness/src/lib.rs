@@ -21,6 +21,7 @@ pub mod outer;
 pub mod page;
 pub mod parent_proxy;
 pub mod processes;
+pub mod real_proxy;
 pub mod registry;
 pub mod scale;
 pub mod soak;
