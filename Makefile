@@ -116,7 +116,7 @@ do-schedulers:
 
 # Installs the agents from their registries. AGENTS=claude,codex for some of them.
 agents: do-setup build
-	@$(HARNESS) agents $(if $(AGENTS),--only $(AGENTS))
+	@$(HARNESS) agents $(if $(AGENTS),--only $(AGENTS)) $(if $(SCREEN),--screen)
 
 exhaustive:
 	$(CARGO) test --locked --release -p bottle-core --test guard -- --ignored

@@ -34,6 +34,7 @@ mod smolfile;
 mod soak;
 mod sockets;
 mod supervise;
+mod terminal;
 mod ui;
 mod upstream;
 mod verify;

@@ -6,16 +6,17 @@
 //! requests and their key, its tools, and the files that come back.
 
 mod agent;
-mod registry;
+mod screen;
 
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest, Project};
 use crate::https_server::HttpsServer;
+use crate::package_registry::Found;
 pub use agent::{AGENTS, Agent};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::Path;
-use std::process::{ExitCode, Output};
+use std::process::{Command, ExitCode, Output};
 use std::time::Instant;
 
 const MODEL: &str = include_str!("model.py");
@@ -35,9 +36,12 @@ pub struct Options {
     /// Only these agents
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
+    /// Only their full-screen interfaces
+    #[arg(long)]
+    screen: bool,
 }
 
-/// Runs each agent, and prints a line for each.
+/// Runs each agent, once with a prompt and once with its full-screen interface, and prints a line for each.
 ///
 /// # Errors
 /// Returns an error if something cannot be set up. An agent that fails is a line and the exit status.
@@ -48,18 +52,21 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     ensure!(!chosen.is_empty(), "there is no such agent");
     let mut failed = false;
     for agent in chosen {
-        let since = Instant::now();
-        match run(checkout, agent) {
-            Ok(()) => println!(
-                "{:<10} {:<12} ok      {:>4} s",
-                agent.name,
-                agent.version,
-                since.elapsed().as_secs()
-            ),
-            Err(error) => {
-                failed = true;
-                println!("{:<10} {:<12} FAILED  {error:#}", agent.name, agent.version);
-            }
+        let mut tell = |what: &str, run: &dyn Fn() -> Result<()>| {
+            let since = Instant::now();
+            let ran = run();
+            failed |= ran.is_err();
+            let said = match ran {
+                Ok(()) => format!("ok      {:>4} s", since.elapsed().as_secs()),
+                Err(error) => format!("FAILED  {error:#}"),
+            };
+            println!("{:<10} {:<12} {what:<8} {said}", agent.name, agent.version);
+        };
+        if !options.screen {
+            tell("prompt", &|| run(checkout, agent));
+        }
+        if let Some(known) = &agent.screen {
+            tell("screen", &|| screen::run(checkout, agent, known));
         }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -105,7 +112,7 @@ fn command() -> String {
     )
 }
 
-fn config(agent: &Agent, image: &Path, model: &HttpsServer, registry: &registry::Found) -> String {
+fn config(agent: &Agent, image: &Path, model: &HttpsServer, registry: &Found) -> String {
     let address = model.address();
     let hosts: Vec<String> = ORIGINS.iter().map(|name| format!("{name:?} = \"{address}\"")).collect();
     let ca = "/etc/ssl/certs/ca-certificates.crt";
@@ -117,7 +124,7 @@ fn config(agent: &Agent, image: &Path, model: &HttpsServer, registry: &registry:
         agent.name,
         agent.setup(),
         registry.hosts,
-        registry.hosts,
+        registry.names(),
         hosts.join(", "),
     )
 }
@@ -128,10 +135,20 @@ fn bottle(
     variables: &[(&str, &str)],
     words: &[&str],
 ) -> Result<Output> {
+    let mut command = call(project, model, variables, words)?;
+    command.stdin(std::process::Stdio::null()).output().context("bottle")
+}
+
+/// Returns a call of `bottle` that trusts the model.
+fn call(
+    project: &Project,
+    model: &HttpsServer,
+    variables: &[(&str, &str)],
+    words: &[&str],
+) -> Result<Command> {
     let mut command = project.command(words);
     command.envs(variables.iter().copied()).env("SSL_CERT_FILE", authorities(model)?);
-    command.stdin(std::process::Stdio::null());
-    command.output().context("bottle")
+    Ok(command)
 }
 
 /// Returns a file with this host's authorities and the model's own.
@@ -178,8 +195,7 @@ fn check_results(agent: &Agent, project: &Project, said: &str) -> Result<()> {
 
 /// Looks for a word below the environment's state, and returns the files that have it.
 fn grep(environment: &Environment, word: &str) -> Result<String> {
-    let output =
-        std::process::Command::new("grep").args(["-rl", word]).arg(environment.path("state")).output()?;
+    let output = Command::new("grep").args(["-rl", word]).arg(environment.path("state")).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
