@@ -10,6 +10,7 @@
 
 pub mod agents;
 pub mod assembly;
+pub mod builds;
 pub mod checkout;
 pub mod compare;
 pub mod conformance;

@@ -77,8 +77,16 @@ pub fn run(checkout: &Checkout, agent: &Agent, known: &Screen) -> Result<()> {
     let stall = model.folder().join("stall");
     fs::write(&stall, "")?;
     let asked = model.requests().len();
-    terminal.press("Wait.")?;
-    terminal.until("Wait.", SOON)?;
+    let end = Instant::now() + SOON;
+    // Codex drops what was typed while it was stopped.
+    loop {
+        terminal.press("Wait.")?;
+        match terminal.until("Wait.", Duration::from_secs(5)) {
+            Err(error) if Instant::now() > end => return Err(error),
+            Err(_) => {}
+            Ok(()) => break,
+        }
+    }
     terminal.press("\r")?;
     let end = Instant::now() + SOON;
     while model.requests().len() == asked {
