@@ -7,24 +7,19 @@
 
 mod agent;
 mod screen;
+mod setting;
 
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest, Project};
 use crate::https_server::HttpsServer;
-use crate::package_registry::Found;
 pub use agent::{AGENTS, Agent};
 use anyhow::{Context, Result, ensure};
+use setting::{KEY, MODEL, ORIGINS, bottle, config};
 use std::fs;
-use std::path::Path;
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-const MODEL: &str = include_str!("model.py");
 const SEARCH: &str = include_str!("search.py");
-/// The names of the origins that the model answers for.
-const ORIGINS: [&str; 3] = ["api.anthropic.com", "api.openai.com", "generativelanguage.googleapis.com"];
-/// The key that only this host has, and that is found nowhere else.
-const KEY: &str = "sk-harness-5f0c9d6e7a8b4c3d2e1f";
 /// A word that every agent's guest has: what is looked for in the same way has to be found.
 const WITNESS: &str = "kept-on-the-host";
 /// Where the guest's copy of the project gets the results.
@@ -110,53 +105,6 @@ fn command() -> String {
         "echo changed > changed.txt; python3 search.py {backwards} {WITNESS} > {RESULT}; \
          curl -sS -o /dev/null https://refused.test/ 2>> {RESULT}; cat /opt/bottle/GUIDE.md | head -1 >> {RESULT}"
     )
-}
-
-fn config(agent: &Agent, image: &Path, model: &HttpsServer, registry: &Found) -> String {
-    let address = model.address();
-    let hosts: Vec<String> = ORIGINS.iter().map(|name| format!("{name:?} = \"{address}\"")).collect();
-    let ca = "/etc/ssl/certs/ca-certificates.crt";
-    format!(
-        "slug = \"t\"\nagent = {:?}\n\
-         [guest]\nimage = {image:?}\nmemory = 2048\nsetup = [{:?}]\nsetup-allow = {:?}\n\
-         env = {{ npm_config_prefix = \"/var/tmp/npm\", PATH = \"/var/tmp/npm/bin:/var/tmp/venv/bin:/usr/local/bin:/usr/bin:/bin\" }}\nca = [{ca:?}]\n\
-         [egress]\nallow_private = {:?}\nhosts = {{ {} }}\n",
-        agent.name,
-        agent.setup(),
-        registry.hosts,
-        registry.names(),
-        hosts.join(", "),
-    )
-}
-
-fn bottle(
-    project: &Project,
-    model: &HttpsServer,
-    variables: &[(&str, &str)],
-    words: &[&str],
-) -> Result<Output> {
-    let mut command = call(project, model, variables, words)?;
-    command.stdin(std::process::Stdio::null()).output().context("bottle")
-}
-
-/// Returns a call of `bottle` that trusts the model.
-fn call(
-    project: &Project,
-    model: &HttpsServer,
-    variables: &[(&str, &str)],
-    words: &[&str],
-) -> Result<Command> {
-    let mut command = project.command(words);
-    command.envs(variables.iter().copied()).env("SSL_CERT_FILE", authorities(model)?);
-    Ok(command)
-}
-
-/// Returns a file with this host's authorities and the model's own.
-fn authorities(model: &HttpsServer) -> Result<std::path::PathBuf> {
-    let file = model.folder().join("../all.pem");
-    let own = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
-    fs::write(&file, own + &fs::read_to_string(model.authority())?)?;
-    Ok(file)
 }
 
 /// Every request had the key, where the vendor wants it, and none of the placeholders.

@@ -1,7 +1,8 @@
 //! An agent's full-screen interface, through a terminal: what is typed and pasted arrives, what is answered is shown in
 //! colour, a new size is taken, Ctrl-Z is survived, Ctrl-C interrupts and then ends it, and the terminal is itself again.
 
-use super::{Agent, KEY, MODEL, ORIGINS, agent::Screen, bottle, call, config};
+use super::agent::{Agent, Screen};
+use super::setting::{KEY, MODEL, ORIGINS, bottle, call, config};
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest, Project};
 use crate::https_server::HttpsServer;

@@ -119,6 +119,9 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     for ecosystem in Ecosystem::ALL {
         let of: Vec<&Score> = scores.iter().filter(|score| score.ecosystem == ecosystem).collect();
         let count = of.iter().filter(|score| score.works).count();
+        if of.is_empty() {
+            continue;
+        }
         println!("{:<8} {count} of {}", ecosystem.name(), of.len());
     }
     not_tried.iter().for_each(|(name, why)| println!("{name:<8} not tried: {why}"));
