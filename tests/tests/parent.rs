@@ -160,8 +160,8 @@ fn a_parent_is_chosen_in_the_file_or_by_the_environment_or_not_at_all() {
 fn squid_and_tinyproxy_get_the_login_refuse_another_and_die_without_a_hang() {
     for kind in [Kind::Tinyproxy, Kind::Squid] {
         if !kind.is_here() {
-            assert!(std::env::var_os("CI").is_none(), "{} is missing: harness/setup.sh peers", kind.name());
-            eprintln!("not tried with {}, which is not installed: harness/setup.sh peers", kind.name());
+            assert!(std::env::var_os("CI").is_none(), "{} is missing: harness/setup.sh proxies", kind.name());
+            eprintln!("not tried with {}, which is not installed: harness/setup.sh proxies", kind.name());
             continue;
         }
         let (server, page) = (server(), Page::serve("a page\n").unwrap());
