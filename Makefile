@@ -10,7 +10,7 @@ export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 # What CI is made of. Each runs alone, and prints how long it took. Its work is in `do-NAME`.
 STEPS = setup lint unit e2e real conformance ways-back slurm inspect harbor escapes schedulers fuzz docs dist dist-test
 
-.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo agents audit exhaustive bench compare compare-scale soak mutants install \
+.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo agents builds audit exhaustive bench compare compare-scale soak mutants install \
 	dist-reproducible clean
 .NOTPARALLEL:
 
@@ -30,6 +30,7 @@ help:
 	@echo 'make escapes      garak'"'"'s terminal escapes through every command that prints'
 	@echo 'make schedulers   validate the files for systemd, Kubernetes, Nomad and GitHub Actions'
 	@echo 'make agents       the real command-line agents, each in a bottle, against a scripted model'
+	@echo 'make builds       small packages of four registries: how many install and work in a guest that reaches no other host'
 	@echo 'make exhaustive   ask the guard about every IPv4 address'
 	@echo 'make fuzz         replay the corpus and fuzz each target for SECONDS (30)'
 	@echo 'make bench        the core: costs as ratios'
@@ -116,7 +117,11 @@ do-schedulers:
 
 # Installs the agents from their registries. AGENTS=claude,codex for some of them.
 agents: do-setup build
-	@$(HARNESS) agents $(if $(AGENTS),--only $(AGENTS))
+	@$(HARNESS) agents $(if $(AGENTS),--only $(AGENTS)) $(if $(SCREEN),--screen)
+
+# Through their registries' own clients. BUILDS=rust,express for some of them.
+builds: do-setup build
+	@$(HARNESS) builds $(if $(BUILDS),--only $(BUILDS))
 
 exhaustive:
 	$(CARGO) test --locked --release -p bottle-core --test guard -- --ignored

@@ -297,6 +297,13 @@ if [ "${1:-}" = slurm ]; then
     exit 0
 fi
 
+# The proxies of a company, for a test that does without them where they are not.
+if [ "${1:-}" = proxies ]; then
+    mkdir -p tools
+    install_packages tinyproxy squid
+    exit 0
+fi
+
 if [ "${1:-}" = peers ]; then
     mkdir -p tools
     install_packages passt iperf3 tinyproxy squid wrk

@@ -27,6 +27,8 @@ pub struct Execution {
     pub timeout: Option<Duration>,
     /// The word of the report that the helper makes of how it ended, if somebody reads one.
     pub report: Option<String>,
+    /// Whether it gets the terminal that it is started in, as the foreground program.
+    pub terminal: bool,
 }
 
 impl Execution {
@@ -54,6 +56,9 @@ impl Execution {
         }
         if let Some(word) = &self.report {
             option("--report", word.clone());
+        }
+        if self.terminal {
+            words.push("--terminal".to_string());
         }
         words.push("--".to_string());
         words.extend_from_slice(command);

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: bottle-guest link --subnet N [--doors P,P,...] [--socket PATH] [-- COMMAND...]
-       bottle-guest exec [--workdir DIR] [--env NAME=VALUE]... [--user USER] [--seed DIR] [--timeout-ms N] [--report WORD] -- COMMAND...
+       bottle-guest exec [--workdir DIR] [--env NAME=VALUE]... [--user USER] [--seed DIR] [--timeout-ms N] [--report WORD] [--terminal] -- COMMAND...
        bottle-guest end WORD
        bottle-guest processes
        bottle-guest sftp < requests > answers

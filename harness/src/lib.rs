@@ -10,6 +10,7 @@
 
 pub mod agents;
 pub mod assembly;
+pub mod builds;
 pub mod checkout;
 pub mod compare;
 pub mod conformance;
@@ -18,11 +19,14 @@ pub mod environment;
 pub mod https_server;
 pub mod life;
 pub mod outer;
+pub mod package_registry;
 pub mod page;
 pub mod parent_proxy;
 pub mod processes;
+pub mod real_proxy;
 pub mod registry;
 pub mod scale;
 pub mod soak;
 pub mod stand_in;
+pub mod terminal;
 pub mod ways_back;

@@ -128,8 +128,10 @@ impl Life {
         let sums = self.run("sh", &["-c", &piped])?;
         let sums: Vec<&[u8]> = sums.stdout.split(|byte| *byte == b'\n').collect();
         claim("bytes pass through a pipe unchanged", (sums[0] == sums[1]).to_string(), "true")?;
-        let terminal =
-            format!("stty rows 33 cols 77; {} -q exec -- sh -c 'stty size; exit 5'", program.display());
+        let terminal = format!(
+            "stty rows 33 cols 77; TERM=dumb {} -q exec -- sh -c 'stty size; exit 5'",
+            program.display()
+        );
         let seen = self.run("script", &["-qec", &terminal, "/dev/null"])?;
         let text = String::from_utf8_lossy(&seen.stdout).trim().to_owned();
         claim(

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use bottle_harness::checkout::Checkout;
-use bottle_harness::{agents, compare, conformance, demo, life, outer, scale, soak, ways_back};
+use bottle_harness::{agents, builds, compare, conformance, demo, life, outer, scale, soak, ways_back};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -33,6 +33,8 @@ enum Job {
     Conformance(conformance::Options),
     /// Run the real command-line agents, each in a bottle, against a scripted model
     Agents(agents::Options),
+    /// Install and run small packages of several registries, each in a guest that reaches its registry alone
+    Builds(builds::Options),
     /// Attack the host with what comes back from a guest, with each defence and without it
     WaysBack(ways_back::Options),
     /// Give a guest's copy to a user, as the keeper does, for an attack
@@ -142,6 +144,7 @@ fn main() -> ExitCode {
             Job::Demo => demo::main(&checkout),
             Job::Life => life::main(&checkout),
             Job::Agents(options) => agents::main(&checkout, &options),
+            Job::Builds(options) => builds::main(&checkout, &options),
             Job::Conformance(options) => conformance::main(&checkout, &options),
             Job::WaysBack(options) => ways_back::main(&checkout, &options),
             Job::Give { copy, uid } => {

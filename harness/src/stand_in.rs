@@ -5,6 +5,8 @@
 //! real ones. Its results say nothing about a real guest's isolation, and it admits that: its version line
 //! names it, and `bottle` repeats that at every start.
 
+pub(crate) mod terminal;
+
 use anyhow::{Context, Result, bail};
 use bottle_guest::status::exit_code;
 use bottle_host::process::{die_with_parent, inherit};
@@ -21,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
+use terminal::{Lent, Terminal};
 
 /// The variable with the folder of its machines' records.
 pub(crate) const STATE: &str = "STAND_IN_STATE";
@@ -28,6 +31,8 @@ pub(crate) const STATE: &str = "STAND_IN_STATE";
 const OWN_ETC: &str = "STAND_IN_OWN_ETC";
 /// The folder that `--state-dir` named.
 static NAMED: OnceLock<PathBuf> = OnceLock::new();
+/// The terminal that smolvm tells its guests of.
+const TERM: &str = "xterm-256color";
 /// The smolvm version whose command line it supports.
 const VERSION: &str = "smolvm-stand-in 1.32.2";
 
@@ -63,6 +68,7 @@ struct Options {
     smolfile: Option<PathBuf>,
     socket: Option<(String, String)>,
     detach: bool,
+    tty: bool,
     words: Vec<String>,
     update: Update,
 }
@@ -125,7 +131,8 @@ fn parse(words: &[&str]) -> Result<Options> {
             "--env" => options.update.env.push(value()?),
             "--remove-env" => options.update.removed_env.push(value()?),
             "--detach" => options.detach = true,
-            "-i" | "-t" | "-f" | "--json" => {}
+            "-t" => options.tty = true,
+            "-i" | "-f" | "--json" => {}
             "--" => {
                 options.words = words.by_ref().map(str::to_owned).collect();
             }
@@ -160,11 +167,12 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
             eprintln!("Starting ephemeral machine (stand-in)...");
             let machine = new_machine("ephemeral".to_owned(), options)?;
             let etc = tempfile::tempdir()?;
-            let mut command = guest(&machine, etc.path())?;
+            let terminal = options.tty.then(Terminal::new).transpose()?;
+            let mut command = guest(&machine, etc.path(), terminal.as_ref())?;
             // bubblewrap requests this itself, but may be too late.
             command.arg("--die-with-parent").arg("--").args(&options.words);
             die_with_parent(&mut command, rustix::process::Signal::KILL);
-            return foreground(command);
+            return foreground(command, terminal);
         }
         other => bail!("unrecognized subcommand '{other}'"),
     }
@@ -173,13 +181,16 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
 
 /// Runs the guest until it ends, or until this process is told to end. The guest is killed first: killing
 /// only bubblewrap would leave behind a guest that bubblewrap has just created.
-fn foreground(mut command: Command) -> Result<ExitCode> {
+fn foreground(mut command: Command, terminal: Option<Terminal>) -> Result<ExitCode> {
     let terminated = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&terminated))?;
     let mut child = command.spawn()?;
+    drop(command);
+    let lent = terminal.map(Terminal::lend).transpose()?;
     let children = format!("/proc/{0}/task/{0}/children", child.id());
     loop {
         if let Some(status) = child.try_wait()? {
+            lent.map_or(Ok(()), Lent::give_back)?;
             return Ok(exit_code(status));
         }
         if terminated.load(Relaxed) {
@@ -255,13 +266,16 @@ fn check_image(image: &str) -> Result<()> {
 
 /// Returns the command that runs the guest: this host's programs are read-only, and everything else is its
 /// own.
-fn guest(machine: &Machine, etc: &Path) -> Result<Command> {
-    let mut bwrap = Command::new("bwrap");
+fn guest(machine: &Machine, etc: &Path, terminal: Option<&Terminal>) -> Result<Command> {
+    let mut bwrap = in_terminal("bwrap", terminal)?;
     bwrap.args(["--unshare-net", "--unshare-pid", "--unshare-uts", "--unshare-ipc", "--cap-add", "ALL"]);
     if !rustix::process::geteuid().is_root() {
         bwrap.args(["--unshare-user", "--uid", "0", "--gid", "0"]);
     }
     bwrap.args(["--hostname", "stand-in", "--clearenv", "--setenv", "HOME", "/root"]);
+    if terminal.is_some() {
+        bwrap.args(["--setenv", "TERM", TERM]);
+    }
     bwrap.args(["--setenv", "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]);
     for variable in &machine.smolfile.env {
         let (name, value) = variable.split_once('=').context("env wants NAME=VALUE")?;
@@ -303,6 +317,11 @@ fn guest(machine: &Machine, etc: &Path) -> Result<Command> {
         bwrap.args(["--chdir", dir]);
     }
     Ok(bwrap)
+}
+
+/// Returns a command that runs a program in a terminal, if there is one.
+fn in_terminal(program: &str, terminal: Option<&Terminal>) -> Result<Command> {
+    terminal.map_or_else(|| Ok(Command::new(program)), |terminal| terminal.command(program))
 }
 
 /// Gives the guest an `/etc` that it can write to: this host's, with files of users of its own.
@@ -349,7 +368,7 @@ fn start(mut machine: Machine) -> Result<()> {
     let etc = state()?.join(format!("{}.etc", machine.name));
     fs::create_dir_all(&etc)?;
     let info = state()?.join(format!("{}.info", machine.name));
-    let mut command = guest(&machine, &etc)?;
+    let mut command = guest(&machine, &etc, None)?;
     let pipe = fs::File::create(&info)?;
     // bubblewrap writes the process id of the guest's first process to this descriptor.
     command.args(["--json-status-fd", "1", "--as-pid-1", "--", "sleep", "infinity"]);
@@ -393,7 +412,8 @@ fn exec(machine: &Machine, options: &Options) -> Result<ExitCode> {
     let Some(pid) = machine.pid.filter(|_| machine.is_alive()) else {
         bail!("machine '{}' is not running", machine.name)
     };
-    let mut command = Command::new("nsenter");
+    let terminal = options.tty.then(Terminal::new).transpose()?;
+    let mut command = in_terminal("nsenter", terminal.as_ref())?;
     command.args(["--target", &pid.to_string(), "--net", "--mount", "--pid", "--uts", "--ipc", "--root"]);
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--preserve-credentials"]);
@@ -402,6 +422,9 @@ fn exec(machine: &Machine, options: &Options) -> Result<ExitCode> {
         .env_clear()
         .env("HOME", "/root")
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    if options.tty {
+        command.env("TERM", TERM);
+    }
     for variable in &machine.smolfile.env {
         if let Some((name, value)) = variable.split_once('=') {
             command.env(name, value);
@@ -415,7 +438,12 @@ fn exec(machine: &Machine, options: &Options) -> Result<ExitCode> {
         println!("{}", command.spawn()?.id());
         return Ok(ExitCode::SUCCESS);
     }
-    Ok(exit_code(command.status()?))
+    let mut child = command.spawn()?;
+    drop(command);
+    let lent = terminal.map(Terminal::lend).transpose()?;
+    let status = child.wait()?;
+    lent.map_or(Ok(()), Lent::give_back)?;
+    Ok(exit_code(status))
 }
 
 impl Machine {

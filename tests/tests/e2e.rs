@@ -35,6 +35,7 @@ mod soak;
 mod sockets;
 mod ssh;
 mod supervise;
+mod terminal;
 mod ui;
 mod upstream;
 mod verify;

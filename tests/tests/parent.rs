@@ -1,11 +1,16 @@
-//! A machine that reaches the internet only through a parent proxy. The proxy is a stand-in; the clients, the https
-//! server and everything of bottle's are real.
+//! A machine that reaches the internet only through a parent proxy. The proxy is a stand-in that can do
+//! everything wrong, or a real one; the clients, the https server and everything of bottle's are real.
 
 use bottle_harness::https_server::HttpsServer;
+use bottle_harness::page::Page;
 use bottle_harness::parent_proxy::{Manner, ParentProxy};
+use bottle_harness::real_proxy::{Kind, RealProxy};
 use bottle_tests::{ProjectExt, RunningBottle, RunningBottleExt, eventually, project_with, up_with};
 use predicates::prelude::*;
 use std::fs;
+use std::net::Ipv4Addr;
+use std::thread;
+use std::time::{Duration, Instant};
 
 const LOGIN: &str = "ann:pass-word-0123";
 /// `Basic` and [`LOGIN`] in base64.
@@ -148,5 +153,52 @@ fn a_parent_is_chosen_in_the_file_or_by_the_environment_or_not_at_all() {
         let wanted =
             predicate::str::contains("socks5://127.0.0.1:9").and(predicate::str::contains("url = \"none\""));
         refused.stderr(wanted.and(predicate::str::contains("secret").not()));
+    }
+}
+
+#[test]
+fn squid_and_tinyproxy_get_the_login_refuse_another_and_die_without_a_hang() {
+    for kind in [Kind::Tinyproxy, Kind::Squid] {
+        if !kind.is_here() {
+            assert!(std::env::var_os("CI").is_none(), "{} is missing: harness/setup.sh proxies", kind.name());
+            eprintln!("not tried with {}, which is not installed: harness/setup.sh proxies", kind.name());
+            continue;
+        }
+        let (server, page) = (server(), Page::serve("a page\n").unwrap());
+        let names = [("files.test", server.address()), ("plain.test", Ipv4Addr::LOCALHOST)];
+        let mut parent = RealProxy::start(kind, &names, LOGIN.split_once(':')).unwrap();
+        let config = CONFIG.replace("plain.test:80", &format!("plain.test:{}", page.port()));
+        let url = parent.url_for(LOGIN);
+        let running = behind(&server, &config, &[("HTTPS_PROXY", &url), ("HTTP_PROXY", &url)]);
+        let plain = format!("curl -sS -m 20 http://plain.test:{}/ 2>&1", page.port());
+        assert_eq!(running.guest(FETCH), "got it\n", "{kind:?}");
+        assert_eq!(running.guest(&plain), "a page\n", "{kind:?}");
+        assert!(running.guest("curl -sS -m 20 $API_URL/v1").contains("/echo/v1"), "{kind:?}");
+        assert_eq!(server.requests().pop().unwrap()["headers"]["x-api-key"], "key-0123456789");
+
+        // It dies while a tunnel is open.
+        let drip = "curl -sS -N -m 60 -o /tmp/drops --cacert ca.pem https://files.test/drip; echo $?";
+        let since = thread::scope(|scope| {
+            let broken = scope.spawn(|| running.guest(drip));
+            eventually("a tunnel", || running.guest("test -s /tmp/drops && echo open") == "open\n");
+            parent.kill().unwrap();
+            let since = Instant::now();
+            assert!(["18\n", "56\n"].contains(&&*broken.join().unwrap()), "{kind:?}");
+            since
+        });
+        assert!(since.elapsed() < Duration::from_secs(10), "{kind:?}: {:?}", since.elapsed());
+        assert!(running.guest(&format!("{FETCH}; echo $?")).ends_with("56\n"), "{kind:?}");
+        assert!(running.said(&["logs"]).contains(&format!("127.0.0.1:{}", parent.port())), "{kind:?}");
+        parent.start_again().unwrap();
+        assert_eq!(running.guest(FETCH), "got it\n", "{kind:?}");
+        drop(running);
+
+        let wrong = parent.url_for("ann:another");
+        let running = behind(&server, &config, &[("HTTPS_PROXY", &wrong), ("HTTP_PROXY", &wrong)]);
+        let upstream = "curl -sS -m 20 -w '%{http_code}' $API_URL/v1 2>&1";
+        let refused = running.guest(&format!("{FETCH}; echo $?; {upstream}"));
+        assert!(refused.contains("56\n") && refused.ends_with("502"), "{kind:?}: {refused}");
+        let said = format!("{refused}{}", running.said(&["logs"]));
+        assert!(said.contains("does not accept the login") && !said.contains("another"), "{kind:?}: {said}");
     }
 }

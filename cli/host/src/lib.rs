@@ -5,7 +5,8 @@
 //! removes rights from a process.
 //! [`audit`] is the log. [`control`] defines the requests of commands to a keeper, and [`starter`] what a
 //! keeper may have started. [`workspace`] is a guest's copy of the project, and [`provenance`] records which
-//! folders guests could write to. [`usage`] is what a machine takes of this one, and [`process_tree`] finds its
+//! folders guests could write to. [`terminal`] gives the operator's terminal back as it was.
+//! [`usage`] is what a machine takes of this one, and [`process_tree`] finds its
 //! processes. All output goes through [`out`], and has one format for programs, [`envelope`].
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -32,6 +33,7 @@ pub mod services;
 pub mod smolvm;
 pub mod starter;
 pub mod state;
+pub mod terminal;
 pub mod tools;
 pub mod trial;
 pub mod usage;

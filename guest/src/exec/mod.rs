@@ -6,6 +6,8 @@
 
 mod descendants;
 pub mod end;
+mod foreground;
+mod options;
 mod seed;
 mod supervise;
 pub mod user;
@@ -13,27 +15,15 @@ pub mod user;
 use crate::report::{Code, How, Report};
 use crate::status::not_run;
 use anyhow::{Context, Result, bail};
+use options::Options;
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 use user::User;
 
 /// The status of a command that was ended at its deadline: that of `timeout` in coreutils.
 const TIMED_OUT: u8 = 124;
-
-#[derive(Default)]
-struct Options {
-    workdir: Option<PathBuf>,
-    env: Vec<(OsString, OsString)>,
-    user: Option<OsString>,
-    seed: Option<PathBuf>,
-    timeout: Option<Duration>,
-    report: Option<String>,
-    command: Vec<OsString>,
-}
 
 /// Runs `bottle-guest exec`, which becomes the command, or watches it if it has a deadline or somebody wants a report.
 ///
@@ -41,10 +31,10 @@ struct Options {
 /// Returns an error if the user, the folder or the seeded files are wrong. A command that cannot be run is no error but
 /// a status, as in a shell. Where somebody wants a report, every error is in there.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
-    let options = parse(words)?;
+    let options = Options::parse(words)?;
     let Some(word) = options.report.clone() else { return run(options) };
     let (timeout, program) = (options.timeout, options.command.first().cloned().unwrap_or_default());
-    let report = match prepare(options).and_then(|process| supervise::run(process, timeout)) {
+    let report = match prepare(options).and_then(|process| supervise::run(process, timeout, false)) {
         Ok(report) => report,
         Err(error) => Report {
             how: How::NotRun,
@@ -70,13 +60,20 @@ fn status(report: &Report) -> u8 {
 }
 
 fn run(options: Options) -> Result<ExitCode> {
-    let timeout = options.timeout;
-    let mut process = prepare(options)?;
-    if timeout.is_none() {
-        let error = process.exec();
-        return Ok(not_run(process.get_program(), &error));
+    let Options { timeout, terminal, foreground, .. } = options;
+    let mut process = if terminal { foreground::command(options)? } else { prepare(options)? };
+    if foreground {
+        foreground::wait_for_it();
     }
-    let report = supervise::run(process, timeout)?;
+    match (timeout, terminal) {
+        (None, true) => return foreground::run(process),
+        (None, false) => {
+            let error = process.exec();
+            return Ok(not_run(process.get_program(), &error));
+        }
+        (Some(_), _) => {}
+    }
+    let report = supervise::run(process, timeout, terminal)?;
     if let Some(message) = &report.message {
         eprintln!("bottle: {message}");
     }
@@ -85,7 +82,7 @@ fn run(options: Options) -> Result<ExitCode> {
 
 /// Makes this process the user that was named, in the folder that was named, and returns the command to run there.
 fn prepare(options: Options) -> Result<Command> {
-    let Options { workdir, env, user, seed, command, .. } = options;
+    let Options { workdir, env, user, seed, foreground, command, .. } = options;
     let [program, arguments @ ..] = command.as_slice() else { bail!("there is no command") };
     let mut process = Command::new(program);
     process.args(arguments);
@@ -94,6 +91,9 @@ fn prepare(options: Options) -> Result<Command> {
         process.envs(user.environment());
     }
     process.envs(env);
+    if foreground {
+        foreground::localize(&mut process);
+    }
     if let Some(user) = &user {
         user.become_it()?;
     }
@@ -110,34 +110,4 @@ fn prepare(options: Options) -> Result<Command> {
         std::env::set_current_dir(&folder).with_context(|| folder.display().to_string())?;
     }
     Ok(process)
-}
-
-fn parse(words: Vec<OsString>) -> Result<Options> {
-    use lexopt::prelude::*;
-    let mut parser = lexopt::Parser::from_args(words);
-    let mut options = Options::default();
-    while let Some(word) = parser.next()? {
-        match word {
-            Long("workdir") => options.workdir = Some(parser.value()?.into()),
-            Long("env") => options.env.push(variable(parser.value()?)?),
-            Long("user") => options.user = Some(parser.value()?),
-            Long("seed") => options.seed = Some(parser.value()?.into()),
-            Long("report") => options.report = Some(parser.value()?.parse()?),
-            Long("timeout-ms") => options.timeout = Some(Duration::from_millis(parser.value()?.parse()?)),
-            Value(first) => {
-                options.command.push(first);
-                options.command.extend(parser.raw_args()?);
-            }
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(options)
-}
-
-fn variable(word: OsString) -> Result<(OsString, OsString)> {
-    let bytes = word.into_vec();
-    let equals = bytes.iter().position(|byte| *byte == b'=').filter(|at| *at > 0);
-    let at = equals.context("--env wants NAME=VALUE")?;
-    let part = |bytes: &[u8]| std::ffi::OsStr::from_bytes(bytes).to_owned();
-    Ok((part(&bytes[..at]), part(&bytes[at + 1..])))
 }

@@ -1,10 +1,10 @@
 //! A command that is watched: nothing of it is left after its deadline, or once the host wants it to end.
 
-use super::descendants;
+use super::{descendants, foreground};
 use crate::report::{Code, How, Report};
 use crate::status::exit_number;
 use anyhow::Result;
-use rustix::process::{Signal, getpid, set_child_subreaper};
+use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -22,11 +22,11 @@ const KILLING: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs a command to its end, to its deadline if it has one, or until this process is told to end. After the latter two,
-/// everything that it started is ended, too.
+/// everything that it started is ended, too. With `terminal` it is the foreground program of this process's terminal.
 ///
 /// # Errors
 /// Returns an error if the command cannot be waited for.
-pub fn run(mut command: Command, limit: Option<Duration>) -> Result<Report> {
+pub fn run(mut command: Command, limit: Option<Duration>, terminal: bool) -> Result<Report> {
     // Whatever the command leaves behind becomes a child of this process, and can be found.
     set_child_subreaper(Some(getpid()))?;
     let told = Arc::new(AtomicBool::new(false));
@@ -38,14 +38,17 @@ pub fn run(mut command: Command, limit: Option<Duration>) -> Result<Report> {
         Ok(child) => child,
         Err(error) => return Ok(not_run(&format!("cannot run {program}"), &error)),
     };
+    if terminal {
+        foreground::give(&child);
+    }
     // A clock that has no such time means that there is no deadline.
     let end = limit.and_then(|limit| Instant::now().checked_add(limit));
-    if let Some(status) = wait(&mut child, end, &told)? {
+    if let Some(status) = wait(&mut child, end, &told, terminal)? {
         return Ok(ended(status));
     }
     let how = if told.load(Relaxed) { How::Interrupted } else { How::TimedOut };
     descendants::signal(Signal::TERM);
-    wait(&mut child, Instant::now().checked_add(GRACE), &AtomicBool::new(false))?;
+    wait(&mut child, Instant::now().checked_add(GRACE), &AtomicBool::new(false), terminal)?;
     let end = Instant::now() + KILLING;
     while descendants::signal(Signal::KILL) > 0 && Instant::now() < end {
         descendants::reap();
@@ -81,7 +84,12 @@ fn ended(status: ExitStatus) -> Report {
     }
 }
 
-fn wait(child: &mut Child, end: Option<Instant>, told: &AtomicBool) -> Result<Option<ExitStatus>> {
+fn wait(
+    child: &mut Child,
+    end: Option<Instant>,
+    told: &AtomicBool,
+    terminal: bool,
+) -> Result<Option<ExitStatus>> {
     let mut pause = Duration::from_micros(500);
     loop {
         if let Some(status) = child.try_wait()? {
@@ -89,6 +97,9 @@ fn wait(child: &mut Child, end: Option<Instant>, told: &AtomicBool) -> Result<Op
         }
         if told.load(Relaxed) || end.is_some_and(|end| Instant::now() >= end) {
             return Ok(None);
+        }
+        if terminal {
+            foreground::go_on(Pid::from_child(child));
         }
         thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);

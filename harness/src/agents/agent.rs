@@ -1,6 +1,6 @@
 //! The agents, at the versions that were tried.
 
-use super::registry::Registry;
+use crate::package_registry::Registry;
 
 /// A real agent, and what is known about it here.
 #[derive(Debug)]
@@ -27,6 +27,25 @@ pub struct Agent {
     pub changed: &'static str,
     /// How many requests it makes at least.
     pub requests: usize,
+    /// What is known about its full-screen interface, if that is tried.
+    pub screen: Option<Screen>,
+}
+
+/// An agent's full-screen interface.
+#[derive(Debug)]
+pub struct Screen {
+    /// The arguments with which it starts.
+    pub arguments: &'static [&'static str],
+    /// What is on the screen once it takes input.
+    pub ready: &'static str,
+    /// What it shows in the place of a picture's pasted path, if it takes that for the picture.
+    pub picture: Option<&'static str>,
+    /// What it says while it waits for the model.
+    pub waits: &'static str,
+    /// What it asks when Ctrl-C comes meanwhile, if it asks: Return agrees to the first answer.
+    pub asks: Option<&'static str>,
+    /// What it says when Ctrl-C would end it and a second one does, if the first one does not.
+    pub again: Option<&'static str>,
 }
 
 /// The agents.
@@ -43,6 +62,14 @@ pub const AGENTS: [Agent; 5] = [
         answer: "",
         changed: "changed.txt",
         requests: 3,
+        screen: Some(Screen {
+            arguments: &[],
+            ready: "bypass permissions on",
+            picture: Some("[Image #1]"),
+            waits: "esc to interrupt",
+            asks: None,
+            again: Some("Press Ctrl-C again to exit"),
+        }),
     },
     Agent {
         name: "codex",
@@ -56,6 +83,14 @@ pub const AGENTS: [Agent; 5] = [
         answer: "",
         changed: "changed.txt",
         requests: 3,
+        screen: Some(Screen {
+            arguments: &["-m", "gpt-5-codex"],
+            ready: "? for shortcuts",
+            picture: None,
+            waits: "esc to interrupt",
+            asks: Some("Cancel task"),
+            again: None,
+        }),
     },
     Agent {
         name: "gemini",
@@ -69,6 +104,7 @@ pub const AGENTS: [Agent; 5] = [
         answer: "",
         changed: "changed.txt",
         requests: 3,
+        screen: None,
     },
     Agent {
         name: "opencode",
@@ -82,6 +118,7 @@ pub const AGENTS: [Agent; 5] = [
         answer: "",
         changed: "changed.txt",
         requests: 3,
+        screen: None,
     },
     Agent {
         name: "aider",
@@ -106,6 +143,7 @@ pub const AGENTS: [Agent; 5] = [
         answer: "greeting.py\n```\nprint('changed')\n```",
         changed: "greeting.py",
         requests: 2,
+        screen: None,
     },
 ];
 
@@ -118,6 +156,8 @@ impl Agent {
             Registry::Pip => format!(
                 "python3 -m venv /var/tmp/venv && /var/tmp/venv/bin/pip install -q {package}=={version}"
             ),
+            Registry::Cargo => format!("cargo install --locked {package}@{version}"),
+            Registry::Apt => format!("apt-get install --yes {package}={version}"),
         }
     }
 }

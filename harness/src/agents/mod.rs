@@ -6,24 +6,20 @@
 //! requests and their key, its tools, and the files that come back.
 
 mod agent;
-mod registry;
+mod screen;
+mod setting;
 
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest, Project};
 use crate::https_server::HttpsServer;
 pub use agent::{AGENTS, Agent};
 use anyhow::{Context, Result, ensure};
+use setting::{KEY, MODEL, ORIGINS, bottle, config};
 use std::fs;
-use std::path::Path;
-use std::process::{ExitCode, Output};
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-const MODEL: &str = include_str!("model.py");
 const SEARCH: &str = include_str!("search.py");
-/// The names of the origins that the model answers for.
-const ORIGINS: [&str; 3] = ["api.anthropic.com", "api.openai.com", "generativelanguage.googleapis.com"];
-/// The key that only this host has, and that is found nowhere else.
-const KEY: &str = "sk-harness-5f0c9d6e7a8b4c3d2e1f";
 /// A word that every agent's guest has: what is looked for in the same way has to be found.
 const WITNESS: &str = "kept-on-the-host";
 /// Where the guest's copy of the project gets the results.
@@ -35,9 +31,12 @@ pub struct Options {
     /// Only these agents
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
+    /// Only their full-screen interfaces
+    #[arg(long)]
+    screen: bool,
 }
 
-/// Runs each agent, and prints a line for each.
+/// Runs each agent, once with a prompt and once with its full-screen interface, and prints a line for each.
 ///
 /// # Errors
 /// Returns an error if something cannot be set up. An agent that fails is a line and the exit status.
@@ -48,18 +47,21 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     ensure!(!chosen.is_empty(), "there is no such agent");
     let mut failed = false;
     for agent in chosen {
-        let since = Instant::now();
-        match run(checkout, agent) {
-            Ok(()) => println!(
-                "{:<10} {:<12} ok      {:>4} s",
-                agent.name,
-                agent.version,
-                since.elapsed().as_secs()
-            ),
-            Err(error) => {
-                failed = true;
-                println!("{:<10} {:<12} FAILED  {error:#}", agent.name, agent.version);
-            }
+        let mut tell = |what: &str, run: &dyn Fn() -> Result<()>| {
+            let since = Instant::now();
+            let ran = run();
+            failed |= ran.is_err();
+            let said = match ran {
+                Ok(()) => format!("ok      {:>4} s", since.elapsed().as_secs()),
+                Err(error) => format!("FAILED  {error:#}"),
+            };
+            println!("{:<10} {:<12} {what:<8} {said}", agent.name, agent.version);
+        };
+        if !options.screen {
+            tell("prompt", &|| run(checkout, agent));
+        }
+        if let Some(known) = &agent.screen {
+            tell("screen", &|| screen::run(checkout, agent, known));
         }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -105,43 +107,6 @@ fn command() -> String {
     )
 }
 
-fn config(agent: &Agent, image: &Path, model: &HttpsServer, registry: &registry::Found) -> String {
-    let address = model.address();
-    let hosts: Vec<String> = ORIGINS.iter().map(|name| format!("{name:?} = \"{address}\"")).collect();
-    let ca = "/etc/ssl/certs/ca-certificates.crt";
-    format!(
-        "slug = \"t\"\nagent = {:?}\n\
-         [guest]\nimage = {image:?}\nmemory = 2048\nsetup = [{:?}]\nsetup-allow = {:?}\n\
-         env = {{ npm_config_prefix = \"/var/tmp/npm\", PATH = \"/var/tmp/npm/bin:/var/tmp/venv/bin:/usr/local/bin:/usr/bin:/bin\" }}\nca = [{ca:?}]\n\
-         [egress]\nallow_private = {:?}\nhosts = {{ {} }}\n",
-        agent.name,
-        agent.setup(),
-        registry.hosts,
-        registry.hosts,
-        hosts.join(", "),
-    )
-}
-
-fn bottle(
-    project: &Project,
-    model: &HttpsServer,
-    variables: &[(&str, &str)],
-    words: &[&str],
-) -> Result<Output> {
-    let mut command = project.command(words);
-    command.envs(variables.iter().copied()).env("SSL_CERT_FILE", authorities(model)?);
-    command.stdin(std::process::Stdio::null());
-    command.output().context("bottle")
-}
-
-/// Returns a file with this host's authorities and the model's own.
-fn authorities(model: &HttpsServer) -> Result<std::path::PathBuf> {
-    let file = model.folder().join("../all.pem");
-    let own = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
-    fs::write(&file, own + &fs::read_to_string(model.authority())?)?;
-    Ok(file)
-}
-
 /// Every request had the key, where the vendor wants it, and none of the placeholders.
 fn check_requests(agent: &Agent, model: &HttpsServer) -> Result<()> {
     let requests = model.requests();
@@ -178,8 +143,7 @@ fn check_results(agent: &Agent, project: &Project, said: &str) -> Result<()> {
 
 /// Looks for a word below the environment's state, and returns the files that have it.
 fn grep(environment: &Environment, word: &str) -> Result<String> {
-    let output =
-        std::process::Command::new("grep").args(["-rl", word]).arg(environment.path("state")).output()?;
+    let output = Command::new("grep").args(["-rl", word]).arg(environment.path("state")).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -3,12 +3,14 @@
 It speaks as much of three vendors' APIs as their command-line agents need: Anthropic's messages, OpenAI's responses,
 and Gemini's generateContent, streamed or not. It reads no meaning: the first request that offers a shell is told to
 run FOLDER/command in it, and whoever returns with a result is told that all is done. An agent without tools is given
-FOLDER/answer. The first request of all is answered with FOLDER/first, a status such as 429, if there is that file.
+FOLDER/answer. The first request of all is answered with FOLDER/first, a status such as 429, if there is that file. As long
+as there is FOLDER/stall, nobody is answered.
 
-Each request is written into seen.jsonl beside the folder, with its headers, and without its body but for its length.
+Each request is written into seen.jsonl beside the folder, with its headers, and without its body but for its length and
+the lines of FOLDER/wanted that are in it.
 """
 
-import http.server, json, os, ssl, sys, threading
+import http.server, json, os, ssl, sys, threading, time
 
 DONE = "All is done."
 writing = threading.Lock()
@@ -41,12 +43,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.note(0)
+        self.note(b"")
         self.json({"data": [], "models": [], "object": "list", "has_more": False})
 
     def do_POST(self):
         body = self.body()
-        self.note(len(body))
+        self.note(body)
         path = self.path.split("?")[0]
         try:
             asked = json.loads(body)
@@ -57,6 +59,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         kind = next((kind for end, kind in ENDS.items() if path.endswith(end)), None)
         if kind is None:
             return self.json({"error": {"type": "not_found_error", "message": path}}, 404)
+        while os.path.exists(os.path.join(folder, "stall")):
+            time.sleep(0.05)
         first = read("first")
         if first:
             os.remove(os.path.join(folder, "first"))
@@ -141,9 +145,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.rfile.readline()
         return body
 
-    def note(self, length):
+    def note(self, body):
         headers = {name.lower(): value for name, value in self.headers.items()}
-        line = {"method": self.command, "path": self.path, "headers": headers, "body": length}
+        try:
+            text = json.dumps(json.loads(body), ensure_ascii=False)
+        except ValueError:
+            text = ""
+        found = [word for word in read("wanted").splitlines() if word in text]
+        line = {"method": self.command, "path": self.path, "headers": headers, "body": len(body), "found": found}
         with writing, open(os.path.join(folder, "..", "seen.jsonl"), "a") as file:
             file.write(json.dumps(line) + "\n")
 

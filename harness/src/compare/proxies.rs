@@ -4,18 +4,16 @@
 //! The same client sends requests to each proxy on loopback: bottle's inside its jail, where its door is.
 
 use super::report::{Better, Figures, Report};
-use super::routes::{free_port, wait_for};
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest, RunningBottle};
+use crate::real_proxy::{Kind, RealProxy};
 use anyhow::{Context, Result};
 use bottle_guest::flow;
-use bottle_host::process::die_with_parent;
-use rustix::process::Signal;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 
 const CONNECTIONS: &str = "64";
@@ -26,16 +24,8 @@ struct Proxy {
     name: &'static str,
     enter: Vec<String>,
     port: u16,
-    child: Option<Child>,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+    /// Held so that it lives.
+    _real: Option<RealProxy>,
 }
 
 pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {
@@ -59,8 +49,8 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
     )?;
     let bottle = bottle.up()?;
     let mut proxies = vec![own(&bottle)?];
-    for made in [tinyproxy(dir.path()), squid(dir.path())] {
-        match made {
+    for kind in [Kind::Tinyproxy, Kind::Squid] {
+        match real(kind) {
             Ok(proxy) => proxies.push(proxy),
             Err(error) => report.skip("a proxy", &format!("{error:#}")),
         }
@@ -167,61 +157,12 @@ fn own(bottle: &RunningBottle) -> Result<Proxy> {
         })
         .context("gvproxy of this bottle")?;
     let enter = ["nsenter", "-t", &pid.to_string(), "-n"].map(str::to_owned).to_vec();
-    Ok(Proxy { name: "bottle", enter, port, child: None })
+    Ok(Proxy { name: "bottle", enter, port, _real: None })
 }
 
-fn start(name: &'static str, mut command: Command, port: u16) -> Result<Proxy> {
-    die_with_parent(&mut command, Signal::KILL);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let child =
-        child.with_context(|| format!("{name} is not installed: it is in Debian's package {name} has it"))?;
-    let proxy = Proxy { name, enter: vec!["env".to_owned()], port, child: Some(child) };
-    wait_for(|| TcpStream::connect(("127.0.0.1", port)).is_ok())?;
-    Ok(proxy)
-}
-
-/// Starts tinyproxy. No resolver knows the upstream's name, so it finds the address in a hosts file.
-fn tinyproxy(dir: &Path) -> Result<Proxy> {
-    let port = free_port()?;
-    let config = dir.join("tinyproxy.conf");
-    fs::write(
-        &config,
-        format!(
-            "Port {port}\nListen 127.0.0.1\nTimeout 600\nMaxClients 200\nAllow 127.0.0.1\nLogLevel Error\n"
-        ),
-    )?;
-    let mut command = in_hosts(dir)?;
-    command.args(["tinyproxy", "-d", "-c"]).arg(&config);
-    start("tinyproxy", command, port)
-}
-
-fn squid(dir: &Path) -> Result<Proxy> {
-    let port = free_port()?;
-    let config = dir.join("squid.conf");
-    let cache = dir.join("squid");
-    fs::create_dir_all(&cache)?;
-    std::os::unix::fs::chown(&cache, Some(13), Some(13))?;
-    fs::write(
-        &config,
-        format!(
-            "http_port 127.0.0.1:{port}\nhttp_access allow all\ncache deny all\naccess_log none\ncache_log /dev/null\npid_filename {0}/pid\ncoredump_dir {0}\nmemory_pools off\nhosts_file {1}/hosts\nshutdown_lifetime 0\n",
-            cache.display(),
-            dir.display()
-        ),
-    )?;
-    fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let mut command = in_hosts(dir)?;
-    command.args(["squid", "-N", "-f"]).arg(&config);
-    start("squid", command, port)
-}
-
-/// Returns the start of a command in a mount namespace where the upstream has a name.
-fn in_hosts(dir: &Path) -> Result<Command> {
-    let hosts = dir.join("hosts");
-    fs::write(&hosts, "127.0.0.1 localhost upstream.test\n")?;
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts);
-    Ok(command)
+fn real(kind: Kind) -> Result<Proxy> {
+    let proxy = RealProxy::start(kind, &[("upstream.test", Ipv4Addr::LOCALHOST)], None)?;
+    Ok(Proxy { name: proxy.name(), enter: vec!["env".to_owned()], port: proxy.port(), _real: Some(proxy) })
 }
 
 /// Runs the upstream: a server of small responses, with one thread per connection.

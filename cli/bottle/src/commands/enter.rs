@@ -12,6 +12,7 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
 use bottle_host::process::die_with_parent;
 use bottle_host::smolvm::Terminal;
+use bottle_host::terminal::{self, Kept};
 use bottle_host::tools;
 use rustix::process::Signal;
 use std::fs::File;
@@ -30,15 +31,22 @@ pub fn exec(
     let folder = context.running(slug)?;
     let slug = folder.slug();
     let terminal = terminal.unwrap_or_else(Terminal::here);
+    let how = terminal::given(how, terminal);
     // The bottle was checked when it started.
     let mut call = tools::smolvm()?.exec(slug, terminal, &how.words(words));
     let cannot = |error| Failure::new(Kind::Internal, format!("cannot run smolvm: {error}"));
-    let Some(timeout) = how.timeout else { return Err(cannot(call.exec())) };
+    if terminal == Terminal::Pipe && how.timeout.is_none() {
+        return Err(cannot(call.exec()));
+    }
     let events = Events::catch()?;
+    let kept = (terminal == Terminal::Tty).then(Kept::here);
     die_with_parent(&mut call, Signal::TERM);
     let mut child = call.spawn().map_err(cannot)?;
-    let patience = Patience { limit: timeout.checked_add(SLACK), grace: GRACE };
-    match wait(&mut child, &events, terminal, None, patience)? {
+    let limit = how.timeout.and_then(|timeout| timeout.checked_add(SLACK));
+    let patience = Patience { limit, grace: GRACE };
+    let ended = wait(&mut child, &events, terminal, None, patience);
+    drop(kept);
+    match ended? {
         Ended::Status(status) => Ok(exit_code(status)),
         Ended::Signal(signal) => Ok(ExitCode::from(128_u8.saturating_add(signal))),
         Ended::Late => {

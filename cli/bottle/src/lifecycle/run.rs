@@ -9,6 +9,7 @@ use crate::owner;
 use crate::resolve::{Resolved, resolve};
 use crate::trust::pins::Pins;
 use anyhow::Result;
+use bottle_core::execution::Execution;
 use bottle_core::slug::Slug;
 use bottle_host::control;
 use bottle_host::fail_point::{self, FailPoint};
@@ -18,6 +19,7 @@ use bottle_host::peer::Process;
 use bottle_host::process::die_with_parent;
 use bottle_host::smolvm::{Machine, Smolvm, Terminal};
 use bottle_host::state::{Folder, Home};
+use bottle_host::terminal::{self, Kept};
 use bottle_host::tools::Tools;
 use bottle_host::workspace::Copy;
 use bottle_keeper::{self as keeper, Keeper, Reach, Starting};
@@ -126,15 +128,16 @@ impl Run<'_> {
         let Self { folder, tools: Tools { smolvm, .. }, command, patience, .. } = *self;
         let mut words = resolved.plan.link();
         words.push("--".to_owned());
-        words.extend_from_slice(command);
         let streams = self.companion.map(Companion::streams).transpose()?;
         let terminal = if streams.is_some() { Terminal::Pipe } else { Terminal::here() };
+        words.extend(terminal::given(&Execution::default(), terminal).words(command));
         let mut call =
             smolvm.run(&folder.smolfile(), &folder.guest_socket(), resolved.launch(), terminal, &words);
         call.stderr(Stdio::piped());
         if streams.is_some() {
             call.stdout(Stdio::piped());
         }
+        let kept = (terminal == Terminal::Tty).then(Kept::here);
         // A signal, rather than a kill, lets smolvm take its machine down.
         die_with_parent(&mut call, Signal::TERM);
         let mut child = call.spawn().map_err(anyhow::Error::from)?;
@@ -154,7 +157,9 @@ impl Run<'_> {
             Ok(keeper)
         });
         let told = keeper.is_err().then(|| tell(&child, TERM));
-        let ended = wait(&mut child, events, terminal, told, patience)?;
+        let ended = wait(&mut child, events, terminal, told, patience);
+        drop(kept);
+        let ended = ended?;
         for said in [said, heard].into_iter().flatten() {
             // Somebody may still hold the pipe, such as an orphan of the guest. It does not hold us up.
             let end = Instant::now() + Duration::from_secs(1);

@@ -2,6 +2,9 @@
 
 use hyper::StatusCode;
 
+/// The headers with challenges.
+const CHALLENGES: [&str; 2] = ["proxy-authenticate", "www-authenticate"];
+
 /// The head of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply<'a> {
@@ -28,7 +31,7 @@ impl<'a> Reply<'a> {
         let status = StatusCode::from_bytes(first.next()?.as_bytes()).ok()?;
         let challenges = lines.filter_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("proxy-authenticate").then(|| value.trim())
+            CHALLENGES.iter().any(|known| name.eq_ignore_ascii_case(known)).then(|| value.trim())
         });
         Some(Self { status, challenges: challenges.collect() })
     }
@@ -40,7 +43,10 @@ impl<'a> Reply<'a> {
     pub fn into_tunnel(self) -> Result<(), Why<'a>> {
         match self.status {
             status if status.is_success() => Ok(()),
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(Why::Login(self.challenges)),
+            // To CONNECT nobody else answers: tinyproxy 1.11 says so to a login that it does not know.
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED => {
+                Err(Why::Login(self.challenges))
+            }
             status => Err(Why::Status(status)),
         }
     }
@@ -98,6 +104,8 @@ mod tests {
         let basic = head("407 Who", &["NTLM", "Basic realm=\"x\""]);
         assert!(said(&basic, false).unwrap_err().contains("USER:PASSWORD"));
         assert_eq!(said(&basic, true).unwrap_err(), "the parent proxy p:1 does not accept the login");
+        let tinyproxy = "HTTP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"Tinyproxy\"\r\n\r\n";
+        assert_eq!(said(tinyproxy, true).unwrap_err(), "the parent proxy p:1 does not accept the login");
         let windows = said(&head("407 Who", &["Negotiate", "ntlm"]), true).unwrap_err();
         assert!(windows.contains("wants NTLM or Negotiate, and bottle speaks only Basic"), "{windows}");
         assert!(said(&head("407 Who", &[]), true).unwrap_err().contains("unknown kind"));

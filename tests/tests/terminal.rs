@@ -1,0 +1,176 @@
+//! A guest's program in the operator's terminal: sizes, keys, colours, signals, and what is left of it afterwards.
+
+use bottle_harness::terminal::Terminal;
+use bottle_tests::{ProjectExt, RunningBottle, project_with, up};
+use rustix::process::{Pid, Signal, kill_process};
+use std::time::Duration;
+
+/// How long something may take to be on the screen.
+const SOON: Duration = Duration::from_secs(20);
+const SIZE: (u16, u16) = (24, 80);
+/// Without a network stack of its own a start is faster.
+const CONFIG: &str = "slug = \"t\"\n[workspace]\nmode = \"none\"\n";
+
+fn open(running: &RunningBottle, words: &[&str]) -> Terminal {
+    let mut command = running.command(&["-q"]);
+    command.args(words).env("COLORTERM", "24bit");
+    Terminal::start(&command, SIZE).unwrap()
+}
+
+fn script(running: &RunningBottle, script: &str) -> Terminal {
+    open(running, &["exec", "--", "sh", "-c", script])
+}
+
+fn until(terminal: &Terminal, text: &str) {
+    terminal.until(text, SOON).unwrap();
+}
+
+/// Asserts that a terminal is what it was before a program had it.
+fn is_restored(terminal: &Terminal, before: &str) {
+    assert_eq!(terminal.modes().unwrap(), before);
+    assert!(terminal.is_plain(), "{}", terminal.text());
+}
+
+#[test]
+fn a_program_has_the_terminals_size_its_keys_and_its_colours() {
+    let running = up(CONFIG);
+    let mut terminal = script(
+        &running,
+        "stty size; echo \"$TERM $COLORTERM $LANG\"; printf '\\033[38;2;10;20;30mdr\u{f6}hnt\\033[0m \u{6f22}\u{5b57} \u{1f642}\\n'
+        trap 'echo now $(stty size)' WINCH; read -r line; echo \"got $line\"
+        while [ \"$(stty size)\" = '24 80' ]; do sleep 0.05; done; stty size; exit 7",
+    );
+    let before = terminal.modes().unwrap();
+    until(&terminal, "24 80\nxterm-256color truecolor C.UTF-8\ndr\u{f6}hnt \u{6f22}\u{5b57} \u{1f642}");
+    let cell = terminal.screen().cell(2, 0).unwrap().clone();
+    assert_eq!((cell.contents(), cell.fgcolor()), ("d", vt100::Color::Rgb(10, 20, 30)));
+    terminal.press("na\u{ef}ve \u{5b57}\u{1f642}\r").unwrap();
+    until(&terminal, "got na\u{ef}ve \u{5b57}\u{1f642}");
+    terminal.resize(30, 100).unwrap();
+    until(&terminal, "now 30 100");
+    assert_eq!(terminal.wait(SOON).unwrap().code(), Some(7));
+    is_restored(&terminal, &before);
+
+    // What a person chose stays.
+    let mut terminal = open(
+        &running,
+        &[
+            "exec",
+            "-e",
+            "LC_ALL=C",
+            "-e",
+            "COLORTERM=no",
+            "--user",
+            "nobody",
+            "--",
+            "sh",
+            "-c",
+            "id -un; echo \"$COLORTERM,$LANG,$LC_ALL\"",
+        ],
+    );
+    until(&terminal, "nobody\nno,,C");
+    assert_eq!(terminal.wait(SOON).unwrap().code(), Some(0));
+}
+
+#[test]
+fn keys_that_signal_reach_the_foreground_program_and_nothing_stays_stopped() {
+    let running = up(CONFIG);
+    let mut terminal = script(
+        &running,
+        "trap 'echo caught' INT; sh -c 'echo ready; exec cat'; sh -c 'echo then; exec sleep 60'; exit 3",
+    );
+    until(&terminal, "ready");
+    // To `cat`, and to the shell that has a trap for it; then to `sleep`.
+    terminal.press("\u{3}").unwrap();
+    until(&terminal, "then");
+    terminal.press("\u{3}").unwrap();
+    assert_eq!(terminal.wait(SOON).unwrap().code(), Some(3));
+    assert_eq!(terminal.text().matches("caught").count(), 2, "{}", terminal.text());
+
+    let mut terminal = script(&running, "echo ready; exec sleep 60");
+    until(&terminal, "ready");
+    terminal.press("\u{3}").unwrap();
+    assert_eq!(terminal.wait(SOON).unwrap().code(), Some(130));
+
+    // There is no shell to return to: whoever stops goes on.
+    for stops in ["exec cat", "kill -STOP $$; echo went on; exec cat"] {
+        for limit in [&["exec", "--"][..], &["exec", "--timeout", "60s", "--"]] {
+            let mut terminal =
+                open(&running, &[limit, &["sh", "-c", &format!("echo ready; {stops}")]].concat());
+            until(&terminal, "ready");
+            terminal.press("\u{1a}one more\r").unwrap();
+            // Once as it was typed, and once from `cat`.
+            let is_twice = |screen: &vt100::Screen| screen.contents().matches("one more").count() == 2;
+            terminal.until_it("one more, twice", SOON, is_twice).unwrap();
+            terminal.press("\u{4}").unwrap();
+            assert_eq!(terminal.wait(SOON).unwrap().code(), Some(0), "{stops}");
+        }
+    }
+
+    // A shell has jobs of its own.
+    let mut terminal = open(&running, &["shell"]);
+    until(&terminal, "#");
+    terminal.press("set -m; sh -c 'echo go; exec sleep 55'\r").unwrap();
+    until(&terminal, "\ngo");
+    terminal.press("\u{1a}jobs\r").unwrap();
+    until(&terminal, "Stopped");
+    // The first time, a shell may only say that there are jobs.
+    terminal.press("kill -KILL %1; exit 4\rexit 4\r").unwrap();
+    assert_eq!(terminal.wait(SOON).unwrap().code(), Some(4));
+}
+
+/// Everything that a program can switch on, with the beginning of a sequence that does not end.
+const ODD: &str = r#"printf "\033[?1049h\033[?25l\033[?1003h\033[?1006h\033[?2004h\033[?1h\033=\033[7;31m\033[5;9r\033[?6hodd\033]0;not ended""#;
+
+#[test]
+fn the_terminal_is_restored_however_the_program_ends() {
+    let running = up(CONFIG);
+    let ends: [(&str, &dyn Fn(&Terminal)); 3] = [
+        ("exit 5", &|_| {}),
+        ("sleep 60", &|terminal| kill(terminal.id(), Signal::TERM)),
+        // smolvm's own process dies, and restores nothing.
+        ("sleep 60", &|terminal| {
+            let below = bottle_harness::processes::descendants(terminal.id());
+            below.into_iter().for_each(|pid| kill(pid, Signal::KILL));
+        }),
+    ];
+    for (end, how) in ends {
+        let mut terminal = script(&running, &format!("echo before; {ODD}; {end}"));
+        let before = terminal.modes().unwrap();
+        if end != "exit 5" {
+            until(&terminal, "odd");
+        }
+        how(&terminal);
+        terminal.wait(SOON).unwrap();
+        is_restored(&terminal, &before);
+        assert_eq!(terminal.text(), "before", "{end}");
+        assert_eq!(terminal.screen().cursor_position(), (1, 0), "{end}");
+    }
+
+    // The guest dies.
+    let mut terminal = script(&running, &format!("echo before; {ODD}; sleep 60"));
+    let before = terminal.modes().unwrap();
+    until(&terminal, "odd");
+    running.bottle(&["-q", "stop", "t"]).assert().success();
+    assert!(!terminal.wait(SOON).unwrap().success());
+    is_restored(&terminal, &before);
+}
+
+#[test]
+fn a_run_has_the_terminal_like_a_command_of_a_bottle_that_is_up() {
+    let project = project_with(CONFIG);
+    let script =
+        format!("stty size; trap 'echo caught; {ODD}; exit 6' INT; sh -c 'echo ready; exec sleep 60'");
+    let command = project.command(&["-q", "run", "--", "sh", "-c", &script]);
+    let mut terminal = Terminal::start(&command, SIZE).unwrap();
+    let before = terminal.modes().unwrap();
+    until(&terminal, "24 80\nready");
+    terminal.press("\u{3}").unwrap();
+    assert_eq!(terminal.wait(SOON).unwrap().code(), Some(6));
+    is_restored(&terminal, &before);
+}
+
+fn kill(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    let _ = kill_process(pid, signal);
+}
