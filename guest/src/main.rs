@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Some("get") => files::get(rest),
         Some("put") => files::put(rest),
         Some("connect") => connect::main(rest),
-        Some("sftp") => sftp::main(rest),
+        Some("sftp") => sftp::main(&rest),
         Some("processes") => processes::main(),
         Some("probe") => probe::main(),
         Some("canary") => probe::canary::main(rest),

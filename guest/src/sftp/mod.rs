@@ -19,7 +19,7 @@ use wire::LONGEST;
 ///
 /// # Errors
 /// Returns an error if the client does not follow the form of the protocol.
-pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
+pub fn main(words: &[OsString]) -> Result<ExitCode> {
     if let Some(word) = words.first() {
         bail!("unexpected argument {}", word.display());
     }

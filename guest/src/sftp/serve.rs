@@ -198,10 +198,8 @@ mod tests {
     use super::*;
 
     fn status(answer: Result<Answer, Refused>) -> Option<Status> {
-        match answer {
-            Ok(Answer::Status(status, _)) | Err(Refused(status, _)) => Some(status),
-            Ok(_) => None,
-        }
+        let of = |answer| if let Answer::Status(status, _) = answer { Some(status) } else { None };
+        answer.map_or_else(|Refused(status, _)| Some(status), of)
     }
 
     #[test]

@@ -9,6 +9,7 @@ use bottle_core::slug::Slug;
 use bottle_core::text::Word;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
+use bottle_host::process;
 use bottle_host::state::{Folder, Home, chosen};
 use bottle_host::tools;
 use bottle_ssh::entry::{Entry, Unwritable};
@@ -63,8 +64,9 @@ fn command(folder: &Folder) -> Outcome<Vec<String>> {
 pub fn proxy(slug: &Slug) -> Outcome {
     let home = Home::find()?;
     let folder = home.bottle(slug);
-    // ssh starts it in whichever folder a person is in.
+    // ssh starts it in whichever folder a person is in, with whatever an editor has open.
     programs::with_own_path()?;
+    process::keep_from_children();
     programs::leave_writable_folder(&home, &folder)?;
     server::serve(&folder, tools::smolvm()?, &who())
 }

@@ -23,7 +23,7 @@ impl Translation {
         match self.memory {
             Some(memory) => lines.push_str(&format!("memory = {memory}\n")),
             None => {
-                lines.push_str("# memory = 8192                   # MiB; only what is touched is taken\n")
+                lines.push_str("# memory = 8192                   # MiB; only what is touched is taken\n");
             }
         }
         if let Some(workdir) = &self.workdir {

@@ -1,7 +1,6 @@
 //! What a `devcontainer.json` says in the words of `bottle.toml`.
 
 use super::substitute::{WORKSPACE, substitute};
-use crate::image::is_path;
 use bottle_core::environment;
 use bottle_core::specification::Published;
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
@@ -153,7 +152,7 @@ impl Translation {
     /// of this machine.
     fn image(&mut self, key: &str, value: &Value) {
         let Some(image) = self.text::<ImageRef>(key, value) else { return };
-        if is_path(&image) || image.as_str().parse::<Name>().is_err() {
+        if image.as_str().parse::<Name>().is_err() {
             return self.leave(key, "it is not the name of an image in a registry");
         }
         self.image = Some(image);
