@@ -1,8 +1,8 @@
 //! The helper that runs where the agent runs, and the code that it shares with the host.
 //!
-//! It is one small static program with nine jobs. [`link`] gives the guest its only network, [`probe`] tries
+//! It is one small static program with ten jobs. [`link`] gives the guest its only network, [`probe`] tries
 //! to get past it, [`flow`] fills it, [`exec`] runs the operator's commands and [`report`]s how they ended, [`files`]
-//! copies files, in [`chunks`] or as an [`archive`], [`processes`] lists what runs, [`connect`] passes a connection of
+//! copies files, in [`chunks`] or as an [`archive`], [`processes`] lists what runs, [`pause`] holds a machine that waits, [`connect`] passes a connection of
 //! the host on to a server here, and [`doors`] creates the listeners in the jail, where no other program of ours can
 //! run. Guests are Linux; the code that the host
 //! shares with them compiles elsewhere, too.
@@ -20,6 +20,8 @@ pub mod files;
 pub mod flow;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 pub mod link;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+pub mod pause;
 pub mod probe;
 pub mod processes;
 pub mod report;

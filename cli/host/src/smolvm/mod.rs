@@ -7,7 +7,9 @@ mod call;
 mod command;
 mod launch;
 mod machine;
+mod warm;
 
 pub use command::{CONFINED, Smolvm};
 pub use launch::{Launch, Terminal};
-pub use machine::Machine;
+pub use machine::{Machine, pool_machine_name};
+pub use warm::Warm;
