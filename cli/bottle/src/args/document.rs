@@ -50,6 +50,8 @@ pub enum Document {
     Plan,
     /// bottle plan --diff --json
     PlanDiff,
+    /// bottle pool --json
+    Pool,
     /// result.json of bottle run --out
     Result,
     /// bottle stats --json, and a line of bottle stats --json --follow
@@ -91,6 +93,7 @@ impl Document {
             Command::Ls { json: true, .. } => Some(Self::Ls),
             Command::Plan { json: true, diff: true, .. } => Some(Self::PlanDiff),
             Command::Plan { json: true, .. } => Some(Self::Plan),
+            Command::Pool { json: true, .. } => Some(Self::Pool),
             // What is followed has no end, and so no envelope.
             Command::Stats { json: true, follow: false, .. } => Some(Self::Stats),
             Command::Suggest { json: true, .. } => Some(Self::Suggest),

@@ -87,6 +87,9 @@ pub enum Internal {
         #[arg(last = true, required = true)]
         words: Vec<String>,
     },
+    /// Keeps machines ready, for runs
+    #[command(hide = true)]
+    Warmer,
     /// Finds keys anew, for the process that holds them
     #[command(hide = true)]
     KeySource {
