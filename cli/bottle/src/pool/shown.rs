@@ -6,6 +6,7 @@ use bottle_core::slug::Slug;
 use bottle_core::text::ImageDigest;
 use bottle_core::visible::Line;
 use bottle_host::failure::Outcome;
+use bottle_host::peer::Process;
 use bottle_host::pool::{Booted, Entry, Shape, Standing, has_warmer};
 use bottle_host::state::{Home, write_private};
 use bottle_host::usage::Usage;
@@ -77,7 +78,7 @@ pub fn machines(home: &Home) -> Outcome<Vec<Machine>> {
         };
         let record = entry.read().ok();
         let pid = record.as_ref().and_then(|record| record.booted).and_then(Booted::process);
-        let pid = pid.map(|process| process.pid());
+        let pid = pid.map(Process::pid);
         let shape = record.map(|record| record.shape);
         Some(Machine {
             slug: slug(&entry)?,
