@@ -14,3 +14,10 @@ pub const SEED_DIR: &str = "/opt/bottle/seed";
 
 /// Where the guest sees the guide to its sandbox, for the agent to read.
 pub const GUIDE: &str = "/opt/bottle/GUIDE.md";
+
+/// Where the guest sees the variables of its command, each as `NAME=VALUE` with a NUL after it, if they were not known
+/// when its machine was made.
+pub const VARIABLES: &str = "/opt/bottle/variables";
+
+/// Where the project is in the guest.
+pub const WORKSPACE: &str = "/workspace";

@@ -1,13 +1,14 @@
 //! The program `bottle-guest`. The library describes what it does.
 
 use bottle_guest::report::Code;
-use bottle_guest::{connect, doors, exec, files, flow, link, probe, processes, sftp};
+use bottle_guest::{connect, doors, exec, files, flow, link, pause, probe, processes, sftp};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: bottle-guest link --subnet N [--doors P,P,...] [--socket PATH] [-- COMMAND...]
-       bottle-guest exec [--workdir DIR] [--env NAME=VALUE]... [--user USER] [--seed DIR] [--timeout-ms N] [--report WORD] [--terminal] -- COMMAND...
+       bottle-guest exec [--workdir DIR] [--variables FILE] [--env NAME=VALUE]... [--user USER] [--seed DIR] [--timeout-ms N] [--report WORD] [--terminal] -- COMMAND...
        bottle-guest end WORD
+       bottle-guest pause
        bottle-guest processes
        bottle-guest sftp < requests > answers
        bottle-guest connect --port N < stream > stream
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Some("put") => files::put(rest),
         Some("connect") => connect::main(rest),
         Some("sftp") => sftp::main(&rest),
+        Some("pause") => pause::main(),
         Some("processes") => processes::main(),
         Some("probe") => probe::main(),
         Some("canary") => probe::canary::main(rest),

@@ -431,7 +431,7 @@ fn exec(machine: &Machine, options: &Options) -> Result<ExitCode> {
         }
     }
     // `env` changes to the folder inside the guest. nsenter would look for it outside.
-    let workdir = machine.smolfile.workdir.as_deref().unwrap_or("/");
+    let workdir = options.update.workdir.as_deref().or(machine.smolfile.workdir.as_deref()).unwrap_or("/");
     command.args(["--wd=/", "--", "env", "--chdir", workdir]).args(&options.words);
     if options.detach {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);

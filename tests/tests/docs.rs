@@ -293,6 +293,7 @@ fn what_is_printed_as_json_fits_its_schema() {
         (Document::Diff, &["diff", "t", "--json"]),
         (Document::Verify, &["verify", "t", "--host-only", "--json"]),
         (Document::Trash, &["trash", "--json"]),
+        (Document::Pool, &["pool", "--json"]),
         (Document::Audit, &["audit", "t"]),
     ] {
         check(row);

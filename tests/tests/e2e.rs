@@ -25,6 +25,7 @@ mod notify;
 mod outputs;
 mod ownership;
 mod parent;
+mod pool;
 mod provenance;
 mod repositories;
 mod run;

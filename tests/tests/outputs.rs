@@ -97,6 +97,7 @@ fn an_error_fits_the_schema_of_what_was_asked_for() {
         (Document::Top, &["top", "x", "--json"]),
         (Document::Plan, &["plan", "--config", "missing.toml", "--json"]),
         (Document::PlanDiff, &["plan", "--diff", "--json"]),
+        (Document::Pool, &["pool", "--nonsense", "--json"]),
         (Document::Status, &["status", "--json"]),
         (Document::Trash, &["trash", "--restore", "x", "--json"]),
         (Document::Verify, &["verify", "--json"]),

@@ -128,6 +128,8 @@ pub enum CleanupAction {
     DeleteMachine,
     /// The files and the log of a run that has ended are removed.
     RemoveState,
+    /// A machine of the pool that nobody keeps is removed.
+    RemoveWarm,
     /// A copy with changes, or perhaps with changes, is left alone.
     Leave,
 }

@@ -21,6 +21,7 @@ pub fn printed_by(command: &Command) -> Option<Document> {
         Command::Ls { json: true, .. } => Some(Document::Ls),
         Command::Plan { json: true, diff: true, .. } => Some(Document::PlanDiff),
         Command::Plan { json: true, .. } => Some(Document::Plan),
+        Command::Pool { json: true, .. } => Some(Document::Pool),
         // What is followed has no end, and so no envelope.
         Command::Stats { json: true, follow: false, .. } => Some(Document::Stats),
         Command::Suggest { json: true, .. } => Some(Document::Suggest),

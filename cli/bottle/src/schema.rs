@@ -9,6 +9,7 @@ use crate::output::{
     Asked, ChainCheck, Checked, Cleanup, Diff, Event, Inspected, OwnDefaults, Pulled, Pushed, Removed, Stat,
     StoredImage, Suggestions, Top,
 };
+use crate::pool::shown::Machine;
 use bottle_core::plan::Plan;
 use bottle_host::audit::Entry;
 use bottle_host::control::Status;
@@ -52,6 +53,7 @@ pub fn of(document: Document) -> Value {
         Document::Notice => printed::<Told<'static>>(),
         Document::Plan => printed::<Envelope<Plan>>(),
         Document::PlanDiff => printed::<Envelope<Vec<String>>>(),
+        Document::Pool => printed::<Envelope<Vec<Machine>>>(),
         Document::Result => printed::<RunResult>(),
         Document::Stats => printed::<Envelope<Vec<Stat>>>(),
         Document::Suggest => printed::<Envelope<Suggestions>>(),

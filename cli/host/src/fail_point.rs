@@ -90,6 +90,26 @@ fail_points! {
     RunMachine = "run-machine",
     /// The guest's command has ended.
     RunEnded = "run-ended",
+    /// `run` has claimed a machine of the pool.
+    PoolClaimed = "pool-claimed",
+    /// The first name of the copy is in the machine's folder.
+    PoolPouring = "pool-pouring",
+    /// The machine's folder for a copy is the bottle's, and the copy is not recorded yet.
+    PoolPoured = "pool-poured",
+    /// The machine's folder for a copy is the bottle's, and recorded.
+    PoolCopy = "pool-copy",
+    /// The machine's folder for the helper is the bottle's.
+    PoolHelper = "pool-helper",
+    /// The machine can reach the keeper.
+    PoolConnected = "pool-connected",
+    /// The machine has ended, but its folders are still there.
+    PoolEnded = "pool-ended",
+    /// The folders of a machine of the pool exist.
+    WarmFolder = "warm-folder",
+    /// The machine exists, but does not run.
+    WarmCreated = "warm-created",
+    /// The machine runs, but does not wait yet.
+    WarmStarted = "warm-started",
     /// `stop` holds the bottle's lock.
     StopLocked = "stop-locked",
     /// The machine is stopped.

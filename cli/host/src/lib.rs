@@ -5,8 +5,8 @@
 //! removes rights from a process.
 //! [`audit`] is the log. [`control`] defines the requests of commands to a keeper, and [`starter`] what a
 //! keeper may have started. [`workspace`] is a guest's copy of the project, and [`provenance`] records which
-//! folders guests could write to. [`terminal`] gives the operator's terminal back as it was.
-//! [`usage`] is what a machine takes of this one, and [`process_tree`] finds its
+//! folders guests could write to. [`terminal`] gives the operator's terminal back as it was. [`pool`] has machines that
+//! wait for a bottle. [`usage`] is what a machine takes of this one, and [`process_tree`] finds its
 //! processes. All output goes through [`out`], and has one format for programs, [`envelope`].
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -23,6 +23,7 @@ pub mod failure;
 pub mod notify;
 pub mod out;
 pub mod peer;
+pub mod pool;
 pub mod process;
 pub mod process_tree;
 pub mod provenance;

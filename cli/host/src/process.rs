@@ -26,6 +26,22 @@ pub fn die_with_parent(command: &mut Command, signal: Signal) {
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 pub fn die_with_parent(_: &mut Command, _: Signal) {}
 
+/// Makes a child, and what it starts, give way to whatever else wants a processor. The kernel gives its reads and writes
+/// the lowest priority among the usual ones, too.
+pub fn at_low_priority(command: &mut Command) {
+    /// The most that a process can give way.
+    const NICEST: i32 = 19;
+    // SAFETY: the closure makes one system call, which is safe between fork and exec.
+    #[expect(unsafe_code, reason = "only code that runs after fork acts on the child alone")]
+    unsafe {
+        command.pre_exec(|| {
+            // Where it cannot, the child is as it is.
+            let _ = rustix::process::nice(NICEST);
+            Ok(())
+        });
+    }
+}
+
 /// Passes a descriptor to a child, and returns its number there. No other child gets it. The descriptor must
 /// stay open until the child has started.
 pub fn inherit(command: &mut Command, fd: BorrowedFd<'_>) -> i32 {

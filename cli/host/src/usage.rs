@@ -68,6 +68,12 @@ pub fn memory_of_all(pid: i32) -> u64 {
     all.filter_map(Usage::of).map(|used| used.memory_bytes).sum()
 }
 
+/// Returns how many bytes a process has had written to disks, where the kernel tells this user.
+pub fn written(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok())
+}
+
 /// Returns the processor time of every child of this process that it has waited for, and of those that these have
 /// waited for.
 pub fn children_time() -> Option<Duration> {

@@ -30,5 +30,5 @@ mod watch;
 
 pub use begin::Arguments;
 pub use daemon::{Helpers, main};
-pub use launch::{Keeper, Reach, Starting, give, give_guest_socket, launch};
+pub use launch::{Keeper, Reach, Starting, bind, give, give_guest_socket, launch};
 pub use owner::when_ended;

@@ -1,11 +1,10 @@
 //! The project's folder, as a guest has it.
 
+pub use crate::helper::WORKSPACE;
+
 use crate::text::MountPath;
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// Where the project is in the guest.
-pub const WORKSPACE: &str = "/workspace";
 
 /// What the guest has of the project's folder, at [`WORKSPACE`].
 #[derive(Clone, Debug, PartialEq, Eq)]

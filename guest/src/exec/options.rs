@@ -41,6 +41,13 @@ impl Options {
         while let Some(word) = parser.next()? {
             match word {
                 Long("workdir") => options.workdir = Some(parser.value()?.into()),
+                Long("variables") => {
+                    let file = PathBuf::from(parser.value()?);
+                    let said = std::fs::read(&file).with_context(|| file.display().to_string())?;
+                    for word in said.split(|byte| *byte == 0).filter(|word| !word.is_empty()) {
+                        options.env.push(variable(OsString::from_vec(word.to_vec()))?);
+                    }
+                }
                 Long("env") => options.env.push(variable(parser.value()?)?),
                 Long("user") => options.user = Some(parser.value()?),
                 Long("seed") => options.seed = Some(parser.value()?.into()),

@@ -16,7 +16,7 @@ pub mod tap;
 use crate::status::{exit_code, not_run};
 use anyhow::{Context, Result};
 use bottle_core::guard::Guard;
-use bottle_core::helper::GUEST_SOCKET;
+use bottle_core::helper::{GUEST_SOCKET, WORKSPACE};
 use bottle_core::stream::Opening;
 use bottle_core::subnet::Subnet;
 use bottle_core::wire;
@@ -25,6 +25,7 @@ use keeper::Way;
 use refuse::Reports;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs::File;
 use std::num::NonZeroU16;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -171,5 +172,10 @@ fn run(command: &[OsString]) -> Result<ExitCode> {
             let _ = rustix::process::kill_process(pid, forwarded);
         }
     });
-    Ok(exit_code(child.wait()?))
+    let status = child.wait()?;
+    // Whoever runs this may end the machine at once, and takes back what is there then.
+    if let Ok(workspace) = File::open(WORKSPACE) {
+        let _ = rustix::fs::syncfs(workspace);
+    }
+    Ok(exit_code(status))
 }

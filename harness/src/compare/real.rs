@@ -3,7 +3,7 @@
 
 use super::report::{Better, Figures, Report};
 use crate::checkout::Checkout;
-use crate::environment::{Environment, Guest, Project, STACKS};
+use crate::environment::{Environment, Guest, Project, STACKS, answer};
 use crate::outer;
 use crate::processes::{wait_at_most, wait_or_kill};
 use anyhow::{Context, Result, bail, ensure};
@@ -59,6 +59,8 @@ struct Measured {
     run: [Vec<f64>; RUNS],
     /// The milliseconds of `exec -- true` in a machine that is up: bottle's, and smolvm's of the same machine.
     exec: [Vec<f64>; 2],
+    /// The seconds that bottle's `run -- true` takes if it begins as a machine that waits.
+    warm: Vec<f64>,
     /// The MB/s to a port of the host and from it: bottle's with each stack, and those of smolvm's
     /// virtio-net.
     flows: [[Vec<f64>; STACKS.len() + 1]; 2],
@@ -68,6 +70,7 @@ impl Measured {
     fn add(&mut self, other: Self) {
         self.run.iter_mut().zip(other.run).for_each(|(all, one)| all.extend(one));
         self.exec.iter_mut().zip(other.exec).for_each(|(all, one)| all.extend(one));
+        self.warm.extend(other.warm);
         let flows = self.flows.iter_mut().flatten().zip(other.flows.into_iter().flatten());
         flows.for_each(|(all, one)| all.extend(one));
     }
@@ -99,7 +102,12 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
         let why = format!("{} of {rounds} rounds: a guest froze or died, or the time was up", rounds - done);
         report.skip("a real guest", &why);
     }
-    let Measured { run: [own, smolvm, sharing], exec: [exec, bare], flows } = measured;
+    let Measured { run: [own, smolvm, sharing], exec: [exec, bare], warm, flows } = measured;
+    let figures = [
+        Figures { system: "bottle", values: warm, goal: None },
+        Figures { system: "smolvm", values: smolvm.clone(), goal: Some(1.0) },
+    ];
+    report.add("run -- true, a machine waits, real guest", "s", Better::Lower, &figures);
     let figures = [
         Figures { system: "bottle", values: own, goal: None },
         Figures { system: "smolvm", values: smolvm, goal: Some(1.0) },
@@ -167,6 +175,10 @@ pub fn real(checkout: &Checkout, options: &Real) -> Result<ExitCode> {
         };
         measured.run[at].push(timed(run)?.1);
     }
+    // Last, because the machine that takes its place boots afterwards.
+    bench.keep_ready()?;
+    measured.warm.push(timed(|| Ok(bench.pooled(&["--quiet", "run", "--", "true"])))?.1);
+    bench.drain()?;
     for stack in 0..STACKS.len() {
         bench.flows(&mut measured, stack, |words| bench.bottle(stack, words), &bench.door(stack)?)?;
     }
@@ -205,6 +217,44 @@ impl Bench {
     /// Returns a command in a fresh bottle with the given stack of [`STACKS`].
     fn bottle(&self, stack: usize, words: &[&str]) -> Result<Command> {
         Ok(self.projects[stack].command(&[&["--quiet", "run", "--"], words].concat()))
+    }
+
+    /// Returns `bottle` in the first project, of a person whose defaults keep a machine ready.
+    fn pooled(&self, words: &[&str]) -> Command {
+        let mut command = self.projects[0].command(words);
+        command.env("XDG_CONFIG_HOME", self.environment.path("own"));
+        command
+    }
+
+    /// Returns whether every machine of the pool is one that waits, and how many there are.
+    fn waiting(&self) -> Result<(bool, usize)> {
+        let machines = answer(&self.pooled(&["pool", "--json"]).output()?.stdout)?;
+        let machines = machines.as_array().context("a list")?;
+        Ok((machines.iter().all(|machine| machine["state"] == "waits"), machines.len()))
+    }
+
+    /// Waits until a machine is ready for a run.
+    fn keep_ready(&self) -> Result<()> {
+        let own = self.environment.path("own/bottle");
+        fs::create_dir_all(&own)?;
+        fs::write(own.join("config.toml"), "[pool]\nwarm = 1\n")?;
+        timed(|| Ok(self.pooled(&["--quiet", "run", "--", "true"])))?;
+        self.until(|waiting| waiting == (true, 1))
+    }
+
+    /// Removes what waits, so that it disturbs nothing.
+    fn drain(&self) -> Result<()> {
+        ensure!(self.pooled(&["--quiet", "pool", "--drain"]).status()?.success(), "bottle pool --drain");
+        self.until(|(_, machines)| machines == 0)
+    }
+
+    fn until(&self, is_so: impl Fn((bool, usize)) -> bool) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        while !is_so(self.waiting()?) {
+            ensure!(Instant::now() < end, "the pool does not become as it should");
+            thread::sleep(Duration::from_millis(500));
+        }
+        Ok(())
     }
 
     /// Returns a command in a fresh machine of smolvm's, without extras.

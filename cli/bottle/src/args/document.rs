@@ -49,6 +49,8 @@ pub enum Document {
     Plan,
     /// bottle plan --diff --json
     PlanDiff,
+    /// bottle pool --json
+    Pool,
     /// result.json of bottle run --out
     Result,
     /// bottle stats --json, and a line of bottle stats --json --follow

@@ -93,6 +93,9 @@ pub enum Internal {
         /// The bottle's name.
         slug: Slug,
     },
+    /// Keeps machines ready, for runs
+    #[command(hide = true)]
+    Warmer,
     /// Finds keys anew, for the process that holds them
     #[command(hide = true)]
     KeySource {

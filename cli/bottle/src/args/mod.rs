@@ -335,11 +335,20 @@ pub enum Command {
     Watch,
     /// List the bottles
     Ls {
-        /// Include runs that have ended, if their logs are still there
+        /// Include runs that have ended, if their logs are still there, and machines of the pool
         #[arg(long, short)]
         all: bool,
         /// Print JSON
         #[arg(long)]
+        json: bool,
+    },
+    /// List the machines that are kept ready for `bottle run`, if your defaults have `[pool] warm`
+    Pool {
+        /// Remove those that wait, and keep none ready until the next run
+        #[arg(long)]
+        drain: bool,
+        /// Print JSON
+        #[arg(long, conflicts_with = "drain")]
         json: bool,
     },
     /// Show what running bottles take of this machine: processors, memory, network

@@ -6,6 +6,7 @@ use crate::lifecycle::observe::{Row, observe};
 use crate::lifecycle::state::{Break, State};
 use crate::lifecycle::stop::end_keeper;
 use crate::output::{Cleanup, CleanupAction, CleanupStep};
+use crate::pool::left;
 use bottle_core::slug::Slug;
 use bottle_core::visible::Line;
 use bottle_host::failure::Outcome;
@@ -31,6 +32,8 @@ enum Step {
     DeleteMachine(Slug),
     /// Remove everything of a run that has ended, its log included.
     RemoveState(Slug),
+    /// Remove a machine of the pool that nobody keeps, and that is nobody's bottle.
+    RemoveWarm(Slug),
     /// Leave a copy of a project in which a guest changed something, or may have.
     Leave(Slug, Option<usize>),
     /// Leave an `apply` that was interrupted, and whose project is not there.
@@ -53,6 +56,12 @@ impl fmt::Display for Step {
             }
             Self::RemoveState(slug) => {
                 write!(f, "holds data  remove the files and the log of {slug}, whose run has ended")
+            }
+            Self::RemoveWarm(slug) => {
+                write!(
+                    f,
+                    "safe        remove the machine {slug}, which waited for a run and which nobody keeps"
+                )
             }
             Self::Leave(slug, changed) => {
                 let changed = changed.map_or_else(
@@ -84,6 +93,7 @@ impl Step {
             Self::RemoveRuntime(slug) => (slug, CleanupAction::RemoveRuntime),
             Self::DeleteMachine(slug) => (slug, CleanupAction::DeleteMachine),
             Self::RemoveState(slug) => (slug, CleanupAction::RemoveState),
+            Self::RemoveWarm(slug) => (slug, CleanupAction::RemoveWarm),
             Self::Leave(slug, _) | Self::Interrupted(slug, _) => (slug, CleanupAction::Leave),
         };
         CleanupStep { bottle: bottle.clone(), what, says: self.to_string() }
@@ -108,7 +118,7 @@ fn steps(folder: &Folder, row: &Row) -> Vec<Step> {
         State::Broken(Break::Unkept) => steps.push(Step::StopMachine(slug.clone())),
         State::Broken(Break::Homeless) => steps.push(Step::EndKeeper(slug.clone())),
         State::Broken(Break::Unplanned) => steps.push(Step::DeleteMachine(slug.clone())),
-        State::Stopped | State::Ended => {}
+        State::Stopped | State::Ended | State::Warm => {}
     }
     if folder.guest_socket().exists() || folder.control().exists() || folder.helper_dir().exists() {
         steps.push(Step::RemoveRuntime(slug.clone()));
@@ -140,6 +150,7 @@ pub fn cleanup(context: &Context, how: How) -> Outcome {
     for row in &observed.rows {
         plan.extend(steps(&home.bottle(&row.slug), row));
     }
+    plan.extend(left::all(&home, &observed.warm)?.into_iter().map(Step::RemoveWarm));
     let shown: &[Step] = if json { &[] } else { &plan };
     for step in shown {
         out::line(step)?;
@@ -182,6 +193,7 @@ fn carry_out(home: &Home, step: Step) -> Outcome {
         Step::EndKeeper(slug) => end_keeper(&home.bottle(&slug))?,
         Step::RemoveRuntime(slug) => home.bottle(&slug).remove_runtime()?,
         Step::DeleteMachine(slug) => tools::smolvm()?.delete(&slug.machine_name())?,
+        Step::RemoveWarm(slug) => left::remove(home, &slug)?,
         Step::RemoveState(slug) => home.bottle(&slug).remove()?,
         Step::Leave(..) | Step::Interrupted(..) => {}
     }

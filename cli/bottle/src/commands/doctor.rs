@@ -1,8 +1,10 @@
 //! `bottle doctor`: shows whether this machine has what bottle needs, and which walls it provides.
 
 use super::context::Context;
+use crate::pool::shown::machines;
 use anstyle::{AnsiColor, Style};
 use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::state::Home;
 use bottle_host::tools::{Diagnosis, Level, System};
 use bottle_host::{out, outln};
 use std::os::fd::AsFd;
@@ -108,5 +110,11 @@ fn print(diagnosis: &Diagnosis) -> Outcome {
         (_, true) => "two: the guard, which decides on every frame, and the jail around the network stack",
         (_, false) => "one: the guard, which decides on every frame; the jail needs Linux and bubblewrap",
     };
-    out::styled(&[(plain.bold(), "walls".to_owned()), (plain, format!("    {walls}"))])
+    out::styled(&[(plain.bold(), "walls".to_owned()), (plain, format!("    {walls}"))])?;
+    // What waits takes memory of this machine.
+    let waits = Home::find().and_then(|home| machines(&home)).map_or(0, |machines| machines.len());
+    if waits > 0 {
+        outln!("pool     machines that are kept ready, or are in use: {waits}; `bottle pool` lists them")?;
+    }
+    Ok(())
 }

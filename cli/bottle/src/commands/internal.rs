@@ -3,6 +3,7 @@
 use super::{publish, ssh, workload};
 use crate::args::Internal;
 use crate::job::heir;
+use crate::pool::warmer;
 use crate::trust::programs;
 use bottle_core::specification::Published;
 use bottle_host::failure::Outcome;
@@ -41,6 +42,7 @@ pub fn dispatch(command: Internal) -> Outcome<ExitCode> {
         Internal::Notifier { slug, fd } => notify::serve(&slug, &inherited(fd)?)?,
         Internal::Recorder { slug, words } => workload::record(&slug, &words)?,
         Internal::SshProxy { slug } => ssh::proxy(&slug)?,
+        Internal::Warmer => warmer::main()?,
         Internal::KeySource { slug, fd } => keys::source::main(&slug, &inherited(fd)?)?,
         Internal::Keys { slug, fd } => keys::main(&slug, inherited(fd)?)?,
     }

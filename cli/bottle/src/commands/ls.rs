@@ -4,6 +4,7 @@ use super::stats::percent;
 use crate::image::size;
 use crate::lifecycle::observe::observe;
 use crate::lifecycle::state::State;
+use crate::pool::shown::rows as warm;
 use crate::time::brief;
 use bottle_core::visible::Line;
 use bottle_host::failure::Outcome;
@@ -13,9 +14,13 @@ use bottle_host::{out, outln};
 use std::time::Duration;
 
 pub fn ls(all: bool, json: bool) -> Outcome {
-    let mut rows = observe(&Home::find()?)?.rows;
+    let home = Home::find()?;
+    let mut rows = observe(&home)?.rows;
     // A run that has ended leaves nothing but its log.
     rows.retain(|row| all || row.state != State::Ended || row.busy.is_some());
+    if all {
+        rows.extend(warm(&home)?);
+    }
     if json {
         out::json(&rows)?;
         return Ok(());

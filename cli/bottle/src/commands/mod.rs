@@ -27,6 +27,7 @@ mod ls;
 mod manual;
 mod next;
 mod plan;
+mod pool;
 mod publish;
 mod rename;
 mod restart;
@@ -128,6 +129,7 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Ui { port, idle } => ui::ui(&context, ui::How { port, idle })?,
         Command::Watch => watch::watch()?,
         Command::Ls { all, json } => ls::ls(all, json)?,
+        Command::Pool { drain, json } => pool::pool(&context, drain, json)?,
         Command::Stats { slug, follow, json } => stats::stats(&context, &stats::How { slug, follow, json })?,
         Command::Top { slug, json } => top::top(&context, slug, json)?,
         Command::Inspect { slug, json: _ } => inspect::inspect(&context, slug)?,

@@ -7,6 +7,8 @@ use crate::describe::{describe, difference};
 use crate::lifecycle::check::check;
 use crate::lifecycle::files;
 use crate::lifecycle::machine::MachineChange;
+use crate::pool::fit::fit;
+use crate::pool::shown::waiting;
 use crate::resolve::{Resolved, resolve};
 use bottle_core::slug::Slug;
 use bottle_core::specification::{MachineUser, Workspace};
@@ -61,6 +63,18 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     }
     if let Some(why) = tools::why_sockets(config.stack, plan.stack) {
         outln!("because   {why}; `bottle doctor` says how to get it")?;
+    }
+    if config.warm > 0
+        && let Ok(smolvm) = tools::smolvm()
+    {
+        let what = match fit(&resolved, &smolvm)? {
+            Ok(shape) if waiting(&home, &shape)? > 0 => {
+                "a run begins as a machine that waits for one".to_owned()
+            }
+            Ok(_) => "no machine waits yet: a run boots its own, and asks for one".to_owned(),
+            Err(why) => format!("a run boots its own machine: {why}"),
+        };
+        outln!("pool      {what}")?;
     }
     if let Some((project, exclude)) = &resolved.copied {
         for line in copied(project.as_str(), exclude)? {

@@ -36,7 +36,7 @@ enum How {
     Besides,
 }
 
-const KEYS: [Key; 9] = [
+const KEYS: [Key; 10] = [
     Key { name: "audit", how: How::Unless },
     Key { name: "egress.deny", how: How::Besides },
     Key { name: "egress.limits", how: How::Unless },
@@ -45,6 +45,7 @@ const KEYS: [Key; 9] = [
     Key { name: "guest.env", how: How::Unless },
     Key { name: "guest.memory", how: How::Unless },
     Key { name: "network.stack", how: How::Unless },
+    Key { name: "pool.warm", how: How::Unless },
     Key { name: "workspace.exclude", how: How::Besides },
 ];
 
@@ -155,6 +156,7 @@ impl Defaults {
                 config.paths.extend(ours.paths_for(Use::Authority).cloned());
             }
             "egress.deny" => config.egress.deny.extend(ours.egress.deny.iter().cloned()),
+            "pool.warm" => config.warm = ours.warm,
             "egress.limits.connections" => config.limits.connections = ours.limits.connections,
             "egress.limits.idle_seconds" => config.limits.idle_seconds = ours.limits.idle_seconds,
             "egress.limits.bytes_per_second" => config.limits.bytes_per_second = ours.limits.bytes_per_second,

@@ -22,6 +22,7 @@ use bottle_core::specification::{Limits, Need, Published, Setup, SidecarSpec, St
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
 use bottle_core::upstream::{self, Secret, SecretSource};
 use bottle_host::failure::Outcome;
+use bottle_host::pool;
 use bottle_host::workspace::exclude;
 use bottle_sidecars::egress::public_suffix::{self, TooWide};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -79,6 +80,17 @@ struct File {
     /// Ports on which programs in the guest listen, for this machine's loopback. Default: none.
     #[serde(default)]
     publish: Vec<Spanned<Table<PublishTable>>>,
+    /// Machines that are kept ready. It is a key of a person's own defaults alone.
+    #[schemars(skip)]
+    pool: Option<Spanned<Table<PoolTable>>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PoolTable {
+    /// How many machines of each image and size wait for a run.
+    #[serde(default)]
+    warm: u8,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -320,6 +332,18 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
             return Err(fail(&format!("a bottle publishes at most {} ports", Published::MOST)));
         }
         config.publish.push(Published { guest, host });
+    }
+    if let Some(table) = file.pool {
+        let (span, PoolTable { warm }) = (table.span(), table.into_inner().0);
+        if site.project.is_some() {
+            return Err(source
+                .fail(Some(span), "`pool` cannot be set for one project: it takes memory of this machine")
+                .help("set it in your own defaults; `bottle config` says where they are"));
+        }
+        if usize::from(warm) > pool::MOST {
+            return Err(source.fail(Some(span), &format!("at most {} machines are kept ready", pool::MOST)));
+        }
+        config.warm = warm;
     }
     config.project.clone_from(&site.project);
     Ok(config)

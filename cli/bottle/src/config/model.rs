@@ -52,6 +52,8 @@ pub struct Config {
     pub notify: Vec<String>,
     /// The guest's ports that this machine can reach.
     pub publish: Vec<Published>,
+    /// How many machines like this bottle's are kept ready for runs. Only a person's own defaults say so.
+    pub warm: u8,
     /// The folder that the file is in: the project.
     pub project: Option<PathBuf>,
     /// Every path of this machine that the file names.
@@ -114,6 +116,7 @@ impl Default for Config {
             git: Vec::new(),
             notify: Vec::new(),
             publish: Vec::new(),
+            warm: 0,
             project: None,
             paths: Vec::new(),
             allow_sensitive: Vec::new(),

@@ -134,7 +134,7 @@ pub fn write(
             Copy::make(folder, Path::new(project.as_str()), exclude)?;
             fail_point::reached(FailPoint::Copied);
         }
-        install_helper(folder, network)?;
+        install_helper(&folder.helper_dir(), &network.helper)?;
         rendered.equipment.write(&folder.helper_dir())?;
         fail_point::reached(FailPoint::Helper);
         Ok(())
@@ -144,12 +144,15 @@ pub fn write(
 
 /// Copies the helper to where the machine's process can read it. The original may be in a folder that is
 /// closed to that process.
-fn install_helper(folder: &Folder, network: &Network) -> Result<()> {
-    let place = folder.helper_dir().join("bottle-guest");
+///
+/// # Errors
+/// Returns an error if it cannot be copied.
+pub fn install_helper(folder: &Path, helper: &Path) -> Result<()> {
+    let place = folder.join("bottle-guest");
     let draft = place.with_extension("draft");
-    fs::copy(&network.helper, &draft).with_context(|| draft.display().to_string())?;
+    fs::copy(helper, &draft).with_context(|| draft.display().to_string())?;
     fs::set_permissions(&draft, Permissions::from_mode(0o755))?;
     fs::rename(&draft, &place)?;
     // The folder is mounted into the guest, whose root can list it.
-    Ok(fs::set_permissions(folder.helper_dir(), Permissions::from_mode(0o755))?)
+    Ok(fs::set_permissions(folder, Permissions::from_mode(0o755))?)
 }

@@ -19,7 +19,7 @@ pub struct Row {
     pub slug: Slug,
     /// Its state.
     #[serde(serialize_with = "word")]
-    #[schemars(with = "String", extend("enum" = ["running", "ephemeral", "stopped", "broken", "ended"]))]
+    #[schemars(with = "String", extend("enum" = ["running", "ephemeral", "stopped", "broken", "ended", "warm"]))]
     pub state: State,
     /// What is wrong, and the command that fixes it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,6 +47,8 @@ pub struct Observed {
     pub rows: Vec<Row>,
     /// Machines with a bottle's name and label that this state folder does not know.
     pub foreign: Vec<Machine>,
+    /// Machines of this state folder's pool.
+    pub warm: Vec<Machine>,
 }
 
 /// Looks at what runs and at what is recorded.
@@ -59,18 +61,19 @@ pub fn observe(home: &Home) -> Outcome<Observed> {
         // Machines of older versions do not say which state folder they belong to. The records do.
         machine.is_of(&id).unwrap_or_else(|| home.bottle(slug).machine_smolfile().exists())
     };
-    let (mut ours, mut foreign) = (BTreeMap::new(), Vec::new());
+    let (mut ours, mut foreign, mut warm) = (BTreeMap::new(), Vec::new(), Vec::new());
     for machine in tools::smolvm()?.machines()? {
         match machine.bottle() {
             Some(slug) if is_ours(&machine, &slug) => _ = ours.insert(slug, machine),
             Some(_) => foreign.push(machine),
+            None if machine.pool_id().is_some() && machine.is_of(&id) == Some(true) => warm.push(machine),
             None => {}
         }
     }
     let mut slugs: BTreeSet<Slug> = ours.keys().cloned().collect();
     slugs.extend(home.bottles()?.iter().map(|folder| folder.slug().clone()));
     let rows = slugs.into_iter().map(|slug| row(&home.bottle(&slug), ours.get(&slug))).collect();
-    Ok(Observed { rows, foreign })
+    Ok(Observed { rows, foreign, warm })
 }
 
 /// Looks at one bottle. Asks smolvm once, as for all of them.

@@ -3,9 +3,12 @@
 use super::check::check_but_paths;
 use super::companion::{Companion, Streams};
 use super::files::{self, Files};
-use super::signals::{Ended, Events, Patience, TERM, tell, wait};
+use super::signals::{Ended, Events, GRACE, Patience, TERM, tell, wait};
 use crate::config::Config;
 use crate::owner;
+use crate::pool::ask::{ask, ask_for_none};
+use crate::pool::fit::fit;
+use crate::pool::taken::Taken;
 use crate::resolve::{Resolved, resolve};
 use crate::trust::pins::Pins;
 use anyhow::Result;
@@ -15,7 +18,8 @@ use bottle_host::control;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
-use bottle_host::peer::Process;
+use bottle_host::peer::{Named, Process};
+use bottle_host::pool::{Shape, longest};
 use bottle_host::process::die_with_parent;
 use bottle_host::smolvm::{Machine, Smolvm, Terminal};
 use bottle_host::state::{Folder, Home};
@@ -23,7 +27,7 @@ use bottle_host::terminal::{self, Kept};
 use bottle_host::tools::Tools;
 use bottle_host::workspace::Copy;
 use bottle_keeper::{self as keeper, Keeper, Reach, Starting};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Stdio};
@@ -105,15 +109,32 @@ impl Run<'_> {
             }
         }
         let files = Files::of(folder);
+        let shape = self.shape(&resolved);
+        let warm = shape.as_ref().and_then(|shape| Taken::find(home, shape, slug));
         files::write(folder, project, &resolved, &rendered, &tools.network)?;
+        if let Some(warm) = &warm {
+            warm.furnish(folder, &resolved.plan)?;
+        }
         self.companion.map_or(Ok(()), |companion| companion.resolved(&resolved))?;
+        let reach = if warm.is_some() { Reach::Owner } else { Reach::Machine };
         progress("starting its keeper");
-        let keeper = keeper::launch(folder, Reach::Machine)?;
+        let keeper = keeper::launch(folder, reach)?;
         fail_point::reached(FailPoint::RunKeeper);
+        if let Some(warm) = &warm {
+            warm.connect(folder)?;
+        }
         progress("booting its machine, and running the command");
-        let ended = pins.still().and_then(|()| self.machine(&resolved, keeper, events));
+        let ended = pins.still().and_then(|()| self.machine(&resolved, warm, keeper, events));
         progress("removing it");
         fail_point::reached(FailPoint::RunEnded);
+        let asked = match shape {
+            Some(shape) => ask(home, shape, config.warm),
+            None if config.warm == 0 => ask_for_none(home),
+            None => Ok(()),
+        };
+        if let Err(error) = asked {
+            out::note(format_args!("no machine is kept ready for the next run: {error:#}"));
+        }
         if let Some(companion) = self.companion {
             companion.collect();
             drop(files);
@@ -123,16 +144,35 @@ impl Run<'_> {
         Ok(Ran { ended, changed: Copy::leave(folder)? })
     }
 
+    /// Returns the machine of the pool that would do, if this run may begin as one.
+    fn shape(&self, resolved: &Resolved) -> Option<Shape> {
+        // What accompanies a run removes its machine if the run is killed. It has to be the run's alone.
+        if self.config.warm == 0 || self.companion.is_some() || self.folder.copy().exists() {
+            return None;
+        }
+        fit(resolved, &self.tools.smolvm).ok()?.ok()
+    }
+
     /// Runs the machine beside a keeper that is still starting, and ends both.
-    fn machine(&self, resolved: &Resolved, keeper: Starting, events: &Events) -> Outcome<(Ended, Contact)> {
+    fn machine(
+        &self,
+        resolved: &Resolved,
+        warm: Option<Taken>,
+        keeper: Starting,
+        events: &Events,
+    ) -> Outcome<(Ended, Contact)> {
         let Self { folder, tools: Tools { smolvm, .. }, command, patience, .. } = *self;
-        let mut words = resolved.plan.link();
-        words.push("--".to_owned());
         let streams = self.companion.map(Companion::streams).transpose()?;
         let terminal = if streams.is_some() { Terminal::Pipe } else { Terminal::here() };
-        words.extend(terminal::given(&Execution::default(), terminal).words(command));
-        let mut call =
-            smolvm.run(&folder.smolfile(), &folder.guest_socket(), resolved.launch(), terminal, &words);
+        let command = terminal::given(&Execution::default(), terminal).words(command);
+        let mut call = if let Some(warm) = &warm {
+            warm.call(smolvm, &resolved.plan, terminal, &command)
+        } else {
+            let mut words = resolved.plan.link();
+            words.push("--".to_owned());
+            words.extend(command);
+            smolvm.run(&folder.smolfile(), &folder.guest_socket(), resolved.launch(), terminal, &words)
+        };
         call.stderr(Stdio::piped());
         if streams.is_some() {
             call.stdout(Stdio::piped());
@@ -149,14 +189,25 @@ impl Run<'_> {
             .stdout
             .take()
             .map(|mut from| thread::spawn(move || drop(std::io::copy(&mut from, &mut out))));
-        let said = child.stderr.take().map(|stderr| pass_on(stderr, err, Arc::clone(&name), named));
-        // The remaining checks run while the machine boots.
-        let keeper = is_free(smolvm, folder.slug()).and_then(|()| ready(keeper, smolvm, folder, &child));
+        let is_named = warm.is_none();
+        let said = child.stderr.take().map(|stderr| {
+            if is_named { pass_on(stderr, err, Arc::clone(&name), named) } else { pass_on_exec(stderr, err) }
+        });
+        let machine = match &warm {
+            Some(warm) => warm.machine(smolvm),
+            None => smolvm.machine_below(Pid::from_child(&child)),
+        };
+        // The remaining checks run while the machine boots. One that is up has a name of its own.
+        let free = if warm.is_some() { Ok(()) } else { is_free(smolvm, folder.slug()) };
+        let keeper = free.and_then(|()| ready(keeper, machine, folder, &child));
         let keeper = keeper.and_then(|keeper| {
             self.companion.map_or(Ok(()), Companion::kept)?;
             Ok(keeper)
         });
         let told = keeper.is_err().then(|| tell(&child, TERM));
+        if warm.is_some() && keeper.is_ok() {
+            end_unless_connected(folder, &child)?;
+        }
         let ended = wait(&mut child, events, terminal, told, patience);
         drop(kept);
         let ended = ended?;
@@ -167,7 +218,9 @@ impl Run<'_> {
                 thread::sleep(Duration::from_millis(5));
             }
         }
-        if !matches!(ended, Ended::Status(_)) {
+        if let Some(warm) = warm {
+            warm.end(self.home, smolvm)?;
+        } else if !matches!(ended, Ended::Status(_)) {
             let name = name.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(name) = name {
                 delete_left(smolvm, &name)?;
@@ -205,15 +258,35 @@ fn there_is(slug: &Slug) -> Failure {
 }
 
 /// Waits for the keeper, and tells it which guest to greet: the one of this smolvm call.
-fn ready(keeper: Starting, smolvm: &Smolvm, folder: &Folder, call: &Child) -> Outcome<Keeper> {
+fn ready(keeper: Starting, machine: Named, folder: &Folder, call: &Child) -> Outcome<Keeper> {
     let (keeper, call) = (keeper.ready()?, Pid::from_child(call));
-    let machine = smolvm.machine_below(call);
     let told = control::demand(folder, &control::Request::Expect { machine }, Kind::Guest);
     // A call that has ended has no guest. Whoever waits for it reports how it ended.
     if told.is_err() && Process::of(call.as_raw_pid()).is_none() {
         return Ok(keeper);
     }
     told.map(|()| keeper)
+}
+
+/// How long the helper of a machine that was up already may take to connect.
+const CONNECT: Duration = Duration::from_secs(50);
+
+/// Ends a call if the guest does not connect in time: smolvm waits for the end of a boot, and of nothing else.
+fn end_unless_connected(folder: &Folder, call: &Child) -> Result<()> {
+    let (folder, pid) = (folder.clone(), Pid::from_child(call));
+    let call = Process::of(pid.as_raw_pid());
+    let limit_ms = u64::try_from(CONNECT.min(longest()).as_millis())?;
+    thread::Builder::new().name("connect".to_owned()).spawn(move || {
+        let connected = control::demand(&folder, &control::Request::AwaitGuest { limit_ms }, Kind::Guest);
+        if connected.is_err() && call.is_some() && Process::of(pid.as_raw_pid()) == call {
+            let _ = kill_process(pid, Signal::TERM);
+            thread::sleep(GRACE);
+            if Process::of(pid.as_raw_pid()) == call {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    })?;
+    Ok(())
 }
 
 /// How long the process of a machine may take to end after its call was killed.
@@ -279,6 +352,26 @@ fn pass_on(
             }
             if !line.starts_with(b"note: ") {
                 let _ = out.write_all(&line);
+            }
+        }
+        let _ = std::io::copy(&mut reader, &mut out);
+    })
+}
+
+/// Forwards the guest's standard error without what smolvm itself says first.
+fn pass_on_exec(stderr: ChildStderr, mut out: Box<dyn Write + Send>) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stderr);
+        let mut line = Vec::new();
+        for _ in 0..FIRST_LINES {
+            line.clear();
+            let read = reader.by_ref().take(LONGEST).read_until(b'\n', &mut line);
+            if !read.is_ok_and(|read| read > 0) {
+                return;
+            }
+            if !line.starts_with(b"note: ") {
+                let _ = out.write_all(&line);
+                break;
             }
         }
         let _ = std::io::copy(&mut reader, &mut out);

@@ -17,6 +17,8 @@ pub enum State {
     Broken(Break),
     /// Its run has ended, and only files are left.
     Ended,
+    /// It is a machine of the pool, and not a bottle yet.
+    Warm,
 }
 
 /// What is wrong with a bottle.
@@ -57,6 +59,7 @@ impl State {
             Self::Stopped => "stopped",
             Self::Broken(_) => "broken",
             Self::Ended => "ended",
+            Self::Warm => "warm",
         }
     }
 }

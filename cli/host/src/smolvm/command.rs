@@ -88,7 +88,7 @@ impl Smolvm {
     }
 
     /// Returns a call that starts a machine's process.
-    fn starting(&self, launch: Launch) -> Command {
+    pub(super) fn starting(&self, launch: Launch) -> Command {
         let mut command = self.command();
         if launch.user == MachineUser::Root {
             // smolvm 1.32.2 accepts "off" and "0". Its other limits on the process remain.
@@ -228,11 +228,11 @@ impl Smolvm {
     }
 
     /// Runs a call to its end. A call that fetches an image has no limit except smolvm's own.
-    fn finish(&self, command: Command, verb: &str, limit: Option<Duration>) -> Outcome {
+    pub(super) fn finish(&self, command: Command, verb: &str, limit: Option<Duration>) -> Outcome {
         let finished = bounded(command, limit).map_err(|error| match error.kind() {
             ErrorKind::TimedOut => Failure::new(
                 Kind::Guest,
-                format!("smolvm did not {verb} the machine in {} s", PATIENCE.as_secs()),
+                format!("smolvm did not {verb} the machine in {} s", limit.unwrap_or(PATIENCE).as_secs()),
             )
             .help("`bottle ls` shows what is running; then try again"),
             _ => Failure::new(Kind::Unavailable, format!("cannot run {}: {error}", self.path.display())),
@@ -247,7 +247,7 @@ impl Smolvm {
     }
 }
 
-fn socket_pair(host: &Path) -> OsString {
+pub(super) fn socket_pair(host: &Path) -> OsString {
     let mut pair = host.as_os_str().to_owned();
     pair.push(":");
     pair.push(GUEST_SOCKET);

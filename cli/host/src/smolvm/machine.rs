@@ -8,6 +8,13 @@ use std::collections::BTreeMap;
 pub(super) const LABEL: &str = "bottle";
 /// The label that says which state folder its bottle belongs to.
 pub(super) const STATE_LABEL: &str = "bottle-state";
+/// The label of a machine of the pool, with its name there.
+pub(super) const POOL_LABEL: &str = "bottle-pool";
+
+/// Returns the name of a machine of the pool.
+pub fn pool_machine_name(id: &str) -> String {
+    format!("bottle-pool-{id}")
+}
 
 /// One machine, as `smolvm machine ls --json` shows it.
 #[derive(Clone, Debug, Deserialize)]
@@ -42,6 +49,12 @@ impl Machine {
     pub fn bottle(&self) -> Option<Slug> {
         let slug: Slug = self.labels.get(LABEL)?.parse().ok()?;
         (self.name == slug.machine_name()).then_some(slug)
+    }
+
+    /// Returns its name in the pool, if it is one of the pool's.
+    pub fn pool_id(&self) -> Option<&str> {
+        let id = self.labels.get(POOL_LABEL)?.as_str();
+        (self.name == pool_machine_name(id)).then_some(id)
     }
 }
 

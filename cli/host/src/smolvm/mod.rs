@@ -8,8 +8,10 @@ mod command;
 mod connect;
 mod launch;
 mod machine;
+mod warm;
 
 pub use command::{CONFINED, Smolvm};
 pub use connect::Carrier;
 pub use launch::{Launch, Terminal};
-pub use machine::Machine;
+pub use machine::{Machine, pool_machine_name};
+pub use warm::Warm;

@@ -19,6 +19,7 @@ const TRASH: &str = ".trash";
 const IMAGES: &str = ".images";
 const CACHE: &str = ".cache";
 const LOGINS: &str = ".logins";
+const POOL: &str = ".pool";
 /// The folder that holds the runtime folders of root's bottles.
 const FOR_ROOT: &str = "/var/lib/bottle";
 
@@ -130,6 +131,16 @@ impl Home {
     /// Returns the path of the folder that holds the copies of projects that guests work on.
     pub fn copies(&self) -> PathBuf {
         self.runtime.join(COPIES)
+    }
+
+    /// Returns the path of the folder that holds the records of the pool's machines.
+    pub fn pool_records(&self) -> PathBuf {
+        self.state.join(POOL)
+    }
+
+    /// Returns the path of the folder that holds what the pool's machines reach.
+    pub fn pool_folders(&self) -> PathBuf {
+        self.runtime.join(POOL)
     }
 
     /// Returns the path of the remembered program versions.

@@ -158,6 +158,14 @@ pub fn smolvm() -> Outcome<Smolvm> {
     Ok(find_smolvm(&Versions::remembered())?)
 }
 
+/// Finds only the static helper.
+///
+/// # Errors
+/// Returns [`Kind::Unavailable`] if it is missing.
+pub fn helper() -> Outcome<PathBuf> {
+    Ok(find_helper()?)
+}
+
 /// Returns the chosen stack as a plan names it. Without gvproxy, the plan assumes configuration by file, so
 /// that a plan can be shown even where nothing could run.
 pub fn stack(choice: StackChoice) -> Stack {
