@@ -88,7 +88,7 @@ impl Pooled {
 
     fn warmer(&self) -> Option<u64> {
         let pids = naming(self.0.environment().folder()).into_iter().map(u64::from);
-        pids.filter(|pid| command_line(*pid).ends_with("bottle warmer ")).last()
+        pids.filter(|pid| command_line(*pid).ends_with("bottle warmer ")).next_back()
     }
 
     /// Removes what waits, and checks that nothing at all is left.
