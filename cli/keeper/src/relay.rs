@@ -32,7 +32,7 @@ async fn one_way(from: &TcpStream, to: &TcpStream, relayed: &AtomicU64) -> io::R
 
 /// Through this process's memory.
 mod copied {
-    use super::shut;
+    use rustix::net::{Shutdown, shutdown};
     use std::io;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use tokio::net::TcpStream;
@@ -48,7 +48,8 @@ mod copied {
                 came => came?,
             };
             if came == 0 {
-                shut(to);
+                // This fails only if the other side is gone, which reading shows.
+                let _ = shutdown(to, Shutdown::Write);
                 return Ok(());
             }
             let mut left = &buffer[..came];
@@ -65,14 +66,9 @@ mod copied {
     }
 }
 
-/// Closes a connection's sending side. This fails only if the other side is gone, which reading shows.
-fn shut(stream: &TcpStream) {
-    let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
-}
-
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod spliced {
-    use super::shut;
+    use rustix::net::{Shutdown, shutdown};
     use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
     use std::io;
     use std::os::fd::{AsFd, OwnedFd};
@@ -112,7 +108,7 @@ mod spliced {
             // The pipe is empty here, so only the socket can block.
             let came = ready(from, Interest::READABLE, || splice_once(from, &into, at_once)).await?;
             if came == 0 {
-                shut(to);
+                let _ = shutdown(to, Shutdown::Write);
                 return Ok(());
             }
             let mut left = came;
