@@ -335,7 +335,7 @@ fn an_unknown_key_gets_the_nearest_or_all_of_its_table() {
         (
             "[sandbox]\n",
             "1:2: there is no key or table `sandbox`",
-            "the keys here are `slug`, `agent`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise`, `notify`, `upstream` and `publish`",
+            "the keys here are `slug`, `agent`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise`, `notify`, `upstream`, `publish` and `pool`",
         ),
         (
             "[guest]\nenvironment = 1\n",
@@ -346,7 +346,7 @@ fn an_unknown_key_gets_the_nearest_or_all_of_its_table() {
         (
             "port = 1\n",
             "1:1: there is no key or table `port`",
-            "the keys here are `slug`, `agent`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise`, `notify`, `upstream` and `publish`",
+            "the keys here are `slug`, `agent`, `audit`, `allow-sensitive`, `network`, `guest`, `workspace`, `egress`, `pipelock`, `git-gate`, `supervise`, `notify`, `upstream`, `publish` and `pool`",
         ),
         ("[network]\nstak = 1\n", "2:1: there is no key `stak` in `network`", "did you mean `stack`?"),
         (
