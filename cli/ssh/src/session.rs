@@ -94,13 +94,14 @@ async fn asked(from: &mut ChannelReadHalf) -> Option<(What, Asked)> {
 }
 
 /// Returns the words of the call, as `bottle exec` has them. No word of the client's is part of a script.
-fn words(user: Word, what: What, env: BTreeMap<EnvName, Word>) -> Vec<OsString> {
+fn words(user: Word, what: What, asked: &Asked) -> Vec<OsString> {
     let command: Vec<OsString> = match what {
         What::Command(command) => vec![SHELL.into(), "-c".into(), OsString::from_vec(command)],
         What::Shell => vec![SHELL.into(), "-l".into()],
         What::Files => vec![HELPER.into(), SFTP.into()],
     };
-    let how = Execution { user: Some(user), env, ..Execution::default() };
+    let terminal = asked.terminal.is_some();
+    let how = Execution { user: Some(user), env: asked.env.clone(), terminal, ..Execution::default() };
     let at_home = [SHELL, "-c", AT_HOME].map(str::to_owned);
     how.words(&at_home).into_iter().map(OsString::from).chain(command).collect()
 }
@@ -115,7 +116,7 @@ async fn run(
     to: &ChannelWriteHalf<Msg>,
 ) -> io::Result<Option<ExitStatus>> {
     let backlog = Backlog::new(guest.folder.ssh());
-    let words = words(user, what, asked.env.clone());
+    let words = words(user, what, asked);
     let Some(size) = asked.terminal else {
         let mut call = call(guest, smolvm::Terminal::Pipe, &words);
         call.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
