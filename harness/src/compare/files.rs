@@ -105,7 +105,11 @@ fn fill(folder: &Path, tree: &Tree) -> Result<()> {
     for n in 0..tree.files {
         let path = folder.join(name(n));
         // No two files are the same, and none has a hole.
-        content.iter_mut().enumerate().step_by(512).for_each(|(at, byte)| *byte = (at / 512 + n) as u8 | 1);
+        content
+            .iter_mut()
+            .enumerate()
+            .step_by(512)
+            .for_each(|(at, byte)| *byte = (at / 512 + n).to_le_bytes()[0] | 1);
         content[..8].copy_from_slice(&n.to_be_bytes());
         fs::create_dir_all(path.parent().context("a folder")?)?;
         fs::write(path, &content)?;
