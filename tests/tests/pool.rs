@@ -87,8 +87,8 @@ impl Pooled {
     }
 
     fn warmer(&self) -> Option<u64> {
-        let pids = naming(self.0.environment().folder()).into_iter().map(u64::from);
-        pids.filter(|pid| command_line(*pid).ends_with("bottle warmer ")).next_back()
+        let mut pids = naming(self.0.environment().folder()).into_iter().map(u64::from);
+        pids.rfind(|pid| command_line(*pid).ends_with("bottle warmer "))
     }
 
     /// Removes what waits, and checks that nothing at all is left.

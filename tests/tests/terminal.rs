@@ -125,7 +125,8 @@ const ODD: &str = r#"printf "\033[?1049h\033[?25l\033[?1003h\033[?1006h\033[?200
 #[test]
 fn the_terminal_is_restored_however_the_program_ends() {
     let running = up(CONFIG);
-    let ends: [(&str, &dyn Fn(&Terminal)); 3] = [
+    type End<'e> = (&'e str, &'e dyn Fn(&Terminal));
+    let ends: [End; 3] = [
         ("exit 5", &|_| {}),
         ("sleep 60", &|terminal| kill(terminal.id(), Signal::TERM)),
         // smolvm's own process dies, and restores nothing.
