@@ -107,7 +107,7 @@ fn ssh_gives_a_terminal_of_the_clients_size() {
     let config = entry(&bottle);
     // The terminal of `script` changes its size meanwhile.
     let line = format!(
-        "stty rows 33 cols 101; (sleep 1; stty rows 20 cols 60 < /dev/tty) & \
+        "stty rows 33 cols 101; (sleep 3; stty rows 20 cols 60 < /dev/tty) & \
          ssh -F {} -t t.bottle 'stty size; echo $TERM; while [ \"$(stty size)\" = \"33 101\" ]; do sleep 0.1; done; stty size'",
         config.display()
     );
