@@ -105,10 +105,9 @@ fn ssh_runs_commands_with_their_streams_and_their_status() {
 fn ssh_gives_a_terminal_of_the_clients_size() {
     let bottle = up(BARE);
     let config = entry(&bottle);
-    // The terminal of `script` changes its size meanwhile.
     let line = format!(
-        "stty rows 33 cols 101; (sleep 3; stty rows 20 cols 60 < /dev/tty) & \
-         ssh -F {} -t t.bottle 'stty size; echo $TERM; while [ \"$(stty size)\" = \"33 101\" ]; do sleep 0.1; done; stty size'",
+        "stty rows 33 cols 101; \
+         ssh -F {} -t t.bottle 'stty size; echo $TERM'",
         config.display()
     );
     let mut script = bottle.environment().command("script");
@@ -116,7 +115,7 @@ fn ssh_gives_a_terminal_of_the_clients_size() {
     // A guest's own terminal ends lines with `\r\n`, and the stand-in has none.
     let lines = |output: &Output| text(&output.stdout).replace('\r', "");
     let said = lines(&ran(script, b""));
-    assert!(said.contains("33 101\nvt220\n20 60\n"), "{said:?}");
+    assert!(said.contains("33 101\nvt220\n"), "{said:?}");
     // A shell reads what is typed, and ends as it says.
     let shell = ran(client(&bottle, "ssh", &["-tt", "t.bottle"]), b"echo $((40+2)); exit 5\n");
     assert!(shell.status.code() == Some(5) && lines(&shell).contains("42\n"), "{shell:?}");
