@@ -104,7 +104,7 @@ enum Job {
         #[arg(long)]
         at_once: usize,
     },
-    /// Send and receive in bulk through a proxy's tunnels, and print the MB/s of each direction
+    /// Send and receive in bulk through a proxy's tunnels, and print the seconds of each direction
     #[command(hide = true)]
     FlowThrough {
         /// The proxy's address [default: none, for what the machine itself can]

@@ -3,6 +3,8 @@
 //! On Linux the bytes stay in the kernel (`splice`), which saves two copies of each byte.
 
 use bottle_guest::stream::relay::Relayed;
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+use bottle_guest::stream::splice;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use tokio::net::TcpStream;
@@ -19,8 +21,8 @@ pub async fn both_ways(a: &mut TcpStream, b: &mut TcpStream, relayed: &Relayed) 
 
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 async fn one_way(from: &TcpStream, to: &TcpStream, relayed: &AtomicU64) -> io::Result<()> {
-    match spliced::Pipe::new() {
-        Some(pipe) => spliced::one_way(from, to, pipe, relayed).await,
+    match splice::pipe(splice::USUAL) {
+        Some((out, into, _)) => spliced::one_way(from, to, (out, into), relayed).await,
         None => copied::one_way(from, to, relayed).await,
     }
 }
@@ -68,39 +70,23 @@ mod copied {
 
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod spliced {
+    use bottle_guest::stream::splice::USUAL as AT_ONCE;
     use rustix::net::{Shutdown, shutdown};
-    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
+    use rustix::pipe::{SpliceFlags, fcntl_setpipe_size, splice};
     use std::io;
     use std::os::fd::{AsFd, OwnedFd};
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use tokio::io::Interest;
     use tokio::net::TcpStream;
 
-    /// The size of a pipe in bytes, unless the system is short of pages for pipes.
-    const AT_ONCE: usize = 64 << 10;
     /// The size of a pipe after it was full once, in bytes. A user has few such pages, so only bulk transfers
     /// get them.
     const BULK: usize = 256 << 10;
 
-    /// An empty pipe.
-    pub struct Pipe {
-        out: OwnedFd,
-        into: OwnedFd,
-    }
-
-    impl Pipe {
-        /// Creates a pipe. Returns `None` if there are no more, or only small ones, because this user's pipes have
-        /// more pages than `fs.pipe-user-pages-soft` says.
-        pub fn new() -> Option<Self> {
-            let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-            (fcntl_getpipe_size(&into).ok()? >= AT_ONCE).then_some(Self { out, into })
-        }
-    }
-
     pub async fn one_way(
         from: &TcpStream,
         to: &TcpStream,
-        Pipe { out, into }: Pipe,
+        (out, into): (OwnedFd, OwnedFd),
         relayed: &AtomicU64,
     ) -> io::Result<()> {
         let mut at_once = AT_ONCE;

@@ -133,6 +133,19 @@ fn auth(accepts: bool) -> Auth {
     if accepts { Auth::Accept } else { Auth::reject() }
 }
 
+/// Opens a channel, which has its place for as long as it is served.
+async fn accept(
+    reply: ChannelOpenHandle,
+    place: OwnedSemaphorePermit,
+    serve: impl Future<Output = ()> + Send + 'static,
+) {
+    tokio::spawn(async move {
+        serve.await;
+        drop(place);
+    });
+    reply.accept().await;
+}
+
 impl Handler for Server {
     type Error = anyhow::Error;
 
@@ -158,11 +171,7 @@ impl Handler for Server {
         self.guest.sessions.fetch_add(1, Relaxed);
         let guest = Arc::clone(&self.guest);
         let (from, to) = channel.split();
-        tokio::spawn(async move {
-            session::serve(&guest, user, from, to).await;
-            drop(place);
-        });
-        reply.accept().await;
+        accept(reply, place, async move { session::serve(&guest, user, from, to).await }).await;
         Ok(())
     }
 
@@ -189,11 +198,7 @@ impl Handler for Server {
         self.guest.forwarded.fetch_add(1, Relaxed);
         let guest = Arc::clone(&self.guest);
         let (from, to) = channel.split();
-        tokio::spawn(async move {
-            forward::serve(&guest, port, from, to).await;
-            drop(place);
-        });
-        reply.accept().await;
+        accept(reply, place, async move { forward::serve(&guest, port, from, to).await }).await;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::terminal::{Size, Terminal};
 use bottle_core::execution::{Execution, SHELL};
 use bottle_core::helper::HELPER;
 use bottle_core::text::{EnvName, Word};
+use bottle_guest::status::exit_number;
 use bottle_host::process::die_with_parent;
 use bottle_host::smolvm;
 use russh::server::Msg;
@@ -16,7 +17,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::{Child, Command};
@@ -50,7 +50,7 @@ enum What {
 pub async fn serve(guest: &Guest, user: Word, mut from: ChannelReadHalf, to: ChannelWriteHalf<Msg>) {
     let Some((what, asked)) = asked(&mut from).await else { return };
     let status = match run(guest, user, what, &asked, &mut from, &to).await {
-        Ok(Some(status)) => u32::from(number(status)),
+        Ok(Some(status)) => u32::from(exit_number(status)),
         // The client has left.
         Ok(None) => return,
         Err(error) => {
@@ -181,12 +181,6 @@ async fn finish(
 
 fn pid(child: &Child) -> Option<Pid> {
     child.id().and_then(|id| Pid::from_raw(id.cast_signed()))
-}
-
-/// Returns a status as a shell gives it.
-fn number(status: ExitStatus) -> u8 {
-    let signal = || status.signal().map_or(1, |signal| 128_i32.saturating_add(signal));
-    u8::try_from(status.code().unwrap_or_else(signal)).unwrap_or(u8::MAX)
 }
 
 /// A terminal's writer. It is not closed at the end of what comes: a terminal that is closed hangs up.

@@ -8,4 +8,4 @@ pub mod door;
 pub mod relay;
 pub mod socket;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
-mod splice;
+pub mod splice;

@@ -13,7 +13,7 @@ static SPLICES: AtomicBool = AtomicBool::new(true);
 /// The size that Linux gives a pipe by default, in bytes. Where a user's pipes have more pages than
 /// `fs.pipe-user-pages-soft` says, because one pasta has taken them all, a new pipe has only two: copying is twice as
 /// fast.
-const USUAL: usize = 64 << 10;
+pub const USUAL: usize = 64 << 10;
 
 /// A pipe for splicing. A user has few pages for pipes, so only bulk transfers use one.
 pub struct Pipe {
@@ -29,9 +29,8 @@ impl Pipe {
         if !SPLICES.load(Relaxed) {
             return None;
         }
-        let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        let size = fcntl_setpipe_size(&into, MAX_CHUNK).or_else(|_| fcntl_getpipe_size(&into)).ok()?;
-        (size >= USUAL).then_some(Self { out, into, size })
+        let (out, into, size) = pipe(MAX_CHUNK)?;
+        Some(Self { out, into, size })
     }
 
     /// Fills the empty pipe with at most `len` bytes from a socket. Zero means the socket's end. Returns
@@ -59,6 +58,14 @@ impl Pipe {
         }
         Ok(())
     }
+}
+
+/// Creates a pipe of this size, or of the usual one, and returns its ends and its size. Returns `None` if there are no
+/// more, or only small ones.
+pub fn pipe(size: usize) -> Option<(OwnedFd, OwnedFd, usize)> {
+    let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+    let size = fcntl_setpipe_size(&into, size).or_else(|_| fcntl_getpipe_size(&into)).ok()?;
+    (size >= USUAL).then_some((out, into, size))
 }
 
 fn flags() -> SpliceFlags {

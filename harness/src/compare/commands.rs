@@ -1,12 +1,11 @@
 //! How long the command itself takes, beside smolvm's counterpart. The stand-in's machine costs next to
 //! nothing, so the rest is bottle's own time.
 
+use super::measure::time;
 use super::report::{Better, Figures, Report};
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest};
-use anyhow::{Result, ensure};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use anyhow::Result;
 
 /// How long a command itself may take, in milliseconds.
 const GOAL: f64 = 6.0;
@@ -14,13 +13,6 @@ const GOAL: f64 = 6.0;
 pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Result<()> {
     let environment = Environment::new(checkout, Guest::Namespace)?;
     let bottle = environment.small_project("commands", "")?.up()?;
-    let time = |mut command: Command| -> Result<f64> {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let since = Instant::now();
-        let status = command.status()?;
-        ensure!(status.success(), "{command:?} ended with {status}");
-        Ok(since.elapsed().as_secs_f64() * 1e3)
-    };
     let none: &[&str] = &[];
     for (what, own, counterpart) in [
         (

@@ -1,14 +1,13 @@
 //! How long it takes to copy a project and to compare the copy with it, beside `cp` and `git status` of the same files.
 
+use super::measure::time;
 use super::report::{Better, Figures, Report};
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest, RunningBottle};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Instant;
 
 /// How many times as long as `cp` a start may take, and how many times as long as `git status` a look at the changes.
 const COPY: f64 = 0.8;
@@ -35,7 +34,7 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
 fn compare_one(checkout: &Checkout, tree: &Tree, rounds: usize, report: &mut Report) -> Result<()> {
     let environment = Environment::new(checkout, Guest::Namespace)?;
     let project = environment.project("files")?;
-    fill(project.folder(), tree)?;
+    fill(project.folder(), tree.files, tree.bytes)?;
     project.write("bottle.toml", "slug = \"files\"\n[workspace]\nmode = \"copy\"\n")?;
     let copy = environment.path("cp");
     let (mut ups, mut copies) = (Vec::new(), Vec::new());
@@ -88,11 +87,13 @@ fn compare_one(checkout: &Checkout, tree: &Tree, rounds: usize, report: &mut Rep
 
 /// Changes files: those of the guest, and the same ones for git.
 fn change(bottle: &RunningBottle, other: &Path, files: usize) -> Result<()> {
-    for n in 0..files {
-        let mut file = fs::File::options().append(true).open(other.join(name(n)))?;
+    let names: Vec<String> = (0..files).map(name).collect();
+    for name in &names {
+        let mut file = fs::File::options().append(true).open(other.join(name))?;
         file.write_all(b"changed\n")?;
-        bottle.run(&["exec", "--", "sh", "-c", &format!("echo changed >> {}", name(n))])?;
     }
+    let change = format!("for file in {}; do echo changed >> $file; done", names.join(" "));
+    bottle.run(&["exec", "--", "sh", "-c", &change])?;
     Ok(())
 }
 
@@ -100,9 +101,10 @@ fn name(n: usize) -> String {
     format!("d{}/f{n}", n / 100)
 }
 
-fn fill(folder: &Path, tree: &Tree) -> Result<()> {
-    let mut content = vec![0; tree.bytes];
-    for n in 0..tree.files {
+/// Fills a folder with files of this many bytes, a hundred in each folder of it.
+pub fn fill(folder: &Path, files: usize, bytes: usize) -> Result<()> {
+    let mut content = vec![0; bytes];
+    for n in 0..files {
         let path = folder.join(name(n));
         // No two files are the same, and none has a hole.
         content
@@ -115,13 +117,4 @@ fn fill(folder: &Path, tree: &Tree) -> Result<()> {
         fs::write(path, &content)?;
     }
     Ok(())
-}
-
-/// Returns how many milliseconds a command takes, which must succeed.
-fn time(mut command: Command) -> Result<f64> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let since = Instant::now();
-    let status = command.status()?;
-    ensure!(status.success(), "{command:?} ended with {status}");
-    Ok(since.elapsed().as_secs_f64() * 1e3)
 }

@@ -2,12 +2,13 @@
 
 use super::routes::Route;
 use crate::checkout::Checkout;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bottle_guest::flow::Direction;
 use std::fs;
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const TRIES: u32 = 5;
 
@@ -65,6 +66,15 @@ pub fn latency(checkout: &Checkout, route: &Route, address: SocketAddr) -> Optio
     all.sort_by(f64::total_cmp);
     let part = |hundredths: usize| all.get(all.len() * hundredths / 100).copied();
     Some([part(50)?, part(99)?])
+}
+
+/// Returns how many milliseconds a command takes, which must succeed. Its output is dropped.
+pub fn time(mut command: Command) -> Result<f64> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let since = Instant::now();
+    let status = command.status()?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(since.elapsed().as_secs_f64() * 1e3)
 }
 
 /// Measures how many connections a second carry a byte there and back, eight at once.

@@ -9,7 +9,7 @@
 
 mod client;
 mod commands;
-mod files;
+pub(crate) mod files;
 mod guard;
 mod many;
 pub(crate) mod measure;

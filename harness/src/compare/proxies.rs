@@ -18,7 +18,7 @@ use std::thread;
 
 const CONNECTIONS: &str = "64";
 /// The MiB of a flow through a tunnel.
-const MIB: &str = "256";
+const MIB: u64 = 256;
 
 struct Proxy {
     name: &'static str,
@@ -72,7 +72,7 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
             "flow-through",
             &target,
             "--mib",
-            MIB,
+            &MIB.to_string(),
         ]));
     }
     let all: Vec<Figures> = proxies
@@ -120,6 +120,7 @@ impl Proxy {
     fn flows(&self, harness: &Path, port: u16) -> Option<[f64; 2]> {
         let (proxy, target) = (format!("127.0.0.1:{}", self.port), format!("upstream.test:{port}"));
         let mut words: Vec<&str> = self.enter.iter().map(String::as_str).collect();
+        let mib = MIB.to_string();
         words.extend([
             "timeout",
             "20",
@@ -129,7 +130,7 @@ impl Proxy {
             &proxy,
             &target,
             "--mib",
-            MIB,
+            &mib,
         ]);
         flow_rates(&words)
     }
@@ -139,7 +140,7 @@ impl Proxy {
 fn flow_rates(words: &[&str]) -> Option<[f64; 2]> {
     let output = Command::new(words[0]).args(&words[1..]).output().ok()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut rates = said.lines().filter_map(|line| line.parse().ok());
+    let mut rates = said.lines().filter_map(|line| flow::rate(MIB, line.as_bytes()));
     Some([rates.next()?, rates.next()?])
 }
 

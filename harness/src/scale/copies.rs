@@ -3,12 +3,12 @@
 use super::cost;
 use super::series::Series;
 use crate::checkout::Checkout;
-use crate::environment::{Environment, Guest, Project, RunningBottle};
+use crate::compare::files;
+use crate::environment::{Environment, Guest, RunningBottle};
 use anyhow::Result;
-use std::fs;
 
-/// How many files a folder has.
-const A_FOLDER: usize = 100;
+/// How many bytes a file has.
+const BYTES: usize = 512;
 /// How many files are changed before the second look.
 const CHANGED: usize = 100;
 
@@ -24,7 +24,7 @@ pub fn measure(checkout: &Checkout, sizes: &[usize]) -> Result<Vec<Series>> {
     for size in sizes {
         let environment = Environment::new(checkout, Guest::Namespace)?;
         let project = environment.project("project")?;
-        fill(&project, *size)?;
+        files::fill(project.folder(), *size, BYTES)?;
         project.write("bottle.toml", "slug = \"copies\"\n[workspace]\nmode = \"copy\"\n")?;
         let up = cost::of(project.command(&["up"]))?;
         let bottle = RunningBottle::new(project)?;
@@ -38,17 +38,4 @@ pub fn measure(checkout: &Checkout, sizes: &[usize]) -> Result<Vec<Series>> {
         }
     }
     Ok(series.to_vec())
-}
-
-/// Fills a project with small files.
-fn fill(project: &Project, files: usize) -> Result<()> {
-    let content = [b'x'; 512];
-    for n in 0..files {
-        let folder = project.path(format!("d{}", n / A_FOLDER));
-        if n % A_FOLDER == 0 {
-            fs::create_dir_all(&folder)?;
-        }
-        fs::write(folder.join(format!("f{}", n % A_FOLDER)), content)?;
-    }
-    Ok(())
 }

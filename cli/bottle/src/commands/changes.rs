@@ -59,10 +59,13 @@ pub struct How {
 }
 
 pub fn apply(context: &Context, slug: Option<Slug>, how: &How, paths: &[PathBuf]) -> Outcome {
+    let folder = context.folder(slug)?;
     // A lock makes a folder, and there is none for a bottle that is not there.
-    let folder = find(context, slug.clone()).and_then(|_| context.folder(slug.clone()))?;
+    if !folder.exists() {
+        changes::copy(&folder)?;
+    }
     let _lock = folder.lock_operation("apply")?;
-    let mut copy = find(context, slug)?;
+    let mut copy = changes::copy(&folder)?;
     // What is read here is shown, confirmed and written: the guest works on meanwhile.
     let mut seen = look(context, &copy, how.max_size, paths)?;
     if let Some(wanted) = &how.digest

@@ -60,11 +60,7 @@ fn drain(context: &Context, home: &Home) -> Outcome {
     let smolvm = tools::smolvm()?;
     let mut removed = 0;
     for entry in Entry::all(home)? {
-        let claim = match entry.claim("`bottle pool`")? {
-            Some(claim) => Some(claim),
-            None => entry.inherit()?,
-        };
-        if let Some(claim) = claim {
+        if let Some(claim) = entry.claim_to_remove("`bottle pool`")? {
             claim.kill();
             claim.remove(&smolvm)?;
             removed += 1;

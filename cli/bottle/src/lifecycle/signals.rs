@@ -1,11 +1,11 @@
 //! Ends a run: because its command ended, because of a signal, or because its time is over.
 
 use anyhow::Result;
+use bottle_guest::status::exit_number;
 use bottle_host::smolvm::Terminal;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::cell::Cell;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -93,8 +93,7 @@ pub fn wait(
 
 /// Whether a signal that would end this process, too, ended a program, or made it end itself.
 fn is_by_signal(status: ExitStatus) -> bool {
-    let number = status.signal().or_else(|| Some(status.code()? - 128));
-    number.is_some_and(|number| ENDING.contains(&number))
+    ENDING.contains(&(i32::from(exit_number(status)) - 128))
 }
 
 /// The signals that end a run.

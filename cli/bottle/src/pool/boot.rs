@@ -47,7 +47,7 @@ fn start(home: &Home, smolvm: &Smolvm, shape: &Shape, entry: &Entry) -> Outcome 
     fail_point::reached(FailPoint::WarmCreated);
     smolvm.start_warm(&entry.machine_name())?;
     drop(lease);
-    let pid = smolvm.warm_machine(&entry.machine_name())?.and_then(|machine| machine.pid);
+    let pid = smolvm.machine_named(&entry.machine_name())?.and_then(|machine| machine.pid);
     let process = pid.and_then(Process::of);
     let process =
         process.ok_or_else(|| Failure::new(Kind::Guest, "the machine ended as soon as it had started"))?;

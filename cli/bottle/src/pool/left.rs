@@ -36,14 +36,10 @@ pub fn remove(home: &Home, named: &Slug) -> Outcome {
         let id = named.as_str().strip_prefix(BEGINNING).unwrap_or_default();
         let name = pool_machine_name(id);
         return match smolvm.delete(&name) {
-            Err(failure) if smolvm.warm_machine(&name)?.is_some() => Err(failure),
+            Err(failure) if smolvm.machine_named(&name)?.is_some() => Err(failure),
             // Whoever was removing it has done so.
             _ => Ok(()),
         };
     };
-    let claim = match entry.claim("`bottle cleanup`")? {
-        Some(claim) => Some(claim),
-        None => entry.inherit()?,
-    };
-    claim.map_or(Ok(()), |claim| claim.remove(&smolvm))
+    entry.claim_to_remove("`bottle cleanup`")?.map_or(Ok(()), |claim| claim.remove(&smolvm))
 }

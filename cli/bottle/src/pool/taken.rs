@@ -98,7 +98,7 @@ impl Taken {
         words.extend(["--", HELPER, "exec", "--variables", VARIABLES, "--"].map(str::to_owned));
         words.extend_from_slice(command);
         let workdir = plan.guest.workdir.as_ref().map(MountPath::as_str);
-        smolvm.exec_warm(&self.claim.entry().machine_name(), terminal, workdir, &words)
+        smolvm.exec_in(&self.claim.entry().machine_name(), terminal, workdir, &words)
     }
 
     /// Ends the machine. Nothing runs in it any more, and what its guest wrote to its copy of the project is there. Its

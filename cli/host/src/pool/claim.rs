@@ -71,6 +71,17 @@ impl Entry {
         if self.standing() == Standing::Waits { make(self, by) } else { Ok(None) }
     }
 
+    /// Claims it to remove it: from nobody, or from a process that has died. Returns `None` if a process has it that lives.
+    ///
+    /// # Errors
+    /// Returns an error if the claim cannot be read or written.
+    pub fn claim_to_remove(&self, by: &str) -> Result<Option<Claim>> {
+        match self.claim(by)? {
+            Some(claim) => Ok(Some(claim)),
+            None => self.inherit(),
+        }
+    }
+
     /// Takes over the claim of a process that has died, to remove the machine. Returns `None` if it lives, or if
     /// another process does the same.
     ///
@@ -166,7 +177,7 @@ impl Claim {
     pub fn remove(self, smolvm: &Smolvm) -> Outcome {
         let name = self.entry.machine_name();
         if let Err(failure) = smolvm.delete(&name)
-            && smolvm.warm_machine(&name)?.is_some()
+            && smolvm.machine_named(&name)?.is_some()
         {
             return Err(failure);
         }

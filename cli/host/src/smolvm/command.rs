@@ -118,7 +118,14 @@ impl Smolvm {
 
     /// Returns the machine of a bottle, if it exists.
     pub fn machine(&self, slug: &Slug) -> Result<Option<Machine>> {
-        let name = slug.machine_name();
+        self.machine_named(&slug.machine_name())
+    }
+
+    /// Returns the machine of this name, if it exists.
+    ///
+    /// # Errors
+    /// Returns an error if smolvm does not answer.
+    pub fn machine_named(&self, name: &str) -> Result<Option<Machine>> {
         Ok(self.machines()?.into_iter().find(|machine| machine.name == name))
     }
 
@@ -192,8 +199,22 @@ impl Smolvm {
 
     /// Returns a call that runs a program in the guest.
     pub fn exec(&self, slug: &Slug, terminal: Terminal, words: &[impl AsRef<OsStr>]) -> Command {
+        self.exec_in(&slug.machine_name(), terminal, None, words)
+    }
+
+    /// Returns a call that runs a program in the machine of this name, in this folder.
+    pub fn exec_in(
+        &self,
+        machine: &str,
+        terminal: Terminal,
+        workdir: Option<&str>,
+        words: &[impl AsRef<OsStr>],
+    ) -> Command {
         let mut command = self.command();
-        command.args(["machine", "exec", "--name", &slug.machine_name()]);
+        command.args(["machine", "exec", "--name", machine]);
+        if let Some(workdir) = workdir {
+            command.args(["--workdir", workdir]);
+        }
         command.args(terminal.options()).arg("--").args(words);
         command
     }

@@ -1,15 +1,12 @@
 //! Calls for machines that are nobody's bottle yet.
 
 use super::command::{Smolvm, socket_pair};
-use super::launch::{Launch, Terminal};
-use super::machine::{Machine, POOL_LABEL, STATE_LABEL, pool_machine_name};
+use super::launch::Launch;
+use super::machine::{POOL_LABEL, STATE_LABEL, pool_machine_name};
 use crate::failure::Outcome;
 use crate::process::at_low_priority;
-use anyhow::Result;
 use bottle_core::specification::MachineUser;
-use std::ffi::OsStr;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 /// How long a machine of the pool may take to be created and to start, each. An image is unpacked then.
@@ -57,30 +54,5 @@ impl Smolvm {
         let mut command = self.starting(Launch { user: MachineUser::Smolvms, watches: false });
         command.args(["machine", "start", "--name", machine]);
         self.finish(command, "start", Some(LONGEST))
-    }
-
-    /// Returns a call that runs a program in a machine of the pool, in this folder.
-    pub fn exec_warm(
-        &self,
-        machine: &str,
-        terminal: Terminal,
-        workdir: Option<&str>,
-        words: &[impl AsRef<OsStr>],
-    ) -> Command {
-        let mut command = self.command();
-        command.args(["machine", "exec", "--name", machine]);
-        if let Some(workdir) = workdir {
-            command.args(["--workdir", workdir]);
-        }
-        command.args(terminal.options()).arg("--").args(words);
-        command
-    }
-
-    /// Returns the machine of an entry of the pool, if it exists.
-    ///
-    /// # Errors
-    /// Returns an error if smolvm does not answer.
-    pub fn warm_machine(&self, machine: &str) -> Result<Option<Machine>> {
-        Ok(self.machines()?.into_iter().find(|known| known.name == machine))
     }
 }
