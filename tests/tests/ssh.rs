@@ -1,6 +1,7 @@
 //! SSH to a guest, with the real clients: `ssh`, `scp`, `sftp`, `rsync`.
 
 use bottle_harness::page::Page;
+use bottle_harness::terminal::Terminal;
 use bottle_tests::{ProjectExt, RunningBottle, RunningBottleExt, eventually, kill, up};
 use std::fs;
 use std::io::{Read, Write};
@@ -102,24 +103,25 @@ fn ssh_runs_commands_with_their_streams_and_their_status() {
 }
 
 #[test]
-#[ignore = "a session with a terminal hangs now and then: it is not known why yet"]
 fn ssh_gives_a_terminal_of_the_clients_size() {
+    const SOON: Duration = Duration::from_secs(20);
     let bottle = up(BARE);
-    let config = entry(&bottle);
-    let line = format!(
-        "stty rows 33 cols 101; \
-         ssh -F {} -t t.bottle 'stty size; echo $TERM'",
-        config.display()
-    );
-    let mut script = bottle.environment().command("script");
-    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env("TERM", "vt220");
-    // A guest's own terminal ends lines with `\r\n`, and the stand-in has none.
-    let lines = |output: &Output| text(&output.stdout).replace('\r', "");
-    let said = lines(&ran(script, b""));
-    assert!(said.contains("33 101\nvt220\n"), "{said:?}");
+    let script =
+        "stty size; echo $TERM; while [ \"$(stty size)\" = \"33 101\" ]; do sleep 0.1; done; stty size";
+    let mut command = client(&bottle, "ssh", &["-t", "t.bottle", script]);
+    command.env("TERM", "vt220");
+    let mut terminal = Terminal::start(&command, (33, 101)).unwrap();
+    terminal.until("vt220", SOON).unwrap();
+    terminal.resize(20, 60).unwrap();
+    assert!(terminal.wait(SOON).unwrap().success());
+    let said = terminal.text();
+    assert!(said.contains("33 101\nvt220\n20 60\n"), "{said:?}");
     // A shell reads what is typed, and ends as it says.
     let shell = ran(client(&bottle, "ssh", &["-tt", "t.bottle"]), b"echo $((40+2)); exit 5\n");
-    assert!(shell.status.code() == Some(5) && lines(&shell).contains("42\n"), "{shell:?}");
+    assert!(
+        shell.status.code() == Some(5) && text(&shell.stdout).replace('\r', "").contains("42\n"),
+        "{shell:?}"
+    );
 }
 
 #[test]

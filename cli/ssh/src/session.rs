@@ -140,7 +140,8 @@ async fn run(
             terminal.resize(Size::new(col_width, row_height), pid);
         }
     };
-    finish(child, feed(from, Kept(writer), backlog, told), pump(reader, to, Output::Out)).await
+    let writer = Kept { to: writer, taken: Some(Box::pin(terminal.taken()?)) };
+    finish(child, feed(from, writer, backlog, told), pump(reader, to, Output::Out)).await
 }
 
 fn call(guest: &Guest, terminal: smolvm::Terminal, words: &[OsString]) -> Command {
@@ -183,23 +184,31 @@ fn pid(child: &Child) -> Option<Pid> {
     child.id().and_then(|id| Pid::from_raw(id.cast_signed()))
 }
 
-/// A terminal's writer. It is not closed at the end of what comes: a terminal that is closed hangs up.
-struct Kept<T>(T);
+/// A terminal's writer, which takes nothing until smolvm has taken the terminal. It is not closed at the end of what
+/// comes: a terminal that is closed hangs up.
+struct Kept<T, F> {
+    to: T,
+    taken: Option<std::pin::Pin<Box<F>>>,
+}
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Kept<T> {
+impl<T: AsyncWrite + Unpin, F: Future<Output = ()>> AsyncWrite for Kept<T, F> {
     fn poll_write(
         mut self: std::pin::Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
         bytes: &[u8],
     ) -> std::task::Poll<io::Result<usize>> {
-        std::pin::Pin::new(&mut self.0).poll_write(context, bytes)
+        if let Some(taken) = &mut self.taken {
+            std::task::ready!(taken.as_mut().poll(context));
+            self.taken = None;
+        }
+        std::pin::Pin::new(&mut self.to).poll_write(context, bytes)
     }
 
     fn poll_flush(
         mut self: std::pin::Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.0).poll_flush(context)
+        std::pin::Pin::new(&mut self.to).poll_flush(context)
     }
 
     fn poll_shutdown(

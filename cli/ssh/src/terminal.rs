@@ -4,10 +4,16 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 use tokio::net::unix::pipe::{Receiver, Sender};
+
+/// A mode that smolvm switches off when it takes a terminal. It means nothing in a raw one.
+const NOT_TAKEN: LocalModes = LocalModes::IEXTEN;
+/// How often it is looked whether smolvm has taken the terminal.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// A terminal's size, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +49,7 @@ impl Terminal {
         let theirs = open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
         let mut modes = tcgetattr(&theirs)?;
         modes.make_raw();
+        modes.local_modes |= NOT_TAKEN;
         tcsetattr(&theirs, OptionalActions::Now, &modes)?;
         let terminal = Self(ours);
         terminal.set(size)?;
@@ -58,6 +65,19 @@ impl Terminal {
         if self.set(size).is_ok() {
             let _ = kill_process(call, Signal::WINCH);
         }
+    }
+
+    /// Waits until smolvm has taken the terminal. It drops what was typed before.
+    ///
+    /// # Errors
+    /// Returns an error if this process has no descriptor left for that.
+    pub fn taken(&self) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+        let terminal = self.0.try_clone()?;
+        Ok(async move {
+            while tcgetattr(&terminal).is_ok_and(|modes| modes.local_modes.contains(NOT_TAKEN)) {
+                tokio::time::sleep(GLANCE).await;
+            }
+        })
     }
 
     /// Returns a reader and a writer.
