@@ -19,13 +19,18 @@ impl Answer {
         match error.kind() {
             Kind::ConnectionRefused | Kind::ConnectionReset | Kind::PermissionDenied => self.refused += 1,
             Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NotFound => self.refused += 1,
-            Kind::TimedOut | Kind::WouldBlock => self.silent += 1,
+            _ if is_silence(error) => self.silent += 1,
             _ => {
                 self.failed += 1;
                 self.error = error.to_string();
             }
         }
     }
+}
+
+/// Tells whether an error means that no answer came in time.
+pub fn is_silence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
 /// Converts bytes to text that a report can show.

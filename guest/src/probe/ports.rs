@@ -6,10 +6,11 @@
 use super::outcome::{PATIENCE, shown};
 use super::protocol::Answer;
 use super::raw::{greeted, helpers, signal, unhex};
+use super::sweep::AGAIN;
 use bottle_core::wire::{self, Inbox};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
@@ -69,14 +70,22 @@ fn converse(stream: &UnixStream, template: &[u8]) -> Answer {
     }
     let (mut heard, mut inbox) = (BTreeMap::new(), Inbox::default());
     let ports: Vec<u16> = (1..=u16::MAX).collect();
-    for bulk in ports.chunks(BULK) {
-        let bytes: Vec<u8> = bulk.iter().flat_map(|port| framed(template, *port)).collect();
-        if let Err(error) = (&*stream).write_all(&bytes) {
-            answer.failed = 1;
-            answer.error = error.to_string();
-            break;
+    let mut ask = |ports: &[u16], heard: &mut BTreeMap<u16, Heard>| {
+        for bulk in ports.chunks(BULK) {
+            let bytes: Vec<u8> = bulk.iter().flat_map(|port| framed(template, *port)).collect();
+            (&*stream).write_all(&bytes)?;
+            listen(stream, &mut inbox, heard, bulk);
         }
-        listen(stream, &mut inbox, &mut heard, bulk);
+        Ok(())
+    };
+    let asked: io::Result<()> = ask(&ports, &mut heard).and_then(|()| {
+        let silent: Vec<u16> = ports.iter().copied().filter(|port| !heard.contains_key(port)).collect();
+        // As with connections: what a busy machine kept too long is asked for once more.
+        if silent.len() <= AGAIN { ask(&silent, &mut heard) } else { Ok(()) }
+    });
+    if let Err(error) = asked {
+        answer.failed = 1;
+        answer.error = error.to_string();
     }
     for port in 1..=u16::MAX {
         match heard.remove(&port) {

@@ -1,6 +1,6 @@
 //! Attempts at the keeper's socket, by a guest that talks to it without the helper.
 
-use super::outcome::{PATIENCE, shown};
+use super::outcome::{PATIENCE, is_silence, shown};
 use super::protocol::Answer;
 use super::raw::unhex;
 use super::sweep;
@@ -29,9 +29,7 @@ fn open(socket: &Path, port: u32) -> io::Result<String> {
     match stream.read(&mut buffer) {
         Ok(0) => Err(ErrorKind::ConnectionRefused.into()),
         Ok(read) => Ok(shown(&buffer[..read])),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Ok(String::new())
-        }
+        Err(error) if is_silence(&error) => Ok(String::new()),
         Err(error) => Err(error),
     }
 }

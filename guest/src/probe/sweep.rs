@@ -1,8 +1,8 @@
 //! Attempts at many ports at once.
 
-use super::outcome::{PATIENCE, shown};
+use super::outcome::{PATIENCE, is_silence, shown};
 use super::protocol::Answer;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 /// How many connections are attempted at a time.
 const AT_ONCE: u32 = 48;
+/// How many silent attempts are made again. A busy machine keeps an answer past [`PATIENCE`] now and then; a
+/// network that swallows what it does not like does so at more ports than these.
+pub(super) const AGAIN: usize = 16;
 
 /// Connects to each port and reads what the other side sends first.
 pub fn tcp(address: IpAddr, ports: RangeInclusive<u16>) -> Answer {
@@ -20,7 +23,7 @@ pub fn tcp(address: IpAddr, ports: RangeInclusive<u16>) -> Answer {
 }
 
 /// Returns the results of the attempts at each port: what the other side said, or why it refused.
-pub fn answered(tried: Vec<(u32, std::io::Result<String>)>) -> Answer {
+pub fn answered(tried: Vec<(u32, io::Result<String>)>) -> Answer {
     let mut answer = Answer::default();
     for (port, outcome) in tried {
         let port = u16::try_from(port).unwrap_or(0);
@@ -37,8 +40,12 @@ pub fn answered(tried: Vec<(u32, std::io::Result<String>)>) -> Answer {
     answer
 }
 
-/// Makes an attempt at each port, many at a time. The results are in the order of the ports.
-pub fn many<T: Send>(ports: RangeInclusive<u32>, attempt: impl Fn(u32) -> T + Sync) -> Vec<(u32, T)> {
+/// Makes an attempt at each port, many at a time, and once more at the few that were silent. The results are
+/// in the order of the ports.
+pub fn many(
+    ports: RangeInclusive<u32>,
+    attempt: impl Fn(u32) -> io::Result<String> + Sync,
+) -> Vec<(u32, io::Result<String>)> {
     let (first, last) = ports.into_inner();
     let next = AtomicU32::new(first);
     let mut tried = thread::scope(|scope| {
@@ -59,11 +66,23 @@ pub fn many<T: Send>(ports: RangeInclusive<u32>, attempt: impl Fn(u32) -> T + Sy
         threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
     });
     tried.sort_by_key(|(port, _)| *port);
+    again(&mut tried, attempt);
     tried
 }
 
+/// Repeats the attempts that were silent, one after the other, if they are few.
+fn again<P: Copy>(tried: &mut [(P, io::Result<String>)], attempt: impl Fn(P) -> io::Result<String>) {
+    let mut silent: Vec<_> =
+        tried.iter_mut().filter(|(_, outcome)| outcome.as_ref().is_err_and(is_silence)).collect();
+    if silent.len() <= AGAIN {
+        for (port, outcome) in &mut silent {
+            *outcome = attempt(*port);
+        }
+    }
+}
+
 /// Connects, and returns what the other side sends first, or nothing if it stays silent.
-fn connect(address: SocketAddr) -> std::io::Result<String> {
+fn connect(address: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut buffer = [0; 256];
@@ -74,21 +93,22 @@ fn connect(address: SocketAddr) -> std::io::Result<String> {
 /// Sends a datagram to each port.
 pub fn udp(address: IpAddr, ports: &[u16]) -> Answer {
     let mut answer = Answer::default();
-    let asked: Vec<_> = thread::scope(|scope| {
-        let asked: Vec<_> =
-            ports.iter().map(|port| scope.spawn(|| ask(SocketAddr::new(address, *port)))).collect();
+    let ask = |port| ask(SocketAddr::new(address, port));
+    let mut asked: Vec<_> = thread::scope(|scope| {
+        let asked: Vec<_> = ports.iter().map(|port| scope.spawn(move || (*port, ask(*port)))).collect();
         asked.into_iter().filter_map(|thread| thread.join().ok()).collect()
     });
-    for (port, asked) in ports.iter().zip(asked) {
+    again(&mut asked, ask);
+    for (port, asked) in asked {
         match asked {
-            Ok(said) => answer.said.push((*port, said)),
+            Ok(said) => answer.said.push((port, said)),
             Err(error) => answer.count(&error),
         }
     }
     answer
 }
 
-fn ask(address: SocketAddr) -> std::io::Result<String> {
+fn ask(address: SocketAddr) -> io::Result<String> {
     let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
     socket.connect(address)?;
     socket.set_read_timeout(Some(PATIENCE))?;
@@ -101,7 +121,7 @@ fn ask(address: SocketAddr) -> std::io::Result<String> {
 /// Connects, sends a text, and reads the answer to its end.
 pub fn say(address: SocketAddr, text: &str) -> Answer {
     let mut answer = Answer::default();
-    let spoken = || -> std::io::Result<String> {
+    let spoken = || -> io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE * 4)?;
         stream.set_read_timeout(Some(PATIENCE * 4))?;
         stream.write_all(text.as_bytes())?;
@@ -134,5 +154,42 @@ pub fn say_until(address: SocketAddr, text: &str, wanted: &str, limit: Duration)
             return answer;
         }
         thread::sleep(PATIENCE / 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// Tries ports 1 to 100. Those up to `late` answer only when they are asked a second time, and those up
+    /// to `never` not even then.
+    fn silent_after(late: u32, never: u32) -> usize {
+        let asked = Mutex::new(std::collections::BTreeSet::new());
+        let tried = many(1..=100, |port| {
+            let first = asked.lock().unwrap().insert(port);
+            if port <= never || first && port <= late {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(io::ErrorKind::ConnectionRefused.into())
+        });
+        let answer = answered(tried);
+        assert_eq!(answer.refused + answer.silent, 100);
+        answer.silent
+    }
+
+    #[test]
+    fn an_answer_that_was_late_is_no_silence() {
+        assert_eq!(silent_after(3, 0), 0);
+    }
+
+    #[test]
+    fn a_port_that_is_silent_twice_is_silent() {
+        assert_eq!(silent_after(3, 2), 2);
+    }
+
+    #[test]
+    fn a_silent_network_is_asked_once() {
+        assert_eq!(silent_after(50, 0), 50);
     }
 }
