@@ -312,8 +312,18 @@ fn a_published_port_is_on_the_loopback_and_passes_ends_and_resets_on() {
             .stdout(contains("publish   opened").and(contains("guest=3000")));
         let again = bottle.bottle(&["publish", "t", "3000"]).assert().code(73);
         again.stderr(contains("port 3000 of t is published already"));
-        // It ends with the bottle, and comes back with it.
+        // A port that somebody else has is refused while the bottle still runs; the bottle's own is none of them.
         let before = port();
+        let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        bottle.put("bottle.toml", &format!("{config}host = {}\n", held.local_addr().unwrap().port()));
+        for command in [&["plan"][..], &["restart", "--trust"]] {
+            bottle.bottle(command).assert().code(73).stderr(contains("another `host`"));
+        }
+        bottle.exec("true").success();
+        bottle.put("bottle.toml", &format!("{config}host = {before}\n"));
+        bottle.bottle(&["plan"]).assert().success();
+        bottle.put("bottle.toml", &config);
+        // It ends with the bottle, and comes back with it.
         bottle.bottle(&["-q", "restart"]).assert().success();
         bottle.exec(ECHO).success();
         eventually("the server answers", || ask(port(), b"again").is_ok_and(|said| said == b"got again"));

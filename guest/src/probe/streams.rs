@@ -16,7 +16,13 @@ const FLOOD: usize = 500;
 /// Asks for a stream to each port, and counts a port as accepted unless it closes at once. Nothing that a
 /// door says is waited for.
 pub fn ports(socket: &Path, first: u16, last: u16) -> Answer {
-    sweep::answered(sweep::many(first.into()..=last.into(), |port| open(socket, port)))
+    let mut tried = sweep::many(first.into()..=last.into(), |port| open(socket, port));
+    for (_, outcome) in &mut tried {
+        if outcome.as_ref().is_err_and(is_silence) {
+            *outcome = Ok(String::new());
+        }
+    }
+    sweep::answered(tried)
 }
 
 fn open(socket: &Path, port: u32) -> io::Result<String> {
@@ -29,7 +35,6 @@ fn open(socket: &Path, port: u32) -> io::Result<String> {
     match stream.read(&mut buffer) {
         Ok(0) => Err(ErrorKind::ConnectionRefused.into()),
         Ok(read) => Ok(shown(&buffer[..read])),
-        Err(error) if is_silence(&error) => Ok(String::new()),
         Err(error) => Err(error),
     }
 }

@@ -5,20 +5,20 @@ use super::protocol::Answer;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How many connections are attempted at a time.
-const AT_ONCE: u32 = 48;
-/// How many silent attempts are made again. A busy machine keeps an answer past [`PATIENCE`] now and then; a
+const AT_ONCE: usize = 48;
+/// How many silent attempts are made again. A busy machine keeps answers past [`PATIENCE`] now and then; a
 /// network that swallows what it does not like does so at more ports than these.
-pub(super) const AGAIN: usize = 16;
+pub(super) const AGAIN: usize = 256;
 
 /// Connects to each port and reads what the other side sends first.
 pub fn tcp(address: IpAddr, ports: RangeInclusive<u16>) -> Answer {
     answered(many(u32::from(*ports.start())..=u32::from(*ports.end()), |port| {
-        connect(SocketAddr::new(address, u16::try_from(port).unwrap_or(0)))
+        connect(SocketAddr::new(address, narrow(port)))
     }))
 }
 
@@ -26,7 +26,7 @@ pub fn tcp(address: IpAddr, ports: RangeInclusive<u16>) -> Answer {
 pub fn answered(tried: Vec<(u32, io::Result<String>)>) -> Answer {
     let mut answer = Answer::default();
     for (port, outcome) in tried {
-        let port = u16::try_from(port).unwrap_or(0);
+        let port = narrow(port);
         match outcome {
             Ok(said) => {
                 answer.accepted.push(port);
@@ -40,45 +40,49 @@ pub fn answered(tried: Vec<(u32, io::Result<String>)>) -> Answer {
     answer
 }
 
-/// Makes an attempt at each port, many at a time, and once more at the few that were silent. The results are
-/// in the order of the ports.
-pub fn many(
-    ports: RangeInclusive<u32>,
-    attempt: impl Fn(u32) -> io::Result<String> + Sync,
-) -> Vec<(u32, io::Result<String>)> {
-    let (first, last) = ports.into_inner();
-    let next = AtomicU32::new(first);
+/// Returns the port of IP with this number. Those of vsock have 32 bits.
+fn narrow(port: u32) -> u16 {
+    u16::try_from(port).unwrap_or(0)
+}
+
+/// Makes an attempt at each port, many at a time, and once more at those that were silent, if they are few.
+/// The results are in the order of the ports.
+pub fn many<T: Send>(
+    ports: impl IntoIterator<Item = u32>,
+    attempt: impl Fn(u32) -> io::Result<T> + Sync,
+) -> Vec<(u32, io::Result<T>)> {
+    let ports: Vec<u32> = ports.into_iter().collect();
+    let mut tried = at_once(&ports, &attempt);
+    let mut silent: Vec<_> =
+        tried.iter_mut().filter(|(_, outcome)| outcome.as_ref().is_err_and(is_silence)).collect();
+    if silent.len() <= AGAIN {
+        let ports: Vec<u32> = silent.iter().map(|(port, _)| *port).collect();
+        for (first, second) in silent.iter_mut().zip(at_once(&ports, &attempt)) {
+            **first = second;
+        }
+    }
+    tried
+}
+
+/// Makes an attempt at each port, many at a time. The results are in the order of the ports.
+fn at_once<T: Send>(ports: &[u32], attempt: impl Fn(u32) -> T + Sync) -> Vec<(u32, T)> {
+    let next = AtomicUsize::new(0);
     let mut tried = thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_ONCE.min(last.saturating_sub(first) + 1))
+        let threads: Vec<_> = (0..AT_ONCE.min(ports.len()))
             .map(|_| {
                 scope.spawn(|| {
                     let mut mine = Vec::new();
-                    loop {
-                        let port = next.fetch_add(1, Relaxed);
-                        if port > last {
-                            return mine;
-                        }
-                        mine.push((port, attempt(port)));
+                    while let Some(port) = ports.get(next.fetch_add(1, Relaxed)) {
+                        mine.push((*port, attempt(*port)));
                     }
+                    mine
                 })
             })
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
     });
     tried.sort_by_key(|(port, _)| *port);
-    again(&mut tried, attempt);
     tried
-}
-
-/// Repeats the attempts that were silent, one after the other, if they are few.
-fn again<P: Copy>(tried: &mut [(P, io::Result<String>)], attempt: impl Fn(P) -> io::Result<String>) {
-    let mut silent: Vec<_> =
-        tried.iter_mut().filter(|(_, outcome)| outcome.as_ref().is_err_and(is_silence)).collect();
-    if silent.len() <= AGAIN {
-        for (port, outcome) in &mut silent {
-            *outcome = attempt(*port);
-        }
-    }
 }
 
 /// Connects, and returns what the other side sends first, or nothing if it stays silent.
@@ -94,14 +98,9 @@ fn connect(address: SocketAddr) -> io::Result<String> {
 pub fn udp(address: IpAddr, ports: &[u16]) -> Answer {
     let mut answer = Answer::default();
     let ask = |port| ask(SocketAddr::new(address, port));
-    let mut asked: Vec<_> = thread::scope(|scope| {
-        let asked: Vec<_> = ports.iter().map(|port| scope.spawn(move || (*port, ask(*port)))).collect();
-        asked.into_iter().filter_map(|thread| thread.join().ok()).collect()
-    });
-    again(&mut asked, ask);
-    for (port, asked) in asked {
+    for (port, asked) in many(ports.iter().map(|port| (*port).into()), |port| ask(narrow(port))) {
         match asked {
-            Ok(said) => answer.said.push((port, said)),
+            Ok(said) => answer.said.push((narrow(port), said)),
             Err(error) => answer.count(&error),
         }
     }
@@ -162,19 +161,19 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// Tries ports 1 to 100. Those up to `late` answer only when they are asked a second time, and those up
+    /// Tries ports 1 to 1000. Those up to `late` answer only when they are asked a second time, and those up
     /// to `never` not even then.
     fn silent_after(late: u32, never: u32) -> usize {
         let asked = Mutex::new(std::collections::BTreeSet::new());
-        let tried = many(1..=100, |port| {
+        let tried = many(1..=1000, |port| {
             let first = asked.lock().unwrap().insert(port);
             if port <= never || first && port <= late {
-                return Err(io::ErrorKind::TimedOut.into());
+                return Err::<String, _>(io::ErrorKind::TimedOut.into());
             }
             Err(io::ErrorKind::ConnectionRefused.into())
         });
         let answer = answered(tried);
-        assert_eq!(answer.refused + answer.silent, 100);
+        assert_eq!(answer.refused + answer.silent, 1000);
         answer.silent
     }
 
@@ -190,6 +189,6 @@ mod tests {
 
     #[test]
     fn a_silent_network_is_asked_once() {
-        assert_eq!(silent_after(50, 0), 50);
+        assert_eq!(silent_after(500, 0), 500);
     }
 }

@@ -331,6 +331,7 @@ pub fn parse(source: &Source, site: &Site) -> Outcome<Config> {
         if config.publish.len() == Published::MOST {
             return Err(fail(&format!("a bottle publishes at most {} ports", Published::MOST)));
         }
+        config.places.add(Item::Publication(guest), span);
         config.publish.push(Published { guest, host });
     }
     if let Some(table) = file.pool {

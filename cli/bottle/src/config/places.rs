@@ -5,6 +5,7 @@ use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
 use bottle_host::failure::{Failure, Kind};
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::ops::Range;
 
 /// A part of the file that is checked later.
@@ -20,6 +21,8 @@ pub enum Item {
     Parent,
     /// A sidecar that a program serves.
     Sidecar(Sidecar),
+    /// A published port, by the guest's number.
+    Publication(NonZeroU16),
 }
 
 /// The file, and the positions of these parts in it.

@@ -9,6 +9,7 @@ use crate::config::found::shown;
 use crate::config::paths::{Disk, OnDisk};
 use crate::config::places::Item;
 use crate::image::is_path;
+use crate::publish::record as publish;
 use crate::resolve::Resolved;
 use crate::trust::pins::Pins;
 use bottle_core::git::url;
@@ -38,8 +39,8 @@ pub fn check(home: &Home, folder: &Folder, config: &Config, resolved: &Resolved)
 /// [`Pins::admit`], right before they are used.
 ///
 /// # Errors
-/// Returns an error if a path is too long, something cannot be rendered, a program is missing, an approved
-/// push would have nowhere to go, or an upstream's key is missing.
+/// Returns an error if a path is too long, something cannot be rendered, a program is missing, a port to publish
+/// at is taken, an approved push would have nowhere to go, or an upstream's key is missing.
 pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) -> Outcome<Rendered> {
     let longest = folder.control().as_os_str().len();
     if longest > SOCKET_PATH {
@@ -55,6 +56,7 @@ pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) ->
         workspace::lists(Path::new(project.as_str()), exclude)?;
     }
     programs(config)?;
+    publications(folder, config)?;
     resolved.services.git.iter().try_for_each(|repo| gate(repo, config))?;
     if let Some(parent) = &resolved.plan.parent {
         keys::check_logins(parent).map_err(|error| {
@@ -101,6 +103,20 @@ fn programs(config: &Config) -> Outcome {
                 "install it, or name it with its whole path; a program without one is looked for in PATH",
             ));
         }
+    }
+    Ok(())
+}
+
+/// Checks that nothing else listens on the ports of this machine that the bottle publishes its own at.
+fn publications(folder: &Folder, config: &Config) -> Outcome {
+    for one in &config.publish {
+        publish::check_free(folder, *one).map_err(|error| {
+            let what = format!("port {} of this machine's loopback: {error}", one.host);
+            config
+                .places
+                .fail(&Item::Publication(one.guest), Kind::Busy, &what)
+                .help("name another `host`, or leave it out, and any free port is taken")
+        })?;
     }
     Ok(())
 }

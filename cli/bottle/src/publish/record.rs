@@ -5,7 +5,8 @@ use bottle_core::specification::Published;
 use bottle_host::state::{Folder, Lock, parse_json, private_dir, remove_file, write_private};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::num::NonZeroU16;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -74,6 +75,19 @@ pub fn published(folder: &Folder) -> Vec<Published> {
     let mut published: Vec<Published> = kept.map(|kept| kept.published).collect();
     published.sort();
     published
+}
+
+/// Checks that a port of this machine's loopback is free, or is held by the publisher of the same bottle, which
+/// ends with it.
+///
+/// # Errors
+/// Returns the error of listening on it.
+pub fn check_free(folder: &Folder, wanted: Published) -> io::Result<()> {
+    let lock = folder.published().join(format!("{}.lock", wanted.guest));
+    if wanted.host == 0 || lock.exists() && matches!(Lock::alone(&lock, Duration::ZERO), Ok(None)) {
+        return Ok(());
+    }
+    TcpListener::bind((Ipv4Addr::LOCALHOST, wanted.host)).map(drop)
 }
 
 /// Returns what is wrong with how ports are published: whatever listens on one of them must listen on the loopback
@@ -146,8 +160,8 @@ mod tests {
         }
         // What is printed here is what this machine's kernel prints.
         let (open, closed) = ("0.0.0.0:0", "127.0.0.1:0");
-        let [open, closed] = [open, closed].map(|address| std::net::TcpListener::bind(address).unwrap());
-        let publication = |listener: &std::net::TcpListener| Published {
+        let [open, closed] = [open, closed].map(|address| TcpListener::bind(address).unwrap());
+        let publication = |listener: &TcpListener| Published {
             guest: NonZeroU16::MIN,
             host: listener.local_addr().unwrap().port(),
         };
