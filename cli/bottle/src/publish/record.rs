@@ -64,27 +64,32 @@ impl Drop for Record {
 
 /// Returns what a bottle publishes now, by the guest's ports.
 pub fn published(folder: &Folder) -> Vec<Published> {
-    let entries = fs::read_dir(folder.published()).into_iter().flatten().flatten();
-    let records = entries.map(|entry| entry.path()).filter(|path| path.extension() == Some("json".as_ref()));
-    // A record without its publisher is what a crash left behind.
-    let is_kept =
-        |path: &PathBuf| matches!(Lock::alone(&path.with_extension("lock"), Duration::ZERO), Ok(None));
     let life = life(folder);
-    let read = |path: PathBuf| -> Option<Kept> { parse_json(&path, &fs::read_to_string(&path).ok()?).ok() };
-    let kept = records.filter(is_kept).filter_map(read).filter(|kept| kept.life == life);
+    let kept = records(folder).into_iter().filter(|kept| kept.life == life);
     let mut published: Vec<Published> = kept.map(|kept| kept.published).collect();
     published.sort();
     published
 }
 
-/// Checks that a port of this machine's loopback is free, or is held by the publisher of the same bottle, which
+/// Returns the records whose publishers live. One without its publisher is what a crash left behind.
+fn records(folder: &Folder) -> Vec<Kept> {
+    let entries = fs::read_dir(folder.published()).into_iter().flatten().flatten();
+    let records = entries.map(|entry| entry.path()).filter(|path| path.extension() == Some("json".as_ref()));
+    let is_kept =
+        |path: &PathBuf| matches!(Lock::alone(&path.with_extension("lock"), Duration::ZERO), Ok(None));
+    records
+        .filter(is_kept)
+        .filter_map(|path| parse_json(&path, &fs::read_to_string(&path).ok()?).ok())
+        .collect()
+}
+
+/// Checks that a port of this machine's loopback is free, or is held by a publisher of the same bottle, which
 /// ends with it.
 ///
 /// # Errors
 /// Returns the error of listening on it.
 pub fn check_free(folder: &Folder, wanted: Published) -> io::Result<()> {
-    let lock = folder.published().join(format!("{}.lock", wanted.guest));
-    if wanted.host == 0 || lock.exists() && matches!(Lock::alone(&lock, Duration::ZERO), Ok(None)) {
+    if wanted.host == 0 || records(folder).iter().any(|kept| kept.published.host == wanted.host) {
         return Ok(());
     }
     TcpListener::bind((Ipv4Addr::LOCALHOST, wanted.host)).map(drop)
