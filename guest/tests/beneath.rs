@@ -1,6 +1,6 @@
 //! Nothing leads out of a folder, whoever changes its contents.
 
-use bottle_guest::beneath::{Folder, Limits, Links, remove_all, walk};
+use bottle_guest::beneath::{Folder, Limits, Links, Seen, Visitor, remove_all, walk, walk_together};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -139,4 +139,53 @@ fn giving_a_link_away_gives_the_link_itself() {
     root.give_one(name("second"), uid, gid, |meta| meta.has_one_name).unwrap();
     let owner = |name: &str| fs::symlink_metadata(dir.path().join(name)).unwrap().uid();
     assert_eq!((owner("link"), owner("mine"), owner("second")), (4242, 0, 0));
+}
+
+/// Counts what one thread of a walk finds.
+#[derive(Default)]
+struct Counted {
+    paths: Vec<std::path::PathBuf>,
+    fails_at: Option<&'static str>,
+}
+
+impl Visitor for Counted {
+    fn visit(&mut self, seen: &Seen) -> anyhow::Result<bool> {
+        anyhow::ensure!(self.fails_at.is_none_or(|name| seen.name != name), "it fails here");
+        self.paths.push(seen.path.to_owned());
+        Ok(true)
+    }
+
+    fn go_on(&mut self, _: &Path) -> anyhow::Result<bool> {
+        Ok(false)
+    }
+}
+
+#[test]
+fn several_threads_find_what_one_finds_and_all_end_when_one_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..60 {
+        let folder = dir.path().join(format!("a{}/b{n}/c", n % 7));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("f{n}")), "").unwrap();
+    }
+    let root = Folder::open(dir.path(), Links::Refused).unwrap();
+    let mut alone = Vec::new();
+    walk(&root, &Limits::NONE, |seen| {
+        alone.push(seen.path.to_owned());
+        Ok(true)
+    })
+    .unwrap();
+    let together = |fails_at: Option<&'static str>, limits: &Limits| {
+        let visitors = (0..4).map(|_| Counted { fails_at, ..Counted::default() }).collect();
+        walk_together(&root, limits, visitors)
+    };
+    let visitors = together(None, &Limits::NONE).unwrap();
+    let mut found: Vec<_> = visitors.into_iter().flat_map(|visitor| visitor.paths).collect();
+    found.sort();
+    alone.sort();
+    assert_eq!((found.len(), found), (187, alone));
+    assert!(together(Some("f31"), &Limits::NONE).is_err_and(|error| error.to_string() == "it fails here"));
+    // The threads count together.
+    assert!(together(None, &Limits { entries: 100, ..Limits::default() }).is_err());
+    assert!(together(None, &Limits { entries: 187, ..Limits::default() }).is_ok());
 }

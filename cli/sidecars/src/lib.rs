@@ -9,5 +9,6 @@ pub mod egress;
 pub mod git;
 pub mod http;
 pub mod keys;
+mod splice;
 pub mod supervise;
 pub mod tls;

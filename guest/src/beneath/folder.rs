@@ -380,11 +380,11 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLO
 
 /// Checks that this is a single name, not a path that a system call would take apart.
 fn one(name: &OsStr) -> io::Result<&OsStr> {
-    let mut parts = Path::new(name).components();
-    match (parts.next(), parts.next()) {
-        (Some(Component::Normal(only)), None) if only == name => Ok(name),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a single name")),
+    let bytes = name.as_bytes();
+    if matches!(bytes, b"" | b"." | b"..") || bytes.contains(&b'/') {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a single name"));
     }
+    Ok(name)
 }
 
 /// Converts permission bits for a system call.

@@ -15,4 +15,4 @@ pub use folder::{Folder, Links, set_mode};
 pub use holes::data;
 pub use meta::{Kind, MODE, Meta, moment};
 pub use remove::remove_all;
-pub use walk::{Limits, Seen, walk, walk_on};
+pub use walk::{Limits, Seen, Visitor, walk, walk_on, walk_together};

@@ -36,10 +36,7 @@ impl Pipe {
     /// Fills the empty pipe with at most `len` bytes from a socket. Zero means the socket's end. Returns
     /// `None` if such a socket cannot be spliced from, like a vsock before Linux 6.5.
     pub async fn fill(&self, from: &Socket, len: usize) -> io::Result<Option<usize>> {
-        let len = len.min(self.size);
-        let filled =
-            from.when_readable(|socket| Ok(splice(socket, None, &self.into, None, len, flags())?)).await;
-        match filled {
+        match from.when_readable(|socket| self.fill_from(socket, len)).await {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 SPLICES.store(false, Relaxed);
                 Ok(None)
@@ -52,11 +49,25 @@ impl Pipe {
     pub async fn empty(&self, to: &Socket, len: usize) -> io::Result<()> {
         let mut left = len;
         while left > 0 {
-            left -= to
-                .when_writable(|socket| Ok(splice(self.out.as_fd(), None, socket, None, left, flags())?))
-                .await?;
+            left -= to.when_writable(|socket| self.empty_into(socket, left)).await?;
         }
         Ok(())
+    }
+
+    /// Fills the empty pipe with at most `len` bytes that a socket has now. Zero means the socket's end.
+    ///
+    /// # Errors
+    /// Returns [`io::ErrorKind::WouldBlock`] if it has none, or another error if it broke off.
+    pub fn fill_from(&self, socket: impl AsFd, len: usize) -> io::Result<usize> {
+        Ok(splice(socket, None, &self.into, None, len.min(self.size), flags())?)
+    }
+
+    /// Moves at most `len` of the pipe's bytes to a socket.
+    ///
+    /// # Errors
+    /// Returns [`io::ErrorKind::WouldBlock`] if it takes none now, or another error if it broke off.
+    pub fn empty_into(&self, socket: impl AsFd, len: usize) -> io::Result<usize> {
+        Ok(splice(&self.out, None, socket, None, len, flags())?)
     }
 }
 

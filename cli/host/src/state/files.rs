@@ -2,7 +2,7 @@
 
 use crate::beneath;
 use crate::defence::Defence;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -38,14 +38,19 @@ fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 /// # Errors
 /// Returns an error if another version of bottle wrote the file, or if it is damaged.
 pub fn parse_json<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| {
-        anyhow!(
-            "{}:{}:{}: this version of bottle cannot read the file: it is damaged, or another version wrote it",
-            path.display(),
-            error.line(),
-            error.column()
-        )
-    })
+    serde_json::from_str(text)
+        .map_err(|error| unreadable(&format!("{}:{}:{}", path.display(), error.line(), error.column())))
+}
+
+/// Returns the error about a file that bottle wrote, and that this version does not understand.
+pub fn other_version(path: &Path) -> Error {
+    unreadable(&path.display().to_string())
+}
+
+fn unreadable(place: &str) -> Error {
+    anyhow!(
+        "{place}: this version of bottle cannot read the file: it is damaged, or another version wrote it"
+    )
 }
 
 /// Reads a text file of at most `most` bytes. A pipe or a device in its place is refused, and does not hold anybody up.

@@ -15,7 +15,9 @@ mod home;
 mod lock;
 mod owner;
 
-pub use files::{parse_json, private_dir, read_short, remove_dir, remove_file, remove_tree, write_private};
+pub use files::{
+    other_version, parse_json, private_dir, read_short, remove_dir, remove_file, remove_tree, write_private,
+};
 pub use filesystem::network_filesystem;
 pub use folder::Folder;
 pub use home::{Home, choose, chosen};

@@ -5,6 +5,7 @@ use super::changes::{Change, Kept, What};
 use super::copy::Copy;
 use super::decide::{self, Here, Judged, Project, Silent};
 use super::exclude::{Exclude, Why};
+use super::listing::Listing;
 use super::snapshot::{self, Content, Snapshot, Sum, Taken};
 use super::stamps::{Same, Stamp, Stamps};
 use super::tree::{Entry, Manifest};
@@ -247,7 +248,6 @@ fn digest<'i>(items: impl Iterator<Item = &'i Item>) -> Digest {
 fn judge(copy: &Copy, ours: &Folder, theirs: &Folder, wanted: &[PathBuf]) -> Result<Vec<Judged>> {
     let exclude =
         copy.record.exclude.as_ref().map(Exclude::new).transpose()?.unwrap_or_else(Exclude::nothing);
-    let mut excluded = Vec::new();
     // Naming an excluded path, or something in it, includes it.
     let named: Vec<&PathBuf> = wanted.iter().filter(|wanted| exclude.holds(wanted)).collect();
     let was = &copy.record.manifest;
@@ -257,27 +257,18 @@ fn judge(copy: &Copy, ours: &Folder, theirs: &Folder, wanted: &[PathBuf]) -> Res
             Some(Why::Listed) => true,
             None => false,
         };
-        let leave = is_excluded
+        is_excluded
             && !was.paths.contains_key(path)
-            && !named.iter().any(|named| named.starts_with(path) || path.starts_with(named));
-        if leave {
-            excluded.push(path.to_owned());
-        }
-        leave
+            && !named.iter().any(|named| named.starts_with(path) || path.starts_with(named))
     };
-    let mut stamps = Stamps::read(&copy.folder, was);
-    let mut unknown = Vec::new();
-    let note = |path: &Path, meta: &Meta| {
-        if stamps.of(path).is_none_or(|same| same.theirs != Stamp::of(meta)) {
-            unknown.push(path.to_owned());
-        }
-    };
-    let now = Manifest::of(theirs, leave, note).with_context(|| {
+    let now = Listing::of(theirs, leave).with_context(|| {
         let slug = copy.folder.slug();
         format!("cannot list the copy of {slug}'s guest (`bottle rm --force {slug}` discards it)")
     })?;
-    unknown.retain(|path| is_wanted(path, wanted) && was.paths.get(path) == now.paths.get(path));
+    let mut stamps = Stamps::read(&copy.folder, was);
+    let unknown = unknown(was, &now, &stamps, wanted);
     let silent = silent(copy, ours, theirs, unknown, &mut stamps);
+    let Listing { manifest: now, left: excluded, .. } = now;
     let mut project = OnDisk(ours);
     let mut judged = decide::changes(was, &now, &silent, &mut project, Defence::GitNames.stands());
     if !excluded.is_empty() {
@@ -296,19 +287,46 @@ fn is_wanted(path: &Path, wanted: &[PathBuf]) -> bool {
     wanted.is_empty() || wanted.iter().any(|wanted| path.starts_with(wanted))
 }
 
+/// Returns the files that look as they were copied, but have another stamp, each with the one that is known.
+fn unknown(
+    was: &Manifest,
+    now: &Listing,
+    stamps: &Stamps,
+    wanted: &[PathBuf],
+) -> Vec<(PathBuf, Option<Same>)> {
+    // Comparing bytes is faster than comparing parts.
+    let is_it = |was: &Path, path: &Path| was.as_os_str() == path.as_os_str();
+    let mut known = stamps.of_each(was).peekable();
+    let mut unknown = Vec::new();
+    for (path, stamp) in now.files() {
+        // Both are in the same order, so that nothing has to be looked up.
+        let mut same = known.next_if(|(was, _)| is_it(was, path));
+        if same.is_none() {
+            while known.next_if(|(was, _)| *was < path).is_some() {}
+            same = known.next_if(|(was, _)| is_it(was, path));
+        }
+        let same = same.and_then(|(_, same)| same);
+        let is_known = same.is_some_and(|same| same.theirs == stamp);
+        if !is_known && is_wanted(path, wanted) && was.paths.get(path) == now.manifest.paths.get(path) {
+            unknown.push((path.clone(), same));
+        }
+    }
+    unknown
+}
+
 /// Returns the files whose content changed although nothing else shows it, among these that look as they were copied.
 /// A file that looks different in the project is not one of them: the person changed it. What is the same is noted.
 fn silent(
     copy: &Copy,
     ours: &Folder,
     theirs: &Folder,
-    files: Vec<PathBuf>,
+    files: Vec<(PathBuf, Option<Same>)>,
     stamps: &mut Stamps,
 ) -> HashMap<PathBuf, Silent> {
     let was = &copy.record.manifest.paths;
     let mut silent = HashMap::new();
     let mut has_noted = false;
-    for path in files {
+    for (path, known) in files {
         let ours = match here(ours, &path) {
             Here::Is(here) if was.get(&path) == Some(&here) => open_file(ours, &path),
             _ => continue,
@@ -326,7 +344,7 @@ fn silent(
             }
             // What cannot be read has changed, as far as anybody knows.
             Ok(None) | Err(_) => {
-                let is_ours_known = stamps.of(&path).is_some_and(|same| same.ours == ours_now);
+                let is_ours_known = known.is_some_and(|same| same.ours == ours_now);
                 silent.insert(path, if is_ours_known { Silent::Guest } else { Silent::Either });
             }
         }

@@ -19,6 +19,7 @@ mod exact;
 pub mod exclude;
 mod export;
 mod journal;
+mod listing;
 mod look;
 mod make;
 mod patch;

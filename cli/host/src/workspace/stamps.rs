@@ -9,7 +9,7 @@
 //! The file has 16 bytes that identify the record, and then 32 for each file in it, in the record's order: a look at a
 //! large project reads it each time.
 
-use super::tree::{Entry, Manifest};
+use super::tree::Manifest;
 use crate::beneath::Meta;
 use crate::state::{Folder, remove_file, write_private};
 use anyhow::{Context, Result};
@@ -56,7 +56,10 @@ pub struct Same {
 #[derive(Debug, Default)]
 pub struct Stamps {
     record: Option<Stamp>,
-    files: HashMap<PathBuf, Same>,
+    /// Those that were read, of each file in the record, in its order; none if there are none that count.
+    read: Vec<Same>,
+    /// Those that are newer.
+    noted: HashMap<PathBuf, Same>,
 }
 
 impl Stamps {
@@ -66,13 +69,37 @@ impl Stamps {
         let bytes = fs::read(folder.copy_stamps()).unwrap_or_default();
         let (stamps, rest) = bytes.as_chunks::<{ Stamp::LEN }>();
         let mut stamps = stamps.iter().map(Stamp::read);
-        if stamps.next() != record || !rest.is_empty() || stamps.len() != 2 * files(manifest).count() {
-            return Self { record, files: HashMap::new() };
+        if stamps.next() != record || !rest.is_empty() || stamps.len() != 2 * manifest.files().count() {
+            return Self { record, ..Self::default() };
         }
         let same = || Some(Same { theirs: stamps.next()?, ours: stamps.next()? });
-        let known =
-            files(manifest).zip(std::iter::from_fn(same)).filter(|(_, same)| *same != Same::default());
-        Self { record, files: known.map(|(path, same)| (path.clone(), same)).collect() }
+        Self { record, read: std::iter::from_fn(same).collect(), noted: HashMap::new() }
+    }
+
+    /// Returns the stamps of each file in a record that will be written, in its order.
+    pub fn in_order(files: Vec<Same>) -> Self {
+        Self { read: files, ..Self::default() }
+    }
+
+    /// Returns each file of the record, in order, with the state in which both had the same content. It is the record
+    /// that the stamps were read with.
+    pub fn of_each<'m>(
+        &self,
+        manifest: &'m Manifest,
+    ) -> impl Iterator<Item = (&'m PathBuf, Option<Same>)> + use<'_, 'm> {
+        let mut read = self.read.iter().copied();
+        manifest.files().map(move |path| {
+            let read = read.next();
+            let same = self.noted.get(path).copied().or(read);
+            (path, same.filter(|same| *same != Same::default()))
+        })
+    }
+
+    /// Returns the same stamps, for a record that will change.
+    #[must_use]
+    pub fn by_path(self, manifest: &Manifest) -> Self {
+        let noted = self.of_each(manifest).filter_map(|(path, same)| Some((path.clone(), same?))).collect();
+        Self { record: self.record, read: Vec::new(), noted }
     }
 
     /// Writes the stamps, for the state of the record in which they were read.
@@ -81,14 +108,14 @@ impl Stamps {
     /// Returns an error if there is no space.
     pub fn write(&self, folder: &Folder, manifest: &Manifest) -> Result<()> {
         let record = self.record.context("there is no record")?;
-        let same = files(manifest).map(|path| self.of(path).unwrap_or_default());
+        let same = self.of_each(manifest).map(|(_, same)| same.unwrap_or_default());
         let stamps = std::iter::once(record).chain(same.flat_map(|same| [same.theirs, same.ours]));
         let bytes: Vec<u8> = stamps.flat_map(Stamp::bytes).collect();
         write_private(&folder.copy_stamps(), &bytes)
     }
 
     /// Writes the stamps for the record as it is now, with the project's files that it says something new about. Whether
-    /// the guest's are the same is not known.
+    /// the guest's are the same is not known. All stamps are [by path](Self::by_path).
     pub fn follow<'p>(
         mut self,
         folder: &Folder,
@@ -98,7 +125,7 @@ impl Stamps {
         for (path, ours) in changed {
             match ours {
                 Some(ours) => self.note(path.to_owned(), Same { theirs: Stamp::default(), ours }),
-                None => _ = self.files.remove(path),
+                None => _ = self.noted.remove(path),
             }
         }
         self.record = record(folder).ok();
@@ -107,24 +134,10 @@ impl Stamps {
         }
     }
 
-    /// Returns the two files in the state in which they had the same content.
-    pub fn of(&self, path: &Path) -> Option<Same> {
-        self.files.get(path).copied()
-    }
-
     /// Notes that the two files have the same content, which is what was copied.
     pub fn note(&mut self, path: PathBuf, same: Same) {
-        self.files.insert(path, same);
+        self.noted.insert(path, same);
     }
-
-    /// Notes what others noted.
-    pub fn extend(&mut self, more: Self) {
-        self.files.extend(more.files);
-    }
-}
-
-fn files(manifest: &Manifest) -> impl Iterator<Item = &PathBuf> {
-    manifest.paths.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path)
 }
 
 /// Identifies the state of a copy's record. It is never changed in place.

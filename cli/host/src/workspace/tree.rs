@@ -1,17 +1,17 @@
-//! Lists and gives away a folder's contents. No link is followed.
+//! What is in a folder, and giving it away. No link is followed.
 
 use super::exact::{self, Text};
-use crate::beneath::{Folder, Kind, Limits, MODE, Meta, Seen, walk, walk_on};
+use crate::beneath::{Folder, Kind, Limits, MODE, Meta, Seen, walk};
 use crate::defence::Defence;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::fs::{Gid, Uid};
 use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The prefix of the names of the folders in which `apply` prepares changes.
 pub const STAGE: &[u8] = b".bottle-apply.";
@@ -48,9 +48,10 @@ pub struct Manifest {
     pub paths: BTreeMap<PathBuf, Entry>,
 }
 
-impl Serialize for Manifest {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.paths.iter().map(|(path, entry)| (Text::of(path), entry)))
+impl Manifest {
+    /// Returns the files, in order.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.paths.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path)
     }
 }
 
@@ -60,7 +61,7 @@ impl<'de> Deserialize<'de> for Manifest {
     }
 }
 
-/// Reads the paths of a [`Manifest`]. They were written in order, and stay in it.
+/// Reads the paths of a [`Manifest`] that an older version wrote. They were written in order, and stay in it.
 struct Paths;
 
 impl<'de> Visitor<'de> for Paths {
@@ -111,53 +112,6 @@ impl Entry {
             Kind::Special => Ok(Self::Special),
             Kind::Link => Ok(Self::Link(seen.folder.read_link(seen.name)?)),
         }
-    }
-}
-
-impl Manifest {
-    /// Lists a folder. Whatever disappears meanwhile is left out. So is a path for which `leave` returns
-    /// true, with everything below it; `leave` gets the path, and whether it is a folder. `found_file` gets each
-    /// file that is listed.
-    pub(super) fn of(
-        folder: &Folder,
-        mut leave: impl FnMut(&Path, bool) -> bool,
-        mut found_file: impl FnMut(&Path, &Meta),
-    ) -> Result<Self> {
-        let mut found = Self::default();
-        let mut unreadable = Vec::new();
-        let limits = limits();
-        let mut targets = 0_u64;
-        let visit = |seen: &Seen| {
-            if leave(seen.path, seen.meta.kind == Kind::Folder) {
-                return Ok(false);
-            }
-            let entry = match Entry::seen(seen) {
-                Ok(entry) => entry,
-                // It was a link a moment ago.
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
-                    return Ok(false);
-                }
-                Err(error) => return Err(error).with_context(|| seen.path.display().to_string()),
-            };
-            if let Entry::Link(target) = &entry {
-                targets += target.as_os_str().len() as u64;
-                if targets > limits.names {
-                    bail!("the targets of its links are too long to keep in memory");
-                }
-            }
-            if let Entry::File { .. } = &entry {
-                found_file(seen.path, &seen.meta);
-            }
-            let is_folder = entry == Entry::Folder;
-            found.paths.insert(seen.path.to_owned(), entry);
-            Ok(is_folder)
-        };
-        walk_on(folder, &limits, visit, |path| {
-            unreadable.push(path.to_owned());
-            Ok(!path.as_os_str().is_empty())
-        })?;
-        found.paths.extend(unreadable.into_iter().map(|path| (path, Entry::Unreadable)));
-        Ok(found)
     }
 }
 

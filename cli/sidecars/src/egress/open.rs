@@ -1,5 +1,6 @@
 //! The list of open connections. When a rule closes a host, its connections are closed too.
 
+use crate::splice::{Pipe, Splice};
 use bottle_core::egress::HostName;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use std::collections::BTreeMap;
@@ -218,6 +219,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Dialled<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: Splice> Splice for Dialled<S> {
+    fn splices(&self) -> bool {
+        self.stream.splices()
+    }
+
+    fn poll_fill(&mut self, context: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize>> {
+        self.poll_closed(context)?;
+        let came = self.stream.poll_fill(context, pipe);
+        if let Poll::Ready(Ok(bytes)) = came {
+            self.entry.passed.down.fetch_add(bytes as u64, Relaxed);
+        }
+        came
+    }
+
+    fn poll_empty(&mut self, context: &mut Context<'_>, pipe: &Pipe, len: usize) -> Poll<Result<usize>> {
+        self.poll_closed(context)?;
+        let went = self.stream.poll_empty(context, pipe, len);
+        self.wrote(went)
     }
 }
 

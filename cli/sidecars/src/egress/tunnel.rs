@@ -5,12 +5,13 @@ use super::open::Dialled;
 use super::pass;
 use super::proxy::EgressProxy;
 use super::reply::{self, Body};
+use crate::http::Client;
 use bottle_core::egress::{ClientHello, Denial, HostName, MAX_HELLO, authority, client_hello};
 use bottle_core::parent::ParentUse;
 use bottle_host::audit;
 use bottle_host::defence::Defence;
 use hyper::body::Incoming;
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::Parts;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
@@ -41,11 +42,21 @@ pub async fn open(proxy: &Arc<EgressProxy>, request: Request<Incoming>) -> Respo
     };
     let proxy = Arc::clone(proxy);
     tokio::spawn(async move {
-        match hyper::upgrade::on(request).await {
-            Ok(client) => relay(&proxy, &what, &host, port, client, upstream).await,
-            Err(error) => {
-                proxy.log("failed", "", host.as_str(), json!({ "request": what, "why": error.to_string() }));
+        // Only this proxy's own server hands connections over.
+        let client =
+            hyper::upgrade::on(request).await.map_err(|error| error.to_string()).and_then(|client| {
+                client
+                    .downcast::<TokioIo<Client>>()
+                    .map_err(|_| "it is not a connection to this door".to_owned())
+            });
+        match client {
+            Ok(Parts { io, read_buf, .. }) => {
+                // The server's buffer is larger than all that a tunnel keeps.
+                let first = read_buf.to_vec();
+                drop(read_buf);
+                relay(&proxy, &what, &host, port, (io.into_inner(), first), upstream).await;
             }
+            Err(why) => proxy.log("failed", "", host.as_str(), json!({ "request": what, "why": why })),
         }
     });
     reply::text(StatusCode::OK, "")
@@ -63,12 +74,10 @@ async fn relay(
     what: &str,
     host: &HostName,
     port: u16,
-    client: Upgraded,
+    (mut client, mut first): (Client, Vec<u8>),
     mut upstream: Dialled,
 ) {
     let since = Instant::now();
-    let mut client = TokioIo::new(client);
-    let mut first = Vec::new();
     if port == HTTPS {
         let limit = tokio::time::timeout(HELLO_LIMIT, read_hello(&mut client, &mut first));
         let hello = tokio::select! {
@@ -88,6 +97,7 @@ async fn relay(
     let parent = proxy.dialer.parent_of(ParentUse::Tunnel, host);
     let relayed = async {
         upstream.write_all(&first).await?;
+        drop(first);
         pass::both_ways(&mut client, &mut upstream).await
     };
     let ended = relayed.await;
@@ -106,16 +116,18 @@ async fn relay(
 }
 
 /// Reads until the first bytes name the wanted server, or clearly never will.
-async fn read_hello(client: &mut TokioIo<Upgraded>, first: &mut Vec<u8>) -> ClientHello {
-    let mut buffer = [0; 4096];
+async fn read_hello(client: &mut Client, first: &mut Vec<u8>) -> ClientHello {
+    // On the heap: a tunnel would have room for it in its state as long as it is open.
+    let mut buffer = vec![0; 4096];
     loop {
-        match client.read(&mut buffer).await {
-            Ok(read) if read > 0 => first.extend_from_slice(&buffer[..read]),
-            _ => return ClientHello::Partial,
-        }
+        // Some of them may have come with the request.
         match client_hello(first) {
             ClientHello::Partial if first.len() < MAX_HELLO => {}
             said => return said,
+        }
+        match client.read(&mut buffer).await {
+            Ok(read) if read > 0 => first.extend_from_slice(&buffer[..read]),
+            _ => return ClientHello::Partial,
         }
     }
 }

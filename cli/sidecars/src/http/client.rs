@@ -1,5 +1,6 @@
 //! A client's socket, and whether the client still waits for its response.
 
+use crate::splice::{self, Pipe, Splice};
 use bottle_guest::stream::door::{DoorStream, Rest};
 use hyper::body::{Body, Frame, SizeHint};
 use std::error::Error;
@@ -186,6 +187,26 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         self.stream.poll_shutdown(context)
+    }
+}
+
+impl Splice for Socket {
+    fn splices(&self) -> bool {
+        matches!(*self.stream, Stream::Tcp(_))
+    }
+
+    fn poll_fill(&mut self, context: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize>> {
+        match &*self.stream {
+            Stream::Tcp(stream) => splice::poll_fill(stream, context, pipe),
+            Stream::Door(_) => Poll::Ready(Err(ErrorKind::Unsupported.into())),
+        }
+    }
+
+    fn poll_empty(&mut self, context: &mut Context<'_>, pipe: &Pipe, len: usize) -> Poll<Result<usize>> {
+        match &*self.stream {
+            Stream::Tcp(stream) => splice::poll_empty(stream, context, pipe, len),
+            Stream::Door(_) => Poll::Ready(Err(ErrorKind::Unsupported.into())),
+        }
     }
 }
 

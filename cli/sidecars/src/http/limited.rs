@@ -1,6 +1,7 @@
 //! Limits on clients' connections: how long one may be idle, and how fast all of a bottle's clients may be
 //! together.
 
+use crate::splice::{Pipe, Splice};
 use bottle_core::specification::Limits;
 use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -26,6 +27,10 @@ impl TokenBucket {
     /// no limit.
     pub fn new(rate: u64) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Tokens { rate, left: rate, filled: Instant::now() })))
+    }
+
+    fn is_unlimited(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).rate == 0
     }
 
     /// Returns how many of `wanted` bytes may pass now, at least one, or how long to wait.
@@ -170,6 +175,35 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Limited<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: Splice> Splice for Limited<S> {
+    fn splices(&self) -> bool {
+        // Where bytes are rationed, they are read a few at a time.
+        self.bucket.is_unlimited() && self.stream.splices()
+    }
+
+    fn poll_fill(&mut self, context: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize>> {
+        match self.stream.poll_fill(context, pipe) {
+            Poll::Ready(Ok(came)) => {
+                self.passed(came);
+                Poll::Ready(Ok(came))
+            }
+            Poll::Pending => self.poll_idle(context),
+            failed @ Poll::Ready(Err(_)) => failed,
+        }
+    }
+
+    fn poll_empty(&mut self, context: &mut Context<'_>, pipe: &Pipe, len: usize) -> Poll<Result<usize>> {
+        match self.stream.poll_empty(context, pipe, len) {
+            Poll::Ready(Ok(went)) => {
+                self.passed(went);
+                Poll::Ready(Ok(went))
+            }
+            Poll::Pending => self.poll_idle(context),
+            failed @ Poll::Ready(Err(_)) => failed,
+        }
     }
 }
 

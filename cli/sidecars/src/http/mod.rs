@@ -31,6 +31,9 @@ const MAX_HEAD: usize = 64 * 1024;
 /// How many times in a row a listener may fail before it counts as gone, as it is when its jail ends.
 const FAILURES: u32 = 10;
 
+/// A client's connection, as it is after an upgrade.
+pub type Client = Limited<Socket>;
+
 /// Who writes a sidecar's responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answers {

@@ -240,7 +240,7 @@ impl<'a> Work<'a> {
     /// Records what the project has, and cleans up.
     pub(super) fn finish(&mut self) -> Result<()> {
         if let Some(mut record) = Record::read(self.folder)? {
-            let stamps = Stamps::read(self.folder, &record.manifest);
+            let stamps = Stamps::read(self.folder, &record.manifest).by_path(&record.manifest);
             for Recorded { path, entry } in &self.journal.recorded {
                 match entry {
                     Some(entry) => record.manifest.paths.insert(path.clone(), entry.clone()),
