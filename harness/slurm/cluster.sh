@@ -16,7 +16,13 @@ done
 groups=
 if [ "$TRACKER" = cgroup ]; then
     if [ -d /sys/fs/cgroup/freezer ]; then groups=1
-    elif [ -f /sys/fs/cgroup/cgroup.controllers ]; then groups=2
+    elif [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+        groups=2
+        # What systemd would have made.
+        mkdir -p /sys/fs/cgroup/system.slice
+        for place in /sys/fs/cgroup /sys/fs/cgroup/system.slice; do
+            echo '+cpuset +cpu +memory' > $place/cgroup.subtree_control
+        done
     else give_up 'this machine has no control groups that Slurm can use'
     fi
 fi
