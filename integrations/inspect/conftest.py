@@ -1,4 +1,7 @@
-"""Bottles with stand-in guests: the real bottle, keeper, doors and helper, and a namespace in place of a machine."""
+"""Bottles with stand-in guests: the real bottle, keeper, doors and helper, and a namespace in place of a machine.
+
+With GUEST=real they have real guests, on a machine that boots them.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+REAL = os.environ.get("GUEST") == "real"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,8 +25,14 @@ def stand_ins() -> Iterator[Path]:
     programs = folder / "bin"
     programs.mkdir()
     (programs / "bottle").symlink_to(build / "bottle")
-    (programs / "smolvm").symlink_to(build / "smolvm-stand-in")
     before = dict(os.environ)
+    if REAL:
+        # A machine's process passes through it as another user, and guests are slow under emulation.
+        folder.chmod(0o711)
+        os.environ.update(SMOLVM_AGENT_READY_TIMEOUT_SECS="90", SMOLVM_START_TIMEOUT_SECS="90")
+        os.environ.setdefault("SMOLVM_AGENT_ROOTFS", str(ROOT / "tools/smolvm/agent-rootfs"))
+    else:
+        (programs / "smolvm").symlink_to(build / "smolvm-stand-in")
     os.environ.update(
         PATH=f"{programs}:{ROOT / 'tools/bin'}:{os.environ['PATH']}",
         BOTTLE_GUEST_HELPER=str(ROOT / "target/guest/bottle-guest"),

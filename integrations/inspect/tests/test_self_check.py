@@ -10,6 +10,7 @@ from inspect_ai.util import SandboxEnvironment
 from inspect_ai.util._sandbox.self_check import *  # noqa: F403
 
 from bottle_sandbox import BottleConfig
+from bottle_sandbox.command import BottleError
 from bottle_sandbox.inspect import BottleSandboxEnvironment
 
 # Root reads and writes whatever the permissions are, in Inspect's own Docker configuration, too.
@@ -20,11 +21,21 @@ FAILS_FOR_ROOT = {
 }
 
 
+DID_NOT_START = 75
+
+
 @pytest_asyncio.fixture(scope="module", params=["root", "daemon"])
 async def bottle(request: pytest.FixtureRequest) -> AsyncIterator[SandboxEnvironment]:
     user = None if request.param == "root" else request.param
-    config = BottleConfig(user=user)
-    environments = await BottleSandboxEnvironment.sample_init("self_check", config, {})
+    config = BottleConfig(user=user, memory=512)
+    for left in (2, 1, 0):
+        try:
+            environments = await BottleSandboxEnvironment.sample_init("self_check", config, {})
+            break
+        except BottleError as error:
+            # Under emulation smolvm's machines sometimes fail to start.
+            if error.status != DID_NOT_START or not left:
+                raise
     yield environments["default"]
     await BottleSandboxEnvironment.sample_cleanup("self_check", config, environments, False)
 
