@@ -1,6 +1,6 @@
 //! The server: who gets in, and what may be opened.
 
-use crate::guest::Guest;
+use crate::guest::{Guest, patience};
 use crate::keys::Keys;
 use crate::{forward, session};
 use anyhow::Context;
@@ -25,11 +25,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many channels of a connection are open at a time.
-const MOST: usize = 64;
+const MOST: u32 = 64;
 /// How often it is looked whether the bottle still runs.
 const GLANCE: Duration = Duration::from_millis(250);
 /// How long a client that does not get in waits. Nobody guesses a key, and ssh asks without one first.
 const REFUSED: Duration = Duration::from_millis(10);
+/// How long the channels of a client that has left may take to end what they run.
+const LEAVING: Duration = Duration::from_secs(15);
 /// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED` (RFC 4254, 5.1).
 const PROHIBITED: u32 = 1;
 
@@ -64,8 +66,8 @@ async fn connection(guest: &Arc<Guest>, keys: Keys, keeper: Process) -> anyhow::
     };
     // ssh ends its proxy command with a signal, which must not keep the end out of the log.
     let told = told()?;
-    let places = Arc::new(Semaphore::new(MOST));
-    let handler = Server { guest: Arc::clone(guest), key: user, user: None, places };
+    let places = Arc::new(Semaphore::new(MOST as usize));
+    let handler = Server { guest: Arc::clone(guest), key: user, user: None, places: Arc::clone(&places) };
     let streams = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
     let running = russh::server::run_stream(Arc::new(config), streams, handler).await?;
     let handle = running.handle();
@@ -74,16 +76,22 @@ async fn connection(guest: &Arc<Guest>, keys: Keys, keeper: Process) -> anyhow::
             tokio::time::sleep(GLANCE).await;
         }
     };
-    tokio::select! {
+    let served = tokio::select! {
         served = running => ended(served),
-        () = told => Ok(()),
+        () = told => {
+            let _ = handle.disconnect(Disconnect::ByApplication, String::new(), String::new()).await;
+            Ok(())
+        }
         () = stopped => {
             let _ = handle.disconnect(Disconnect::ByApplication, "the bottle has stopped".to_owned(), String::new()).await;
             // The client gets to read it.
             tokio::time::sleep(GLANCE).await;
             Ok(())
         }
-    }
+    };
+    // Each channel has its place until it has ended what it runs.
+    let _ = tokio::time::timeout(patience(LEAVING), places.acquire_many(MOST)).await;
+    served
 }
 
 /// Returns what ends once a signal tells this process to end. From now on no such signal does so by itself.
