@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Some("link") => link::main(rest),
         Some("exec") => exec::main(rest),
         Some("end") => exec::end::main(rest),
-        Some("signal") => exec::signal::main(rest),
+        Some("signal") => exec::signal::main(&rest),
         Some("get") => files::get(rest),
         Some("put") => files::put(rest),
         Some("connect") => connect::main(rest),

@@ -23,7 +23,7 @@ impl Packets {
     ///
     /// # Errors
     /// Returns an error if it would be too long, before it is there.
-    pub fn next(&mut self) -> Result<Option<Bytes>, TooLong> {
+    pub fn take(&mut self) -> Result<Option<Bytes>, TooLong> {
         let Some(head) = self.0.first_chunk() else { return Ok(None) };
         let len = u32::from_be_bytes(*head);
         if len > LONGEST {

@@ -61,7 +61,7 @@ impl Replies {
             return Ok(());
         }
         self.asked.add(bytes);
-        while let Some(packet) = self.asked.next().map_err(|_| wrong("the client's packet is too long"))? {
+        while let Some(packet) = self.asked.take().map_err(|_| wrong("the client's packet is too long"))? {
             self.note(&packet).ok_or_else(|| wrong("the client's packet is not one of the protocol"))?;
             if self.waiting.len() > MOST_WAITING {
                 return Err(wrong("the client asks for too much at once"));
@@ -109,7 +109,7 @@ impl Replies {
         }
         self.answered.add(&bytes);
         let mut out = BytesMut::new();
-        while let Some(packet) = self.answered.next().map_err(|_| wrong("a packet is too long"))? {
+        while let Some(packet) = self.answered.take().map_err(|_| wrong("a packet is too long"))? {
             self.check(&packet, &mut out).map_err(wrong)?;
         }
         Ok(out.freeze())

@@ -12,7 +12,7 @@ use bottle_core::visible::Block;
 use bottle_guest::status::exit_number;
 use bottle_host::process::die_with_parent;
 use bottle_host::smolvm;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use russh::server::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use rustix::process::{Pid, Signal, kill_process};
@@ -145,7 +145,8 @@ async fn run(
             let replies = || replies.lock().unwrap_or_else(PoisonError::into_inner);
             let outputs = async {
                 let answers = pump(stdout, to, Output::Out, |bytes| replies().answered(bytes));
-                tokio::try_join!(answers, pump(stderr, to, Output::Err, visible)).map(drop)
+                tokio::try_join!(answers, pump(stderr, to, Output::Err, |bytes| Ok(visible(&bytes))))
+                    .map(drop)
             };
             let input = feed(from, stdin, backlog, |bytes| replies().asked(bytes), told);
             return finish(child, Box::pin(input), Box::pin(outputs)).await;
@@ -191,8 +192,8 @@ fn signal(message: ChannelMsg, signals: &mpsc::Sender<String>) {
 }
 
 /// Makes what the guest's file server complains about visible.
-fn visible(bytes: BytesMut) -> io::Result<Bytes> {
-    Ok(Block(&String::from_utf8_lossy(&bytes)).to_string().into())
+fn visible(bytes: &[u8]) -> Bytes {
+    Block(&String::from_utf8_lossy(bytes)).to_string().into()
 }
 
 fn call(guest: &Guest, terminal: smolvm::Terminal, words: &[OsString]) -> Command {

@@ -19,8 +19,8 @@ const GLANCE: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// Returns an error if there is no word, or no such signal.
-pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
-    let [word, name] = words.as_slice() else { bail!("expected the word of a command, and a signal") };
+pub fn main(words: &[OsString]) -> Result<ExitCode> {
+    let [word, name] = words else { bail!("expected the word of a command, and a signal") };
     let signal = named(&name.to_string_lossy()).context("there is no such signal")?;
     let end = Instant::now() + LONGEST;
     loop {
