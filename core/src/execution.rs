@@ -27,6 +27,8 @@ pub struct Execution {
     pub timeout: Option<Duration>,
     /// The word of the report that the helper makes of how it ended, if somebody reads one.
     pub report: Option<String>,
+    /// The word by which the helper finds it, to send it a signal.
+    pub called: Option<String>,
     /// Whether it gets the terminal that it is started in, as the foreground program.
     pub terminal: bool,
 }
@@ -56,6 +58,9 @@ impl Execution {
         }
         if let Some(word) = &self.report {
             option("--report", word.clone());
+        }
+        if let Some(word) = &self.called {
+            option("--called", word.clone());
         }
         if self.terminal {
             words.push("--terminal".to_string());

@@ -6,8 +6,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: bottle-guest link --subnet N [--doors P,P,...] [--socket PATH] [-- COMMAND...]
-       bottle-guest exec [--workdir DIR] [--variables FILE] [--env NAME=VALUE]... [--user USER] [--seed DIR] [--timeout-ms N] [--report WORD] [--terminal] -- COMMAND...
+       bottle-guest exec [--workdir DIR] [--variables FILE] [--env NAME=VALUE]... [--user USER] [--seed DIR] [--timeout-ms N] [--report WORD] [--called WORD] [--terminal] -- COMMAND...
        bottle-guest end WORD
+       bottle-guest signal WORD NAME
        bottle-guest pause
        bottle-guest processes
        bottle-guest sftp < requests > answers
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Some("link") => link::main(rest),
         Some("exec") => exec::main(rest),
         Some("end") => exec::end::main(rest),
+        Some("signal") => exec::signal::main(&rest),
         Some("get") => files::get(rest),
         Some("put") => files::put(rest),
         Some("connect") => connect::main(rest),

@@ -141,6 +141,27 @@ impl Life {
         )
     }
 
+    /// Checks that a second machine starts with the first one's disk, and that each has its own from there.
+    fn forks(&mut self) -> Result<()> {
+        claim("it is forked", ok(&self.bottle(&["--quiet", "fork", "life", "second"])?), "ok")?;
+        let mut up = Err(anyhow::anyhow!("it was not started"));
+        for _ in 0..TRIES {
+            up = Ok(ok(&self.bottle(&["--quiet", "up", "--trust", "second"])?));
+            if up.as_ref().is_ok_and(|said| said == "ok") {
+                break;
+            }
+        }
+        claim("the second one starts", up?, "ok")?;
+        let script = "cat /root/mark; echo second > /root/mark; cat /workspace/d/new";
+        let said = self.bottle(&["--quiet", "exec", "second", "--", "sh", "-c", script])?;
+        claim(
+            "with the disk and the copy of the first",
+            String::from_utf8_lossy(&said.stdout),
+            "kept\nnew\n",
+        )?;
+        claim("it is removed", ok(&self.bottle(&["--quiet", "rm", "--force", "second"])?), "ok")
+    }
+
     /// Checks the project itself, shared writable, even if root starts the machine.
     fn shares(&mut self) -> Result<()> {
         fs::write(self.project.path("bottle.toml"), config("read-write", ""))?;
@@ -207,7 +228,9 @@ impl Life {
         self.copies(network, reached)?;
         self.up = false;
         claim("it stops again", ok(&self.bottle(&["--quiet", "stop"])?), "ok")?;
+        self.forks()?;
         self.shares()?;
+        claim("its disk is its own", self.guest("cat /root/mark")?, "kept\n[0]")?;
         self.up = false;
         claim("it is removed", ok(&self.bottle(&["--quiet", "rm", "--force"])?), "ok")?;
         claim("nothing of it is listed", self.state()?, "gone")

@@ -31,6 +31,8 @@ pub(crate) const STATE: &str = "STAND_IN_STATE";
 const OWN_ETC: &str = "STAND_IN_OWN_ETC";
 /// The folder that `--state-dir` named.
 static NAMED: OnceLock<PathBuf> = OnceLock::new();
+/// The file in a guest that stands for its disk: what is written there is still there after a stop and a start.
+pub const DISK: &str = "/disk";
 /// The terminal that smolvm tells its guests of.
 const TERM: &str = "xterm-256color";
 /// The smolvm version whose command line it supports.
@@ -145,6 +147,7 @@ fn parse(words: &[&str]) -> Result<Options> {
 fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
     let named = || options.name.clone().context("--name is missing");
     match verb {
+        "data-dir" => println!("{}", disks(&load(&named()?)?.name)?.display()),
         "ls" => println!("{}", serde_json::to_string_pretty(&all()?)?),
         "create" => {
             let name = named()?;
@@ -159,6 +162,7 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
         "delete" => {
             let machine = load(&named()?)?;
             stop(machine.clone())?;
+            let _ = fs::remove_dir_all(disks(&machine.name)?);
             fs::remove_file(record(&machine.name)?)?;
         }
         "exec" => return exec(&load(&named()?)?, options),
@@ -369,6 +373,12 @@ fn start(mut machine: Machine) -> Result<()> {
     fs::create_dir_all(&etc)?;
     let info = state()?.join(format!("{}.info", machine.name));
     let mut command = guest(&machine, &etc, None)?;
+    let disks = disks(&machine.name)?;
+    fs::create_dir_all(&disks)?;
+    for disk in ["overlay.qcow2", "storage.qcow2"] {
+        fs::OpenOptions::new().create(true).append(true).open(disks.join(disk))?;
+    }
+    command.arg("--bind").arg(disks.join("overlay.qcow2")).arg(DISK);
     let pipe = fs::File::create(&info)?;
     // bubblewrap writes the process id of the guest's first process to this descriptor.
     command.args(["--json-status-fd", "1", "--as-pid-1", "--", "sleep", "infinity"]);
@@ -482,6 +492,11 @@ fn state() -> Result<PathBuf> {
     };
     fs::create_dir_all(&dir)?;
     Ok(dir)
+}
+
+/// Returns the folder of a machine's disks, as `machine data-dir` does.
+fn disks(name: &str) -> Result<PathBuf> {
+    Ok(state()?.join(format!("{name}.disks")))
 }
 
 fn record(name: &str) -> Result<PathBuf> {

@@ -249,6 +249,71 @@ fn a_rename_that_dies_loses_nothing_wherever_it_does() {
     assert_eq!(tried, 4);
 }
 
+/// Stops a bottle that has left its mark on its machine's disk, as the stand-in has one.
+fn marked() -> Project {
+    let project = stopped();
+    project.bottle(&["-q", "exec", "--", "sh", "-c", "echo first > /disk"]).assert().success();
+    project.bottle(&["fork", "old", "new"]).assert().code(73).stderr(contains("bottle old is running"));
+    project.bottle(&["-q", "stop"]).assert().success();
+    project
+}
+
+#[test]
+fn a_forked_bottle_has_what_the_first_one_had_and_goes_its_own_way() {
+    let project = marked();
+    project.bottle(&["-q", "fork", "old", "new"]).assert().success();
+    let states = project.json(&["ls", "--json"]);
+    assert_eq!((&states[0]["slug"], &states[0]["state"]), (&"new".into(), &"stopped".into()), "{states}");
+    project.bottle(&["diff", "new", "--names"]).assert().success().stdout(contains("made"));
+    project
+        .bottle(&["fork", "old", "new"])
+        .assert()
+        .code(73)
+        .stderr(contains("there is a bottle new already"));
+    project.bottle(&["-q", "up", "new"]).assert().success();
+    let new = |script: &str| project.said(&["-q", "exec", "new", "--", "sh", "-c", script]);
+    assert_eq!(
+        new("cat made /disk; echo second > /disk; echo more > made; echo $HTTP_PROXY").lines().nth(1),
+        Some("first")
+    );
+    project.bottle(&["check", "--name", "new", "a.test"]).assert().success();
+    project.bottle(&["-q", "up", "old"]).assert().success();
+    assert_eq!(project.said(&["-q", "exec", "old", "--", "cat", "made", "/disk"]), "work\nfirst\n");
+    assert_eq!(new("cat made /disk"), "more\nsecond\n");
+    // What one of them does is in its own log.
+    assert!(!project.said(&["audit", "old"]).contains("bottle-new"));
+    for slug in ["old", "new"] {
+        project.bottle(&["-q", "rm", "--force", slug]).assert().success();
+    }
+    let none = contains("there is no bottle old");
+    project.bottle(&["fork", "old", "other"]).assert().code(66).stderr(none);
+    for verb in ["snapshot", "restore"] {
+        project
+            .bottle(&[verb, "old", "--x"])
+            .assert()
+            .code(2)
+            .stderr(contains("`bottle fork my-project before`"));
+    }
+}
+
+#[test]
+fn a_fork_that_dies_is_not_taken_for_a_bottle_and_harms_the_first_one_in_no_way() {
+    let project = marked();
+    for step in FailPoint::ALL.iter().filter(|step| step.name().starts_with("fork-")) {
+        let mut dies = project.command(&["-q", "fork", "old", "new"]);
+        assert!(!dies.env("BOTTLE_DIE_AFTER", step.name()).status().unwrap().success(), "{step:?}");
+        let unfinished = contains("new is half of a fork that was cut off");
+        project.bottle(&["up", "new"]).assert().code(73).stderr(unfinished);
+        project.bottle(&["-q", "rm", "--force", "new"]).assert().success();
+    }
+    project.bottle(&["-q", "fork", "old", "new"]).assert().success();
+    project.bottle(&["-q", "up", "new"]).assert().success();
+    assert_eq!(project.said(&["-q", "exec", "new", "--", "cat", "made", "/disk"]), "work\nfirst\n");
+    for slug in ["old", "new"] {
+        project.bottle(&["-q", "rm", "--force", slug]).assert().success();
+    }
+}
+
 /// A server in the guest that says what it was sent, once its client has finished, and keeps nothing else open.
 const ECHO: &str = "setsid python3 -c '
 import socket

@@ -125,6 +125,50 @@ fn ssh_gives_a_terminal_of_the_clients_size() {
 }
 
 #[test]
+fn what_a_client_leaves_behind_is_hung_up_and_what_asked_to_stay_stays() {
+    let bottle = up(BARE);
+    // Two sleeps of a name of their own in the command's group, one that ignores it, and one in a session of its own.
+    let script = "cp /bin/sleep /tmp/here; cp /bin/sleep /tmp/stays; /tmp/here 300 & nohup /tmp/stays 300 > /dev/null 2>&1 & \
+                  setsid /tmp/stays 301 > /dev/null 2>&1 < /dev/null & echo up; exec /tmp/here 301";
+    // What has ended and waits for its parent has no command line.
+    let all = "for line in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $line; echo; done 2> /dev/null";
+    let running = |name: &str| {
+        bottle.guest(all).lines().filter(|line| line.starts_with(&format!("/tmp/{name} "))).count()
+    };
+    for words in [&["t.bottle", script][..], &["-tt", "t.bottle", script]] {
+        let mut client = client(&bottle, "ssh", words);
+        let mut open =
+            client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("all of it runs", || (running("here"), running("stays")) == (2, 2));
+        kill(open.id().into());
+        open.wait().unwrap();
+        eventually("its group is gone", || running("here") == 0);
+        assert_eq!(running("stays"), 2, "{words:?}");
+        bottle.guest("pkill stays; true");
+        eventually("nothing is left", || running("stays") == 0);
+    }
+    // A command that ends by itself leaves what it started in the background, as editors' servers are started.
+    let ended = ssh(&bottle, &["t.bottle", "/tmp/stays 300 > /dev/null 2>&1 < /dev/null &"]);
+    assert!(ended.status.success(), "{ended:?}");
+    assert_eq!(running("stays"), 1);
+}
+
+#[test]
+fn a_size_that_changes_while_the_session_begins_is_not_lost() {
+    const SOON: Duration = Duration::from_secs(30);
+    let bottle = up(BARE);
+    for pause in [0, 40, 80, 120, 200, 300] {
+        let script = "while [ \"$(stty size)\" != \"20 60\" ]; do sleep 0.1; done; echo it has it";
+        let command = client(&bottle, "ssh", &["-t", "t.bottle", script]);
+        let mut terminal = Terminal::start(&command, (33, 101)).unwrap();
+        thread::sleep(Duration::from_millis(pause));
+        terminal.resize(20, 60).unwrap();
+        terminal.until("it has it", SOON).unwrap_or_else(|error| panic!("{pause} ms: {error:#}"));
+        assert!(terminal.wait(SOON).unwrap().success());
+    }
+}
+
+#[test]
 fn scp_sftp_and_rsync_copy_both_ways() {
     let bottle = up(BARE);
     let data = many(3 << 20);

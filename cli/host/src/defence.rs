@@ -100,6 +100,10 @@ defences! {
     DoorsOnly = "doors-only",
     /// A published port is on the loopback alone.
     PublishedLoopback = "published-loopback",
+    /// A guest's file server answers what it was asked, with what a file system can say.
+    SftpReplies = "sftp-replies",
+    /// What an SSH client leaves behind ends in time, whatever the guest does.
+    SshLeaves = "ssh-leaves",
     /// The first wall: every frame crosses the guard.
     Guard = "guard",
     /// The second wall: the network stack is in its own namespace.

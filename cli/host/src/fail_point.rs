@@ -82,6 +82,12 @@ fail_points! {
     KeeperGreeted = "keeper-greeted",
     /// The guest is connected.
     UpConnected = "up-connected",
+    /// `fork` has copied the copy of the project, and the new bottle has no machine yet.
+    ForkCopied = "fork-copied",
+    /// `fork` has created the new bottle's machine, whose disks are not there yet.
+    ForkMachine = "fork-machine",
+    /// `fork` has copied everything, and the new bottle still has its mark.
+    ForkMarked = "fork-marked",
     /// `run` holds the bottle's lock.
     RunLocked = "run-locked",
     /// `run` has a keeper.

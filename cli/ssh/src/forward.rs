@@ -1,7 +1,7 @@
 //! A connection to a server in the guest, for `ssh -L` and editors.
 
 use crate::backlog::Backlog;
-use crate::feed::{Output, feed, pump};
+use crate::feed::{Output, feed, pump, unchanged};
 use crate::guest::Guest;
 use bottle_guest::stream::relay;
 use bottle_guest::stream::socket::Socket;
@@ -41,11 +41,11 @@ async fn pass(
         let _ = relay::both_ways(&far, &stream, &up, &down).await;
     };
     let answered = async {
-        pump(read, to, Output::Out).await;
+        let _ = pump(read, to, Output::Out, unchanged).await;
         let _ = to.eof().await;
     };
     let passed = async { tokio::join!(relayed, answered) };
-    let fed = feed(from, write, Backlog::new(guest.folder.ssh()), |_| {});
+    let fed = feed(from, write, Backlog::new(guest.folder.ssh()), |_| Ok(()), |_| {});
     tokio::select! {
         _ = passed => {}
         left = fed => left?,

@@ -1,6 +1,6 @@
 //! The server: who gets in, and what may be opened.
 
-use crate::guest::Guest;
+use crate::guest::{Guest, patience};
 use crate::keys::Keys;
 use crate::{forward, session};
 use anyhow::Context;
@@ -21,15 +21,18 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many channels of a connection are open at a time.
-const MOST: usize = 64;
+const MOST: u32 = 64;
 /// How often it is looked whether the bottle still runs.
 const GLANCE: Duration = Duration::from_millis(250);
 /// How long a client that does not get in waits. Nobody guesses a key, and ssh asks without one first.
 const REFUSED: Duration = Duration::from_millis(10);
+/// How long the channels of a client that has left may take to end what they run.
+const LEAVING: Duration = Duration::from_secs(15);
 /// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED` (RFC 4254, 5.1).
 const PROHIBITED: u32 = 1;
 
@@ -43,7 +46,8 @@ pub fn serve(folder: &Folder, smolvm: Smolvm, by: &str) -> Outcome {
     audit::decided(folder, "ssh", "opened", json!({ "by": by }))?;
     let guest = Arc::new(Guest::new(folder, smolvm));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
-    let served = runtime.block_on(connection(&guest, keys, keeper));
+    let streams = || tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
+    let served = runtime.block_on(async { connection(&guest, keys, keeper, streams()).await });
     // A read of standard input cannot be taken back.
     runtime.shutdown_background();
     let count = |number: &AtomicU64| number.load(Relaxed);
@@ -52,7 +56,12 @@ pub fn serve(folder: &Folder, smolvm: Smolvm, by: &str) -> Outcome {
     Ok(served?)
 }
 
-async fn connection(guest: &Arc<Guest>, keys: Keys, keeper: Process) -> anyhow::Result<()> {
+async fn connection(
+    guest: &Arc<Guest>,
+    keys: Keys,
+    keeper: Process,
+    streams: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> anyhow::Result<()> {
     let Keys { host, user } = keys;
     let config = Config {
         server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-bottle")),
@@ -64,9 +73,8 @@ async fn connection(guest: &Arc<Guest>, keys: Keys, keeper: Process) -> anyhow::
     };
     // ssh ends its proxy command with a signal, which must not keep the end out of the log.
     let told = told()?;
-    let places = Arc::new(Semaphore::new(MOST));
-    let handler = Server { guest: Arc::clone(guest), key: user, user: None, places };
-    let streams = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
+    let places = Arc::new(Semaphore::new(MOST as usize));
+    let handler = Server { guest: Arc::clone(guest), key: user, user: None, places: Arc::clone(&places) };
     let running = russh::server::run_stream(Arc::new(config), streams, handler).await?;
     let handle = running.handle();
     let stopped = async {
@@ -74,16 +82,22 @@ async fn connection(guest: &Arc<Guest>, keys: Keys, keeper: Process) -> anyhow::
             tokio::time::sleep(GLANCE).await;
         }
     };
-    tokio::select! {
+    let served = tokio::select! {
         served = running => ended(served),
-        () = told => Ok(()),
+        () = told => {
+            let _ = handle.disconnect(Disconnect::ByApplication, String::new(), String::new()).await;
+            Ok(())
+        }
         () = stopped => {
             let _ = handle.disconnect(Disconnect::ByApplication, "the bottle has stopped".to_owned(), String::new()).await;
             // The client gets to read it.
             tokio::time::sleep(GLANCE).await;
             Ok(())
         }
-    }
+    };
+    // Each channel has its place until it has ended what it runs.
+    let _ = tokio::time::timeout(patience(LEAVING), places.acquire_many(MOST)).await;
+    served
 }
 
 /// Returns what ends once a signal tells this process to end. From now on no such signal does so by itself.
@@ -261,5 +275,67 @@ impl Handler for Server {
         session: &mut Session,
     ) -> anyhow::Result<()> {
         Ok(session.channel_failure(channel)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{ensure, identity};
+    use bottle_host::state::Home;
+    use russh::client;
+    use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    struct Trusting;
+
+    impl client::Handler for Trusting {
+        type Error = russh::Error;
+
+        async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+            Ok(true)
+        }
+    }
+
+    /// A smolvm that notes which signals it is told to send, and runs nothing.
+    const SMOLVM: &str = "#!/bin/sh\nfor word; do [ \"$was\" = signal ] && echo \"$word $*\" >> NOTES; was=$word; done\n\
+                          case \"$*\" in *' signal '*) ;; *) echo up; exec sleep 60 ;; esac\n";
+
+    #[tokio::test]
+    async fn a_clients_signals_reach_its_command_in_their_order_and_its_end_hangs_up() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        fs::write(at("smolvm"), SMOLVM.replace("NOTES", &at("notes").display().to_string())).unwrap();
+        fs::set_permissions(at("smolvm"), fs::Permissions::from_mode(0o755)).unwrap();
+        let smolvm = Smolvm { path: at("smolvm"), lib_dir: None, state_dir: None, stand_in: true };
+        let folder = Home::at(at("state"), at("run")).bottle(&"t".parse().unwrap());
+        ensure(&folder).unwrap();
+        let keys = Keys::read(&folder).unwrap();
+        let guest = Arc::new(Guest::new(&folder, smolvm));
+        let keeper = Process::of(std::process::id().cast_signed()).unwrap();
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let server = tokio::spawn(async move { connection(&guest, keys, keeper, theirs).await });
+        let mut session = client::connect_stream(Arc::default(), ours, Trusting).await.unwrap();
+        let key = PrivateKey::from_openssh(fs::read_to_string(identity(&folder)).unwrap()).unwrap();
+        let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
+        assert!(session.authenticate_publickey("root", key).await.unwrap().success());
+        let mut channel = session.channel_open_session().await.unwrap();
+        channel.exec(true, "sleep 60").await.unwrap();
+        while !matches!(channel.wait().await.unwrap(), russh::ChannelMsg::Data { .. }) {}
+        channel.signal(russh::Sig::INT).await.unwrap();
+        channel.signal(russh::Sig::USR1).await.unwrap();
+        let notes = || fs::read_to_string(at("notes")).unwrap_or_default();
+        let end = tokio::time::Instant::now() + Duration::from_secs(20);
+        while notes().lines().count() < 2 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        drop((channel, session));
+        server.await.unwrap().unwrap();
+        let said = notes();
+        let called: Vec<&str> = said.lines().filter_map(|line| line.split(' ').next()).collect();
+        let signals: Vec<&str> = said.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+        assert_eq!(signals, ["INT", "USR1", "HUP"], "{said}");
+        assert!(called.iter().all(|word| word.len() == 32 && *word == called[0]), "{said}");
     }
 }

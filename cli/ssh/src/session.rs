@@ -1,15 +1,18 @@
 //! A session: one command in the guest, as a call of smolvm.
 
 use crate::backlog::Backlog;
-use crate::feed::{Output, feed, pump};
+use crate::feed::{Output, feed, pump, unchanged};
 use crate::guest::Guest;
+use crate::replies::Replies;
 use crate::terminal::{Size, Terminal};
 use bottle_core::execution::{Execution, SHELL};
 use bottle_core::helper::HELPER;
 use bottle_core::text::{EnvName, Word};
+use bottle_core::visible::Block;
 use bottle_guest::status::exit_number;
 use bottle_host::process::die_with_parent;
 use bottle_host::smolvm;
+use bytes::Bytes;
 use russh::server::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,9 +20,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::sync::{Mutex, PoisonError};
+use tokio::io::AsyncWrite;
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 
 /// The subsystem that copies files.
 pub const SFTP: &str = "sftp";
@@ -28,6 +34,8 @@ pub const SFTP: &str = "sftp";
 const AT_HOME: &str = "cd 2> /dev/null; exec \"$0\" \"$@\"";
 /// The most variables that a client may set.
 const MOST_VARIABLES: usize = 256;
+/// How many signals may wait to be sent.
+const MOST_SIGNALS: usize = 16;
 /// The status of a command that was not run, as ssh itself has it.
 const NOT_RUN: u32 = 255;
 
@@ -39,7 +47,7 @@ struct Asked {
 }
 
 /// What is to be run.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum What {
     Command(Vec<u8>),
     Shell,
@@ -94,14 +102,16 @@ async fn asked(from: &mut ChannelReadHalf) -> Option<(What, Asked)> {
 }
 
 /// Returns the words of the call, as `bottle exec` has them. No word of the client's is part of a script.
-fn words(user: Word, what: What, asked: &Asked) -> Vec<OsString> {
+fn words(user: Word, what: What, asked: &Asked, called: &str) -> Vec<OsString> {
     let command: Vec<OsString> = match what {
         What::Command(command) => vec![SHELL.into(), "-c".into(), OsString::from_vec(command)],
         What::Shell => vec![SHELL.into(), "-l".into()],
         What::Files => vec![HELPER.into(), SFTP.into()],
     };
     let terminal = asked.terminal.is_some();
-    let how = Execution { user: Some(user), env: asked.env.clone(), terminal, ..Execution::default() };
+    let called = Some(called.to_owned());
+    let how =
+        Execution { user: Some(user), env: asked.env.clone(), called, terminal, ..Execution::default() };
     let at_home = [SHELL, "-c", AT_HOME].map(str::to_owned);
     how.words(&at_home).into_iter().map(OsString::from).chain(command).collect()
 }
@@ -116,7 +126,11 @@ async fn run(
     to: &ChannelWriteHalf<Msg>,
 ) -> io::Result<Option<ExitStatus>> {
     let backlog = Backlog::new(guest.folder.ssh());
-    let words = words(user, what, asked);
+    let called = bottle_host::random::hex::<16>().map_err(io::Error::other)?;
+    let copies_files = what == What::Files;
+    let words = words(user, what, asked, &called);
+    let (signals, wanted) = mpsc::channel(MOST_SIGNALS);
+    let finish = |child, input, outputs| finish(guest, &called, child, wanted, input, outputs);
     let Some(size) = asked.terminal else {
         let mut call = call(guest, smolvm::Terminal::Pipe, &words);
         call.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -124,8 +138,25 @@ async fn run(
         let missing = || io::Error::other("a stream of smolvm's is missing");
         let stdin = child.stdin.take().ok_or_else(missing)?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let outputs = (stdout.ok_or_else(missing)?, stderr.ok_or_else(missing)?);
-        return finish(child, feed(from, stdin, backlog, |_| {}), both(outputs, to)).await;
+        let (stdout, stderr) = (stdout.ok_or_else(missing)?, stderr.ok_or_else(missing)?);
+        let told = |message| signal(message, &signals);
+        if copies_files {
+            let replies = Mutex::new(Replies::default());
+            let replies = || replies.lock().unwrap_or_else(PoisonError::into_inner);
+            let outputs = async {
+                let answers = pump(stdout, to, Output::Out, |bytes| replies().answered(bytes));
+                tokio::try_join!(answers, pump(stderr, to, Output::Err, |bytes| Ok(visible(&bytes))))
+                    .map(drop)
+            };
+            let input = feed(from, stdin, backlog, |bytes| replies().asked(bytes), told);
+            return finish(child, Box::pin(input), Box::pin(outputs)).await;
+        }
+        let outputs = async {
+            let out = pump(stdout, to, Output::Out, unchanged);
+            tokio::try_join!(out, pump(stderr, to, Output::Err, unchanged)).map(drop)
+        };
+        let input = feed(from, stdin, backlog, |_| Ok(()), told);
+        return finish(child, Box::pin(input), Box::pin(outputs)).await;
     };
     let (terminal, theirs) = Terminal::open(size)?;
     let mut call = call(guest, smolvm::Terminal::Tty, &words);
@@ -135,13 +166,34 @@ async fn run(
     drop(call);
     let (reader, writer) = terminal.streams()?;
     let pid = pid(&child);
-    let told = |message| {
-        if let (ChannelMsg::WindowChange { col_width, row_height, .. }, Some(pid)) = (message, pid) {
+    let told = |message| match (message, pid) {
+        (ChannelMsg::WindowChange { col_width, row_height, .. }, Some(pid)) => {
             terminal.resize(Size::new(col_width, row_height), pid);
         }
+        (message, _) => signal(message, &signals),
     };
     let writer = Kept { to: writer, taken: Some(Box::pin(terminal.taken()?)) };
-    finish(child, feed(from, writer, backlog, told), pump(reader, to, Output::Out)).await
+    let fed = feed(from, writer, backlog, |_| Ok(()), told);
+    let reminded = async {
+        if let Some(pid) = pid {
+            let _ = terminal.remind(pid).await;
+        }
+    };
+    let input = async { tokio::join!(reminded, fed).1 };
+    finish(child, Box::pin(input), Box::pin(pump(reader, to, Output::Out, unchanged))).await
+}
+
+/// Asks for what a message wants, if that is a signal.
+fn signal(message: ChannelMsg, signals: &mpsc::Sender<String>) {
+    if let ChannelMsg::Signal { signal } = message {
+        // Its name in the protocol is the one that it has in the source. Whoever asks for many waits for the first ones.
+        let _ = signals.try_send(format!("{signal:?}"));
+    }
+}
+
+/// Makes what the guest's file server complains about visible.
+fn visible(bytes: &[u8]) -> Bytes {
+    Block(&String::from_utf8_lossy(bytes)).to_string().into()
 }
 
 fn call(guest: &Guest, terminal: smolvm::Terminal, words: &[OsString]) -> Command {
@@ -150,33 +202,43 @@ fn call(guest: &Guest, terminal: smolvm::Terminal, words: &[OsString]) -> Comman
     call.into()
 }
 
-async fn both(
-    (stdout, stderr): (impl AsyncRead + Unpin, impl AsyncRead + Unpin),
-    to: &ChannelWriteHalf<Msg>,
-) {
-    tokio::join!(pump(stdout, to, Output::Out), pump(stderr, to, Output::Err));
-}
+type Streams<'s> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 's>>;
 
-/// Waits until a call and its outputs have ended, or the client leaves, which ends the call.
+/// Waits until a call and its outputs have ended, or the client leaves, which ends the command in the guest, too.
 async fn finish(
+    guest: &Guest,
+    called: &str,
     mut child: Child,
-    input: impl Future<Output = io::Result<()>>,
-    outputs: impl Future<Output = ()>,
+    mut signals: mpsc::Receiver<String>,
+    input: Streams<'_>,
+    outputs: Streams<'_>,
 ) -> io::Result<Option<ExitStatus>> {
+    let signalled = async {
+        while let Some(signal) = signals.recv().await {
+            guest.signal(called, &signal).await;
+        }
+        std::future::pending::<io::Result<()>>().await
+    };
     let left = {
         let ended = async {
-            outputs.await;
+            outputs.await?;
             child.wait().await
         };
         tokio::select! {
-            status = ended => return status.map(Some),
+            status = ended => match status {
+                Ok(status) => return Ok(Some(status)),
+                Err(error) => Err(error),
+            },
             left = input => left,
+            never = signalled => never,
         }
     };
     if let Some(pid) = pid(&child) {
         let _ = kill_process(pid, Signal::TERM);
     }
     child.wait().await?;
+    // smolvm leaves what it started in the guest alone.
+    guest.signal(called, "HUP").await;
     left.map(|()| None)
 }
 
@@ -188,12 +250,12 @@ fn pid(child: &Child) -> Option<Pid> {
 /// comes: a terminal that is closed hangs up.
 struct Kept<T, F> {
     to: T,
-    taken: Option<std::pin::Pin<Box<F>>>,
+    taken: Option<Pin<Box<F>>>,
 }
 
 impl<T: AsyncWrite + Unpin, F: Future<Output = ()>> AsyncWrite for Kept<T, F> {
     fn poll_write(
-        mut self: std::pin::Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
         bytes: &[u8],
     ) -> std::task::Poll<io::Result<usize>> {
@@ -201,18 +263,18 @@ impl<T: AsyncWrite + Unpin, F: Future<Output = ()>> AsyncWrite for Kept<T, F> {
             std::task::ready!(taken.as_mut().poll(context));
             self.taken = None;
         }
-        std::pin::Pin::new(&mut self.to).poll_write(context, bytes)
+        Pin::new(&mut self.to).poll_write(context, bytes)
     }
 
     fn poll_flush(
-        mut self: std::pin::Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.to).poll_flush(context)
+        Pin::new(&mut self.to).poll_flush(context)
     }
 
     fn poll_shutdown(
-        self: std::pin::Pin<&mut Self>,
+        self: Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
     ) -> std::task::Poll<io::Result<()>> {
         std::task::Poll::Ready(Ok(()))

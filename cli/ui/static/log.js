@@ -143,7 +143,7 @@ export function log(panel, refusals) {
   const hosts = h("tbody");
   const none = h("p", { class: "quiet" }, "No host was refused that a rule could open.");
   const rest = h("ul", { class: "plain" });
-  const names = ["Requests", "Host", "Rules", "Decision"];
+  const names = ["Requests", "Host", "State", "Decision"];
   const list = h(
     "table",
     { class: "list stacks" },

@@ -12,6 +12,16 @@ pub fn signal(signal: Signal) -> usize {
     all.into_iter().filter_map(Pid::from_raw).filter(|pid| kill_process(*pid, signal).is_ok()).count()
 }
 
+/// Returns the processes that one started, without what those started.
+pub fn children(of: Pid) -> Vec<Pid> {
+    let of = of.as_raw_nonzero().get();
+    parents()
+        .into_iter()
+        .filter(|(_, parent)| *parent == of)
+        .filter_map(|(pid, _)| Pid::from_raw(pid))
+        .collect()
+}
+
 /// Takes note of those that have ended.
 pub fn reap() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}

@@ -30,6 +30,11 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
 
 /// Returns the helper that was started with `--report WORD`.
 fn helper(word: &[u8]) -> Option<Pid> {
+    started_with(b"--report", word)
+}
+
+/// Returns the helper that runs a command and was started with this option and word.
+pub(super) fn started_with(option: &[u8], word: &[u8]) -> Option<Pid> {
     let own = rustix::process::getpid();
     let entries = fs::read_dir("/proc").ok()?.flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw));
@@ -37,6 +42,6 @@ fn helper(word: &[u8]) -> Option<Pid> {
         let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
         let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
         words.get(1) == Some(&b"exec".as_slice())
-            && words.windows(2).take(64).any(|pair| pair == [b"--report".as_slice(), word])
+            && words.windows(2).take(64).any(|pair| pair == [option, word])
     })
 }

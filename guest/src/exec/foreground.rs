@@ -7,9 +7,10 @@ use super::options::Options;
 use crate::status::{exit_code, not_run};
 use anyhow::Result;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process_group, waitid};
-use rustix::stdio::stdin;
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stdin};
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 use signal_hook::consts::{SIGHUP, SIGTERM};
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode};
@@ -75,17 +76,25 @@ pub fn go_on(pid: Pid) {
     }
 }
 
-/// Runs a command to its end, and ends with its status. It gets the signals that tell this process to end.
+/// Runs a command to its end, and ends with its status. It gets the signals that tell this process to end. Without a
+/// terminal, its streams are its own: what it closes is closed.
 ///
 /// # Errors
 /// Returns an error if the command cannot be waited for.
-pub fn run(mut command: Command) -> Result<ExitCode> {
+pub fn run(mut command: Command, terminal: bool) -> Result<ExitCode> {
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGTERM])?;
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => return Ok(not_run(command.get_program(), &error)),
     };
-    give(&child);
+    if terminal {
+        give(&child);
+    } else {
+        let nothing = File::options().read(true).write(true).open("/dev/null")?;
+        dup2_stdin(&nothing)?;
+        dup2_stdout(&nothing)?;
+        dup2_stderr(&nothing)?;
+    }
     let pid = Pid::from_child(&child);
     thread::spawn(move || {
         for signal in &mut signals {

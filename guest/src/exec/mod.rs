@@ -9,6 +9,7 @@ pub mod end;
 mod foreground;
 mod options;
 mod seed;
+pub mod signal;
 mod supervise;
 pub mod user;
 
@@ -61,12 +62,18 @@ fn status(report: &Report) -> u8 {
 
 fn run(options: Options) -> Result<ExitCode> {
     let Options { timeout, terminal, foreground, .. } = options;
+    let is_called = options.called.is_some();
     let mut process = if terminal { foreground::command(options)? } else { prepare(options)? };
     if foreground {
         foreground::wait_for_it();
     }
     match (timeout, terminal) {
-        (None, true) => return foreground::run(process),
+        (None, true) => return foreground::run(process, true),
+        (None, false) if is_called => {
+            // Its group is what a signal is sent to.
+            process.process_group(0);
+            return foreground::run(process, false);
+        }
         (None, false) => {
             let error = process.exec();
             return Ok(not_run(process.get_program(), &error));

@@ -21,6 +21,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// The word of the report, if somebody reads one.
     pub report: Option<String>,
+    /// The word by which `bottle-guest signal` finds the command.
+    pub called: Option<OsString>,
     /// Whether the command gets this process's terminal.
     pub terminal: bool,
     /// Whether this process waits for its terminal.
@@ -52,6 +54,7 @@ impl Options {
                 Long("user") => options.user = Some(parser.value()?),
                 Long("seed") => options.seed = Some(parser.value()?.into()),
                 Long("report") => options.report = Some(parser.value()?.parse()?),
+                Long("called") => options.called = Some(parser.value()?),
                 Long("terminal") => options.terminal = true,
                 Long("foreground") => options.foreground = true,
                 Long("timeout-ms") => options.timeout = Some(Duration::from_millis(parser.value()?.parse()?)),

@@ -49,6 +49,7 @@ impl How {
             seeds: false,
             timeout: self.timeout,
             report: None,
+            called: None,
             terminal: false,
         }
     }

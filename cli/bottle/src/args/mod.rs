@@ -167,6 +167,28 @@ pub enum Command {
         #[arg(long)]
         renew: bool,
     },
+    /// Make a second bottle that has what a stopped one has: its disk, its copy of the project, its rules
+    Fork {
+        /// Its name
+        #[arg(add = complete::slugs())]
+        from: Slug,
+        /// The second one's name
+        to: Slug,
+    },
+    /// Say what does this
+    #[command(hide = true)]
+    Snapshot {
+        /// Whatever follows
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        words: Vec<String>,
+    },
+    /// Say what does this
+    #[command(hide = true)]
+    Restore {
+        /// Whatever follows
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        words: Vec<String>,
+    },
     /// Let this machine's loopback reach a port of a guest, until this command ends or the bottle stops
     Publish {
         /// The bottle's name

@@ -43,12 +43,11 @@ fn list() -> Outcome {
         } else if matches!(topic, Topic::Status(Kind::Negative)) {
             outln!("a command ends with a status:")?;
         }
-        let first = topic.paragraph().split(['.', ':']).next().unwrap_or_default();
         let number = match topic {
             Topic::Status(kind) => format!(" ({})", kind.status()),
             _ => String::new(),
         };
-        outln!("  {:<18} {first}", format!("{}{number}", topic.name()))?;
+        outln!("  {:<18} {}", format!("{}{number}", topic.name()), topic.summary())?;
     }
     Ok(())
 }

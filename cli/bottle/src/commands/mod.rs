@@ -13,6 +13,7 @@ mod enter;
 mod events;
 mod explain;
 mod explained;
+mod fork;
 mod git;
 mod image;
 mod images;
@@ -111,6 +112,9 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Publish { slug, port, host } => {
             publish::publish(&context, slug, Published { guest: port, host })?;
         }
+        Command::Fork { from, to } => fork::fork(&context, &from, &to)?,
+        Command::Snapshot { words: _ } => fork::instead("snapshot")?,
+        Command::Restore { words: _ } => fork::instead("restore")?,
         Command::Rename { from, to, renew } => rename::rename(&context, &from, &to, renew)?,
         Command::Up { slug, agent: _, trust, renew, moved: _, detach: _ } => {
             up::up(&context, slug, &up::Options { trust, renew })?;

@@ -44,7 +44,7 @@ pub fn rename(context: &Context, from: &Slug, to: &Slug, renew: bool) -> Outcome
             let what =
                 format!("smolvm cannot rename a machine, so what is on the disk of {from} would be lost");
             return Err(Failure::new(Kind::Busy, what).help(format!(
-                "`bottle rename --renew {from} {to}` gives the disk up; the copy of the project, pushes, rules and logs stay"
+                "`bottle fork {from} {to}` copies the disk, the copy of the project and the rules into a second bottle; `bottle rename --renew {from} {to}` gives the disk up, and the copy of the project, pushes, rules and logs stay"
             )));
         }
         smolvm.delete(&machine.name)?;

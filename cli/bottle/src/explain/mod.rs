@@ -62,6 +62,13 @@ impl Topic {
         }
     }
 
+    /// Returns what its paragraph begins with, up to the first full stop or colon. One within a name is none.
+    pub fn summary(self) -> &'static str {
+        let paragraph = self.paragraph();
+        let end = [". ", ": "].iter().filter_map(|mark| paragraph.find(mark)).min();
+        end.map_or(paragraph.trim_end_matches('.'), |end| &paragraph[..end])
+    }
+
     /// Returns its paragraph.
     pub fn paragraph(self) -> &'static str {
         match self {
@@ -93,5 +100,15 @@ mod tests {
         assert!(names.len() >= 60, "{}", names.len());
         assert_eq!(Topic::named("66"), Some(Topic::Status(Kind::NoBottle)));
         assert_eq!(Topic::named("nonsense"), None);
+    }
+
+    #[test]
+    fn a_summary_does_not_end_within_a_name() {
+        for topic in Topic::all() {
+            let rest = topic.paragraph().strip_prefix(topic.summary()).unwrap();
+            assert!(rest == "." || rest.starts_with(". ") || rest.starts_with(": "), "{topic:?}");
+        }
+        assert!(Topic::named("dns-name").unwrap().summary().contains("proxy.internal"));
+        assert!(Topic::named("usage").unwrap().summary().contains("bottle.toml"));
     }
 }

@@ -133,6 +133,10 @@ fn is_the_bottles(folder: &Folder, machine: Option<&Machine>) -> Outcome {
         )
         .help("choose another name for the bottle"));
     }
+    if folder.unfinished().exists() {
+        return Err(Failure::new(Kind::Busy, format!("{slug} is half of a fork that was cut off"))
+            .help(format!("`bottle rm {slug}` removes it; then fork again")));
+    }
     Ok(())
 }
 

@@ -6,12 +6,14 @@
 mod call;
 mod command;
 mod connect;
+mod disk;
 mod launch;
 mod machine;
 mod warm;
 
 pub use command::{CONFINED, Smolvm};
 pub use connect::Carrier;
+pub use disk::Disks;
 pub use launch::{Launch, Terminal};
 pub use machine::{Machine, pool_machine_name};
 pub use warm::Warm;

@@ -200,6 +200,11 @@ impl Folder {
         self.state.join("set-up")
     }
 
+    /// Returns the path of the mark of a bottle that `bottle fork` has not finished.
+    pub fn unfinished(&self) -> PathBuf {
+        self.state.join("unfinished")
+    }
+
     /// Returns the path of the socket on which the keeper takes requests from its user.
     pub fn control(&self) -> PathBuf {
         self.runtime.join("control.sock")

@@ -59,6 +59,23 @@ impl Copy {
         Ok(made)
     }
 
+    /// Gives another bottle a copy of a bottle's copy, as it is, with the record of what was there at first.
+    ///
+    /// # Errors
+    /// Returns an error if something cannot be read or written.
+    pub fn fork(from: &Folder, to: &Folder) -> Result<()> {
+        let Some(known) = Self::find(from)? else { return Ok(()) };
+        let path = to.copy_draft();
+        let above = path.parent().unwrap_or(&path);
+        DirBuilder::new().recursive(true).mode(0o711).create(above)?;
+        DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
+        let copied = duplicate::copy(&open(&from.copy())?, &open(&path)?, &Exclude::nothing())
+            .with_context(|| format!("cannot copy {}", from.copy().display()))?;
+        tell(&copied.omitted);
+        known.record.write(to)?;
+        to.name_copy()
+    }
+
     /// Returns how many paths the bottle's guest has changed, or 0 if it has no copy.
     ///
     /// # Errors

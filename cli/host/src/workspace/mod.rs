@@ -37,4 +37,5 @@ pub use export::Exported;
 pub use journal::Unfinished;
 pub use look::{Digest, Look, MOST};
 pub use make::{give, lists, shown};
+pub use snapshot::copy_with_holes;
 pub use undo::Undo;

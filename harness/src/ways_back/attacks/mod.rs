@@ -10,6 +10,7 @@ mod peer;
 mod proxy;
 mod publish;
 mod shown;
+mod ssh;
 mod stream;
 mod supervise;
 mod swap;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Attack> {
         config::attacks(),
         git::attacks(),
         shown::attacks(),
+        ssh::attacks(),
         audit::attacks(),
         peer::attacks(),
         stream::attacks(),
