@@ -118,13 +118,23 @@ pub struct Events {
 impl Events {
     /// Catches signals from here on.
     pub fn catch() -> Result<Self> {
+        Self::catch_and(|_| {})
+    }
+
+    /// Catches signals as long as the value lives. Later ones end this process, as if they had never been caught.
+    pub fn catch_for_a_while() -> Result<Self> {
+        Self::catch_and(|signal| _ = signal_hook::low_level::emulate_default_handler(signal))
+    }
+
+    /// Catches signals from here on, and passes on those that nobody waits for any more.
+    fn catch_and(afterwards: fn(i32)) -> Result<Self> {
         let mut caught = signal_hook::iterator::Signals::new(ENDING)?;
         let (sender, receiver) = mpsc::channel();
         let signals = sender.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in &mut caught {
                 if signals.send(Event::Signal(u8::try_from(signal).unwrap_or(u8::MAX))).is_err() {
-                    return;
+                    afterwards(signal);
                 }
             }
         })?;
