@@ -6,6 +6,7 @@
 //! requests and their key, its tools, and the files that come back.
 
 mod agent;
+mod real;
 mod screen;
 mod setting;
 
@@ -34,6 +35,10 @@ pub struct Options {
     /// Only their full-screen interfaces
     #[arg(long)]
     screen: bool,
+    /// What runs as the guest. In a real one there is no network but the bottle's: the agents are installed beforehand,
+    /// by this machine's clients, and only given their prompt
+    #[arg(long, value_enum, default_value = "namespace")]
+    guest: Guest,
 }
 
 /// Runs each agent, once with a prompt and once with its full-screen interface, and prints a line for each.
@@ -45,6 +50,9 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
         |agent: &&Agent| options.only.is_empty() || options.only.iter().any(|name| name == agent.name);
     let chosen: Vec<&Agent> = AGENTS.iter().filter(chosen).collect();
     ensure!(!chosen.is_empty(), "there is no such agent");
+    if options.guest == Guest::Real {
+        return real::main(checkout, &chosen);
+    }
     let mut failed = false;
     for agent in chosen {
         let mut tell = |what: &str, run: &dyn Fn() -> Result<()>| {
@@ -72,29 +80,35 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
 /// # Errors
 /// Returns what did not hold.
 pub fn run(checkout: &Checkout, agent: &Agent) -> Result<()> {
-    let model = HttpsServer::run(MODEL, &ORIGINS)?;
     let environment = Environment::new(checkout, Guest::Namespace)?;
     let project = environment.project("project")?;
     let registry = agent.registry.find()?;
     // The stand-in guest has this machine's programs, whatever its image is.
     let image = environment.path("image");
     fs::create_dir(&image)?;
-    project.write("bottle.toml", config(agent, &image, &model, &registry))?;
+    converse(&project, agent, &|model| config(agent, &image, model, &registry))
+}
+
+/// Gives an agent its prompt, in a project with this configuration, and checks what comes of it.
+fn converse(project: &Project, agent: &Agent, config: &dyn Fn(&HttpsServer) -> String) -> Result<()> {
+    let environment = project.environment();
+    let model = HttpsServer::run(MODEL, &ORIGINS)?;
+    project.write("bottle.toml", config(&model))?;
     project.write("search.py", SEARCH)?;
     project.write("greeting.py", "print('hello')\n")?;
     fs::write(model.folder().join("command"), command())?;
     fs::write(model.folder().join("answer"), agent.answer)?;
     fs::write(model.folder().join("first"), "429")?;
     let key: Vec<(&str, &str)> = vec![(agent.key, KEY)];
-    let output = bottle(&project, &model, &key, &[&[agent.name, "--"], agent.prompt].concat())?;
+    let output = bottle(project, &model, &key, &[&[agent.name, "--"], agent.prompt].concat())?;
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "it ended with {}: {}", output.status, end(&said));
     check_requests(agent, &model).with_context(|| end(&said))?;
-    check_results(agent, &project, &said)?;
-    let logs = grep(&environment, KEY)?;
+    check_results(agent, project, &said)?;
+    let logs = grep(environment, KEY)?;
     ensure!(logs.is_empty(), "the key is on the host's disk: {logs}");
-    bottle(&project, &model, &key, &["--quiet", "rm", "--force"])?;
+    bottle(project, &model, &key, &["--quiet", "rm", "--force"])?;
     Ok(())
 }
 

@@ -23,7 +23,8 @@ use bottle_images::Store;
 use bottle_images::compose::Unpacked;
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::io::{self, PipeReader, Write};
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -107,7 +108,7 @@ fn alone(config: &Config) -> Config {
 struct Taker {
     store: Store,
     said: Said,
-    reading: Cell<Option<JoinHandle<Result<(Unpacked, PipeReader)>>>>,
+    reading: Cell<Option<JoinHandle<Result<Unpacked>>>>,
 }
 
 impl Taker {
@@ -119,8 +120,7 @@ impl Taker {
             ensure!(Instant::now() < end, "it does not end");
             thread::sleep(Duration::from_millis(5));
         }
-        let (layer, _) = reading.join().map_err(|_| anyhow!("it cannot be read"))??;
-        Ok(layer)
+        reading.join().map_err(|_| anyhow!("it cannot be read"))?
     }
 }
 
@@ -134,11 +134,14 @@ impl Companion for Taker {
     }
 
     fn streams(&self) -> Outcome<Streams> {
-        let (mut from, to) = io::pipe().map_err(anyhow::Error::from)?;
-        let store = self.store.clone();
+        let (to, from) = mpsc::sync_channel(CHUNKS);
+        let (to, mut from, store) = (Sender(to), Received { from, chunk: Vec::new(), at: 0 }, self.store.clone());
         let reading = thread::Builder::new().name("layer".to_owned()).spawn(move || {
-            // The end that is read stays open: what follows the end mark fits into the pipe.
-            take(&mut from, &store, Limits::default()).map(|layer| (layer, from))
+            let layer = take(&mut from, &store, Limits::default())?;
+            // Zeros follow the end mark.
+            let after = io::copy(&mut from.take(AFTER + 1), &mut io::sink())?;
+            ensure!(after <= AFTER, "more follows its end");
+            Ok(layer)
         });
         self.reading.set(Some(reading.map_err(anyhow::Error::from)?));
         Ok(Streams { out: Box::new(to), err: Box::new(self.said.clone()), named: Box::new(|_| {}) })
@@ -153,6 +156,44 @@ impl Companion for Taker {
     fn ended(&self, _: Option<&Status>) {}
 
     fn collect(&self) {}
+}
+
+/// How many bytes may follow the end of a layer.
+const AFTER: u64 = 64 << 10;
+/// How many chunks wait to be read.
+const CHUNKS: usize = 64;
+
+/// Passes what the machine writes on to the thread that reads it. A pipe would end this process, once that thread has
+/// refused something and is gone.
+struct Sender(SyncSender<Vec<u8>>);
+
+impl Write for Sender {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send(bytes.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Received {
+    from: Receiver<Vec<u8>>,
+    chunk: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Received {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.chunk.len() {
+            let Ok(chunk) = self.from.recv() else { return Ok(0) };
+            (self.chunk, self.at) = (chunk, 0);
+        }
+        let read = (&self.chunk[self.at..]).read(into)?;
+        self.at += read;
+        Ok(read)
+    }
 }
 
 /// What the commands say: shown line by line, and the last lines remembered.
