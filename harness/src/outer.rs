@@ -78,7 +78,9 @@ pub fn run_patiently(checkout: &Checkout, job: &[&str], limit: Duration) -> Resu
     for attempt in 1..=TRIES {
         match boot(checkout, &words, Some(limit), new_job()?.path())? {
             Some(code) => return Ok(code),
-            None => eprintln!("{} froze for {} s (attempt {attempt} of {TRIES})", job.join(" "), limit.as_secs()),
+            None => {
+                eprintln!("{} froze for {} s (attempt {attempt} of {TRIES})", job.join(" "), limit.as_secs())
+            }
         }
     }
     Ok(ExitCode::from(INCONCLUSIVE))

@@ -9,6 +9,7 @@ use predicates::str::contains;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 const SETUP: &str = "mkdir -p /opt/tool; date +%s%N > /opt/tool/made; rm /srv/old; ls /workspace 2>&1 || :";
@@ -48,7 +49,11 @@ fn a_setup_runs_once_and_every_machine_starts_from_what_it_made() {
     let runs = "runs at the next start, in a machine of its own";
     project.bottle(&["plan"]).assert().success().stdout(contains(runs));
     project.put("secret", "of the project");
-    project.bottle(&["up"]).assert().success().stderr(contains("the setup made sha256:").and(contains("t is up")));
+    project
+        .bottle(&["up"])
+        .assert()
+        .success()
+        .stderr(contains("the setup made sha256:").and(contains("t is up")));
     let guest = |script: &str| project.said(&["-q", "exec", "--", "sh", "-c", script]);
     let made = guest("cat /opt/tool/made");
     assert_eq!(guest("cat /opt/tool/page"), "the page");
@@ -89,7 +94,11 @@ fn a_setup_is_carried_out_again_where_a_person_says_so_or_it_has_changed() {
     let made = |project: &Project| project.said(&["-q", "exec", "--", "cat", "/opt/tool/made"]);
     project.bottle(&["-q", "up"]).assert().success();
     let first = made(&project);
-    project.bottle(&["up", "--rebuild"]).assert().code(73).stderr(contains("`bottle restart --rebuild --renew t`"));
+    project
+        .bottle(&["up", "--rebuild"])
+        .assert()
+        .code(73)
+        .stderr(contains("`bottle restart --rebuild --renew t`"));
     let kept = project.bottle(&["restart", "--rebuild"]).assert().code(73);
     kept.stderr(contains("has another image"));
     project.bottle(&["-q", "restart", "--rebuild", "--renew"]).assert().success();
@@ -117,11 +126,14 @@ fn a_setup_that_fails_or_is_killed_leaves_nothing() {
     let registry = registry();
     let project = project_with(&config(&registry, "t", "echo the last words; touch /opt/half; false", ""));
     let failed = project.bottle(&["up"]).assert().code(75);
-    failed.stderr(contains("the setup failed").and(contains("the last words")).and(contains("`setup-allow`")));
+    failed
+        .stderr(contains("the setup failed").and(contains("the last words")).and(contains("`setup-allow`")));
     assert_eq!((archives(&project), left(&project)), (1, Vec::new()));
     assert_eq!(project.json(&["ls", "--json"]), json!([]));
     // Something else than a layer, from a guest that does not use the helper's: what it says is data.
-    for hostile in ["tr '\\0' x < /dev/zero", "cat /dev/zero", "head -c 512 /dev/zero", "head -c 99 /dev/urandom"] {
+    for hostile in
+        ["tr '\\0' x < /dev/zero", "cat /dev/zero", "head -c 512 /dev/zero", "head -c 99 /dev/urandom"]
+    {
         let hostile = format!("{hostile} > /proc/$PPID/fd/1; kill -9 $PPID");
         project.put("bottle.toml", &config(&registry, "t", &hostile, ""));
         project.bottle(&["up"]).assert().failure().stderr(contains("t is up").not());
@@ -129,7 +141,8 @@ fn a_setup_that_fails_or_is_killed_leaves_nothing() {
     }
     project.put("bottle.toml", &config(&registry, "t", "echo begun; sleep 600", ""));
     for signal in [Signal::INT, Signal::TERM] {
-        let mut up = project.command(&["--verbose", "up"]).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut up =
+            project.command(&["--verbose", "up"]).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         eventually("the setup's machine", || !project.json(&["ls", "--json"]).as_array().unwrap().is_empty());
         kill_process(Pid::from_child(&up), signal).unwrap();
         assert!(!up.wait().unwrap().success());
@@ -137,6 +150,14 @@ fn a_setup_that_fails_or_is_killed_leaves_nothing() {
         assert_eq!(project.json(&["ls", "--json"]), json!([]));
     }
     project.bottle(&["cleanup"]).assert().success();
+    // A signal after a setup is for what runs then: the run ends as it always does.
+    project.put("bottle.toml", &config(&registry, "t", "true", ""));
+    let mut run = project.command(&["-q", "run", "--", "sh", "-c", "echo up; sleep 600"]);
+    let mut run = run.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    BufReader::new(run.stdout.as_mut().unwrap()).read_line(&mut String::new()).unwrap();
+    kill_process(Pid::from_child(&run), Signal::TERM).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(143));
+    assert_eq!(project.json(&["ls", "--json"]), json!([]));
 }
 
 #[test]

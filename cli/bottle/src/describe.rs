@@ -62,7 +62,11 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
     match &plan.setup.made {
         Some(made) => fact("setup", format!("made {made}, from which the machine starts")),
         None if plan.setup.is_for_image() => {
-            fact("setup", "runs at the next start, in a machine of its own; later ones start from what it makes".to_owned());
+            fact(
+                "setup",
+                "runs at the next start, in a machine of its own; later ones start from what it makes"
+                    .to_owned(),
+            );
         }
         None => {}
     }

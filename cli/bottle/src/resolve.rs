@@ -10,7 +10,9 @@ use bottle_core::plan::{Guest, Plan, Volume};
 use bottle_core::ports;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::specification::{MachineUser, Services, Setup, SetupKeep, SidecarForm, SidecarSpec, WORKSPACE, Workspace};
+use bottle_core::specification::{
+    MachineUser, Services, Setup, SetupKeep, SidecarForm, SidecarSpec, WORKSPACE, Workspace,
+};
 use bottle_core::stack::Stack;
 use bottle_core::text::{ImageDigest, MountPath};
 use bottle_host::failure::{Failure, Kind, Outcome};

@@ -11,7 +11,16 @@ use std::path::{Path, PathBuf};
 
 /// What a guest finds there is made anew at each start: by the kernel, by smolvm or by bottle.
 const APART: [&str; 10] = [
-    "/proc", "/sys", "/dev", "/run", "/tmp", "/workspace", "/etc/hosts", "/etc/resolv.conf", "/etc/hostname", HELPER_DIR,
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run",
+    "/tmp",
+    "/workspace",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/hostname",
+    HELPER_DIR,
 ];
 
 /// What is known about one path.

@@ -38,7 +38,9 @@ pub fn write(root: &Path, before: &Listed, after: &Listed, out: impl Write) -> R
             let mut header = Header::new_gnu();
             header.set_mode(0o644);
             header.set_size(0);
-            archive.append_data(&mut header, &name, io::empty()).with_context(|| name.display().to_string())?;
+            archive
+                .append_data(&mut header, &name, io::empty())
+                .with_context(|| name.display().to_string())?;
         }
     }
     archive.finish()?;
@@ -109,7 +111,9 @@ mod tests {
         for folder in ["same", "gone", "gone/deep", "becomes-file", "keeps"] {
             fs::create_dir(at(folder)).unwrap();
         }
-        for file in ["same/a", "gone/deep/a", "becomes-file/a", "changes", "becomes-folder", "keeps/b", "mode"] {
+        for file in
+            ["same/a", "gone/deep/a", "becomes-file/a", "changes", "becomes-folder", "keeps/b", "mode"]
+        {
             fs::write(at(file), "old").unwrap();
         }
         let before = list(dir.path());
@@ -126,7 +130,8 @@ mod tests {
         fs::write(at(".wh.same"), "").unwrap();
         let mut archive = Vec::new();
         write(dir.path(), &before, &list(dir.path()), &mut archive).unwrap();
-        let mode = |name: &str| format!("{:o}", fs::metadata(at(name)).unwrap().permissions().mode() & 0o7777);
+        let mode =
+            |name: &str| format!("{:o}", fs::metadata(at(name)).unwrap().permissions().mode() & 0o7777);
         let folder = |name: &str| format!("Directory {name} {} ", mode(name));
         assert_eq!(
             entries(&archive),

@@ -154,7 +154,9 @@ impl Agent {
         match self.registry {
             Registry::Npm => format!("npm install -g --silent --prefix \"$1\" {package}@{version}"),
             // A virtual environment works where it was made.
-            Registry::Pip => format!("/usr/bin/python3 -m venv \"$1\" && \"$1\"/bin/pip install -q {package}=={version}"),
+            Registry::Pip => {
+                format!("/usr/bin/python3 -m venv \"$1\" && \"$1\"/bin/pip install -q {package}=={version}")
+            }
             Registry::Cargo => format!("cargo install --locked --root \"$1\" {package}@{version}"),
             Registry::Apt => format!("apt-get install --yes {package}={version}"),
         }

@@ -2,8 +2,8 @@
 //! beforehand, on this machine, and the guest sees its folder and this machine's programs, read-only.
 
 use super::agent::Agent;
+use super::conversation::converse;
 use super::setting::hosts;
-use super::converse;
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest};
 use crate::outer;
@@ -66,7 +66,7 @@ fn tell(checkout: &Checkout, agent: &Agent, folder: &Path) -> bool {
         };
         println!("{:<10} {:<12} real     {said}", agent.name, agent.version);
         if is_over {
-                return said.starts_with("ok");
+            return said.starts_with("ok");
         }
     }
     false
@@ -74,7 +74,9 @@ fn tell(checkout: &Checkout, agent: &Agent, folder: &Path) -> bool {
 
 /// Runs an agent once. Returns why its machine is gone, if that is so: such a run shows nothing.
 fn run(checkout: &Checkout, agent: &Agent, folder: &Path) -> Result<Option<anyhow::Error>> {
-    let environment = Environment::new(checkout, Guest::Real)?;
+    // A machine with an image and folders, as a user of its own, needs idmapped mounts. The outer machine's file systems have
+    // none.
+    let environment = Environment::new(checkout, Guest::Real)?.with("SMOLVM_VM_UID_DROP", "off")?;
     let project = environment.project("project")?;
     let image = environment.path("image.tar");
     write_image(&image)?;
@@ -93,7 +95,8 @@ fn run(checkout: &Checkout, agent: &Agent, folder: &Path) -> Result<Option<anyho
     let Err(error) = converse(&project, agent, &config) else { return Ok(None) };
     let state = project.answer(&["ls", "--json"]).map(|rows| rows[0]["state"].clone());
     let _ = project.run(&["rm", "--force"]);
-    let has_died = state.is_ok_and(|state| state != "running") || error.to_string().contains("exit status: 75");
+    let has_died =
+        state.is_ok_and(|state| state != "running") || error.to_string().contains("exit status: 75");
     if has_died { Ok(Some(error)) } else { Err(error) }
 }
 
@@ -107,7 +110,9 @@ fn write_image(path: &Path) -> Result<()> {
         header.set_size(len);
         header
     };
-    for name in ["dev", "etc", "opt", "proc", "root", "run", "sys", "tmp", "usr", "var", "var/tmp", "workspace"] {
+    for name in
+        ["dev", "etc", "opt", "proc", "root", "run", "sys", "tmp", "usr", "var", "var/tmp", "workspace"]
+    {
         let mode = if name.ends_with("tmp") { 0o1777 } else { 0o755 };
         layer.append_data(&mut header(tar::EntryType::Directory, mode, 0), name, io::empty())?;
     }
@@ -115,7 +120,11 @@ fn write_image(path: &Path) -> Result<()> {
         layer.append_link(&mut header(tar::EntryType::Symlink, 0o777, 0), name, format!("usr/{name}"))?;
     }
     for (name, text) in [("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"), ("etc/group", "root:x:0:\n")] {
-        layer.append_data(&mut header(tar::EntryType::Regular, 0o644, text.len() as u64), name, text.as_bytes())?;
+        layer.append_data(
+            &mut header(tar::EntryType::Regular, 0o644, text.len() as u64),
+            name,
+            text.as_bytes(),
+        )?;
     }
     let layer = layer.into_inner()?;
     let config = json!({

@@ -29,7 +29,11 @@ pub(super) fn root(archive: &Path, root: &Path) -> Result<PathBuf> {
     let manifest: Value = serde_json::from_slice(manifest)?;
     for layer in manifest[0]["Layers"].as_array().context("Layers")? {
         let bytes = members.get(layer.as_str().context("a name")?).context("a layer")?;
-        if bytes.starts_with(&[0x1f, 0x8b]) { unpack(GzDecoder::new(&bytes[..]), &draft)? } else { unpack(&bytes[..], &draft)? }
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            unpack(GzDecoder::new(&bytes[..]), &draft)?
+        } else {
+            unpack(&bytes[..], &draft)?
+        }
     }
     fs::rename(draft, root)?;
     Ok(root.to_owned())
@@ -41,7 +45,10 @@ fn unpack(layer: impl Read, root: &Path) -> Result<()> {
     for entry in tar.entries()? {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
-        ensure!(path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)), "{path:?}");
+        ensure!(
+            path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)),
+            "{path:?}"
+        );
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let is_folder = entry.header().entry_type().is_dir();
         let target = root.join(path.with_file_name(name.strip_prefix(".wh.").unwrap_or(name)));

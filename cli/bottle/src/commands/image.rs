@@ -43,8 +43,11 @@ pub fn ready(context: &Context, home: &Home, config: &Config, rebuild: bool) -> 
     if !config.setup.is_empty() && layer::keep(config)? == SetupKeep::Image {
         is_new |= set_up(context, home, &store, config, &Base { digest: base, name: &image.name }, rebuild)?;
     } else if rebuild {
-        return Err(Failure::new(Kind::Usage, "--rebuild: there is no setup whose results are kept in an image")
-            .help("`bottle plan` shows the setup; one that is kept on the disk runs again with `--renew`"));
+        return Err(Failure::new(
+            Kind::Usage,
+            "--rebuild: there is no setup whose results are kept in an image",
+        )
+        .help("`bottle plan` shows the setup; one that is kept on the disk runs again with `--renew`"));
     }
     Ok(Some(Ready { fetched: is_new, _lease: lease }))
 }

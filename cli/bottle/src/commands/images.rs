@@ -38,10 +38,11 @@ fn ls(context: &Context, home: &Home, json: bool) -> Outcome {
         setup: Vec::new(),
     };
     let mut rows: Vec<StoredImage> = pins.iter().map(row).collect();
-    rows.extend(Setups::read(home)?.iter().map(|made| StoredImage {
-        setup: made.run.clone(),
-        ..row((&made.described(), &made.pin))
-    }));
+    rows.extend(
+        Setups::read(home)?
+            .iter()
+            .map(|made| StoredImage { setup: made.run.clone(), ..row((&made.described(), &made.pin)) }),
+    );
     if json {
         return out::json(&rows);
     }
@@ -105,7 +106,8 @@ fn rm(context: &Context, home: &Home, image: &str, json: bool) -> Outcome {
         return Err(Failure::new(Kind::Busy, format!("bottle {slug} uses {image}"))
             .help(format!("`bottle rm {slug}` removes that bottle")));
     }
-    let stays = |known: &str, pin: &Pin| !meant.iter().any(|one| (one.0.as_str(), &one.1) == (known, &pin.digest));
+    let stays =
+        |known: &str, pin: &Pin| !meant.iter().any(|one| (one.0.as_str(), &one.1) == (known, &pin.digest));
     remove(context, home, json, stays)
 }
 

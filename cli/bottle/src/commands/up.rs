@@ -39,8 +39,11 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
                 context.trust(&folder, config, options.trust.as_deref(), &context.again(verb))?;
             }
             if options.rebuild {
-                return Err(Failure::new(Kind::Busy, format!("{slug} is up, from what its setup made before"))
-                    .help(format!("`bottle stop {slug}` first; or `bottle restart --rebuild --renew {slug}`")));
+                return Err(Failure::new(
+                    Kind::Busy,
+                    format!("{slug} is up, from what its setup made before"),
+                )
+                .help(format!("`bottle stop {slug}` first; or `bottle restart --rebuild --renew {slug}`")));
             }
             already_up(context, &folder, &resolved);
             return set_up(context, &folder);

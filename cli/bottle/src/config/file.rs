@@ -18,7 +18,9 @@ use bottle_core::environment;
 use bottle_core::plan::{ReservedVariable, Volume};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::specification::{Limits, Need, Published, Setup, SetupKeep, SidecarSpec, StackChoice, Workspace};
+use bottle_core::specification::{
+    Limits, Need, Published, Setup, SetupKeep, SidecarSpec, StackChoice, Workspace,
+};
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
 use bottle_core::upstream::{self, Secret, SecretSource};
 use bottle_host::failure::Outcome;

@@ -11,7 +11,9 @@ use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::specification::{Limits, Need, Published, Repo, Setup, SetupKeep, SidecarSpec, StackChoice, Workspace};
+use bottle_core::specification::{
+    Limits, Need, Published, Repo, Setup, SetupKeep, SidecarSpec, StackChoice, Workspace,
+};
 use bottle_core::upstream::Upstream;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use std::collections::BTreeMap;

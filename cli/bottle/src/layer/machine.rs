@@ -41,14 +41,21 @@ const REST: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// Returns an error if a command fails, or if something else than a layer comes back. Nothing of it stays then.
-pub fn run(home: &Home, store: &Store, config: &Config, key: &ImageDigest, is_shown: bool) -> Outcome<Unpacked> {
+pub fn run(
+    home: &Home,
+    store: &Store,
+    config: &Config,
+    key: &ImageDigest,
+    is_shown: bool,
+) -> Outcome<Unpacked> {
     let slug: Slug = format!("setup-{}", &key.hex()[..12]).parse().map_err(anyhow::Error::from)?;
     let config = alone(config);
     let tools = Tools::find(config.stack)?;
     let folder = home.bottle(&slug);
     let taker = Taker { store: store.clone(), said: Said::new(is_shown), reading: Cell::new(None) };
     let commands = config.setup.run.iter().map(ToString::to_string);
-    let command: Vec<String> = [HELPER, "layer", "--"].map(str::to_owned).into_iter().chain(commands).collect();
+    let command: Vec<String> =
+        [HELPER, "layer", "--"].map(str::to_owned).into_iter().chain(commands).collect();
     // The commands are the helper's, and none is run again by whoever starts machines.
     let config = Config { setup: Setup::default(), ..config };
     let run = Run {
@@ -75,18 +82,26 @@ pub fn run(home: &Home, store: &Store, config: &Config, key: &ImageDigest, is_sh
     };
     match (ended, contact) {
         (Ended::Status(status), Contact::Made) if status.success() => {}
-        (Ended::Status(_), Contact::Made) => return fail(Kind::Guest, format!("the setup failed{}", taker.said.last())),
+        (Ended::Status(_), Contact::Made) => {
+            return fail(Kind::Guest, format!("the setup failed{}", taker.said.last()));
+        }
         (Ended::Status(status), _) => {
             let what = format!("the machine of the setup did not start ({status})");
-            return Err(Failure::new(Kind::Guest, what).help("try again; `bottle doctor` checks this machine"));
+            return Err(
+                Failure::new(Kind::Guest, what).help("try again; `bottle doctor` checks this machine")
+            );
         }
         (Ended::Signal(_) | Ended::Late, _) => {
-            return Err(Failure::new(Kind::Guest, "the setup was interrupted").help("the next start begins it again"));
+            return Err(
+                Failure::new(Kind::Guest, "the setup was interrupted").help("the next start begins it again")
+            );
         }
     }
     match taker.layer() {
         Ok(layer) => Ok(layer),
-        Err(error) => fail(Kind::Guest, format!("what the setup made cannot be kept: {}", Line(&format!("{error:#}")))),
+        Err(error) => {
+            fail(Kind::Guest, format!("what the setup made cannot be kept: {}", Line(&format!("{error:#}"))))
+        }
     }
 }
 
@@ -135,7 +150,8 @@ impl Companion for Taker {
 
     fn streams(&self) -> Outcome<Streams> {
         let (to, from) = mpsc::sync_channel(CHUNKS);
-        let (to, mut from, store) = (Sender(to), Received { from, chunk: Vec::new(), at: 0 }, self.store.clone());
+        let (to, mut from, store) =
+            (Sender(to), Received { from, chunk: Vec::new(), at: 0 }, self.store.clone());
         let reading = thread::Builder::new().name("layer".to_owned()).spawn(move || {
             let layer = take(&mut from, &store, Limits::default())?;
             // Zeros follow the end mark.

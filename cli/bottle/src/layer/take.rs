@@ -166,7 +166,12 @@ mod tests {
             let header = entry.header();
             let to = entry.link_name().unwrap().map(|to| to.display().to_string()).unwrap_or_default();
             let owner = (header.uid().unwrap(), header.gid().unwrap());
-            format!("{} {to} {:o} {owner:?} {}", entry.path().unwrap().display(), header.mode().unwrap(), entry.size())
+            format!(
+                "{} {to} {:o} {owner:?} {}",
+                entry.path().unwrap().display(),
+                header.mode().unwrap(),
+                entry.size()
+            )
         });
         assert_eq!(
             lines.collect::<Vec<_>>(),

@@ -25,7 +25,9 @@ const LAST: usize = 12;
 
 /// Returns whether the machine's disk lacks what the plan wants on it.
 pub fn is_due(folder: &Folder, plan: &Plan) -> bool {
-    !plan.setup.is_empty() && !plan.setup.is_for_image() && fs::read_to_string(folder.set_up()).ok() != Some(record(plan))
+    !plan.setup.is_empty()
+        && !plan.setup.is_for_image()
+        && fs::read_to_string(folder.set_up()).ok() != Some(record(plan))
 }
 
 /// Runs the commands in a bottle that is up. `show` gets each line of their output.
