@@ -1,7 +1,7 @@
 //! The program `bottle-guest`. The library describes what it does.
 
 use bottle_guest::report::Code;
-use bottle_guest::{connect, doors, exec, files, flow, link, pause, probe, processes, sftp};
+use bottle_guest::{connect, doors, exec, files, flow, layer, link, pause, probe, processes, sftp};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ const USAGE: &str = "usage: bottle-guest link --subnet N [--doors P,P,...] [--so
        bottle-guest end WORD
        bottle-guest signal WORD NAME
        bottle-guest pause
+       bottle-guest layer -- COMMAND... > archive
        bottle-guest processes
        bottle-guest sftp < requests > answers
        bottle-guest connect --port N < stream > stream
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let job = words.next().and_then(|word| word.into_string().ok());
     let rest: Vec<OsString> = words.collect();
     let done = match job.as_deref() {
+        Some("layer") => layer::main(rest),
         Some("link") => link::main(rest),
         Some("exec") => exec::main(rest),
         Some("end") => exec::end::main(rest),

@@ -5,6 +5,7 @@
 //! real ones. Its results say nothing about a real guest's isolation, and it admits that: its version line
 //! names it, and `bottle` repeats that at every start.
 
+mod image;
 pub(crate) mod terminal;
 
 use anyhow::{Context, Result, bail};
@@ -164,6 +165,7 @@ fn machine(verb: &str, options: &Options) -> Result<ExitCode> {
             stop(machine.clone())?;
             let _ = fs::remove_dir_all(disks(&machine.name)?);
             fs::remove_file(record(&machine.name)?)?;
+            let _ = fs::remove_dir_all(state()?.join(format!("{}.etc", machine.name)));
         }
         "exec" => return exec(&load(&named()?)?, options),
         "run" => {
@@ -269,7 +271,7 @@ fn check_image(image: &str) -> Result<()> {
 }
 
 /// Returns the command that runs the guest: this host's programs are read-only, and everything else is its
-/// own.
+/// own. What it keeps is in the folder `etc`.
 fn guest(machine: &Machine, etc: &Path, terminal: Option<&Terminal>) -> Result<Command> {
     let mut bwrap = in_terminal("bwrap", terminal)?;
     bwrap.args(["--unshare-net", "--unshare-pid", "--unshare-uts", "--unshare-ipc", "--cap-add", "ALL"]);
@@ -285,7 +287,12 @@ fn guest(machine: &Machine, etc: &Path, terminal: Option<&Terminal>) -> Result<C
         let (name, value) = variable.split_once('=').context("env wants NAME=VALUE")?;
         bwrap.args(["--setenv", name, value]);
     }
-    bwrap.args(["--tmpfs", "/"]);
+    match machine.smolfile.image.as_deref().map(Path::new).filter(|image| image.is_file()) {
+        Some(image) => {
+            bwrap.arg("--bind").arg(image::root(image, &etc.join("root"))?).arg("/");
+        }
+        None => _ = bwrap.args(["--tmpfs", "/"]),
+    }
     for dir in ["/usr", "/bin", "/sbin", "/lib", "/lib64"] {
         bwrap.args(["--ro-bind-try", dir, dir]);
     }

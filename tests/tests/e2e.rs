@@ -30,6 +30,7 @@ mod provenance;
 mod repositories;
 mod run;
 mod running;
+mod setup;
 mod shown;
 mod smolfile;
 mod soak;

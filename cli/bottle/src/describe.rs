@@ -59,6 +59,17 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
     }
     plan.setup.run.iter().for_each(|command| fact("setup", command.to_string()));
     plan.setup.allow.iter().for_each(|rule| fact("setup", format!("may reach {rule}")));
+    match &plan.setup.made {
+        Some(made) => fact("setup", format!("made {made}, from which the machine starts")),
+        None if plan.setup.is_for_image() => {
+            fact(
+                "setup",
+                "runs at the next start, in a machine of its own; later ones start from what it makes"
+                    .to_owned(),
+            );
+        }
+        None => {}
+    }
     if let Some(workdir) = &plan.guest.workdir {
         fact("workdir", workdir.to_string());
     }

@@ -25,6 +25,7 @@ pub mod ended;
 pub mod explain;
 pub mod image;
 pub mod job;
+pub mod layer;
 pub mod lifecycle;
 pub mod operator;
 pub mod output;

@@ -147,6 +147,9 @@ pub struct StoredImage {
     pub fetched: bool,
     /// The bottles that were made from it.
     pub bottles: Vec<Slug>,
+    /// The commands that made it of that image, if a setup did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub setup: Vec<String>,
 }
 
 /// What `bottle images pull --json` prints.

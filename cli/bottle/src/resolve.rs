@@ -3,15 +3,18 @@
 use crate::authorities;
 use crate::config::Config;
 use crate::image::Chosen;
+use crate::layer::{self, Kept};
 use anyhow::{Context, Result};
 use bottle_core::doors::Doors;
 use bottle_core::plan::{Guest, Plan, Volume};
 use bottle_core::ports;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::specification::{MachineUser, Services, SidecarForm, SidecarSpec, WORKSPACE, Workspace};
+use bottle_core::specification::{
+    MachineUser, Services, Setup, SetupKeep, SidecarForm, SidecarSpec, WORKSPACE, Workspace,
+};
 use bottle_core::stack::Stack;
-use bottle_core::text::MountPath;
+use bottle_core::text::{ImageDigest, MountPath};
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::rules::Changes;
 use bottle_host::smolvm::Launch;
@@ -34,6 +37,8 @@ pub struct Resolved {
     pub user: MachineUser,
     /// The image, if it comes from a registry.
     pub image: Option<Chosen>,
+    /// The image that the setup made of it, if its results are kept so and it was made.
+    pub kept: Option<Kept>,
 }
 
 impl Resolved {
@@ -41,6 +46,15 @@ impl Resolved {
     /// changes a copy.
     pub fn shares_what_others_change(&self) -> bool {
         self.plan.guest.volumes.len() > usize::from(self.copied.is_some())
+    }
+
+    /// Returns the image that the machine boots from, and the file that smolvm is given for it, if it comes from a registry and
+    /// is known.
+    pub fn boots_from(&self) -> Option<(&ImageDigest, &Path)> {
+        match &self.kept {
+            Some(kept) => Some((&kept.digest, kept.archive())),
+            None => self.image.as_ref().and_then(|image| Some((image.digest()?, image.archive()?))),
+        }
     }
 
     /// Returns how to start the machine's process.
@@ -79,6 +93,12 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outco
         (sidecar, form)
     });
     let image = Chosen::find(home, config.guest.image.as_ref())?;
+    let kept = Kept::find(home, config, image.as_ref())?;
+    let setup = Setup {
+        keep: if config.setup.is_empty() { SetupKeep::Disk } else { layer::keep(config)? },
+        made: kept.as_ref().map(|kept| kept.digest.clone()),
+        ..config.setup.clone()
+    };
     let mut guest = guest(config, folder)?;
     if !config.authorities.is_empty() {
         for name in authorities::VARIABLES {
@@ -107,7 +127,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outco
     let is_built_in = config.sidecars.get(&Sidecar::Pipelock) == Some(&SidecarSpec::Builtin);
     let plan = Plan {
         parent: if is_built_in { config.parent.parent()? } else { None },
-        setup: config.setup.clone(),
+        setup,
         agent: config.agent.as_ref().map(|agent| agent.name.clone()),
         publish: config.publish.clone(),
         ..plan
@@ -123,7 +143,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outco
         .any(|volume| volume.writable && Path::new(volume.host.as_str()) != folder.copy());
     let root = rustix::process::geteuid().is_root();
     let user = if root && shares { MachineUser::Root } else { MachineUser::Smolvms };
-    Ok(Resolved { plan, services, copied, user, image })
+    Ok(Resolved { plan, services, copied, user, image, kept })
 }
 
 /// Returns the virtual machine, with the project's folder in it.

@@ -5,11 +5,13 @@
 //! HTTPS. [`name`], [`manifest`], [`challenge`] and [`location`] decide, without I/O. [`http`] and [`registry`]
 //! ask. [`store`] keeps, [`layer`] checks what a layer unpacks to, [`archive`] puts an image together, and
 //! [`pull`] does all of it in order. [`pins`] remembers which image a reference means, so that later starts need
-//! no network, and [`keep`] decides what can be removed.
+//! no network, and [`keep`] decides what can be removed. [`compose`] adds what a setup made to an image, and [`setups`]
+//! remembers that.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod archive;
 pub mod challenge;
+pub mod compose;
 pub mod credentials;
 pub mod http;
 pub mod keep;
@@ -23,6 +25,7 @@ pub mod progress;
 pub mod pull;
 pub mod refusal;
 pub mod registry;
+pub mod setups;
 pub mod store;
 
 pub use limits::Limits;
@@ -31,4 +34,5 @@ pub use pins::{Pin, Pins};
 pub use progress::Progress;
 pub use pull::pull;
 pub use refusal::Refusal;
+pub use setups::{Made, Setups};
 pub use store::Store;

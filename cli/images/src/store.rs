@@ -11,7 +11,7 @@ use bottle_host::state::{Home, Lock, private_dir};
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -105,6 +105,15 @@ impl Store {
         draft.write_all(bytes).context("cannot write a document")?;
         draft.persist(self.blob(digest))?;
         Ok(())
+    }
+
+    /// Makes a file without a name yet, which is gone if nobody [keeps](Draft::keep) it.
+    ///
+    /// # Errors
+    /// Returns an error if the disk fails.
+    pub fn draft(&self) -> Result<Draft> {
+        let file = tempfile::tempfile_in(self.root.join(PARTIAL)).context("cannot make a file")?;
+        Ok(Draft { file, hash: Sha256::new(), length: 0 })
     }
 
     /// Makes a file for an archive, which appears under its name only as a whole.
@@ -245,6 +254,53 @@ impl Partial {
     /// Forgets what is here.
     pub fn discard(self) {
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A file without a name, and the digest of what was written to it so far.
+#[derive(Debug)]
+pub struct Draft {
+    file: File,
+    hash: Sha256,
+    length: u64,
+}
+
+impl Draft {
+    /// Returns how many bytes were written.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Gives out the file, with the digest and the length of what was written.
+    pub fn into_parts(self) -> (File, ImageDigest, u64) {
+        (self.file, digest_from(self.hash), self.length)
+    }
+
+    /// Makes it a part of the store, by its digest.
+    ///
+    /// # Errors
+    /// Returns an error if the disk fails.
+    pub fn keep(mut self, store: &Store) -> Result<(ImageDigest, u64)> {
+        let digest = digest_from(self.hash);
+        let mut named = NamedTempFile::new_in(store.root.join(PARTIAL))?;
+        self.file.rewind()?;
+        io::copy(&mut self.file, named.as_file_mut()).context("cannot write a part")?;
+        named.as_file().sync_all()?;
+        named.persist(store.blob(&digest))?;
+        Ok((digest, self.length))
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

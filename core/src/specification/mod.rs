@@ -18,7 +18,7 @@ pub use gate::Repo;
 pub use limits::Limits;
 pub use published::Published;
 pub use services::Services;
-pub use setup::Setup;
+pub use setup::{Setup, SetupKeep};
 pub use sidecar::{SidecarForm, SidecarSpec};
 pub use stack::StackChoice;
 pub use workspace::{MachineUser, WORKSPACE, Workspace};

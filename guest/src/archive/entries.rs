@@ -21,6 +21,8 @@ pub enum Item {
     File(u64),
     /// A symbolic link with its target.
     Link(PathBuf),
+    /// One more name of a file, with its first name.
+    Name(PathBuf),
     /// Anything else, described in words.
     Other(&'static str),
 }
@@ -32,6 +34,8 @@ pub struct Attributes {
     pub mode: u32,
     /// When it was last modified, in seconds since 1970.
     pub changed: Option<u64>,
+    /// Its owner and its group.
+    pub owner: (u64, u64),
 }
 
 /// The longest name or link target, in bytes: longer than any system accepts.
@@ -55,6 +59,7 @@ pub fn each(
         let attributes = Attributes {
             mode: header.mode().unwrap_or(0o644),
             changed: header.mtime().ok().filter(|time| *time > 0),
+            owner: (header.uid().unwrap_or(0), header.gid().unwrap_or(0)),
         };
         let mut parts = vec![Part { at: 0, len }];
         let item = match header.entry_type() {
@@ -81,12 +86,12 @@ pub fn each(
             }
             EntryType::Directory => Item::Folder,
             EntryType::Regular | EntryType::Continuous => Item::File(len),
-            EntryType::Symlink => {
+            kind @ (EntryType::Symlink | EntryType::Link) => {
                 let short = header.link_name_bytes().map(std::borrow::Cow::into_owned);
-                let target = target.take().or(short).context("a link has no target")?;
-                Item::Link(OsString::from_vec(target).into())
+                let to = target.take().or(short).context("a link has no target")?;
+                let to = OsString::from_vec(to).into();
+                if kind == EntryType::Link { Item::Name(to) } else { Item::Link(to) }
             }
-            EntryType::Link => Item::Other("a hard link"),
             EntryType::Char | EntryType::Block => Item::Other("a device"),
             EntryType::Fifo => Item::Other("a pipe"),
             _ => Item::Other("neither file, folder nor link"),

@@ -11,8 +11,10 @@ mod pack;
 mod sparse;
 mod unpack;
 
+pub use entries::{Attributes, Item, each};
 pub use name::{Refused, destination, stays_inside};
 pub use pack::{NEITHER, pack, pack_from, split};
+pub use sparse::Content;
 pub use unpack::{Leave, LeftOut, Limits, NOTHING, Names, Rules, TooLarge, Unpacked, unpack};
 
 /// Marks the following path as hexadecimal: a virtual machine monitor may only pass on text.

@@ -36,6 +36,12 @@ impl<'a> Content<'a> {
         Self { from, parts }
     }
 
+    /// Returns the content as a stream, if the archive has all of its `len` bytes.
+    pub fn whole(&mut self, len: u64) -> Option<impl Read + '_> {
+        let is_whole = matches!(self.parts.as_slice(), [part] if (part.at, part.len) == (0, len));
+        is_whole.then(|| (&mut *self.from).take(len))
+    }
+
     /// Writes the content into an empty file, which then has `len` bytes. Blocks of zeros become holes.
     ///
     /// # Errors

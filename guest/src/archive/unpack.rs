@@ -153,6 +153,9 @@ pub fn unpack(from: impl Read, into: &Folder, rules: &Rules) -> Result<Unpacked>
     Ok(state.came)
 }
 
+/// What the other names of a file are called.
+const HARD_LINK: &str = "a hard link";
+
 struct State<'a> {
     rules: &'a Rules,
     /// The archive's name for the one thing.
@@ -225,6 +228,7 @@ impl State<'_> {
         }
         match item {
             Item::Other(what) => Some(what),
+            Item::Name(_) => Some(HARD_LINK),
             Item::Link(target) if leave.git && leads_into_git(target) => {
                 Some("a link into what git would take for a repository; --all copies it")
             }
@@ -271,6 +275,7 @@ fn put(
             above.make_link(target, name)?;
         }
         Item::Other(what) => bail!("{what} is not copied"),
+        Item::Name(_) => bail!("{HARD_LINK} is not copied"),
     }
     Ok(())
 }

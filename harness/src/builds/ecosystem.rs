@@ -17,11 +17,34 @@ pub enum Ecosystem {
     Node,
     /// apt, and `dpkg -x`: the stand-in's own programs are read-only.
     Debian,
+    /// Go, with libraries as Debian packages them. So are all that follow.
+    Go,
+    /// Java.
+    Java,
+    /// Ruby.
+    Ruby,
+    /// PHP.
+    Php,
+    /// C++.
+    Cpp,
+    /// Perl.
+    Perl,
 }
 
 impl Ecosystem {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Rust, Self::Python, Self::Node, Self::Debian];
+    pub const ALL: [Self; 10] = [
+        Self::Rust,
+        Self::Python,
+        Self::Node,
+        Self::Debian,
+        Self::Go,
+        Self::Java,
+        Self::Ruby,
+        Self::Php,
+        Self::Cpp,
+        Self::Perl,
+    ];
 
     /// Returns its name.
     pub fn name(self) -> &'static str {
@@ -30,7 +53,43 @@ impl Ecosystem {
             Self::Python => "python",
             Self::Node => "node",
             Self::Debian => "debian",
+            Self::Go => "go",
+            Self::Java => "java",
+            Self::Ruby => "ruby",
+            Self::Php => "php",
+            Self::Cpp => "cpp",
+            Self::Perl => "perl",
         }
+    }
+
+    /// Returns what Debian calls the programs that build and test a project, and the commands that do it with a project in
+    /// `/project/test`.
+    fn toolchain(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::Rust | Self::Python | Self::Node => return None,
+            Self::Debian => ("", "/bin/dash -eu /project/test"),
+            Self::Go => (
+                "golang-go",
+                "export GO111MODULE=off GOPATH=/project:/usr/share/gocode GOCACHE=/tmp/go CGO_ENABLED=0\n\
+                 mkdir -p /project/src/tries && cp /project/test /project/src/tries/tries_test.go && go test tries\n",
+            ),
+            Self::Java => (
+                "openjdk-17-jdk-headless junit4",
+                "java=$(echo /usr/lib/jvm/java-17-openjdk-*/bin) && cd /project && cp test Tries.java\n\
+                 $java/javac -cp '/usr/share/java/*' Tries.java\n\
+                 $java/java -cp '.:/usr/share/java/*' org.junit.runner.JUnitCore Tries\n",
+            ),
+            Self::Ruby => ("ruby ruby-minitest", "ruby -r minitest/autorun /project/test\n"),
+            Self::Php => {
+                ("php8.2-cli", "php8.2 -d zend.assertions=1 -d include_path=/usr/share/php /project/test\n")
+            }
+            Self::Cpp => (
+                "g++ make",
+                "cd /project && cp test test.cpp && printf 'check: test.out\\n\\t./test.out\\n%%.out: %%.cpp\\n\\tg++ -std=c++17 $< -o $@\\n' > Makefile\n\
+                 make check\n",
+            ),
+            Self::Perl => ("perl", "perl /project/test\n"),
+        })
     }
 
     /// Returns its registry.
@@ -39,7 +98,7 @@ impl Ecosystem {
             Self::Rust => Registry::Cargo,
             Self::Python => Registry::Pip,
             Self::Node => Registry::Npm,
-            Self::Debian => Registry::Apt,
+            _ => Registry::Apt,
         }
     }
 
@@ -58,8 +117,13 @@ impl Ecosystem {
     }
 
     /// Returns the script that installs `$PACKAGE` in `$VERSION` and runs `$TEST`.
-    pub fn script(self) -> &'static str {
-        match self {
+    pub fn script(self) -> String {
+        if let Some((packages, build)) = self.toolchain() {
+            return format!(
+                "TOOLCHAIN='{packages}'\n{DEBIAN}\ncat > $root/project/build <<'END'\n{build}\nEND\nchroot $root /bin/dash -eu /project/build\n"
+            );
+        }
+        let script = match self {
             Self::Rust => {
                 "export PATH=/opt/rust/bin:$PATH CARGO_HOME=/var/tmp/cargo CARGO_TARGET_DIR=/var/tmp/target\n\
                  mkdir -p /var/tmp/$PACKAGE/src && cd /var/tmp/$PACKAGE && cp $TEST src/main.rs\n\
@@ -75,16 +139,25 @@ impl Ecosystem {
                 "mkdir -p /var/tmp/$PACKAGE && cd /var/tmp/$PACKAGE && cp $TEST test.mjs && echo '{}' > package.json\n\
                  npm install --silent --no-fund --no-audit --cache /var/tmp/npm $PACKAGE@$VERSION && node test.mjs\n"
             }
-            Self::Debian => {
-                "apt() { apt-get -qq -o Dir::State=/var/tmp/apt -o Dir::State::status=/var/tmp/apt/status \
-                 -o Dir::Cache=/var/tmp/apt/cache -o APT::Sandbox::User=root -o Dir::Etc::sourceparts=/etc/apt/sources.list.d \"$@\"; }\n\
-                 mkdir -p /var/tmp/apt/lists/partial /var/tmp/apt/cache/archives/partial && touch /var/tmp/apt/status\n\
-                 [ -e /var/tmp/apt/updated ] || { apt update && touch /var/tmp/apt/updated; }\n\
-                 apt clean && apt install --yes --no-install-recommends --download-only dash $PACKAGE > /dev/null\n\
-                 rm -rf /var/tmp/root && mkdir /var/tmp/root\n\
-                 for one in /var/tmp/apt/cache/archives/*.deb; do dpkg -x $one /var/tmp/root; done\n\
-                 cp $TEST /var/tmp/root/test.sh && chroot /var/tmp/root /bin/dash -eu /test.sh\n"
-            }
-        }
+            _ => "",
+        };
+        script.to_owned()
     }
 }
+
+/// Unpacks a package, with its toolchain and everything that both depend on, into a root folder. No script of a maintainer
+/// runs.
+const DEBIAN: &str = r#"
+apt() { apt-get -qq -o Dir::State=/var/tmp/apt -o Dir::State::status=/var/tmp/apt/status -o Dir::Cache=/var/tmp/apt/cache \
+    -o APT::Sandbox::User=root -o Dir::Etc::sourceparts=/etc/apt/sources.list.d "$@"; }
+mkdir -p /var/tmp/apt/lists/partial /var/tmp/apt/cache/archives/partial && touch /var/tmp/apt/status
+[ -e /var/tmp/apt/updated ] || { apt update && touch /var/tmp/apt/updated; }
+apt install --yes --no-install-recommends --download-only dash coreutils $TOOLCHAIN $PACKAGE > /dev/null
+root=/var/tmp/root
+mkdir -p $root/proc $root/dev $root/tmp
+for one in /var/tmp/apt/cache/archives/*.deb; do
+    [ -e $one.there ] || { dpkg -x $one $root && touch $one.there; }
+done
+[ -e $root/proc/self ] || { mount --rbind /proc $root/proc && mount --rbind /dev $root/dev; }
+rm -rf $root/project && mkdir $root/project && cp $TEST $root/project/test
+"#;

@@ -17,6 +17,9 @@ pub struct AgentRun {
     /// Check that the agent is installed, by what its profile has for that, and do not run it
     #[arg(long, conflicts_with = "arguments")]
     pub smoke: bool,
+    /// Install the agent again, and create the bottle's machine from that; everything on its disk is lost
+    #[arg(long)]
+    pub rebuild: bool,
     /// Use bottle.toml even if a guest could have written it; with a digest, only if the digest matches
     #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub trust: Option<String>,

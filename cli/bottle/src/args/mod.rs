@@ -128,6 +128,9 @@ pub enum Command {
         /// Create its machine again; everything on its disk is lost
         #[arg(long)]
         renew: bool,
+        /// Carry out the setup again whose results are kept in an image
+        #[arg(long)]
+        rebuild: bool,
         /// Keep the bottle although the project's folder was moved or replaced
         #[arg(long)]
         moved: bool,
@@ -232,6 +235,9 @@ pub enum Command {
         /// Create its machine again; everything on its disk is lost
         #[arg(long)]
         renew: bool,
+        /// Carry out the setup again whose results are kept in an image
+        #[arg(long)]
+        rebuild: bool,
     },
     /// Remove a bottle with its disk
     Rm {

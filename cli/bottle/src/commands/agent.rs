@@ -14,13 +14,13 @@ use std::process::ExitCode;
 
 /// Starts the bottle if it is not up, sets the agent up if it is not there, and runs it.
 pub fn run(context: &Context, name: Slug, how: AgentRun) -> Outcome<ExitCode> {
-    let AgentRun { bottle, setup_allow, smoke, trust, detach, arguments } = how;
+    let AgentRun { bottle, setup_allow, smoke, rebuild, trust, detach, arguments } = how;
     let context = context.for_agent(AgentChoice { name, setup_allow });
     let (slug, config) = context.configured(bottle)?;
     let profile = config.agent.as_ref().and_then(|agent| agent.profile.clone());
     let profile =
         profile.ok_or_else(|| Failure::new(Kind::Internal, "the agent's profile was not applied"))?;
-    let options = up::Options { trust, renew: false };
+    let options = up::Options { trust, renew: rebuild, rebuild };
     up::up_with(&context, &slug, &config, &options, "up")?;
     // A bottle that was up already may be up for something else.
     let folder = Home::find()?.bottle(&slug);

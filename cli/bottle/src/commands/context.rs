@@ -329,9 +329,14 @@ impl Context {
 
     /// Reports a line of a longer step, if somebody watches.
     pub fn detail(&self, line: &str) {
-        if self.verbose || (!self.quiet && out::is_watched()) {
+        if self.tells_details() {
             out::remark(line);
         }
+    }
+
+    /// Returns whether details are told.
+    pub fn tells_details(&self) -> bool {
+        self.verbose || (!self.quiet && out::is_watched())
     }
 
     /// Returns how much a person wants to be told.

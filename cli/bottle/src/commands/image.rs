@@ -3,16 +3,19 @@
 use super::context::Context;
 use crate::config::Config;
 use crate::image::{Chosen, size};
+use crate::layer;
 use crate::progress::Line;
+use bottle_core::specification::SetupKeep;
 use bottle_core::text::ImageDigest;
-use bottle_host::failure::Outcome;
+use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::{Home, Lock};
-use bottle_images::{Limits, Name, Pin, Pins, Progress, Store, pull};
+use bottle_images::store::Partial;
+use bottle_images::{Limits, Made, Name, Pin, Pins, Progress, Setups, Store, compose, pull};
 use std::cell::RefCell;
 
 /// A bottle's image, which nobody removes while this value lives.
 pub struct Ready {
-    /// Whether it was fetched just now.
+    /// Whether it was fetched or set up just now.
     pub fetched: bool,
     _lease: Lock,
 }
@@ -22,16 +25,76 @@ pub struct Ready {
 ///
 /// # Errors
 /// Returns an error that says why it cannot be had. Nothing was started.
-pub fn ready(context: &Context, home: &Home, config: &Config) -> Outcome<Option<Ready>> {
+pub fn ready(context: &Context, home: &Home, config: &Config, rebuild: bool) -> Outcome<Option<Ready>> {
     let Some(image) = Chosen::find(home, config.guest.image.as_ref())? else { return Ok(None) };
     let store = Store::of(home);
     let lease = store.lease()?;
-    let fetched = !image.is_here();
-    if fetched {
-        let pin = fetch(context, &store, &image.name, image.digest())?;
-        Pins::record(home, &image.name, pin)?;
+    let mut is_new = false;
+    let base = match image.digest() {
+        Some(digest) if image.is_here() => digest.clone(),
+        digest => {
+            let pin = fetch(context, &store, &image.name, digest)?;
+            let digest = pin.digest.clone();
+            Pins::record(home, &image.name, pin)?;
+            is_new = true;
+            digest
+        }
+    };
+    if !config.setup.is_empty() && layer::keep(config)? == SetupKeep::Image {
+        is_new |= set_up(context, home, &store, config, &Base { digest: base, name: &image.name }, rebuild)?;
+    } else if rebuild {
+        return Err(Failure::new(
+            Kind::Usage,
+            "--rebuild: there is no setup whose results are kept in an image",
+        )
+        .help("`bottle plan` shows the setup; one that is kept on the disk runs again with `--renew`"));
     }
-    Ok(Some(Ready { fetched, _lease: lease }))
+    Ok(Some(Ready { fetched: is_new, _lease: lease }))
+}
+
+/// The image that a setup runs in.
+struct Base<'b> {
+    digest: ImageDigest,
+    name: &'b Name,
+}
+
+/// Carries out a setup in a machine of its own, unless what it made is here. Returns whether it was carried out.
+fn set_up(
+    context: &Context,
+    home: &Home,
+    store: &Store,
+    config: &Config,
+    base: &Base<'_>,
+    rebuild: bool,
+) -> Outcome<bool> {
+    let key = layer::key(config, &base.digest);
+    let made = || -> Outcome<Option<Made>> {
+        let made = Setups::read(home)?.get(&key).cloned();
+        Ok(made.filter(|made| store.archive(&made.pin.digest).is_file()))
+    };
+    let before = made()?;
+    if before.is_some() && !rebuild {
+        return Ok(false);
+    }
+    // Of several commands at once, one carries it out, and the others find what it made.
+    let waits = || context.say("waiting for another command that carries out the same setup");
+    let turn = store.partial(&key, waits)?;
+    let now = made()?;
+    let result = if now.is_some() && (!rebuild || now != before) {
+        Ok(now != before)
+    } else {
+        context.say("the setup runs, which takes a while the first time");
+        layer::machine::run(home, store, config, &key, context.tells_details()).and_then(|mut layer| {
+            let pin = compose::add_layer(store, &base.digest, &mut layer)?;
+            context.say(&format!("the setup made {}, {}", pin.digest, size(layer.len)));
+            let run = config.setup.run.iter().map(ToString::to_string).collect();
+            let made = Made { pin, base: base.digest.clone(), name: base.name.to_string(), run };
+            Setups::record(home, &key, made)?;
+            Ok(true)
+        })
+    };
+    turn.into_iter().for_each(Partial::discard);
+    result
 }
 
 /// Fetches an image and tells a person how far that is. Whoever calls this holds a lease of the store.

@@ -10,7 +10,7 @@ use bottle_core::text::ImageDigest;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::Home;
 use bottle_host::{out, outln};
-use bottle_images::{Name, Pins, Store, keep};
+use bottle_images::{Name, Pin, Pins, Setups, Store, keep};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The bottles that use each image.
@@ -29,14 +29,20 @@ pub fn images(context: &Context, action: &ImagesAction) -> Outcome {
 fn ls(context: &Context, home: &Home, json: bool) -> Outcome {
     let (store, users) = (Store::of(home), users(home)?);
     let pins = Pins::read(&home.image_pins())?;
-    let row = |(name, pin): (&str, &bottle_images::Pin)| StoredImage {
+    let row = |(name, pin): (&str, &Pin)| StoredImage {
         image: name.to_owned(),
         digest: pin.digest.clone(),
         size: pin.size,
         fetched: store.archive(&pin.digest).is_file(),
         bottles: users.get(&pin.digest).cloned().unwrap_or_default(),
+        setup: Vec::new(),
     };
-    let rows: Vec<StoredImage> = pins.iter().map(row).collect();
+    let mut rows: Vec<StoredImage> = pins.iter().map(row).collect();
+    rows.extend(
+        Setups::read(home)?
+            .iter()
+            .map(|made| StoredImage { setup: made.run.clone(), ..row((&made.described(), &made.pin)) }),
+    );
     if json {
         return out::json(&rows);
     }
@@ -85,6 +91,13 @@ fn rm(context: &Context, home: &Home, image: &str, json: bool) -> Outcome {
             meant.push((known.to_owned(), pin.digest.clone()));
         }
     }
+    // What a setup made of an image goes with it.
+    for made in Setups::read(home)?.iter() {
+        let is_meant = |(_, digest): &(String, ImageDigest)| *digest == made.base;
+        if meant.iter().any(is_meant) || (is_digest && made.pin.digest.hex().starts_with(hex)) {
+            meant.push((made.described(), made.pin.digest.clone()));
+        }
+    }
     if meant.is_empty() {
         return Err(Failure::new(Kind::Usage, format!("there is no image {image} here"))
             .help("`bottle images ls` lists them"));
@@ -93,30 +106,33 @@ fn rm(context: &Context, home: &Home, image: &str, json: bool) -> Outcome {
         return Err(Failure::new(Kind::Busy, format!("bottle {slug} uses {image}"))
             .help(format!("`bottle rm {slug}` removes that bottle")));
     }
-    remove(context, home, json, |known| !meant.iter().any(|(name, _)| name == known))
+    let stays =
+        |known: &str, pin: &Pin| !meant.iter().any(|one| (one.0.as_str(), &one.1) == (known, &pin.digest));
+    remove(context, home, json, stays)
 }
 
 fn prune(context: &Context, home: &Home, json: bool) -> Outcome {
-    let (users, pins) = (users(home)?, Pins::read(&home.image_pins())?);
-    let used: BTreeSet<&str> =
-        pins.iter().filter(|(_, pin)| users.contains_key(&pin.digest)).map(|(name, _)| name).collect();
-    remove(context, home, json, |name| used.contains(name))
+    let users = users(home)?;
+    remove(context, home, json, |_, pin| users.contains_key(&pin.digest))
 }
 
 /// Forgets the names that do not stay, and removes what no name and no bottle needs any more.
-fn remove(context: &Context, home: &Home, json: bool, stays: impl Fn(&str) -> bool) -> Outcome {
+fn remove(context: &Context, home: &Home, json: bool, stays: impl Fn(&str, &Pin) -> bool) -> Outcome {
     let store = Store::of(home);
     let _alone = store.alone()?;
     let mut gone = Vec::new();
-    Pins::forget(home, |name, _| {
-        let stays = stays(name);
+    let mut stays = |name: &str, pin: &Pin| {
+        let stays = stays(name, pin);
         if !stays {
             gone.push(name.to_owned());
         }
         stays
-    })?;
+    };
+    Pins::forget(home, &mut stays)?;
+    Setups::forget(home, |made| stays(&made.described(), &made.pin))?;
     let mut kept: BTreeSet<ImageDigest> =
         Pins::read(&home.image_pins())?.iter().map(|(_, pin)| pin.digest.clone()).collect();
+    kept.extend(Setups::read(home)?.iter().map(|made| made.pin.digest.clone()));
     kept.extend(users(home)?.into_keys());
     let freed = keep::only(&store, &kept)?;
     if json {
@@ -132,7 +148,8 @@ fn users(home: &Home) -> Outcome<Users> {
     let mut users = Users::new();
     for folder in home.bottles()? {
         // A plan that another version wrote names no image that is kept here.
-        if let Some(digest) = folder.read_plan().ok().and_then(|plan| plan.guest.image_digest) {
+        let Ok(plan) = folder.read_plan() else { continue };
+        for digest in plan.guest.image_digest.into_iter().chain(plan.setup.made) {
             users.entry(digest).or_default().push(folder.slug().clone());
         }
     }

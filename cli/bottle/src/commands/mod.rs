@@ -116,13 +116,13 @@ pub fn dispatch(args: Args) -> Outcome<ExitCode> {
         Command::Snapshot { words: _ } => fork::instead("snapshot")?,
         Command::Restore { words: _ } => fork::instead("restore")?,
         Command::Rename { from, to, renew } => rename::rename(&context, &from, &to, renew)?,
-        Command::Up { slug, agent: _, trust, renew, moved: _, detach: _ } => {
-            up::up(&context, slug, &up::Options { trust, renew })?;
+        Command::Up { slug, agent: _, trust, renew, rebuild, moved: _, detach: _ } => {
+            up::up(&context, slug, &up::Options { trust, renew, rebuild })?;
         }
         Command::SshConfig { slug, user } => ssh::config(&context, slug, &user)?,
         Command::Stop { slug } => stop::stop(&context, slug)?,
-        Command::Restart { slug, trust, renew } => {
-            restart::restart(&context, slug, &up::Options { trust, renew })?;
+        Command::Restart { slug, trust, renew, rebuild } => {
+            restart::restart(&context, slug, &up::Options { trust, renew, rebuild })?;
         }
         Command::Rm { slug, force } => rm::rm(&context, slug, force)?,
         Command::Login { login, from, yes, remove } => {

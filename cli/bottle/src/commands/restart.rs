@@ -16,12 +16,14 @@ pub fn restart(context: &Context, slug: Option<Slug>, options: &Options) -> Outc
     let home = Home::find()?;
     context.trust(&home.bottle(&slug), &config, options.trust.as_deref(), &context.again("restart"))?;
     start::check_again(&slug, &config, options.renew)?;
-    let image = image::ready(context, &home, &config)?;
+    let image = image::ready(context, &home, &config, options.rebuild)?;
     stop(context, Some(slug.clone()))?;
+    // It is made anew already.
+    let options = Options { rebuild: false, trust: options.trust.clone(), ..*options };
     if Defence::ConfigProvenance.stands() {
-        up_with(context, &slug, &config, options, "restart")?;
+        up_with(context, &slug, &config, &options, "restart")?;
     } else {
-        up(context, Some(slug), options)?;
+        up(context, Some(slug), &options)?;
     }
     drop(image);
     Ok(())

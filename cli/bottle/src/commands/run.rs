@@ -6,6 +6,7 @@ use crate::command_line;
 use crate::config::Config;
 use crate::describe::wide_open;
 use crate::ended::TIMED_OUT;
+use crate::layer;
 use crate::lifecycle::companion::Companion;
 use crate::lifecycle::run::{Contact, Ran, Run};
 use crate::lifecycle::signals::{Ended, Events, GRACE, Patience};
@@ -13,6 +14,7 @@ use crate::progress::Steps;
 use bottle_core::egress::{HostPattern, HostRule};
 use bottle_core::execution::SHELL;
 use bottle_core::slug::Slug;
+use bottle_core::specification::SetupKeep;
 use bottle_guest::status::exit_number;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
@@ -64,10 +66,12 @@ pub struct Prepared {
 impl Prepared {
     pub fn of(context: &Context, (slug, mut config): (Slug, Config), extra: &Extra) -> Outcome<Self> {
         extra.apply(&mut config)?;
-        if !config.setup.is_empty() {
-            let what = "[guest] setup is kept on a bottle's disk, and a run has none";
-            return Err(Failure::new(Kind::Usage, what)
-                .help(format!("`bottle up {slug}`, then `bottle exec {slug} -- COMMAND`")));
+        if !config.setup.is_empty() && layer::keep(&config)? == SetupKeep::Disk {
+            let what = "this [guest] setup is kept on a bottle's disk, and a run has none";
+            return Err(Failure::new(Kind::Usage, what).help(format!(
+                "`bottle up {slug}`, then `bottle exec {slug} -- COMMAND`; with an image from a registry, `setup-keep = \"image\"` \
+                 serves runs, too"
+            )));
         }
         if !config.publish.is_empty() {
             context.say(&format!("a run publishes no port; `bottle up {slug}` does"));
@@ -94,7 +98,7 @@ impl Prepared {
     ) -> Outcome<Ran> {
         let Self { config, home, folder, tools, .. } = self;
         // Nothing is under way yet, so a signal ends this process, and what has arrived stays.
-        let image = image::ready(context, home, config)?;
+        let image = image::ready(context, home, config, false)?;
         let shell = [SHELL.to_owned()];
         let run = Run {
             home,

@@ -9,7 +9,7 @@ use crate::lifecycle::setup;
 use crate::lifecycle::start::{self, Found};
 use crate::resolve::Resolved;
 use bottle_core::slug::Slug;
-use bottle_host::failure::Outcome;
+use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
 use bottle_host::state::{Folder, Home};
 use bottle_host::tools;
@@ -20,6 +20,8 @@ pub struct Options {
     pub trust: Option<String>,
     /// Create the machine again if it needs another image.
     pub renew: bool,
+    /// Carry out a setup again whose results are kept in an image.
+    pub rebuild: bool,
 }
 
 pub fn up(context: &Context, slug: Option<Slug>, options: &Options) -> Outcome {
@@ -36,6 +38,13 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
             if context.moved {
                 context.trust(&folder, config, options.trust.as_deref(), &context.again(verb))?;
             }
+            if options.rebuild {
+                return Err(Failure::new(
+                    Kind::Busy,
+                    format!("{slug} is up, from what its setup made before"),
+                )
+                .help(format!("`bottle stop {slug}` first; or `bottle restart --rebuild --renew {slug}`")));
+            }
             already_up(context, &folder, &resolved);
             return set_up(context, &folder);
         }
@@ -48,7 +57,7 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
     if let Some(said) = wide_open(slug, planned.rules()) {
         out::note(said);
     }
-    let image = image::ready(context, &Home::find()?, config)?;
+    let image = image::ready(context, &Home::find()?, config, options.rebuild)?;
     let planned = match &image {
         Some(image) if image.fetched => planned.with_image(config)?,
         _ => *planned,

@@ -18,7 +18,9 @@ use bottle_core::environment;
 use bottle_core::plan::{ReservedVariable, Volume};
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::specification::{Limits, Need, Published, Setup, SidecarSpec, StackChoice, Workspace};
+use bottle_core::specification::{
+    Limits, Need, Published, Setup, SetupKeep, SidecarSpec, StackChoice, Workspace,
+};
 use bottle_core::text::{EnvName, ImageRef, MountPath, Word};
 use bottle_core::upstream::{self, Secret, SecretSource};
 use bottle_host::failure::Outcome;
@@ -142,13 +144,17 @@ struct GuestTable {
     /// of this machine.
     #[serde(default)]
     ca: Vec<PathBuf>,
-    /// Commands that are run once in a new machine, each by a shell, before the bottle is used. Their results are kept
-    /// on the machine's disk.
+    /// Commands that are run once, each by a shell, before the bottle is used. `setup-keep` says where.
     #[serde(default)]
     setup: Vec<Word>,
     /// Hosts that may be reached while these commands run, and not afterwards.
     #[serde(default, rename = "setup-allow")]
     setup_allow: Vec<Spanned<HostRule>>,
+    /// Where the results of these commands are kept. In an image: they run in a machine of their own, without the project, and
+    /// every new machine with the same image and setup starts from what they made. On the disk: they run in each new machine of
+    /// the bottle, and see the project. Default: in an image, if `image` names one of a registry.
+    #[serde(rename = "setup-keep")]
+    setup_keep: Option<SetupKeep>,
     /// More folders of this machine.
     #[serde(default)]
     volumes: Vec<Spanned<Table<VolumeTable>>>,
@@ -384,7 +390,8 @@ fn guest(
             .map_err(|wide| source.fail(Some(rule.span()), &wide.to_string()).help(wide.help()))?;
     }
     let allow = table.setup_allow.into_iter().map(Spanned::into_inner).collect();
-    config.setup = Setup { run: table.setup, allow };
+    config.setup = Setup { run: table.setup, allow, ..Setup::default() };
+    config.setup_keep = table.setup_keep;
     for (name, value) in table.env {
         if environment::is_reserved(name.as_str()) {
             return Err(source.fail(Some(value.span()), &ReservedVariable(name.to_string()).to_string()));

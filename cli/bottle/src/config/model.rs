@@ -11,7 +11,9 @@ use bottle_core::egress::Rules;
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use bottle_core::specification::{Limits, Need, Published, Repo, Setup, SidecarSpec, StackChoice, Workspace};
+use bottle_core::specification::{
+    Limits, Need, Published, Repo, Setup, SetupKeep, SidecarSpec, StackChoice, Workspace,
+};
 use bottle_core::upstream::Upstream;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use std::collections::BTreeMap;
@@ -34,6 +36,8 @@ pub struct Config {
     pub guest: Guest,
     /// What is installed in it before it is used.
     pub setup: Setup,
+    /// Where its results are kept, if the file says so.
+    pub setup_keep: Option<SetupKeep>,
     /// The files of the certificate authorities that it trusts beside the usual ones.
     pub authorities: Vec<PathBuf>,
     /// How the machine gets the project's folder.
@@ -98,6 +102,7 @@ impl Default for Config {
             stack: StackChoice::default(),
             agent: None,
             setup: Setup::default(),
+            setup_keep: None,
             authorities: Vec::new(),
             guest: Guest {
                 image: None,

@@ -34,7 +34,7 @@ impl Translation {
             for command in &self.setup {
                 lines.push_str(&format!("    {},\n", text(command.as_str())));
             }
-            lines.push_str("]\n");
+            lines.push_str("]\nsetup-keep = \"disk\"                   # the commands see the project\n");
         }
         if installs || !self.setup.is_empty() {
             lines.push_str(

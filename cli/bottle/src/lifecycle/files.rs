@@ -2,7 +2,6 @@
 
 use crate::agent::Equipment;
 use crate::config::Config;
-use crate::image::Chosen;
 use crate::resolve::Resolved;
 use anyhow::{Context, Result, anyhow};
 use bottle_core::gvproxy;
@@ -80,7 +79,7 @@ pub fn smolfile(folder: &Folder, resolved: &Resolved) -> Result<Smolfile> {
         .parse()
         .context("the runtime folder's path")?;
     let mut smolfile = Smolfile::for_plan(&resolved.plan, &helper_dir);
-    if let Some(archive) = resolved.image.as_ref().and_then(Chosen::archive) {
+    if let Some((_, archive)) = resolved.boots_from() {
         smolfile.image = Some(archive.to_str().context("the cache folder's path is not UTF-8")?.to_owned());
     }
     Ok(smolfile)

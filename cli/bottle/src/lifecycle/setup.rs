@@ -1,4 +1,4 @@
-//! Carries out a bottle's setup: once for each machine and each list of commands.
+//! Carries out a setup whose results are kept on a machine's disk: once for each machine and each list of commands.
 //!
 //! The commands run in the guest, behind the same doors as everything else. The hosts that only they may reach are
 //! lent by the keeper for as long as this process holds on to them.
@@ -25,7 +25,9 @@ const LAST: usize = 12;
 
 /// Returns whether the machine's disk lacks what the plan wants on it.
 pub fn is_due(folder: &Folder, plan: &Plan) -> bool {
-    !plan.setup.is_empty() && fs::read_to_string(folder.set_up()).ok() != Some(record(plan))
+    !plan.setup.is_empty()
+        && !plan.setup.is_for_image()
+        && fs::read_to_string(folder.set_up()).ok() != Some(record(plan))
 }
 
 /// Runs the commands in a bottle that is up. `show` gets each line of their output.

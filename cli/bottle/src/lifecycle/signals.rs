@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::cell::Cell;
 use std::process::{Child, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -99,6 +100,9 @@ fn is_by_signal(status: ExitStatus) -> bool {
 /// The signals that end a run.
 const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
+/// Whether this process catches signals to its end.
+static FOR_GOOD: AtomicBool = AtomicBool::new(false);
+
 /// Something that a run waits for.
 pub enum Event {
     /// A signal arrived.
@@ -118,13 +122,29 @@ pub struct Events {
 impl Events {
     /// Catches signals from here on.
     pub fn catch() -> Result<Self> {
+        FOR_GOOD.store(true, Relaxed);
+        Self::catch_and(|_| {})
+    }
+
+    /// Catches signals as long as the value lives. Later ones end this process, as if they had never been caught, unless they
+    /// are caught again.
+    pub fn catch_for_a_while() -> Result<Self> {
+        Self::catch_and(|signal| {
+            if !FOR_GOOD.load(Relaxed) {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        })
+    }
+
+    /// Catches signals from here on, and passes on those that nobody waits for any more.
+    fn catch_and(afterwards: fn(i32)) -> Result<Self> {
         let mut caught = signal_hook::iterator::Signals::new(ENDING)?;
         let (sender, receiver) = mpsc::channel();
         let signals = sender.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in &mut caught {
                 if signals.send(Event::Signal(u8::try_from(signal).unwrap_or(u8::MAX))).is_err() {
-                    return;
+                    afterwards(signal);
                 }
             }
         })?;

@@ -23,8 +23,11 @@ pub fn fit(resolved: &Resolved, smolvm: &Smolvm) -> Result<Result<Shape, &'stati
     let image = match (&guest.image, &resolved.image) {
         (None, _) => None,
         (Some(_), None) => return Ok(Err("its image is a path, and what is there may change")),
-        (Some(_), Some(image)) => match (image.digest(), image.archive().filter(|_| image.is_here())) {
-            (Some(digest), Some(archive)) => {
+        (Some(_), Some(_)) => match resolved.boots_from() {
+            Some(_) if resolved.plan.setup.is_for_image() && resolved.kept.is_none() => {
+                return Ok(Err("its setup was not carried out yet"));
+            }
+            Some((digest, archive)) if archive.is_file() => {
                 Some(Image { digest: digest.clone(), archive: archive.to_owned() })
             }
             _ => return Ok(Err("its image is not fetched yet")),

@@ -18,6 +18,7 @@ const VERSIONS: &str = ".versions";
 const TRASH: &str = ".trash";
 const IMAGES: &str = ".images";
 const CACHE: &str = ".cache";
+const SETUPS: &str = ".setups";
 const LOGINS: &str = ".logins";
 const POOL: &str = ".pool";
 /// The folder that holds the runtime folders of root's bottles.
@@ -151,6 +152,11 @@ impl Home {
     /// Returns the path of the record of which image each reference means.
     pub fn image_pins(&self) -> PathBuf {
         self.state.join(IMAGES)
+    }
+
+    /// Returns the path of the record of which image each setup made.
+    pub fn image_setups(&self) -> PathBuf {
+        self.state.join(SETUPS)
     }
 
     /// Returns the path of the folder that holds the logins that `bottle login` took over.
