@@ -140,7 +140,7 @@ def answers(output: str) -> dict[str, dict[str, Any]]:
 def container(world: World, names: list[str], weakness: list[str], keep: tuple[int, ...] = ()) -> dict[str, dict[str, Any]]:
     """Makes attacks in a container, with what weakens it."""
     words = ["bwrap", "--die-with-parent", "--cap-drop", "ALL", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev"]
-    words += ["--unshare-ipc", "--unshare-uts", "--tmpfs", "/tmp", "--tmpfs", "/run", "--ro-bind", str(ATTACKS), "/attacks.py"]
+    words += ["--unshare-ipc", "--unshare-uts", "--ro-bind", "/sys", "/sys", "--tmpfs", "/tmp", "--tmpfs", "/run", "--ro-bind", str(ATTACKS), "/attacks.py"]
     words += ["--ro-bind", str(world.module), "/module.ko", "--dir", "/opt/bottle"]
     for name in ("bin", "sbin", "lib", "lib64"):
         words += ["--symlink", f"usr/{name}", f"/{name}"]
@@ -240,10 +240,6 @@ def main() -> int:
 
 
 def judge(world: World, node: Node) -> int:
-    seen = witnesses(world)
-    plain = container(world, NAMES, [])
-    leaks = [name for name in NAMES if plain[name]["found"] or world.has_dropped(name)]
-    say(f"a container without a weakness: {len(NAMES) - len(leaks)} of {len(NAMES)} held {leaks or ''}")
     guest = Guest(world, node)
     rows = guest.attack()
     if rows is None:
@@ -259,6 +255,10 @@ def judge(world: World, node: Node) -> int:
         broken = bool(row["found"]) or proofs.get(name, False)
         held += not broken
         say(f"{'BROKEN' if broken else 'held'}: {scenario}: {'; '.join((row['found'] or row['said'])[:4])}")
+    seen = witnesses(world)
+    plain = container(world, NAMES, [])
+    leaks = [name for name in NAMES if plain[name]["found"] or world.has_dropped(name)]
+    say(f"a container without a weakness: {len(NAMES) - len(leaks)} of {len(NAMES)} held {leaks or ''}")
     own = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     apart = rows["machine"]["boot"] != own
     say(f"the guest's kernel is {'its own' if apart else 'THIS ONE'}: {rows['machine']['kernel']}, here {os.uname().release}")
