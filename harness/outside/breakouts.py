@@ -133,7 +133,7 @@ def run(*words: str) -> str:
 
 
 def answers(output: str) -> dict[str, dict[str, Any]]:
-    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{") and line.endswith("}")]
     return {row.get("name", "machine"): row for row in rows}
 
 
@@ -200,8 +200,9 @@ class Guest:
         (node.project / "file").write_text("1\n")
         self.tampered: set[str] = set()
 
-    def watch(self, process: subprocess.Popen[bytes]) -> None:
-        """Looks at the copies of the helper that the guest runs, for as long as it runs."""
+    def watch(self, process: subprocess.Popen[bytes], stdout: Path) -> None:
+        """Looks at the copies of the helper that the guest runs, for as long as it runs, and says which attacks were made."""
+        made: set[str] = set()
         known = hashlib.sha256((ROOT / "target/guest/bottle-guest").read_bytes()).digest()
         while process.poll() is None:
             for file in [*self.node.folder.rglob("bottle-guest"), ROOT / "target/guest/bottle-guest"]:
@@ -210,6 +211,9 @@ class Guest:
                         self.tampered.add(str(file))
                 except OSError:
                     pass
+            for name in answers(stdout.read_text() if stdout.exists() else "").keys() - made:
+                made.add(name)
+                say(f"made in the guest: {name}")
             time.sleep(2)
 
     def attack(self) -> dict[str, dict[str, Any]] | None:
@@ -219,7 +223,7 @@ class Guest:
         words += ["--timeout", "330s", "--", f"{lib}/ld-linux-x86-64.so.2", "--library-path", lib]
         words += ["/python/usr/bin/python3.13", "/in/attacks.py", self.world.given(NAMES, "/in/module.ko", HELPER)]
         process = subprocess.Popen(words, cwd=self.node.project, stdin=subprocess.DEVNULL)
-        watcher = threading.Thread(target=self.watch, args=(process,))
+        watcher = threading.Thread(target=self.watch, args=(process, out / "stdout"))
         watcher.start()
         process.wait()
         watcher.join()

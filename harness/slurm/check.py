@@ -294,7 +294,7 @@ def two_real(cluster: Cluster) -> None:
         kept = [cluster.result(name) for name in names if (cluster.results / name / "result.json").is_file()]
         return [result["error"] for result in kept if result["state"] == "ended"]
 
-    eventually("both are up", lambda: are_up() or bool(ended()), 240, lambda: states(number))
+    eventually("both are up", lambda: are_up() or bool(ended()), 300, lambda: states(number))
     if not are_up():
         # Under emulation smolvm's machines sometimes fail to start, which says nothing about bottle.
         raise Inconclusive(str(ended()))
