@@ -97,11 +97,12 @@ do-ways-back: do-setup build
 # With GUEST=real a suite's guests are real, on this machine or in the outer one.
 BOOTABLE = $(if $(filter real,$(GUEST)),$(HARNESS) bootable -- env GUEST=real)
 
-# A cluster of one node, three times. TRACKERS=pgid for one of them. GUEST=real: two bottles with real guests.
+# A cluster of one node, three times. TRACKERS=pgid for one of them, CHECKS=one_cancelled for one situation. GUEST=real: two
+# bottles with real guests.
 TRACKERS ?= $(if $(filter real,$(GUEST)),linuxproc,linuxproc pgid cgroup)
 do-slurm: do-setup build
 	@harness/setup.sh slurm
-	@for tracker in $(TRACKERS); do $(BOOTABLE) env TRACKER=$$tracker $(if $(BOOTABLE),KILL_WAIT=60) harness/slurm/cluster.sh harness/slurm/check.py || exit 1; done
+	@for tracker in $(TRACKERS); do $(BOOTABLE) env TRACKER=$$tracker $(if $(BOOTABLE),KILL_WAIT=60) harness/slurm/cluster.sh harness/slurm/check.py $(CHECKS) || exit 1; done
 
 # The Python package, with stand-in guests. GUEST=real: Inspect's own checks, for each user in a real guest.
 do-inspect: do-setup build

@@ -133,14 +133,14 @@ def run(*words: str) -> str:
 
 
 def answers(output: str) -> dict[str, dict[str, Any]]:
-    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{") and line.endswith("}")]
     return {row.get("name", "machine"): row for row in rows}
 
 
 def container(world: World, names: list[str], weakness: list[str], keep: tuple[int, ...] = ()) -> dict[str, dict[str, Any]]:
     """Makes attacks in a container, with what weakens it."""
     words = ["bwrap", "--die-with-parent", "--cap-drop", "ALL", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev"]
-    words += ["--unshare-ipc", "--unshare-uts", "--tmpfs", "/tmp", "--tmpfs", "/run", "--ro-bind", str(ATTACKS), "/attacks.py"]
+    words += ["--unshare-ipc", "--unshare-uts", "--ro-bind", "/sys", "/sys", "--tmpfs", "/tmp", "--tmpfs", "/run", "--ro-bind", str(ATTACKS), "/attacks.py"]
     words += ["--ro-bind", str(world.module), "/module.ko", "--dir", "/opt/bottle"]
     for name in ("bin", "sbin", "lib", "lib64"):
         words += ["--symlink", f"usr/{name}", f"/{name}"]
@@ -200,8 +200,9 @@ class Guest:
         (node.project / "file").write_text("1\n")
         self.tampered: set[str] = set()
 
-    def watch(self, process: subprocess.Popen[bytes]) -> None:
-        """Looks at the copies of the helper that the guest runs, for as long as it runs."""
+    def watch(self, process: subprocess.Popen[bytes], stdout: Path) -> None:
+        """Looks at the copies of the helper that the guest runs, for as long as it runs, and says which attacks were made."""
+        made: set[str] = set()
         known = hashlib.sha256((ROOT / "target/guest/bottle-guest").read_bytes()).digest()
         while process.poll() is None:
             for file in [*self.node.folder.rglob("bottle-guest"), ROOT / "target/guest/bottle-guest"]:
@@ -210,6 +211,9 @@ class Guest:
                         self.tampered.add(str(file))
                 except OSError:
                     pass
+            for name in answers(stdout.read_text() if stdout.exists() else "").keys() - made:
+                made.add(name)
+                say(f"made in the guest: {name}")
             time.sleep(2)
 
     def attack(self) -> dict[str, dict[str, Any]] | None:
@@ -219,7 +223,7 @@ class Guest:
         words += ["--timeout", "330s", "--", f"{lib}/ld-linux-x86-64.so.2", "--library-path", lib]
         words += ["/python/usr/bin/python3.13", "/in/attacks.py", self.world.given(NAMES, "/in/module.ko", HELPER)]
         process = subprocess.Popen(words, cwd=self.node.project, stdin=subprocess.DEVNULL)
-        watcher = threading.Thread(target=self.watch, args=(process,))
+        watcher = threading.Thread(target=self.watch, args=(process, out / "stdout"))
         watcher.start()
         process.wait()
         watcher.join()
@@ -240,10 +244,6 @@ def main() -> int:
 
 
 def judge(world: World, node: Node) -> int:
-    seen = witnesses(world)
-    plain = container(world, NAMES, [])
-    leaks = [name for name in NAMES if plain[name]["found"] or world.has_dropped(name)]
-    say(f"a container without a weakness: {len(NAMES) - len(leaks)} of {len(NAMES)} held {leaks or ''}")
     guest = Guest(world, node)
     rows = guest.attack()
     if rows is None:
@@ -259,6 +259,10 @@ def judge(world: World, node: Node) -> int:
         broken = bool(row["found"]) or proofs.get(name, False)
         held += not broken
         say(f"{'BROKEN' if broken else 'held'}: {scenario}: {'; '.join((row['found'] or row['said'])[:4])}")
+    seen = witnesses(world)
+    plain = container(world, NAMES, [])
+    leaks = [name for name in NAMES if plain[name]["found"] or world.has_dropped(name)]
+    say(f"a container without a weakness: {len(NAMES) - len(leaks)} of {len(NAMES)} held {leaks or ''}")
     own = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     apart = rows["machine"]["boot"] != own
     say(f"the guest's kernel is {'its own' if apart else 'THIS ONE'}: {rows['machine']['kernel']}, here {os.uname().release}")

@@ -3,8 +3,8 @@
 #
 # The cluster is real, small and this command's own: munged, slurmctld and slurmd in a folder of their own, on two free
 # ports of the loopback. Everything of it is gone afterwards. It is asked for by:
-#   TRACKER    how Slurm finds a job's processes: linuxproc (default), pgid or cgroup (root; version 1 where there is a freezer
-#              of it, or version 2 without systemd)
+#   TRACKER    how Slurm finds a job's processes: linuxproc (default), pgid or cgroup (root; version 1 where there is a freezer of it,
+#              or version 2)
 #   CPUS       how many jobs run at once (8); KILL_WAIT: the seconds between SIGTERM and SIGKILL (15)
 set -u
 TRACKER=${TRACKER:-linuxproc} CPUS=${CPUS:-8} KILL_WAIT=${KILL_WAIT:-15}
@@ -13,18 +13,17 @@ give_up() { echo "slurm: $1" >&2; exit 69; }
 for program in munged slurmctld slurmd sbatch scontrol squeue; do
     command -v $program > /dev/null || give_up "$program is missing: run harness/setup.sh slurm"
 done
+# Slurm's daemons look at control groups whatever the tracker is. Where systemd runs, they ask it.
 groups=
-if [ "$TRACKER" = cgroup ]; then
-    if [ -d /sys/fs/cgroup/freezer ]; then groups=1
-    elif [ -f /sys/fs/cgroup/cgroup.controllers ]; then
-        groups=2
-        # What systemd would have made.
-        mkdir -p /sys/fs/cgroup/system.slice
-        for place in /sys/fs/cgroup /sys/fs/cgroup/system.slice; do
-            echo '+cpuset +cpu +memory' > $place/cgroup.subtree_control
-        done
-    else give_up 'this machine has no control groups that Slurm can use'
-    fi
+if [ -d /sys/fs/cgroup/freezer ]; then groups=1
+elif [ -w /sys/fs/cgroup/cgroup.subtree_control ] && [ ! -d /run/systemd/system ]; then
+    groups=2
+    # What systemd would have made.
+    mkdir -p /sys/fs/cgroup/system.slice
+    for place in /sys/fs/cgroup /sys/fs/cgroup/system.slice; do
+        echo '+cpuset +cpu +memory' > $place/cgroup.subtree_control
+    done
+elif [ "$TRACKER" = cgroup ] && [ ! -d /run/systemd/system ]; then give_up 'this machine has no control groups that Slurm can use'
 fi
 
 # A short name: Slurm makes Unix sockets in it.
@@ -42,7 +41,7 @@ until [ $port != 0 ] && is_free $port && is_free $((port + 1)); do port=$((20000
 node=bottle$port
 (umask 077; head -c 64 /dev/urandom > "$dir/munge/key")
 export SLURM_CONF=$dir/slurm.conf
-# Daemons that guess wrong run jobs without a word and without their processes. Nobody asks systemd for a group.
+# Daemons that guess wrong run jobs without a word and without their processes.
 case $groups in
     1) echo CgroupPlugin=cgroup/v1 > "$dir/cgroup.conf" ;;
     2) printf 'CgroupPlugin=cgroup/v2\nIgnoreSystemd=yes\n' > "$dir/cgroup.conf" ;;

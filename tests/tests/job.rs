@@ -283,6 +283,55 @@ fn runs_of_one_project_go_on_beside_each_other_and_each_has_a_folder_of_its_own(
         .stderr(predicate::str::contains("is not empty"));
 }
 
+/// Returns the files that a run's processes hold locks on, and whatever they opened to write to.
+fn locked_and_written(run: u32) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for pid in descendants(run).into_iter().chain([run]) {
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { continue };
+        for descriptor in descriptors.flatten() {
+            let Ok(info) = fs::read_to_string(descriptor.path()) else { continue };
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default().trim();
+            let is_written = flags.ends_with(['1', '2']);
+            let number = descriptor.file_name();
+            let place = fs::read_link(Path::new("/proc").join(pid.to_string()).join("fd").join(number));
+            let Ok(place) = place else { continue };
+            if (is_written || info.contains("lock:")) && fs::metadata(&place).is_ok_and(|meta| meta.is_file())
+            {
+                found.push(place);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn runs_on_two_nodes_have_no_lock_and_no_file_in_common_even_with_one_id() {
+    let project = empty_project();
+    let script = "echo up; exec sleep 4711";
+    let start = |node: &str| {
+        let folder = project.on_host(node);
+        let words = ["-q", "--state-dir", folder.to_str().unwrap(), "run", "--out", node, "--id", "7", "--"];
+        let mut command = project.command(&[&words[..], &["sh", "-c", script]].concat());
+        command.env_remove("STAND_IN_STATE").stdin(Stdio::null()).spawn().unwrap()
+    };
+    let mut runs = ["node1", "node2"].map(|node| (node, start(node)));
+    for (node, run) in &runs {
+        let stdout = project.path(node).join("stdout");
+        eventually("the guest is up", || fs::read(&stdout).is_ok_and(|said| said == b"up\n"));
+        let found = locked_and_written(run.id());
+        assert!(found.iter().any(|path| path.ends_with("operation.lock")), "{found:?}");
+        let own = [project.on_host(node), project.path(node)];
+        let others: Vec<_> =
+            found.iter().filter(|path| !own.iter().any(|own| path.starts_with(own))).collect();
+        assert!(others.is_empty(), "{others:?}");
+    }
+    for (node, run) in &mut runs {
+        kill_process(Pid::from_child(run), Signal::TERM).unwrap();
+        assert_eq!(run.wait().unwrap().code(), Some(143));
+        assert_eq!(result(&project.path(node))["reason"], "terminated");
+    }
+}
+
 #[test]
 fn a_run_that_may_not_be_kept_is_refused_before_anything_starts() {
     let project = project_with("slug = \"t\"\n[workspace]\nmode = \"read-write\"\n");

@@ -27,10 +27,41 @@ const NETWORK: [(u64, &str); 17] = [
     (0x564C, "NCP"),
 ];
 
+/// The same, as mounts name them: 9p passes its server's number on, and everything in FUSE has the number of FUSE.
+const MOUNTED: [(&str, &str); 15] = [
+    ("nfs", "NFS"),
+    ("nfs4", "NFS"),
+    ("cifs", "SMB"),
+    ("smb3", "SMB"),
+    ("lustre", "Lustre"),
+    ("ceph", "Ceph"),
+    ("9p", "9p"),
+    ("virtiofs", "virtiofs"),
+    ("fuse.sshfs", "SSHFS"),
+    ("fuse.glusterfs", "GlusterFS"),
+    ("fuse.ceph", "Ceph"),
+    ("fuse.ceph-fuse", "Ceph"),
+    ("fuse.juicefs", "JuiceFS"),
+    ("fuse.s3fs", "s3fs"),
+    ("fuse.rclone", "rclone"),
+];
+
 /// Returns the name of the network file system that a path is on, or will be on once it exists, if it is one.
 pub fn network_filesystem(path: &Path) -> Option<&'static str> {
     let there = path.ancestors().find(|above| above.exists())?;
-    named(number(there)?)
+    number(there).and_then(named).or_else(|| {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+        mounted(&mounts, device(there)?)
+    })
+}
+
+/// Returns the name of the network file system that is mounted as this device, if it is one.
+fn mounted(mounts: &str, (major, minor): (u32, u32)) -> Option<&'static str> {
+    let number = format!("{major}:{minor}");
+    let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&number))?;
+    let (_, rest) = line.split_once(" - ")?;
+    let kind = rest.split(' ').next()?;
+    MOUNTED.iter().find(|(known, _)| *known == kind).map(|(_, name)| *name)
 }
 
 /// Returns whether a folder keeps the moment at which it was made. On an overlay, a folder of a lower layer gets a new
@@ -46,8 +77,19 @@ fn number(path: &Path) -> Option<u64> {
     u64::try_from(i128::from(rustix::fs::statfs(path).ok()?.f_type) & 0xFFFF_FFFF).ok()
 }
 
+#[cfg(all(target_os = "linux", not(bottle_portable)))]
+fn device(path: &Path) -> Option<(u32, u32)> {
+    let device = rustix::fs::stat(path).ok()?.st_dev;
+    Some((rustix::fs::major(device), rustix::fs::minor(device)))
+}
+
 #[cfg(any(not(target_os = "linux"), bottle_portable))]
 fn number(_: &Path) -> Option<u64> {
+    None
+}
+
+#[cfg(any(not(target_os = "linux"), bottle_portable))]
+fn device(_: &Path) -> Option<(u32, u32)> {
     None
 }
 
@@ -67,6 +109,13 @@ mod tests {
         for local in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1] {
             assert_eq!(named(local), None, "{local:x}");
         }
+        let mounts = "24 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n\
+            40 24 0:35 / /job rw shared:2 - 9p job rw,trans=virtio\n\
+            41 24 0:36 / /home/a\\040b rw - nfs4 server:/home rw\n";
+        assert_eq!(mounted(mounts, (0, 35)), Some("9p"));
+        assert_eq!(mounted(mounts, (0, 36)), Some("NFS"));
+        assert_eq!(mounted(mounts, (8, 1)), None);
+        assert_eq!(mounted(mounts, (0, 99)), None);
         // What is not there yet will be on its parent's.
         assert_eq!(network_filesystem(Path::new("/proc/no/such/folder")), None);
         assert!(number(Path::new("/proc")).is_some());
