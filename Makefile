@@ -133,6 +133,7 @@ do-breakouts: do-setup build
 	@$(HARNESS) bootable --outer -- env GUEST=real harness/outside/breakouts.py
 
 do-smolvm-network: do-setup build
+	@harness/setup.sh smolvm-network
 	@$(BOOTABLE) harness/outside/smolvm_network.py
 
 do-schedulers:

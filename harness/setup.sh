@@ -2,8 +2,8 @@
 # Fetches what bottle's tests and demo need: Debian packages with apt, and smolvm, gvproxy and the outer
 # machine's kernel into tools/ (which git ignores). Steps that are already done are skipped. `setup.sh tools`
 # fetches only what linting, documentation and packaging need, `setup.sh peers` what `make compare` compares bottle
-# with, `setup.sh slurm` the scheduler of `make slurm`, and `setup.sh inspect`, `harbor`, `garak`, `schedulers`, `escape-paths` and
-# `breakouts` what those targets need.
+# with, `setup.sh slurm` the scheduler of `make slurm`, and `setup.sh inspect`, `harbor`, `garak`, `schedulers`, `escape-paths`,
+# `smolvm-network` and `breakouts` what those targets need.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -300,6 +300,10 @@ case "${1:-}" in
         mkdir -p tools
         install_packages python3-venv bubblewrap
         install_environment cepheus harness/outside/requirements.txt
+        exit 0 ;;
+    smolvm-network)
+        mkdir -p tools
+        install_packages busybox-static iproute2 util-linux wget
         exit 0 ;;
     breakouts)
         # The outer machine in any case, and a Python that a guest can be given.
