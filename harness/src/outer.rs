@@ -79,7 +79,7 @@ pub fn run_patiently(checkout: &Checkout, job: &[&str], limit: Duration) -> Resu
         match boot(checkout, &words, Some(limit), new_job()?.path())? {
             Some(code) => return Ok(code),
             None => {
-                eprintln!("{} froze for {} s (attempt {attempt} of {TRIES})", job.join(" "), limit.as_secs())
+                eprintln!("{} froze for {} s (attempt {attempt} of {TRIES})", job.join(" "), limit.as_secs());
             }
         }
     }
