@@ -63,24 +63,13 @@ pub fn run_for_result(checkout: &Checkout, words: &[OsString], limit: Duration) 
 /// # Errors
 /// Returns an error as for [`run`].
 pub fn run_job(checkout: &Checkout, job: &str) -> Result<ExitCode> {
-    eprintln!("no usable KVM here: the guest runs in the outer machine, under QEMU's emulation");
-    run_patiently(checkout, &[job], JOB_LIMIT)
-}
-
-/// Runs a job of this harness like [`run_job`], with these words and this limit for each try.
-///
-/// # Errors
-/// Returns an error as for [`run`].
-pub fn run_patiently(checkout: &Checkout, job: &[&str], limit: Duration) -> Result<ExitCode> {
     const TRIES: u32 = 3;
-    let mut words = vec![checkout.program("bottle-harness")?.into()];
-    words.extend(job.iter().map(OsString::from));
+    eprintln!("no usable KVM here: the guest runs in the outer machine, under QEMU's emulation");
+    let words = [checkout.program("bottle-harness")?.into(), OsString::from(job)];
     for attempt in 1..=TRIES {
-        match boot(checkout, &words, Some(limit), new_job()?.path())? {
+        match boot(checkout, &words, Some(JOB_LIMIT), new_job()?.path())? {
             Some(code) => return Ok(code),
-            None => {
-                eprintln!("{} froze for {} s (attempt {attempt} of {TRIES})", job.join(" "), limit.as_secs());
-            }
+            None => eprintln!("{job} froze for {} s (attempt {attempt} of {TRIES})", JOB_LIMIT.as_secs()),
         }
     }
     Ok(ExitCode::from(INCONCLUSIVE))
