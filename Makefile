@@ -33,7 +33,7 @@ help:
 	@echo 'make breakouts    the scenarios of SandboxEscapeBench by root in a real guest, and where each succeeds'
 	@echo 'make smolvm-network  what the tests of smolvm state about networks, of a guest in a bottle'
 	@echo 'make schedulers   validate the files for systemd, Kubernetes, Nomad and GitHub Actions'
-	@echo 'make agents       the real command-line agents, each in a bottle, against a scripted model; GUEST=real for real guests'
+	@echo 'make agents       the real command-line agents, each in a bottle, against a scripted model'
 	@echo 'make builds       small projects of ten ecosystems: how many build and pass in a guest that reaches only their registry'
 	@echo 'make exhaustive   ask the guard about every IPv4 address'
 	@echo 'make fuzz         replay the corpus and fuzz each target for SECONDS (30)'
@@ -140,9 +140,9 @@ do-schedulers:
 	@harness/setup.sh schedulers
 	@tools/schedulers/bin/python integrations/check.py
 
-# Installs the agents from their registries. AGENTS=claude,codex for some of them, GUEST=real for real guests.
+# Installs the agents from their registries. AGENTS=claude,codex for some of them.
 agents: do-setup build
-	@$(HARNESS) agents $(if $(AGENTS),--only $(AGENTS)) $(if $(SCREEN),--screen) $(if $(GUEST),--guest $(GUEST))
+	@$(HARNESS) agents $(if $(AGENTS),--only $(AGENTS)) $(if $(SCREEN),--screen)
 
 # Through their registries' own clients. BUILDS=rust,express for some of them.
 builds: do-setup build

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let job = words.next().and_then(|word| word.into_string().ok());
     let rest: Vec<OsString> = words.collect();
     let done = match job.as_deref() {
-        Some("layer") => layer::main(rest),
+        Some("layer") => layer::main(&rest),
         Some("link") => link::main(rest),
         Some("exec") => exec::main(rest),
         Some("end") => exec::end::main(rest),

@@ -101,13 +101,6 @@ impl Environment {
         Ok(Self(Arc::new(Inner { checkout: checkout.clone(), guest, folder, variables })))
     }
 
-    /// Adds a variable for every program in the environment, before the first one runs.
-    pub fn with(mut self, name: &'static str, value: &str) -> Result<Self> {
-        let inner = Arc::get_mut(&mut self.0).context("the environment is shared already")?;
-        inner.variables.push((name, value.into()));
-        Ok(self)
-    }
-
     /// Creates another environment on the same host, with stand-in guests.
     pub fn neighbour(&self) -> Result<Self> {
         Self::new(self.checkout(), Guest::Namespace)

@@ -73,18 +73,9 @@ const TRIES: u32 = 3;
 /// Returns an error as for [`run`].
 pub fn run_job(checkout: &Checkout, job: &str) -> Result<ExitCode> {
     say_that_it_is_emulated();
-    run_patiently(checkout, &[job], JOB_LIMIT)
-}
-
-/// Runs a job of this harness like [`run_job`], with these words and this limit for each try.
-///
-/// # Errors
-/// Returns an error as for [`run`].
-pub fn run_patiently(checkout: &Checkout, job: &[&str], limit: Duration) -> Result<ExitCode> {
-    let mut words = vec![checkout.program("bottle-harness")?.into()];
-    words.extend(job.iter().map(OsString::from));
+    let words = [checkout.program("bottle-harness")?.into(), OsString::from(job)];
     for _ in 0..TRIES {
-        if let Some(code) = unless_frozen(checkout, &words, limit)? {
+        if let Some(code) = unless_frozen(checkout, &words)? {
             return Ok(code);
         }
     }
@@ -102,7 +93,7 @@ pub fn run_where_guests_boot(checkout: &Checkout, words: &[OsString], outer: boo
         say_that_it_is_emulated();
     }
     for _ in 0..TRIES {
-        let code = if is_here { Some(run_here(words)?) } else { unless_frozen(checkout, words, JOB_LIMIT)? };
+        let code = if is_here { Some(run_here(words)?) } else { unless_frozen(checkout, words)? };
         match code {
             Some(code) if code != ExitCode::from(INCONCLUSIVE) => return Ok(code),
             _ => {}
@@ -115,11 +106,11 @@ fn say_that_it_is_emulated() {
     eprintln!("no usable KVM here: the guest runs in the outer machine, under QEMU's emulation");
 }
 
-fn unless_frozen(checkout: &Checkout, words: &[OsString], limit: Duration) -> Result<Option<ExitCode>> {
-    let code = boot(checkout, words, Some(limit), new_job()?.path())?;
+fn unless_frozen(checkout: &Checkout, words: &[OsString]) -> Result<Option<ExitCode>> {
+    let code = boot(checkout, words, Some(JOB_LIMIT), new_job()?.path())?;
     if code.is_none() {
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-        eprintln!("`{}` froze for {} s", words.join(" "), limit.as_secs());
+        eprintln!("`{}` froze for {} s", words.join(" "), JOB_LIMIT.as_secs());
     }
     Ok(code)
 }

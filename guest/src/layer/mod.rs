@@ -24,8 +24,8 @@ const SHELL: &str = "sh";
 /// # Errors
 /// Returns an error if a command cannot be run, or the root folder cannot be read. A command that fails is no error but
 /// a status.
-pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
-    let [dashes, commands @ ..] = words.as_slice() else { bail!("there is no command") };
+pub fn main(words: &[OsString]) -> Result<ExitCode> {
+    let [dashes, commands @ ..] = words else { bail!("there is no command") };
     if dashes != "--" || commands.is_empty() {
         bail!("commands follow after --");
     }

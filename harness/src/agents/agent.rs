@@ -148,20 +148,6 @@ pub const AGENTS: [Agent; 5] = [
 ];
 
 impl Agent {
-    /// Returns the command that installs it on this machine, in `$1`, with its programs in `$1/bin`.
-    pub fn install(&self) -> String {
-        let Self { package, version, .. } = self;
-        match self.registry {
-            Registry::Npm => format!("npm install -g --silent --prefix \"$1\" {package}@{version}"),
-            // A virtual environment works where it was made.
-            Registry::Pip => {
-                format!("/usr/bin/python3 -m venv \"$1\" && \"$1\"/bin/pip install -q {package}=={version}")
-            }
-            Registry::Cargo => format!("cargo install --locked --root \"$1\" {package}@{version}"),
-            Registry::Apt => format!("apt-get install --yes {package}={version}"),
-        }
-    }
-
     /// Returns the command that installs it where the stand-in guest can write.
     pub fn setup(&self) -> String {
         let Self { package, version, .. } = self;

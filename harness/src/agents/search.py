@@ -1,14 +1,13 @@
 """Looks for a key in everything that a guest has: search.py HEX WITNESS.
 
 HEX is the key backwards, so that this program's own arguments do not hold it. It prints where the key was found, and
-then where the witness was, a word that has to be found. It looks at all files that the guest can write, each once, and at the
+then where the witness was, a word that has to be found. It looks at all files that the guest can write, and at the
 memory, the arguments and the environment of each process but this one.
 """
 
 import os, re, sys
 
-SKIPPED = ("/proc", "/sys", "/dev", "/usr", "/bin", "/lib", "/lib64", "/sbin", "/run/stand-in", "/run/smolvm",
-           "/storage", "/opt/agent")
+SKIPPED = ("/proc", "/sys", "/dev", "/usr", "/bin", "/lib", "/lib64", "/sbin", "/run/stand-in")
 own = {os.getpid()}
 words = [bytes.fromhex(sys.argv[1])[::-1], sys.argv[2].encode()]
 found = [set(), set()]

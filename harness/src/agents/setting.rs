@@ -18,6 +18,8 @@ pub const KEY: &str = "sk-harness-5f0c9d6e7a8b4c3d2e1f";
 
 /// Renders the `bottle.toml` of an agent whose origins are the model.
 pub fn config(agent: &Agent, image: &Path, model: &HttpsServer, registry: &Found) -> String {
+    let address = model.address();
+    let hosts: Vec<String> = ORIGINS.iter().map(|name| format!("{name:?} = \"{address}\"")).collect();
     let ca = "/etc/ssl/certs/ca-certificates.crt";
     format!(
         "slug = \"t\"\nagent = {:?}\n\
@@ -28,15 +30,8 @@ pub fn config(agent: &Agent, image: &Path, model: &HttpsServer, registry: &Found
         agent.setup(),
         registry.hosts,
         registry.names(),
-        hosts(model),
+        hosts.join(", "),
     )
-}
-
-/// Renders where the origins are, for `[egress] hosts`.
-pub fn hosts(model: &HttpsServer) -> String {
-    let address = model.address();
-    let hosts: Vec<String> = ORIGINS.iter().map(|name| format!("{name:?} = \"{address}\"")).collect();
-    hosts.join(", ")
 }
 
 /// Runs `bottle` to its end, without input.

@@ -30,9 +30,9 @@ pub(super) fn root(archive: &Path, root: &Path) -> Result<PathBuf> {
     for layer in manifest[0]["Layers"].as_array().context("Layers")? {
         let bytes = members.get(layer.as_str().context("a name")?).context("a layer")?;
         if bytes.starts_with(&[0x1f, 0x8b]) {
-            unpack(GzDecoder::new(&bytes[..]), &draft)?
+            unpack(GzDecoder::new(&bytes[..]), &draft)?;
         } else {
-            unpack(&bytes[..], &draft)?
+            unpack(&bytes[..], &draft)?;
         }
     }
     fs::rename(draft, root)?;
