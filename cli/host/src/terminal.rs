@@ -48,7 +48,8 @@ impl Drop for Kept {
             let _ = fcntl_setfl(*fd, *flags);
         }
         // Whoever has the terminal now looks after it, and would stop this process.
-        if tcgetpgrp(stdin()).ok() != Some(getpgrp()) {
+        // In a container this process may have no group that it can name, and then the terminal has none either.
+        if !tcgetpgrp(stdin()).is_ok_and(|front| front == getpgrp()) {
             return;
         }
         if std::env::var_os("TERM").is_some_and(|term| term != "dumb") {

@@ -21,7 +21,7 @@ use bottle_core::specification::MachineUser;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -107,6 +107,11 @@ impl Smolvm {
     /// Does that in the machine that was created for it.
     fn rename_in(&self, machine: &str, from: &Slug, to: &Folder, disks: &Disks) -> Outcome {
         let place = self.data_dir(to.slug())?;
+        // As the machine's own process ran: its user may read what the disk stands on.
+        let ran_as =
+            fs::symlink_metadata(self.data_dir(from)?.join(STORAGE)).map_err(anyhow::Error::from)?.uid();
+        let is_ours = ran_as == rustix::process::geteuid().as_raw();
+        let user = if is_ours { MachineUser::Root } else { MachineUser::Smolvms };
         let copied = || -> Result<()> {
             let target = folder(&place)?;
             copy(&beneath::open(&disks.0)?, &target, STORAGE)?;
@@ -115,7 +120,7 @@ impl Smolvm {
             Ok(())
         };
         copied().with_context(|| place.display().to_string())?;
-        let mut start = self.starting(Launch { user: MachineUser::Smolvms, watches: false });
+        let mut start = self.starting(Launch { user, watches: false });
         start.args(["machine", "start", "--name", machine]);
         self.finish(start, "start", Some(LONGEST))?;
         let (was, is) = (from.machine_name(), to.slug().machine_name());
