@@ -5,6 +5,7 @@
 //! mouse types, whose cursor is hidden, or whose scrollback is gone.
 
 use crate::smolvm::Terminal;
+use crate::usage::has_process_group;
 use bottle_core::execution::Execution;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::getpgrp;
@@ -48,8 +49,7 @@ impl Drop for Kept {
             let _ = fcntl_setfl(*fd, *flags);
         }
         // Whoever has the terminal now looks after it, and would stop this process.
-        // In a container this process may have no group that it can name, and then the terminal has none either.
-        if !tcgetpgrp(stdin()).is_ok_and(|front| front == getpgrp()) {
+        if !has_process_group() || tcgetpgrp(stdin()).ok() != Some(getpgrp()) {
             return;
         }
         if std::env::var_os("TERM").is_some_and(|term| term != "dumb") {

@@ -59,6 +59,13 @@ fn fields(stat: &str) -> Option<impl Fn(usize) -> Option<u64>> {
     Some(move |number: usize| fields.get(number - 3)?.parse().ok())
 }
 
+/// Returns whether this process is in a process group that it can name. In a PID namespace that began after its group it
+/// is in none (`getpgrp` returns 0), for which rustix has no type.
+pub fn has_process_group() -> bool {
+    let stat = fs::read_to_string("/proc/self/stat");
+    stat.map_or(true, |stat| fields(&stat).and_then(|field| field(5)) != Some(0))
+}
+
 /// Returns the memory that a process and everything below it hold now, in bytes: their resident sets, in which a page
 /// that two of them share counts twice. It is 0 where the kernel does not say.
 pub fn memory_of_all(pid: i32) -> u64 {
