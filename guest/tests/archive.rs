@@ -169,6 +169,7 @@ fn an_archive_is_bounded() {
         header.set_entry_type(kind);
         header.set_size(size);
         header.as_gnu_mut().unwrap().name[..1].copy_from_slice(b"a");
+        header.as_gnu_mut().unwrap().linkname[..1].copy_from_slice(b"b");
         header.set_cksum();
         header.as_bytes().to_vec()
     };

@@ -52,8 +52,8 @@ class Cluster:
         build = Path(os.environ.get("BUILD", ROOT / "target/debug"))
         (programs / "bottle").symlink_to(build / "bottle")
         if REAL:
-            # As the harness has it: guests are slow under emulation, and more of them start with little memory.
-            os.environ.update(SMOLVM_AGENT_READY_TIMEOUT_SECS="90", SMOLVM_START_TIMEOUT_SECS="90")
+            # Two guests that boot at once under emulation take each other's time, and more of them start with little memory.
+            os.environ.update(SMOLVM_AGENT_READY_TIMEOUT_SECS="200", SMOLVM_START_TIMEOUT_SECS="200")
             os.environ.setdefault("SMOLVM_AGENT_ROOTFS", str(ROOT / "tools/smolvm/agent-rootfs"))
             config = self.project / "bottle.toml"
             more = f'memory = 512\nvolumes = [{{ host = "{self.go.parent}", guest = "/go" }}]'

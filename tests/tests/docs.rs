@@ -95,13 +95,19 @@ fn every_command_line_in_the_documentation_works() {
                 );
                 continue;
             }
-            // A run needs the name for itself.
-            let first = if line.starts_with("bottle run") {
-                &["-q", "rm", "--force", "my-project"][..]
-            } else {
-                &["-q", "up"]
+            let (up, stop, rm) =
+                (&["-q", "up"][..], &["-q", "stop"][..], &["-q", "rm", "--force", "my-project"][..]);
+            // A run and a fork need the name for themselves.
+            let needs_the_name =
+                ["bottle run", "bottle fork before"].iter().any(|start| line.starts_with(start));
+            let first = match line.starts_with("bottle fork") {
+                _ if needs_the_name => vec![rm],
+                true => vec![up, stop],
+                false => vec![up],
             };
-            let _ = project.bottle(first).output().unwrap();
+            for words in first {
+                let _ = project.bottle(words).output().unwrap();
+            }
             let mut command = project.environment().command("timeout");
             command.args(["30", "sh", "-c", &line]).current_dir(project.folder());
             // Whoever runs this test may have logged in.
@@ -119,7 +125,9 @@ fn every_command_line_in_the_documentation_works() {
         }
     }
     assert!(run.len() >= 25, "{run:?}");
-    project.bottle(&["-q", "rm", "--force", "my-project"]).assert().success();
+    for slug in ["my-project", "before"] {
+        project.bottle(&["-q", "rm", "--force", slug]).assert().success();
+    }
     for (start, _) in OTHER {
         assert!(
             run.iter().any(|line| line.starts_with(start)) || start.contains("HOST"),

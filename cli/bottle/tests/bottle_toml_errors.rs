@@ -340,7 +340,7 @@ fn an_unknown_key_gets_the_nearest_or_all_of_its_table() {
         (
             "[guest]\nenvironment = 1\n",
             "2:1: there is no key `environment` in `guest`",
-            "the keys here are `image`, `cpus`, `memory`, `workdir`, `env`, `ca`, `setup`, `setup-allow` and `volumes`",
+            "the keys here are `image`, `cpus`, `memory`, `workdir`, `env`, `ca`, `setup`, `setup-allow`, `setup-keep` and `volumes`",
         ),
         ("[egres]\nallow=[]\n", "1:2: there is no key or table `egres`", "did you mean `egress`?"),
         (

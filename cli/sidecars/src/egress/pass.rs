@@ -200,6 +200,7 @@ mod tests {
         let _ = client.write_all(&[1; 64]).await;
         assert!(passing.await.unwrap().is_err());
     }
+
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
