@@ -100,7 +100,7 @@ fn every_command_line_in_the_documentation_works() {
             // A run and a fork need the name for themselves.
             let needs_the_name =
                 ["bottle run", "bottle fork before"].iter().any(|start| line.starts_with(start));
-            let first = match line.starts_with("bottle fork") {
+            let first = match line.starts_with("bottle fork") || line == "bottle rm my-project" {
                 _ if needs_the_name => vec![rm],
                 true => vec![up, stop],
                 false => vec![up],
