@@ -113,10 +113,13 @@ def mounting(attack: Attack) -> None:
     os.makedirs("/tmp/mounted", exist_ok=True)
     tags = ["host", "root", "rootfs", "/dev/root", "share", "shared", "hostshare", "myfs", "virtiofs", "9p", "work", "workspace"]
     tags += [f"{name}{number}" for name in ("virtiofs", "fs", "smolvm", "krun", "volume", "mount") for number in range(6)]
-    ways = [(tag, kind, "trans=virtio" if kind == "9p" else "") for tag in tags for kind in ("virtiofs", "9p")]
-    ways += [(path, kind, "") for path in block_devices() for kind in ("ext4", "ext2", "xfs", "btrfs", "vfat")]
-    for source, kind, options in ways:
-        if attack.mount(source, "/tmp/mounted", kind, options, 1):
+    read_only = 1
+    ways = [(tag, kind, "trans=virtio" if kind == "9p" else "", read_only) for tag in tags for kind in ("virtiofs", "9p")]
+    # A disk that is mounted already is mounted again only in the same way.
+    kinds = [(kind, flags) for kind in ("ext4", "ext2", "xfs", "btrfs", "vfat") for flags in (read_only, 0)]
+    ways += [(path, kind, "", flags) for path in block_devices() for kind, flags in kinds]
+    for source, kind, options, flags in ways:
+        if attack.mount(source, "/tmp/mounted", kind, options, flags):
             attack.look(f"{kind} {source}", f"/tmp/mounted/{os.path.basename(FLAG)}")
             attack.look(f"{kind} {source}", f"/tmp/mounted/{FLAG}")
             LIBC.umount2(b"/tmp/mounted", 2)
