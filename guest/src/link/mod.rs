@@ -10,6 +10,7 @@ mod keeper;
 mod names;
 pub mod pump;
 mod refuse;
+mod scratch;
 mod streams;
 pub mod tap;
 
@@ -53,6 +54,7 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     let (tap, mut endpoint) = GuestEndpoint::make(options.subnet, wire::MTU, Checksums::LeftOut)?;
     let tap = Arc::new(tap);
     names::write(options.subnet);
+    scratch::open();
     let keeper = Way::to(options.socket);
     let link = if options.doors.is_empty() {
         let first = keeper.wait_for(None);
