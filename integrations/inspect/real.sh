@@ -8,7 +8,7 @@ trap 'rm -f "$log"' EXIT
 status=0
 ../../tools/inspect/bin/python -m pytest -q -p no:cacheprovider tests/test_self_check.py -k "$1]" --durations=5 > "$log" 2>&1 || status=$?
 cat "$log"
-if [ "$status" != 0 ] && grep -q 'the guest, or the helper in it, ended without a word' "$log"; then
+if [ "$status" != 0 ] && grep -q 'bottle inspect-[0-9a-f]* is not running' "$log"; then
     echo 'the guest died' >&2
     exit 75
 fi
