@@ -5,13 +5,13 @@
 //! says that the new bottle is not finished, until it is: `bottle up` refuses one that a crash left so.
 
 use super::context::Context;
-use crate::lifecycle::stop::nothing_is_unfinished;
+use crate::lifecycle::second_name;
 use crate::suggest::no_such;
 use bottle_core::slug::Slug;
 use bottle_core::smolfile::Smolfile;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::smolvm::{Machine, Smolvm};
+use bottle_host::smolvm::Smolvm;
 use bottle_host::state::{Folder, Home, remove_file, write_private};
 use bottle_host::tools;
 use bottle_host::workspace::Copy;
@@ -30,16 +30,7 @@ pub fn fork(context: &Context, from: &Slug, to: &Slug) -> Outcome {
     if machine.is_none() || !folder.exists() {
         return Err(no_such(from));
     }
-    if target.exists() || machines.iter().any(|machine| machine.name == to.machine_name()) {
-        return Err(Failure::new(Kind::Busy, format!("there is a bottle {to} already"))
-            .help(format!("`bottle ls --all` lists it; `bottle rm {to}` removes it")));
-    }
-    let _lock = folder.lock_operation("fork")?;
-    if machine.is_some_and(Machine::is_running) || folder.has_keeper() {
-        return Err(Failure::new(Kind::Busy, format!("bottle {from} is running"))
-            .help(format!("`bottle stop {from}` stops it")));
-    }
-    nothing_is_unfinished(&folder)?;
+    let _lock = second_name::lock(&folder, &target, &machines, machine, "fork")?;
     let _target_lock = target.lock_operation("fork")?;
     let made = context
         .during(from, "copying its disk and its copy of the project", || make(&smolvm, &folder, &target));

@@ -6,13 +6,12 @@
 //! the trash, or in its new place.
 
 use super::context::Context;
-use crate::lifecycle::stop::nothing_is_unfinished;
+use crate::lifecycle::second_name;
 use crate::suggest::no_such;
 use bottle_core::slug::Slug;
 use bottle_core::visible::Line;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};
-use bottle_host::smolvm::Machine;
 use bottle_host::state::{Folder, Home, remove_file};
 use bottle_host::tools;
 use bottle_host::workspace::Copy;
@@ -29,16 +28,7 @@ pub fn rename(context: &Context, from: &Slug, to: &Slug, renew: bool) -> Outcome
     if machine.is_none() && !folder.exists() {
         return Err(no_such(from));
     }
-    if target.exists() || machines.iter().any(|machine| machine.name == to.machine_name()) {
-        return Err(Failure::new(Kind::Busy, format!("there is a bottle {to} already"))
-            .help(format!("`bottle ls --all` lists it; `bottle rm {to}` removes it")));
-    }
-    let _lock = folder.lock_operation("rename")?;
-    if machine.is_some_and(Machine::is_running) || folder.has_keeper() {
-        return Err(Failure::new(Kind::Busy, format!("bottle {from} is running"))
-            .help(format!("`bottle stop {from}` stops it")));
-    }
-    nothing_is_unfinished(&folder)?;
+    let _lock = second_name::lock(&folder, &target, &machines, machine, "rename")?;
     if let Some(machine) = machine.filter(|machine| machine.is_of(&folder.state_id()) != Some(false)) {
         if !renew {
             let what =

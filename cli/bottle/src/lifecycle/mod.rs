@@ -25,6 +25,7 @@ pub mod files;
 pub mod machine;
 pub mod observe;
 pub mod run;
+pub mod second_name;
 pub mod setup;
 pub mod signals;
 pub mod start;
