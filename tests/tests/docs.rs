@@ -97,13 +97,13 @@ fn every_command_line_in_the_documentation_works() {
             }
             let (up, stop, rm) =
                 (&["-q", "up"][..], &["-q", "stop"][..], &["-q", "rm", "--force", "my-project"][..]);
-            // A run and a fork need the name for themselves.
-            let needs_the_name =
-                ["bottle run", "bottle fork before"].iter().any(|start| line.starts_with(start));
-            let first = match line.starts_with("bottle fork") || line == "bottle rm my-project" {
-                _ if needs_the_name => vec![rm],
-                true => vec![up, stop],
-                false => vec![up],
+            let first = if line.starts_with("bottle run") || line.starts_with("bottle fork before") {
+                // They need the name for themselves.
+                vec![rm]
+            } else if line.starts_with("bottle fork") || line == "bottle rm my-project" {
+                vec![up, stop]
+            } else {
+                vec![up]
             };
             for words in first {
                 let _ = project.bottle(words).output().unwrap();

@@ -1,6 +1,6 @@
 //! Runs a setup in a machine of its own, and takes what it made.
 
-use super::take::{Limits, take};
+use super::take::{MOST, take};
 use crate::config::Config;
 use crate::lifecycle::companion::{Companion, Streams};
 use crate::lifecycle::run::{Contact, Ran, Run};
@@ -153,7 +153,7 @@ impl Companion for Taker {
         let (to, mut from, store) =
             (Sender(to), Received { from, chunk: Vec::new(), at: 0 }, self.store.clone());
         let reading = thread::Builder::new().name("layer".to_owned()).spawn(move || {
-            let layer = take(&mut from, &store, Limits::default())?;
+            let layer = take(&mut from, &store, MOST)?;
             // Zeros follow the end mark.
             let after = io::copy(&mut from.take(AFTER + 1), &mut io::sink())?;
             ensure!(after <= AFTER, "more follows its end");

@@ -4,30 +4,16 @@
 //! Names and links in it meet no file system but a guest's.
 
 use anyhow::{Context, Result, bail, ensure};
-use bottle_guest::archive::{Attributes, Content, Item, destination, each};
+use bottle_guest::archive::{Attributes, Content, Item, Limits, destination, each};
 use bottle_images::Store;
 use bottle_images::compose::Unpacked;
 use std::io::{self, Read};
 use std::path::Path;
 use tar::{Builder, EntryType, Header};
 
-/// How much a layer may be.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// How many entries.
-    pub entries: u64,
-    /// How many bytes, with all headers.
-    pub bytes: u64,
-    /// How many names in a path.
-    pub depth: usize,
-}
-
-impl Default for Limits {
-    /// Allows ten times the files of the largest agents, and what smolvm takes of an archive.
-    fn default() -> Self {
-        Self { entries: 500_000, bytes: 8 << 30, depth: 255 }
-    }
-}
+/// How much a layer may be, with all headers: ten times the files of the largest agents, and what smolvm takes of an
+/// archive.
+pub const MOST: Limits = Limits { entries: 500_000, bytes: 8 << 30, depth: 255 };
 
 /// The most bytes that an entry takes beside its content: three headers and two names.
 const BESIDE: u64 = 32 << 10;
