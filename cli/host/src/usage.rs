@@ -18,23 +18,44 @@ pub struct Usage {
     pub memory_bytes: u64,
 }
 
+/// A moment, by the clock that the kernel's line about a process goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// How long this machine has been up, in milliseconds.
+    up_ms: u64,
+}
+
+impl Clock {
+    /// Returns this moment, or `None` without `/proc`.
+    pub fn now() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/uptime").ok()?)
+    }
+
+    fn parse(uptime: &str) -> Option<Self> {
+        let (whole, part) = uptime.split_whitespace().next()?.split_once('.')?;
+        Some(Self { up_ms: whole.parse::<u64>().ok()?.checked_mul(1000)? + part.parse::<u64>().ok()? * 10 })
+    }
+}
+
 impl Usage {
     /// Reads what a process has used, or returns `None` if there is none with this number, or no `/proc`.
     pub fn of(pid: i32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let uptime = fs::read_to_string("/proc/uptime").ok()?;
-        Self::parse(&stat, &uptime, clock_ticks_per_second(), page_size() as u64)
+        Self::at(&Clock::now()?, pid)
     }
 
-    /// Parses the kernel's line about a process, and how long the machine has been up. The program's name is in
-    /// parentheses and may contain any byte, including parentheses.
-    fn parse(stat: &str, uptime: &str, ticks: u64, page: u64) -> Option<Self> {
+    /// Reads the same of one of several processes, for all of which the moment is the same.
+    pub fn at(clock: &Clock, pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Self::parse(&stat, clock, clock_ticks_per_second(), page_size() as u64)
+    }
+
+    /// Parses the kernel's line about a process. The program's name is in parentheses and may contain any byte, including
+    /// parentheses.
+    fn parse(stat: &str, clock: &Clock, ticks: u64, page: u64) -> Option<Self> {
         let field = fields(stat)?;
         let ms = |count: u64| count.saturating_mul(1000).checked_div(ticks);
-        let (whole, part) = uptime.split_whitespace().next()?.split_once('.')?;
-        let up_ms = whole.parse::<u64>().ok()?.checked_mul(1000)? + part.parse::<u64>().ok()? * 10;
         Some(Self {
-            uptime_ms: up_ms.saturating_sub(ms(field(22)?)?),
+            uptime_ms: clock.up_ms.saturating_sub(ms(field(22)?)?),
             cpu_ms: ms(field(14)?.saturating_add(field(15)?))?,
             memory_bytes: field(24)?.saturating_mul(page),
         })
@@ -102,14 +123,16 @@ mod tests {
     fn the_kernels_line_is_read_whatever_the_program_is_called() {
         let rest = "S 1 7 7 0 -1 4194560 100 0 0 0 250 50 9 9 20 0 3 0 1000 5000000 25 18446744073709551615";
         for name in ["smol-vmm", "a) R 1 (b", ""] {
-            let used = Usage::parse(&format!("7 ({name}) {rest} 1 1"), "110.50 3.00\n", 100, 4096);
+            let clock = Clock::parse("110.50 3.00\n").unwrap();
+            let used = Usage::parse(&format!("7 ({name}) {rest} 1 1"), &clock, 100, 4096);
             let wanted = Usage { uptime_ms: 100_500, cpu_ms: 3000, memory_bytes: 25 * 4096 };
             assert_eq!(used, Some(wanted), "{name}");
             assert_eq!(wanted.average(), 29);
         }
-        for (stat, uptime) in [("", "1.00"), ("7 (a) S 1", "1.00"), ("7 a S", "1.00"), ("7 (a) S", "")] {
-            assert_eq!(Usage::parse(stat, uptime, 100, 4096), None, "{stat:?}");
+        for stat in ["", "7 (a) S 1", "7 a S", "7 (a) S"] {
+            assert_eq!(Usage::parse(stat, &Clock { up_ms: 1000 }, 100, 4096), None, "{stat:?}");
         }
+        assert!(Clock::parse("").is_none() && Clock::parse("1").is_none());
     }
 
     #[test]

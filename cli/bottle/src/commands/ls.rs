@@ -8,9 +8,9 @@ use crate::pool::shown::rows as warm;
 use crate::time::brief;
 use bottle_core::visible::Line;
 use bottle_host::failure::Outcome;
+use bottle_host::out;
 use bottle_host::state::Home;
 use bottle_host::usage::Usage;
-use bottle_host::{out, outln};
 use std::time::Duration;
 
 pub fn ls(all: bool, json: bool) -> Outcome {
@@ -26,15 +26,10 @@ pub fn ls(all: bool, json: bool) -> Outcome {
         return Ok(());
     }
     let width = rows.iter().map(|row| row.slug.as_str().len()).max().unwrap_or(0).max(12);
-    outln!(
+    let mut lines = vec![format!(
         "{:<width$}  {:<10} {:<8} {:<8} {:>6} {:>9}  DOORS",
-        "BOTTLE",
-        "STATE",
-        "PID",
-        "UPTIME",
-        "CPU",
-        "MEMORY"
-    )?;
+        "BOTTLE", "STATE", "PID", "UPTIME", "CPU", "MEMORY"
+    )];
     for row in rows {
         let dash = || "-".to_owned();
         let pid = row.pid.map_or_else(dash, |pid| pid.to_string());
@@ -47,12 +42,12 @@ pub fn ls(all: bool, json: bool) -> Outcome {
         notes.extend(published);
         notes.extend(row.why.map(|why| format!("({why})")));
         notes.extend(row.busy.map(|busy| format!("({} is under way)", Line(&busy))));
-        outln!(
+        lines.push(format!(
             "{:<width$}  {:<10} {pid:<8} {uptime:<8} {cpu:>6} {memory:>9}  {}",
             row.slug.as_str(),
             row.state.word(),
             notes.join(" ")
-        )?;
+        ));
     }
-    Ok(())
+    out::line(lines.join("\n"))
 }
