@@ -20,7 +20,7 @@ help:
 	@echo 'make test         unit, then e2e: everything that needs no virtual machine'
 	@echo 'make unit         library and unit tests: no guest, under a minute once built'
 	@echo 'make e2e          the command as a user runs it, in stand-in guests'
-	@echo 'make real         what only real guests show: they are isolated, live, attack, and the demo'
+	@echo 'make real         what only real guests show: they are isolated, live, attack, the demo and the examples; SMOLVM=oldest'
 	@echo 'make lint         formatting, clippy, licences and bans of dependencies, commit subjects'
 	@echo 'make audit        look for published vulnerabilities of dependencies'
 	@echo 'make conformance  what guests reach: bottle, each wall alone, and networks that must leak'
@@ -83,7 +83,10 @@ do-e2e: do-setup build
 	$(CARGO) test --locked -p bottle-tests --no-fail-fast --test e2e
 
 # Nothing else should run beside it: an emulated guest that has to share its processors freezes.
+# SMOLVM=oldest takes the oldest smolvm that bottle works with, in place of the newest.
+export SMOLVM
 do-real: do-setup build
+	@[ "$(SMOLVM)" != oldest ] || harness/setup.sh oldest-smolvm
 	$(CARGO) test --locked -p bottle-tests --no-fail-fast --test real
 
 # What a guest reaches, in a report. GUEST=namespace or GUEST=real for one kind of guest only.
@@ -146,6 +149,7 @@ agents: do-setup build
 
 # Through their registries' own clients. BUILDS=rust,express for some of them.
 builds: do-setup build
+	@harness/setup.sh builds
 	@$(HARNESS) builds $(if $(BUILDS),--only $(BUILDS))
 
 exhaustive:

@@ -1,0 +1,187 @@
+//! Runs each file of `examples/`, and each command line of README.md, as they are written.
+//!
+//! A file says at its top which commands it is for. Two things are not theirs: the image, which is a small one of the harness in a
+//! registry on loopback, under the same name there, and the agent, whose profile is the harness's (`~/.config/bottle/agents`) and
+//! installs nothing. `make agents` runs the real ones.
+
+use crate::checkout::Checkout;
+use crate::environment::{Environment, Guest, Project};
+use crate::outer;
+use crate::registry::{Image, Registry};
+use anyhow::{Context, Result, ensure};
+use bottle_core::visible::Line;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, ExitCode, Output, Stdio};
+
+/// How many times a guest is tried. Under emulation one start in twenty fails.
+const TRIES: u32 = 4;
+/// The variables with the keys of the examples' agents.
+const KEYS: [&str; 2] = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY"];
+/// What the commands in the examples' images and profiles print.
+const HERE: &str = "it ran in the guest";
+/// The lines of README.md that are refused, as the page shows.
+const REFUSED: [&str; 2] = ["bottle exec -- wget", "bottle exec -- nslookup"];
+
+/// Where to run them.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// In which kind of guest
+    #[arg(long, value_enum, default_value = "namespace")]
+    guest: Guest,
+}
+
+/// Runs everything, in the outer machine if a real guest needs it, and prints a line for each command.
+///
+/// # Errors
+/// Returns what did not work.
+pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
+    if options.guest == Guest::Real && !outer::has_kvm() {
+        let program = checkout.program("bottle-harness")?;
+        let words = [program.as_os_str(), "examples".as_ref(), "--guest".as_ref(), "real".as_ref()];
+        return outer::run_where_guests_boot(checkout, &words.map(ToOwned::to_owned), false);
+    }
+    let count = run(checkout, options.guest)?;
+    println!("{count} command lines work");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs everything, and returns how many command lines that were.
+///
+/// # Errors
+/// Returns the first one that does not work, and what it said.
+pub fn run(checkout: &Checkout, guest: Guest) -> Result<usize> {
+    let mut count = 0;
+    let mut examples: Vec<_> = fs::read_dir(checkout.root().join("examples"))?.collect::<Result<_, _>>()?;
+    examples.sort_by_key(fs::DirEntry::file_name);
+    for example in examples {
+        let name = example.file_name().to_string_lossy().into_owned();
+        let text = fs::read_to_string(example.path().join("bottle.toml"))?;
+        let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("#     ")).collect();
+        let lines: Vec<String> = lines.iter().map(|line| line.replace("COMMAND", "true")).collect();
+        ensure!(!lines.is_empty(), "examples/{name} does not say what it is for");
+        let place = Place::new(checkout, guest, &name, &text)?;
+        let of = format!("examples/{name}");
+        let mut ran = false;
+        for line in &lines {
+            ran |= place.works(&of, line)?.contains(HERE) || line.ends_with("-- true");
+        }
+        ensure!(ran, "{of}: the guest ran nothing");
+        if place.works(&of, "bottle ls")?.lines().count() > 1 {
+            place.works(&of, "bottle rm --force")?;
+        }
+        // Whatever it is for, it can be run and brought up.
+        let all = ["bottle run -- true", "bottle up", "bottle exec -- true", "bottle rm --force"];
+        all.iter().try_for_each(|line| place.works(&of, line).map(drop))?;
+        count += lines.len() + all.len();
+    }
+    let page = fs::read_to_string(checkout.root().join("README.md"))?;
+    let lines: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let is_typed = |line: &&&str| line.starts_with("bottle ") || line.starts_with("$ ") || line.trim() == "bottle";
+    let lines: Vec<&str> = lines.iter().filter(is_typed).map(|line| line.trim_start_matches("$ ")).collect();
+    ensure!(lines.len() >= 12, "README.md has {} command lines", lines.len());
+    let place = Place::new(checkout, guest, "my-project", "")?;
+    for line in lines {
+        let line = line.split(" #").next().unwrap_or_default().trim();
+        // The agent's bottle stays up, and would have the name that the next lines are for.
+        place.works("README.md", line)?;
+        if line == "bottle claude" {
+            place.works("README.md", "bottle rm --force")?;
+        }
+        count += 1;
+    }
+    place.works("README.md", "bottle rm --force")?;
+    Ok(count)
+}
+
+/// A project, and what its commands need around it.
+struct Place {
+    project: Project,
+    _registry: Option<Registry>,
+}
+
+impl Place {
+    fn new(checkout: &Checkout, guest: Guest, name: &str, text: &str) -> Result<Self> {
+        let environment = Environment::new(checkout, guest)?;
+        let project = environment.project(name)?;
+        let bin = environment.path("bin");
+        fs::create_dir_all(&bin)?;
+        symlink(checkout.program("bottle")?, bin.join("bottle"))?;
+        let agents = environment.path("home/.config/bottle/agents");
+        fs::create_dir_all(&agents)?;
+        for (agent, upstream) in [("claude", "anthropic"), ("codex", "openai")] {
+            let profile = format!(
+                "name = \"{agent}\"\ncommand = [\"sh\", \"-c\", \"echo {HERE}\"]\nupstreams = [{upstream:?}]\n"
+            );
+            fs::write(agents.join(format!("{agent}.toml")), profile)?;
+        }
+        let registry = text.contains("\nimage = ").then(|| Registry::start(checkout, false)).transpose()?;
+        let mut text = text.to_owned();
+        if let Some(registry) = &registry {
+            let image = text.lines().find_map(|line| line.strip_prefix("image = \"")?.strip_suffix('"'));
+            let image = image.context("the name of an image")?.to_owned();
+            registry.push(&image, &tools()?)?;
+            text = text.replace(&format!("{image:?}"), &format!("{:?}", registry.name(&image)));
+        }
+        if !text.is_empty() {
+            project.write("bottle.toml", text)?;
+        }
+        project.write("main.py", "print(\"hello\")\n")?;
+        // The stand-in has this machine's own python3 and npm.
+        project.write("package.json", format!("{{ \"scripts\": {{ \"test\": \"echo {HERE}\" }} }}\n"))?;
+        let test = "import unittest\nclass Test(unittest.TestCase):\n    def test(self):\n        print";
+        project.write("test_main.py", format!("{test}({HERE:?})\n"))?;
+        for words in [
+            &["init", "-q"][..],
+            &["-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "--allow-empty", "-m", "x"],
+            &["remote", "add", "origin", "https://git.example.com/x.git"],
+        ] {
+            let git = Command::new("git").arg("-C").arg(project.folder()).args(words).output()?;
+            ensure!(git.status.success(), "git: {}", String::from_utf8_lossy(&git.stderr));
+        }
+        Ok(Self { project, _registry: registry })
+    }
+
+    /// Types a line, and returns what it said. A guest that does not start is tried again.
+    fn works(&self, of: &str, line: &str) -> Result<String> {
+        let is_refused = REFUSED.iter().any(|start| line.starts_with(start));
+        for attempt in 1.. {
+            let output = self.type_in(line)?;
+            let said = [output.stdout.as_slice(), &output.stderr].concat();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            let inconclusive = output.status.code() == Some(i32::from(outer::INCONCLUSIVE));
+            if inconclusive && attempt < TRIES {
+                continue;
+            }
+            ensure!(output.status.success() != is_refused, "{of}: {line}: {}\n{said}", output.status);
+            println!("{of:<22} {}", Line(line));
+            return Ok(said);
+        }
+        anyhow::bail!("no try is left")
+    }
+
+    fn type_in(&self, line: &str) -> Result<Output> {
+        let environment = self.project.environment();
+        let mut shell = environment.command("sh");
+        let home = environment.path("home");
+        let path = environment.checkout().search_path(&[&environment.path("bin")])?;
+        // The same folder as a user's, whoever runs this.
+        shell.env("PATH", path).env("HOME", &home).env("XDG_CONFIG_HOME", home.join(".config"));
+        KEYS.iter().for_each(|key| _ = shell.env(key, "no-real-key"));
+        shell.args(["-c", line]).current_dir(self.project.folder()).stdin(Stdio::null());
+        shell.output().with_context(|| line.to_owned())
+    }
+}
+
+/// Returns an image that has a shell, and the commands that the examples are for.
+fn tools() -> Result<Image> {
+    let busybox = Path::new("/bin/busybox");
+    let shell = fs::read(busybox).with_context(|| format!("{}: run `make setup`", busybox.display()))?;
+    let says = |name: &str| (format!("bin/{name}"), format!("#!/bin/sh\necho {HERE}\n").into_bytes());
+    let mut files: Vec<(String, Vec<u8>)> = vec![("bin/busybox".to_owned(), shell), says("python3"), says("npm")];
+    for applet in ["sh", "true", "cat", "ls"] {
+        files.push((format!("bin/{applet}"), format!("#!/bin/busybox sh\nexec /bin/busybox {applet} \"$@\"\n").into_bytes()));
+    }
+    Ok(Image { layers: vec![files] })
+}
