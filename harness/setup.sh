@@ -358,6 +358,7 @@ case "${1:-}" in
         install_root gems ruby ruby-bundler
         install_root composer composer php-cli unzip
         install_root cpan cpanminus make
+        install_root nuget nuget mono-mcs
         exit 0 ;;
     oldest-smolvm)
         mkdir -p tools

@@ -5,7 +5,7 @@
 //! installs nothing. `make agents` runs the real ones.
 
 use crate::checkout::Checkout;
-use crate::environment::{Environment, Guest, Project};
+use crate::environment::{Environment, Guest, Project, SMALL_MACHINE};
 use crate::outer;
 use crate::registry::{Image, Registry};
 use anyhow::{Context, Result, ensure};
@@ -68,7 +68,8 @@ pub fn run(checkout: &Checkout, guest: Guest) -> Result<usize> {
             ran |= place.works(&of, line)?.contains(HERE) || line.ends_with("-- true");
         }
         ensure!(ran, "{of}: the guest ran nothing");
-        if place.works(&of, "bottle ls")?.lines().count() > 1 {
+        let stays = ["bottle up", "bottle claude", "bottle codex"];
+        if lines.iter().any(|line| stays.contains(&line.as_str())) {
             place.works(&of, "bottle rm --force")?;
         }
         // Whatever it is for, it can be run and brought up.
@@ -116,6 +117,8 @@ impl Place {
             );
             fs::write(agents.join(format!("{agent}.toml")), profile)?;
         }
+        // What a file does not size is small: it may run under emulation.
+        fs::write(environment.path("home/.config/bottle/config.toml"), SMALL_MACHINE)?;
         let registry = text.contains("\nimage = ").then(|| Registry::start(checkout, false)).transpose()?;
         let mut text = text.to_owned();
         if let Some(registry) = &registry {
@@ -146,6 +149,8 @@ impl Place {
     /// Types a line, and returns what it said. A guest that does not start is tried again.
     fn works(&self, of: &str, line: &str) -> Result<String> {
         let is_refused = REFUSED.iter().any(|start| line.starts_with(start));
+        // It says that this machine boots no guests, and is right.
+        let is_stood_in_for = line == "bottle doctor" && !self.project.environment().is_real();
         for attempt in 1.. {
             let output = self.type_in(line)?;
             let said = [output.stdout.as_slice(), &output.stderr].concat();
@@ -154,7 +159,8 @@ impl Place {
             if inconclusive && attempt < TRIES {
                 continue;
             }
-            ensure!(output.status.success() != is_refused, "{of}: {line}: {}\n{said}", output.status);
+            let fits = output.status.success() != is_refused || is_stood_in_for;
+            ensure!(fits, "{of}: {line}: {}\n{said}", output.status);
             println!("{of:<22} {}", Line(line));
             return Ok(said);
         }

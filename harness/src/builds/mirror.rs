@@ -146,14 +146,22 @@ fn answer(mut stream: &TcpStream, folders: &[PathBuf]) -> Result<()> {
     let mut lines = BufReader::new(stream).lines();
     let line = lines.next().context("no request")??;
     while !lines.next().context("no end")??.is_empty() {}
-    let path = line.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').replace("%40", "@");
+    let path = line.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
+    // What these clients escape.
+    let path = path.replace("%40", "@").replace("%27", "'").replace("%28", "(").replace("%29", ")").replace("%3D", "=");
     let is_inside = path.split('/').all(|part| part != "..");
-    let file = folders.iter().map(|folder| folder.join(&path)).find(|file| is_inside && file.is_file());
-    let Some(mut file) = file.map(File::open).transpose()? else {
+    let there = |file: &PathBuf| is_inside && file.exists();
+    let Some(file) = folders.iter().map(|folder| folder.join(&path)).find(there) else {
         return Ok(stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?);
     };
+    if file.is_dir() {
+        return Ok(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?);
+    }
+    // NuGet asks what it is that it gets.
+    let kind = if path.contains("Packages(") { "atom+xml" } else { "octet-stream" };
+    let mut file = File::open(file)?;
     let len = file.metadata()?.len();
-    write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {len}\r\nconnection: close\r\n\r\n")?;
+    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/{kind}\r\ncontent-length: {len}\r\nconnection: close\r\n\r\n")?;
     if !line.starts_with("HEAD ") {
         std::io::copy(&mut file, &mut stream)?;
     }

@@ -9,7 +9,6 @@ use bottle_host::workspace::Places;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::stdio::stdin;
@@ -36,7 +35,7 @@ pub struct Prepared {
 
 /// The terminal of a call of smolvm. Nothing is passed on once the value is dropped.
 pub struct Typing {
-    stop: Option<OwnedFd>,
+    stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
     resized: SigId,
 }
@@ -56,7 +55,7 @@ impl Prepared {
     /// # Errors
     /// Returns an error if no thread can be started.
     pub fn begin(self, child: &Child) -> io::Result<Typing> {
-        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stopped, stop) = UnixStream::pair()?;
         let (resized, sender) = UnixStream::pair()?;
         resized.set_nonblocking(true)?;
         let signal = pipe::register(SIGWINCH, sender)?;
@@ -69,7 +68,10 @@ impl Prepared {
             pastes: Pastes::default(),
             rest: Vec::new(),
         };
-        let thread = thread::Builder::new().name("typing".to_owned()).spawn(move || drop(relay.run()))?;
+        let thread = thread::Builder::new().name("typing".to_owned()).spawn(move || {
+            // Whichever terminal is gone, the call notices it, too.
+            let _ = relay.run();
+        })?;
         Ok(Typing { stop: Some(stop), thread: Some(thread), resized: signal })
     }
 }
@@ -102,7 +104,7 @@ fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 struct Relay {
     master: OwnedFd,
     places: Places,
-    stopped: OwnedFd,
+    stopped: UnixStream,
     resized: UnixStream,
     child: Pid,
     pastes: Pastes,
@@ -196,7 +198,7 @@ impl Relay {
 
     /// Gives smolvm's terminal the size of the real one, and tells smolvm, which may have looked before.
     fn resize(&mut self) {
-        let _ = rustix::io::read(&self.resized, &mut [0; 64]);
+        let _ = rustix::io::read(&self.resized, &mut [0_u8; 64]);
         let _ = tcgetwinsize(stdin()).and_then(|size| tcsetwinsize(&self.master, size));
         let _ = kill_process(self.child, Signal::WINCH);
     }
