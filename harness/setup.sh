@@ -238,7 +238,9 @@ install_root() {
         give_up "$* could not be fetched (see tools/apt.log)" "make builds"
     for package in "$apt"/cache/archives/*.deb; do dpkg -x "$package" "$root"; done
     as_root rm -rf "$apt"
-    mkdir -p "$root/project" "$root/tmp" "$root/proc" "$root/dev"
+    # Where a guest puts its own.
+    mkdir -p "$root/project" "$root/tmp" "$root/proc" "$root/dev" "$root/etc"
+    touch "$root/etc/hosts" "$root/etc/resolv.conf"
     echo "$*" > "$root.packages"
 }
 

@@ -119,6 +119,7 @@ impl Mirror {
 
 /// Runs `/workspace/$1.script` with the tools' folder as the root, and the workspace as `/project` in it.
 const ENTER: &str = "mount --rbind /proc /opt/root/proc\nmount --rbind /dev /opt/root/dev\nmount -t tmpfs tmpfs /opt/root/tmp\n\
+    for file in hosts resolv.conf; do mount --bind /etc/$file /opt/root/etc/$file; done\n\
     mount --bind /workspace /opt/root/project\n\
     exec chroot /opt/root /bin/dash -eu /project/$1.script\n";
 
