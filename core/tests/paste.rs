@@ -35,9 +35,15 @@ fn paths_become_the_guests_in_the_way_that_they_were_written() {
         (r#"'/home/me/it'\''s a "project"/a.png' "#.to_owned(), "'/workspace/a.png' "),
         (r#""/home/me/it's a \"project\"/it's""#.to_owned(), r"'/workspace/it'\''s'"),
         (r#"/home/me/it\'s\ a\ \"project\"/a\ b.png"#.to_owned(), r"/workspace/a\ b.png"),
-        ("file:///home/me/it's%20a%20%22project%22/%C3%A4%20b.png".to_owned(), "file:///workspace/%C3%A4%20b.png"),
+        (
+            "file:///home/me/it's%20a%20%22project%22/%C3%A4%20b.png".to_owned(),
+            "file:///workspace/%C3%A4%20b.png",
+        ),
         ("file://localhost/home/me/it's%20a%20%22project%22/b".to_owned(), "file:///workspace/b"),
-        (r#"/home/me/it\'s\ a\ \"project\"/a '/home/me/it'\''s a "project"/b'"#.to_owned(), "/workspace/a '/workspace/b'"),
+        (
+            r#"/home/me/it\'s\ a\ \"project\"/a '/home/me/it'\''s a "project"/b'"#.to_owned(),
+            "/workspace/a '/workspace/b'",
+        ),
         ("\n".to_owned() + &format!("{folder}/a") + "\r\n", "\n/workspace/a\r\n"),
     ] {
         assert_eq!(becomes(&pasted), expected, "{pasted}");
@@ -82,7 +88,10 @@ fn no_key_waits_and_no_paste_is_held_for_good() {
     assert!(!pastes.holds());
     assert_eq!(pastes.pass(b"/me\x1b[201~/x", place), b"/me\x1b[201~/x");
     // The next one is looked at again.
-    assert_eq!(pastes.pass(b"\x1b[200~/home/me/it's a \"project\"/a\x1b[201~", place), paste("/workspace/a").as_bytes());
+    assert_eq!(
+        pastes.pass(b"\x1b[200~/home/me/it's a \"project\"/a\x1b[201~", place),
+        paste("/workspace/a").as_bytes()
+    );
     // A text goes on at once, and so does a long path.
     assert_eq!(pastes.pass(b"\x1b[200~text", place), b"\x1b[200~text");
     assert!(!pastes.holds());

@@ -79,7 +79,8 @@ pub fn run(checkout: &Checkout, guest: Guest) -> Result<usize> {
     }
     let page = fs::read_to_string(checkout.root().join("README.md"))?;
     let lines: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    ")).collect();
-    let is_typed = |line: &&&str| line.starts_with("bottle ") || line.starts_with("$ ") || line.trim() == "bottle";
+    let is_typed =
+        |line: &&&str| line.starts_with("bottle ") || line.starts_with("$ ") || line.trim() == "bottle";
     let lines: Vec<&str> = lines.iter().filter(is_typed).map(|line| line.trim_start_matches("$ ")).collect();
     ensure!(lines.len() >= 12, "README.md has {} command lines", lines.len());
     let place = Place::new(checkout, guest, "my-project", "")?;
@@ -185,9 +186,13 @@ fn tools() -> Result<Image> {
     let busybox = Path::new("/bin/busybox");
     let shell = fs::read(busybox).with_context(|| format!("{}: run `make setup`", busybox.display()))?;
     let says = |name: &str| (format!("bin/{name}"), format!("#!/bin/sh\necho {HERE}\n").into_bytes());
-    let mut files: Vec<(String, Vec<u8>)> = vec![("bin/busybox".to_owned(), shell), says("python3"), says("npm")];
+    let mut files: Vec<(String, Vec<u8>)> =
+        vec![("bin/busybox".to_owned(), shell), says("python3"), says("npm")];
     for applet in ["sh", "true", "cat", "ls"] {
-        files.push((format!("bin/{applet}"), format!("#!/bin/busybox sh\nexec /bin/busybox {applet} \"$@\"\n").into_bytes()));
+        files.push((
+            format!("bin/{applet}"),
+            format!("#!/bin/busybox sh\nexec /bin/busybox {applet} \"$@\"\n").into_bytes(),
+        ));
     }
     Ok(Image { layers: vec![files] })
 }

@@ -2,7 +2,9 @@
 
 use anyhow::{Result, bail};
 use bottle_harness::checkout::Checkout;
-use bottle_harness::{agents, builds, compare, conformance, demo, examples, life, outer, scale, soak, ways_back};
+use bottle_harness::{
+    agents, builds, compare, conformance, demo, examples, life, outer, scale, soak, ways_back,
+};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;

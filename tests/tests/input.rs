@@ -268,7 +268,10 @@ fn a_smolvm_that_is_too_old_is_refused_before_anything_is_made() {
         }
     }
     let stand_in = checkout().program("smolvm-stand-in").unwrap();
-    let oldest = format!("#!/bin/sh\n[ \"$*\" != --version ] || exec echo smolvm-stand-in {oldest}\nexec {} \"$@\"\n", stand_in.display());
+    let oldest = format!(
+        "#!/bin/sh\n[ \"$*\" != --version ] || exec echo smolvm-stand-in {oldest}\nexec {} \"$@\"\n",
+        stand_in.display()
+    );
     std::fs::write(&script, oldest).unwrap();
     project.bottle(&["-q", "run", "--", "true"]).env("PATH", &path).assert().success();
 }

@@ -147,9 +147,18 @@ fn a_pasted_path_becomes_the_guests_where_the_guest_has_the_file() {
     let exec = |text: &str| pasted(&running, &["exec"], text);
     assert_eq!(exec(&format!("'{}' ", here("a b.png"))), "'/workspace/a b.png' ");
     assert_eq!(exec(&here("in.png")), "/workspace/c.png");
-    assert_eq!(exec(&format!("file://{} {}", here("a%20b.png"), here("c.png"))), "file:///workspace/a%20b.png /workspace/c.png");
+    assert_eq!(
+        exec(&format!("file://{} {}", here("a%20b.png"), here("c.png"))),
+        "file:///workspace/a%20b.png /workspace/c.png"
+    );
     // What was not copied, what lies elsewhere, and a text about a file.
-    for text in [here("d.log"), here("later.png"), here("out.png"), "/etc/hostname".to_owned(), format!("see {}", here("c.png"))] {
+    for text in [
+        here("d.log"),
+        here("later.png"),
+        here("out.png"),
+        "/etc/hostname".to_owned(),
+        format!("see {}", here("c.png")),
+    ] {
         assert_eq!(exec(&text), text);
     }
     // The guest cannot make a path one of its own.

@@ -149,11 +149,18 @@ fn answer(mut stream: &TcpStream, folders: &[PathBuf]) -> Result<()> {
     while !lines.next().context("no end")??.is_empty() {}
     let path = line.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
     // What these clients escape.
-    let path = path.replace("%40", "@").replace("%27", "'").replace("%28", "(").replace("%29", ")").replace("%3D", "=");
+    let path = path
+        .replace("%40", "@")
+        .replace("%27", "'")
+        .replace("%28", "(")
+        .replace("%29", ")")
+        .replace("%3D", "=");
     let is_inside = path.split('/').all(|part| part != "..");
     let there = |file: &PathBuf| is_inside && file.exists();
     let Some(file) = folders.iter().map(|folder| folder.join(&path)).find(there) else {
-        return Ok(stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?);
+        return Ok(
+            stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?
+        );
     };
     if file.is_dir() {
         return Ok(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?);
@@ -162,7 +169,10 @@ fn answer(mut stream: &TcpStream, folders: &[PathBuf]) -> Result<()> {
     let kind = if path.contains("Packages(") { "atom+xml" } else { "octet-stream" };
     let mut file = File::open(file)?;
     let len = file.metadata()?.len();
-    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/{kind}\r\ncontent-length: {len}\r\nconnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: application/{kind}\r\ncontent-length: {len}\r\nconnection: close\r\n\r\n"
+    )?;
     if !line.starts_with("HEAD ") {
         std::io::copy(&mut file, &mut stream)?;
     }

@@ -129,8 +129,9 @@ impl Smolvm {
         let moved = self.finish(self.exec_in(machine, Terminal::Pipe, None, &words), "exec", Some(PATIENCE));
         self.stop(to.slug())?;
         moved.map_err(|failure| {
-            failure
-                .help(format!("bottle was tested with smolvm {TESTED}, which keeps a machine's changes under its name"))
+            failure.help(format!(
+                "bottle was tested with smolvm {TESTED}, which keeps a machine's changes under its name"
+            ))
         })?;
         let exchanged = || -> Result<()> {
             let (from, to) = (beneath::open(&place)?, beneath::open(&disks.0)?);

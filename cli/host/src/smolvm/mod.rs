@@ -18,6 +18,6 @@ pub use connect::Carrier;
 pub use disk::Disks;
 pub use launch::{Launch, Terminal};
 pub use machine::{Machine, pool_machine_name};
-pub use supported::{OLDEST, TESTED};
 pub(crate) use supported::tested;
+pub use supported::{OLDEST, TESTED};
 pub use warm::Warm;
