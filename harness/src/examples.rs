@@ -130,12 +130,12 @@ impl Place {
         }
         if !text.is_empty() {
             project.write("bottle.toml", text)?;
+            // The stand-in has this machine's own python3 and npm.
+            project.write("package.json", format!("{{ \"scripts\": {{ \"test\": \"echo {HERE}\" }} }}\n"))?;
+            let test = "import unittest\nclass Test(unittest.TestCase):\n    def test(self):\n        print";
+            project.write("test_main.py", format!("{test}({HERE:?})\n"))?;
         }
         project.write("main.py", "print(\"hello\")\n")?;
-        // The stand-in has this machine's own python3 and npm.
-        project.write("package.json", format!("{{ \"scripts\": {{ \"test\": \"echo {HERE}\" }} }}\n"))?;
-        let test = "import unittest\nclass Test(unittest.TestCase):\n    def test(self):\n        print";
-        project.write("test_main.py", format!("{test}({HERE:?})\n"))?;
         for words in [
             &["init", "-q"][..],
             &["-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "--allow-empty", "-m", "x"],
