@@ -10,11 +10,14 @@ use crate::outer;
 use crate::registry::{Image, Registry};
 use anyhow::{Context, Result, ensure};
 use bottle_core::visible::Line;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
 
+/// The page whose command lines are run.
+const README: &str = "README.md";
 /// How many times a guest is tried. Under emulation one start in twenty fails.
 const TRIES: u32 = 4;
 /// The variables with the keys of the examples' agents.
@@ -30,6 +33,9 @@ pub struct Options {
     /// In which kind of guest
     #[arg(long, value_enum, default_value = "namespace")]
     guest: Guest,
+    /// Only these examples, or README.md
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    only: Vec<String>,
 }
 
 /// Runs everything, in the outer machine if a real guest needs it, and prints a line for each command.
@@ -37,64 +43,92 @@ pub struct Options {
 /// # Errors
 /// Returns what did not work.
 pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
-    if options.guest == Guest::Real && !outer::has_kvm() {
-        let program = checkout.program("bottle-harness")?;
-        let words = [program.as_os_str(), "examples".as_ref(), "--guest".as_ref(), "real".as_ref()];
-        return outer::run_where_guests_boot(checkout, &words.map(ToOwned::to_owned), false);
+    let names = names(checkout)?;
+    let chosen: Vec<&String> =
+        names.iter().filter(|name| options.only.is_empty() || options.only.contains(name)).collect();
+    ensure!(!chosen.is_empty(), "there is no such example");
+    let mut count = 0;
+    for name in chosen {
+        if options.guest == Guest::Namespace || outer::has_kvm() {
+            count += run_one(checkout, options.guest, name)?;
+            continue;
+        }
+        // Each in an outer machine of its own, which may run for so long.
+        let program = checkout.program("bottle-harness")?.into_os_string();
+        let words = ["examples", "--guest", "real", "--only", name].map(OsString::from);
+        let code = outer::run_where_guests_boot(checkout, &[&[program][..], &words].concat(), false)?;
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
     }
-    let count = run(checkout, options.guest)?;
-    println!("{count} command lines work");
+    if count > 0 {
+        println!("{count} command lines work");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs everything, and returns how many command lines that were.
+/// Runs everything here, and returns how many command lines that were.
 ///
 /// # Errors
 /// Returns the first one that does not work, and what it said.
 pub fn run(checkout: &Checkout, guest: Guest) -> Result<usize> {
-    let mut count = 0;
-    let mut examples: Vec<_> = fs::read_dir(checkout.root().join("examples"))?.collect::<Result<_, _>>()?;
-    examples.sort_by_key(fs::DirEntry::file_name);
-    for example in examples {
-        let name = example.file_name().to_string_lossy().into_owned();
-        let text = fs::read_to_string(example.path().join("bottle.toml"))?;
-        let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("#     ")).collect();
-        let lines: Vec<String> = lines.iter().map(|line| line.replace("COMMAND", "true")).collect();
-        ensure!(!lines.is_empty(), "examples/{name} does not say what it is for");
-        let place = Place::new(checkout, guest, &name, &text)?;
-        let of = format!("examples/{name}");
-        let mut ran = false;
-        for line in &lines {
-            ran |= place.works(&of, line)?.contains(HERE) || line.ends_with("-- true");
-        }
-        ensure!(ran, "{of}: the guest ran nothing");
-        let stays = ["bottle up", "bottle claude", "bottle codex"];
-        if lines.iter().any(|line| stays.contains(&line.as_str())) {
-            place.works(&of, "bottle rm --force")?;
-        }
-        // Whatever it is for, it can be run and brought up.
-        let all = ["bottle run -- true", "bottle up", "bottle exec -- true", "bottle rm --force"];
-        all.iter().try_for_each(|line| place.works(&of, line).map(drop))?;
-        count += lines.len() + all.len();
+    names(checkout)?.iter().map(|name| run_one(checkout, guest, name)).sum()
+}
+
+/// Returns the names of the examples, and then README.md.
+fn names(checkout: &Checkout) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for example in fs::read_dir(checkout.root().join("examples"))? {
+        names.push(example?.file_name().to_string_lossy().into_owned());
     }
-    let page = fs::read_to_string(checkout.root().join("README.md"))?;
-    let lines: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    ")).collect();
-    let is_typed =
-        |line: &&&str| line.starts_with("bottle ") || line.starts_with("$ ") || line.trim() == "bottle";
-    let lines: Vec<&str> = lines.iter().filter(is_typed).map(|line| line.trim_start_matches("$ ")).collect();
-    ensure!(lines.len() >= 12, "README.md has {} command lines", lines.len());
+    names.sort();
+    names.push(README.to_owned());
+    Ok(names)
+}
+
+fn run_one(checkout: &Checkout, guest: Guest, name: &str) -> Result<usize> {
+    if name == README { readme(checkout, guest) } else { example(checkout, guest, name) }
+}
+
+fn example(checkout: &Checkout, guest: Guest, name: &str) -> Result<usize> {
+    let of = format!("examples/{name}");
+    let text = fs::read_to_string(checkout.root().join(&of).join("bottle.toml"))?;
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("#     ")).collect();
+    let lines: Vec<String> = lines.iter().map(|line| line.replace("COMMAND", "true")).collect();
+    ensure!(!lines.is_empty(), "{of} does not say what it is for");
+    let place = Place::new(checkout, guest, name, &text)?;
+    let mut ran = false;
+    for line in &lines {
+        ran |= place.works(&of, line)?.contains(HERE) || line.ends_with("-- true");
+    }
+    ensure!(ran, "{of}: the guest ran nothing");
+    let stays = ["bottle up", "bottle claude", "bottle codex"];
+    if lines.iter().any(|line| stays.contains(&line.as_str())) {
+        place.works(&of, "bottle rm --force")?;
+    }
+    // Whatever it is for, it can be run and brought up.
+    let all = ["bottle run -- true", "bottle up", "bottle exec -- true", "bottle rm --force"];
+    all.iter().try_for_each(|line| place.works(&of, line).map(drop))?;
+    Ok(lines.len() + all.len())
+}
+
+fn readme(checkout: &Checkout, guest: Guest) -> Result<usize> {
+    let page = fs::read_to_string(checkout.root().join(README))?;
+    let lines = page.lines().filter_map(|line| line.strip_prefix("    "));
+    let is_typed = |line: &&str| line.starts_with("bottle ") || line.starts_with("$ ");
+    let lines: Vec<&str> = lines.filter(is_typed).map(|line| line.trim_start_matches("$ ")).collect();
+    ensure!(lines.len() >= 12, "{README} has {} command lines", lines.len());
     let place = Place::new(checkout, guest, "my-project", "")?;
-    for line in lines {
+    for line in &lines {
         let line = line.split(" #").next().unwrap_or_default().trim();
-        // The agent's bottle stays up, and would have the name that the next lines are for.
-        place.works("README.md", line)?;
+        place.works(README, line)?;
+        // The agent's bottle stays up, and has the name that the next lines are for.
         if line == "bottle claude" {
-            place.works("README.md", "bottle rm --force")?;
+            place.works(README, "bottle rm --force")?;
         }
-        count += 1;
     }
-    place.works("README.md", "bottle rm --force")?;
-    Ok(count)
+    place.works(README, "bottle rm --force")?;
+    Ok(lines.len())
 }
 
 /// A project, and what its commands need around it.
