@@ -11,7 +11,7 @@ export BOTTLE_GUEST_HELPER = $(CURDIR)/target/guest/bottle-guest
 STEPS = setup lint unit e2e real conformance ways-back slurm inspect harbor escapes schedulers escape-paths breakouts \
 	smolvm-network fuzz docs dist dist-test
 
-.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo agents builds audit exhaustive bench compare compare-scale soak mutants install \
+.PHONY: help $(STEPS) $(STEPS:%=do-%) test build helper demo agents examples builds audit exhaustive bench compare compare-scale soak mutants install \
 	dist-reproducible clean
 .NOTPARALLEL:
 
@@ -20,7 +20,8 @@ help:
 	@echo 'make test         unit, then e2e: everything that needs no virtual machine'
 	@echo 'make unit         library and unit tests: no guest, under a minute once built'
 	@echo 'make e2e          the command as a user runs it, in stand-in guests'
-	@echo 'make real         what only real guests show: they are isolated, live, attack, and the demo'
+	@echo 'make real         what only real guests show: they are isolated, live, attack, and the demo. SMOLVM=oldest'
+	@echo 'make examples     examples/ and the lines of README.md, as they are written. GUEST=real, SMOLVM=oldest, EXAMPLES=node,README.md'
 	@echo 'make lint         formatting, clippy, licences and bans of dependencies, commit subjects'
 	@echo 'make audit        look for published vulnerabilities of dependencies'
 	@echo 'make conformance  what guests reach: bottle, each wall alone, and networks that must leak'
@@ -83,7 +84,11 @@ do-e2e: do-setup build
 	$(CARGO) test --locked -p bottle-tests --no-fail-fast --test e2e
 
 # Nothing else should run beside it: an emulated guest that has to share its processors freezes.
+# SMOLVM=oldest takes the oldest smolvm that bottle works with, in place of the newest.
+export SMOLVM
+OLDEST = @[ "$(SMOLVM)" != oldest ] || harness/setup.sh oldest-smolvm
 do-real: do-setup build
+	$(OLDEST)
 	$(CARGO) test --locked -p bottle-tests --no-fail-fast --test real
 
 # What a guest reaches, in a report. GUEST=namespace or GUEST=real for one kind of guest only.
@@ -144,8 +149,13 @@ do-schedulers:
 agents: do-setup build
 	@$(HARNESS) agents $(if $(AGENTS),--only $(AGENTS)) $(if $(SCREEN),--screen)
 
+examples: do-setup build
+	$(OLDEST)
+	@$(HARNESS) examples $(if $(GUEST),--guest $(GUEST)) $(if $(EXAMPLES),--only $(EXAMPLES))
+
 # Through their registries' own clients. BUILDS=rust,express for some of them.
 builds: do-setup build
+	@harness/setup.sh builds
 	@$(HARNESS) builds $(if $(BUILDS),--only $(BUILDS))
 
 exhaustive:

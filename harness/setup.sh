@@ -3,13 +3,15 @@
 # machine's kernel into tools/ (which git ignores). Steps that are already done are skipped. `setup.sh tools`
 # fetches only what linting, documentation and packaging need, `setup.sh peers` what `make compare` compares bottle
 # with, `setup.sh slurm` the scheduler of `make slurm`, and `setup.sh inspect`, `harbor`, `garak`, `schedulers`, `escape-paths`,
-# `smolvm-network` and `breakouts` what those targets need.
+# `smolvm-network`, `breakouts` and `builds` what those targets need, and `setup.sh oldest-smolvm` the oldest smolvm that bottle works with.
 set -eu
 cd "$(dirname "$0")/.."
 
-# Pinned by version and hash: the PyPI wheel for x86-64 Linux.
+# Pinned by version and hash: the PyPI wheel for x86-64 Linux. The oldest is the one that bottle names (cli/host/src/tools/find.rs).
 smolvm_version=1.32.2
 smolvm_sha256=81b104e2622aa0b187b6b7054397c391151b83db2638a16d0e54c517684f0dc2
+oldest_smolvm_version=1.31.0
+oldest_smolvm_sha256=a5a7676de7a5316a0a71aaf9ea7bc686fcc1907c6cd3d09907fe6665b6c6dd3d
 
 # Programs that check and package the project, as published on PyPI for x86-64 Linux. Each line has the
 # command, the package, its version and the hash of its wheel. The package of mdbook is not from mdbook's own
@@ -58,14 +60,15 @@ install_packages() {
             "sudo apt-get update && sudo apt-get install --no-install-recommends$missing"
 }
 
+# `install_smolvm FOLDER VERSION SHA256`: unpacks it in tools/FOLDER.
 install_smolvm() {
-    [ -x tools/smolvm/smolvm ] && [ "$(cat tools/smolvm/version 2> /dev/null)" = "$smolvm_version" ] && return 0
-    say "fetching smolvm $smolvm_version from PyPI"
-    rm -rf tools/smolvm tools/wheel
+    [ -x "tools/$1/smolvm" ] && [ "$(cat "tools/$1/version" 2> /dev/null)" = "$2" ] && return 0
+    say "fetching smolvm $2 from PyPI"
+    rm -rf "tools/$1" tools/smolvm.part tools/wheel
     mkdir -p tools/wheel
-    python3 -m pip download --quiet --no-deps --only-binary :all: --dest tools/wheel "smolmachines==$smolvm_version" ||
-        give_up "smolvm could not be fetched from PyPI" "python3 -m pip download --no-deps smolmachines==$smolvm_version"
-    echo "$smolvm_sha256  $(echo tools/wheel/smolmachines-*.whl)" | sha256sum --check --quiet ||
+    python3 -m pip download --quiet --no-deps --only-binary :all: --dest tools/wheel "smolmachines==$2" ||
+        give_up "smolvm could not be fetched from PyPI" "python3 -m pip download --no-deps smolmachines==$2"
+    echo "$3  $(echo tools/wheel/smolmachines-*.whl)" | sha256sum --check --quiet ||
         give_up "the smolvm package is not the one that was pinned" "sha256sum tools/wheel/*.whl"
     python3 -m zipfile -e tools/wheel/smolmachines-*.whl tools/wheel/unpacked
     mkdir -p tools/smolvm.part
@@ -78,10 +81,9 @@ install_smolvm() {
     mkdir tools/smolvm.part/agent-rootfs
     tar --zstd -xpf tools/smolvm.part/agent-rootfs.tar.zst -C tools/smolvm.part/agent-rootfs
     unpack_templates
-    echo "$smolvm_version" > tools/smolvm.part/version
-    mv tools/smolvm.part tools/smolvm
+    echo "$2" > tools/smolvm.part/version
+    mv tools/smolvm.part "tools/$1"
     rm -rf tools/wheel
-    ln -sf ../smolvm/smolvm tools/bin/smolvm
 }
 
 # smolvm unpacks its disk templates itself, on the way to a machine that does not have to start.
@@ -217,6 +219,31 @@ install_only() {
     rm -r "tools/$1/unpacked" "tools/$1"/*.deb
 }
 
+# `install_root NAME PACKAGE...`: a root folder with Debian's packages and everything that they depend on, for a guest to build in. No
+# script of a maintainer runs.
+install_root() {
+    root=tools/builds/$1
+    shift
+    [ "$(cat "$root.packages" 2> /dev/null)" = "$*" ] && return 0
+    say "fetching $*"
+    apt=$PWD/tools/builds/apt
+    rm -rf "$root" "$root.packages" "$apt"
+    mkdir -p "$root" "$apt/state/lists/partial" "$apt/cache/archives/partial"
+    : > "$apt/status"
+    apt_alone() {
+        as_root apt-get -qq -o Dir::State="$apt/state" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" \
+            -o APT::Sandbox::User=root "$@" > tools/apt.log 2>&1
+    }
+    apt_alone update && apt_alone install --yes --no-install-recommends --download-only dash coreutils sed grep tar gzip findutils "$@" ||
+        give_up "$* could not be fetched (see tools/apt.log)" "make builds"
+    for package in "$apt"/cache/archives/*.deb; do dpkg -x "$package" "$root"; done
+    as_root rm -rf "$apt"
+    # Where a guest puts its own.
+    mkdir -p "$root/project" "$root/tmp" "$root/proc" "$root/dev" "$root/etc"
+    touch "$root/etc/hosts" "$root/etc/resolv.conf"
+    echo "$*" > "$root.packages"
+}
+
 # What real clients of the sidecars need in addition to Debian's packages. Tests run them in a guest.
 install_clients() {
     [ "$(cat tools/clients/version 2> /dev/null)" = "$clients_version" ] && return 0
@@ -325,6 +352,21 @@ case "${1:-}" in
         mv tools/garak/unpacked/garak/resources/ansi.py tools/garak/
         rm -r tools/garak/unpacked tools/garak/*.whl
         exit 0 ;;
+    builds)
+        mkdir -p tools
+        install_root go golang-go
+        install_root maven maven default-jdk-headless libsurefire-java libmaven-compiler-plugin-java libmaven-resources-plugin-java \
+            libmaven-jar-plugin-java junit4
+        install_root gems ruby ruby-bundler
+        install_root composer composer php-cli unzip
+        install_root cpan cpanminus make
+        install_root nuget nuget mono-mcs
+        exit 0 ;;
+    oldest-smolvm)
+        mkdir -p tools
+        install_packages python3 python3-pip zstd
+        install_smolvm oldest-smolvm "$oldest_smolvm_version" "$oldest_smolvm_sha256"
+        exit 0 ;;
     schedulers)
         mkdir -p tools
         install_packages python3-venv
@@ -359,7 +401,8 @@ mkdir -p tools/bin
 install_programs
 [ "${1:-}" != tools ] || exit 0
 install_packages chromium bubblewrap gzip git curl wget python3 python3-pip zstd util-linux iproute2 openssh-client rsync
-install_smolvm
+install_smolvm smolvm "$smolvm_version" "$smolvm_sha256"
+ln -sf ../smolvm/smolvm tools/bin/smolvm
 mkdir -p tools/gitleaks
 from_debian_13 gvproxy tools/bin/gvproxy
 # Not on the tests' path: one test asks for it, and the others use the built-in patterns.

@@ -37,6 +37,8 @@ pub mod offload;
 #[cfg(feature = "host")]
 pub mod parent;
 #[cfg(feature = "host")]
+pub mod paste;
+#[cfg(feature = "host")]
 pub mod pipelock;
 #[cfg(feature = "host")]
 pub mod plan;

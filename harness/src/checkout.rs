@@ -1,6 +1,6 @@
 //! The locations of things in a checkout.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,11 @@ use std::path::{Path, PathBuf};
 pub struct Checkout {
     root: PathBuf,
     programs: PathBuf,
+    smolvm: &'static str,
 }
+
+/// The variable that chooses the smolvm of real guests: `newest`, which is what no word means, or `oldest`.
+pub(crate) const SMOLVM: &str = "SMOLVM";
 
 impl Checkout {
     /// Finds the checkout that this program was built in.
@@ -24,7 +28,12 @@ impl Checkout {
         let programs = programs.context("bottle is not built: run `make build`")?.to_owned();
         let root = programs.ancestors().find(|dir| dir.join("Cargo.lock").exists());
         let root = root.context("this program is not in a checkout of bottle")?.to_owned();
-        Ok(Self { root, programs })
+        let smolvm = match env::var(SMOLVM).as_deref() {
+            Err(env::VarError::NotPresent) | Ok("newest" | "") => "smolvm",
+            Ok("oldest") => "oldest-smolvm",
+            _ => bail!("{SMOLVM} is neither `newest` nor `oldest`"),
+        };
+        Ok(Self { root, programs, smolvm })
     }
 
     /// Returns the checkout's top folder.
@@ -53,6 +62,19 @@ impl Checkout {
         present(self.root.join("target/guest/bottle-guest"), "make build")
     }
 
+    /// Returns the folder of the smolvm that real guests run with.
+    pub fn smolvm_folder(&self) -> PathBuf {
+        self.tools().join(self.smolvm)
+    }
+
+    /// Returns the smolvm that real guests run with.
+    ///
+    /// # Errors
+    /// Returns an error if it is missing.
+    pub fn smolvm(&self) -> Result<PathBuf> {
+        present(self.smolvm_folder().join("smolvm"), "make setup")
+    }
+
     /// Returns a tool that `make setup` fetched.
     ///
     /// # Errors
@@ -67,6 +89,7 @@ impl Checkout {
     /// Returns an error if a folder's name cannot be part of `PATH`.
     pub fn search_path(&self, first: &[&Path]) -> Result<OsString> {
         let mut dirs: Vec<PathBuf> = first.iter().map(|dir| dir.to_path_buf()).collect();
+        dirs.push(self.smolvm_folder());
         dirs.push(self.tools().join("bin"));
         dirs.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
         Ok(env::join_paths(dirs)?)
@@ -85,7 +108,7 @@ impl Checkout {
             ("SMOLVM_AGENT_READY_TIMEOUT_SECS", PATIENCE.into()),
             ("SMOLVM_START_TIMEOUT_SECS", PATIENCE.into()),
         ];
-        let rootfs = self.tools().join("smolvm/agent-rootfs");
+        let rootfs = self.smolvm_folder().join("agent-rootfs");
         if rootfs.exists() {
             variables.push(("SMOLVM_AGENT_ROOTFS", rootfs.into()));
         }

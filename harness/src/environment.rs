@@ -158,7 +158,7 @@ impl Environment {
     pub fn smolvm(&self) -> Result<Command> {
         let checkout = self.checkout();
         Ok(match self.0.guest {
-            Guest::Real => self.command(checkout.tool("smolvm")?),
+            Guest::Real => self.command(checkout.smolvm()?),
             Guest::Namespace => {
                 let mut command = self.command(checkout.program("smolvm-stand-in")?);
                 // Without these variables, the stand-in starts nothing.

@@ -16,6 +16,7 @@ pub mod compare;
 pub mod conformance;
 pub mod demo;
 pub mod environment;
+pub mod examples;
 pub mod https_server;
 pub mod life;
 pub mod outer;

@@ -2,7 +2,9 @@
 
 use anyhow::{Result, bail};
 use bottle_harness::checkout::Checkout;
-use bottle_harness::{agents, builds, compare, conformance, demo, life, outer, scale, soak, ways_back};
+use bottle_harness::{
+    agents, builds, compare, conformance, demo, examples, life, outer, scale, soak, ways_back,
+};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -36,6 +38,8 @@ enum Job {
     },
     /// Show in a real guest what it reaches and what it is refused
     Demo,
+    /// Run each example, and each line of the README, as they are written
+    Examples(examples::Options),
     /// Go through a bottle's life in a real guest: start, the keeper's death, a restart, removal
     Life,
     /// Judge bottle, each of its walls alone, and networks that must be found leaking
@@ -152,6 +156,7 @@ fn main() -> ExitCode {
             Job::Outer { command } => outer::run(&checkout, &command),
             Job::Bootable { outer, command } => outer::run_where_guests_boot(&checkout, &command, outer),
             Job::Demo => demo::main(&checkout),
+            Job::Examples(options) => examples::main(&checkout, &options),
             Job::Life => life::main(&checkout),
             Job::Agents(options) => agents::main(&checkout, &options),
             Job::Builds(options) => builds::main(&checkout, &options),

@@ -3,7 +3,7 @@
 //! It sees this host's files read-only under a temporary overlay, runs one command as root, and ends with the
 //! command's exit status. `harness/outer/` has what it boots.
 
-use crate::checkout::Checkout;
+use crate::checkout::{self, Checkout};
 use crate::processes::wait_or_kill;
 use anyhow::{Context, Result, bail};
 use bottle_host::failure::Kind;
@@ -23,7 +23,8 @@ const CPU: &str = "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16";
 const MEMORY: &str = "6G";
 
 /// The variables that a command in the outer machine inherits from this process, in addition to `PATH`.
-const INHERITED: [&str; 4] = ["BOTTLE_GUEST_HELPER", "SMOLVM_AGENT_ROOTFS", "RUST_BACKTRACE", "NO_COLOR"];
+const INHERITED: [&str; 5] =
+    ["BOTTLE_GUEST_HELPER", "SMOLVM_AGENT_ROOTFS", "RUST_BACKTRACE", "NO_COLOR", checkout::SMOLVM];
 
 /// The script that the outer machine runs once it sees this host's files. Its name is one that it can look up: a scheduler's
 /// daemons do.

@@ -243,6 +243,26 @@ fn fits(document: Document, value: &serde_json::Value) -> Result<(), String> {
 }
 
 #[test]
+fn each_example_and_each_line_of_the_readme_works() {
+    let checkout = bottle_harness::checkout::Checkout::find().unwrap();
+    let count = bottle_harness::examples::run(&checkout, bottle_harness::environment::Guest::Namespace);
+    assert!(count.unwrap() >= 35);
+}
+
+/// What fetches and installs smolvm, and what says which versions work, names the same ones.
+#[test]
+fn the_versions_of_smolvm_are_the_same_everywhere() {
+    use bottle_host::smolvm::{OLDEST, TESTED};
+    let text = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let setup = text("harness/setup.sh");
+    assert!(setup.contains(&format!("\nsmolvm_version={TESTED}\n")));
+    assert!(setup.contains(&format!("\noldest_smolvm_version={OLDEST}\n")));
+    assert!(text("harness/dist/pyproject.toml").contains(&format!("smolmachines=={TESTED}")));
+    assert!(text("README.md").contains(&format!("smolvm, {OLDEST} to {TESTED}")));
+    assert!(text("docs/troubleshooting.md").contains(&format!("older than {OLDEST}")));
+}
+
+#[test]
 fn each_example_fits_the_schema() {
     let project = empty_project();
     project.bottle(&["init"]).assert().success();

@@ -237,6 +237,45 @@ fn a_missing_tool_is_named_with_a_way_to_install_it() {
     }
 }
 
+/// Each smolvm that is too old, or does not say what it is. The witness is one that says the oldest version that works.
+#[test]
+fn a_smolvm_that_is_too_old_is_refused_before_anything_is_made() {
+    let project = project_with("slug = \"t\"\n");
+    let (oldest, help) = (bottle_host::smolvm::OLDEST, "smolmachines==1.32.2");
+    let older = format!("which is older than {oldest}, the oldest that works");
+    let unknown = "which is not a version of smolvm";
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("smolvm");
+    let path = checkout().search_path(&[dir.path()]).unwrap();
+    for (says, expected) in [
+        ("smolvm 1.30.9", older.as_str()),
+        ("smolvm 1.4.0", &older),
+        ("smolvm 0.99.99-rc.1", &older),
+        ("smolvm 1.31", unknown),
+        ("smolvm one", unknown),
+        ("", unknown),
+        ("1.32.2 is the version of this smolvm", unknown),
+    ] {
+        std::fs::write(&script, format!("#!/bin/sh\necho '{says}'\n")).unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let contains = || predicate::str::contains(expected).and(predicate::str::contains(help));
+        for words in [&["up"][..], &["run", "--", "true"]] {
+            project.bottle(words).env("PATH", &path).assert().code(69).stderr(contains());
+        }
+        project.bottle(&["doctor"]).env("PATH", &path).assert().code(69).stdout(contains());
+        for made in ["run", "state", "cache", "machines"] {
+            assert!(!project.on_host(made).exists(), "{says}: {made}");
+        }
+    }
+    let stand_in = checkout().program("smolvm-stand-in").unwrap();
+    let oldest = format!(
+        "#!/bin/sh\n[ \"$*\" != --version ] || exec echo smolvm-stand-in {oldest}\nexec {} \"$@\"\n",
+        stand_in.display()
+    );
+    std::fs::write(&script, oldest).unwrap();
+    project.bottle(&["-q", "run", "--", "true"]).env("PATH", &path).assert().success();
+}
+
 fn which(program: &str) -> std::path::PathBuf {
     let path = checkout().search_path(&[]).unwrap();
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.exists()).unwrap()

@@ -43,8 +43,8 @@ fn smolvm_accepts_rendered_files_and_refuses_unknown_keys() {
     fs::create_dir(&folder).unwrap();
     let folder = folder.to_str().unwrap();
     let smolvm = |words: &[&str]| {
-        let mut command = Command::new(checkout.tool("smolvm").unwrap());
-        command.env("SMOLVM_LIB_DIR", checkout.tools().join("smolvm"));
+        let mut command = Command::new(checkout.smolvm().unwrap());
+        command.env("SMOLVM_LIB_DIR", checkout.smolvm_folder());
         command.arg("--state-dir").arg(dir.path().join("state")).args(words).output().unwrap()
     };
     let path = dir.path().join("smolfile.toml");

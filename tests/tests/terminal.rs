@@ -9,7 +9,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(20);
 const SIZE: (u16, u16) = (24, 80);
 /// Without a network stack of its own a start is faster.
-const CONFIG: &str = "slug = \"t\"\n[workspace]\nmode = \"none\"\n";
+const CONFIG: &str = "slug = \"t\"\n[workspace]\nmode = \"read-only\"\n";
 
 fn open(running: &RunningBottle, words: &[&str]) -> Terminal {
     let mut command = running.command(&["-q"]);
@@ -117,6 +117,60 @@ fn keys_that_signal_reach_the_foreground_program_and_nothing_stays_stopped() {
     // The first time, a shell may only say that there are jobs.
     terminal.press("kill -KILL %1; exit 4\rexit 4\r").unwrap();
     assert_eq!(terminal.wait(SOON).unwrap().code(), Some(4));
+}
+
+/// Pastes a text into a program that shows what it reads, and returns that.
+fn pasted(running: &RunningBottle, words: &[&str], text: &str) -> String {
+    let show = "stty -echo; echo ready; read -r line; echo \"<$line>\" | cat -v";
+    let mut terminal = open(running, &[words, &["--", "sh", "-c", show]].concat());
+    until(&terminal, "ready");
+    terminal.paste(text).unwrap();
+    terminal.press("\r").unwrap();
+    assert_eq!(terminal.wait(SOON).unwrap().code(), Some(0));
+    let shown = terminal.text();
+    let line = shown.lines().find_map(|line| line.strip_prefix("<^[[200~")?.strip_suffix("^[[201~>"));
+    line.unwrap_or_else(|| panic!("{shown}")).to_owned()
+}
+
+#[test]
+fn a_pasted_path_becomes_the_guests_where_the_guest_has_the_file() {
+    let config = "slug = \"t\"\n[workspace]\nmode = \"copy\"\nexclude = [\"*.log\"]\n";
+    let project = project_with(config);
+    for name in ["a b.png", "c.png", "d.log"] {
+        project.put(name, "x");
+    }
+    std::os::unix::fs::symlink("/etc/hostname", project.path("out.png")).unwrap();
+    std::os::unix::fs::symlink("c.png", project.path("in.png")).unwrap();
+    let running = project.up().unwrap();
+    running.put("later.png", "x");
+    let here = |name: &str| running.path(name).display().to_string();
+    let exec = |text: &str| pasted(&running, &["exec"], text);
+    assert_eq!(exec(&format!("'{}' ", here("a b.png"))), "'/workspace/a b.png' ");
+    assert_eq!(exec(&here("in.png")), "/workspace/c.png");
+    assert_eq!(
+        exec(&format!("file://{} {}", here("a%20b.png"), here("c.png"))),
+        "file:///workspace/a%20b.png /workspace/c.png"
+    );
+    // What was not copied, what lies elsewhere, and a text about a file.
+    for text in [
+        here("d.log"),
+        here("later.png"),
+        here("out.png"),
+        "/etc/hostname".to_owned(),
+        format!("see {}", here("c.png")),
+    ] {
+        assert_eq!(exec(&text), text);
+    }
+    // The guest cannot make a path one of its own.
+    running.run(&["exec", "--", "sh", "-c", "touch d.log later.png"]).unwrap();
+    assert_eq!(exec(&here("d.log")), here("d.log"));
+
+    let project = project_with("slug = \"t\"\n[workspace]\nmode = \"read-only\"\n");
+    let running = project.up().unwrap();
+    running.put("later.png", "x");
+    let here = running.path("later.png").display().to_string();
+    assert_eq!(pasted(&running, &["exec"], &here), "/workspace/later.png");
+    assert_eq!(pasted(&running, &["run", "second"], &here), "/workspace/later.png");
 }
 
 /// Everything that a program can switch on, with the beginning of a sequence that does not end.

@@ -5,16 +5,18 @@
 //! that allows no host, has to fail: what is already on this machine proves nothing.
 
 mod ecosystem;
+mod mirror;
 
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest, Project, RunningBottle};
 use anyhow::{Context, Result, ensure};
 use bottle_core::visible::Line;
 use ecosystem::Ecosystem;
+use mirror::Mirror;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{ExitCode, Stdio};
+use std::process::{ExitCode, Output, Stdio};
 use std::time::Instant;
 
 const PROJECTS: &str = include_str!("projects.toml");
@@ -51,7 +53,7 @@ struct Tried {
 /// What came of it.
 #[derive(Serialize)]
 struct Score {
-    ecosystem: Ecosystem,
+    ecosystem: String,
     package: String,
     version: String,
     works: bool,
@@ -100,31 +102,23 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
         let running = bottle(checkout, ecosystem, &allowed, &private, &meant)?;
         for tried in meant {
             let score = attempt(&running, tried)?;
-            println!(
-                "{:<8} {:<20} {:<12} {} {:>4} s",
-                ecosystem.name(),
-                score.package,
-                score.version,
-                if score.works { "works " } else { "FAILED" },
-                score.seconds
-            );
-            if let Some(why) = &score.why {
-                println!("    {}", why.replace('\n', "\n    "));
-            }
+            score.show();
             scores.push(score);
         }
     }
+    let is_meant = |mirror: &Mirror| options.only.is_empty() || options.only.contains(&mirror.ecosystem);
+    for mirror in Mirror::all()?.into_iter().filter(is_meant) {
+        let score = mirror.attempt(checkout)?;
+        score.show();
+        scores.push(score);
+    }
     ensure!(!scores.is_empty(), "there is nothing to try");
     let works = scores.iter().filter(|score| score.works).count();
-    for ecosystem in Ecosystem::ALL {
-        let of: Vec<&Score> = scores.iter().filter(|score| score.ecosystem == ecosystem).collect();
+    for of in scores.chunk_by(|first, second| first.ecosystem == second.ecosystem) {
         let count = of.iter().filter(|score| score.works).count();
-        if of.is_empty() {
-            continue;
-        }
-        println!("{:<8} {count} of {}", ecosystem.name(), of.len());
+        println!("{:<10} {count} of {}", of[0].ecosystem, of.len());
     }
-    not_tried.iter().for_each(|(name, why)| println!("{name:<8} not tried: {why}"));
+    not_tried.iter().for_each(|(name, why)| println!("{name:<10} not tried: {why}"));
     let folder = checkout.root().join("target/builds");
     fs::create_dir_all(&folder)?;
     let report = Report { works, tried: scores.len(), scores, not_tried };
@@ -167,18 +161,34 @@ fn attempt(running: &RunningBottle, tried: &Tried) -> Result<Score> {
     command.args(["--env", &package, "--env", &version, "--env", &test]);
     command.args(["--", "sh", "-eu", "/workspace/try.sh"]).stdin(Stdio::null());
     let output = command.output().context("bottle")?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    let lines: Vec<String> =
-        said.lines().filter(|line| !line.trim().is_empty()).map(|line| Line(line).to_string()).collect();
     Ok(Score {
-        ecosystem: tried.ecosystem,
+        ecosystem: tried.ecosystem.name().to_owned(),
         package: tried.package.clone(),
         version: tried.version.clone(),
         works: output.status.success(),
         seconds: since.elapsed().as_secs(),
-        why: (!output.status.success()).then(|| lines[lines.len().saturating_sub(8)..].join("\n")),
+        why: last_lines(&output),
     })
+}
+
+/// Returns the last lines of what a program said, if it failed.
+fn last_lines(output: &Output) -> Option<String> {
+    let said = [output.stdout.as_slice(), &output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let lines: Vec<String> =
+        said.lines().filter(|line| !line.trim().is_empty()).map(|line| Line(line).to_string()).collect();
+    (!output.status.success()).then(|| lines[lines.len().saturating_sub(8)..].join("\n"))
+}
+
+impl Score {
+    fn show(&self) {
+        let Self { ecosystem, package, version, works, seconds, why } = self;
+        let works = if *works { "works " } else { "FAILED" };
+        println!("{ecosystem:<10} {package:<20} {version:<12} {works} {seconds:>4} s");
+        if let Some(why) = why {
+            println!("    {}", why.replace('\n', "\n    "));
+        }
+    }
 }
 
 /// Returns a name for a package's files: packages may have a scope.

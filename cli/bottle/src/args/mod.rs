@@ -472,7 +472,7 @@ pub enum Command {
         /// The bottle's name
         #[arg(add = complete::slugs())]
         slug: Slug,
-        /// The host
+        /// The host. All of its ports are closed
         host: String,
     },
     /// List, fetch and remove the images that bottles boot from

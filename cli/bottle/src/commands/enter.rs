@@ -4,6 +4,7 @@ use super::context::Context;
 use super::watched::{self, SLACK};
 use crate::ended::{By, Ended as HowEnded, How, TIMED_OUT};
 use crate::lifecycle::signals::{Ended, Events, GRACE, Patience, wait};
+use crate::lifecycle::typing;
 use bottle_core::execution::Execution;
 use bottle_core::slug::Slug;
 use bottle_core::visible::{Json, Line};
@@ -14,6 +15,7 @@ use bottle_host::process::die_with_parent;
 use bottle_host::smolvm::Terminal;
 use bottle_host::terminal::{self, Kept};
 use bottle_host::tools;
+use bottle_host::workspace::Places;
 use rustix::process::Signal;
 use std::fs::File;
 use std::io::Write;
@@ -39,13 +41,16 @@ pub fn exec(
         return Err(cannot(call.exec()));
     }
     let events = Events::catch()?;
-    let kept = (terminal == Terminal::Tty).then(Kept::here);
+    let kept = (terminal == Terminal::Tty).then(Kept::here).flatten();
+    let places = kept.as_ref().and_then(|_| Places::of(&folder, &folder.read_plan().ok()?));
+    let typing = typing::Prepared::of(&mut call, places);
     die_with_parent(&mut call, Signal::TERM);
     let mut child = call.spawn().map_err(cannot)?;
+    let typing = typing.map(|typing| typing.begin(&child)).transpose().map_err(anyhow::Error::from)?;
     let limit = how.timeout.and_then(|timeout| timeout.checked_add(SLACK));
     let patience = Patience { limit, grace: GRACE };
     let ended = wait(&mut child, &events, terminal, None, patience);
-    drop(kept);
+    drop((typing, kept));
     match ended? {
         Ended::Status(status) => Ok(exit_code(status)),
         Ended::Signal(signal) => Ok(ExitCode::from(128_u8.saturating_add(signal))),

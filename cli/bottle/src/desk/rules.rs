@@ -25,7 +25,7 @@ pub fn allow(folder: &Folder, rule: HostRule) -> Outcome<String> {
 /// # Errors
 /// Returns an error as for [`allow`].
 pub fn deny(folder: &Folder, pattern: HostPattern) -> Outcome<String> {
-    let said = format!("{} may not reach {pattern}", folder.slug());
+    let said = format!("{} may not reach {pattern}, on any port", folder.slug());
     change(folder, Change::Deny(pattern))?;
     Ok(said)
 }

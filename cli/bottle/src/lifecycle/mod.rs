@@ -31,3 +31,4 @@ pub mod signals;
 pub mod start;
 pub mod state;
 pub mod stop;
+pub mod typing;

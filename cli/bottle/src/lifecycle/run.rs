@@ -4,6 +4,7 @@ use super::check::check_but_paths;
 use super::companion::{Companion, Streams};
 use super::files::{self, Files};
 use super::signals::{Ended, Events, GRACE, Patience, TERM, tell, wait};
+use super::typing;
 use crate::config::Config;
 use crate::owner;
 use crate::pool::ask::{ask, ask_for_none};
@@ -25,7 +26,7 @@ use bottle_host::smolvm::{Machine, Smolvm, Terminal};
 use bottle_host::state::{Folder, Home};
 use bottle_host::terminal::{self, Kept};
 use bottle_host::tools::Tools;
-use bottle_host::workspace::Copy;
+use bottle_host::workspace::{Copy, Places};
 use bottle_keeper::{self as keeper, Keeper, Reach, Starting};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -177,10 +178,13 @@ impl Run<'_> {
         if streams.is_some() {
             call.stdout(Stdio::piped());
         }
-        let kept = (terminal == Terminal::Tty).then(Kept::here);
+        let kept = (terminal == Terminal::Tty).then(Kept::here).flatten();
+        let places = kept.as_ref().and_then(|_| Places::of(folder, &resolved.plan));
+        let typing = typing::Prepared::of(&mut call, places);
         // A signal, rather than a kill, lets smolvm take its machine down.
         die_with_parent(&mut call, Signal::TERM);
         let mut child = call.spawn().map_err(anyhow::Error::from)?;
+        let typing = typing.map(|typing| typing.begin(&child)).transpose().map_err(anyhow::Error::from)?;
         fail_point::reached(FailPoint::RunMachine);
         self.companion.iter().for_each(|companion| companion.called(child.id()));
         let name = Arc::new(Mutex::new(None));
@@ -209,7 +213,7 @@ impl Run<'_> {
             end_unless_connected(folder, &child)?;
         }
         let ended = wait(&mut child, events, terminal, told, patience);
-        drop(kept);
+        drop((typing, kept));
         let ended = ended?;
         for said in [said, heard].into_iter().flatten() {
             // Somebody may still hold the pipe, such as an orphan of the guest. It does not hold us up.

@@ -10,6 +10,7 @@ use super::call::{PATIENCE, bounded, last_words};
 use super::command::Smolvm;
 use super::launch::{Launch, Terminal};
 use super::machine::{LABEL, STATE_LABEL};
+use super::supported::TESTED;
 use crate::beneath::{self, Folder as Beneath};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::state::{Folder, write_private};
@@ -128,8 +129,9 @@ impl Smolvm {
         let moved = self.finish(self.exec_in(machine, Terminal::Pipe, None, &words), "exec", Some(PATIENCE));
         self.stop(to.slug())?;
         moved.map_err(|failure| {
-            failure
-                .help("bottle was tested with smolvm 1.32.2, which keeps a machine's changes under its name")
+            failure.help(format!(
+                "bottle was tested with smolvm {TESTED}, which keeps a machine's changes under its name"
+            ))
         })?;
         let exchanged = || -> Result<()> {
             let (from, to) = (beneath::open(&place)?, beneath::open(&disks.0)?);
@@ -151,7 +153,7 @@ impl Smolvm {
         }
         let why = last_words(&finished);
         Err(Failure::new(Kind::Unavailable, format!("this smolvm does not say where it keeps disks: {why}"))
-            .help("bottle was tested with smolvm 1.32.2"))
+            .help(format!("bottle was tested with smolvm {TESTED}")))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::remedy::{Missing, Need};
 use super::versions::Versions;
-use crate::smolvm::Smolvm;
+use crate::smolvm::{OLDEST, Smolvm};
 use crate::state::chosen;
 use bottle_core::stack::dialect::Version;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,6 @@ use std::{env, fs};
 
 /// Whether this system has the namespaces that make up a jail.
 pub const CAN_JAIL: bool = cfg!(all(target_os = "linux", not(bottle_portable)));
-
-/// The oldest smolvm that this project was run with.
-const OLDEST_SMOLVM: Version = Version { major: 1, minor: 32, patch: 0 };
 
 /// Returns the smolvm in the Python environment that this program was installed into. Its package installs no
 /// command, only the program that a command would start.
@@ -38,12 +35,16 @@ pub(super) fn find_smolvm(versions: &Versions) -> Result<Smolvm, Missing> {
         .line(&path, "--version", lib_dir.as_deref())
         .ok_or_else(|| missing(&format!("{} does not run", path.display())))?;
     match line.parse::<Version>() {
-        Ok(version) if version >= OLDEST_SMOLVM => {
+        Ok(version) if version >= OLDEST => {
             let stand_in = line.starts_with("smolvm-stand-in ");
             let state_dir = chosen().map(|all| all.join("smolvm"));
             Ok(Smolvm { path, lib_dir, state_dir, stand_in })
         }
-        Ok(version) => Err(missing(&format!("smolvm {version} is too old"))),
+        Ok(version) => Err(missing(&format!(
+            "{} is smolvm {version}, which is older than {OLDEST}, the oldest that works",
+            path.display()
+        ))),
+        // It may be too old, or another program of that name.
         Err(_) => {
             Err(missing(&format!("{} says {line:?}, which is not a version of smolvm", path.display())))
         }

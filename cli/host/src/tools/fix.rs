@@ -3,10 +3,11 @@
 
 use super::find::virtualization_flag;
 use super::remedy::{Need, System};
+use crate::smolvm::tested;
 use std::env;
 
 /// The version of smolvm that this project was tested with, as a package.
-const SMOLVM: &str = "smolmachines==1.32.2";
+const SMOLVM: &str = concat!("smolmachines==", tested!());
 
 impl System {
     /// Returns the commands that provide what is missing, or `None` if that is a person's to do. `root` is whether

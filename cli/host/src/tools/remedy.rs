@@ -1,6 +1,7 @@
 //! The one command that installs or fixes what is missing, on this system.
 
 use crate::failure::{Failure, Kind};
+use crate::smolvm::tested;
 use std::fs;
 
 /// Something that bottle needs, or can use, on a machine.
@@ -53,8 +54,11 @@ pub enum System {
     Other,
 }
 
-const SMOLVM: &str = "python3 -m pip install --target ~/.local/share/smolvm smolmachines==1.32.2 && \
-                      ln -sf ~/.local/share/smolvm/smol/smol-vmm ~/.local/bin/smolvm";
+const SMOLVM: &str = concat!(
+    "python3 -m pip install --target ~/.local/share/smolvm smolmachines==",
+    tested!(),
+    " && ln -sf ~/.local/share/smolvm/smol/smol-vmm ~/.local/bin/smolvm"
+);
 
 impl System {
     /// Returns the system of this machine.

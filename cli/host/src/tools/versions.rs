@@ -1,6 +1,7 @@
 //! The versions that programs report. Every command would have to start a process to ask, so a program's
 //! answer is remembered as long as its file stays the same.
 
+use crate::smolvm::{PATIENCE, bounded};
 use crate::state::{Home, write_private};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// The programs' versions. If answers may be remembered, it has the file that remembers them.
 pub struct Versions(Option<PathBuf>);
@@ -87,8 +88,9 @@ fn ask(program: &Path, option: &str, lib_dir: Option<&Path>) -> Option<String> {
     if let Some(dir) = lib_dir {
         command.env("SMOLVM_LIB_DIR", dir);
     }
-    let output = command.arg(option).stdin(Stdio::null()).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    command.arg(option);
+    let finished = bounded(command, Some(PATIENCE)).ok()?;
+    let text = String::from_utf8_lossy(&finished.out);
     text.lines().next().map(|line| line.trim().to_owned())
 }
 
