@@ -103,11 +103,16 @@ do-ways-back: do-setup build
 BOOTABLE = $(if $(filter real,$(GUEST)),$(HARNESS) bootable -- env GUEST=real)
 
 # A cluster of one node, three times. TRACKERS=pgid for one of them, CHECKS=one_cancelled for one situation. GUEST=real: two
-# bottles with real guests.
+# bottles with real guests. CGROUP=2: control groups of version 2, in the outer machine, whose kernel has them.
 TRACKERS ?= $(if $(filter real,$(GUEST)),linuxproc,linuxproc pgid cgroup)
 do-slurm: do-setup build
 	@harness/setup.sh slurm
+ifeq ($(CGROUP),2)
+	@$(HARNESS) bootable --outer --limit 700 -- env TRACKER=cgroup KILL_WAIT=60 harness/slurm/cluster.sh harness/slurm/check.py \
+		$(or $(CHECKS),one_that_fails one_cancelled one_cancelled_behind_bash)
+else
 	@for tracker in $(TRACKERS); do $(BOOTABLE) env TRACKER=$$tracker $(if $(BOOTABLE),KILL_WAIT=60) harness/slurm/cluster.sh harness/slurm/check.py $(CHECKS) || exit 1; done
+endif
 
 # The Python package, with stand-in guests. GUEST=real: Inspect's own checks, for each user in a real guest.
 do-inspect: do-setup build
@@ -130,7 +135,12 @@ do-escapes: do-setup build
 
 do-escape-paths: do-setup build
 	@harness/setup.sh escape-paths
-	@$(BOOTABLE) tools/cepheus/bin/python harness/outside/escape_paths.py
+ifeq ($(GUEST),real)
+	@tools/cepheus/bin/python harness/outside/escape_paths.py container
+	@$(HARNESS) bootable --limit 900 -- env GUEST=real tools/cepheus/bin/python harness/outside/escape_paths.py guest
+else
+	@tools/cepheus/bin/python harness/outside/escape_paths.py
+endif
 
 # Always in the outer machine: the witnesses change what is the kernel's.
 do-breakouts: do-setup build

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds what users install, in target/dist: a tarball, a .deb, a wheel, and a list of what they are built
-# from. The same commit gives the same bytes in any folder (`make dist-reproducible`).
+# Builds what users install, in target/dist: a tarball, a .deb, a wheel, the wheel of bottle-sandbox, and a list of what
+# they are built from. The same commit gives the same bytes in any folder (`make dist-reproducible`).
 # PROFILE=dev packages the debug build that tests use, in target/dist-dev, to check that the packages install.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -168,6 +168,16 @@ wheel() {
     (cd "$stage" && maturin build --quiet --locked --profile "$profile" --out "$dist")
 }
 
+# The Python package for evaluation frameworks, from a copy: its build leaves files beside its sources.
+sandbox_wheel() {
+    cp -a integrations/inspect "$stage/sandbox"
+    rm -rf "$stage/sandbox/build" "$stage"/sandbox/src/*.egg-info
+    find "$stage/sandbox" -name __pycache__ -type d -prune -exec rm -rf {} +
+    cp LICENSE "$stage/sandbox"
+    same_times "$stage/sandbox"
+    python3 -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir "$dist" "$stage/sandbox"
+}
+
 version=$($cargo metadata --locked --no-deps --format-version 1 |
     python3 -c 'import json, sys; print(next(p["version"] for p in json.load(sys.stdin)["packages"] if p["name"] == "bottle"))')
 target=$(rustc -vV | sed -n 's/^host: //p')
@@ -179,6 +189,7 @@ stage_files
 tarball
 debian_package
 wheel
+sandbox_wheel
 (cd "$dist" && sha256sum ./*.deb ./*.json ./*.tar.gz ./*.whl | sed 's| \./| |' > SHA256SUMS)
 say "the programs need glibc $(glibc) or newer"
 ls -l "$dist" | awk 'NF > 8 && $1 !~ /^d/ { printf "%10d  %s\n", $5, $9 }'

@@ -73,5 +73,27 @@ bottle "$work/venv/bin" doctor > "$work/doctor.log" 2>&1 || true
 grep -q '^ok  *smolvm ' "$work/doctor.log" ||
     { echo "dist-test: wheel: bottle does not find its smolvm:"; cat "$work/doctor.log"; failed=$((failed + 1)); }
 
+# Beside it, the package for evaluation frameworks: it finds this bottle, and Inspect finds it.
+sandbox=$(one "$dist"/bottle_sandbox-*.whl)
+python3 -m pip --python "$work/venv/bin/python" --disable-pip-version-check install --quiet --no-compile "$sandbox"
+cat > "$work/sandbox.py" << 'EOF'
+import subprocess, sys
+from importlib.metadata import entry_points
+from bottle_sandbox import BottleConfig, command
+
+assert [entry.value for entry in entry_points(group="inspect_ai")] == ["bottle_sandbox.inspect"]
+assert command.program() == sys.argv[1]
+plan = [command.program(), "--config", str(BottleConfig(allow=("example.com",)).path()), "plan", "--json"]
+assert "example.com" in subprocess.run(plan, capture_output=True, text=True, check=True).stdout
+EOF
+if (cd "$work/project" && env -i PATH="$work/venv/bin" HOME="$work/home" "$work/venv/bin/python" "$work/sandbox.py" "$work/venv/bin/bottle") > "$work/sandbox.log" 2>&1; then
+    echo 'dist-test: bottle-sandbox: ok'
+    passed=$((passed + 1))
+else
+    echo 'dist-test: bottle-sandbox: failed:'
+    cat "$work/sandbox.log"
+    failed=$((failed + 1))
+fi
+
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -5,6 +5,9 @@ Its shell script looks around in the guest, its engine matches that with the tec
 the guest what they can. What it then confirms must be among `EXPECTED`, with a reason why it does not lead out of a machine.
 The same is done with a container that shares this machine's processes and files, where it has to confirm something.
 GUEST=real takes a real guest, on a machine that boots them.
+
+`escape_paths.py container` does only the second half, and `escape_paths.py guest` the first: nothing is shown by a container in the
+outer machine, where it would take minutes.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from cepheus.config import CepheusConfig
@@ -57,7 +61,7 @@ def say(text: str) -> None:
 def examine(runtime: Path) -> tuple[int, VerificationReport]:
     """Returns how many techniques match what is seen through a runtime, and what came of trying them."""
     words = [str(runtime), "exec", "-i", "--", "t", "sh"]
-    seen = subprocess.run(words, input=ENUMERATOR.read_bytes(), capture_output=True, timeout=240)
+    seen = subprocess.run(words, input=ENUMERATOR.read_bytes(), capture_output=True, timeout=600)
     if seen.returncode != 0:
         raise RuntimeError(seen.stderr.decode(errors="replace"))
     result = analyze(ContainerPosture(**json.loads(seen.stdout)), CepheusConfig())
@@ -72,7 +76,19 @@ def runtime(folder: Path, name: str, words: str) -> Path:
     return path
 
 
+def witness() -> bool:
+    with tempfile.TemporaryDirectory(prefix="bottle-outside-") as folder:
+        known, report = examine(runtime(Path(folder), "container", CONTAINER))
+    say(f"a container that shares this machine: {known} match, {report.confirmed_count} confirmed")
+    return report.confirmed_count > 0
+
+
 def main() -> int:
+    halves = sys.argv[1:] or ["container", "guest"]
+    if "container" in halves and not witness():
+        return 1
+    if "guest" not in halves:
+        return 0
     with Node("t", f'{SMALL}[workspace]\nmode = "copy"\n') as node:
         up = node.call("up")
         if up.returncode != 0:
@@ -82,8 +98,6 @@ def main() -> int:
 
 
 def judge(folder: Path, bottle: str) -> int:
-    known, witness = examine(runtime(folder, "container", CONTAINER))
-    say(f"a container that shares this machine: {known} match, {witness.confirmed_count} confirmed")
     matched, report = examine(runtime(folder, "guest", f"{bottle} exec t --"))
     outcomes = {outcome: [row for row in report.results if row.outcome == outcome] for outcome in VerifyOutcome}
     for row in outcomes[VerifyOutcome.CONFIRMED]:
@@ -95,7 +109,7 @@ def judge(folder: Path, bottle: str) -> int:
     unexpected = [row.technique_id for row in outcomes[VerifyOutcome.CONFIRMED] if row.technique_id not in EXPECTED]
     counts = ", ".join(f"{len(rows)} {outcome.value.lower()}" for outcome, rows in outcomes.items())
     say(f"{len(get_all_techniques())} techniques known, {matched} match {GUEST}: {counts}; {len(unexpected)} unexpected")
-    return 0 if not unexpected and not outcomes[VerifyOutcome.ERROR] and witness.confirmed_count else 1
+    return 0 if not unexpected and not outcomes[VerifyOutcome.ERROR] else 1
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Shows and proves what bottle does.
 #[derive(Parser)]
@@ -32,6 +33,9 @@ enum Job {
         /// Take the outer machine in any case: the command changes what is the kernel's
         #[arg(long)]
         outer: bool,
+        /// How many seconds it may take in the outer machine [default: 450]
+        #[arg(long)]
+        limit: Option<u64>,
         /// The command and its arguments
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
@@ -154,7 +158,9 @@ fn main() -> ExitCode {
         let checkout = Checkout::find()?;
         match job {
             Job::Outer { command } => outer::run(&checkout, &command),
-            Job::Bootable { outer, command } => outer::run_where_guests_boot(&checkout, &command, outer),
+            Job::Bootable { outer, limit, command } => {
+                outer::run_where_guests_boot(&checkout, &command, outer, limit.map(Duration::from_secs))
+            }
             Job::Demo => demo::main(&checkout),
             Job::Examples(options) => examples::main(&checkout, &options),
             Job::Life => life::main(&checkout),

@@ -76,7 +76,7 @@ pub fn run_job(checkout: &Checkout, job: &str) -> Result<ExitCode> {
     say_that_it_is_emulated();
     let words = [checkout.program("bottle-harness")?.into(), OsString::from(job)];
     for _ in 0..TRIES {
-        if let Some(code) = unless_frozen(checkout, &words)? {
+        if let Some(code) = unless_frozen(checkout, &words, JOB_LIMIT)? {
             return Ok(code);
         }
     }
@@ -84,17 +84,23 @@ pub fn run_job(checkout: &Checkout, job: &str) -> Result<ExitCode> {
 }
 
 /// Runs a command on a machine that boots guests: this one, or the outer machine, which `outer` insists on. It is tried
-/// again if it freezes, or ends with [`INCONCLUSIVE`].
+/// again if it freezes, which is what it has done after `limit`, or ends with [`INCONCLUSIVE`].
 ///
 /// # Errors
 /// Returns an error as for [`run`], or if the command cannot be started here.
-pub fn run_where_guests_boot(checkout: &Checkout, words: &[OsString], outer: bool) -> Result<ExitCode> {
+pub fn run_where_guests_boot(
+    checkout: &Checkout,
+    words: &[OsString],
+    outer: bool,
+    limit: Option<Duration>,
+) -> Result<ExitCode> {
+    let limit = limit.unwrap_or(JOB_LIMIT);
     let is_here = has_kvm() && !outer;
     if !is_here {
         say_that_it_is_emulated();
     }
     for _ in 0..TRIES {
-        let code = if is_here { Some(run_here(words)?) } else { unless_frozen(checkout, words)? };
+        let code = if is_here { Some(run_here(words)?) } else { unless_frozen(checkout, words, limit)? };
         match code {
             Some(code) if code != ExitCode::from(INCONCLUSIVE) => return Ok(code),
             _ => {}
@@ -107,11 +113,11 @@ fn say_that_it_is_emulated() {
     eprintln!("no usable KVM here: the guest runs in the outer machine, under QEMU's emulation");
 }
 
-fn unless_frozen(checkout: &Checkout, words: &[OsString]) -> Result<Option<ExitCode>> {
-    let code = boot(checkout, words, Some(JOB_LIMIT), new_job()?.path())?;
+fn unless_frozen(checkout: &Checkout, words: &[OsString], limit: Duration) -> Result<Option<ExitCode>> {
+    let code = boot(checkout, words, Some(limit), new_job()?.path())?;
     if code.is_none() {
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-        eprintln!("`{}` froze for {} s", words.join(" "), JOB_LIMIT.as_secs());
+        eprintln!("`{}` froze for {} s", words.join(" "), limit.as_secs());
     }
     Ok(code)
 }

@@ -145,3 +145,56 @@ END
         fs::read_dir(project.folder()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, ["bottle.toml"]);
 }
+
+/// The helpers of copies that run in the guest.
+const HELPERS: &str = "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $f; echo; done | grep -c 'bottle-guest [o]utlet' || true";
+
+#[test]
+fn what_is_longer_than_a_batch_comes_out_whole_and_leaves_no_helper() {
+    let project = up(NONE);
+    let exec = |script: &str| {
+        let done = project.bottle(&["-q", "exec", "--", "sh", "-ec", script]).output().unwrap();
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    };
+    // Two batches to the byte, and then some.
+    let sums = exec(
+        "cd /tmp; mkdir tree; head -c 16777216 /dev/urandom > tree/two; head -c 20000000 /dev/urandom > tree/more; cksum tree/*",
+    );
+    project.bottle(&["-q", "cp", "t:/tmp/tree", "."]).assert().success();
+    let came = std::process::Command::new("sh")
+        .args(["-c", "cksum tree/*"])
+        .current_dir(project.folder())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&came.stdout).trim(), sums);
+    for name in ["two", "more"] {
+        let out = project.bottle(&["-q", "cp", &format!("t:/tmp/tree/{name}"), "-"]).output().unwrap();
+        assert!(
+            out.status.success() && out.stdout == fs::read(project.folder().join("tree").join(name)).unwrap()
+        );
+    }
+    assert_eq!(exec(HELPERS), "0");
+    // What is refused in the middle is ended in the guest, and so is a batch whose reader is killed.
+    project.bottle(&["cp", "--max-size", "12M", "t:/tmp/tree", "other"]).assert().code(76);
+    assert!(!project.folder().join("other").exists());
+    assert_eq!(exec(HELPERS), "0");
+    let mut reader = project.command(&["-q", "cp", "t:/tmp/tree/more", "-"]);
+    let mut reader = reader.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    bottle_tests::eventually("a helper waits", || exec(HELPERS) == "1");
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    bottle_tests::eventually("it ends", || exec(HELPERS) == "0");
+}
+
+#[test]
+fn a_guest_that_always_has_more_is_given_up() {
+    let project = up(NONE);
+    let exec = |script: &str| project.bottle(&["-q", "exec", "--", "sh", "-ec", script]).assert().success();
+    exec(
+        "printf '#!/bin/sh\\nexit 79\\n' > /tmp/helper; chmod 755 /tmp/helper; mount --bind /tmp/helper /opt/bottle/bottle-guest",
+    );
+    for to in [".", "-"] {
+        let refused = contains("the guest has stopped responding");
+        project.bottle(&["cp", "t:/tmp/any", to]).assert().failure().stderr(refused);
+    }
+}

@@ -3,7 +3,9 @@
 use bottle::args::Document;
 use bottle::schema;
 use bottle_harness::processes::{descendants, naming};
-use bottle_tests::{Project, ProjectExt, command_line, empty_project, eventually, git, kill, project_with};
+use bottle_tests::{
+    Project, ProjectExt, alone, command_line, empty_project, eventually, git, kill, project_with,
+};
 use predicates::prelude::*;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -132,6 +134,33 @@ fn output_is_kept_up_to_a_limit_and_the_guest_is_not_held_up() {
     let kept = result(&project.path("kept"));
     assert_eq!(kept["outputs"]["stdout"], serde_json::json!({ "written": 500_000, "kept": 1024 }));
     assert_eq!(fs::metadata(project.path("kept/stdout")).unwrap().len(), 1024);
+}
+
+#[test]
+fn a_run_that_fills_the_disk_of_its_results_says_how_it_ended() {
+    if !alone(module_path!(), "a_run_that_fills_the_disk_of_its_results_says_how_it_ended") {
+        return;
+    }
+    let project = project_with(SLUG);
+    let disk = project.on_host("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = ["-t", "tmpfs", "-o", "size=400k", "tmpfs", disk.to_str().unwrap()];
+    assert!(std::process::Command::new("mount").args(mount).status().unwrap().success());
+    let (out, script) =
+        (disk.join("kept"), "head -c 2000000 /dev/zero; head -c 2000000 /dev/urandom > big; exit 5");
+    let words = ["-q", "run", "--out", out.to_str().unwrap(), "--", "sh", "-c", script];
+    project.bottle(&words).assert().code(5);
+    let kept = result(&out);
+    assert_eq!(
+        (&kept["state"], &kept["reason"], &kept["status"]),
+        (&"ended".into(), &"exited".into(), &5.into())
+    );
+    assert_eq!(kept["outputs"]["stdout"]["written"], 2_000_000);
+    assert!(kept["missing"].to_string().contains("No space left"), "{kept:#}");
+    nothing_is_left(&project, "t-", Duration::from_secs(5));
+    assert!(
+        std::process::Command::new("umount").args(["-l", disk.to_str().unwrap()]).status().unwrap().success()
+    );
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub const RESULT: &str = "result.json";
 pub const FILES: &str = "files";
 /// The folder of what the guest pushed.
 pub const PUSHES: &str = "pushes";
+/// Room for the last words of a run whose output has filled the disk.
+const RESERVE: &str = ".reserve";
+const RESERVED: usize = 64 << 10;
 /// The mode of files, before the umask.
 const MODE: u32 = 0o666;
 /// The longest result that is read back.
@@ -68,6 +71,8 @@ impl Results {
                 _ => usage(&error),
             })?;
         file.write_all(text(result).as_bytes()).map_err(|error| usage(&error))?;
+        let mut reserve = results.folder.create(OsStr::new(RESERVE), MODE).map_err(|error| usage(&error))?;
+        reserve.write_all(&[0; RESERVED]).map_err(|error| usage(&error))?;
         Ok(results)
     }
 
@@ -107,6 +112,9 @@ impl Results {
     /// # Errors
     /// Returns an error if that cannot be written.
     pub fn say(&self, result: &RunResult) -> Result<()> {
+        if result.state == Progress::Ended {
+            let _ = self.folder.remove_file(OsStr::new(RESERVE));
+        }
         self.put(RESULT, text(result).as_bytes())
     }
 
