@@ -155,9 +155,9 @@ do-schedulers:
 	@harness/setup.sh schedulers
 	@tools/schedulers/bin/python integrations/check.py
 
-# Installs the agents from their registries. AGENTS=claude,codex for some of them.
+# Installs the agents from their registries. AGENTS=claude,codex for some of them. GUEST=real: each in a real guest.
 agents: do-setup build
-	@$(HARNESS) agents $(if $(AGENTS),--only $(AGENTS)) $(if $(SCREEN),--screen)
+	@$(HARNESS) agents $(if $(AGENTS),--only $(AGENTS)) $(if $(SCREEN),--screen) $(if $(GUEST),--guest $(GUEST))
 
 examples: do-setup build
 	$(OLDEST)

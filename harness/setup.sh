@@ -3,7 +3,8 @@
 # machine's kernel into tools/ (which git ignores). Steps that are already done are skipped. `setup.sh tools`
 # fetches only what linting, documentation and packaging need, `setup.sh peers` what `make compare` compares bottle
 # with, `setup.sh slurm` the scheduler of `make slurm`, and `setup.sh inspect`, `harbor`, `garak`, `schedulers`, `escape-paths`,
-# `smolvm-network`, `breakouts` and `builds` what those targets need, and `setup.sh oldest-smolvm` the oldest smolvm that bottle works with.
+# `smolvm-network`, `breakouts` and `builds` what those targets need, `setup.sh oldest-smolvm` the oldest smolvm that bottle works
+# with, and `setup.sh agent FOLDER CLIENT PACKAGE` what a real guest of `make agents` is given.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -338,6 +339,15 @@ case "${1:-}" in
         install_packages bubblewrap e2fsprogs qemu-system-x86 busybox-static cpio kmod
         build_outer_machine
         install_current_python
+        exit 0 ;;
+    agent)
+        mkdir -p tools
+        [ -d "$2" ] && exit 0
+        command -v npm > /dev/null || install_packages nodejs npm
+        install_packages python3 python3-pip
+        say "fetching $4 and what it needs in a guest"
+        harness/agents/programs.sh "$2" "$3" "$4" > tools/agent.log 2>&1 ||
+            give_up "$4 could not be fetched (see tools/agent.log)" "harness/agents/programs.sh $2 $3 $4"
         exit 0 ;;
     garak)
         mkdir -p tools/garak

@@ -1,6 +1,7 @@
 //! Agents in one word: what a setup may reach, and a real agent's way from the command line to a changed file.
 
 use bottle_harness::agents;
+use bottle_harness::environment::Guest;
 use bottle_harness::page::Page;
 use bottle_tests::{ProjectExt, RunningBottleExt, checkout, up};
 
@@ -24,5 +25,5 @@ fn a_setup_reaches_its_hosts_and_nobody_does_afterwards() {
 #[test]
 fn a_real_agent_changes_a_file_with_a_key_that_its_guest_never_has() {
     let codex = agents::AGENTS.iter().find(|agent| agent.name == "codex").unwrap();
-    agents::run(&checkout(), codex).unwrap();
+    agents::run(&checkout(), codex, Guest::Namespace).unwrap();
 }

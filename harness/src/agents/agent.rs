@@ -19,14 +19,12 @@ pub struct Agent {
     pub key: &'static str,
     /// The header in which its vendor wants the key.
     pub header: &'static str,
-    /// Whether it runs commands.
-    pub has_shell: bool,
-    /// What the model says to an agent that does not.
+    /// Whether it has tools: a shell, and those of MCP servers.
+    pub has_tools: bool,
+    /// What the model says to an agent that has none.
     pub answer: &'static str,
-    /// The file that it changes.
-    pub changed: &'static str,
-    /// How many requests it makes at least.
-    pub requests: usize,
+    /// What its first requests get instead of an answer, and it survives: a status, or half an answer.
+    pub troubles: &'static [&'static str],
     /// What is known about its full-screen interface, if that is tried.
     pub screen: Option<Screen>,
 }
@@ -58,10 +56,9 @@ pub const AGENTS: [Agent; 5] = [
         prompt: &["-p", "Change the file."],
         key: "ANTHROPIC_API_KEY",
         header: "x-api-key",
-        has_shell: true,
+        has_tools: true,
         answer: "",
-        changed: "changed.txt",
-        requests: 3,
+        troubles: &["429", "529", "cut"],
         screen: Some(Screen {
             arguments: &[],
             ready: "bypass permissions on",
@@ -79,10 +76,9 @@ pub const AGENTS: [Agent; 5] = [
         prompt: &["exec", "--skip-git-repo-check", "-m", "gpt-5-codex", "Change the file."],
         key: "OPENAI_API_KEY",
         header: "authorization",
-        has_shell: true,
+        has_tools: true,
         answer: "",
-        changed: "changed.txt",
-        requests: 3,
+        troubles: &["429", "529", "cut"],
         screen: Some(Screen {
             arguments: &["-m", "gpt-5-codex"],
             ready: "? for shortcuts",
@@ -93,6 +89,7 @@ pub const AGENTS: [Agent; 5] = [
         }),
     },
     Agent {
+        // It ends where an answer does not.
         name: "gemini",
         registry: Registry::Npm,
         package: "@google/gemini-cli",
@@ -100,10 +97,9 @@ pub const AGENTS: [Agent; 5] = [
         prompt: &["-m", "gemini-2.5-pro", "-p", "Change the file."],
         key: "GEMINI_API_KEY",
         header: "x-goog-api-key",
-        has_shell: true,
+        has_tools: true,
         answer: "",
-        changed: "changed.txt",
-        requests: 3,
+        troubles: &["429", "529"],
         screen: None,
     },
     Agent {
@@ -114,10 +110,9 @@ pub const AGENTS: [Agent; 5] = [
         prompt: &["run", "-m", "anthropic/claude-sonnet-4-5", "Change the file."],
         key: "ANTHROPIC_API_KEY",
         header: "x-api-key",
-        has_shell: true,
+        has_tools: true,
         answer: "",
-        changed: "changed.txt",
-        requests: 3,
+        troubles: &["429", "529", "cut"],
         screen: None,
     },
     Agent {
@@ -127,37 +122,48 @@ pub const AGENTS: [Agent; 5] = [
         version: "0.86.2",
         prompt: &[
             "--no-git",
-            "--no-stream",
             "--no-show-model-warnings",
             "--model",
             "anthropic/claude-sonnet-4-5",
             "--edit-format",
             "whole",
+            "--auto-test",
+            "--test-cmd",
+            "bash all.sh",
             "--message",
             "Change the file.",
             "greeting.py",
         ],
         key: "ANTHROPIC_API_KEY",
         header: "x-api-key",
-        has_shell: false,
+        has_tools: false,
         answer: "greeting.py\n```\nprint('changed')\n```",
-        changed: "greeting.py",
-        requests: 2,
+        troubles: &["429", "529", "cut"],
         screen: None,
     },
 ];
 
 impl Agent {
-    /// Returns the command that installs it where the stand-in guest can write.
-    pub fn setup(&self) -> String {
+    /// Returns the package and the version, as its registry's client takes them.
+    pub fn pinned(&self) -> String {
         let Self { package, version, .. } = self;
         match self.registry {
-            Registry::Npm => format!("npm install -g {package}@{version}"),
-            Registry::Pip => format!(
-                "python3 -m venv /var/tmp/venv && /var/tmp/venv/bin/pip install -q {package}=={version}"
-            ),
-            Registry::Cargo => format!("cargo install --locked {package}@{version}"),
-            Registry::Apt => format!("apt-get install --yes {package}={version}"),
+            Registry::Npm | Registry::Cargo => format!("{package}@{version}"),
+            Registry::Pip => format!("{package}=={version}"),
+            Registry::Apt => format!("{package}={version}"),
+        }
+    }
+
+    /// Returns the command that installs it where the stand-in guest can write.
+    pub fn setup(&self) -> String {
+        let pinned = self.pinned();
+        match self.registry {
+            Registry::Npm => format!("npm install -g {pinned}"),
+            Registry::Pip => {
+                format!("python3 -m venv /var/tmp/venv && /var/tmp/venv/bin/pip install -q {pinned}")
+            }
+            Registry::Cargo => format!("cargo install --locked {pinned}"),
+            Registry::Apt => format!("apt-get install --yes {pinned}"),
         }
     }
 }

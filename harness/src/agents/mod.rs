@@ -1,29 +1,27 @@
 //! Runs the real command-line agents, each in a bottle, against a scripted model.
 //!
-//! The agents are the vendors' own, installed by their registries' clients through the bottle's egress proxy. The
-//! model (`model.py`) is a stand-in: it tells each agent to run one command, and shows nothing about what an agent
-//! would do by itself. What is real is the way there: the command line, the configuration that the agent finds, its
-//! requests and their key, its tools, and the files that come back.
+//! The agents are the vendors' own, installed by their registries' clients: in stand-in guests through the bottle's egress
+//! proxy, and for real guests on this machine. The model (`model.py`) is a stand-in: it tells each agent what to do ([`steps`]), and
+//! shows nothing about what an agent would do by itself. What is real is the way there: the command line, the configuration
+//! that the agent finds, its requests and their key, its tools, and the files that come back.
 
 mod agent;
 mod screen;
 mod setting;
+mod steps;
 
 use crate::checkout::Checkout;
-use crate::environment::{Environment, Guest, Project};
-use crate::https_server::HttpsServer;
+use crate::environment::Guest;
+use crate::outer;
 pub use agent::{AGENTS, Agent};
 use anyhow::{Context, Result, ensure};
-use setting::{KEY, MODEL, ORIGINS, bottle, config};
-use std::fs;
-use std::process::{Command, ExitCode};
+use setting::{Setting, fetch};
+use std::ffi::OsString;
+use std::fmt;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::Instant;
-
-const SEARCH: &str = include_str!("search.py");
-/// A word that every agent's guest has: what is looked for in the same way has to be found.
-const WITNESS: &str = "kept-on-the-host";
-/// Where the guest's copy of the project gets the results.
-const RESULT: &str = "result.txt";
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -34,6 +32,12 @@ pub struct Options {
     /// Only their full-screen interfaces
     #[arg(long)]
     screen: bool,
+    /// What runs as the guest; real ones have no full screen here
+    #[arg(long, value_enum, default_value = "namespace")]
+    guest: Guest,
+    /// In real guests of this machine
+    #[arg(long, hide = true)]
+    here: bool,
 }
 
 /// Runs each agent, once with a prompt and once with its full-screen interface, and prints a line for each.
@@ -43,22 +47,24 @@ pub struct Options {
 pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     let chosen =
         |agent: &&Agent| options.only.is_empty() || options.only.iter().any(|name| name == agent.name);
-    let chosen: Vec<&Agent> = AGENTS.iter().filter(chosen).collect();
+    let chosen: Vec<&'static Agent> = AGENTS.iter().filter(chosen).collect();
     ensure!(!chosen.is_empty(), "there is no such agent");
+    if options.here {
+        return Ok(here(checkout, &chosen));
+    }
+    if options.guest == Guest::Real {
+        return in_real_guests(checkout, &chosen);
+    }
     let mut failed = false;
     for agent in chosen {
         let mut tell = |what: &str, run: &dyn Fn() -> Result<()>| {
             let since = Instant::now();
             let ran = run();
             failed |= ran.is_err();
-            let said = match ran {
-                Ok(()) => format!("ok      {:>4} s", since.elapsed().as_secs()),
-                Err(error) => format!("FAILED  {error:#}"),
-            };
-            println!("{:<10} {:<12} {what:<8} {said}", agent.name, agent.version);
+            say(agent, what, since, &ran);
         };
         if !options.screen {
-            tell("prompt", &|| run(checkout, agent));
+            tell("prompt", &|| run(checkout, agent, Guest::Namespace));
         }
         if let Some(known) = &agent.screen {
             tell("screen", &|| screen::run(checkout, agent, known));
@@ -67,84 +73,84 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Runs each agent in a real guest, on this machine or in an outer one for each.
+fn in_real_guests(checkout: &Checkout, chosen: &[&'static Agent]) -> Result<ExitCode> {
+    let mut worst = ExitCode::SUCCESS;
+    for &agent in chosen {
+        fetch(agent, checkout)?;
+        let words = ["agents", "--guest", "real", "--here", "--only", agent.name].map(OsString::from);
+        let words = [&[checkout.program("bottle-harness")?.into()][..], &words].concat();
+        let code = outer::run_where_guests_boot(checkout, &words, false)?;
+        if worst != ExitCode::FAILURE && code != ExitCode::SUCCESS {
+            worst = code;
+        }
+    }
+    Ok(worst)
+}
+
+/// Runs each agent in a real guest of this machine.
+fn here(checkout: &Checkout, chosen: &[&'static Agent]) -> ExitCode {
+    for agent in chosen {
+        let since = Instant::now();
+        let ran = run(checkout, agent, Guest::Real);
+        say(agent, "real", since, &ran);
+        match ran {
+            Ok(()) => {}
+            Err(error) if error.is::<Died>() => return ExitCode::from(outer::INCONCLUSIVE),
+            Err(_) => return ExitCode::FAILURE,
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn say(agent: &Agent, what: &str, since: Instant, ran: &Result<()>) {
+    let said = match ran {
+        Ok(()) => format!("ok      {:>4} s", since.elapsed().as_secs()),
+        Err(error) => format!("FAILED  {error:#}"),
+    };
+    println!("{:<10} {:<12} {what:<8} {said}", agent.name, agent.version);
+}
+
+/// The guest did not start, or is gone: what did not hold then shows nothing.
+#[derive(Debug)]
+struct Died;
+
+impl fmt::Display for Died {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("the guest died")
+    }
+}
+
 /// Runs one agent in a fresh environment.
 ///
 /// # Errors
 /// Returns what did not hold.
-pub fn run(checkout: &Checkout, agent: &Agent) -> Result<()> {
-    let model = HttpsServer::run(MODEL, &ORIGINS)?;
-    let environment = Environment::new(checkout, Guest::Namespace)?;
-    let project = environment.project("project")?;
-    let registry = agent.registry.find()?;
-    // The stand-in guest has this machine's programs, whatever its image is.
-    let image = environment.path("image");
-    fs::create_dir(&image)?;
-    project.write("bottle.toml", config(agent, &image, &model, &registry))?;
-    project.write("search.py", SEARCH)?;
-    project.write("greeting.py", "print('hello')\n")?;
-    fs::write(model.folder().join("command"), command())?;
-    fs::write(model.folder().join("answer"), agent.answer)?;
-    fs::write(model.folder().join("first"), "429")?;
-    let key: Vec<(&str, &str)> = vec![(agent.key, KEY)];
-    let output = bottle(&project, &model, &key, &[&[agent.name, "--"], agent.prompt].concat())?;
+pub fn run(checkout: &Checkout, agent: &'static Agent, guest: Guest) -> Result<()> {
+    let setting = Setting::new(checkout, agent, guest)?;
+    let ran = go(agent, &setting);
+    let is_there = || setting.project.run(&["exec", "--", "true"]).is_ok();
+    match ran {
+        Err(error) if guest == Guest::Real && !is_there() => Err(error.context(Died)),
+        ran => ran,
+    }
+}
+
+fn go(agent: &Agent, setting: &Setting) -> Result<()> {
+    let Setting { project, model, .. } = setting;
+    steps::prepare(agent, project, model)?;
+    let is_over = AtomicBool::new(false);
+    let output = thread::scope(|scope| {
+        scope.spawn(|| steps::operate(project, &is_over));
+        let output = setting.run();
+        is_over.store(true, Relaxed);
+        output
+    })?;
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "it ended with {}: {}", output.status, end(&said));
-    check_requests(agent, &model).with_context(|| end(&said))?;
-    check_results(agent, &project, &said)?;
-    let logs = grep(&environment, KEY)?;
-    ensure!(logs.is_empty(), "the key is on the host's disk: {logs}");
-    bottle(&project, &model, &key, &["--quiet", "rm", "--force"])?;
-    Ok(())
-}
-
-/// What the model tells an agent to run: a change, the search for the key, and a host that is refused.
-fn command() -> String {
-    let backwards: String = KEY.bytes().rev().map(|byte| format!("{byte:02x}")).collect();
-    format!(
-        "echo changed > changed.txt; python3 search.py {backwards} {WITNESS} > {RESULT}; \
-         curl -sS -o /dev/null https://refused.test/ 2>> {RESULT}; cat /opt/bottle/GUIDE.md | head -1 >> {RESULT}"
-    )
-}
-
-/// Every request had the key, where the vendor wants it, and none of the placeholders.
-fn check_requests(agent: &Agent, model: &HttpsServer) -> Result<()> {
-    let requests = model.requests();
-    let posts = requests.iter().filter(|request| request["method"] == "POST").count();
-    ensure!(posts >= agent.requests, "the model got {posts} requests instead of {} at least", agent.requests);
-    for request in &requests {
-        let value = request["headers"][agent.header].as_str().unwrap_or_default();
-        ensure!(value.ends_with(KEY), "{} had no key", request["path"]);
-        ensure!(!request.to_string().contains(WITNESS), "a placeholder left the guest: {}", request["path"]);
-    }
-    Ok(())
-}
-
-/// What the agent did is in the project's copy, and the key is not in the guest.
-fn check_results(agent: &Agent, project: &Project, said: &str) -> Result<()> {
-    let words = ["--quiet", "diff", "--names"];
-    let names = project.command(&words).output()?;
-    let names = String::from_utf8_lossy(&names.stdout).into_owned();
-    ensure!(names.contains(agent.changed), "it did not change {}: {names}{}", agent.changed, end(said));
-    if !agent.has_shell {
-        return Ok(());
-    }
-    let result = project.command(&["--quiet", "exec", "--", "cat", RESULT]).output()?;
-    let result = String::from_utf8_lossy(&result.stdout).into_owned();
-    ensure!(result.contains("key: nowhere\n"), "the guest has the key: {result}");
-    ensure!(
-        result.contains("memory of") && !result.contains("witness: nowhere"),
-        "nothing was searched: {result}"
-    );
-    ensure!(result.contains("403"), "a host that is not allowed was not refused: {result}");
-    ensure!(result.contains("# Your sandbox"), "the guide is missing: {result}");
-    Ok(())
-}
-
-/// Looks for a word below the environment's state, and returns the files that have it.
-fn grep(environment: &Environment, word: &str) -> Result<String> {
-    let output = Command::new("grep").args(["-rl", word]).arg(environment.path("state")).output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    steps::check_requests(agent, model).with_context(|| end(&said))?;
+    steps::check_results(project).with_context(|| end(&said))?;
+    steps::check_host(project.environment())
 }
 
 /// Returns the last lines of what was said.

@@ -2,10 +2,9 @@
 //! colour, a new size is taken, Ctrl-Z is survived, Ctrl-C interrupts and then ends it, and the terminal is itself again.
 
 use super::agent::{Agent, Screen};
-use super::setting::{KEY, MODEL, ORIGINS, bottle, call, config};
+use super::setting::Setting;
 use crate::checkout::Checkout;
-use crate::environment::{Environment, Guest, Project};
-use crate::https_server::HttpsServer;
+use crate::environment::{Guest, Project};
 use crate::terminal::Terminal;
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -34,23 +33,17 @@ const DRAW: &str = "import struct, sys, zlib\n\
 ///
 /// # Errors
 /// Returns what did not hold.
-pub fn run(checkout: &Checkout, agent: &Agent, known: &Screen) -> Result<()> {
-    let model = HttpsServer::run(MODEL, &ORIGINS)?;
-    let environment = Environment::new(checkout, Guest::Namespace)?;
-    let project = environment.project("project")?;
-    let image = environment.path("image");
-    fs::create_dir(&image)?;
-    project.write("bottle.toml", config(agent, &image, &model, &agent.registry.find()?))?;
+pub fn run(checkout: &Checkout, agent: &'static Agent, known: &Screen) -> Result<()> {
+    let setting = Setting::new(checkout, agent, Guest::Namespace)?;
+    let Setting { project, model, .. } = &setting;
     let drawn = Command::new("python3").args(["-c", DRAW]).arg(project.path("picture.png")).status()?;
     ensure!(drawn.success(), "there is no picture");
-    fs::write(model.folder().join("command"), "echo changed > changed.txt")?;
+    fs::write(model.folder().join("steps.json"), r#"[{ "shell": "echo changed > changed.txt" }]"#)?;
     fs::write(model.folder().join("wanted"), format!("{PROMPT}\n{PICTURE}\nimage/png\n"))?;
-    let key = [(agent.key, KEY)];
-    let words = [&[agent.name, "--"], known.arguments].concat();
-    let mut terminal = Terminal::start(&call(&project, &model, &key, &words)?, BEFORE)?;
+    let mut terminal = Terminal::start(&setting.call(known.arguments)?, BEFORE)?;
     let before = terminal.modes()?;
     terminal.until(known.ready, INSTALLED)?;
-    ensure!(size(&project, agent)? == BEFORE, "the guest's terminal has another size");
+    ensure!(size(project, agent)? == BEFORE, "the guest's terminal has another size");
 
     terminal.press(PROMPT)?;
     terminal.until(PROMPT, SOON)?;
@@ -71,7 +64,7 @@ pub fn run(checkout: &Checkout, agent: &Agent, known: &Screen) -> Result<()> {
     terminal.until_it("a wider line", SOON, |screen| {
         screen.rows(0, AFTER.1).any(|row| row.chars().count() > usize::from(BEFORE.1))
     })?;
-    ensure!(size(&project, agent)? == AFTER, "the guest's terminal has its old size");
+    ensure!(size(project, agent)? == AFTER, "the guest's terminal has its old size");
 
     // It stops itself, and nobody but the helper lets it go on.
     terminal.press("\u{1a}")?;
@@ -114,7 +107,6 @@ pub fn run(checkout: &Checkout, agent: &Agent, known: &Screen) -> Result<()> {
     ensure!(status.code() == Some(0), "it ended with {status}: {}", terminal.text());
     ensure!(terminal.modes()? == before, "the terminal has other modes than before");
     ensure!(terminal.is_plain(), "the terminal is not itself again");
-    bottle(&project, &model, &key, &["--quiet", "rm", "--force"])?;
     Ok(())
 }
 

@@ -1,16 +1,20 @@
-"""Looks for a key in everything that a guest has: search.py HEX WITNESS.
+"""Looks for a key in everything that a guest has: search.py HEX WITNESS SKIPPED...
 
 HEX is the key backwards, so that this program's own arguments do not hold it. It prints where the key was found, and
-then where the witness was, a word that has to be found. It looks at all files that the guest can write, and at the
-memory, the arguments and the environment of each process but this one.
+then where the witness was, a word that has to be found. It looks at all files but those in the skipped folders and those that
+a kernel makes up, and at the memory, the arguments and the environment of each process but this one.
 """
 
 import os, re, sys
 
-SKIPPED = ("/proc", "/sys", "/dev", "/usr", "/bin", "/lib", "/lib64", "/sbin", "/run/stand-in")
-own = {os.getpid()}
 words = [bytes.fromhex(sys.argv[1])[::-1], sys.argv[2].encode()]
+skipped = ("/proc", "/sys", "/dev", *sys.argv[3:])
+overlap = max(map(len, words))
 found = [set(), set()]
+PAGE = os.sysconf("SC_PAGE_SIZE")
+BLOCK, PART = 256 << 20, 4 << 20
+THERE = bytes(entry & 0xC0 for entry in range(256))
+seen = set()
 
 
 def look(place, data):
@@ -19,17 +23,48 @@ def look(place, data):
             places.add(place)
 
 
+def look_through(path):
+    with open(path, "rb") as file:
+        about = os.fstat(file.fileno())
+        if (about.st_dev, about.st_ino) in seen:
+            return
+        seen.add((about.st_dev, about.st_ino))
+        before = b""
+        while data := file.read(16 << 20):
+            look("file " + path, before + data)
+            before = data[-overlap:]
+
+
+def look_through_memory(pid, name, at, end):
+    """Reads what is there of a mapping: a program may have reserved far more than it uses."""
+    with open(f"/proc/{pid}/pagemap", "rb", 0) as pages, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        while at < end:
+            size = min(end - at, BLOCK)
+            pages.seek(at // PAGE * 8)
+            # The highest byte of each entry says whether the page is in memory, or swapped out.
+            there = pages.read(size // PAGE * 8)[7::8].translate(THERE)
+            for part in range(0, size if there.strip(b"\0") else 0, PART):
+                if there[part // PAGE:(part + PART) // PAGE].strip(b"\0"):
+                    try:
+                        memory.seek(at + part)
+                        look(f"memory of {name}", memory.read(min(size - part, PART)))
+                    except OSError:
+                        pass
+            at += size
+
+
 for folder, folders, files in os.walk("/"):
-    folders[:] = [name for name in folders if os.path.join(folder, name) not in SKIPPED]
+    folders[:] = [name for name in folders if os.path.join(folder, name) not in skipped]
     for name in files:
         path = os.path.join(folder, name)
         if os.path.isfile(path) and not os.path.islink(path):
-            with open(path, "rb") as file:
-                while data := file.read(64 << 20):
-                    look("file " + path, data)
+            try:
+                look_through(path)
+            except FileNotFoundError:
+                pass
 
 for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-    if pid in own:
+    if pid == os.getpid():
         continue
     try:
         with open(f"/proc/{pid}/comm") as file:
@@ -37,18 +72,11 @@ for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         for part in ("cmdline", "environ"):
             with open(f"/proc/{pid}/{part}", "rb") as file:
                 look(f"{part} of {name}", file.read())
-        with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        with open(f"/proc/{pid}/maps") as maps:
             for line in maps:
                 start, end, mode = re.match(r"(\w+)-(\w+) (\S+)", line).groups()
                 if mode.startswith("rw"):
-                    at, end = int(start, 16), int(end, 16)
-                    while at < end:
-                        try:
-                            memory.seek(at)
-                            look(f"memory of {name}", memory.read(min(end - at, 16 << 20)))
-                        except OSError:
-                            pass
-                        at += 16 << 20
+                    look_through_memory(pid, name, int(start, 16), int(end, 16))
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         pass
 

@@ -1,72 +1,146 @@
 //! What every agent's bottle has: the scripted model, this host's key, and a `bottle.toml`.
 
 use super::agent::Agent;
-use crate::environment::Project;
+use crate::checkout::Checkout;
+use crate::environment::{Environment, Guest, Project};
 use crate::https_server::HttpsServer;
-use crate::package_registry::Found;
-use anyhow::{Context, Result};
+use crate::package_registry::Registry;
+use anyhow::{Context, Result, ensure};
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 /// The model, a program for [`HttpsServer::run`].
-pub const MODEL: &str = include_str!("model.py");
+const MODEL: &str = include_str!("model.py");
 /// The names of the origins that the model answers for.
-pub const ORIGINS: [&str; 3] = ["api.anthropic.com", "api.openai.com", "generativelanguage.googleapis.com"];
+const ORIGINS: [&str; 3] = ["api.anthropic.com", "api.openai.com", "generativelanguage.googleapis.com"];
+/// A host that no rule allows, and that the model answers for as well.
+pub const ASKED: &str = "asked.test";
 /// The key that only this host has, and that is found nowhere else.
 pub const KEY: &str = "sk-harness-5f0c9d6e7a8b4c3d2e1f";
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Renders the `bottle.toml` of an agent whose origins are the model.
-pub fn config(agent: &Agent, image: &Path, model: &HttpsServer, registry: &Found) -> String {
-    let address = model.address();
-    let hosts: Vec<String> = ORIGINS.iter().map(|name| format!("{name:?} = \"{address}\"")).collect();
-    let ca = "/etc/ssl/certs/ca-certificates.crt";
-    format!(
-        "slug = \"t\"\nagent = {:?}\n\
-         [guest]\nimage = {image:?}\nmemory = 2048\nsetup = [{:?}]\nsetup-allow = {:?}\n\
-         env = {{ npm_config_prefix = \"/var/tmp/npm\", PATH = \"/var/tmp/npm/bin:/var/tmp/venv/bin:/usr/local/bin:/usr/bin:/bin\" }}\nca = [{ca:?}]\n\
-         [egress]\nallow_private = {:?}\nhosts = {{ {} }}\n",
-        agent.name,
+/// An agent's bottle and its model. The bottle is removed when the value is dropped.
+#[derive(Debug)]
+pub struct Setting {
+    agent: &'static Agent,
+    /// The project.
+    pub project: Project,
+    /// The model.
+    pub model: HttpsServer,
+}
+
+impl Setting {
+    /// Makes a fresh one.
+    ///
+    /// # Errors
+    /// Returns an error if something is missing.
+    pub fn new(checkout: &Checkout, agent: &'static Agent, guest: Guest) -> Result<Self> {
+        let model = HttpsServer::run(MODEL, &[&ORIGINS[..], &[ASKED]].concat())?;
+        let environment = Environment::new(checkout, guest)?;
+        let project = environment.project("project")?;
+        let machine = match guest {
+            Guest::Namespace => stand_in(agent, &environment)?,
+            Guest::Real => real(agent, checkout)?,
+        };
+        let address = model.address();
+        let names: Vec<String> =
+            ORIGINS.iter().chain([&ASKED]).map(|name| format!("{name:?} = \"{address}\"")).collect();
+        let config = format!(
+            "slug = \"t\"\nagent = {:?}\n[guest]\nca = [{AUTHORITIES:?}, {:?}]\n{machine}hosts = {{ {} }}\n\
+             [git-gate]\n[[git-gate.repo]]\nname = \"project\"\n",
+            agent.name,
+            model.authority(),
+            names.join(", ")
+        );
+        project.write("bottle.toml", config)?;
+        Ok(Self { agent, project, model })
+    }
+
+    /// Runs the agent to its end, without input.
+    ///
+    /// # Errors
+    /// Returns an error if `bottle` cannot be run.
+    pub fn run(&self) -> Result<Output> {
+        self.call(self.agent.prompt)?.stdin(Stdio::null()).output().context("bottle")
+    }
+
+    /// Returns a call of `bottle` for the agent, with this host's key. It trusts the model.
+    ///
+    /// # Errors
+    /// Returns an error if the authorities cannot be written.
+    pub fn call(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = self.project.command(&[&[self.agent.name, "--"], arguments].concat());
+        command.env(self.agent.key, KEY).env("SSL_CERT_FILE", authorities(&self.model)?);
+        Ok(command)
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let _ = self.project.run(&["rm", "--force"]);
+    }
+}
+
+/// A stand-in guest has this machine's own programs, whatever its image is. The agent's registry is open to its setup.
+fn stand_in(agent: &Agent, environment: &Environment) -> Result<String> {
+    let image = environment.path("image");
+    fs::create_dir(&image)?;
+    let registry = agent.registry.find()?;
+    Ok(format!(
+        "image = {image:?}\nmemory = 2048\nsetup = [{:?}]\nsetup-allow = {:?}\n\
+         env = {{ npm_config_prefix = \"/var/tmp/npm\", PATH = \"/var/tmp/npm/bin:/var/tmp/venv/bin:/usr/local/bin:/usr/bin:/bin\" }}\n\
+         [egress]\nallow_private = {:?}\n",
         agent.setup(),
         registry.hosts,
         registry.names(),
-        hosts.join(", "),
-    )
+    ))
 }
 
-/// Runs `bottle` to its end, without input.
-///
-/// # Errors
-/// Returns an error if it cannot be run.
-pub fn bottle(
-    project: &Project,
-    model: &HttpsServer,
-    variables: &[(&str, &str)],
-    words: &[&str],
-) -> Result<Output> {
-    let mut command = call(project, model, variables, words)?;
-    command.stdin(std::process::Stdio::null()).output().context("bottle")
+/// Where a real guest has the agent.
+const AGENT: &str = "/opt/agent";
+/// Where a real guest has Debian's programs.
+const DEBIAN: &str = "/opt/debian";
+/// A real guest is given the agent and what it needs as folders of this machine, into which its image leads. Under emulation a machine with two processors
+/// more often fails to start.
+fn real(agent: &Agent, checkout: &Checkout) -> Result<String> {
+    let folder = folder(agent, checkout);
+    let debian = folder.with_file_name("debian");
+    ensure!(folder.exists() && debian.exists(), "{} is missing", folder.display());
+    Ok(format!(
+        "image = {:?}\ncpus = 1\nmemory = 2048\nsetup = [\"true\"]\n\
+         env = {{ PATH = \"{AGENT}/bin:/usr/sbin:/usr/bin\", PYTHONPATH = \"{AGENT}/python\" }}\n\
+         [[guest.volumes]]\nhost = {folder:?}\nguest = {AGENT:?}\n\
+         [[guest.volumes]]\nhost = {debian:?}\nguest = {DEBIAN:?}\n[egress]\n",
+        folder.with_file_name("image.tar"),
+    ))
 }
 
-/// Returns a call of `bottle` that trusts the model.
+/// The folders of a real guest that are this machine's, and that it cannot write.
+pub const GIVEN: [&str; 2] = [AGENT, DEBIAN];
+
+/// Fetches what a real guest is given, unless it is there.
 ///
 /// # Errors
-/// Returns an error if the authorities cannot be written.
-pub fn call(
-    project: &Project,
-    model: &HttpsServer,
-    variables: &[(&str, &str)],
-    words: &[&str],
-) -> Result<Command> {
-    let mut command = project.command(words);
-    command.envs(variables.iter().copied()).env("SSL_CERT_FILE", authorities(model)?);
-    Ok(command)
+/// Returns an error if it cannot be fetched.
+pub fn fetch(agent: &Agent, checkout: &Checkout) -> Result<()> {
+    let client = if agent.registry == Registry::Pip { "pip" } else { "npm" };
+    let mut setup = Command::new(checkout.root().join("harness/setup.sh"));
+    setup.arg("agent").arg(folder(agent, checkout)).args([client, &agent.pinned()]);
+    ensure!(setup.status()?.success(), "{} is not there", agent.name);
+    Ok(())
+}
+
+fn folder(agent: &Agent, checkout: &Checkout) -> PathBuf {
+    let tools = checkout.tools();
+    let tools = tools.canonicalize().unwrap_or(tools);
+    tools.join("agents").join(format!("{}-{}", agent.name, agent.version))
 }
 
 /// Returns a file with this host's authorities and the model's own.
-fn authorities(model: &HttpsServer) -> Result<std::path::PathBuf> {
+fn authorities(model: &HttpsServer) -> Result<PathBuf> {
     let file = model.folder().join("../all.pem");
-    let own = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+    let own = fs::read_to_string(Path::new(AUTHORITIES)).unwrap_or_default();
     fs::write(&file, own + &fs::read_to_string(model.authority())?)?;
     Ok(file)
 }
