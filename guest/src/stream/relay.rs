@@ -83,7 +83,7 @@ pub(super) async fn to_stream(
         // An opening goes along with bytes that are already here, and does not wait for any.
         match retry(|| copy(tcp.as_fd(), stream, outgoing)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                write_all(stream, outgoing, &[]).await?
+                write_all(stream, outgoing, &[]).await?;
             }
             copied => {
                 let (came, rest) = copied?;
