@@ -7,6 +7,9 @@
 //! never taken for an end, whatever the transport makes of half-closed connections: smolvm's relay of a mounted
 //! socket loses the last bytes when the sender closes at once (`docs/upstream-notes.md`).
 //!
+//! Once both directions have ended, the keeper may offer the connection for another stream ([`AGAIN`]). Then the helper
+//! begins again with an [`Opening`], or closes.
+//!
 //! Nothing here reads or writes. [`Incoming`] says what to read next, and [`Outgoing`] what to write.
 
 use core::fmt;
@@ -20,6 +23,9 @@ pub const HEAD_LEN: usize = 4;
 
 /// The longest chunk, in bytes: what a pipe between two sockets holds.
 pub const MAX_CHUNK: usize = 256 << 10;
+
+/// What the keeper sends after the end of both directions, if the connection may be used for another stream.
+pub const AGAIN: u8 = 1;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,20 +128,29 @@ impl Incoming {
 /// The sending side of a stream: what has to be written before anything else.
 #[derive(Clone, Debug, Default)]
 pub struct Outgoing {
-    head: [u8; HEAD_LEN],
-    /// How much of `head` is still to be written.
-    head_left: usize,
+    /// What comes before the next bytes of a chunk: an opening, a chunk's length, or both.
+    head: [u8; OPENING_LEN + HEAD_LEN],
+    head_len: usize,
+    /// How much of `head` has been written.
+    head_written: usize,
     owed: usize,
     ended: bool,
 }
 
 impl Outgoing {
+    /// Begins with an opening, which is written along with whatever comes first.
+    pub fn opening(opening: Opening) -> Self {
+        let mut outgoing = Self::default();
+        outgoing.append(&opening.to_bytes());
+        outgoing
+    }
+
     /// Announces a chunk of at most `len` bytes, unless an announced one is not complete. Returns how many bytes
     /// may be written after [`Outgoing::head`]. None may once the direction has ended.
     pub fn announce(&mut self, len: usize) -> usize {
-        if self.is_between_chunks() && !self.ended && len > 0 {
+        if self.owed == 0 && !self.ended && len > 0 {
             let announced = u32::try_from(len.min(MAX_CHUNK)).unwrap_or_default();
-            (self.head, self.head_left) = (announced.to_be_bytes(), HEAD_LEN);
+            self.append(&announced.to_be_bytes());
             self.owed = len.min(MAX_CHUNK);
         }
         self.owed.min(len)
@@ -146,23 +161,24 @@ impl Outgoing {
         if self.ended {
             return true;
         }
-        if !self.is_between_chunks() {
+        if self.owed > 0 {
             return false;
         }
-        (self.head, self.head_left, self.ended) = ([0; HEAD_LEN], HEAD_LEN, true);
+        self.append(&[0; HEAD_LEN]);
+        self.ended = true;
         true
     }
 
     /// Returns what has to be written first.
     pub fn head(&self) -> &[u8] {
-        self.head.get(HEAD_LEN - self.head_left..).unwrap_or_default()
+        self.head.get(self.head_written..self.head_len).unwrap_or_default()
     }
 
     /// Takes note that this many bytes were written: first of the head, then of the chunk. Returns how many of the
     /// chunk there were.
     pub fn wrote(&mut self, written: usize) -> usize {
-        let of_head = written.min(self.head_left);
-        self.head_left -= of_head;
+        let of_head = written.min(self.head().len());
+        self.head_written += of_head;
         let of_chunk = (written - of_head).min(self.owed);
         self.owed -= of_chunk;
         of_chunk
@@ -170,10 +186,17 @@ impl Outgoing {
 
     /// Returns whether the direction has ended, and everything is written.
     pub fn is_complete(&self) -> bool {
-        self.ended && self.head_left == 0
+        self.ended && self.head().is_empty()
     }
 
-    fn is_between_chunks(&self) -> bool {
-        self.owed == 0 && self.head_left == 0
+    /// Adds to the head what comes after the rest of it. No chunk is owed here, so the rest is at most an opening.
+    fn append(&mut self, bytes: &[u8]) {
+        let rest = self.head_written..self.head_len;
+        let len = rest.len();
+        self.head.copy_within(rest, 0);
+        if let Some(end) = self.head.get_mut(len..len + bytes.len()) {
+            end.copy_from_slice(bytes);
+        }
+        (self.head_len, self.head_written) = (len + bytes.len(), 0);
     }
 }

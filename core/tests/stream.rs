@@ -8,7 +8,11 @@ use proptest::prelude::*;
 
 /// What a sender does: writes that are cut short by a transport that takes only so much at once.
 fn send(writes: &[Vec<u8>], takes: &[usize], ends: bool) -> Vec<u8> {
-    let (mut outgoing, mut wire, mut takes) = (Outgoing::default(), Vec::new(), takes.iter().cycle());
+    send_after(Outgoing::default(), writes, takes, ends)
+}
+
+fn send_after(mut outgoing: Outgoing, writes: &[Vec<u8>], takes: &[usize], ends: bool) -> Vec<u8> {
+    let (mut wire, mut takes) = (Vec::new(), takes.iter().cycle());
     for bytes in writes {
         let mut rest = &bytes[..];
         while !rest.is_empty() {
@@ -72,6 +76,35 @@ proptest! {
             let (received, ended) = receive(cut, &reads).unwrap();
             prop_assert!(!ended && writes.concat().starts_with(&received));
         }
+    }
+
+    /// Streams one after the other on one connection, each with its opening, are those that were sent.
+    #[test]
+    fn streams_follow_each_other_on_a_connection(
+        streams in prop::collection::vec(
+            (any::<u16>(), prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..4)), 0..5
+        ),
+        takes in sizes(),
+        alone in any::<bool>(),
+    ) {
+        let mut wire = Vec::new();
+        for (port, writes) in &streams {
+            let mut outgoing = Outgoing::opening(Opening::from_bytes(port.to_be_bytes()));
+            if alone {
+                wire.extend(outgoing.head());
+                outgoing.wrote(outgoing.head().len());
+            }
+            wire.extend(send_after(outgoing, writes, &takes, true));
+        }
+        let mut rest = &wire[..];
+        for (port, writes) in &streams {
+            let (opening, after) = rest.split_first_chunk::<OPENING_LEN>().unwrap();
+            prop_assert_eq!(opening, &port.to_be_bytes());
+            let len = send(writes, &takes, true).len();
+            prop_assert_eq!(receive(&after[..len], &[usize::MAX]), Ok((writes.concat(), true)));
+            rest = &after[len..];
+        }
+        prop_assert!(rest.is_empty());
     }
 
     #[test]

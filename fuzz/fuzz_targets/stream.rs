@@ -1,10 +1,11 @@
 //! Trust boundary: a stream from the guest, and what it reports.
 //! Property: a model that reads the whole stream at once agrees with what reads it in pieces; no chunk is longer than
-//! the longest; what is written in any pieces is read again.
+//! the longest; what is written in any pieces is read again, with or without an opening before it, and also when
+//! another stream follows on the same connection.
 #![no_main]
 
 use bottle_core::report::{MAX_REPORT, Report};
-use bottle_core::stream::{HEAD_LEN, Incoming, MAX_CHUNK, Next, Outgoing};
+use bottle_core::stream::{HEAD_LEN, Incoming, MAX_CHUNK, Next, OPENING_LEN, Opening, Outgoing};
 use bottle_core::wire;
 use libfuzzer_sys::fuzz_target;
 
@@ -36,22 +37,23 @@ fn model(mut stream: &[u8]) -> (Vec<u8>, State) {
     }
 }
 
-fn in_pieces(mut stream: &[u8], step: usize) -> (Vec<u8>, State) {
+/// Reads in pieces, and returns what follows the end, too.
+fn in_pieces(mut stream: &[u8], step: usize) -> ((Vec<u8>, State), &[u8]) {
     let (mut incoming, mut bytes) = (Incoming::default(), Vec::new());
     loop {
         let (len, is_head) = match incoming.next() {
             Next::Head(len) => (len, true),
             Next::Payload(len) => (len, false),
-            Next::End => return (bytes, State::Ended),
+            Next::End => return ((bytes, State::Ended), stream),
         };
         assert!(len > 0 && len <= MAX_CHUNK);
         let (now, later) = stream.split_at(len.min(step).min(stream.len()));
         if now.is_empty() {
-            return (bytes, State::Open);
+            return ((bytes, State::Open), stream);
         }
         if is_head {
             if incoming.head(now).is_err() {
-                return (bytes, State::Broken);
+                return ((bytes, State::Broken), stream);
             }
         } else {
             incoming.payload(now.len());
@@ -61,8 +63,8 @@ fn in_pieces(mut stream: &[u8], step: usize) -> (Vec<u8>, State) {
     }
 }
 
-fn written(bytes: &[u8], step: usize) -> Vec<u8> {
-    let (mut outgoing, mut stream, mut rest) = (Outgoing::default(), Vec::new(), bytes);
+fn written(mut outgoing: Outgoing, bytes: &[u8], step: usize) -> Vec<u8> {
+    let (mut stream, mut rest) = (Vec::new(), bytes);
     while !rest.is_empty() {
         let allowed = outgoing.announce(rest.len());
         let whole = [outgoing.head(), &rest[..allowed]].concat();
@@ -78,8 +80,15 @@ fn written(bytes: &[u8], step: usize) -> Vec<u8> {
 fuzz_target!(|data: &[u8]| {
     let [step, stream @ ..] = data else { return };
     let step = usize::from(*step) + 1;
-    assert_eq!(in_pieces(stream, step), model(stream));
-    assert_eq!(model(&written(stream, step)), (stream.to_vec(), State::Ended));
+    assert_eq!(in_pieces(stream, step).0, model(stream));
+    let bare = written(Outgoing::default(), stream, step);
+    assert_eq!(model(&bare), (stream.to_vec(), State::Ended));
+    // The helper writes an opening first. What it writes next on the connection begins where the stream ends.
+    let opening = [step as u8, 7];
+    let opened = written(Outgoing::opening(Opening::from_bytes(opening)), stream, step);
+    assert_eq!(opened.split_at(OPENING_LEN), (&opening[..], &bare[..]));
+    let both = [&bare[..], &opened].concat();
+    assert_eq!(in_pieces(&both, step), ((stream.to_vec(), State::Ended), &opened[..]));
     if let Some(report) = Report::parse(stream) {
         let mut buffer = [0; wire::HEADER_LEN + MAX_REPORT];
         assert_eq!(&report.write(&mut buffer)[wire::HEADER_LEN..], stream);

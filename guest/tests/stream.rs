@@ -1,5 +1,7 @@
 //! An agent's connection, relayed over a stream to a server: what one side does, the other side sees.
 
+use bottle_core::stream::Opening;
+use bottle_guest::stream::again::{self, Offers};
 use bottle_guest::stream::door::{DoorStream, Rest};
 use bottle_guest::stream::relay::{Relayed, both_ways};
 use bottle_guest::stream::socket::Socket;
@@ -163,7 +165,7 @@ async fn a_sidecar_in_the_same_process_reads_and_writes_the_same_bytes() {
     let ((mut agent, in_guest), (near, far)) = (tcp(), unix());
     let half = relay(in_guest, near, true);
     let relayed = Arc::new(Relayed::default());
-    let door = DoorStream::new(far, Arc::clone(&relayed));
+    let door = DoorStream::new(far, Arc::clone(&relayed), Offers::new(0).0);
     let sent = noise(700_000);
     let expected = sent.clone();
     let asks = thread::spawn(move || {
@@ -199,7 +201,7 @@ async fn a_sidecar_in_the_same_process_reads_and_writes_the_same_bytes() {
 async fn a_sidecar_that_gives_up_a_write_resets_the_agent() {
     let ((mut agent, in_guest), (near, far)) = (tcp(), unix());
     let half = relay(in_guest, near, true);
-    let door = DoorStream::new(far, Arc::default());
+    let door = DoorStream::new(far, Arc::default(), Offers::new(0).0);
     let block = vec![5; 1 << 20];
     // Nobody reads, so eventually a chunk is announced and incomplete.
     let full = tokio::time::timeout(Duration::from_secs(5), async {
@@ -212,4 +214,139 @@ async fn a_sidecar_that_gives_up_a_write_resets_the_agent() {
     let read = tokio::task::spawn_blocking(move || agent.read_to_end(&mut Vec::new()).unwrap_err().kind());
     assert_eq!(read.await.unwrap(), ErrorKind::ConnectionReset);
     half.await.unwrap().unwrap_err();
+}
+
+/// The helper's side of one stream. Returns whether its connection was offered for another.
+async fn helper(agent: Socket, stream: &Socket) -> bool {
+    agent.reset_on_close(true);
+    let Ok(may_be) = again::relay_agent(&agent, stream, Opening::from_bytes([0, 7])).await else {
+        return false;
+    };
+    agent.reset_on_close(false);
+    drop(agent);
+    may_be && again::is_offered(stream).await
+}
+
+/// The keeper's side of one stream.
+fn keeper(offers: &Offers, server: Socket, stream: Socket) -> Half {
+    let offers = offers.clone();
+    tokio::spawn(async move {
+        let mut opening = [0; 2];
+        stream.read_exact(&mut opening).await.unwrap();
+        assert_eq!(opening, [0, 7]);
+        offers.relay_server(&server, stream, &Relayed::default()).await
+    })
+}
+
+#[tokio::test]
+async fn a_connection_carries_one_stream_after_the_other() {
+    let (offers, mut offered) = Offers::new(1);
+    let (near, mut far) = unix();
+    for round in 0..6 {
+        let ((mut agent, in_guest), (mut server, on_host)) = (tcp(), tcp());
+        let served = keeper(&offers, on_host, far);
+        let (asks, sends_at_once) = (noise(1 + round * 400_000), round % 2 == 0);
+        let expected = asks.clone();
+        let talk = tokio::task::spawn_blocking(move || {
+            let answers = thread::spawn(move || {
+                let mut heard = vec![0; expected.len()];
+                server.read_exact(&mut heard).unwrap();
+                assert!(heard == expected);
+                server.write_all(&heard).unwrap();
+                // Either side may be the first to end.
+                if sends_at_once {
+                    assert_eq!(server.read(&mut [0]).unwrap(), 0);
+                }
+            });
+            agent.write_all(&asks).unwrap();
+            let mut heard = vec![0; asks.len()];
+            agent.read_exact(&mut heard).unwrap();
+            assert!(heard == asks);
+            if !sends_at_once {
+                assert_eq!(agent.read(&mut [0]).unwrap(), 0);
+            }
+            drop(agent);
+            answers.join().unwrap();
+        });
+        assert!(helper(in_guest, &near).await, "round {round}");
+        talk.await.unwrap();
+        served.await.unwrap().unwrap();
+        let (stream, place) = offered.recv().await.unwrap();
+        drop(place);
+        far = stream;
+    }
+}
+
+#[tokio::test]
+async fn no_more_connections_are_offered_than_there_are_places_for() {
+    let (offers, mut offered) = Offers::new(2);
+    let mut was_offered = Vec::new();
+    for _ in 0..4 {
+        let ((agent, in_guest), (server, on_host), (near, far)) = (tcp(), tcp(), unix());
+        let served = keeper(&offers, on_host, far);
+        drop((agent, server));
+        was_offered.push(helper(in_guest, &near).await);
+        drop(near);
+        served.await.unwrap().unwrap();
+    }
+    assert_eq!(was_offered, [true, true, false, false]);
+    // A place is free again with its connection.
+    drop(offered.recv().await.unwrap());
+    let ((agent, in_guest), (server, on_host), (near, far)) = (tcp(), tcp(), unix());
+    let served = keeper(&offers, on_host, far);
+    drop((agent, server));
+    assert!(helper(in_guest, &near).await);
+    served.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_takes_its_connection_along() {
+    for agent_resets in [true, false] {
+        let (offers, mut offered) = Offers::new(8);
+        let ((agent, in_guest), (server, on_host), (near, far)) = (tcp(), tcp(), unix());
+        let served = keeper(&offers, on_host, far);
+        let (mut breaks, mut stays) = if agent_resets { (agent, server) } else { (server, agent) };
+        let talk = tokio::task::spawn_blocking(move || {
+            breaks.write_all(b"before it").unwrap();
+            stays.read_exact(&mut [0; 9]).unwrap();
+            rustix::net::sockopt::set_socket_linger(&breaks, Some(Duration::ZERO)).unwrap();
+            drop(breaks);
+            stays.read(&mut [0]).unwrap_err().kind()
+        });
+        assert!(!helper(in_guest, &near).await);
+        drop(near);
+        assert_eq!(talk.await.unwrap(), ErrorKind::ConnectionReset, "agent: {agent_resets}");
+        served.await.unwrap().unwrap_err();
+        assert!(offered.try_recv().is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_sidecar_in_the_same_process_gives_its_connection_back() {
+    let (offers, mut offered) = Offers::new(1);
+    let ((mut agent, in_guest), (near, far)) = (tcp(), unix());
+    let helper = tokio::spawn(async move { (helper(in_guest, &near).await, near) });
+    far.read_exact(&mut [0; 2]).await.unwrap();
+    let door = DoorStream::new(far, Arc::default(), offers);
+    agent.write_all(b"more than it reads").unwrap();
+    poll_fn(|context| door.poll_read(context, &mut [0; 4])).await.unwrap();
+    drop(door);
+    drop(agent);
+    let (was_offered, _near) = helper.await.unwrap();
+    assert!(was_offered);
+    offered.recv().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_busy_sidecar_is_told_that_nobody_waits_any_more() {
+    let ((agent, in_guest), (near, far)) = (tcp(), unix());
+    let helper = tokio::spawn(async move { helper(in_guest, &near).await });
+    far.read_exact(&mut [0; 2]).await.unwrap();
+    let door = DoorStream::new(far, Arc::default(), Offers::new(1).0);
+    assert!(tokio::time::timeout(Duration::from_millis(300), door.read_closed()).await.is_err());
+    drop(agent);
+    tokio::time::timeout(Duration::from_secs(5), door.read_closed()).await.unwrap();
+    assert_eq!(door.rest(), Rest::Nothing);
+    drop(door);
+    assert!(!helper.await.unwrap(), "its connection is used up");
 }

@@ -5,6 +5,7 @@ use bottle_tests::{ProjectExt, answer, empty_project, git, project_with};
 use predicates::prelude::*;
 use predicates::str::contains;
 use std::fs;
+use std::process::{Command, Output};
 
 #[test]
 fn examples_are_valid() {
@@ -62,6 +63,37 @@ fn plan_shows_a_changed_configuration_and_restart_applies_it() {
     project.bottle(&["-q", "up", "--trust"]).assert().code(73).stderr(contains("`--renew` creates it again"));
     project.bottle(&["-q", "up", "--trust", "--renew"]).assert().success();
     project.bottle(&["plan"]).assert().success().stderr("");
+}
+
+/// Each gvproxy has an inotify instance, and a user has few. A user namespace has a limit of its own to lower.
+#[test]
+fn a_gvproxy_too_many_is_named_with_what_helps() {
+    let project =
+        project_with("slug = \"t\"\n[workspace]\nmode = \"none\"\n[network]\nstack = \"gvproxy\"\n");
+    let few = |instances: u32, words: &[&str]| -> Output {
+        let bottle = project.command(words);
+        let mut inside = Command::new("unshare");
+        inside.args(["--user", "--map-root-user", "sh", "-c"]);
+        inside.arg(format!("echo {instances} > /proc/sys/user/max_inotify_instances && exec \"$@\""));
+        inside.arg("sh").arg(bottle.get_program()).args(bottle.get_args()).current_dir(project.folder());
+        for (name, value) in bottle.get_envs() {
+            if let Some(value) = value {
+                inside.env(name, value);
+            }
+        }
+        inside.output().unwrap()
+    };
+    let refused = few(0, &["-q", "run", "--", "true"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(69), "{said}");
+    assert!(said.contains("inotify instance") && said.contains("`stack = \"sockets\"`"), "{said}");
+    let doctor = String::from_utf8(few(0, &["doctor"]).stdout).unwrap();
+    assert!(
+        doctor.contains("warning  gvproxy") && doctor.contains("fs.inotify.max_user_instances"),
+        "{doctor}"
+    );
+    let enough = few(8, &["-q", "run", "--", "true"]);
+    assert!(enough.status.success(), "{}", String::from_utf8_lossy(&enough.stderr));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use crate::shared::Shared;
 use anyhow::Result;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::specification::SidecarForm;
-use bottle_guest::stream::relay::{self as streams, Relayed};
+use bottle_guest::stream::again::Offers;
+use bottle_guest::stream::relay::Relayed;
 use bottle_guest::stream::socket::Socket;
 use bottle_host::audit::{self, UNRECORDED};
 use bottle_sidecars::http::Listener;
@@ -29,7 +30,9 @@ pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, clients: Clients) -> Result
         SidecarForm::Builtin => {
             let listener = match clients {
                 Clients::Tcp(listener) => Listener::Tcp(listener),
-                Clients::Streams(streams) => Listener::Streams(streams, Arc::clone(&shared.counters.streams)),
+                Clients::Streams(streams, offers) => {
+                    Listener::Streams(streams, Arc::clone(&shared.counters.streams), offers)
+                }
             };
             tokio::spawn(async move {
                 match sidecar {
@@ -50,8 +53,8 @@ pub fn serve(shared: &Arc<Shared>, sidecar: Sidecar, clients: Clients) -> Result
 pub enum Clients {
     /// A listener in the network namespace of a stack.
     Tcp(tokio::net::TcpListener),
-    /// The streams that the guest's helper opens.
-    Streams(Receiver<Socket>),
+    /// The streams that the guest's helper opens, and where their connections go afterwards.
+    Streams(Receiver<Socket>, Offers),
 }
 
 impl Clients {
@@ -70,7 +73,9 @@ impl Clients {
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             },
-            Self::Streams(streams) => streams.recv().await.map(Client::Stream),
+            Self::Streams(streams, offers) => {
+                streams.recv().await.map(|stream| Client::Stream(stream, offers.clone()))
+            }
         }
     }
 }
@@ -78,7 +83,7 @@ impl Clients {
 /// A client of a door.
 enum Client {
     Tcp(TcpStream),
-    Stream(Socket),
+    Stream(Socket, Offers),
 }
 
 async fn relay(shared: &Arc<Shared>, sidecar: Sidecar, address: SocketAddr, mut clients: Clients) {
@@ -119,26 +124,25 @@ async fn connect(
     address: SocketAddr,
     relayed: &Relayed,
 ) -> std::io::Result<()> {
-    let dialled = tokio::time::timeout(DIAL_LIMIT, TcpStream::connect(address)).await;
-    let mut stream = match dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
-        Ok(stream) => stream,
+    let dialled = tokio::time::timeout(DIAL_LIMIT, Socket::connect(address)).await;
+    let server = match dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+        Ok(server) => server,
         Err(error) => {
             door.reset();
             return Err(error);
         }
     };
-    let _ = stream.set_nodelay(true);
+    let _ = rustix::net::sockopt::set_tcp_nodelay(&server, true);
     let details = json!({ "door": sidecar.name(), "address": address });
     shared.audit.caused("door", "opened", "", sidecar.name(), details);
     match door {
         Client::Tcp(mut door) => {
             let _ = door.set_nodelay(true);
-            relay::both_ways(&mut door, &mut stream, relayed).await
+            let mut server = TcpStream::from_std(server.into_inner().into())?;
+            relay::both_ways(&mut door, &mut server, relayed).await
         }
-        Client::Stream(door) => {
-            let done =
-                streams::both_ways(&Socket::new(stream.into_std()?)?, &door, &relayed.down, &relayed.up)
-                    .await;
+        Client::Stream(stream, offers) => {
+            let done = offers.relay_server(&server, stream, relayed).await;
             shared.counters.streams.add(relayed);
             done
         }

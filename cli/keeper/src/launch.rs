@@ -100,6 +100,11 @@ impl Starting {
         if let Some(failure) = tools::why_no_jail() {
             return Err(failure);
         }
+        if said.contains("gvproxy")
+            && let Some(failure) = tools::why_no_gvproxy()
+        {
+            return Err(failure);
+        }
         let why = if said.is_empty() { "it said nothing" } else { said.trim() };
         Err(Failure::new(Kind::Unavailable, format!("the keeper did not start: {why}"))
             .help(format!("its log is {}; `bottle doctor` checks this machine", self.log.display())))

@@ -1,9 +1,10 @@
 //! The guest's streams: connections of its helper, each to one door.
 //!
 //! All that a guest can say here is a port number, followed by bytes for the door with that port. Any other
-//! number closes the connection.
+//! number closes the connection. Once a stream has ended, the guest may say another number on its connection.
 
 use bottle_core::stream::{OPENING_LEN, Opening};
+use bottle_guest::stream::again::{Offered, Offers};
 use bottle_guest::stream::relay::{self, Relayed};
 use bottle_guest::stream::socket::Socket;
 use bottle_host::audit::Audit;
@@ -14,7 +15,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -22,6 +23,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many connections may be open before they name a door. The helper keeps a few ready.
 const MAX_UNOPENED: usize = 64;
+/// How many connections may wait for another stream after one has ended. The helper keeps half as many.
+const MAX_OFFERED: usize = 64;
 /// How many streams may wait for a busy door. Any more are closed.
 const BACKLOG: usize = 256;
 
@@ -29,6 +32,7 @@ const BACKLOG: usize = 256;
 pub struct Streams {
     doors: Mutex<BTreeMap<NonZeroU16, Sender<Socket>>>,
     unopened: Arc<Semaphore>,
+    offers: Offers,
     audit: Audit,
     runtime: Handle,
 }
@@ -37,7 +41,11 @@ impl Streams {
     /// Creates streams without doors. It must be called inside a tokio runtime.
     pub fn new(audit: Audit) -> Arc<Self> {
         let unopened = Arc::new(Semaphore::new(MAX_UNOPENED));
-        Arc::new(Self { doors: Mutex::default(), unopened, audit, runtime: Handle::current() })
+        let (offers, offered) = Offers::new(MAX_OFFERED);
+        let runtime = Handle::current();
+        let streams = Arc::new(Self { doors: Mutex::default(), unopened, offers, audit, runtime });
+        tokio::spawn(begin_again(Arc::downgrade(&streams), offered));
+        streams
     }
 
     /// Opens a door, and returns the receiver of its streams. Dropping the receiver closes the door.
@@ -45,6 +53,11 @@ impl Streams {
         let (sender, receiver) = channel(BACKLOG);
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).insert(port, sender);
         receiver
+    }
+
+    /// Returns where the connections of streams go that have ended.
+    pub fn offers(&self) -> Offers {
+        self.offers.clone()
     }
 
     /// Takes a connection of the guest, and passes it to the door that it names. A connection for reports is
@@ -61,11 +74,7 @@ impl Streams {
             let Ok(socket) = Socket::new(stream) else { return };
             let Some(opening) = opening(&socket).await else { return };
             match opening {
-                Opening::Door(port) => {
-                    if !streams.pass(port, socket) {
-                        streams.audit.caused("link", "refused", "no-door", &port.to_string(), json!({}));
-                    }
-                }
+                Opening::Door(port) => streams.pass_or_log(port, socket),
                 Opening::Reports => {
                     let Ok(stream) = socket.into_blocking() else { return };
                     let report = move || reporter(stream.into(), unopened);
@@ -87,6 +96,12 @@ impl Streams {
         });
     }
 
+    fn pass_or_log(&self, port: NonZeroU16, socket: Socket) {
+        if !self.pass(port, socket) {
+            self.audit.caused("link", "refused", "no-door", &port.to_string(), json!({}));
+        }
+    }
+
     /// Passes a stream to a door, and returns whether that door exists.
     fn pass(&self, port: NonZeroU16, socket: Socket) -> bool {
         let door = self.doors.lock().unwrap_or_else(PoisonError::into_inner).get(&port).cloned();
@@ -99,6 +114,20 @@ impl Streams {
             let _ = door.try_send(socket);
         }
         door.is_some()
+    }
+}
+
+/// Waits on each offered connection for the next stream's opening. Only a door may be named there.
+async fn begin_again(streams: Weak<Streams>, mut offered: Receiver<Offered>) {
+    while let Some((socket, place)) = offered.recv().await {
+        let streams = Weak::clone(&streams);
+        tokio::spawn(async move {
+            let opening = opening(&socket).await;
+            drop(place);
+            if let (Some(Opening::Door(port)), Some(streams)) = (opening, streams.upgrade()) {
+                streams.pass_or_log(port, socket);
+            }
+        });
     }
 }
 
@@ -120,6 +149,7 @@ async fn opening(socket: &Socket) -> Option<Opening> {
 mod tests {
     use super::*;
     use bottle_core::specification::Need;
+    use bottle_core::stream::AGAIN;
     use bottle_host::state::Home;
     use std::io::{Read, Write};
     use std::time::Duration;
@@ -169,6 +199,30 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let _agent = connect(&streams, &[0, 7]);
         assert!(door.recv().await.is_some());
+    }
+
+    #[tokio::test]
+    async fn an_offered_connection_names_a_door_again_and_nothing_else() {
+        let (_dir, streams) = streams();
+        let mut door = streams.open(NonZeroU16::new(7).unwrap());
+        for (opening, is_door) in [([0, 7], true), ([0, 8], false), ([0, 0], false)] {
+            let mut agent = connect(&streams, &[0, 7]);
+            let stream = door.recv().await.unwrap();
+            let (server, _) = UnixStream::pair().unwrap();
+            agent.write_all(&[0; 4]).unwrap();
+            let relayed = Relayed::default();
+            streams.offers().relay_server(&Socket::new(server).unwrap(), stream, &relayed).await.unwrap();
+            let mut end_and_offer = [9; 5];
+            agent.read_exact(&mut end_and_offer).unwrap();
+            assert_eq!(end_and_offer, [0, 0, 0, 0, AGAIN]);
+            agent.write_all(&opening).unwrap();
+            if is_door {
+                assert!(door.recv().await.is_some());
+            } else {
+                assert!(is_closed(agent).await, "{opening:?}");
+            }
+        }
+        assert!(door.try_recv().is_err());
     }
 
     #[tokio::test]

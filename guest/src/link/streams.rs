@@ -1,7 +1,7 @@
 //! Accepts the agent's connections to the doors, and opens a stream for each.
 
 use super::keeper::Way;
-use crate::stream::relay;
+use crate::stream::again;
 use crate::stream::socket::{Listener, Socket};
 use anyhow::{Context, Result};
 use bottle_core::stream::Opening;
@@ -10,7 +10,6 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::num::NonZeroU16;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -18,6 +17,8 @@ use tokio::task::JoinSet;
 /// How many connections to the keeper are kept ready for the agent's next ones. Connecting takes a round trip
 /// through the virtual machine's process.
 const READY: usize = 8;
+/// How many connections that the keeper has offered are kept.
+const MOST_READY: usize = 32;
 
 /// The doors inside the guest.
 pub struct Doors(Vec<(NonZeroU16, TcpListener)>);
@@ -32,6 +33,9 @@ impl Doors {
             let listener = TcpListener::bind(SocketAddrV4::new(address, port.get()))
                 .with_context(|| format!("cannot listen on {address}:{port}"))?;
             listener.set_nonblocking(true)?;
+            // The agent's connections inherit both. Whatever ends one early, the agent sees a reset.
+            rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
+            rustix::net::sockopt::set_socket_linger(&listener, Some(Duration::ZERO))?;
             Ok((port, listener))
         };
         Ok(Self(ports.iter().map(listen).collect::<Result<_>>()?))
@@ -74,13 +78,14 @@ async fn accept(keeper: Arc<Keeper>, port: NonZeroU16, listener: TcpListener) ->
 
 /// Relays one connection of the agent.
 async fn carry(keeper: Arc<Keeper>, port: NonZeroU16, agent: Socket) {
-    // Whatever ends this early, the agent sees a reset.
-    agent.reset_on_close(true);
-    let _ = rustix::net::sockopt::set_tcp_nodelay(&agent, true);
-    let Ok(stream) = keeper.open(port).await else { return };
-    let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
-    if relay::both_ways(&agent, &stream, &up, &down).await.is_ok() {
-        agent.reset_on_close(false);
+    let Ok(stream) = keeper.stream().await else { return };
+    let Ok(may_be_offered) = again::relay_agent(&agent, &stream, Opening::Door(port)).await else { return };
+    agent.reset_on_close(false);
+    drop(agent);
+    if may_be_offered && again::is_offered(&stream).await {
+        keeper.keep(stream);
+    } else {
+        stream.drain().await;
     }
 }
 
@@ -97,22 +102,28 @@ struct Ready {
 }
 
 impl Keeper {
-    /// Opens a stream to a door.
-    async fn open(self: &Arc<Self>, port: NonZeroU16) -> io::Result<Socket> {
+    /// Returns a connection for a stream.
+    async fn stream(self: &Arc<Self>) -> io::Result<Socket> {
         let ready = self.next();
         self.fill();
-        let stream = match ready {
-            Some(stream) => stream,
-            None => self.connect().await?,
-        };
-        stream.write_all(&Opening::Door(port).to_bytes()).await?;
-        Ok(stream)
+        match ready {
+            Some(stream) => Ok(stream),
+            None => self.connect().await,
+        }
     }
 
-    /// Takes a ready connection that the keeper has not closed.
+    /// Keeps a connection that the keeper has offered, unless there are enough.
+    fn keep(&self, stream: Socket) {
+        let mut ready = self.lock();
+        if ready.sockets.len() < MOST_READY {
+            ready.sockets.push_back(stream);
+        }
+    }
+
+    /// Takes a ready connection that the keeper has not closed: the one that was used last.
     fn next(&self) -> Option<Socket> {
         let mut ready = self.lock();
-        while let Some(socket) = ready.sockets.pop_front() {
+        while let Some(socket) = ready.sockets.pop_back() {
             if socket.peek(&mut [0]).is_none() {
                 return Some(socket);
             }

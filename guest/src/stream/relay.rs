@@ -3,12 +3,13 @@
 //! A few bytes are copied, with one read and one write. Many are spliced, so that they stay in the kernel. An
 //! idle connection has no buffer.
 
-use super::socket::{Socket, try_write};
+use super::socket::{Socket, retry, try_write};
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 use super::splice::Pipe;
 use bottle_core::stream::{HEAD_LEN, Incoming, Next, Outgoing};
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How many bytes are copied at once. The buffer belongs to the thread.
@@ -52,54 +53,82 @@ pub async fn both_ways(
     into: &AtomicU64,
     out_of: &AtomicU64,
 ) -> io::Result<()> {
-    let done = tokio::try_join!(to_stream(tcp, stream, into), from_stream(stream, tcp, out_of));
+    let there = async {
+        let mut outgoing = Outgoing::default();
+        to_stream(tcp, stream, &mut outgoing, into).await?;
+        end(stream, &mut outgoing).await?;
+        stream.shut();
+        Ok(())
+    };
+    let back = async {
+        from_stream(stream, tcp, out_of).await?;
+        stream.drain().await;
+        Ok(())
+    };
+    let done = tokio::try_join!(there, back);
     if done.is_err() {
         tcp.reset_on_close(true);
     }
-    done.map(|_| ())
+    done.map(|((), ())| ())
 }
 
-async fn to_stream(tcp: &Socket, stream: &Socket, relayed: &AtomicU64) -> io::Result<()> {
-    let mut outgoing = Outgoing::default();
-    loop {
-        let came = copy_once(tcp, stream, &mut outgoing).await?;
-        relayed.fetch_add(came as u64, Relaxed);
-        if came == 0 {
-            break;
-        }
-        #[cfg(all(target_os = "linux", not(bottle_portable)))]
-        if came >= BULK && !splice_to_stream(tcp, stream, &mut outgoing, relayed).await? {
-            break;
+/// Relays what comes from a TCP connection, up to its end. The stream's direction does not end with it.
+pub(super) async fn to_stream(
+    tcp: &Socket,
+    stream: &Socket,
+    outgoing: &mut Outgoing,
+    relayed: &AtomicU64,
+) -> io::Result<()> {
+    if !outgoing.head().is_empty() {
+        // An opening goes along with bytes that are already here, and does not wait for any.
+        match retry(|| copy(tcp.as_fd(), stream, outgoing)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                write_all(stream, outgoing, &[]).await?;
+            }
+            copied => {
+                let (came, rest) = copied?;
+                write_all(stream, outgoing, &rest).await?;
+                relayed.fetch_add(came as u64, Relaxed);
+                if came == 0 {
+                    return Ok(());
+                }
+            }
         }
     }
-    outgoing.end();
-    write_all(stream, &mut outgoing, &[]).await?;
-    stream.shut();
-    Ok(())
+    loop {
+        let (came, rest) = tcp.when_readable(|from| copy(from, stream, outgoing)).await?;
+        write_all(stream, outgoing, &rest).await?;
+        relayed.fetch_add(came as u64, Relaxed);
+        if came == 0 {
+            return Ok(());
+        }
+        #[cfg(all(target_os = "linux", not(bottle_portable)))]
+        if came >= BULK && !splice_to_stream(tcp, stream, outgoing, relayed).await? {
+            return Ok(());
+        }
+    }
 }
 
-/// Copies the next bytes, and returns their number.
-async fn copy_once(tcp: &Socket, stream: &Socket, outgoing: &mut Outgoing) -> io::Result<usize> {
-    use std::os::fd::AsFd;
-    let (came, rest) = tcp
-        .when_readable(|from| {
-            BUFFER.with_borrow_mut(|buffer| {
-                let came = rustix::io::read(from, &mut **buffer)?;
-                outgoing.announce(came);
-                // Usually there is room, and nothing has to be kept.
-                let parts = [IoSlice::new(outgoing.head()), IoSlice::new(&buffer[..came])];
-                let written = if came == 0 { Ok(0) } else { try_write(stream.as_fd(), &parts) };
-                let written = match written {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                    written => written?,
-                };
-                let passed = outgoing.wrote(written);
-                Ok((came, buffer[passed..came].to_vec()))
-            })
-        })
-        .await?;
-    write_all(stream, outgoing, &rest).await?;
-    Ok(came)
+/// Ends the direction to a stream.
+pub(super) async fn end(stream: &Socket, outgoing: &mut Outgoing) -> io::Result<()> {
+    outgoing.end();
+    write_all(stream, outgoing, &[]).await
+}
+
+/// Copies the next bytes. Returns their number, and those that there was no room for, which are usually none.
+fn copy(from: BorrowedFd<'_>, stream: &Socket, outgoing: &mut Outgoing) -> io::Result<(usize, Vec<u8>)> {
+    BUFFER.with_borrow_mut(|buffer| {
+        let came = rustix::io::read(from, &mut **buffer)?;
+        outgoing.announce(came);
+        let parts = [IoSlice::new(outgoing.head()), IoSlice::new(&buffer[..came])];
+        let written = if came == 0 { Ok(0) } else { try_write(stream.as_fd(), &parts) };
+        let written = match written {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            written => written?,
+        };
+        let passed = outgoing.wrote(written);
+        Ok((came, buffer[passed..came].to_vec()))
+    })
 }
 
 /// Writes the rest of a head, and then `rest` of the chunk.
@@ -140,7 +169,8 @@ async fn splice_to_stream(
     }
 }
 
-async fn from_stream(stream: &Socket, tcp: &Socket, relayed: &AtomicU64) -> io::Result<()> {
+/// Relays what comes from a stream, up to the end of that direction, which closes the TCP connection's half.
+pub(super) async fn from_stream(stream: &Socket, tcp: &Socket, relayed: &AtomicU64) -> io::Result<()> {
     let mut incoming = Incoming::default();
     loop {
         let came = match incoming.next() {
@@ -160,7 +190,6 @@ async fn from_stream(stream: &Socket, tcp: &Socket, relayed: &AtomicU64) -> io::
         relayed.fetch_add(came as u64, Relaxed);
     }
     tcp.shut();
-    stream.drain().await;
     Ok(())
 }
 
@@ -181,7 +210,6 @@ fn broken_off(read: usize) -> io::Result<()> {
 
 /// Copies the available bytes of a chunk, and reads the next chunk's head with them.
 async fn copy_back(stream: &Socket, tcp: &Socket, incoming: &mut Incoming) -> io::Result<usize> {
-    use std::os::fd::AsFd;
     let Next::Payload(left) = incoming.next() else { return Ok(0) };
     let (came, rest) = stream
         .when_readable(|from| {

@@ -1,8 +1,9 @@
 //! A stream socket of any family: TCP, Unix or vsock.
 
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -21,6 +22,11 @@ impl Socket {
     pub fn new(socket: impl Into<OwnedFd>) -> io::Result<Self> {
         let socket = socket.into();
         rustix::io::ioctl_fionbio(&socket, true)?;
+        Self::registered(socket)
+    }
+
+    /// Wraps a socket that does not block.
+    fn registered(socket: OwnedFd) -> io::Result<Self> {
         // SAFETY: an `OwnedFd` is one descriptor all its life, and this value keeps it open while it is
         // registered.
         #[expect(unsafe_code, reason = "tokio cannot see that a descriptor stays the same")]
@@ -28,12 +34,36 @@ impl Socket {
         Ok(Self(registered?))
     }
 
+    /// Connects to a TCP address.
+    ///
+    /// # Errors
+    /// Returns the system's error, such as a refusal.
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = new_stream(family)?;
+        match rustix::net::connect(&socket, &address) {
+            Err(Errno::INPROGRESS) => {}
+            connected => return Ok(connected.map(|()| socket)?),
+        }
+        // To this machine it is connected by now.
+        if rustix::net::getpeername(&socket).is_err() {
+            let _ = socket.0.writable().await?;
+            rustix::net::sockopt::socket_error(&socket)??;
+        }
+        Ok(socket)
+    }
+
+    /// Returns the descriptor, which still does not block.
+    pub fn into_inner(self) -> OwnedFd {
+        self.0.into_inner()
+    }
+
     /// Returns the descriptor, in blocking mode again.
     ///
     /// # Errors
     /// Returns an error if the system refuses to do so.
     pub fn into_blocking(self) -> io::Result<OwnedFd> {
-        let socket = self.0.into_inner();
+        let socket = self.into_inner();
         rustix::io::ioctl_fionbio(&socket, false)?;
         Ok(socket)
     }
@@ -125,7 +155,7 @@ impl Socket {
     pub fn peek(&self, buffer: &mut [u8]) -> Option<usize> {
         match rustix::net::recv(&self.0, &mut *buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
             Ok((read, _)) => Some(read),
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => None,
+            Err(Errno::AGAIN | Errno::INTR) => None,
             Err(_) => Some(0),
         }
     }
@@ -193,7 +223,47 @@ impl Listener {
     /// # Errors
     /// Returns the system's error, such as too many open descriptors.
     pub async fn accept(&self) -> io::Result<Socket> {
-        Socket::new(self.0.when_readable(|listener| Ok(rustix::net::accept(listener)?)).await?)
+        self.0.when_readable(accept).await
+    }
+}
+
+#[cfg(target_os = "linux")]
+use linux::{accept, new_stream};
+#[cfg(not(target_os = "linux"))]
+use portable::{accept, new_stream};
+
+/// Linux makes a socket that does not block with one call.
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::Socket;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, socket_with};
+    use std::io;
+    use std::os::fd::BorrowedFd;
+
+    const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+
+    pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Socket> {
+        Socket::registered(accept_with(listener, FLAGS)?)
+    }
+
+    pub fn new_stream(family: AddressFamily) -> io::Result<Socket> {
+        Socket::registered(socket_with(family, SocketType::STREAM, FLAGS, None)?)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod portable {
+    use super::Socket;
+    use rustix::net::{AddressFamily, SocketType};
+    use std::io;
+    use std::os::fd::BorrowedFd;
+
+    pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Socket> {
+        Socket::new(rustix::net::accept(listener)?)
+    }
+
+    pub fn new_stream(family: AddressFamily) -> io::Result<Socket> {
+        Socket::new(rustix::net::socket(family, SocketType::STREAM, None)?)
     }
 }
 
@@ -213,7 +283,7 @@ pub(super) fn try_write(socket: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::
     Ok(rustix::net::sendmsg(socket, buffers, &mut control, QUIET)?)
 }
 
-fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -118,7 +118,8 @@ struct NotifyTable {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NetworkTable {
-    /// The network stack that speaks TCP with the agent. Default: gvproxy if it is installed, otherwise the guest's own kernel.
+    /// The network stack that speaks TCP with the agent. Default: gvproxy if it is installed, otherwise the guest's own
+    /// kernel. With gvproxy, a connection ends for both sides once one has finished sending.
     #[serde(default)]
     stack: StackChoice,
 }

@@ -2,7 +2,7 @@
 
 use super::find::{
     CAN_JAIL, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
-    may_make_namespaces,
+    may_make_namespaces, may_watch,
 };
 use super::remedy::{Missing, Need, System};
 use super::versions::Versions;
@@ -142,6 +142,7 @@ fn smolvm() -> Result<Found, Missing> {
 
 fn gvproxy() -> Result<Found, Missing> {
     let (path, version) = find_gvproxy(&Versions::asked())?;
+    may_watch()?;
     let how = match Dialect::of(version) {
         Dialect::File => "a configuration file",
         Dialect::Flags => "flags",

@@ -5,6 +5,8 @@ use super::versions::Versions;
 use crate::smolvm::{OLDEST, Smolvm};
 use crate::state::chosen;
 use bottle_core::stack::dialect::Version;
+#[cfg(target_os = "linux")]
+use rustix::fs::inotify;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
@@ -74,6 +76,17 @@ pub(super) fn find_gvproxy(versions: &Versions) -> Result<(PathBuf, Version), Mi
         Ok(version) => Err(missing(format!("gvproxy {version} is too old"))),
         Err(error) => Err(missing(error.to_string())),
     }
+}
+
+/// Checks that one more gvproxy may start. Each has an `inotify` instance, and a user has few.
+pub(super) fn may_watch() -> Result<(), Missing> {
+    #[cfg(target_os = "linux")]
+    if let Err(rustix::io::Errno::MFILE) = inotify::init(inotify::CreateFlags::CLOEXEC) {
+        let what =
+            "gvproxy needs an inotify instance, and this user's are used up (fs.inotify.max_user_instances)";
+        return Err(Missing::new(Need::Inotify, what));
+    }
+    Ok(())
 }
 
 /// The device that creates taps. Only Linux has it.

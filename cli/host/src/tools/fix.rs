@@ -31,7 +31,8 @@ impl System {
                     Self::MacOs | Self::Other => None,
                 }
             }
-            Need::TunAccess
+            Need::Inotify
+            | Need::TunAccess
             | Need::Linux
             | Need::Namespaces
             | Need::KvmProcessor
@@ -76,7 +77,14 @@ mod tests {
         let installed = System::Debian.fix(Need::Bubblewrap, true).unwrap();
         assert_eq!(installed, [["apt-get", "install", "--yes", "bubblewrap"]]);
         assert_eq!(System::Debian.fix(Need::Bubblewrap, false), None);
-        for need in [Need::TunAccess, Need::Namespaces, Need::KvmAccess, Need::Confinement, Need::Helper] {
+        for need in [
+            Need::Inotify,
+            Need::TunAccess,
+            Need::Namespaces,
+            Need::KvmAccess,
+            Need::Confinement,
+            Need::Helper,
+        ] {
             for system in [System::Debian, System::Ubuntu, System::Fedora, System::Arch, System::Other] {
                 assert_eq!(system.fix(need, true), None, "{need:?}");
             }

@@ -11,6 +11,8 @@ pub enum Need {
     Smolvm,
     /// The network stack, if it is a program.
     Gvproxy,
+    /// An `inotify` instance for each gvproxy.
+    Inotify,
     /// The kernel module for the device that creates taps.
     TunModule,
     /// Access to that device.
@@ -100,6 +102,9 @@ impl System {
             (Need::Gvproxy, Self::Arch) => "sudo pacman -S gvisor-tap-vsock",
             (Need::Gvproxy, Self::MacOs) => "brew install podman",
             (Need::Gvproxy, Self::Other) => "install gvproxy 0.8.1 or later; podman's packages carry it",
+            (Need::Inotify, _) => {
+                "sudo sysctl -w fs.inotify.max_user_instances=1024, or `stack = \"sockets\"` in bottle.toml, which needs none"
+            }
             (Need::TunModule, _) => "sudo modprobe tun",
             (Need::TunAccess, _) => "sudo chmod 666 /dev/net/tun, as most systems have it",
             (Need::Linux, _) => "remove `stack = \"kernel\"` from bottle.toml",

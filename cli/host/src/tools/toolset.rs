@@ -2,7 +2,7 @@
 
 use super::find::{
     CAN_JAIL, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, gvproxy_program,
-    may_make_namespaces,
+    may_make_namespaces, may_watch,
 };
 use super::remedy::Missing;
 use super::versions::Versions;
@@ -148,6 +148,11 @@ pub fn why_no_jail() -> Option<Failure> {
         return None;
     }
     find_bwrap().and_then(|bwrap| may_make_namespaces(&bwrap)).err().map(Failure::from)
+}
+
+/// Returns what keeps one more gvproxy from starting here, if anything does.
+pub fn why_no_gvproxy() -> Option<Failure> {
+    may_watch().err().map(Failure::from)
 }
 
 /// Finds only smolvm, for commands that start nothing.

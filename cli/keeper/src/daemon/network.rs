@@ -39,7 +39,8 @@ pub fn open(shared: &Arc<Shared>) -> Result<OpenNetwork> {
             let mut open = OpenNetwork { stack: None, doors: Vec::new() };
             for (sidecar, port) in shared.plan.doors.iter() {
                 let port = NonZeroU16::new(port).context("a door has a port")?;
-                open.doors.push(doors::serve(shared, sidecar, Clients::Streams(streams.open(port)))?);
+                let clients = Clients::Streams(streams.open(port), streams.offers());
+                open.doors.push(doors::serve(shared, sidecar, clients)?);
             }
             return Ok(open);
         }

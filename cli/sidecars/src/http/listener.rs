@@ -1,6 +1,7 @@
 //! Where a sidecar's clients come from: a TCP listener in the jail, or the streams of the guest's helper.
 
 use super::client::Stream;
+use bottle_guest::stream::again::Offers;
 use bottle_guest::stream::door::DoorStream;
 use bottle_guest::stream::relay::Relayed;
 use bottle_guest::stream::socket::Socket;
@@ -14,8 +15,8 @@ use tokio::sync::mpsc::Receiver;
 pub enum Listener {
     /// A listener in the network namespace of a stack.
     Tcp(TcpListener),
-    /// The streams that the helper opens, and the counters for their bytes.
-    Streams(Receiver<Socket>, Arc<Relayed>),
+    /// The streams that the helper opens, the counters for their bytes, and where their connections go afterwards.
+    Streams(Receiver<Socket>, Arc<Relayed>, Offers),
 }
 
 impl Listener {
@@ -30,9 +31,9 @@ impl Listener {
                 let _ = stream.set_nodelay(true);
                 Ok(Stream::Tcp(stream))
             }
-            Self::Streams(streams, relayed) => {
+            Self::Streams(streams, relayed, offers) => {
                 let socket = streams.recv().await.ok_or(io::ErrorKind::NotConnected)?;
-                Ok(Stream::Door(DoorStream::new(socket, Arc::clone(relayed))))
+                Ok(Stream::Door(DoorStream::new(socket, Arc::clone(relayed), offers.clone())))
             }
         }
     }

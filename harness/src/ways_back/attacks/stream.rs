@@ -18,6 +18,7 @@ const CONFIG: &str = "[network]\nstack = \"sockets\"\n";
 pub fn attacks() -> Vec<Attack> {
     vec![
         Attack::new("stream-to-a-port-of-the-host", Defence::DoorsOnly, port_of_the_host),
+        Attack::new("stream-to-a-port-of-the-host-after-a-door", Defence::DoorsOnly, after_a_door),
         Attack::new("stream-flood-of-reports", Defence::CountedRefusals, reports_flood),
         Attack::new("stream-of-a-stranger", Defence::Peer, of_a_stranger),
     ]
@@ -31,6 +32,21 @@ def connect():
 def chunk(data): return struct.pack(">I", len(data)) + data
 def stream(port, data):
     s = connect(); s.sendall(struct.pack(">H", port) + chunk(data))
+    try: return s.recv(100)
+    except OSError as error: return repr(error).encode()
+def exact(s, n):
+    data = b""
+    while len(data) < n:
+        more = s.recv(n - len(data)); assert more, "closed"; data += more
+    return data
+def whole(s):
+    heard = b""
+    while n := struct.unpack(">I", exact(s, 4))[0]: heard += exact(s, n)
+    return heard
+def after_a_door(port, data):
+    s = connect(); s.sendall(struct.pack(">H", door) + chunk(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n") + bytes(4))
+    assert whole(s).startswith(b"HTTP/1.1") and exact(s, 1) == b"\1", "it is not offered"
+    s.sendall(struct.pack(">H", port) + chunk(data))
     try: return s.recv(100)
     except OSError as error: return repr(error).encode()
 def reports():
@@ -49,10 +65,11 @@ fn by_hand(script: &str) -> String {
     format!("python3 -c '{BY_HAND}{script}\n'")
 }
 
-/// A guest names the port of something that listens on the host's loopback.
-fn port_of_the_host(target: &mut Target) -> Result<Verdict> {
-    const SAYS: &str = "the service of the host";
-    target.up(CONFIG)?;
+/// What the service says to whoever connects.
+const SAYS: &str = "the service of the host";
+
+/// Serves something on the host's loopback that no guest may reach, and returns its port.
+fn service() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     thread::spawn(move || {
@@ -60,9 +77,26 @@ fn port_of_the_host(target: &mut Target) -> Result<Verdict> {
             let _ = stream.write_all(SAYS.as_bytes());
         }
     });
+    Ok(port)
+}
+
+/// A guest names the port of something that listens on the host's loopback.
+fn port_of_the_host(target: &mut Target) -> Result<Verdict> {
+    target.up(CONFIG)?;
+    let port = service()?;
     let door = target.guest(&by_hand("print(stream(door, b\"GET / HTTP/1.1\\r\\n\\r\\n\"))"))?;
     ensure!(door.contains("HTTP/1.1"), "a stream to a door works: {door}");
     let said = target.guest(&by_hand(&format!("print(stream({port}, b\"hello\"))")))?;
+    Ok(Verdict::succeeded_if(said.contains(SAYS), format!("the guest heard {said}")))
+}
+
+/// A guest does so on a connection that carried a stream to a door before, and was offered for another.
+fn after_a_door(target: &mut Target) -> Result<Verdict> {
+    target.up(CONFIG)?;
+    let port = service()?;
+    let again = target.guest(&by_hand("print(after_a_door(door, b\"GET / HTTP/1.1\\r\\n\\r\\n\"))"))?;
+    ensure!(again.contains("HTTP/1.1"), "a door can be named again: {again}");
+    let said = target.guest(&by_hand(&format!("print(after_a_door({port}, b\"hello\"))")))?;
     Ok(Verdict::succeeded_if(said.contains(SAYS), format!("the guest heard {said}")))
 }
 
