@@ -52,16 +52,14 @@ impl Head {
     }
 
     fn read(from: &mut impl Read) -> Result<Self> {
-        let mut fixed = [0; 10];
-        from.read_exact(&mut fixed)?;
-        let [has_ended, status, a, b, c, d, e, f, g, h] = fixed;
-        let said = u32::from_be_bytes([e, f, g, h]) as usize;
+        let (mut ended, mut len, mut said) = ([0; 2], [0; 4], [0; 4]);
+        from.read_exact(&mut ended)?;
+        from.read_exact(&mut len)?;
+        from.read_exact(&mut said)?;
+        let said = u32::from_be_bytes(said) as usize;
         ensure!(said <= SAID, "{said} bytes of error output are too many");
-        let mut head = Self {
-            len: u32::from_be_bytes([a, b, c, d]),
-            status: (has_ended == 1).then_some(status),
-            said: vec![0; said],
-        };
+        let status = (ended[0] == 1).then_some(ended[1]);
+        let mut head = Self { len: u32::from_be_bytes(len), status, said: vec![0; said] };
         from.read_exact(&mut head.said)?;
         Ok(head)
     }
@@ -99,7 +97,7 @@ pub fn main(words: &[OsString]) -> Result<ExitCode> {
 /// Starts an outlet that outlives this call, and is told apart from it by whoever ends a call's process group.
 fn begin(address: &SocketAddr, job: &[OsString]) -> Result<Child> {
     let listener = UnixListener::bind_addr(address)?;
-    let mut outlet = itself("outlet", job)?;
+    let mut outlet = itself(OsStr::new("outlet"), job)?;
     outlet.stdin(OwnedFd::from(listener)).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     outlet.spawn().context("the outlet")
 }
@@ -112,7 +110,7 @@ fn cancel(address: &SocketAddr) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn itself(job: impl AsRef<OsStr>, words: &[OsString]) -> Result<Command> {
+fn itself(job: &OsStr, words: &[OsString]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("this program")?);
     command.arg(job).args(words);
     Ok(command)
@@ -137,8 +135,7 @@ pub fn outlet(words: &[OsString]) -> Result<ExitCode> {
 fn hand_out(listener: &UnixListener, job: &mut Child) -> Result<()> {
     let mut pipe = job.stdout.take().context("no output")?;
     let said = job.stderr.take().context("no error output")?;
-    let said = thread::spawn(move || last_of(said));
-    let mut said = Some(said);
+    let mut said = Some(thread::spawn(move || last_of(said)));
     while let Some(mut taker) = next_taker(listener)? {
         let (bytes, is_over) = collect(&mut pipe)?;
         let mut head = Head { len: u32::try_from(bytes.len())?, ..Head::default() };
