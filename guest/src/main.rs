@@ -1,7 +1,7 @@
 //! The program `bottle-guest`. The library describes what it does.
 
 use bottle_guest::report::Code;
-use bottle_guest::{batch, connect, doors, exec, files, flow, layer, link, pause, probe, processes, sftp};
+use bottle_guest::{connect, doors, exec, files, flow, layer, link, pause, probe, processes, sftp};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -21,7 +21,6 @@ const USAGE: &str = "usage: bottle-guest link --subnet N [--doors P,P,...] [--so
        bottle-guest unpack [--user USER] [--parents] PATH < archive
        bottle-guest get [--user USER] --most N PATH > file
        bottle-guest put [--user USER] [--parents] PATH < chunks
-       bottle-guest batch WORD [-- JOB...|--end] > bytes
        bottle-guest doors --fd N --ports P,P,... (--subnet N | -- COMMAND...)";
 
 fn main() -> ExitCode {
@@ -36,8 +35,6 @@ fn main() -> ExitCode {
         Some("signal") => exec::signal::main(&rest),
         Some("get") => files::get(rest),
         Some("put") => files::put(rest),
-        Some("batch") => batch::main(&rest),
-        Some("outlet") => batch::outlet(&rest),
         Some("connect") => connect::main(rest),
         Some("sftp") => sftp::main(&rest),
         Some("pause") => pause::main(),

@@ -14,11 +14,6 @@ pub const LONGEST: usize = 4096;
 /// The longest message in one, in characters.
 const MESSAGE: usize = 500;
 
-/// The status of the helper after a batch of a job's output, if there is more.
-pub const MORE: u8 = 79;
-/// The word that ends a job whose output is not wanted any more.
-pub const END: &str = "--end";
-
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -176,7 +171,6 @@ mod tests {
     fn each_code_has_a_status_of_its_own() {
         for code in Code::ALL {
             assert_eq!(Code::of_status(code.status().into()), code);
-            assert_ne!(code.status(), MORE);
         }
         assert_eq!(Code::of_status(127), Code::Other);
     }

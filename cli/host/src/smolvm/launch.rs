@@ -16,8 +16,6 @@ pub struct Launch {
 pub enum Terminal {
     /// Standard input is a pipe, a file or nothing.
     Pipe,
-    /// There is no standard input, and what the program writes comes in one answer, once it has ended: at most 11 MiB.
-    Answer,
     /// Standard input and output are a terminal.
     Tty,
 }
@@ -32,7 +30,6 @@ impl Terminal {
     pub(super) fn options(self) -> &'static [&'static str] {
         match self {
             Self::Pipe => &["-i"],
-            Self::Answer => &[],
             Self::Tty => &["-i", "-t"],
         }
     }

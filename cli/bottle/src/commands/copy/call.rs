@@ -1,6 +1,5 @@
 //! Calls the helper in a guest, and says why it failed.
 
-use super::batches::Batches;
 use super::stream::Said;
 use crate::args::Size;
 use crate::commands::context::Context;
@@ -29,7 +28,7 @@ pub struct Options {
     pub user: Option<Word>,
 }
 
-/// Returns a call that does one of the helper's jobs with a path, and reads from this process.
+/// Returns a call that does one of the helper's jobs with a path.
 pub fn helper(
     context: &Context,
     slug: &Slug,
@@ -38,27 +37,7 @@ pub fn helper(
     options: &Options,
 ) -> Outcome<Command> {
     let folder = context.running(Some(slug.clone()))?;
-    let words = [vec![HELPER.to_owned()], words(job, path, options)].concat();
-    Ok(tools::smolvm()?.exec(folder.slug(), Terminal::Pipe, &words))
-}
-
-/// Starts one of the helper's jobs whose output is read.
-pub fn output_of(
-    context: &Context,
-    slug: &Slug,
-    job: &str,
-    path: &OsStr,
-    options: &Options,
-) -> Outcome<Batches> {
-    let folder = context.running(Some(slug.clone()))?;
-    let smolvm = tools::smolvm()?;
-    let call = move |rest: &[&str]| smolvm.exec(folder.slug(), Terminal::Answer, &[&[HELPER], rest].concat());
-    let words = words(job, path, options);
-    Batches::start(Box::new(call), &words.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-fn words(job: &str, path: &OsStr, options: &Options) -> Vec<String> {
-    let mut words = vec![job.to_owned()];
+    let mut words = vec![HELPER.to_owned(), job.to_owned()];
     if let Some(user) = &options.user {
         words.extend(["--user".to_owned(), user.to_string()]);
     }
@@ -75,7 +54,7 @@ fn words(job: &str, path: &OsStr, options: &Options) -> Vec<String> {
             words.extend([archive::HEX.to_owned(), hex]);
         }
     }
-    words
+    Ok(tools::smolvm()?.exec(folder.slug(), Terminal::Pipe, &words))
 }
 
 /// Returns the failure that the helper reported.

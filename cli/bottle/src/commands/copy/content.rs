@@ -1,7 +1,7 @@
 //! The content of one file, from standard input or to standard output.
 
-use super::call::{Options, helper, in_the_guest, output_of};
-use super::stream::{Guest, Outgoing};
+use super::call::{Options, helper, in_the_guest};
+use super::stream::{Guest, Incoming, Outgoing};
 use crate::args::Size;
 use crate::commands::context::Context;
 use bottle_core::slug::Slug;
@@ -56,9 +56,15 @@ pub fn get(context: &Context, slug: &Slug, from: &OsStr, options: &Options) -> O
         .help("redirect it: `> FILE` after the command, or `| less`"));
     }
     let most = most(options);
-    let mut guest = output_of(context, slug, "get", from, options)?;
-    // One byte more shows that a guest does not keep to the limit.
-    let passed = pass(&mut (&mut guest).take(most.saturating_add(1)), &mut io::stdout().lock());
+    let mut command = helper(context, slug, "get", from, options)?;
+    let mut guest = Guest::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let passed = match guest.stdout() {
+        // One byte more shows that a guest does not keep to the limit.
+        Some(stdout) => {
+            pass(&mut Incoming::new(stdout)?.take(most.saturating_add(1)), &mut io::stdout().lock())
+        }
+        None => Ok(0),
+    };
     match passed {
         Ok(passed) if passed > most => Err(too_large("it", most)),
         Ok(_) => guest.finish()?.map_err(in_the_guest),

@@ -1,10 +1,9 @@
 //! `bottle cp`: copies files in and out, with the helper that is in every guest.
 //!
 //! What comes out of a guest is assembled beside its destination ([`arrival`]) and moved there once it is
-//! complete. It comes in batches ([`batches`]), and the time for each transfer is limited ([`stream`]).
+//! complete. The time for each transfer is limited ([`stream`]).
 
 mod arrival;
-mod batches;
 mod call;
 mod content;
 mod stream;
@@ -24,12 +23,12 @@ use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
 use bottle_host::state::Home;
 pub use call::Options;
-use call::{helper, in_the_guest, output_of};
+use call::{helper, in_the_guest};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Stdio;
-use stream::{Guest, Outgoing};
+use stream::{Guest, Incoming, Outgoing};
 
 pub fn cp(context: &Context, from: &Place, to: &Place, options: &Options) -> Outcome {
     match (from, to) {
@@ -83,9 +82,14 @@ fn fetch(context: &Context, slug: &Slug, from: &OsStr, to: &Path, options: &Opti
         )
         .help("give it another name, or use --all"));
     }
-    let mut guest = output_of(context, slug, "pack", from, options)?;
+    let mut command = helper(context, slug, "pack", from, options)?;
+    let mut guest = Guest::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let rules = rules(arrival.name(), options);
-    let mut came = match archive::unpack(&mut guest, arrival.stage(), &rules) {
+    let unpacked = match guest.stdout() {
+        Some(stdout) => archive::unpack(Incoming::new(stdout)?, arrival.stage(), &rules),
+        None => Ok(archive::Unpacked::default()),
+    };
+    let mut came = match unpacked {
         Ok(came) => came,
         Err(error) => {
             // If the guest said why nothing came, its message says more.

@@ -1,9 +1,9 @@
-//! Runs the helper in the guest, with the ends of its pipes. Neither silence nor a trickle holds anybody up,
+//! Runs the helper in the guest, with both ends of its pipes. Neither silence nor a trickle holds anybody up,
 //! and its error output is bounded.
 
 use anyhow::Context;
 use bottle_core::visible::Bytes;
-use bottle_guest::report::{Code, MORE};
+use bottle_guest::report::Code;
 use bottle_host::defence::Defence;
 use bottle_host::failure::Outcome;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -59,25 +59,16 @@ impl Guest {
     }
 
     /// Waits for it to end, and returns why it failed, if it did.
-    pub fn finish(self) -> Outcome<Result<(), Said>> {
-        Ok(self.finish_batch()?.map(|_| ()))
-    }
-
-    /// Waits for it to end, and returns whether there is more, or why it failed.
-    pub(super) fn finish_batch(mut self) -> Outcome<Result<bool, Said>> {
+    pub fn finish(mut self) -> Outcome<Result<(), Said>> {
         let limit = if Defence::TreeLimits.stands() { ENDING } else { Duration::MAX };
         let ended = ended_within(&mut self.child, limit).context("smolvm")?;
         let Some(status) = ended else {
             return Ok(Err(Said { code: Code::Other, words: "the helper did not end".to_owned() }));
         };
-        match status.code() {
-            Some(0) => Ok(Ok(false)),
-            Some(code) if code == i32::from(MORE) => Ok(Ok(true)),
-            _ => {
-                let words = self.words().unwrap_or_else(|| status.to_string());
-                Ok(Err(Said { code: code(status), words }))
-            }
+        if status.success() {
+            return Ok(Ok(()));
         }
+        Ok(Err(Said { code: code(status), words: self.words().unwrap_or_else(|| status.to_string()) }))
     }
 
     /// Ends it, and returns its last message, if there was one.
@@ -85,11 +76,6 @@ impl Guest {
         // A helper that failed by itself is about to say why.
         let ended = ended_within(&mut self.child, Duration::from_secs(1)).ok().flatten();
         Some(Said { code: ended.map_or(Code::Other, code), words: self.words()? })
-    }
-
-    /// Waits for it to end, and ends it if that takes longer.
-    pub(super) fn wait_at_most(mut self, limit: Duration) {
-        let _ = ended_within(&mut self.child, limit);
     }
 
     /// Returns the last line that the helper itself wrote.
@@ -134,16 +120,38 @@ fn last_of(mut from: ChildStderr) -> Vec<u8> {
     last
 }
 
+/// A guest's output.
+pub struct Incoming {
+    pipe: ChildStdout,
+    pace: Pace,
+}
+
 /// A guest's input.
 pub struct Outgoing {
     pipe: ChildStdin,
     pace: Pace,
 }
 
+impl Incoming {
+    pub fn new(pipe: ChildStdout) -> Outcome<Self> {
+        ioctl_fionbio(&pipe, true).context("a pipe")?;
+        Ok(Self { pipe, pace: Pace::new() })
+    }
+}
+
 impl Outgoing {
     pub fn new(pipe: ChildStdin) -> Outcome<Self> {
         ioctl_fionbio(&pipe, true).context("a pipe")?;
         Ok(Self { pipe, pace: Pace::new() })
+    }
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.pace.wait(&self.pipe, PollFlags::IN)?;
+        let len = self.pipe.read(buffer)?;
+        self.pace.bytes += len as u64;
+        Ok(len)
     }
 }
 
@@ -170,21 +178,21 @@ impl Write for Outgoing {
     }
 }
 
-/// How fast the other end is, and how long we tolerate it. Only the time that it keeps us waiting counts.
-pub(super) struct Pace {
-    waited: Duration,
-    pub(super) bytes: u64,
+/// How fast the other end is, and how long we tolerate it.
+struct Pace {
+    since: Instant,
+    bytes: u64,
 }
 
 impl Pace {
-    pub(super) fn new() -> Self {
-        Self { waited: Duration::ZERO, bytes: 0 }
+    fn new() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
     }
 
     /// Waits until the pipe is ready.
-    pub(super) fn wait(&mut self, pipe: &impl AsFd, what: PollFlags) -> io::Result<()> {
+    fn wait(&self, pipe: &impl AsFd, what: PollFlags) -> io::Result<()> {
         let due = SILENCE + Duration::from_secs(self.bytes / FEWEST);
-        let mut left = SILENCE.min(due.saturating_sub(self.waited));
+        let mut left = SILENCE.min(due.saturating_sub(self.since.elapsed()));
         if !Defence::TreeLimits.stands() {
             left = Duration::from_secs(3600);
         }
@@ -192,15 +200,11 @@ impl Pace {
             tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
         };
-        let since = Instant::now();
         loop {
             match poll(&mut [PollFd::new(pipe, what)], Some(&timeout)) {
                 Ok(0) => return Err(io::Error::new(ErrorKind::TimedOut, "the guest has stopped responding")),
                 Err(Errno::INTR) => {}
-                other => {
-                    self.waited += since.elapsed();
-                    return other.map(|_| ()).map_err(Into::into);
-                }
+                other => return other.map(|_| ()).map_err(Into::into),
             }
         }
     }
