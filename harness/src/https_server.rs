@@ -86,7 +86,7 @@ impl HttpsServer {
         ]);
         die_with_parent(&mut server, Signal::KILL);
         let mut server = server.stdin(Stdio::null()).spawn()?;
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(90);
         while TcpStream::connect((address, 443)).is_err() {
             ensure!(Instant::now() < end, "the server does not answer");
             thread::sleep(Duration::from_millis(20));

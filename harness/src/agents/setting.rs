@@ -47,8 +47,7 @@ impl Setting {
         let names: Vec<String> =
             ORIGINS.iter().chain([&ASKED]).map(|name| format!("{name:?} = \"{address}\"")).collect();
         let config = format!(
-            "slug = \"t\"\nagent = {:?}\n[guest]\nca = [{AUTHORITIES:?}, {:?}]\n{machine}hosts = {{ {} }}\n\
-             [git-gate]\n[[git-gate.repo]]\nname = \"project\"\n",
+            "slug = \"t\"\nagent = {:?}\n[guest]\nca = [{AUTHORITIES:?}, {:?}]\n{machine}hosts = {{ {} }}\n",
             agent.name,
             model.authority(),
             names.join(", ")
@@ -101,8 +100,8 @@ fn stand_in(agent: &Agent, environment: &Environment) -> Result<String> {
 const AGENT: &str = "/opt/agent";
 /// Where a real guest has Debian's programs.
 const DEBIAN: &str = "/opt/debian";
-/// A real guest is given the agent and what it needs as folders of this machine, into which its image leads. Under emulation a machine with two processors
-/// more often fails to start.
+/// A real guest is given the agent and what it needs as folders of this machine, into which its image leads. Under emulation a
+/// machine with two processors more often fails to start.
 fn real(agent: &Agent, checkout: &Checkout) -> Result<String> {
     let folder = folder(agent, checkout);
     let debian = folder.with_file_name("debian");

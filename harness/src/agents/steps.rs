@@ -36,6 +36,8 @@ const GLANCE: Duration = Duration::from_millis(500);
 /// Returns an error if something cannot be written.
 pub fn prepare(agent: &Agent, project: &Project, model: &HttpsServer) -> Result<()> {
     let is_real = project.environment().is_real();
+    let config = fs::read_to_string(project.path("bottle.toml"))?;
+    project.write("bottle.toml", config + "[git-gate]\n[[git-gate.repo]]\nname = \"project\"\n")?;
     project.write("search.py", SEARCH)?;
     project.write("greeting.py", "print('hello')\n")?;
     project.write("test_greeting.py", TEST)?;
