@@ -3,7 +3,7 @@
 //! A guest that reaches nothing makes the mirror. A server on loopback has it, and the guest that builds with it may reach that
 //! server's name and nothing else.
 
-use super::{LIMIT, Score, last_lines};
+use super::score::{LIMIT, Score, last_lines};
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest, RunningBottle};
 use anyhow::{Context, Result, ensure};

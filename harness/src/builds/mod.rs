@@ -6,22 +6,21 @@
 
 mod ecosystem;
 mod mirror;
+mod score;
 
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest, Project, RunningBottle};
 use anyhow::{Context, Result, ensure};
-use bottle_core::visible::Line;
 use ecosystem::Ecosystem;
 use mirror::Mirror;
+use score::{LIMIT, Score, last_lines};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{ExitCode, Output, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
 const PROJECTS: &str = include_str!("projects.toml");
-/// The time in which a package has to be installed and tried.
-const LIMIT: &str = "300s";
 
 /// What to try.
 #[derive(Debug, clap::Args)]
@@ -48,18 +47,6 @@ struct Tried {
     #[serde(default)]
     version: String,
     test: String,
-}
-
-/// What came of it.
-#[derive(Serialize)]
-struct Score {
-    ecosystem: String,
-    package: String,
-    version: String,
-    works: bool,
-    seconds: u64,
-    /// The last lines of what it said, if it does not work.
-    why: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -169,26 +156,6 @@ fn attempt(running: &RunningBottle, tried: &Tried) -> Result<Score> {
         seconds: since.elapsed().as_secs(),
         why: last_lines(&output),
     })
-}
-
-/// Returns the last lines of what a program said, if it failed.
-fn last_lines(output: &Output) -> Option<String> {
-    let said = [output.stdout.as_slice(), &output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    let lines: Vec<String> =
-        said.lines().filter(|line| !line.trim().is_empty()).map(|line| Line(line).to_string()).collect();
-    (!output.status.success()).then(|| lines[lines.len().saturating_sub(8)..].join("\n"))
-}
-
-impl Score {
-    fn show(&self) {
-        let Self { ecosystem, package, version, works, seconds, why } = self;
-        let works = if *works { "works " } else { "FAILED" };
-        println!("{ecosystem:<10} {package:<20} {version:<12} {works} {seconds:>4} s");
-        if let Some(why) = why {
-            println!("    {}", why.replace('\n', "\n    "));
-        }
-    }
 }
 
 /// Returns a name for a package's files: packages may have a scope.
