@@ -334,7 +334,7 @@ async fn a_sidecar_in_the_same_process_gives_its_connection_back() {
     drop(agent);
     let (was_offered, _near) = helper.await.unwrap();
     assert!(was_offered);
-    offered.recv().await.unwrap();
+    drop(offered.recv().await.unwrap());
 }
 
 #[tokio::test]
