@@ -56,7 +56,7 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
         // Each in an outer machine of its own, which may run for so long.
         let program = checkout.program("bottle-harness")?.into_os_string();
         let words = ["examples", "--guest", "real", "--only", name].map(OsString::from);
-        let code = outer::run_where_guests_boot(checkout, &[&[program][..], &words].concat(), false)?;
+        let code = outer::run_where_guests_boot(checkout, &[&[program][..], &words].concat(), false, None)?;
         if code != ExitCode::SUCCESS {
             return Ok(code);
         }

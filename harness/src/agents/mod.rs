@@ -80,7 +80,7 @@ fn in_real_guests(checkout: &Checkout, chosen: &[&'static Agent]) -> Result<Exit
         fetch(agent, checkout)?;
         let words = ["agents", "--guest", "real", "--here", "--only", agent.name].map(OsString::from);
         let words = [&[checkout.program("bottle-harness")?.into()][..], &words].concat();
-        let code = outer::run_where_guests_boot(checkout, &words, false)?;
+        let code = outer::run_where_guests_boot(checkout, &words, false, None)?;
         if worst != ExitCode::FAILURE && code != ExitCode::SUCCESS {
             worst = code;
         }
