@@ -73,6 +73,14 @@ struct Inner {
     variables: Vec<(&'static str, OsString)>,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.guest == Guest::Namespace {
+            crate::stand_in::end_all(&self.folder.path().join("machines"));
+        }
+    }
+}
+
 impl Environment {
     /// Creates an environment for guests of this kind.
     pub fn new(checkout: &Checkout, guest: Guest) -> Result<Self> {

@@ -473,9 +473,22 @@ fn is_alive(pid: rustix::process::Pid) -> bool {
     rustix::process::test_kill_process(pid).is_ok()
 }
 
+/// Ends the machines whose records are in a folder. What a test leaves behind ends with its environment.
+pub(crate) fn end_all(records: &Path) {
+    for machine in all_in(records).unwrap_or_default() {
+        if let Some(pid) = machine.pid.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 fn all() -> Result<Vec<Machine>> {
+    all_in(&state()?)
+}
+
+fn all_in(records: &Path) -> Result<Vec<Machine>> {
     let mut machines = Vec::new();
-    for entry in fs::read_dir(state()?)? {
+    for entry in fs::read_dir(records)? {
         let path = entry?.path();
         if path.extension() == Some("json".as_ref()) {
             // A machine may be deleted meanwhile.
