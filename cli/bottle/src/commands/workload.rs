@@ -164,7 +164,8 @@ pub fn status(folder: &Folder) -> Result<Option<u8>> {
 pub fn show(folder: &Folder, follows: impl Fn() -> bool) -> Outcome {
     let slug = folder.slug();
     let path = folder.workload_log();
-    if !path.exists() {
+    // In this order: while a full file is put aside, there is only the older one for a moment.
+    if !path.exists() && !older(&path).exists() {
         return Err(Failure::new(Kind::NoBottle, format!("no detached command was started in {slug}"))
             .help(format!("`bottle exec --detach {slug} -- COMMAND` starts one")));
     }
