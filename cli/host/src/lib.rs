@@ -28,6 +28,7 @@ pub mod process;
 pub mod process_tree;
 pub mod provenance;
 pub mod proxies;
+pub mod pty;
 pub mod random;
 pub mod rules;
 pub mod services;

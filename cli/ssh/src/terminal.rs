@@ -1,9 +1,7 @@
 //! A terminal between smolvm and the client, so that smolvm gives the guest's command one.
 
-use rustix::fs::{Mode, OFlags, open};
-use rustix::io::FdFlags;
+use bottle_host::pty;
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -50,12 +48,7 @@ impl Terminal {
     /// # Errors
     /// Returns an error if this machine has no more terminals.
     pub fn open(size: Size) -> io::Result<(Self, OwnedFd)> {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-        rustix::io::fcntl_setfd(&ours, FdFlags::CLOEXEC)?;
-        grantpt(&ours)?;
-        unlockpt(&ours)?;
-        let name = ptsname(&ours, Vec::new())?;
-        let theirs = open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        let (ours, theirs) = pty::pair()?;
         let mut modes = tcgetattr(&theirs)?;
         modes.make_raw();
         modes.local_modes |= NOT_TAKEN;

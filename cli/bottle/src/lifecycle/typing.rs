@@ -5,12 +5,12 @@
 //! makes its input raw stays with the real terminal until then, and Ctrl-C still ends the start of a machine.
 
 use bottle_core::paste::Pastes;
+use bottle_host::pty;
 use bottle_host::workspace::Places;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::stdio::stdin;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use signal_hook::SigId;
@@ -88,12 +88,7 @@ impl Drop for Typing {
 
 /// A terminal like this process's, in the same mode and of the same size.
 fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-    rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC)?;
-    grantpt(&master)?;
-    unlockpt(&master)?;
-    let name = ptsname(&master, Vec::new())?;
-    let slave = open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+    let (master, slave) = pty::pair()?;
     tcsetattr(&slave, OptionalActions::Now, &tcgetattr(stdin())?)?;
     tcsetwinsize(&master, tcgetwinsize(stdin())?)?;
     // A guest that does not read must not keep the call from ending.
