@@ -3,6 +3,8 @@
 use bottle_harness::terminal::Terminal;
 use bottle_tests::{ProjectExt, RunningBottle, project_with, up};
 use rustix::process::{Pid, Signal, kill_process};
+use std::io::Write;
+use std::process::Stdio;
 use std::time::Duration;
 
 /// How long something may take to be on the screen.
@@ -171,6 +173,22 @@ fn a_pasted_path_becomes_the_guests_where_the_guest_has_the_file() {
     let here = running.path("later.png").display().to_string();
     assert_eq!(pasted(&running, &["exec"], &here), "/workspace/later.png");
     assert_eq!(pasted(&running, &["run", "second"], &here), "/workspace/later.png");
+}
+
+#[test]
+fn what_is_typed_before_a_guest_reads_reaches_it_and_so_does_its_end() {
+    let running = up(CONFIG);
+    let program = running.environment().checkout().program("bottle").unwrap();
+    let show = "read -r line; echo \"<$line>\"; cat -v; echo over";
+    let line = format!("TERM=dumb {} -q exec -- sh -c '{show}'", program.display());
+    // `script` types what it reads, and Ctrl-D at its end.
+    let mut script = running.environment().command("script");
+    script.args(["-qec", &line, "/dev/null"]).current_dir(running.folder());
+    let mut script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    script.stdin.take().unwrap().write_all(b"early\n").unwrap();
+    let seen = script.wait_with_output().unwrap();
+    let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
+    assert!(seen.contains("<early>\r\nover") && !seen.contains("^@"), "{seen:?}");
 }
 
 /// Everything that a program can switch on, with the beginning of a sequence that does not end.

@@ -27,6 +27,9 @@ const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 /// How long the rest of a paste is waited for.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
+/// Ctrl-D, with which a person ends the input of a program.
+const END: u8 = 4;
+
 /// A terminal for a call of smolvm that has not started yet.
 pub struct Prepared {
     master: OwnedFd,
@@ -141,21 +144,24 @@ impl Relay {
             if is_late && is_raw {
                 self.rest.extend(self.pastes.let_go());
             }
-            if is_raw && !typed.is_empty() && self.rest.is_empty() {
-                self.read()?;
+            if is_raw && !typed.is_empty() && self.rest.is_empty() && self.read()? {
+                return Ok(());
             }
             self.write()?;
         }
     }
 
     /// Makes the real terminal raw if smolvm's is, or the other way round. Returns whether both are.
-    fn follows(&self) -> io::Result<bool> {
+    fn follows(&mut self) -> io::Result<bool> {
         let (here, there) = (tcgetattr(stdin())?, tcgetattr(&self.master)?);
         let is_raw = |modes: &rustix::termios::Termios| !modes.local_modes.contains(LocalModes::ICANON);
         match (is_raw(&here), is_raw(&there)) {
             (false, false) => return Ok(false),
             (true, true) => {}
             (here_is, _) => {
+                if !here_is {
+                    self.read_lines()?;
+                }
                 let mut raw = if here_is { there } else { here };
                 raw.make_raw();
                 let to = if here_is { self.master.as_fd() } else { stdin() };
@@ -165,18 +171,34 @@ impl Relay {
         Ok(true)
     }
 
-    fn read(&mut self) -> io::Result<()> {
-        let mut bytes = [0; 4096];
-        match rustix::io::read(stdin(), &mut bytes) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                let places = &self.places;
-                self.rest = self.pastes.pass(&bytes[..read], |path| places.of_file(path));
-                Ok(())
+    /// Reads the lines that were typed before the terminal is raw. In a raw one, an end of input among them would be a NUL.
+    fn read_lines(&mut self) -> io::Result<()> {
+        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // A terminal keeps 4096 bytes, each of which may be a line.
+        for _ in 0..4096 {
+            match poll(&mut [PollFd::new(&stdin(), PollFlags::IN)], Some(&NOW)) {
+                Err(Errno::INTR) => continue,
+                ready if ready? == 0 => break,
+                _ => {}
             }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
+            if self.read()? {
+                self.rest.push(END);
+                break;
+            }
         }
+        Ok(())
+    }
+
+    /// Reads what was typed. Returns whether that is an end.
+    fn read(&mut self) -> io::Result<bool> {
+        let mut bytes = [0; 4096];
+        let read = match rustix::io::read(stdin(), &mut bytes) {
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+            read => read?,
+        };
+        let places = &self.places;
+        self.rest.extend(self.pastes.pass(&bytes[..read], |path| places.of_file(path)));
+        Ok(read == 0)
     }
 
     fn write(&mut self) -> io::Result<()> {
