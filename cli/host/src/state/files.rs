@@ -9,6 +9,8 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 /// Creates a folder that only its owner can enter.
 pub fn private_dir(path: &Path) -> Result<()> {
@@ -74,8 +76,16 @@ pub fn remove_file(path: &Path) -> Result<()> {
     gone(fs::remove_file(path), path)
 }
 
-/// Removes a folder, if it exists.
+/// Removes a folder, if it exists. A process that is ending may still write a last file into it, so it is tried again.
 pub fn remove_dir(path: &Path) -> Result<()> {
+    const TRIES: u32 = 10;
+    const PAUSE: Duration = Duration::from_millis(20);
+    for _ in 1..TRIES {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => thread::sleep(PAUSE),
+            removed => return gone(removed, path),
+        }
+    }
     gone(fs::remove_dir_all(path), path)
 }
 
