@@ -34,12 +34,19 @@ works() {
 result() {
     rm -rf "$work/project" "$work/home"
     mkdir -p "$work/project" "$work/home"
-    if works "$2"; then
+    status=0
+    works "$2" || status=$?
+    tell "$1" "$status" "$said"
+}
+
+# `tell PACKAGE STATUS SAID`: says how a try went, and counts it.
+tell() {
+    if [ "$2" = 0 ]; then
         echo "dist-test: $1: ok"
         passed=$((passed + 1))
     else
-        echo "dist-test: $1: failed; bottle said:"
-        echo "$said"
+        echo "dist-test: $1: failed; it said:"
+        echo "$3"
         failed=$((failed + 1))
     fi
 }
@@ -86,14 +93,9 @@ assert command.program() == sys.argv[1]
 plan = [command.program(), "--config", str(BottleConfig(allow=("example.com",)).path()), "plan", "--json"]
 assert "example.com" in subprocess.run(plan, capture_output=True, text=True, check=True).stdout
 EOF
-if (cd "$work/project" && env -i PATH="$work/venv/bin" HOME="$work/home" "$work/venv/bin/python" "$work/sandbox.py" "$work/venv/bin/bottle") > "$work/sandbox.log" 2>&1; then
-    echo 'dist-test: bottle-sandbox: ok'
-    passed=$((passed + 1))
-else
-    echo 'dist-test: bottle-sandbox: failed:'
-    cat "$work/sandbox.log"
-    failed=$((failed + 1))
-fi
+status=0
+(cd "$work/project" && env -i PATH="$work/venv/bin" HOME="$work/home" "$work/venv/bin/python" "$work/sandbox.py" "$work/venv/bin/bottle") > "$work/sandbox.log" 2>&1 || status=$?
+tell bottle-sandbox "$status" "$(cat "$work/sandbox.log")"
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
