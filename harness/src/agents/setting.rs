@@ -107,7 +107,7 @@ fn real(agent: &Agent, checkout: &Checkout) -> Result<String> {
     let debian = folder.with_file_name("debian");
     ensure!(folder.exists() && debian.exists(), "{} is missing", folder.display());
     Ok(format!(
-        "image = {:?}\ncpus = 1\nmemory = 2048\nsetup = [\"true\"]\n\
+        "image = {:?}\ncpus = 1\nmemory = 2048\nsetup = []\n\
          env = {{ PATH = \"{AGENT}/bin:/usr/sbin:/usr/bin\", PYTHONPATH = \"{AGENT}/python\" }}\n\
          [[guest.volumes]]\nhost = {folder:?}\nguest = {AGENT:?}\n\
          [[guest.volumes]]\nhost = {debian:?}\nguest = {DEBIAN:?}\n[egress]\n",

@@ -22,7 +22,7 @@ pub fn apply(
     let fail = |what: String| Failure::new(Kind::Usage, format!("the agent {name}: {what}"));
     let guest = &mut config.guest;
     guest.image = guest.image.take().or_else(|| profile.image.clone());
-    if config.setup.run.is_empty() {
+    if config.setup.run.is_empty() && !config.has_no_setup {
         config.setup.run.clone_from(&profile.setup);
         add(&mut config.setup.allow, &profile.setup_allow);
     }
@@ -95,6 +95,10 @@ mod tests {
         assert_eq!(env, ["ours", "theirs"]);
         assert_eq!(config.setup.run.len(), 1);
         assert_eq!(config.upstreams, [ours]);
+
+        let mut config = Config { has_no_setup: true, ..Config::default() };
+        apply(&mut config, "a".parse().unwrap(), profile(), &|_| false).unwrap();
+        assert!(config.setup.is_empty());
     }
 
     #[test]

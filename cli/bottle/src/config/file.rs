@@ -145,9 +145,9 @@ struct GuestTable {
     /// of this machine.
     #[serde(default)]
     ca: Vec<PathBuf>,
-    /// Commands that are run once, each by a shell, before the bottle is used. `setup-keep` says where.
-    #[serde(default)]
-    setup: Vec<Word>,
+    /// Commands that are run once, each by a shell, before the bottle is used. `setup-keep` says where. An empty list: none, not even
+    /// those of the agent, because the image has it.
+    setup: Option<Vec<Word>>,
     /// Hosts that may be reached while these commands run, and not afterwards.
     #[serde(default, rename = "setup-allow")]
     setup_allow: Vec<Spanned<HostRule>>,
@@ -391,7 +391,8 @@ fn guest(
             .map_err(|wide| source.fail(Some(rule.span()), &wide.to_string()).help(wide.help()))?;
     }
     let allow = table.setup_allow.into_iter().map(Spanned::into_inner).collect();
-    config.setup = Setup { run: table.setup, allow, ..Setup::default() };
+    config.has_no_setup = table.setup.as_ref().is_some_and(Vec::is_empty);
+    config.setup = Setup { run: table.setup.unwrap_or_default(), allow, ..Setup::default() };
     config.setup_keep = table.setup_keep;
     for (name, value) in table.env {
         if environment::is_reserved(name.as_str()) {

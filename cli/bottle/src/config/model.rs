@@ -36,6 +36,8 @@ pub struct Config {
     pub guest: Guest,
     /// What is installed in it before it is used.
     pub setup: Setup,
+    /// Whether the file says that this is nothing, so that no profile adds to it.
+    pub has_no_setup: bool,
     /// Where its results are kept, if the file says so.
     pub setup_keep: Option<SetupKeep>,
     /// The files of the certificate authorities that it trusts beside the usual ones.
@@ -102,6 +104,7 @@ impl Default for Config {
             stack: StackChoice::default(),
             agent: None,
             setup: Setup::default(),
+            has_no_setup: false,
             setup_keep: None,
             authorities: Vec::new(),
             guest: Guest {
