@@ -118,7 +118,7 @@ endif
 do-inspect: do-setup build
 	@harness/setup.sh inspect
 ifeq ($(GUEST),real)
-	@for user in root daemon; do $(BOOTABLE) integrations/inspect/real.sh $$user || exit 1; done
+	@for user in root daemon; do $(HARNESS) bootable --limit 1200 -- env GUEST=real integrations/inspect/real.sh $$user || exit 1; done
 else
 	@cd integrations/inspect && ../../tools/inspect/bin/python -m mypy src/bottle_sandbox/__init__.py \
 		src/bottle_sandbox/config.py src/bottle_sandbox/command.py src/bottle_sandbox/inspect.py

@@ -40,11 +40,17 @@ pub struct Screen {
     pub picture: Option<&'static str>,
     /// What it says while it waits for the model.
     pub waits: &'static str,
-    /// What it asks when Ctrl-C comes meanwhile, if it asks: Return agrees to the first answer.
-    pub asks: Option<&'static str>,
+    /// The key that interrupts a request.
+    pub interrupt: &'static str,
+    /// What it asks then, if it asks, and the key that agrees.
+    pub asks: Option<(&'static str, &'static str)>,
     /// What it says when Ctrl-C would end it and a second one does, if the first one does not.
     pub again: Option<&'static str>,
 }
+
+/// Ctrl-C.
+pub const CTRL_C: &str = "\u{3}";
+const ESCAPE: &str = "\u{1b}";
 
 /// The agents.
 pub const AGENTS: [Agent; 5] = [
@@ -64,6 +70,7 @@ pub const AGENTS: [Agent; 5] = [
             ready: "bypass permissions on",
             picture: Some("[Image #1]"),
             waits: "esc to interrupt",
+            interrupt: CTRL_C,
             asks: None,
             again: Some("Press Ctrl-C again to exit"),
         }),
@@ -84,7 +91,8 @@ pub const AGENTS: [Agent; 5] = [
             ready: "? for shortcuts",
             picture: None,
             waits: "esc to interrupt",
-            asks: Some("Cancel task"),
+            interrupt: CTRL_C,
+            asks: Some(("Cancel task", "\r")),
             again: None,
         }),
     },
@@ -100,7 +108,15 @@ pub const AGENTS: [Agent; 5] = [
         has_tools: true,
         answer: "",
         troubles: &["429", "529"],
-        screen: None,
+        screen: Some(Screen {
+            arguments: &["-m", "gemini-2.5-pro"],
+            ready: "Type your message",
+            picture: Some("[Image picture.png]"),
+            waits: "esc to cancel",
+            interrupt: CTRL_C,
+            asks: None,
+            again: Some("Press Ctrl+C again to exit"),
+        }),
     },
     Agent {
         name: "opencode",
@@ -113,7 +129,16 @@ pub const AGENTS: [Agent; 5] = [
         has_tools: true,
         answer: "",
         troubles: &["429", "529", "cut"],
-        screen: None,
+        screen: Some(Screen {
+            arguments: &["-m", "anthropic/claude-sonnet-4-5"],
+            ready: "Ask anything",
+            picture: Some("[Image 1]"),
+            waits: "esc interrupt",
+            // Ctrl-C would end it.
+            interrupt: ESCAPE,
+            asks: Some(("again to interrupt", ESCAPE)),
+            again: None,
+        }),
     },
     Agent {
         name: "aider",
@@ -139,7 +164,15 @@ pub const AGENTS: [Agent; 5] = [
         has_tools: false,
         answer: "greeting.py\n```\nprint('changed')\n```",
         troubles: &["429", "529", "cut"],
-        screen: None,
+        screen: Some(Screen {
+            arguments: &["--no-git", "--no-show-model-warnings", "--model", "anthropic/claude-sonnet-4-5"],
+            ready: "Repo-map:",
+            picture: None,
+            waits: "Waiting for",
+            interrupt: CTRL_C,
+            asks: None,
+            again: Some("^C again to exit"),
+        }),
     },
 ];
 

@@ -78,11 +78,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.body()
         path = self.path.split("?")[0]
         kind = next((kind for end, kind in ENDS.items() if path.endswith(end)), None)
-        while kind and os.path.exists(os.path.join(folder, "stall")):
-            time.sleep(0.05)
         trouble = self.trouble() if kind else ""
         self.is_cut = trouble == "cut"
         self.note(body, trouble)
+        while kind and os.path.exists(os.path.join(folder, "stall")):
+            time.sleep(0.05)
         try:
             asked = json.loads(body)
         except ValueError:

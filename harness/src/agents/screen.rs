@@ -1,7 +1,7 @@
 //! An agent's full-screen interface, through a terminal: what is typed and pasted arrives, what is answered is shown in
 //! colour, a new size is taken, Ctrl-Z is survived, Ctrl-C interrupts and then ends it, and the terminal is itself again.
 
-use super::agent::{Agent, Screen};
+use super::agent::{Agent, CTRL_C, Screen};
 use super::setting::Setting;
 use crate::checkout::Checkout;
 use crate::environment::{Guest, Project};
@@ -16,6 +16,12 @@ use std::time::{Duration, Instant};
 const INSTALLED: Duration = Duration::from_secs(300);
 /// How long anything else may take.
 const SOON: Duration = Duration::from_secs(90);
+/// How long something may take that is tried again.
+const BRIEFLY: Duration = Duration::from_secs(5);
+/// Gemini CLI takes a Return that follows a paste at once for a part of it.
+const PASTED: Duration = Duration::from_secs(1);
+/// aider takes two Ctrl-C within two seconds for the wish to end it.
+const FORGOTTEN: Duration = Duration::from_secs(3);
 const BEFORE: (u16, u16) = (40, 120);
 const AFTER: (u16, u16) = (45, 140);
 /// Words with an umlaut, wide characters, and one beyond the first plane.
@@ -43,13 +49,14 @@ pub fn run(checkout: &Checkout, agent: &'static Agent, known: &Screen) -> Result
     let mut terminal = Terminal::start(&setting.call(known.arguments)?, BEFORE)?;
     let before = terminal.modes()?;
     terminal.until(known.ready, INSTALLED)?;
-    ensure!(size(project, agent)? == BEFORE, "the guest's terminal has another size");
+    ensure!(size(project)? == BEFORE, "the guest's terminal has another size");
 
     terminal.press(PROMPT)?;
     terminal.until(PROMPT, SOON)?;
     terminal.press(" ")?;
     terminal.paste(PICTURE)?;
     terminal.until(known.picture.unwrap_or(PICTURE), SOON)?;
+    thread::sleep(PASTED);
     terminal.press("\r")?;
     terminal.until("All is done.", SOON).context("the answer")?;
     ensure!(is_coloured(&terminal.screen()), "nothing on the screen has a colour");
@@ -64,7 +71,7 @@ pub fn run(checkout: &Checkout, agent: &'static Agent, known: &Screen) -> Result
     terminal.until_it("a wider line", SOON, |screen| {
         screen.rows(0, AFTER.1).any(|row| row.chars().count() > usize::from(BEFORE.1))
     })?;
-    ensure!(size(project, agent)? == AFTER, "the guest's terminal has its old size");
+    ensure!(size(project)? == AFTER, "the guest's terminal has its old size");
 
     // It stops itself, and nobody but the helper lets it go on.
     terminal.press("\u{1a}")?;
@@ -72,36 +79,34 @@ pub fn run(checkout: &Checkout, agent: &'static Agent, known: &Screen) -> Result
     fs::write(&stall, "")?;
     let asked = model.requests().len();
     let end = Instant::now() + SOON;
-    // Codex drops what was typed while it was stopped.
-    loop {
-        terminal.press("Wait.")?;
-        match terminal.until("Wait.", Duration::from_secs(5)) {
-            Err(error) if Instant::now() > end => return Err(error),
-            Err(_) => {}
-            Ok(()) => break,
-        }
-    }
-    terminal.press("\r")?;
-    let end = Instant::now() + SOON;
+    // Codex drops what was typed while it was stopped, and the terminal may have shown it meanwhile.
     while model.requests().len() == asked {
         ensure!(Instant::now() < end, "the model was not asked:\n{}", terminal.text());
-        thread::sleep(Duration::from_millis(50));
+        terminal.press("Wait.")?;
+        let _ = terminal.until("Wait.", BRIEFLY);
+        thread::sleep(PASTED);
+        terminal.press("\r")?;
+        let _ = terminal.until(known.waits, BRIEFLY);
     }
     terminal.until(known.waits, SOON)?;
-    terminal.press("\u{3}")?;
-    if let Some(question) = known.asks {
+    terminal.press(known.interrupt)?;
+    if let Some((question, key)) = known.asks {
         terminal.until(question, SOON)?;
-        terminal.press("\r")?;
+        terminal.press(key)?;
         terminal.until_it("no question", SOON, |screen| !screen.contents().contains(question))?;
     }
-    terminal.until_it("the end of the request", SOON, |screen| !screen.contents().contains(known.waits))?;
+    terminal.until_it("the end of the request", SOON, |screen| {
+        let text = screen.contents();
+        !text.contains(known.waits) || known.again.is_some_and(|warning| text.contains(warning))
+    })?;
     fs::remove_file(stall)?;
+    thread::sleep(FORGOTTEN);
     // The prompt that was not answered may be back in its line, which Ctrl-U empties.
     terminal.press("\u{15}")?;
-    terminal.press("\u{3}")?;
+    terminal.press(CTRL_C)?;
     if let Some(warning) = known.again {
         terminal.until(warning, SOON)?;
-        terminal.press("\u{3}")?;
+        terminal.press(CTRL_C)?;
     }
     let status = terminal.wait(SOON)?;
     ensure!(status.code() == Some(0), "it ended with {status}: {}", terminal.text());
@@ -110,10 +115,12 @@ pub fn run(checkout: &Checkout, agent: &'static Agent, known: &Screen) -> Result
     Ok(())
 }
 
-/// Returns the size of the terminal of the agent's process.
-fn size(project: &Project, agent: &Agent) -> Result<(u16, u16)> {
-    let script = format!("stty size < /proc/$(pgrep -o -x {})/fd/0", agent.name);
-    let said = project.run(&["exec", "--", "sh", "-c", &script])?;
+/// Prints the size of the one terminal in the guest, which is the agent's.
+const SIZE: &str = "for input in /proc/[0-9]*/fd/0; do case $(readlink $input) in /dev/pts/*) exec stty size < $input ;; esac; done";
+
+/// Returns the size of the agent's terminal.
+fn size(project: &Project) -> Result<(u16, u16)> {
+    let said = project.run(&["exec", "--", "sh", "-c", SIZE])?;
     let mut numbers = said.split_whitespace().map(str::parse);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(rows)), Some(Ok(columns))) => Ok((rows, columns)),
