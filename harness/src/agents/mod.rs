@@ -21,7 +21,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -73,6 +73,9 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// How long an agent may take in an emulated guest, where its program alone takes a minute to start.
+const LIMIT: Duration = Duration::from_secs(1200);
+
 /// Runs each agent in a real guest, on this machine or in an outer one for each.
 fn in_real_guests(checkout: &Checkout, chosen: &[&'static Agent]) -> Result<ExitCode> {
     let mut worst = ExitCode::SUCCESS;
@@ -80,7 +83,7 @@ fn in_real_guests(checkout: &Checkout, chosen: &[&'static Agent]) -> Result<Exit
         fetch(agent, checkout)?;
         let words = ["agents", "--guest", "real", "--here", "--only", agent.name].map(OsString::from);
         let words = [&[checkout.program("bottle-harness")?.into()][..], &words].concat();
-        let code = outer::run_where_guests_boot(checkout, &words, false, None)?;
+        let code = outer::run_where_guests_boot(checkout, &words, false, Some(LIMIT))?;
         if worst != ExitCode::FAILURE && code != ExitCode::SUCCESS {
             worst = code;
         }
