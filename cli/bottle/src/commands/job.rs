@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::config::found::shown;
 use crate::config::named::{Named, Use};
 use crate::config::paths::{OnDisk, Site};
+use crate::job::claim::Claim;
 use crate::job::finish;
 use crate::job::folder::Results;
 use crate::job::job::{Examine, GRACE, Job, Limits};
@@ -83,24 +84,29 @@ pub fn run(
     let project = Context::project(config)?;
     let mut result = RunResult::begun(slug.clone(), kept.id.clone(), words, project);
     result.digests.configuration = config.file.as_ref().map(crate::config::Found::digest);
-    let results = Results::create(&kept.out, &result)?;
+    let claim = Claim::of(folder)?;
+    let results = match Results::create(&kept.out, &result) {
+        Ok(results) => results,
+        Err(failure) => {
+            claim.end()?;
+            return Err(failure);
+        }
+    };
     // The keeper is ready before the guest is, and this half needs no guest.
     let from_host = How { every_port: false, host_only: true };
     let examine = || verification::verify(folder, from_host, &|_| {});
     let examine = kept.verify.then_some(&examine as Examine);
     let job = Job::new(folder, tools, results, result, kept.limits, examine);
-    let ended = prepared.carry_out(context, extra, command, GRACE, Some(&job));
-    let is_free = !matches!(&ended, Err(failure) if failure.kind() == Kind::Busy);
+    let ended = job.begin().and_then(|()| prepared.carry_out(context, extra, command, GRACE, Some(&job)));
     let reason = reason(&ended);
     let status = ended.and_then(|ran| run::status(context, &ran.ended?));
     let (reason, number) = match &status {
         Ok(number) => (reason, *number),
         Err(failure) => (Reason::Failed, failure.kind().status()),
     };
-    job.end(reason, Some(number), status.as_ref().err())?;
-    if is_free {
-        folder.remove()?;
-    }
+    let said = job.end(reason, Some(number), status.as_ref().err());
+    claim.end()?;
+    said?;
     context.say(&format!("the results of {slug} are in {}", shown(&kept.out)));
     status.map(ExitCode::from)
 }

@@ -7,9 +7,10 @@ use crate::config::Config;
 use crate::describe::wide_open;
 use crate::ended::TIMED_OUT;
 use crate::layer;
+use crate::job::job::Job;
 use crate::lifecycle::companion::Companion;
 use crate::lifecycle::run::{Contact, Ran, Run};
-use crate::lifecycle::signals::{Ended, Events, GRACE, Patience};
+use crate::lifecycle::signals::{Ended, Events, GRACE, Patience, with_last_words};
 use crate::progress::Steps;
 use bottle_core::egress::{HostPattern, HostRule};
 use bottle_core::execution::SHELL;
@@ -87,18 +88,31 @@ impl Prepared {
         Ok(Self { slug, config, home, folder, tools })
     }
 
-    /// Runs the command to its end. A signal takes everything down.
+    /// Runs the command to its end. A signal takes everything down. With a job, the caller has the name's lock.
     pub fn carry_out(
         &self,
         context: &Context,
         extra: &Extra,
         command: &[String],
         grace: Duration,
-        companion: Option<&dyn Companion>,
+        job: Option<&Job<'_>>,
     ) -> Outcome<Ran> {
         let Self { config, home, folder, tools, .. } = self;
-        // Nothing is under way yet, so a signal ends this process, and what has arrived stays.
-        let image = image::ready(context, home, config, false)?;
+        let ready = || image::ready(context, home, config, false);
+        let (image, early) = match job {
+            // Nothing is under way yet, so a signal ends this process, and what has arrived stays.
+            None => (ready()?, None),
+            // The results have begun, and say why they end.
+            Some(job) => {
+                let events = Events::catch()?;
+                match with_last_words(ready, |signal| job.told(signal))? {
+                    Ok(image) => (image, Some(events)),
+                    Err(failure) => {
+                        return told(failure, &events).map(|ended| Ran { ended: Ok(ended), changed: 0 });
+                    }
+                }
+            }
+        };
         let shell = [SHELL.to_owned()];
         let run = Run {
             home,
@@ -109,10 +123,11 @@ impl Prepared {
             insisted: extra.trust.is_some(),
             command: if command.is_empty() { &shell } else { command },
             patience: Patience { limit: extra.timeout, grace },
-            companion,
+            is_claimed: job.is_some(),
+            companion: job.map(|job| job as &dyn Companion),
         };
         // From here on, a signal goes through the machine's loop, and everything is taken down.
-        let events = Events::catch()?;
+        let events = early.map_or_else(Events::catch, Ok)?;
         context.progress(&format!("starting {}", folder.slug()));
         let steps = Steps::measured(context.voice(), folder.slug().as_str());
         let ran = run.carry_out(&events, &|what| steps.step(what));

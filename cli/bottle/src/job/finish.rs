@@ -6,7 +6,7 @@ use super::collect;
 use super::folder::Results;
 use super::follow;
 use super::record::Record;
-use super::result::Reason;
+use super::result::{Output, Outputs, Reason};
 use crate::lifecycle::run::delete_left;
 use crate::lifecycle::stop::end_keeper;
 use anyhow::{Context, Result};
@@ -108,7 +108,16 @@ fn complete(folder: &Folder, results: &Results, record: Record) -> Result<()> {
     if let Err(error) = follow::again(folder, results) {
         result.missing.push(format!("audit.jsonl: {error:#}"));
     }
+    if result.outputs == Outputs::default() {
+        result.outputs = Outputs { stdout: kept(results, "stdout"), stderr: kept(results, "stderr") };
+    }
     collect::all(folder, results, &mut result, max_size);
     result.end(Reason::Killed, None);
     results.say(&result).context("the results")
+}
+
+/// Returns what is known of a stream whose counts ended with their process.
+fn kept(results: &Results, name: &str) -> Output {
+    let kept = results.length(name);
+    Output { written: kept, kept }
 }

@@ -153,6 +153,12 @@ impl Results {
         made.with_context(|| format!("cannot write {}", self.path.join(name).display()))
     }
 
+    /// Returns how long a file is. One that is not there is empty.
+    pub fn length(&self, name: &str) -> u64 {
+        let there = self.folder.file(OsStr::new(name)).and_then(|(file, _)| file.metadata());
+        there.map_or(0, |file| file.len())
+    }
+
     /// Makes an empty folder. One that was there is removed, with everything in it.
     ///
     /// # Errors

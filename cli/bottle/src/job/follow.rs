@@ -21,6 +21,11 @@ const LONGEST: u64 = 256 << 20;
 const GLANCE: Duration = Duration::from_millis(200);
 /// How often memory is looked at.
 const SAMPLE: Duration = Duration::from_secs(1);
+/// How often somebody is told.
+const KEEP: Duration = Duration::from_secs(5);
+
+/// Is told now and then the most memory that the machine was seen with, in bytes.
+pub type Sampled = Box<dyn Fn(u64) + Send>;
 
 /// What the thread that follows shares with the run.
 #[derive(Debug, Default)]
@@ -41,13 +46,13 @@ impl Follow {
     ///
     /// # Errors
     /// Returns an error if the results have no place for it.
-    pub fn begin(folder: &Folder, results: &Results) -> Result<Self> {
+    pub fn begin(folder: &Folder, results: &Results, tell: Sampled) -> Result<Self> {
         let (to, folder) = (results.begin(LOG)?, folder.clone());
         let shared = Arc::new(Shared::default());
         let seen = Arc::clone(&shared);
         let thread = thread::Builder::new().name("follow".to_owned()).spawn(move || {
             let mut log = Log::new(&folder, to)?;
-            let mut sampled = Instant::now();
+            let (mut sampled, mut told) = (Instant::now(), Instant::now());
             loop {
                 // What was written before the end is there when the end is seen.
                 let is_over = seen.is_over.load(Relaxed);
@@ -59,6 +64,10 @@ impl Follow {
                 if machine != 0 && sampled.elapsed() >= SAMPLE {
                     seen.memory.fetch_max(usage::memory_of_all(machine), Relaxed);
                     sampled = Instant::now();
+                    if told.elapsed() >= KEEP {
+                        tell(seen.memory.load(Relaxed));
+                        told = Instant::now();
+                    }
                 }
                 thread::sleep(GLANCE);
             }

@@ -2,7 +2,7 @@
 
 use super::collect;
 use super::folder::Results;
-use super::follow::Follow;
+use super::follow::{Follow, Sampled};
 use super::heir::Heir;
 use super::output::{Bounded, Tally};
 use super::record::{Call, Record, boot};
@@ -10,7 +10,7 @@ use super::result::{Outputs, Progress, Reason, Resources, RunResult, Walls, Why}
 use crate::lifecycle::companion::{Companion, Streams};
 use crate::resolve::Resolved;
 use anyhow::Context;
-use bottle_host::control::Status;
+use bottle_host::control::{self, Status};
 use bottle_host::digest::hex;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::Folder;
@@ -35,7 +35,7 @@ pub struct Limits {
 }
 
 /// Examines a bottle whose keeper is ready, from the host.
-pub type Examine<'j> = &'j dyn Fn() -> Outcome<Judged>;
+pub type Examine<'j> = &'j (dyn Fn() -> Outcome<Judged> + Sync);
 
 /// A run whose results are kept.
 pub struct Job<'j> {
@@ -94,6 +94,25 @@ impl<'j> Job<'j> {
         }
     }
 
+    /// Begins. From here on, whatever happens to this process, somebody finishes the run. Its name is this process's alone.
+    ///
+    /// # Errors
+    /// An error keeps the run from starting.
+    pub fn begin(&self) -> Outcome {
+        let mut kept = self.kept();
+        let version = self.tools.smolvm.version();
+        kept.record.result.versions.smolvm = version;
+        kept.say(&self.results)?;
+        kept.heir = Some(Heir::of(self.folder)?);
+        Ok(())
+    }
+
+    /// Says that a signal ended the run before its machine was started, and removes what there is of it.
+    pub fn told(&self, signal: u8) {
+        let _ = self.end(Reason::Terminated, Some(128_u8.saturating_add(signal)), None);
+        let _ = self.folder.remove();
+    }
+
     /// Says how the run ended. Everything of the bottle can be removed then.
     ///
     /// # Errors
@@ -108,22 +127,38 @@ impl<'j> Job<'j> {
         Ok(self.results.say(result)?)
     }
 
+    /// Returns what keeps a sample of what the run uses, in case nobody here can say at its end.
+    fn sampled(&self) -> Sampled {
+        let (kept, folder) = (Arc::clone(&self.kept), self.folder.clone());
+        Box::new(move |memory| {
+            let status = status(&folder);
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let used = &mut kept.record.result.resources;
+            used.memory_peak = memory;
+            if let Some(status) = status {
+                used.network = Some(status.counters.clone());
+            }
+            let _ = kept.record.write(&kept.folder);
+        })
+    }
+
+    /// Returns the walls around the guest, of which the keeper knows some.
+    fn walls(&self, status: &Status) -> Walls {
+        Walls {
+            stand_in: self.tools.smolvm.stand_in,
+            stack: self.tools.network.stack(),
+            jail: self.tools.network.bwrap.is_some(),
+            keeper: status.confined,
+            machine_filtered: status.machine_filtered,
+        }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Companion for Job<'_> {
-    fn named(&self) -> Outcome {
-        let mut kept = self.kept();
-        let version = self.tools.smolvm.version();
-        kept.record.result.versions.smolvm = version;
-        kept.say(&self.results)?;
-        // From here on, whatever happens to this process, somebody finishes the run.
-        kept.heir = Some(Heir::of(self.folder)?);
-        Ok(())
-    }
-
     fn resolved(&self, resolved: &Resolved) -> Outcome {
         let mut kept = self.kept();
         let plan = std::fs::read(self.folder.plan()).context("the plan")?;
@@ -133,7 +168,7 @@ impl Companion for Job<'_> {
         result.digests.image.clone_from(&guest.image_digest);
         result.resources =
             Resources { cpus: guest.cpus, memory_mib: guest.memory_mib, ..Resources::default() };
-        kept.follow = Some(Follow::begin(self.folder, &self.results)?);
+        kept.follow = Some(Follow::begin(self.folder, &self.results, self.sampled())?);
         kept.say(&self.results)
     }
 
@@ -167,6 +202,11 @@ impl Companion for Job<'_> {
     }
 
     fn kept(&self) -> Outcome {
+        if let Some(status) = status(self.folder) {
+            let mut kept = self.kept();
+            kept.record.result.walls = Some(self.walls(&status));
+            kept.say(&self.results)?;
+        }
         let Some(examine) = self.examine else { return Ok(()) };
         let judged = examine()?;
         let verdict = judged.verdict();
@@ -191,23 +231,24 @@ impl Companion for Job<'_> {
 
     fn ended(&self, status: Option<&Status>) {
         let mut kept = self.kept();
-        let Some(status) = status else { return };
         let result = &mut kept.record.result;
-        result.walls = Some(Walls {
-            stand_in: self.tools.smolvm.stand_in,
-            stack: self.tools.network.stack(),
-            jail: self.tools.network.bwrap.is_some(),
-            keeper: status.confined,
-            machine_filtered: status.machine_filtered,
-        });
+        let Some(status) = status else {
+            let what = "the end of audit.jsonl and of resources.network: the keeper ended before its guest";
+            result.missing.push(what.to_owned());
+            return;
+        };
+        result.walls = Some(self.walls(status));
         result.resources.network = Some(status.counters.clone());
     }
 
     fn collect(&self) {
+        // Its thread may be about to keep a sample.
+        let follow = self.kept().follow.take();
+        let followed = follow.map(|follow| (follow.memory(), follow.end()));
         let mut kept = self.kept();
-        if let Some(follow) = kept.follow.take() {
-            kept.record.result.resources.memory_peak = follow.memory();
-            if let Err(error) = follow.end() {
+        if let Some((memory, ended)) = followed {
+            kept.record.result.resources.memory_peak = memory;
+            if let Err(error) = ended {
                 kept.record.result.missing.push(format!("audit.jsonl: {error:#}"));
             }
         }
@@ -215,5 +256,13 @@ impl Companion for Job<'_> {
         kept.record.result.outputs = Outputs { stdout, stderr };
         let _ = kept.say(&self.results);
         collect::all(self.folder, &self.results, &mut kept.record.result, self.limits.changes);
+    }
+}
+
+/// Returns what a bottle's keeper knows, if it answers.
+fn status(folder: &Folder) -> Option<Box<Status>> {
+    match control::ask(folder, &control::Request::Status) {
+        Ok(control::Answer::Status(status)) => Some(status),
+        _ => None,
     }
 }

@@ -9,6 +9,7 @@
 //! first [finishes](finish) them: the [heir] of the killed process, if it was not killed, too, or the next run on this
 //! machine. A lock that ended with its process proves that nobody else is at it.
 
+pub mod claim;
 pub mod collect;
 pub mod finish;
 pub mod folder;

@@ -110,7 +110,8 @@ pub struct Resources {
     /// The processor time of the machine and of bottle's own processes for it, in milliseconds. `null` if bottle was
     /// killed.
     pub cpu_ms: Option<u64>,
-    /// The most memory that the machine's processes held, in bytes, looked at once a second.
+    /// The most memory that the machine's processes held, in bytes, looked at once a second. If bottle was killed, the last
+    /// looks are not in it, and not in `network`.
     pub memory_peak: u64,
     /// The processors that the machine had.
     pub cpus: u8,
@@ -171,7 +172,7 @@ pub struct Outputs {
 /// What came of one stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Output {
-    /// How many bytes the guest wrote. 0 if bottle was killed.
+    /// How many bytes the guest wrote. If bottle was killed, those that are in the file.
     pub written: u64,
     /// How many of them are in the file: the first ones.
     pub kept: u64,

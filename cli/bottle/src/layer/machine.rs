@@ -67,6 +67,7 @@ pub fn run(
         insisted: true,
         command: &command,
         patience: Patience { limit: None, grace: GRACE },
+        is_claimed: false,
         companion: Some(&taker),
     };
     let events = Events::catch_for_a_while()?;
@@ -140,10 +141,6 @@ impl Taker {
 }
 
 impl Companion for Taker {
-    fn named(&self) -> Outcome {
-        Ok(())
-    }
-
     fn resolved(&self, _: &Resolved) -> Outcome {
         Ok(())
     }

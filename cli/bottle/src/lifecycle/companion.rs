@@ -17,12 +17,6 @@ pub struct Streams {
 
 /// What accompanies a run whose results are kept. Each method is called at most once, in this order.
 pub trait Companion {
-    /// The bottle's name is this process's alone, and nothing of the bottle is written yet.
-    ///
-    /// # Errors
-    /// An error keeps the run from starting.
-    fn named(&self) -> Outcome;
-
     /// What starts is decided, and written.
     ///
     /// # Errors

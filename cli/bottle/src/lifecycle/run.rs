@@ -54,6 +54,8 @@ pub struct Run<'r> {
     pub command: &'r [String],
     /// How long it may take, from the start of its machine.
     pub patience: Patience,
+    /// Whether the caller has the name's lock already.
+    pub is_claimed: bool,
     /// What accompanies it, if its results are kept.
     pub companion: Option<&'r dyn Companion>,
 }
@@ -87,9 +89,8 @@ impl Run<'_> {
         let Self { home, folder, project, config, tools, insisted, .. } = *self;
         let slug = folder.slug();
         progress("preparing its files");
-        let _lock = folder.lock_operation("run")?;
+        let _lock = (!self.is_claimed).then(|| folder.lock_operation("run")).transpose()?;
         fail_point::reached(FailPoint::RunLocked);
-        self.companion.map_or(Ok(()), Companion::named)?;
         owner::check(home, folder, project, &|_| false)?;
         if folder.has_keeper() {
             return Err(there_is(slug));

@@ -100,6 +100,44 @@ fn is_by_signal(status: ExitStatus) -> bool {
 /// The signals that end a run.
 const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
+/// Does work that cannot be interrupted. If a signal comes meanwhile, and the work does not soon end by itself, something
+/// has the last word and this process ends.
+///
+/// # Errors
+/// Returns an error if signals cannot be caught.
+pub fn with_last_words<T>(work: impl FnOnce() -> T, told: impl FnOnce(u8) + Send) -> Result<T> {
+    /// As long as work may take that heeds signals itself, and begins when it is told.
+    const SOON: Duration = Duration::from_secs(2);
+    /// Ends the watch with the work, even if that panics.
+    struct Watched(signal_hook::iterator::Handle);
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            self.0.close();
+        }
+    }
+    let mut caught = signal_hook::iterator::Signals::new(ENDING)?;
+    let handle = caught.handle();
+    Ok(thread::scope(|scope| {
+        let watched = Watched(handle.clone());
+        scope.spawn(move || {
+            let Some(signal) = caught.forever().next() else { return };
+            let end = Instant::now() + SOON;
+            while Instant::now() < end {
+                if handle.is_closed() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            let signal = u8::try_from(signal).unwrap_or(TERM);
+            told(signal);
+            std::process::exit(128 + i32::from(signal));
+        });
+        let done = work();
+        drop(watched);
+        done
+    }))
+}
+
 /// Whether this process catches signals to its end.
 static FOR_GOOD: AtomicBool = AtomicBool::new(false);
 

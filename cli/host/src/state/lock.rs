@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, test_kill_process};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,12 @@ impl Lock {
             }
         }
     }
+
+    /// Whether the file of this lock is still the one that has this name.
+    fn is_at(&self, path: &Path) -> bool {
+        let id = |of: fs::Metadata| (of.dev(), of.ino());
+        self.0.metadata().ok().map(id) == fs::symlink_metadata(path).ok().map(id)
+    }
 }
 
 impl Home {
@@ -64,17 +70,39 @@ impl Folder {
     /// # Errors
     /// Returns [`Kind::Busy`] if another command holds it, and names that command.
     pub fn lock_operation(&self, what: &str) -> Outcome<Lock> {
-        private_dir(self.state())?;
-        let Some(lock) = try_lock(&self.operation())? else {
-            let holder = self.busy_with().unwrap_or_else(|| "another command".to_owned());
-            return Err(Failure::new(Kind::Busy, format!("{holder} is changing {}", self.slug()))
-                .help("wait for it to end, and try again"));
+        let path = self.operation();
+        let lock = loop {
+            private_dir(self.state())?;
+            let Some(lock) = try_lock(&path)? else {
+                let holder = self.busy_with().unwrap_or_else(|| "another command".to_owned());
+                return Err(Failure::new(Kind::Busy, format!("{holder} is changing {}", self.slug()))
+                    .help("wait for it to end, and try again"));
+            };
+            // Its last holder may have removed the bottle, and this file with it.
+            if lock.is_at(&path) {
+                break lock;
+            }
         };
         lock.0
             .set_len(0)
             .and_then(|()| write!(&lock.0, "`bottle {what}` (process {})", std::process::id()))
-            .with_context(|| format!("cannot write {}", self.operation().display()))?;
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(lock)
+    }
+
+    /// Returns whether nothing of this bottle is on disk but the lock of an operation.
+    ///
+    /// # Errors
+    /// Returns an error if that cannot be found out.
+    pub fn is_new(&self) -> Result<bool> {
+        let (state, operation) = (self.state(), self.operation());
+        let names = match fs::read_dir(state) {
+            Ok(names) => names.collect::<Result<Vec<_>, _>>(),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let names = names.with_context(|| state.display().to_string())?;
+        Ok(names.iter().all(|entry| entry.path() == operation) && !self.holds_work())
     }
 
     /// Returns the command that is changing this bottle now, if there is one.
