@@ -3,6 +3,7 @@
 //! No link is followed: each file is opened in its folder, by name.
 
 use super::exclude::{Exclude, Why};
+use super::results;
 use super::snapshot;
 use super::stamps::{Same, Stamp, Stamps};
 use super::tree::{Entry, Manifest, STAGE, limits};
@@ -34,6 +35,8 @@ pub struct Omitted {
     pub listed: Vec<PathBuf>,
     /// Files like `.env`.
     pub secret: Vec<PathBuf>,
+    /// Folders with the results of runs that have ended.
+    pub results: Vec<PathBuf>,
     /// Devices, sockets and pipes.
     pub special: Vec<PathBuf>,
     /// Paths that this user may not read.
@@ -87,9 +90,10 @@ impl Duplicate {
         let mut all = Vec::new();
         for part in parts {
             all.extend(part.copied);
-            let Omitted { listed, secret, special, unreadable, deep, privileged } = part.omitted;
+            let Omitted { listed, secret, results, special, unreadable, deep, privileged } = part.omitted;
             omitted.listed.extend(listed);
             omitted.secret.extend(secret);
+            omitted.results.extend(results);
             omitted.special.extend(special);
             omitted.unreadable.extend(unreadable);
             omitted.deep.extend(deep);
@@ -249,6 +253,14 @@ impl<'a> Walker<'a> {
             _ => {}
         }
         if is_folder && seen.path.components().count() == 1 && seen.name.as_bytes().starts_with(STAGE) {
+            return Ok(false);
+        }
+        let results = if is_folder { results::in_folder(&seen.folder, seen.name) } else { None };
+        if let Some(run) = results.filter(|_| !self.exclude.has_results(seen.path)) {
+            // Nobody expects those of this very run.
+            if run == results::Of::Ended {
+                self.done.omitted.results.push(seen.path.to_owned());
+            }
             return Ok(false);
         }
         if seen.is_too_deep {

@@ -42,6 +42,7 @@ pub struct Exclude {
     secrets: Gitignore,
     configured: Gitignore,
     ignored: Gitignore,
+    has_results: bool,
 }
 
 impl Exclude {
@@ -55,12 +56,14 @@ impl Exclude {
             configured: matcher(lists.configured.iter().map(String::as_str), false)
                 .context("[workspace] exclude")?,
             ignored: matcher(lists.ignored.iter().map(String::as_str), false).context(FILE)?,
+            has_results: false,
         })
     }
 
     /// Excludes nothing.
     pub fn nothing() -> Self {
-        Self { secrets: Gitignore::empty(), configured: Gitignore::empty(), ignored: Gitignore::empty() }
+        let [secrets, configured, ignored] = [(); 3].map(|()| Gitignore::empty());
+        Self { secrets, configured, ignored, has_results: true }
     }
 
     /// Returns why a path is not copied, assuming that nothing above it is excluded.
@@ -71,6 +74,11 @@ impl Exclude {
             Match::None | Match::Whitelist(_) => {}
         }
         self.ignored.matched(path, is_folder).is_ignore().then_some(Why::Listed)
+    }
+
+    /// Returns whether a folder with the results of a run is copied. `exclude` can say so, of it or of a folder above it.
+    pub fn has_results(&self, path: &Path) -> bool {
+        self.has_results || self.configured.matched_path_or_any_parents(path, true).is_whitelist()
     }
 
     /// Returns whether a path or anything above it is excluded.

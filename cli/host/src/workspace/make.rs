@@ -151,6 +151,8 @@ fn tell(omitted: &Omitted) {
         format!(" (`exclude = [\"!{name}\"]` in [workspace] copies {name})")
     });
     one("not copied, because it may hold secrets", &omitted.secret, &hint.unwrap_or_default());
+    let hint = " (`exclude` in [workspace] copies it, with a pattern that begins with `!`)";
+    one("not copied, because it holds the results of a run", &omitted.results, hint);
     one("not copied, because it is neither file, folder nor link", &omitted.special, "");
     one("not copied, because you may not read it", &omitted.unreadable, "");
     one("not copied, because it is nested too deeply", &omitted.deep, "");
