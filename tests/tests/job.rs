@@ -253,6 +253,8 @@ fn a_run_that_is_killed_is_finished_by_its_heir_and_nothing_is_left() {
     );
     assert_eq!(fs::read_to_string(project.path("kept/files/file")).unwrap(), "1\nchanged\n");
     assert_eq!(fs::read_to_string(project.path("kept/stdout")).unwrap(), "up\n");
+    assert_eq!(kept["outputs"]["stdout"]["kept"], 3);
+    assert!(kept["walls"]["keeper"].is_object(), "{kept:#}");
     let log = fs::read_to_string(project.path("kept/audit.jsonl")).unwrap();
     assert!(log.contains("\"stopped\""), "{log}");
 }
@@ -409,4 +411,65 @@ fn with_one_folder_for_everything_nothing_is_anywhere_else() {
     let found = doctor["findings"].as_array().unwrap().iter().find(|it| it["name"] == "state").unwrap();
     assert_eq!(found["level"], "ok", "{found}");
     assert!(found["place"].as_str().unwrap().starts_with(node), "{found}");
+}
+
+#[test]
+fn no_guest_sees_what_came_of_another_run_unless_the_project_says_so() {
+    let project = empty_project();
+    project.put("file", "1\n");
+    let seen = |id: &str| {
+        let out = format!("results/{id}");
+        let words = ["-q", "run", "--out", &out, "--id", id, "--", "find", ".", "-name", "result.json"];
+        project.bottle(&words).assert().success();
+        fs::read_to_string(project.path(&out).join("stdout")).unwrap()
+    };
+    assert_eq!(seen("1"), "");
+    assert_eq!(seen("2"), "");
+    project.put("bottle.toml", "slug = \"t\"\n[workspace]\nmode = \"copy\"\nexclude = [\"!results\"]\n");
+    assert!(seen("3").contains("./results/1/result.json\n"));
+}
+
+#[test]
+fn a_run_never_takes_what_another_bottle_of_its_name_has() {
+    let project = project_with(SLUG);
+    let refused = |out: &str| {
+        let words = ["-q", "run", "--out", out, "--id", "1", "--", "true"];
+        let why = predicate::str::contains("something of a bottle t-1 already");
+        project.bottle(&words).assert().code(73).stderr(why);
+        assert!(!project.path(out).exists());
+    };
+    project.bottle(&["-q", "up", "t-1"]).assert().success();
+    project.bottle(&["exec", "t-1", "--", "sh", "-c", "echo work > work"]).assert().success();
+    refused("beside");
+    // Nobody ends it afterwards, either.
+    assert!(heirs(&project).is_empty());
+    project.bottle(&["exec", "t-1", "--", "test", "-f", "work"]).assert().success();
+    project.bottle(&["-q", "stop", "t-1"]).assert().success();
+    refused("stopped");
+    project.bottle(&["-q", "rm", "--force", "t-1"]).assert().success();
+    // What an earlier run left.
+    project.bottle(&["-q", "run", "t-1", "--", "sh", "-c", "echo work > work"]).assert().success();
+    refused("left");
+    project.bottle(&["diff", "t-1"]).assert().success().stdout(predicate::str::contains("A work"));
+    project.bottle(&["-q", "rm", "--force", "t-1"]).assert().success();
+    project.bottle(&["-q", "run", "--out", "kept", "--id", "1", "--", "true"]).assert().success();
+}
+
+#[test]
+fn a_run_that_ends_while_its_image_is_fetched_has_results_that_say_so() {
+    // A registry that never answers.
+    let registry = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let image = format!("localhost:{}/image:1", registry.local_addr().unwrap().port());
+    let project = project_with(&format!("slug = \"t\"\n[guest]\nimage = \"{image}\"\n"));
+    for (out, signal, reason) in [("told", Signal::TERM, "terminated"), ("killed", Signal::KILL, "killed")] {
+        let words = ["-q", "run", "--out", out, "--id", out, "--", "true"];
+        let mut child = project.command(&words).stdin(Stdio::null()).spawn().unwrap();
+        eventually("somebody would finish the run", || heirs(&project).len() == 1);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        child.wait().unwrap();
+        nothing_is_left(&project, &format!("t-{out}"), Duration::from_secs(5));
+        let kept = result(&project.path(out));
+        assert_eq!((&kept["state"], &kept["reason"]), (&"ended".into(), &reason.into()));
+        assert!(!project.path(out).join(".reserve").exists());
+    }
 }

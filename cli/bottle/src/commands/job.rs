@@ -15,7 +15,7 @@ use crate::job::job::{Examine, GRACE, Job, Limits};
 use crate::job::output;
 use crate::job::result::{Reason, RunResult};
 use crate::lifecycle::run::Ran;
-use crate::lifecycle::signals::Ended;
+use crate::lifecycle::signals::{Ended, Events};
 use crate::verification::{self, How};
 use bottle_core::execution::SHELL;
 use bottle_core::plan::Volume;
@@ -84,6 +84,8 @@ pub fn run(
     let project = Context::project(config)?;
     let mut result = RunResult::begun(slug.clone(), kept.id.clone(), words, project);
     result.digests.configuration = config.file.as_ref().map(crate::config::Found::digest);
+    // From here on, a signal ends the run, and the results say so.
+    let events = Events::catch()?;
     let claim = Claim::of(folder)?;
     let results = match Results::create(&kept.out, &result) {
         Ok(results) => results,
@@ -97,7 +99,8 @@ pub fn run(
     let examine = || verification::verify(folder, from_host, &|_| {});
     let examine = kept.verify.then_some(&examine as Examine);
     let job = Job::new(folder, tools, results, result, kept.limits, examine);
-    let ended = job.begin().and_then(|()| prepared.carry_out(context, extra, command, GRACE, Some(&job)));
+    let ended =
+        job.begin().and_then(|()| prepared.carry_out(context, extra, command, GRACE, Some((&job, events))));
     let reason = reason(&ended);
     let status = ended.and_then(|ran| run::status(context, &ran.ended?));
     let (reason, number) = match &status {

@@ -6,11 +6,11 @@ use crate::command_line;
 use crate::config::Config;
 use crate::describe::wide_open;
 use crate::ended::TIMED_OUT;
-use crate::layer;
 use crate::job::job::Job;
+use crate::layer;
 use crate::lifecycle::companion::Companion;
 use crate::lifecycle::run::{Contact, Ran, Run};
-use crate::lifecycle::signals::{Ended, Events, GRACE, Patience, with_last_words};
+use crate::lifecycle::signals::{Ended, Events, GRACE, Patience, TERM, with_last_words};
 use crate::progress::Steps;
 use bottle_core::egress::{HostPattern, HostRule};
 use bottle_core::execution::SHELL;
@@ -95,23 +95,22 @@ impl Prepared {
         extra: &Extra,
         command: &[String],
         grace: Duration,
-        job: Option<&Job<'_>>,
+        job: Option<(&Job<'_>, Events)>,
     ) -> Outcome<Ran> {
         let Self { config, home, folder, tools, .. } = self;
         let ready = || image::ready(context, home, config, false);
-        let (image, early) = match job {
+        let (image, job, early) = match job {
             // Nothing is under way yet, so a signal ends this process, and what has arrived stays.
-            None => (ready()?, None),
+            None => (ready()?, None, None),
             // The results have begun, and say why they end.
-            Some(job) => {
-                let events = Events::catch()?;
-                match with_last_words(ready, |signal| job.told(signal))? {
-                    Ok(image) => (image, Some(events)),
-                    Err(failure) => {
-                        return told(failure, &events).map(|ended| Ran { ended: Ok(ended), changed: 0 });
-                    }
+            Some((job, events)) => match with_last_words(&events, ready, |signal| job.told(signal))? {
+                Some(Ok(image)) => (image, Some(job), Some(events)),
+                Some(Err(failure)) => return told(failure, &events).map(Ran::without_machine),
+                None => {
+                    let signal = events.signal_on_its_way().unwrap_or(TERM);
+                    return Ok(Ran::without_machine((Ended::Signal(signal), Contact::Never)));
                 }
-            }
+            },
         };
         let shell = [SHELL.to_owned()];
         let run = Run {
@@ -134,7 +133,7 @@ impl Prepared {
         drop((steps, image));
         match ran {
             Ok(Ran { ended: Err(failure), changed }) => Ok(Ran { ended: told(failure, &events), changed }),
-            Err(failure) => told(failure, &events).map(|ended| Ran { ended: Ok(ended), changed: 0 }),
+            Err(failure) => told(failure, &events).map(Ran::without_machine),
             ran => ran,
         }
     }

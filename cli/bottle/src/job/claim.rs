@@ -22,7 +22,9 @@ impl<'f> Claim<'f> {
             return Ok(Self { folder, _lock: lock });
         }
         let slug = folder.slug();
-        let what = format!("there is something of a bottle {slug} already: its machine, its guest's copy or its log");
+        let what = format!(
+            "there is something of a bottle {slug} already: its machine, its guest's copy or its log"
+        );
         Err(Failure::new(Kind::Busy, what).help(format!(
             "another `--id` gives this run another name; `bottle rm {slug}` removes what is there"
         )))

@@ -10,13 +10,12 @@ use anyhow::{Context, Result, ensure};
 use bottle_core::visible::Json;
 use bottle_host::beneath::{self, Folder};
 use bottle_host::failure::{Failure, Kind, Outcome};
+use bottle_host::workspace::RESULT;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The file that says how the run went.
-pub const RESULT: &str = "result.json";
 /// The folder of the files that the guest changed.
 pub const FILES: &str = "files";
 /// The folder of what the guest pushed.
@@ -70,9 +69,14 @@ impl Results {
                 ErrorKind::AlreadyExists => taken(),
                 _ => usage(&error),
             })?;
-        file.write_all(text(result).as_bytes()).map_err(|error| usage(&error))?;
-        let mut reserve = results.folder.create(OsStr::new(RESERVE), MODE).map_err(|error| usage(&error))?;
-        reserve.write_all(&[0; RESERVED]).map_err(|error| usage(&error))?;
+        let begun = file
+            .write_all(text(result).as_bytes())
+            .and_then(|()| results.folder.create(OsStr::new(RESERVE), MODE)?.write_all(&[0; RESERVED]));
+        begun.map_err(|error| {
+            // Nobody would complete what begins here.
+            [RESERVE, RESULT].iter().for_each(|name| _ = results.folder.remove_file(OsStr::new(name)));
+            usage(&error)
+        })?;
         Ok(results)
     }
 

@@ -79,6 +79,13 @@ pub enum Contact {
     Unknown,
 }
 
+impl Ran {
+    /// Returns how a run went that ended before there was a machine.
+    pub fn without_machine(ended: (Ended, Contact)) -> Self {
+        Self { ended: Ok(ended), changed: 0 }
+    }
+}
+
 impl Run<'_> {
     /// Runs the command to its end. Then removes everything but the log, and a copy in which the guest
     /// changed something. If something accompanies the run, that decides what becomes of both.

@@ -101,11 +101,15 @@ fn is_by_signal(status: ExitStatus) -> bool {
 const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
 /// Does work that cannot be interrupted. If a signal comes meanwhile, and the work does not soon end by itself, something
-/// has the last word and this process ends.
+/// has the last word and this process ends. Returns `None` if a signal had come before.
 ///
 /// # Errors
 /// Returns an error if signals cannot be caught.
-pub fn with_last_words<T>(work: impl FnOnce() -> T, told: impl FnOnce(u8) + Send) -> Result<T> {
+pub fn with_last_words<T>(
+    events: &Events,
+    work: impl FnOnce() -> T,
+    told: impl FnOnce(u8) + Send,
+) -> Result<Option<T>> {
     /// As long as work may take that heeds signals itself, and begins when it is told.
     const SOON: Duration = Duration::from_secs(2);
     /// Ends the watch with the work, even if that panics.
@@ -132,7 +136,7 @@ pub fn with_last_words<T>(work: impl FnOnce() -> T, told: impl FnOnce(u8) + Send
             told(signal);
             std::process::exit(128 + i32::from(signal));
         });
-        let done = work();
+        let done = events.arrived().is_none().then(work);
         drop(watched);
         done
     }))
@@ -211,6 +215,14 @@ impl Events {
         let end = Instant::now() + SOON;
         while self.signal.get().is_none() {
             self.next(Some(end.saturating_duration_since(Instant::now())))?;
+        }
+        self.signal.get()
+    }
+
+    /// Returns the first signal that has arrived.
+    fn arrived(&self) -> Option<u8> {
+        while self.signal.get().is_none() {
+            self.next(Some(Duration::ZERO))?;
         }
         self.signal.get()
     }
