@@ -28,7 +28,7 @@ const NETWORK: [(u64, &str); 17] = [
 ];
 
 /// The same, as mounts name them: 9p passes its server's number on, and everything in FUSE has the number of FUSE.
-const MOUNTED: [(&str, &str); 15] = [
+const MOUNTED: [(&str, &str); 19] = [
     ("nfs", "NFS"),
     ("nfs4", "NFS"),
     ("cifs", "SMB"),
@@ -37,6 +37,10 @@ const MOUNTED: [(&str, &str); 15] = [
     ("ceph", "Ceph"),
     ("9p", "9p"),
     ("virtiofs", "virtiofs"),
+    ("beegfs", "BeeGFS"),
+    ("gpfs", "GPFS"),
+    ("vboxsf", "vboxsf"),
+    ("wekafs", "WekaFS"),
     ("fuse.sshfs", "SSHFS"),
     ("fuse.glusterfs", "GlusterFS"),
     ("fuse.ceph", "Ceph"),
@@ -44,6 +48,18 @@ const MOUNTED: [(&str, &str); 15] = [
     ("fuse.juicefs", "JuiceFS"),
     ("fuse.s3fs", "s3fs"),
     ("fuse.rclone", "rclone"),
+];
+
+/// What programs mount (FUSE) that shows a folder or a disk of this machine. Everything else that they mount may be anywhere.
+const LOCAL: [&str; 8] = [
+    "fuse.bindfs",
+    "fuse.encfs",
+    "fuse.ext4",
+    "fuse.fuse-overlayfs",
+    "fuse.gocryptfs",
+    "fuse.mergerfs",
+    "fuse.ntfs-3g",
+    "fuse.unionfs-fuse",
 ];
 
 /// Returns the name of the network file system that a path is on, or will be on once it exists, if it is one.
@@ -61,7 +77,9 @@ fn mounted(mounts: &str, (major, minor): (u32, u32)) -> Option<&'static str> {
     let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&number))?;
     let (_, rest) = line.split_once(" - ")?;
     let kind = rest.split(' ').next()?;
-    MOUNTED.iter().find(|(known, _)| *known == kind).map(|(_, name)| *name)
+    let known = MOUNTED.iter().find(|(known, _)| *known == kind).map(|(_, name)| *name);
+    let is_fuse = kind == "fuse" || kind.starts_with("fuse.");
+    known.or_else(|| (is_fuse && !LOCAL.contains(&kind)).then_some("a FUSE file system"))
 }
 
 /// Returns whether a folder keeps the moment at which it was made. On an overlay, a folder of a lower layer gets a new
@@ -109,6 +127,10 @@ mod tests {
         for local in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1] {
             assert_eq!(named(local), None, "{local:x}");
         }
+        let fuse = |kind: &str| mounted(&format!("50 24 0:40 / /mnt rw - fuse.{kind} x rw\n"), (0, 40));
+        assert_eq!(fuse("sshfs"), Some("SSHFS"));
+        assert_eq!(fuse("mfs"), Some("a FUSE file system"));
+        assert_eq!(fuse("fuse-overlayfs"), None);
         let mounts = "24 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n\
             40 24 0:35 / /job rw shared:2 - 9p job rw,trans=virtio\n\
             41 24 0:36 / /home/a\\040b rw - nfs4 server:/home rw\n";
