@@ -10,7 +10,7 @@ use crate::job::job::Job;
 use crate::layer;
 use crate::lifecycle::companion::Companion;
 use crate::lifecycle::run::{Contact, Ran, Run};
-use crate::lifecycle::signals::{Ended, Events, GRACE, Patience, TERM, with_last_words};
+use crate::lifecycle::signals::{Ended, Events, GRACE, Patience, with_last_words};
 use crate::progress::Steps;
 use bottle_core::egress::{HostPattern, HostRule};
 use bottle_core::execution::SHELL;
@@ -103,13 +103,9 @@ impl Prepared {
             // Nothing is under way yet, so a signal ends this process, and what has arrived stays.
             None => (ready()?, None, None),
             // The results have begun, and say why they end.
-            Some((job, events)) => match with_last_words(&events, ready, |signal| job.told(signal))? {
-                Some(Ok(image)) => (image, Some(job), Some(events)),
-                Some(Err(failure)) => return told(failure, &events).map(Ran::without_machine),
-                None => {
-                    let signal = events.signal_on_its_way().unwrap_or(TERM);
-                    return Ok(Ran::without_machine((Ended::Signal(signal), Contact::Never)));
-                }
+            Some((job, events)) => match with_last_words(&events, ready, |signal| job.told(signal)) {
+                Ok(image) => (image, Some(job), Some(events)),
+                Err(failure) => return told(failure, &events).map(Ran::without_machine),
             },
         };
         let shell = [SHELL.to_owned()];

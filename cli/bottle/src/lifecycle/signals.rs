@@ -7,7 +7,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::cell::Cell;
 use std::process::{Child, ExitStatus};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,46 +101,37 @@ fn is_by_signal(status: ExitStatus) -> bool {
 /// The signals that end a run.
 const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-/// Does work that cannot be interrupted. If a signal comes meanwhile, and the work does not soon end by itself, something
-/// has the last word and this process ends. Returns `None` if a signal had come before.
-///
-/// # Errors
-/// Returns an error if signals cannot be caught.
-pub fn with_last_words<T>(
-    events: &Events,
-    work: impl FnOnce() -> T,
-    told: impl FnOnce(u8) + Send,
-) -> Result<Option<T>> {
+/// Does work that cannot be interrupted. If a signal has come or comes meanwhile, and the work does not soon end by itself,
+/// something has the last word and this process ends.
+pub fn with_last_words<T>(events: &Events, work: impl FnOnce() -> T, told: impl FnOnce(u8) + Send) -> T {
     /// As long as work may take that heeds signals itself, and begins when it is told.
     const SOON: Duration = Duration::from_secs(2);
+    const GLANCE: Duration = Duration::from_millis(10);
     /// Ends the watch with the work, even if that panics.
-    struct Watched(signal_hook::iterator::Handle);
-    impl Drop for Watched {
+    struct Watched<'d>(&'d AtomicBool);
+    impl Drop for Watched<'_> {
         fn drop(&mut self) {
-            self.0.close();
+            self.0.store(true, Relaxed);
         }
     }
-    let mut caught = signal_hook::iterator::Signals::new(ENDING)?;
-    let handle = caught.handle();
-    Ok(thread::scope(|scope| {
-        let watched = Watched(handle.clone());
-        scope.spawn(move || {
-            let Some(signal) = caught.forever().next() else { return };
-            let end = Instant::now() + SOON;
-            while Instant::now() < end {
-                if handle.is_closed() {
-                    return;
+    let (is_done, first) = (AtomicBool::new(false), &*events.first);
+    thread::scope(|scope| {
+        let watched = Watched(&is_done);
+        scope.spawn(|| {
+            let mut since = None;
+            while !is_done.load(Relaxed) {
+                let signal = first.load(Relaxed);
+                if signal != 0 && since.get_or_insert_with(Instant::now).elapsed() >= SOON {
+                    told(signal);
+                    std::process::exit(128 + i32::from(signal));
                 }
-                thread::sleep(Duration::from_millis(10));
+                thread::sleep(GLANCE);
             }
-            let signal = u8::try_from(signal).unwrap_or(TERM);
-            told(signal);
-            std::process::exit(128 + i32::from(signal));
         });
-        let done = events.arrived().is_none().then(work);
+        let done = work();
         drop(watched);
         done
-    }))
+    })
 }
 
 /// Whether this process catches signals to its end.
@@ -157,8 +149,10 @@ pub enum Event {
 pub struct Events {
     sender: Sender<Event>,
     receiver: Receiver<Event>,
-    /// The first signal that arrived.
+    /// The first signal that was taken from the channel.
     signal: Cell<Option<u8>>,
+    /// The first signal that arrived, or 0.
+    first: Arc<AtomicU8>,
 }
 
 impl Events {
@@ -182,15 +176,18 @@ impl Events {
     fn catch_and(afterwards: fn(i32)) -> Result<Self> {
         let mut caught = signal_hook::iterator::Signals::new(ENDING)?;
         let (sender, receiver) = mpsc::channel();
-        let signals = sender.clone();
+        let (signals, first) = (sender.clone(), Arc::new(AtomicU8::new(0)));
+        let seen = Arc::clone(&first);
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in &mut caught {
-                if signals.send(Event::Signal(u8::try_from(signal).unwrap_or(u8::MAX))).is_err() {
+                let number = u8::try_from(signal).unwrap_or(u8::MAX);
+                let _ = seen.compare_exchange(0, number, Relaxed, Relaxed);
+                if signals.send(Event::Signal(number)).is_err() {
                     afterwards(signal);
                 }
             }
         })?;
-        Ok(Self { sender, receiver, signal: Cell::new(None) })
+        Ok(Self { sender, receiver, signal: Cell::new(None), first })
     }
 
     /// Watches for a child's end, without reaping it.
@@ -215,14 +212,6 @@ impl Events {
         let end = Instant::now() + SOON;
         while self.signal.get().is_none() {
             self.next(Some(end.saturating_duration_since(Instant::now())))?;
-        }
-        self.signal.get()
-    }
-
-    /// Returns the first signal that has arrived.
-    fn arrived(&self) -> Option<u8> {
-        while self.signal.get().is_none() {
-            self.next(Some(Duration::ZERO))?;
         }
         self.signal.get()
     }
