@@ -10,7 +10,7 @@ use predicates::prelude::*;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -472,4 +472,22 @@ fn a_run_that_ends_while_its_image_is_fetched_has_results_that_say_so() {
         assert_eq!((&kept["state"], &kept["reason"]), (&"ended".into(), &reason.into()));
         assert!(!project.path(out).join(".reserve").exists());
     }
+}
+
+#[test]
+fn the_machine_of_another_user_reaches_its_copy_whatever_the_umask_is() {
+    let project = empty_project();
+    let node = project.on_host("above/node");
+    let bottle = project.command(&[]).get_program().to_owned();
+    let mut command = project.command(&[]);
+    let script = "umask 077; exec \"$0\" -q --state-dir \"$1\" run --out kept --id 1 -- true";
+    let mut strict = std::process::Command::new("sh");
+    strict.args(["-c", script]).arg(bottle).arg(&node).current_dir(project.folder()).stdin(Stdio::null());
+    strict.envs(command.env("LC_ALL", "C").get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert!(strict.env_remove("STAND_IN_STATE").status().unwrap().success());
+    for name in ["above", "above/node", "above/node/run", "above/node/run/.copies"] {
+        let mode = fs::metadata(project.on_host(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o711, "{name}");
+    }
+    assert_eq!(fs::metadata(node.join("state")).unwrap().permissions().mode() & 0o777, 0o700);
 }

@@ -5,9 +5,9 @@ use crate::defence::Defence;
 use anyhow::{Context, Error, Result, anyhow};
 use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -16,6 +16,24 @@ use std::time::Duration;
 pub fn private_dir(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.with_context(|| path.display().to_string())
+}
+
+/// Creates a folder, and those above it that are missing. Others may pass through what it makes but not list it, whatever
+/// this process's umask is: a virtual machine's process, which may be another user's, has to reach what is inside.
+///
+/// # Errors
+/// Returns an error if one cannot be made.
+pub fn passable_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        passable_dir(above)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o711))),
+    }
 }
 
 /// Writes a file that only its owner can read, whole or not at all.

@@ -1,15 +1,17 @@
 //! The folders of one bottle.
 
 use super::claim::{claim, id};
-use super::files::{parse_json, private_dir, remove_dir, remove_file, remove_tree, write_private};
+use super::files::{
+    parse_json, passable_dir, private_dir, remove_dir, remove_file, remove_tree, write_private,
+};
 use crate::fail_point::{self, FailPoint};
 use crate::failure::Outcome;
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
-use std::fs::{self, DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The folder that holds the copies of projects. Its name is not a slug, so it cannot be a bottle's folder.
@@ -246,13 +248,9 @@ impl Folder {
         // Others may pass through but not list it: the virtual machine's process must reach what is inside.
         let root = self.runtime.parent().unwrap_or(&self.runtime);
         for dir in [root, &self.runtime, &self.helper_dir()] {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o711)
-                .create(dir)
-                .with_context(|| dir.display().to_string())?;
-            fs::set_permissions(dir, Permissions::from_mode(0o711))
-                .with_context(|| dir.display().to_string())?;
+            let made =
+                passable_dir(dir).and_then(|()| fs::set_permissions(dir, Permissions::from_mode(0o711)));
+            made.with_context(|| dir.display().to_string())?;
         }
         claim(root, self.state.parent().unwrap_or(&self.state))
     }

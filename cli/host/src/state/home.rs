@@ -1,15 +1,16 @@
 //! The folders of all bottles.
 
 use super::claim::{id, is_anothers};
+use super::files::passable_dir;
 use super::folder::{COPIES, Folder};
 use crate::failure::{Failure, Kind, Outcome};
 use anyhow::{Context, Result};
 use bottle_core::slug::Slug;
 use bottle_core::visible::Line;
 use std::env;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -48,11 +49,7 @@ pub fn choose(folder: &Path) -> Outcome {
     };
     let folder = std::path::absolute(folder).map_err(|error| cannot(error.to_string()))?;
     // A machine's process passes through it as another user, if root starts it.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o711)
-        .create(&folder)
-        .map_err(|error| cannot(error.to_string()))?;
+    passable_dir(&folder).map_err(|error| cannot(error.to_string()))?;
     let meta = fs::metadata(&folder).map_err(|error| cannot(error.to_string()))?;
     if meta.uid() != rustix::process::geteuid().as_raw() {
         return Err(cannot(format!("it belongs to user {}", meta.uid())));

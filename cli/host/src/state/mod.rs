@@ -16,7 +16,8 @@ mod lock;
 mod owner;
 
 pub use files::{
-    other_version, parse_json, private_dir, read_short, remove_dir, remove_file, remove_tree, write_private,
+    other_version, parse_json, passable_dir, private_dir, read_short, remove_dir, remove_file, remove_tree,
+    write_private,
 };
 pub use filesystem::network_filesystem;
 pub use folder::Folder;

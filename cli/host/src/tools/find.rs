@@ -112,7 +112,8 @@ pub(super) fn find_bwrap() -> Result<PathBuf, Missing> {
 
 pub(super) fn may_make_namespaces(bwrap: &Path) -> Result<(), Missing> {
     let tried = Command::new(bwrap)
-        .args(["--unshare-all", "--cap-drop", "ALL", "--ro-bind", "/", "/", "true"])
+        // With a name of its own, as the jail has it: a service manager may forbid that alone.
+        .args(["--unshare-all", "--cap-drop", "ALL", "--hostname", "jail", "--ro-bind", "/", "/", "true"])
         .stdin(Stdio::null())
         .output();
     match tried {

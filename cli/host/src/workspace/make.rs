@@ -9,7 +9,7 @@ use crate::beneath::{self, Folder as Beneath};
 use crate::fail_point::{self, FailPoint};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::out;
-use crate::state::Folder;
+use crate::state::{Folder, passable_dir};
 use anyhow::{Context, Result, bail, ensure};
 use bottle_core::visible::{Bytes, Line};
 use rustix::fs::{Gid, Uid};
@@ -42,7 +42,7 @@ impl Copy {
         folder.remove_copy()?;
         let path = folder.copy_draft();
         let above = path.parent().unwrap_or(&path);
-        DirBuilder::new().recursive(true).mode(0o711).create(above)?;
+        passable_dir(above)?;
         DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
         let lists = lists(of, exclude)?;
         let Duplicate { copied: manifest, stamps, omitted } =
@@ -67,7 +67,7 @@ impl Copy {
         let Some(known) = Self::find(from)? else { return Ok(()) };
         let path = to.copy_draft();
         let above = path.parent().unwrap_or(&path);
-        DirBuilder::new().recursive(true).mode(0o711).create(above)?;
+        passable_dir(above)?;
         DirBuilder::new().mode(0o700).create(&path).with_context(|| path.display().to_string())?;
         let copied = duplicate::copy(&open(&from.copy())?, &open(&path)?, &Exclude::nothing())
             .with_context(|| format!("cannot copy {}", from.copy().display()))?;
