@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from logging import getLogger
 from typing import Any, Literal, overload
 
@@ -95,8 +96,9 @@ class BottleSandboxEnvironment(SandboxEnvironment):
         cls, task_name: str, config: SandboxEnvironmentConfigType | None, cleanup: bool
     ) -> None:
         if not cleanup:
-            for slug in cls._up:
-                print(f"the bottle {slug} stays: `bottle shell {slug}`, `inspect sandbox cleanup bottle {slug}`")
+            for slug, bottle in cls._up.items():
+                words = shlex.join(["bottle", *Bottle.options(bottle.config.state_dir)])
+                print(f"the bottle {slug} stays: `{words} shell {slug}`, `{words} rm --force {slug}`")
             return
         for bottle in list(cls._up.values()):
             await cls._remove(bottle)
@@ -177,7 +179,7 @@ class BottleSandboxEnvironment(SandboxEnvironment):
     async def connection(self, *, user: str | None = None) -> SandboxConnection:
         words = [*Bottle.options(self.bottle.config.state_dir), "exec", "--tty", *self.bottle.as_user(user)]
         words += ["--workdir", self.bottle.config.workdir, self.bottle.slug, "--", "/bin/sh", "-l"]
-        return SandboxConnection(type="bottle", command=" ".join([command.program(), *words]))
+        return SandboxConnection(type="bottle", command=shlex.join([command.program(), *words]))
 
 
 def _config(config: SandboxEnvironmentConfigType | None) -> BottleConfig:
