@@ -43,6 +43,7 @@ def stand_ins() -> Iterator[Path]:
         # Guests whose users can be added to.
         STAND_IN_OWN_ETC="1",
         XDG_CACHE_HOME=str(folder / "xdg"),
+        XDG_STATE_HOME=str(folder / "xdg-state"),
         INSPECT_LOG_DIR=str(folder / "logs"),
         INSPECT_DISPLAY="none",
     )

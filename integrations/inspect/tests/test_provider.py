@@ -12,7 +12,7 @@ import pytest_asyncio
 from inspect_ai.util import OutputLimitExceededError, SandboxUnavailableError
 from inspect_ai.util._sandbox.limits import override_max_exec_output_size
 
-from bottle_sandbox import BottleConfig, command
+from bottle_sandbox import BottleConfig, command, places
 from bottle_sandbox.inspect import PREFIX, BottleSandboxEnvironment
 
 
@@ -110,6 +110,18 @@ async def test_a_bottle_toml_gives_each_sample_a_copy_of_its_folder(tmp_path: Pa
     assert (tmp_path / "data").read_text() == "given\n"
     for environments in both:
         await BottleSandboxEnvironment.sample_cleanup("test", config, environments, False)
+
+
+async def test_a_cleanup_finds_a_bottle_with_a_state_folder_of_its_own(tmp_path: Path) -> None:
+    place = str(tmp_path / "node")
+    await BottleSandboxEnvironment.sample_init("test", BottleConfig(state_dir=place), {})
+    [slug] = await command.named(PREFIX, place)
+    assert slug not in await command.named(PREFIX)
+    await BottleSandboxEnvironment.cli_cleanup(f"{PREFIX}-other")
+    assert await command.named(PREFIX, place) == [slug]
+    await BottleSandboxEnvironment.cli_cleanup(slug)
+    assert await command.named(PREFIX, place) == []
+    assert place not in places.known()
 
 
 async def test_the_guest_has_no_network_but_its_doors(box: BottleSandboxEnvironment) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 from anyio.abc import ByteReceiveStream, Process
 
+from bottle_sandbox import places
 from bottle_sandbox.config import BottleConfig
 
 # How long `bottle` has to end what it began, once it was told to. It gives the guest 12 s.
@@ -179,6 +180,8 @@ class Bottle:
         """Brings a new bottle up. `note` gets it before anything starts, so that it can be removed in any case."""
         bottle = cls(f"{prefix}-{uuid.uuid4().hex[:12]}", config)
         note(bottle)
+        if config.state_dir:
+            places.note(config.state_dir)
         try:
             words = ["--config", str(config.path()), "up", bottle.slug]
             called = await call([*cls.options(config.state_dir), *words])
@@ -199,6 +202,12 @@ class Bottle:
     async def remove(self) -> None:
         """Removes it, with everything in it. It does not have to be there."""
         await remove(self.slug, self.config.state_dir)
+
+    async def stop(self) -> None:
+        """Stops its machine, and keeps everything in it: `bottle up` goes on with it."""
+        called = await call([*self.options(self.config.state_dir), "stop", self.slug])
+        if called.status not in (0, NO_BOTTLE):
+            raise BottleError(called.why(), called.status)
 
     def inside(self, path: str) -> str:
         """Returns a path as the guest has it: relative to the working folder."""

@@ -103,8 +103,8 @@ class BottleEnvironment(BaseEnvironment):
             raise
 
     async def stop(self, delete: bool) -> None:
-        if self._bottle is not None and delete:
-            await asyncio.shield(self._bottle.remove())
+        if self._bottle is not None:
+            await asyncio.shield(self._bottle.remove() if delete else self._bottle.stop())
             self._bottle = None
 
     def _up(self) -> Bottle:

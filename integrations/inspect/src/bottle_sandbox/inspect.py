@@ -21,7 +21,7 @@ from inspect_ai.util import (
 )
 from pydantic import BaseModel
 
-from bottle_sandbox import command
+from bottle_sandbox import command, places
 from bottle_sandbox.command import Bottle, BottleError, NoUserError, TooLargeError
 from bottle_sandbox.config import BottleConfig
 
@@ -107,12 +107,18 @@ class BottleSandboxEnvironment(SandboxEnvironment):
     async def cli_cleanup(cls, id: str | None) -> None:
         if id is not None and not id.startswith(f"{PREFIX}-"):
             raise ValueError(f"{id} is not a bottle of Inspect's: their names begin with {PREFIX}-")
-        slugs = [id] if id is not None else await command.named(PREFIX)
-        for slug in slugs:
-            await command.remove(slug)
-            print(f"removed the bottle {slug}")
-        if not slugs:
-            print("there are no bottles of Inspect's")
+        removed = False
+        for place in [None, *places.known()]:
+            slugs = await command.named(PREFIX, place)
+            chosen = [slug for slug in slugs if id in (None, slug)]
+            for slug in chosen:
+                await command.remove(slug, place)
+                print(f"removed the bottle {slug}")
+            removed |= bool(chosen)
+            if place is not None and chosen == slugs:
+                places.forget(place)
+        if not removed:
+            print("there are no bottles of Inspect's" if id is None else f"there is no bottle {id}")
 
     async def exec(
         self,
