@@ -21,7 +21,7 @@ mkdir -p root/bin root/modules root/proc root/sys root/dev root/host root/top ro
 cp /bin/busybox root/bin/busybox
 install -m 755 "$here/init" root/init
 # Dependencies first, each once, in an order that insmod can follow.
-for module in virtio_pci virtio_console 9pnet_virtio 9p overlay fuse ext4 kvm-amd tun dummy veth; do
+for module in virtio_pci virtio_console 9pnet_virtio 9p overlay fuse virtio_blk ext4 kvm-amd tun dummy veth; do
     modprobe -d kernel -S "$release" --show-depends "$module"
 done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r file; do
     cp "$file" root/modules/

@@ -5,7 +5,7 @@
 
 use crate::checkout::{self, Checkout};
 use crate::processes::wait_or_kill;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bottle_host::failure::Kind;
 use bottle_host::process::die_with_parent;
 use bottle_host::tools::virtualization_flag;
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use std::time::Duration;
 /// guest dies. With this model the same load ran 12 times without a death (QEMU 7.2.22 and 10.0.2).
 const CPU: &str = "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16";
 const MEMORY: &str = "6G";
+/// The size of its disk in bytes, of which only what is written takes room.
+const DISK: u64 = 16 << 30;
 
 /// The variables that a command in the outer machine inherits from this process, in addition to `PATH`.
 const INHERITED: [&str; 5] =
@@ -154,6 +156,7 @@ fn boot(
     fs::write(job.join("command"), script(words)?)?;
     fs::write(job.join("init"), INIT)?;
     let kernel_log = job.join("kernel.log");
+    let disk = disk(job)?;
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", MEMORY]);
     qemu.args(["-nodefaults", "-display", "none", "-no-reboot"]);
@@ -162,6 +165,7 @@ fn boot(
     qemu.args(["-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off no_timer_check"]);
     share(&mut qemu, "host", Path::new("/"), ",readonly=on,multidevs=remap");
     share(&mut qemu, "job", job, "");
+    qemu.arg("-drive").arg(prefixed("if=virtio,format=raw,cache=unsafe,file=", &disk));
     qemu.args(["-device", "virtio-serial-pci", "-chardev", "stdio,id=tty,signal=off"]);
     qemu.args(["-device", "virtconsole,chardev=tty"]);
     qemu.arg("-serial").arg(prefixed("file:", &kernel_log));
@@ -187,6 +191,16 @@ fn boot(
     }
 }
 
+/// Makes the disk for the machine's temporary files.
+fn disk(job: &Path) -> Result<PathBuf> {
+    let path = job.join("disk");
+    fs::File::create(&path)?.set_len(DISK)?;
+    let mut mkfs = Command::new("/sbin/mkfs.ext4");
+    mkfs.args(["-q", "-O", "^has_journal", "-E", "lazy_itable_init=1"]).arg(&path);
+    ensure!(mkfs.status().context("/sbin/mkfs.ext4")?.success(), "mkfs.ext4 {}", path.display());
+    Ok(path)
+}
+
 fn share(qemu: &mut Command, tag: &str, path: &Path, options: &str) {
     let mut device = prefixed(&format!("local,id={tag},security_model=none,path="), path);
     device.push(options);
@@ -203,7 +217,7 @@ fn prefixed(prefix: &str, path: &Path) -> OsString {
 /// Returns the script for the outer machine's shell. Each word is in single quotes, inside which no character
 /// is special.
 fn script(words: &[OsString]) -> Result<Vec<u8>> {
-    let mut text = b"export HOME=/root LANG=C.UTF-8 BOTTLE_OUTER=1\n".to_vec();
+    let mut text = b"export HOME=/root LANG=C.UTF-8 BOTTLE_OUTER=1 TMPDIR=/disk\n".to_vec();
     for name in ["PATH"].into_iter().chain(INHERITED) {
         if let Some(value) = std::env::var_os(name) {
             text.extend([b"export ", name.as_bytes(), b"="].concat());

@@ -151,8 +151,8 @@ fn go(agent: &Agent, setting: &Setting) -> Result<()> {
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "it ended with {}: {}", output.status, end(&said));
-    steps::check_requests(agent, model).with_context(|| end(&said))?;
     steps::check_results(project).with_context(|| end(&said))?;
+    steps::check_requests(agent, model).with_context(|| end(&said))?;
     steps::check_host(project.environment())
 }
 
