@@ -255,7 +255,7 @@ impl<'a> Walker<'a> {
         if is_folder && seen.path.components().count() == 1 && seen.name.as_bytes().starts_with(STAGE) {
             return Ok(false);
         }
-        let results = if is_folder { results::in_folder(&seen.folder, seen.name) } else { None };
+        let results = if is_folder { results::in_folder(seen.folder, seen.name) } else { None };
         if let Some(run) = results.filter(|_| !self.exclude.has_results(seen.path)) {
             // Nobody expects those of this very run.
             if run == results::Of::Ended {
