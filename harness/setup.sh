@@ -423,6 +423,6 @@ install_only docker-registry
 install_clients
 install_axe
 if ! has_kvm; then
-    install_packages qemu-system-x86 busybox-static cpio kmod
+    install_packages qemu-system-x86 busybox-static cpio kmod e2fsprogs
     build_outer_machine
 fi

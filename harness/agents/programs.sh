@@ -33,6 +33,9 @@ debian() {
     for archive in apt/cache/archives/*.deb; do
         dpkg-deb --fsys-tarfile "$archive" | tar --extract --keep-directory-symlink --directory debian.part
     done
+    # smolvm watches each folder that a guest is given.
+    (cd debian.part && rm -rf etc/ssl/private usr/share/doc usr/share/man usr/share/info usr/share/locale usr/share/lintian usr/share/bug \
+        usr/share/zoneinfo usr/lib/python3/dist-packages usr/share/gitweb)
     rm -rf apt
 }
 

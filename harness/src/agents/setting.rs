@@ -41,7 +41,7 @@ impl Setting {
         let project = environment.project("project")?;
         let machine = match guest {
             Guest::Namespace => stand_in(agent, &environment)?,
-            Guest::Real => real(agent, checkout)?,
+            Guest::Real => real(agent, checkout, &environment)?,
         };
         let address = model.address();
         let names: Vec<String> =
@@ -100,18 +100,26 @@ fn stand_in(agent: &Agent, environment: &Environment) -> Result<String> {
 const AGENT: &str = "/opt/agent";
 /// Where a real guest has Debian's programs.
 const DEBIAN: &str = "/opt/debian";
-/// A real guest is given the agent and what it needs as folders of this machine, into which its image leads. Under emulation a
-/// machine with two processors more often fails to start.
-fn real(agent: &Agent, checkout: &Checkout) -> Result<String> {
-    let folder = folder(agent, checkout);
-    let debian = folder.with_file_name("debian");
-    ensure!(folder.exists() && debian.exists(), "{} is missing", folder.display());
+/// A real guest is given the agent and what it needs as folders of this machine, into which its image leads. They are copied to
+/// where the environment is: smolvm needs idmapped mounts, which the outer machine's view of this one has none of. Under
+/// emulation a machine with two processors more often fails to start.
+fn real(agent: &Agent, checkout: &Checkout, environment: &Environment) -> Result<String> {
+    let programs = folder(agent, checkout);
+    let copy = |from: &Path, name: &str| -> Result<PathBuf> {
+        let to = environment.path(name);
+        let mut copy = Command::new("cp");
+        copy.args(["--archive", "--reflink=auto"]).arg(from).arg(&to);
+        ensure!(copy.status()?.success(), "{} is missing", from.display());
+        Ok(to)
+    };
+    let folder = copy(&programs, "agent")?;
+    let debian = copy(&programs.with_file_name("debian"), "debian")?;
     Ok(format!(
         "image = {:?}\ncpus = 1\nmemory = 2048\nsetup = []\n\
          env = {{ PATH = \"{AGENT}/bin:/usr/sbin:/usr/bin\", PYTHONPATH = \"{AGENT}/python\" }}\n\
          [[guest.volumes]]\nhost = {folder:?}\nguest = {AGENT:?}\n\
          [[guest.volumes]]\nhost = {debian:?}\nguest = {DEBIAN:?}\n[egress]\n",
-        folder.with_file_name("image.tar"),
+        programs.with_file_name("image.tar"),
     ))
 }
 
