@@ -60,6 +60,15 @@ async def test_a_trial_gets_the_reward_that_its_solution_earns(tmp_path: Path, a
     assert await command.named(PREFIX) == []
 
 
+async def test_a_trial_that_is_kept_leaves_a_stopped_machine(tmp_path: Path) -> None:
+    done = await asyncio.to_thread(trial, task(tmp_path, "no-network", "42"), "--no-delete")
+    assert done.returncode == 0, done
+    listed = await command.call(["ls", "--all", "--json"])
+    (row,) = json.loads(listed.stdout)["data"]
+    assert row["slug"].startswith(f"{PREFIX}-") and row["state"] == "stopped", row
+    await command.remove(row["slug"])
+
+
 async def test_a_public_network_is_refused(tmp_path: Path) -> None:
     done = await asyncio.to_thread(trial, task(tmp_path, "public", "42"))
     said = " ".join((done.stdout + done.stderr).split())
