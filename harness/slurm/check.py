@@ -50,7 +50,6 @@ class Cluster:
             path.mkdir()
         shutil.copy(ROOT / "examples/slurm/bottle.toml", self.project)
         (self.project / "file").write_text("1\n")
-        (self.project / ".bottleignore").write_text("results\nslurm-*\n")
         build = Path(os.environ.get("BUILD", ROOT / "target/debug"))
         (programs / "bottle").symlink_to(build / "bottle")
         if REAL:
