@@ -217,7 +217,7 @@ fn prefixed(prefix: &str, path: &Path) -> OsString {
 /// Returns the script for the outer machine's shell. Each word is in single quotes, inside which no character
 /// is special.
 fn script(words: &[OsString]) -> Result<Vec<u8>> {
-    let mut text = b"export HOME=/root LANG=C.UTF-8 BOTTLE_OUTER=1 TMPDIR=/disk\n".to_vec();
+    let mut text = b"export HOME=/disk LANG=C.UTF-8 BOTTLE_OUTER=1 TMPDIR=/disk\n".to_vec();
     for name in ["PATH"].into_iter().chain(INHERITED) {
         if let Some(value) = std::env::var_os(name) {
             text.extend([b"export ", name.as_bytes(), b"="].concat());
