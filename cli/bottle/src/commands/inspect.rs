@@ -7,7 +7,7 @@ use crate::suggest::no_such;
 use bottle_core::plan::Plan;
 use bottle_core::slug::Slug;
 use bottle_core::text::Word;
-use bottle_host::control::{self, Answer, Request};
+use bottle_host::control;
 use bottle_host::failure::Outcome;
 use bottle_host::state::Folder;
 use bottle_host::workspace::Copy;
@@ -24,10 +24,7 @@ pub fn inspect(context: &Context, slug: Option<Slug>) -> Outcome {
     }
     let plan = folder.read_plan().ok();
     let rules = plan.as_ref().and_then(|plan| rules::now(&folder, plan).ok());
-    let status = match folder.has_keeper().then(|| control::ask(&folder, &Request::Status)) {
-        Some(Ok(Answer::Status(status))) => Some(status),
-        _ => None,
-    };
+    let status = folder.has_keeper().then(|| control::status(&folder)).flatten();
     let services = services::read(&folder).ok();
     out::json(&Inspected {
         bottle: row,

@@ -65,10 +65,8 @@ fn bottle(row: Row, config: &Config, folder: &bottle_host::state::Folder) -> Sit
         Ok(Answer::Inbox { waiting }) => waiting.len(),
         _ => 0,
     };
-    let refused = match control::ask(folder, &Request::Status) {
-        Ok(Answer::Status(status)) => status.counters.refused.values().any(|count| *count > 0),
-        _ => false,
-    };
+    let refused = control::status(folder)
+        .is_some_and(|status| status.counters.refused.values().any(|count| *count > 0));
     let copies = matches!(config.workspace, Workspace::Copy { .. });
     Situation::Bottle { slug: row.slug, state: row.state, copies, asks, refused }
 }

@@ -6,7 +6,7 @@ use crate::lifecycle::observe::{Row, look, observe};
 use crate::output::{Network, Stat};
 use crate::time::brief;
 use bottle_core::slug::Slug;
-use bottle_host::control::{self, Answer, Request};
+use bottle_host::control;
 use bottle_host::failure::Outcome;
 use bottle_host::state::Home;
 use bottle_host::usage::Usage;
@@ -76,14 +76,11 @@ fn stat(home: &Home, row: &Row, before: &Usage) -> Option<Stat> {
     let used = Usage::of(row.pid?)?;
     let folder = home.bottle(&row.slug);
     let plan = folder.read_plan().ok();
-    let network = match control::ask(&folder, &Request::Status) {
-        Ok(Answer::Status(status)) => Some(Network {
-            bytes_from_guest: status.counters.bytes_from_guest,
-            bytes_to_guest: status.counters.bytes_to_guest,
-            refused: status.counters.refused.values().sum(),
-        }),
-        _ => None,
-    };
+    let network = control::status(&folder).map(|status| Network {
+        bytes_from_guest: status.counters.bytes_from_guest,
+        bytes_to_guest: status.counters.bytes_to_guest,
+        refused: status.counters.refused.values().sum(),
+    });
     Some(Stat {
         bottle: row.slug.clone(),
         cpu_permille: used.since(before),

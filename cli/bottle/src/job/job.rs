@@ -131,7 +131,7 @@ impl<'j> Job<'j> {
     fn sampled(&self) -> Sampled {
         let (kept, folder) = (Arc::clone(&self.kept), self.folder.clone());
         Box::new(move |memory| {
-            let status = status(&folder);
+            let status = control::status(&folder);
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             let used = &mut kept.record.result.resources;
             used.memory_peak = memory;
@@ -202,7 +202,7 @@ impl Companion for Job<'_> {
     }
 
     fn kept(&self) -> Outcome {
-        if let Some(status) = status(self.folder) {
+        if let Some(status) = control::status(self.folder) {
             let mut kept = self.kept();
             kept.record.result.walls = Some(self.walls(&status));
             // The guest may have filled the disk of the results already.
@@ -257,13 +257,5 @@ impl Companion for Job<'_> {
         kept.record.result.outputs = Outputs { stdout, stderr };
         let _ = kept.say(&self.results);
         collect::all(self.folder, &self.results, &mut kept.record.result, self.limits.changes);
-    }
-}
-
-/// Returns what a bottle's keeper knows, if it answers.
-fn status(folder: &Folder) -> Option<Box<Status>> {
-    match control::ask(folder, &control::Request::Status) {
-        Ok(control::Answer::Status(status)) => Some(status),
-        _ => None,
     }
 }

@@ -239,10 +239,7 @@ impl Run<'_> {
             }
         }
         let keeper = keeper?;
-        let status = match control::ask(folder, &control::Request::Status) {
-            Ok(control::Answer::Status(status)) => Some(status),
-            _ => None,
-        };
+        let status = control::status(folder);
         self.companion.iter().for_each(|companion| companion.ended(status.as_deref()));
         drop(keeper);
         let contact = match status {

@@ -1,6 +1,7 @@
 //! Sends requests to a keeper, from a command or a hook.
 
 use super::message::{Answer, Request};
+use super::status::Status;
 use crate::defence::Defence;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::peer::Process;
@@ -39,6 +40,14 @@ pub fn ask_within(patience: Duration, folder: &Folder, request: &Request) -> Out
         return Ok(talk(&stream?, request, patience)?);
     }
     Ok(talk(&connect(folder)?, request, patience)?)
+}
+
+/// Returns what a bottle's keeper knows, if there is one and it answers.
+pub fn status(folder: &Folder) -> Option<Box<Status>> {
+    match ask(folder, &Request::Status) {
+        Ok(Answer::Status(status)) => Some(status),
+        _ => None,
+    }
 }
 
 /// Returns a bottle's keeper, which ends with the bottle.

@@ -7,7 +7,7 @@ mod inbox;
 mod message;
 mod status;
 
-pub use client::{CHANNEL, Lent, MAX_LINE, ask, ask_within, demand, handed_down, keeper, lend};
+pub use client::{CHANNEL, Lent, MAX_LINE, ask, ask_within, demand, handed_down, keeper, lend, status};
 pub use examined::{Door, Examined};
 pub use git_event::GitEvent;
 pub use inbox::{AgentRequest, Decision, Waiting};
