@@ -3,7 +3,7 @@
 //! A few bytes are copied, with one read and one write. Many are spliced, so that they stay in the kernel. An
 //! idle connection has no buffer.
 
-use super::socket::{Socket, retry, try_write};
+use super::socket::{Left, Socket, retry, try_write};
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 use super::splice::Pipe;
 use bottle_core::stream::{HEAD_LEN, Incoming, Next, Outgoing};
@@ -86,7 +86,7 @@ pub(super) async fn to_stream(
                 write_all(stream, outgoing, &[]).await?;
             }
             copied => {
-                let (came, rest) = copied?;
+                let ((came, rest), _) = copied?;
                 write_all(stream, outgoing, &rest).await?;
                 relayed.fetch_add(came as u64, Relaxed);
                 if came == 0 {
@@ -116,7 +116,11 @@ pub(super) async fn end(stream: &Socket, outgoing: &mut Outgoing) -> io::Result<
 }
 
 /// Copies the next bytes. Returns their number, and those that there was no room for, which are usually none.
-fn copy(from: BorrowedFd<'_>, stream: &Socket, outgoing: &mut Outgoing) -> io::Result<(usize, Vec<u8>)> {
+fn copy(
+    from: BorrowedFd<'_>,
+    stream: &Socket,
+    outgoing: &mut Outgoing,
+) -> io::Result<((usize, Vec<u8>), Left)> {
     BUFFER.with_borrow_mut(|buffer| {
         let came = rustix::io::read(from, &mut **buffer)?;
         outgoing.announce(came);
@@ -127,7 +131,7 @@ fn copy(from: BorrowedFd<'_>, stream: &Socket, outgoing: &mut Outgoing) -> io::R
             written => written?,
         };
         let passed = outgoing.wrote(written);
-        Ok((came, buffer[passed..came].to_vec()))
+        Ok(((came, buffer[passed..came].to_vec()), Left::after(came, buffer.len())))
     })
 }
 
@@ -227,7 +231,7 @@ async fn copy_back(stream: &Socket, tcp: &Socket, incoming: &mut Incoming) -> io
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                     written => written?,
                 };
-                Ok((came, buffer[written..came].to_vec()))
+                Ok(((came, buffer[written..came].to_vec()), Left::after(read, len + ahead)))
             })
         })
         .await?;

@@ -73,7 +73,12 @@ impl Socket {
     /// # Errors
     /// Returns the socket's error, such as a reset.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.when_readable(|socket| Ok(rustix::io::read(socket, &mut *buffer)?)).await
+        let most = buffer.len();
+        self.when_readable(|socket| {
+            let read = rustix::io::read(socket, &mut *buffer)?;
+            Ok((read, Left::after(read, most)))
+        })
+        .await
     }
 
     /// Reads exactly as many bytes as fit into `buffer`.
@@ -104,12 +109,26 @@ impl Socket {
         Ok(())
     }
 
-    /// Repeats a reading call until it would no longer block.
+    /// Repeats a reading call until it would no longer block. A call that left nothing is not followed by one that the
+    /// system would only refuse: each costs a short stream as much as a read that brings something.
     pub(super) async fn when_readable<T>(
         &self,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<(T, Left)>,
     ) -> io::Result<T> {
-        self.0.async_io(Interest::READABLE, |socket| retry(|| call(socket.as_fd()))).await
+        loop {
+            let mut guard = self.0.readable().await?;
+            match retry(|| call(self.as_fd())) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Ok((done, left)) => {
+                    // An end that came meanwhile stays, and what comes from now on is reported again.
+                    if left == Left::Nothing {
+                        guard.clear_ready();
+                    }
+                    return Ok(done);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Repeats a writing call until it would no longer block.
@@ -128,9 +147,15 @@ impl Socket {
     ) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(context))?;
-            let read = guard.try_io(|socket| retry(|| Ok(rustix::io::readv(socket.get_ref(), buffers)?)));
-            if let Ok(read) = read {
-                return Poll::Ready(read);
+            match retry(|| Ok(rustix::io::readv(self, buffers)?)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Ok(read) => {
+                    if Left::after(read, buffers.iter().map(|buffer| buffer.len()).sum()) == Left::Nothing {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(read));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
@@ -205,6 +230,22 @@ impl Socket {
     }
 }
 
+/// What a reading call left in a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing, so the next call would block.
+    Nothing,
+    /// Perhaps something.
+    Perhaps,
+}
+
+impl Left {
+    /// Returns what a call left that read this many bytes and had room for `most`. The end itself is no bytes.
+    pub(super) fn after(read: usize, most: usize) -> Self {
+        if (1..most).contains(&read) { Self::Nothing } else { Self::Perhaps }
+    }
+}
+
 /// A TCP socket that accepts connections.
 #[derive(Debug)]
 pub struct Listener(Socket);
@@ -223,7 +264,7 @@ impl Listener {
     /// # Errors
     /// Returns the system's error, such as too many open descriptors.
     pub async fn accept(&self) -> io::Result<Socket> {
-        self.0.when_readable(accept).await
+        self.0.when_readable(|listener| Ok((accept(listener)?, Left::Perhaps))).await
     }
 }
 

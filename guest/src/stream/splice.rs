@@ -1,6 +1,6 @@
 //! Moves bytes from one socket to another without a copy in this process.
 
-use super::socket::Socket;
+use super::socket::{Left, Socket};
 use bottle_core::stream::MAX_CHUNK;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use std::io;
@@ -36,7 +36,7 @@ impl Pipe {
     /// Fills the empty pipe with at most `len` bytes from a socket. Zero means the socket's end. Returns
     /// `None` if such a socket cannot be spliced from, like a vsock before Linux 6.5.
     pub async fn fill(&self, from: &Socket, len: usize) -> io::Result<Option<usize>> {
-        match from.when_readable(|socket| self.fill_from(socket, len)).await {
+        match from.when_readable(|socket| Ok((self.fill_from(socket, len)?, Left::Perhaps))).await {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 SPLICES.store(false, Relaxed);
                 Ok(None)
