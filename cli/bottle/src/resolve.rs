@@ -75,10 +75,16 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outco
         .copied()
         .filter(|sidecar| matches!(config.sidecars[sidecar], SidecarSpec::Command(_)))
         .collect();
-    // The ports that this bottle's own sidecars hold now count as free.
-    let held = folder.has_keeper().then(|| folder.read_plan().ok()).flatten();
-    let held = held.map(|plan| plan.doors.ports()).unwrap_or_default();
-    let ports = allocate(slug, &active, &hosted, &held)?;
+    let running = folder.has_keeper().then(|| folder.read_plan().ok()).flatten().map(|plan| plan.doors);
+    let ports = match running {
+        // A bottle that runs keeps its ports, although one that was taken when it started may be free by now.
+        Some(doors) if doors.iter().map(|(sidecar, _)| sidecar).eq(active.iter().copied()) => {
+            doors.iter().collect()
+        }
+        // The ports that its own sidecars hold count as free.
+        Some(doors) => allocate(slug, &active, &hosted, &doors.ports())?,
+        None => allocate(slug, &active, &hosted, &BTreeSet::new())?,
+    };
     let usage = |error: String| Failure::new(Kind::Usage, error);
     let doors = Doors::try_from(ports).map_err(|error| usage(error.to_string()))?;
     let forms = doors.iter().map(|(sidecar, port)| {
