@@ -64,7 +64,6 @@ fuzz_target!(|text: &str| {
     let home = Home::at("/nowhere/state".into(), "/nowhere/run".into());
     let stack = match config.stack {
         StackChoice::Auto | StackChoice::Gvproxy => Stack::Gvproxy(Dialect::File),
-        StackChoice::Kernel => Stack::Kernel,
         StackChoice::Sockets => Stack::Sockets,
     };
     let Ok(resolved) = resolve(&slug, &config, stack, &home) else { return };

@@ -49,8 +49,6 @@ pub enum StackKind {
     BareGvproxy,
     /// gvproxy in its jail.
     JailedGvproxy,
-    /// The kernel in its namespace.
-    Kernel,
 }
 
 /// A network assembled from bottle's parts. It ends when the value is dropped.
@@ -76,10 +74,7 @@ impl Assembly {
         let home = Home::at(environment.path("assembly"), environment.path("run"));
         let folder = home.bottle(&SLUG.parse()?);
         folder.create()?;
-        let network = Network::find(match walls.stack {
-            StackKind::Kernel => StackChoice::Kernel,
-            StackKind::BareGvproxy | StackKind::JailedGvproxy => StackChoice::Gvproxy,
-        })?;
+        let network = Network::find(StackChoice::Gvproxy)?;
         let plan = plan(&network)?;
         let is_bare = walls.stack == StackKind::BareGvproxy;
         let link = if is_bare { Bare::link(&folder) } else { Jail::link(&folder) };

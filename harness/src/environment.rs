@@ -30,7 +30,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 /// bottle's network stacks, the default first.
-pub const STACKS: [&str; 3] = ["gvproxy", "kernel", "sockets"];
+pub const STACKS: [&str; 2] = ["gvproxy", "sockets"];
 
 /// The shape of a real guest's machine. Under emulation a machine with two processors more often fails to
 /// start.

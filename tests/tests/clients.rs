@@ -260,7 +260,7 @@ fn a_client_that_gives_up_ends_its_request_at_once() {
 #[test]
 fn a_client_that_closes_only_its_half_gets_its_response() {
     let (port, told) = silent_origin(Duration::from_secs(2));
-    let project = project_with(&format!("{}[network]\nstack = \"kernel\"\n", silent("half", port)));
+    let project = project_with(&format!("{}[network]\nstack = \"sockets\"\n", silent("half", port)));
     project.put("ask.py", &format!("{TALK}to.sendall(b'GET http://silent.test:{port}/ HTTP/1.1\\r\\nhost: silent.test:{port}\\r\\n\\r\\n')\nto.shutdown(socket.SHUT_WR)\ndata = b''\nwhile part := to.recv(4096): data += part\nprint(data.decode()[-6:])\n"));
     let running = up_with(project, &[]);
     assert_eq!(running.guest("timeout 20 python3 ask.py"), "answer\n");

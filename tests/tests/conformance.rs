@@ -44,23 +44,19 @@ fn every_network_gives_the_expected_result_and_sabotage_is_found() {
         .collect();
     let wanted = [
         ("bottle", "isolated"),
-        ("kernel", "isolated"),
         ("sockets", "isolated"),
         ("sockets-by-hand", "isolated"),
         ("published", "isolated"),
         ("by-hand", "isolated"),
         ("guard-only", "isolated"),
         ("jail-only", "isolated"),
-        ("kernel-jail-only", "isolated"),
         ("keeper-dies", "isolated"),
         ("gvproxy-dies", "isolated"),
         ("sidecar-dies", "isolated"),
         ("neither", "leaks"),
     ];
     assert_eq!(verdicts, wanted);
-    for bottle in &report["subjects"].as_array().unwrap()[..2] {
-        every_port_was_tried(bottle);
-    }
+    every_port_was_tried(&report["subjects"][0]);
     let ways = report["ways_back"].as_array().unwrap();
     assert!(ways.len() >= LEAST_ATTACKS, "{} attacks", ways.len());
     assert!(
@@ -112,8 +108,8 @@ fn browse(page: &str) {
     let dom = String::from_utf8_lossy(&output.stdout);
     let title = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next());
     let measured: Value = serde_json::from_str(title.expect(&dom)).expect("the page measured itself");
-    // Seventeen destinations, thirteen networks. Only the control reached anything.
-    assert_eq!(measured["cells"], 17 * 13, "{measured}");
+    // Seventeen destinations, eleven networks. Only the control reached anything.
+    assert_eq!(measured["cells"], 17 * 11, "{measured}");
     assert!(measured["reached"].as_u64().unwrap() >= 4, "{measured}");
     assert_eq!(measured["red"], serde_json::json!(["rgb(179, 20, 44)"]), "{measured}");
     assert_eq!(measured["green"], serde_json::json!(["rgb(17, 99, 41)"]), "{measured}");

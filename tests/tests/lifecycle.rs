@@ -189,10 +189,31 @@ fn a_sidecar_that_runs_elsewhere_is_behind_its_door() {
         running.guest("curl -sS -o /dev/null -w '%{http_code}' $BOTTLE_SUPERVISE/") == "200"
     });
     // The plan keeps the port that the bottle's own sidecar holds.
-    let started: Value =
-        serde_json::from_str(&std::fs::read_to_string(running.on_host("state/t/plan.json")).unwrap())
-            .unwrap();
-    assert_eq!(running.json(&["plan", "--json"])["doors"], started["doors"]);
+    let started = || -> Value {
+        serde_json::from_str(&std::fs::read_to_string(running.on_host("state/t/plan.json")).unwrap()).unwrap()
+    };
+    assert_eq!(running.json(&["plan", "--json"])["doors"], started()["doors"]);
+}
+
+#[test]
+fn a_bottle_that_runs_keeps_the_port_that_it_got_when_another_one_was_taken() {
+    let project = project_with(
+        "slug = \"taken\"\n[supervise]\ncommand = [\"python3\", \"-m\", \"http.server\", \"--bind\", \"127.0.0.1\", \"{port}\"]\n",
+    );
+    let doors = || project.json(&["plan", "--json"])["doors"].clone();
+    let first = doors();
+    let port = u16::try_from(first["supervise"].as_u64().unwrap()).unwrap();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let second = doors();
+    assert_ne!(first, second);
+    let running = RunningBottle::new(project.clone()).unwrap();
+    running.bottle(&["-q", "up"]).assert().success();
+    drop(taken);
+    assert_eq!(doors(), second);
+    let keeper = running.keeper();
+    running.bottle(&["-q", "up"]).assert().success();
+    assert_eq!(running.keeper(), keeper);
+    running.exec("curl -sS -o /dev/null $BOTTLE_SUPERVISE/").success();
 }
 
 #[test]
@@ -243,37 +264,19 @@ fn a_pipelock_command_is_given_its_configuration() {
 }
 
 #[test]
-fn the_kernel_stack_needs_no_gvproxy() {
+fn a_bottle_changes_its_stack() {
     let page = Page::serve("the page").unwrap();
     // Without a workspace, so that nobody is asked about a change.
-    let gvproxy = allowing(&page) + "[workspace]\nmode = \"none\"\n";
-    let kernel = gvproxy.clone() + "[network]\nstack = \"kernel\"\n";
-    let running = up(&kernel);
+    let gvproxy = allowing(&page) + "[workspace]\nmode = \"none\"\n[network]\nstack = \"gvproxy\"\n";
+    let sockets = gvproxy.replace("\"gvproxy\"", "\"sockets\"");
+    let running = up(&sockets);
     let fetch = format!("curl -sS http://page.test:{}/", page.port());
     running.exec(&fetch).success().stdout("the page");
-    // No process is in its namespace, and gvproxy has no configuration.
-    assert_eq!(started_by(running.keeper()), [0; 0]);
-    assert!(!running.on_host("state/t/jail/gvproxy.yaml").exists());
-    running
-        .bottle(&["status"])
-        .assert()
-        .success()
-        .stdout(predicate::str::contains("stack     the host's kernel"));
-    // The guard refuses at once.
-    running.exec("curl -sS --max-time 5 http://192.0.2.1/ --noproxy '*'").code(7);
-
-    // The namespace dies with the keeper. A new keeper restores it, and the guest continues.
-    running.exec("touch /tmp/mark").success();
-    kill_keeper(&running);
-    running.bottle(&["-q", "up"]).assert().success();
-    running.exec(&format!("test -e /tmp/mark && {fetch}")).success().stdout("the page");
-
-    // To the other stack and back, on the same disk, with another subnet each time.
-    for (config, named) in [(&gvproxy, "gvproxy"), (&kernel, "kernel")] {
+    for (config, named) in [(&gvproxy, "gvproxy"), (&sockets, "sockets")] {
         running.put("bottle.toml", config);
         running.bottle(&["-q", "restart"]).assert().success();
         running.exec(&fetch).success().stdout("the page");
-        assert_eq!(started_by(running.keeper()).is_empty(), named == "kernel", "{named}");
+        assert_eq!(started_by(running.keeper()).is_empty(), named == "sockets", "{named}");
     }
 
     // The machine follows a change that was made while it had no keeper.
@@ -284,8 +287,8 @@ fn the_kernel_stack_needs_no_gvproxy() {
 }
 
 #[test]
-fn the_kernel_stack_needs_no_gvproxy_and_a_stack_that_was_asked_for_is_not_replaced() {
-    let project = project_with("slug = \"t\"\n[network]\nstack = \"kernel\"\n");
+fn a_stack_that_was_asked_for_is_not_replaced() {
+    let project = project_with("slug = \"t\"\n[network]\nstack = \"sockets\"\n");
     // A PATH with bubblewrap, the stand-in, and what they need.
     let bin = project.on_host("only");
     std::fs::create_dir(&bin).unwrap();

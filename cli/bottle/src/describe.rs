@@ -84,7 +84,6 @@ pub fn describe(plan: &Plan, services: &Services) -> String {
     fact("network", format!("{subnet} (guest {}, proxy.internal {})", subnet.guest(), subnet.proxy()));
     match plan.stack {
         Stack::Gvproxy(_) => {}
-        Stack::Kernel => fact("stack", "the host's kernel, in a namespace of its own".to_owned()),
         Stack::Sockets => {
             fact("stack", "the guest's own kernel; only streams to the doors leave it".to_owned());
         }

@@ -305,13 +305,18 @@ fn a_word_that_is_none_of_the_known_ones_gets_the_nearest() {
             "did you mean \"read-only\"?",
         ),
         (
-            "[network]\nstack = \"kernal\"\n",
-            "2:9: `network.stack` must be \"auto\", \"gvproxy\", \"kernel\" or \"sockets\", not \"kernal\"",
-            "did you mean \"kernel\"?",
+            "[network]\nstack = \"socket\"\n",
+            "2:9: `network.stack` must be \"auto\", \"gvproxy\" or \"sockets\", not \"socket\"",
+            "did you mean \"sockets\"?",
+        ),
+        (
+            "[network]\nstack = \"kernel\"\n",
+            "2:9: `network.stack` must be \"auto\", \"gvproxy\" or \"sockets\", not \"kernel\"",
+            "\"sockets\" took its place: as fast, and without gvproxy and bubblewrap",
         ),
         (
             "[network]\nstack = \"\"\n",
-            "2:9: `network.stack` must be \"auto\", \"gvproxy\", \"kernel\" or \"sockets\", not \"\"",
+            "2:9: `network.stack` must be \"auto\", \"gvproxy\" or \"sockets\", not \"\"",
             "",
         ),
         (

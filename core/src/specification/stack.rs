@@ -12,8 +12,6 @@ pub enum StackChoice {
     Auto,
     /// The installed gvproxy.
     Gvproxy,
-    /// The host's kernel.
-    Kernel,
     /// The guest's own kernel.
     Sockets,
 }

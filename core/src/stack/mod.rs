@@ -7,16 +7,14 @@ use crate::subnet::Subnet;
 use dialect::Dialect;
 use serde::{Deserialize, Serialize};
 
-/// The network stack that speaks TCP with the agent. On the host it is in a network namespace that leads nowhere, and
-/// in which only doors listen.
+/// The network stack that speaks TCP with the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Stack {
-    /// gvproxy, a program: what the guest sends never reaches the host kernel's TCP.
+    /// gvproxy, a program in a network namespace that leads nowhere, and in which only doors listen: what the guest sends
+    /// never reaches the host kernel's TCP.
     Gvproxy(Dialect),
-    /// The host kernel's own stack, behind a tap: several times as fast, and one process less. Linux only.
-    Kernel,
     /// The guest's own kernel: no frame leaves the guest. Its helper accepts connections to the doors, and the host
     /// sees a stream for each ([`crate::stream`]).
     Sockets,
@@ -27,7 +25,7 @@ impl Stack {
     pub fn subnet(self, slug: &Slug) -> Subnet {
         match self {
             Self::Gvproxy(dialect) => dialect.subnet(slug),
-            Self::Kernel | Self::Sockets => slug.subnet(),
+            Self::Sockets => slug.subnet(),
         }
     }
 }

@@ -1,19 +1,15 @@
-//! The two endpoints of the link: the guest's tap and, if the host's kernel is the network stack, the host's
-//! tap.
+//! The guest's endpoint of the link: a tap.
 
 use super::interface::Interface;
 use super::tap::{Checksums, Tap};
 use anyhow::{Context, Result};
 use bottle_core::guard::{GATEWAY_MAC, GUEST_MAC};
 use bottle_core::subnet::Subnet;
-use bottle_core::wire;
 use std::net::Ipv4Addr;
 
 /// The name of the guest's interface, which is down while there is no keeper.
 const NAME: &str = "eth0";
 const LOOPBACK: &str = "lo";
-/// The name of the host's interface, in a namespace where it is the only one.
-const HOST_NAME: &str = "guest0";
 
 /// The guest's endpoint.
 pub struct GuestEndpoint {
@@ -69,21 +65,4 @@ impl GuestEndpoint {
     pub fn down(&self) -> Result<()> {
         self.interface.down()
     }
-}
-
-/// Creates the host's endpoint in its own network namespace. It has both the gateway's and the proxy's
-/// address, and the guest is its only neighbour. No route leads anywhere else.
-///
-/// # Errors
-/// Returns an error if the kernel refuses it.
-pub fn make_host_endpoint(subnet: Subnet) -> Result<Tap> {
-    let tap = Tap::create(HOST_NAME, Checksums::LeftOut).context("cannot make the tap")?;
-    let interface = Interface::find(HOST_NAME)?;
-    interface.have_no_ipv6();
-    interface.configure(GATEWAY_MAC, wire::MTU)?;
-    interface.add_address(subnet.gateway())?;
-    interface.add_address(subnet.proxy())?;
-    interface.up()?;
-    interface.know_neighbour(subnet.guest(), GUEST_MAC)?;
-    Ok(tap)
 }

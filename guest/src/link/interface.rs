@@ -6,9 +6,7 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
-};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -165,15 +163,6 @@ impl Interface {
     /// program that tries IPv6 fails at once. A kernel without IPv6 has no such file.
     pub fn ignore_ipv6(&self) {
         let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", self.name), "1");
-    }
-
-    /// Keeps the interface from getting an IPv6 address, so that it sends nothing over IPv6 on its own. This
-    /// works without /proc. A kernel without IPv6 refuses it, and has no such address anyway.
-    pub fn have_no_ipv6(&self) {
-        let mut link = self.link();
-        let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-        link.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])]));
-        let _ = request(RouteNetlinkMessage::SetLink(link), 0);
     }
 }
 

@@ -61,11 +61,6 @@ impl Tap {
         Ok(Self { fd, checksums })
     }
 
-    /// Takes over a tap that [`Tap::create`] created in another process, with checksums left out.
-    pub fn taken_over(fd: OwnedFd) -> Self {
-        Self { fd, checksums: Checksums::LeftOut }
-    }
-
     /// Reads a frame that the kernel sends, if one is ready.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut header = [0; offload::HEADER_LEN];

@@ -18,8 +18,7 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
         [Environment::new(checkout, Guest::Namespace)?, Environment::new(checkout, Guest::Namespace)?];
     let mut networks = Vec::new();
     for (environment, guard) in environments.iter().zip([true, false]) {
-        // The kernel is the fastest stack, so a cost in front of it shows best.
-        let walls = Walls { guard, stack: StackKind::Kernel };
+        let walls = Walls { guard, stack: StackKind::JailedGvproxy };
         networks.push((environment, Assembly::new(walls, environment, flow::serve)?));
     }
     for direction in Direction::BOTH {

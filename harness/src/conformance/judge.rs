@@ -67,11 +67,8 @@ impl Judge {
     }
 
     fn once(&self, checkout: &Checkout) -> Result<Judged> {
-        let limit = if matches!(self.subject, Subject::Bottle | Subject::Kernel | Subject::Sockets) {
-            WIDE_LIMIT
-        } else {
-            LIMIT
-        };
+        let limit =
+            if matches!(self.subject, Subject::Bottle | Subject::Sockets) { WIDE_LIMIT } else { LIMIT };
         let written = if self.guest == Guest::Real && !outer::has_kvm() {
             outer::run_for_result(checkout, &self.words(checkout, outer::RESULT.into())?, limit)?
         } else {

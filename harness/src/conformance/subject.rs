@@ -15,8 +15,6 @@ use serde::{Deserialize, Serialize};
 pub enum Subject {
     /// bottle as a user runs it, with both walls, and another bottle beside it.
     Bottle,
-    /// The same, with the host's kernel as its network stack.
-    Kernel,
     /// The same, with the guest's own kernel as its network stack, so that only streams leave the guest.
     Sockets,
     /// The same, with a guest whose root has killed the helper and speaks to the keeper's socket by hand.
@@ -29,8 +27,6 @@ pub enum Subject {
     GuardOnly,
     /// gvproxy in its jail, with no guard in front of it.
     JailOnly,
-    /// The kernel's tap in its namespace, with no guard in front of it.
-    KernelJailOnly,
     /// bottle, whose keeper is killed during the sweep.
     KeeperDies,
     /// bottle, whose gvproxy is killed during the sweep.
@@ -81,13 +77,13 @@ impl Subject {
 
     /// Returns whether it has a guard, in which case only a door accepts connections.
     pub fn has_guard(self) -> bool {
-        self.must_be_isolated() && !matches!(self, Self::JailOnly | Self::KernelJailOnly)
+        self.must_be_isolated() && self != Self::JailOnly
     }
 
     /// Returns whether a refusal may be silent: without a guard, for frames with a spoofed sender, or while a
     /// process is dead. Anywhere else, a refusal must not look like a hang.
     pub fn may_hang(self) -> bool {
-        !matches!(self, Self::Bottle | Self::Kernel | Self::Sockets | Self::GuardOnly)
+        !matches!(self, Self::Bottle | Self::Sockets | Self::GuardOnly)
     }
 
     /// Runs every probe in a guest of this network.
@@ -95,7 +91,6 @@ impl Subject {
         let assembled = |guard, stack| assembled::probe(Walls { guard, stack }, environment, canaries);
         match self {
             Self::Bottle => shipped::bottle("gvproxy", environment, canaries),
-            Self::Kernel => shipped::bottle("kernel", environment, canaries),
             Self::Sockets => shipped::bottle("sockets", environment, canaries),
             Self::SocketsByHand => shipped::sockets_by_hand(environment, canaries),
             Self::Published => shipped::published(environment, canaries),
@@ -105,7 +100,6 @@ impl Subject {
             Self::SidecarDies => shipped::fault(shipped::Fault::Sidecar, environment, canaries),
             Self::GuardOnly => assembled(true, StackKind::BareGvproxy),
             Self::JailOnly => assembled(false, StackKind::JailedGvproxy),
-            Self::KernelJailOnly => assembled(false, StackKind::Kernel),
             Self::Neither => assembled(false, StackKind::BareGvproxy),
             Self::Tsi => stock::probe(&["--net"], environment, canaries),
             Self::VirtioNet => stock::probe(&["--net", "--net-backend", "virtio-net"], environment, canaries),

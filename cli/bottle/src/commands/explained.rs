@@ -89,7 +89,6 @@ fn written_says(written: &[Written], key: &str, value: &str) -> bool {
 fn name(stack: Stack) -> &'static str {
     match stack {
         Stack::Gvproxy(_) => "gvproxy",
-        Stack::Kernel => "kernel",
         Stack::Sockets => "sockets",
     }
 }

@@ -167,6 +167,12 @@ fn is_date(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
 }
 
+/// Returns what took a word's place that earlier versions knew.
+fn gone(key: &Key, word: &str) -> Option<String> {
+    (key.to_string() == "network.stack" && word == "kernel")
+        .then(|| "\"sockets\" took its place: as fast, and without gvproxy and bubblewrap".to_owned())
+}
+
 /// Returns what is wrong, and what helps.
 fn in_words(shape: &Shape<'_>, key: &Key) -> (String, Option<String>) {
     let did_you_mean = |wrong: &str, known: &[&str], quote: char| {
@@ -188,7 +194,7 @@ fn in_words(shape: &Shape<'_>, key: &Key) -> (String, Option<String>) {
         Shape::Value { .. } | Shape::Other => (format!("{subject} cannot have this value"), None),
         Shape::Word { word, words } => (
             format!("{subject} must be {}, not {word:?}", listed(words, '"', "or")),
-            did_you_mean(word, words, '"'),
+            gone(key, word).or_else(|| did_you_mean(word, words, '"')),
         ),
         Shape::UnknownKey { name, names } => {
             let place = match key.table() {

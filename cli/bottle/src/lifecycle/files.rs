@@ -94,7 +94,7 @@ pub fn render(folder: &Folder, resolved: &Resolved, config: &Config) -> Outcome<
             let link = link.to_str().context("the state folder's path is not UTF-8")?;
             Some(gvproxy::Config::for_plan(plan, link).render().map_err(anyhow::Error::from)?)
         }
-        Stack::Kernel | Stack::Sockets => None,
+        Stack::Sockets => None,
     };
     let smolfile = smolfile(folder, resolved)?.render().map_err(anyhow::Error::from)?;
     let equipment = Equipment::of(resolved, config)?;

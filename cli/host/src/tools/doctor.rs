@@ -1,8 +1,8 @@
 //! Everything that `bottle doctor` checks, whether it is in order or not.
 
 use super::find::{
-    CAN_JAIL, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, in_path,
-    may_make_namespaces, may_watch,
+    CAN_JAIL, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, in_path, may_make_namespaces,
+    may_watch,
 };
 use super::remedy::{Missing, Need, System};
 use super::versions::Versions;
@@ -96,7 +96,6 @@ impl Diagnosis {
             found("kvm", kvm()),
             as_warning(found("confinement", confinement())),
             found("helper", helper()),
-            as_warning(found("tun", tun())),
             keeper_confinement(),
             state(),
             optional(system, "git", Need::Git, "git-gate serves repositories with it"),
@@ -163,11 +162,6 @@ fn bwrap() -> Result<Found, Missing> {
         path: Some(path),
         detail: "makes the jail, and is allowed to make namespaces here".to_owned(),
     })
-}
-
-fn tun() -> Result<Found, Missing> {
-    let detail = "this kernel can be the network stack (`stack = \"kernel\"`)".to_owned();
-    Ok(Found { version: None, path: Some(find_tun()?), detail })
 }
 
 fn kvm() -> Result<Found, Missing> {

@@ -89,23 +89,6 @@ pub(super) fn may_watch() -> Result<(), Missing> {
     Ok(())
 }
 
-/// The device that creates taps. Only Linux has it.
-const TUN: &str = "/dev/net/tun";
-
-pub(super) fn find_tun() -> Result<PathBuf, Missing> {
-    if !CAN_JAIL {
-        return Err(Missing::new(Need::Linux, "the kernel can be the network stack only on Linux"));
-    }
-    match fs::OpenOptions::new().read(true).write(true).open(TUN) {
-        Ok(_) => Ok(TUN.into()),
-        Err(error) => {
-            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-            let need = if denied { Need::TunAccess } else { Need::TunModule };
-            Err(Missing::new(need, format!("{TUN} cannot be opened: {error}")))
-        }
-    }
-}
-
 pub(super) fn find_bwrap() -> Result<PathBuf, Missing> {
     in_path("bwrap").ok_or_else(|| Missing::new(Need::Bubblewrap, "bwrap is not on PATH"))
 }

@@ -17,7 +17,6 @@ impl System {
         match need {
             Need::Smolvm => smolvm(),
             _ if !root => None,
-            Need::TunModule => one(&["modprobe", "tun"]),
             Need::KvmModule => match virtualization_flag()? {
                 "vmx" => one(&["modprobe", "kvm-intel"]),
                 _ => one(&["modprobe", "kvm-amd"]),
@@ -32,8 +31,6 @@ impl System {
                 }
             }
             Need::Inotify
-            | Need::TunAccess
-            | Need::Linux
             | Need::Namespaces
             | Need::KvmProcessor
             | Need::KvmAccess
@@ -77,14 +74,7 @@ mod tests {
         let installed = System::Debian.fix(Need::Bubblewrap, true).unwrap();
         assert_eq!(installed, [["apt-get", "install", "--yes", "bubblewrap"]]);
         assert_eq!(System::Debian.fix(Need::Bubblewrap, false), None);
-        for need in [
-            Need::Inotify,
-            Need::TunAccess,
-            Need::Namespaces,
-            Need::KvmAccess,
-            Need::Confinement,
-            Need::Helper,
-        ] {
+        for need in [Need::Inotify, Need::Namespaces, Need::KvmAccess, Need::Confinement, Need::Helper] {
             for system in [System::Debian, System::Ubuntu, System::Fedora, System::Arch, System::Other] {
                 assert_eq!(system.fix(need, true), None, "{need:?}");
             }

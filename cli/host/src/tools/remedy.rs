@@ -13,12 +13,6 @@ pub enum Need {
     Gvproxy,
     /// An `inotify` instance for each gvproxy.
     Inotify,
-    /// The kernel module for the device that creates taps.
-    TunModule,
-    /// Access to that device.
-    TunAccess,
-    /// Linux instead of this system.
-    Linux,
     /// The program that creates the jail.
     Bubblewrap,
     /// The right to create namespaces.
@@ -105,9 +99,6 @@ impl System {
             (Need::Inotify, _) => {
                 "sudo sysctl -w fs.inotify.max_user_instances=1024, or `stack = \"sockets\"` in bottle.toml, which needs none"
             }
-            (Need::TunModule, _) => "sudo modprobe tun",
-            (Need::TunAccess, _) => "sudo chmod 666 /dev/net/tun, as most systems have it",
-            (Need::Linux, _) => "remove `stack = \"kernel\"` from bottle.toml",
             (Need::Bubblewrap, Self::Debian | Self::Ubuntu) => "sudo apt-get install bubblewrap",
             (Need::Bubblewrap, Self::Fedora) => "sudo dnf install bubblewrap",
             (Need::Bubblewrap, Self::Arch) => "sudo pacman -S bubblewrap",

@@ -1,7 +1,7 @@
 //! Everything that a bottle needs on a machine, found together.
 
 use super::find::{
-    CAN_JAIL, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, find_tun, gvproxy_program,
+    CAN_JAIL, check_kvm, find_bwrap, find_gvproxy, find_helper, find_smolvm, gvproxy_program,
     may_make_namespaces, may_watch,
 };
 use super::remedy::Missing;
@@ -41,8 +41,6 @@ pub struct Network {
 pub enum StackBackend {
     /// gvproxy, a program.
     Gvproxy(Gvproxy),
-    /// This machine's kernel, which creates taps.
-    Kernel,
     /// The guest's own kernel, which needs nothing on this machine.
     Sockets,
 }
@@ -86,7 +84,7 @@ impl Tools {
     pub fn programs(&self) -> impl Iterator<Item = PathBuf> {
         let gvproxy = match &self.network.backend {
             StackBackend::Gvproxy(gvproxy) => Some(&gvproxy.program),
-            StackBackend::Kernel | StackBackend::Sockets => None,
+            StackBackend::Sockets => None,
         };
         let all = [Some(&self.smolvm.path), self.network.bwrap.as_ref(), gvproxy];
         all.into_iter().flatten().filter_map(|path| std::path::absolute(path).ok())
@@ -112,10 +110,6 @@ impl Network {
             Stack::Gvproxy(dialect) => {
                 StackBackend::Gvproxy(Gvproxy { program: gvproxy_program()?, dialect })
             }
-            Stack::Kernel => {
-                find_tun()?;
-                StackBackend::Kernel
-            }
             Stack::Sockets => StackBackend::Sockets,
         };
         // A stack without a jail does not need the program that creates one.
@@ -136,7 +130,6 @@ impl Network {
     pub fn stack(&self) -> Stack {
         match &self.backend {
             StackBackend::Gvproxy(gvproxy) => Stack::Gvproxy(gvproxy.dialect),
-            StackBackend::Kernel => Stack::Kernel,
             StackBackend::Sockets => Stack::Sockets,
         }
     }
@@ -197,7 +190,6 @@ fn jailed_gvproxy() -> Result<Dialect, Missing> {
 fn asked_stack(choice: StackChoice) -> Result<Stack, Missing> {
     match choice {
         StackChoice::Gvproxy => Ok(Dialect::of(find_gvproxy(&Versions::remembered())?.1).into()),
-        StackChoice::Kernel => Ok(Stack::Kernel),
         StackChoice::Sockets => Ok(Stack::Sockets),
         StackChoice::Auto => Ok(jailed_gvproxy().map_or(Stack::Sockets, Stack::from)),
     }

@@ -52,7 +52,7 @@ pub fn open(shared: &Arc<Shared>) -> Result<OpenNetwork> {
     for ((sidecar, _), listener) in shared.plan.doors.iter().zip(descriptors) {
         open.doors.push(doors::serve(shared, sidecar, Clients::of(TcpListener::from(listener))?)?);
     }
-    crossing.attach(Arc::new(Endpoint::taken_over(link, shared.plan.stack)))?;
+    crossing.attach(Arc::new(Endpoint::of(link)))?;
     Ok(open)
 }
 

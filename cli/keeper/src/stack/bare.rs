@@ -1,7 +1,7 @@
 //! gvproxy without a jail: the guard alone decides what reaches it.
 
 use super::endpoint::Endpoint;
-use super::running::{Running, end};
+use super::running::{Process, Running, end};
 use super::wait::connect;
 use super::wall::Wall;
 use anyhow::{Context, Result};
@@ -46,7 +46,7 @@ impl Wall for Bare {
         let mut child =
             gvproxy.spawn().with_context(|| format!("cannot start {}", found.program.display()))?;
         match connect(&link, &mut child) {
-            Ok(link) => Ok(Running { child: Some(child), doors, link: Endpoint::Gvproxy(link).into() }),
+            Ok(link) => Ok(Running { process: Process(child), doors, link: Endpoint::of(link).into() }),
             Err(error) => {
                 end(&mut child);
                 Err(error.context("gvproxy did not start"))

@@ -4,7 +4,7 @@
 
 use super::endpoint::Endpoint;
 use super::namespace;
-use super::running::{Running, end};
+use super::running::{Process, Running, end};
 use super::wait::connect;
 use super::wall::Wall;
 use anyhow::{Context, Result};
@@ -64,13 +64,13 @@ impl Wall for Jail {
         command.args(found.dialect.arguments(&inside("gvproxy.yaml"), &inside(LINK)));
         let mut child = command.spawn().context("cannot start bubblewrap")?;
         drop(theirs);
-        let ready = namespace::receive(&ours, &mut child, plan, 0).and_then(|doors| {
+        let ready = namespace::receive(&ours, &mut child, plan).and_then(|doors| {
             let doors = doors.into_iter().map(TcpListener::from).collect();
             Ok((doors, connect(&link_path, &mut child)?))
         });
         match ready {
             Ok((doors, link)) => {
-                Ok(Running { child: Some(child), doors, link: Endpoint::Gvproxy(link).into() })
+                Ok(Running { process: Process(child), doors, link: Endpoint::of(link).into() })
             }
             Err(error) => {
                 end(&mut child);

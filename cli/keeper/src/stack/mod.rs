@@ -1,15 +1,13 @@
 //! The running network stack behind the guard: its doors, the link to it, and the walls around it.
 //!
-//! There are two stacks. One is gvproxy. [`Jail`] puts the second wall around it, which needs Linux; [`Bare`]
-//! does not, so on other systems the guard stands alone, and `bottle doctor` says so. The other is Linux
-//! itself, `kernel`, behind the same wall. The conformance harness tests them all.
+//! The stack on this side is gvproxy. [`Jail`] puts the second wall around it, which needs Linux; [`Bare`] does not,
+//! so on other systems the guard stands alone, and `bottle doctor` says so. The conformance harness tests both. Where
+//! the guest's own kernel is the stack, nothing here runs: see [`crate::streams`].
 
 mod bare;
 mod endpoint;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod jail;
-#[cfg(all(target_os = "linux", not(bottle_portable)))]
-mod kernel;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 mod namespace;
 mod running;

@@ -6,7 +6,7 @@
 use super::wait::wait_until;
 use anyhow::{Context, Result, bail};
 use bottle_core::plan::Plan;
-use bottle_guest::doors::MAX_DESCRIPTORS;
+use bottle_guest::doors::MAX_DOORS;
 use bottle_host::process::die_with_parent;
 use bottle_host::tools::Network;
 use rustix::net::{
@@ -52,10 +52,10 @@ pub fn make_doors(command: &mut Command, socket: &OwnedFd, plan: &Plan) {
     command.arg("--fd").arg(socket.as_raw_fd().to_string()).arg("--ports").arg(ports.join(","));
 }
 
-/// Receives what the helper hands out: a listener for each planned door, and `more` other descriptors.
-pub fn receive(socket: &OwnedFd, child: &mut Child, plan: &Plan, more: usize) -> Result<Vec<OwnedFd>> {
+/// Receives what the helper hands out: a listener for each planned door.
+pub fn receive(socket: &OwnedFd, child: &mut Child, plan: &Plan) -> Result<Vec<OwnedFd>> {
     let descriptors = wait_until(child, || receive_now(socket))?;
-    let expected = plan.doors.iter().count() + more;
+    let expected = plan.doors.iter().count();
     if descriptors.len() != expected {
         bail!("the jail handed out {} descriptors instead of {expected}", descriptors.len());
     }
@@ -63,7 +63,7 @@ pub fn receive(socket: &OwnedFd, child: &mut Child, plan: &Plan, more: usize) ->
 }
 
 fn receive_now(socket: &OwnedFd) -> Result<Option<Vec<OwnedFd>>> {
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DOORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;

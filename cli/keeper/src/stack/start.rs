@@ -3,8 +3,6 @@
 use super::bare::Bare;
 #[cfg(all(target_os = "linux", not(bottle_portable)))]
 use super::jail::Jail;
-#[cfg(all(target_os = "linux", not(bottle_portable)))]
-use super::kernel;
 use super::running::Running;
 use super::wall::Wall;
 use anyhow::{Result, bail};
@@ -32,10 +30,6 @@ pub fn start(network: &Network, folder: &Folder, plan: &Plan, log: &File) -> Res
             Bare::start(found, network, folder, plan, log)
         }
         StackBackend::Gvproxy(found) => Here::start(found, network, folder, plan, log),
-        #[cfg(all(target_os = "linux", not(bottle_portable)))]
-        StackBackend::Kernel => kernel::start(network, plan, log),
-        #[cfg(any(not(target_os = "linux"), bottle_portable))]
-        StackBackend::Kernel => bail!("the kernel can be the network stack on Linux only"),
         StackBackend::Sockets => bail!("the guest's own kernel is the stack, so none is started here"),
     }
 }

@@ -34,9 +34,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
-/// The stack's process or, if it has none, the socket that stays open because there is no end to report.
-type Stack = (Process, Option<OwnedFd>);
-
 /// The starter of one bottle, with the plan as it was before there was a guest.
 struct Server {
     folder: Folder,
@@ -66,7 +63,7 @@ pub fn main(slug: &Slug, socket: &OwnedFd) -> Result<()> {
 }
 
 impl Server {
-    fn handle(self: &Arc<Self>, ask: Ask, reply: &OwnedFd, stack: &mut Option<Stack>) -> Result<()> {
+    fn handle(self: &Arc<Self>, ask: Ask, reply: &OwnedFd, stack: &mut Option<Process>) -> Result<()> {
         let done = || Ok(wire::send(reply, &Said::Done, &[])?);
         match ask {
             Ask::Refresh => {
@@ -118,26 +115,20 @@ impl Server {
         }
     }
 
-    fn stack(&self, reply: &OwnedFd, stack: &mut Option<Stack>) -> Result<()> {
+    fn stack(&self, reply: &OwnedFd, stack: &mut Option<Process>) -> Result<()> {
         let network = Network::of(self.plan.stack)?;
         let running = stack::start(&network, &self.folder, &self.plan, &bounded(&self.log)?)?;
         let mut fds: Vec<_> = running.doors.iter().map(AsFd::as_fd).collect();
         fds.push(running.link.as_fd());
         wire::send(reply, &Said::Done, &fds)?;
         let reply = rustix::io::fcntl_dupfd_cloexec(reply, 0)?;
-        let mut held = None;
-        if let Some(pid) = running.pid() {
-            let ended = when_ended(pid)?;
-            thread::Builder::new().name("stack".to_owned()).spawn(move || {
-                let _ = ended.blocking_recv();
-                let _ = wire::send(&reply, &Said::Ended("it ended".to_owned()), &[]);
-            })?;
-        } else {
-            // There is no process, so no end is ever reported.
-            held = Some(reply);
-        }
+        let ended = when_ended(running.process.pid())?;
+        thread::Builder::new().name("stack".to_owned()).spawn(move || {
+            let _ = ended.blocking_recv();
+            let _ = wire::send(&reply, &Said::Ended("it ended".to_owned()), &[]);
+        })?;
         // From now on the keeper owns the descriptors, and this process owns the child.
-        *stack = Some((running.into_process(), held));
+        *stack = Some(running.process);
         Ok(())
     }
 
