@@ -10,5 +10,5 @@ fn a_few_seconds_of_mixed_traffic_leave_nothing_behind() {
     let output = Command::new(program).args(["soak", "--minutes", "0.1"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(said.matches("no leak, no stall").count(), 3, "{said}");
+    assert_eq!(said.matches("no leak, no stall").count(), 2, "{said}");
 }
