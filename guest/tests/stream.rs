@@ -52,6 +52,25 @@ fn noise(len: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_socket_that_always_has_something_leaves_time_for_other_tasks() {
+    const BYTES: usize = 50_000;
+    let (near, far) = unix();
+    far.write_all(&[0; BYTES]).await.unwrap();
+    let turns = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&turns);
+    tokio::spawn(async move {
+        loop {
+            counter.fetch_add(1, Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..BYTES {
+        assert_eq!(near.read(&mut [0]).await.unwrap(), 1);
+    }
+    assert!(turns.load(Relaxed) >= 100, "{turns:?}");
+}
+
+#[tokio::test]
 async fn bytes_arrive_in_both_directions_and_each_half_closes_separately() {
     let (mut agent, mut server, halves) = way();
     let (up, down) = (noise(3_000_000), noise(2_000_001));

@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown};
+use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -109,14 +110,26 @@ impl Socket {
         Ok(())
     }
 
-    /// Repeats a reading call until it would no longer block. A call that left nothing is not followed by one that the
-    /// system would only refuse: each costs a short stream as much as a read that brings something.
+    /// Repeats a reading call until it would no longer block. One task reads from a socket at a time.
     pub(super) async fn when_readable<T>(
         &self,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<(T, Left)>,
     ) -> io::Result<T> {
+        poll_fn(|context| self.poll_when_readable(context, &mut call)).await
+    }
+
+    /// Makes a reading call once it does not block. A call that left nothing is not followed by one that the system would
+    /// only refuse: each costs a short stream as much as a read that brings something.
+    ///
+    /// Unlike `AsyncFd::readable`, polling counts against the task's budget: whoever always has something to be read cannot
+    /// keep other tasks from their turn.
+    fn poll_when_readable<T>(
+        &self,
+        context: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<(T, Left)>,
+    ) -> Poll<io::Result<T>> {
         loop {
-            let mut guard = self.0.readable().await?;
+            let mut guard = ready!(self.0.poll_read_ready(context))?;
             match retry(|| call(self.as_fd())) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 Ok((done, left)) => {
@@ -124,9 +137,9 @@ impl Socket {
                     if left == Left::Nothing {
                         guard.clear_ready();
                     }
-                    return Ok(done);
+                    return Poll::Ready(Ok(done));
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
@@ -145,19 +158,11 @@ impl Socket {
         context: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.0.poll_read_ready(context))?;
-            match retry(|| Ok(rustix::io::readv(self, buffers)?)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                Ok(read) => {
-                    if Left::after(read, buffers.iter().map(|buffer| buffer.len()).sum()) == Left::Nothing {
-                        guard.clear_ready();
-                    }
-                    return Poll::Ready(Ok(read));
-                }
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        let most = buffers.iter().map(|buffer| buffer.len()).sum();
+        self.poll_when_readable(context, |socket| {
+            let read = rustix::io::readv(socket, buffers)?;
+            Ok((read, Left::after(read, most)))
+        })
     }
 
     /// Writes from several buffers, once there is room.
