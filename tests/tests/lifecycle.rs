@@ -181,7 +181,7 @@ fn gvproxy_is_restarted_with_its_doors() {
 fn a_sidecar_that_runs_elsewhere_is_behind_its_door() {
     let gate = Page::serve("the gate").unwrap();
     let running = up(&format!(
-        "slug = \"t\"\n[git-gate]\naddress = \"127.0.0.1:{}\"\n[supervise]\ncommand = [\"python3\", \"-m\", \"http.server\", \"--bind\", \"127.0.0.1\", \"{{port}}\"]\n",
+        "slug = \"elsewhere\"\n[git-gate]\naddress = \"127.0.0.1:{}\"\n[supervise]\ncommand = [\"python3\", \"-m\", \"http.server\", \"--bind\", \"127.0.0.1\", \"{{port}}\"]\n",
         gate.port()
     ));
     running.exec("curl -sS $BOTTLE_GIT_GATE/").success().stdout("the gate");
@@ -189,10 +189,10 @@ fn a_sidecar_that_runs_elsewhere_is_behind_its_door() {
         running.guest("curl -sS -o /dev/null -w '%{http_code}' $BOTTLE_SUPERVISE/") == "200"
     });
     // The plan keeps the port that the bottle's own sidecar holds.
-    let started = || -> Value {
-        serde_json::from_str(&std::fs::read_to_string(running.on_host("state/t/plan.json")).unwrap()).unwrap()
-    };
-    assert_eq!(running.json(&["plan", "--json"])["doors"], started()["doors"]);
+    let started: Value =
+        serde_json::from_str(&std::fs::read_to_string(running.on_host("state/elsewhere/plan.json")).unwrap())
+            .unwrap();
+    assert_eq!(running.json(&["plan", "--json"])["doors"], started["doors"]);
 }
 
 #[test]
