@@ -38,17 +38,8 @@ const SLUG: &str = "assembly";
 pub struct Walls {
     /// Whether every frame has to pass the guard. If not, frames are forwarded unchecked.
     pub guard: bool,
-    /// The network stack behind the guard, or in its place.
-    pub stack: StackKind,
-}
-
-/// A network stack, with or without its jail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StackKind {
-    /// gvproxy on the host.
-    BareGvproxy,
-    /// gvproxy in its jail.
-    JailedGvproxy,
+    /// Whether gvproxy is in its jail. If not, it is on the host.
+    pub jail: bool,
 }
 
 /// A network assembled from bottle's parts. It ends when the value is dropped.
@@ -76,14 +67,15 @@ impl Assembly {
         folder.create()?;
         let network = Network::find(StackChoice::Gvproxy)?;
         let plan = plan(&network)?;
-        let is_bare = walls.stack == StackKind::BareGvproxy;
-        let link = if is_bare { Bare::link(&folder) } else { Jail::link(&folder) };
+        let link = if walls.jail { Jail::link(&folder) } else { Bare::link(&folder) };
         let link = link.to_str().context("a path that is UTF-8")?;
         fs::write(folder.gvproxy(), Config::for_plan(&plan, link).render()?)?;
         let guest = UnixListener::bind(folder.guest_socket())?;
         let log = File::create(folder.keeper_log())?;
         let mut stack = match &network.backend {
-            StackBackend::Gvproxy(found) if is_bare => Bare::start(found, &network, &folder, &plan, &log)?,
+            StackBackend::Gvproxy(found) if !walls.jail => {
+                Bare::start(found, &network, &folder, &plan, &log)?
+            }
             _ => start(&network, &folder, &plan, &log)?,
         };
         let doors = std::mem::take(&mut stack.doors);

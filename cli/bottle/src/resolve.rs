@@ -82,8 +82,10 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outco
             doors.iter().collect()
         }
         // The ports that its own sidecars hold count as free.
-        Some(doors) => allocate(slug, &active, &hosted, &doors.ports())?,
-        None => allocate(slug, &active, &hosted, &BTreeSet::new())?,
+        running => {
+            let held = running.map(|doors| doors.ports()).unwrap_or_default();
+            allocate(slug, &active, &hosted, &held)?
+        }
     };
     let usage = |error: String| Failure::new(Kind::Usage, error);
     let doors = Doors::try_from(ports).map_err(|error| usage(error.to_string()))?;

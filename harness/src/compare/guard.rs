@@ -1,7 +1,7 @@
 //! The cost of the guard and its pump, compared with a bare copy in their place.
 
 use super::report::{Better, Figures, Report};
-use crate::assembly::{Assembly, StackKind, Walls};
+use crate::assembly::{Assembly, Walls};
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest};
 use anyhow::{Context, Result, ensure};
@@ -18,7 +18,7 @@ pub fn compare(checkout: &Checkout, rounds: usize, report: &mut Report) -> Resul
         [Environment::new(checkout, Guest::Namespace)?, Environment::new(checkout, Guest::Namespace)?];
     let mut networks = Vec::new();
     for (environment, guard) in environments.iter().zip([true, false]) {
-        let walls = Walls { guard, stack: StackKind::JailedGvproxy };
+        let walls = Walls { guard, jail: true };
         networks.push((environment, Assembly::new(walls, environment, flow::serve)?));
     }
     for direction in Direction::BOTH {

@@ -16,7 +16,7 @@ use std::process::Command;
 use std::thread;
 
 /// How many times as good as this alternative each of bottle's stacks should be: gvproxy reaches what gvproxy can, and
-/// the others are not worse than pasta.
+/// `sockets` is not worse than pasta.
 const GOALS: [(&str, &str, f64); 2] = [("gvproxy", "gvproxy, MTU 65000", 0.9), ("sockets", "pasta", 1.0)];
 /// How many connections a second each route should carry at least.
 const CONNECTIONS: f64 = 2000.0;

@@ -3,7 +3,7 @@
 use super::canaries::HostCanaries;
 use super::probed::Probed;
 use super::{assembled, shipped, stock};
-use crate::assembly::{StackKind, Walls};
+use crate::assembly::Walls;
 use crate::environment::{Environment, Guest};
 use anyhow::Result;
 use clap::ValueEnum;
@@ -88,7 +88,7 @@ impl Subject {
 
     /// Runs every probe in a guest of this network.
     pub fn probe(self, environment: &Environment, canaries: &HostCanaries) -> Result<Probed> {
-        let assembled = |guard, stack| assembled::probe(Walls { guard, stack }, environment, canaries);
+        let assembled = |walls| assembled::probe(walls, environment, canaries);
         match self {
             Self::Bottle => shipped::bottle("gvproxy", environment, canaries),
             Self::Sockets => shipped::bottle("sockets", environment, canaries),
@@ -98,9 +98,9 @@ impl Subject {
             Self::KeeperDies => shipped::fault(shipped::Fault::Keeper, environment, canaries),
             Self::GvproxyDies => shipped::fault(shipped::Fault::Gvproxy, environment, canaries),
             Self::SidecarDies => shipped::fault(shipped::Fault::Sidecar, environment, canaries),
-            Self::GuardOnly => assembled(true, StackKind::BareGvproxy),
-            Self::JailOnly => assembled(false, StackKind::JailedGvproxy),
-            Self::Neither => assembled(false, StackKind::BareGvproxy),
+            Self::GuardOnly => assembled(Walls { guard: true, jail: false }),
+            Self::JailOnly => assembled(Walls { guard: false, jail: true }),
+            Self::Neither => assembled(Walls { guard: false, jail: false }),
             Self::Tsi => stock::probe(&["--net"], environment, canaries),
             Self::VirtioNet => stock::probe(&["--net", "--net-backend", "virtio-net"], environment, canaries),
             Self::AllowCidr => stock::probe(&["--allow-cidr", stock::GATEWAY_ALONE], environment, canaries),
