@@ -78,7 +78,7 @@ audit:
 test: unit e2e
 
 do-unit: helper
-	$(CARGO) test --locked --workspace --exclude bottle-tests --no-fail-fast
+	$(CARGO) test --locked --workspace --exclude bottle-tests --exclude bottle-benches --no-fail-fast
 
 do-e2e: do-setup build
 	$(CARGO) test --locked -p bottle-tests --no-fail-fast --test e2e

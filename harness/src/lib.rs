@@ -27,6 +27,7 @@ pub mod processes;
 pub mod real_proxy;
 pub mod registry;
 pub mod scale;
+pub mod schema;
 pub mod soak;
 pub mod stand_in;
 pub mod terminal;

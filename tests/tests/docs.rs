@@ -3,6 +3,7 @@
 use bottle::args::Document;
 use bottle::schema;
 use bottle_harness::page::Page;
+use bottle_harness::schema::fits;
 use bottle_tests::reference::{self, BEGIN, END};
 use bottle_tests::{Project, ProjectExt, allowing, empty_project, git, project_with};
 use clap::ValueEnum;
@@ -234,12 +235,6 @@ fn each_schema_is_what_the_types_say() {
     for document in Document::value_variants() {
         is_made(&root().join("docs/schema").join(schema::file_name(*document)), &schema::text(*document));
     }
-}
-
-/// Whether a document has the form that its schema says, or where it has another.
-fn fits(document: Document, value: &serde_json::Value) -> Result<(), String> {
-    let validator = jsonschema::validator_for(&schema::of(document)).unwrap();
-    validator.validate(value).map_err(|error| format!("{document:?}: {}: {error}", error.instance_path))
 }
 
 #[test]

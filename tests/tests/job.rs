@@ -1,8 +1,8 @@
 //! `bottle run --out`: what is kept of a run, and what is left of it, however it ends.
 
 use bottle::args::Document;
-use bottle::schema;
 use bottle_harness::processes::{descendants, naming};
+use bottle_harness::schema::fits;
 use bottle_tests::{
     Project, ProjectExt, alone, command_line, empty_project, eventually, git, kill, project_with,
 };
@@ -21,10 +21,7 @@ const SLUG: &str = "slug = \"t\"\n";
 fn result(out: &Path) -> Value {
     let text = fs::read_to_string(out.join("result.json")).unwrap();
     let result: Value = serde_json::from_str(&text).unwrap();
-    let validator = jsonschema::validator_for(&schema::of(Document::Result)).unwrap();
-    if let Err(error) = validator.validate(&result) {
-        panic!("{}: {error}: {result:#}", error.instance_path);
-    }
+    fits(Document::Result, &result).unwrap_or_else(|error| panic!("{error}: {result:#}"));
     result
 }
 

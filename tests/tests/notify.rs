@@ -1,7 +1,7 @@
 //! `[notify]`: what a person's command is told, by whom, and that nothing waits for it.
 
 use bottle::args::Document;
-use bottle::schema;
+use bottle_harness::schema::fits;
 use bottle_tests::{
     Project, ProjectExt, RunningBottle, RunningBottleExt, children, command_line, eventually, git, kill,
     project_with, up_with,
@@ -26,9 +26,8 @@ fn told_in(project: &Project, more: &str, config: &str) -> std::path::PathBuf {
 /// Returns what was told of this event so far.
 fn told(file: &std::path::Path, event: &str) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_default();
-    let validator = jsonschema::validator_for(&schema::of(Document::Notice)).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
-    let lines = lines.inspect(|told| assert!(validator.is_valid(told), "{told:#}"));
+    let lines = lines.inspect(|told| fits(Document::Notice, told).unwrap());
     lines.filter(|told| told["event"] == event).collect()
 }
 

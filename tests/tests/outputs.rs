@@ -3,6 +3,7 @@
 
 use bottle::args::{Args, Command, Document};
 use bottle::schema;
+use bottle_harness::schema::fits;
 use bottle_host::failure::Kind;
 use bottle_tests::{ProjectExt, empty_project, project_with};
 use clap::error::ErrorKind;
@@ -105,10 +106,7 @@ fn an_error_fits_the_schema_of_what_was_asked_for() {
         let output = project.bottle(words).output().unwrap();
         let printed: serde_json::Value =
             serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{words:?}: {output:?}"));
-        let validator = jsonschema::validator_for(&schema::of(document)).unwrap();
-        if let Err(error) = validator.validate(&printed) {
-            panic!("{words:?}: {}: {error}: {printed:#}", error.instance_path);
-        }
+        fits(document, &printed).unwrap_or_else(|error| panic!("{words:?}: {error}: {printed:#}"));
         let kind = Kind::ALL.into_iter().find(|kind| printed["error"]["code"] == kind.word());
         let status = kind.map(|kind| i32::from(kind.status()));
         assert!(status.is_some() && output.status.code() == status, "{words:?}: {printed:#}");
