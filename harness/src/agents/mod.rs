@@ -76,8 +76,7 @@ pub fn main(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
 /// How long an agent may take in an emulated guest, where its program alone takes a minute to start.
 const LIMIT: Duration = Duration::from_secs(1200);
 
-/// How often an agent is tried on one machine while its guest does not start or dies. smolvm boots one guest more for an image
-/// that it has not seen, and keeps what that one made.
+/// How often an agent is tried on one machine while its guest does not start or dies.
 const TRIES: usize = 3;
 
 /// Runs each agent in a real guest, on this machine or in an outer one for each.
@@ -137,7 +136,7 @@ impl fmt::Display for Died {
 /// Returns what did not hold.
 pub fn run(checkout: &Checkout, agent: &'static Agent, guest: Guest) -> Result<()> {
     let setting = Setting::new(checkout, agent, guest)?;
-    let ran = go(agent, &setting);
+    let ran = go(agent, &setting, guest);
     let is_there = || setting.project.run(&["exec", "--", "true"]).is_ok();
     match ran {
         Err(error) if guest == Guest::Real && !is_there() => Err(error.context(Died)),
@@ -145,9 +144,12 @@ pub fn run(checkout: &Checkout, agent: &'static Agent, guest: Guest) -> Result<(
     }
 }
 
-fn go(agent: &Agent, setting: &Setting) -> Result<()> {
+fn go(agent: &Agent, setting: &Setting, guest: Guest) -> Result<()> {
     let Setting { project, model, .. } = setting;
     steps::prepare(agent, project, model)?;
+    if guest == Guest::Real {
+        setting.start()?;
+    }
     let is_over = AtomicBool::new(false);
     let output = thread::scope(|scope| {
         scope.spawn(|| steps::operate(project, &is_over));

@@ -1,20 +1,32 @@
 """Looks for a key in everything that a guest has: search.py HEX WITNESS SKIPPED...
 
 HEX is the key backwards, so that this program's own arguments do not hold it. It prints where the key was found, and
-then where the witness was, a word that has to be found. It looks at all files but those in the skipped folders and those that
-a kernel makes up, and at the memory, the arguments and the environment of each process but this one.
+then where the witness was, a word that has to be found. It looks at all files but those in the skipped folders, wherever else
+those are mounted, and those that a kernel makes up, and at the memory, the arguments and the environment of each process but this
+one.
 """
 
 import os, re, sys
 
 words = [bytes.fromhex(sys.argv[1])[::-1], sys.argv[2].encode()]
-skipped = ("/proc", "/sys", "/dev", *sys.argv[3:])
+with open("/proc/mounts") as mounts:
+    # smolvm's own root has a second /proc, whose files are as long as all memory.
+    made_up = [fields[1] for fields in map(str.split, mounts) if fields[2] in ("proc", "sysfs")]
+skipped = [os.stat(folder) for folder in ("/dev", *made_up, *sys.argv[3:]) if os.path.isdir(folder)]
 overlap = max(map(len, words))
 found = [set(), set()]
 PAGE = os.sysconf("SC_PAGE_SIZE")
 BLOCK, PART = 256 << 20, 4 << 20
 THERE = bytes(entry & 0xC0 for entry in range(256))
 seen = set()
+
+
+def is_skipped(folder):
+    try:
+        about = os.lstat(folder)
+    except FileNotFoundError:
+        return True
+    return any(os.path.samestat(about, other) for other in skipped)
 
 
 def look(place, data):
@@ -54,7 +66,7 @@ def look_through_memory(pid, name, at, end):
 
 
 for folder, folders, files in os.walk("/"):
-    folders[:] = [name for name in folders if os.path.join(folder, name) not in skipped]
+    folders[:] = [name for name in folders if not is_skipped(os.path.join(folder, name))]
     for name in files:
         path = os.path.join(folder, name)
         if os.path.isfile(path) and not os.path.islink(path):

@@ -56,6 +56,18 @@ impl Setting {
         Ok(Self { agent, project, model })
     }
 
+    /// Starts a real guest, and makes a place of it where the agent runs.
+    ///
+    /// # Errors
+    /// Returns an error if it does not start.
+    pub fn start(&self) -> Result<()> {
+        for words in [&["up"][..], &["exec", "--", "sh", "-c", LINKS]] {
+            let output = self.bottle(words)?.stdin(Stdio::null()).output().context("bottle")?;
+            ensure!(output.status.success(), "bottle {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
     /// Runs the agent to its end, without input.
     ///
     /// # Errors
@@ -64,12 +76,20 @@ impl Setting {
         self.call(self.agent.prompt)?.stdin(Stdio::null()).output().context("bottle")
     }
 
-    /// Returns a call of `bottle` for the agent, with this host's key. It trusts the model.
+    /// Returns a call of `bottle` for the agent.
+    ///
+    /// # Errors
+    /// As [`Self::bottle`].
+    pub fn call(&self, arguments: &[&str]) -> Result<Command> {
+        self.bottle(&[&[self.agent.name, "--"], arguments].concat())
+    }
+
+    /// Returns a call of `bottle` with this host's key. It trusts the model.
     ///
     /// # Errors
     /// Returns an error if the authorities cannot be written.
-    pub fn call(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = self.project.command(&[&[self.agent.name, "--"], arguments].concat());
+    fn bottle(&self, words: &[&str]) -> Result<Command> {
+        let mut command = self.project.command(words);
         command.env(self.agent.key, KEY).env("SSL_CERT_FILE", authorities(&self.model)?);
         Ok(command)
     }
@@ -100,9 +120,9 @@ fn stand_in(agent: &Agent, environment: &Environment) -> Result<String> {
 const AGENT: &str = "/opt/agent";
 /// Where a real guest has Debian's programs.
 const DEBIAN: &str = "/opt/debian";
-/// A real guest is given the agent and what it needs as folders of this machine, into which its image leads. They are copied to
-/// where the environment is: smolvm needs idmapped mounts, which the outer machine's view of this one has none of. Under
-/// emulation a machine with two processors more often fails to start.
+/// A real guest has smolvm's own root, which needs no image to be unpacked, and is given the agent and what it needs as folders of
+/// this machine. They are copied to where the environment is: smolvm needs idmapped mounts, which the outer machine's view of this
+/// one has none of. Under emulation a machine with two processors more often fails to start.
 fn real(agent: &Agent, checkout: &Checkout, environment: &Environment) -> Result<String> {
     let programs = folder(agent, checkout);
     let copy = |from: &Path, name: &str| -> Result<PathBuf> {
@@ -112,16 +132,32 @@ fn real(agent: &Agent, checkout: &Checkout, environment: &Environment) -> Result
         ensure!(copy.status()?.success(), "{} is missing", from.display());
         Ok(to)
     };
+    without_image(agent, checkout, environment)?;
     let folder = copy(&programs, "agent")?;
     let debian = copy(&programs.with_file_name("debian"), "debian")?;
     Ok(format!(
-        "image = {:?}\ncpus = 1\nmemory = 2048\nsetup = []\n\
-         env = {{ PATH = \"{AGENT}/bin:/usr/sbin:/usr/bin\", PYTHONPATH = \"{AGENT}/python\" }}\n\
+        "cpus = 1\nmemory = 2048\nsetup = []\n\
+         env = {{ PATH = \"{AGENT}/bin:{DEBIAN}/usr/sbin:{DEBIAN}/usr/bin:/usr/bin:/sbin:/bin\", PYTHONPATH = \"{AGENT}/python\", \
+         GIT_EXEC_PATH = \"{DEBIAN}/usr/lib/git-core\", SHELL = \"/bin/bash\" }}\n\
          [[guest.volumes]]\nhost = {folder:?}\nguest = {AGENT:?}\n\
          [[guest.volumes]]\nhost = {debian:?}\nguest = {DEBIAN:?}\n[egress]\n",
-        programs.with_file_name("image.tar"),
     ))
 }
+
+/// Gives the operator a profile of the same name, which is the agent's own but for its image.
+fn without_image(agent: &Agent, checkout: &Checkout, environment: &Environment) -> Result<()> {
+    let file = format!("{}.toml", agent.name);
+    let mut profile: toml::Table =
+        fs::read_to_string(checkout.root().join("cli/bottle/agents").join(&file))?.parse()?;
+    profile.remove("image").context("the profile has no image")?;
+    let folder = environment.path("config/bottle/agents");
+    fs::create_dir_all(&folder)?;
+    Ok(fs::write(folder.join(file), toml::to_string(&profile)?)?)
+}
+
+/// Leads to Debian's programs from where they are named in full. A login shell would set another `PATH`.
+const LINKS: &str = "set -e; rm -f /etc/profile; ln -s /opt/debian/usr/bin/bash /bin/bash; \
+    for part in lib64 lib/x86_64-linux-gnu; do ln -s /opt/debian/usr/$part /$part; done";
 
 /// The folders of a real guest that are this machine's, and that it cannot write.
 pub const GIVEN: [&str; 2] = [AGENT, DEBIAN];

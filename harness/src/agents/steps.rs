@@ -27,8 +27,9 @@ const RESULT: &str = "result.txt";
 /// What the host answers that is asked for.
 const PAGE: &str = "the page that was asked for";
 const REASON: &str = "The test needs its page.";
-/// How often the operator looks into the inbox.
+/// How often the operator looks into the inbox. Each look is a process, whose start takes a large part of an emulated processor.
 const GLANCE: Duration = Duration::from_millis(500);
+const RARE_GLANCE: Duration = Duration::from_secs(5);
 
 /// Writes the project, its repository, and the model's part.
 ///
@@ -117,6 +118,7 @@ fn push() -> String {
 
 /// Approves every host that is asked for, until `is_over`.
 pub fn operate(project: &Project, is_over: &AtomicBool) {
+    let pause = if project.environment().is_real() { RARE_GLANCE } else { GLANCE };
     while !is_over.load(Relaxed) {
         let inbox = project.answer(&["inbox", "--json"]).unwrap_or_default();
         for request in inbox.as_array().into_iter().flatten() {
@@ -124,7 +126,7 @@ pub fn operate(project: &Project, is_over: &AtomicBool) {
                 let _ = project.run(&["approve", id]);
             }
         }
-        thread::sleep(GLANCE);
+        thread::sleep(pause);
     }
 }
 
