@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The harness's jobs, the longest first.
-const JOBS: [&[&str]; 4] = [
+const JOBS: [&[&str]; 5] = [
+    &["agents", "--guest", "real", "--only", "codex,claude"],
     &["conformance", "--guest", "real", "--only", "bottle,neither,virtio-net"],
     &["life"],
     &["ways-back", "--guest", "real", "--only", "cp-file-becomes-hook"],
@@ -77,4 +78,14 @@ fn a_real_guest_is_isolated_by_bottle_and_leaks_in_stock_networks() {
 fn an_attack_by_a_real_guest_is_held_and_succeeds_without_its_defence() {
     let said = output_of("ways-back");
     assert!(said.contains("ways-back: 1 attacks, 1 held, 1 witnesses seen"), "{said}");
+}
+
+/// `make agents GUEST=real` runs every agent there.
+#[test]
+fn two_real_agents_do_their_work_in_real_guests_and_never_see_the_key() {
+    let said = output_of("agents");
+    for agent in ["codex", "claude"] {
+        let passed = |line: &str| line.starts_with(agent) && line.split_whitespace().nth(3) == Some("ok");
+        assert!(said.lines().any(passed), "{agent}: {said}");
+    }
 }
