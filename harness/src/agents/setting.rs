@@ -156,7 +156,7 @@ fn without_image(agent: &Agent, checkout: &Checkout, environment: &Environment) 
 }
 
 /// Leads to Debian's programs from where they are named in full. A login shell would set another `PATH`.
-const LINKS: &str = "set -e; rm -f /etc/profile; ln -s /opt/debian/usr/bin/bash /bin/bash; \
+const LINKS: &str = "set -e; rm -f /etc/profile; ln -s /opt/debian/usr/bin/bash /bin; ln -s /opt/debian/usr/bin/python3 /usr/bin; \
     for part in lib64 lib/x86_64-linux-gnu; do ln -s /opt/debian/usr/$part /$part; done";
 
 /// The folders of a real guest that are this machine's, and that it cannot write.
