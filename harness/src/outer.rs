@@ -29,8 +29,9 @@ const INHERITED: [&str; 5] =
     ["BOTTLE_GUEST_HELPER", "SMOLVM_AGENT_ROOTFS", "RUST_BACKTRACE", "NO_COLOR", checkout::SMOLVM];
 
 /// The script that the outer machine runs once it sees this host's files. Its name is one that it can look up: a scheduler's
-/// daemons do.
-const INIT: &str = "/bin/busybox hostname outer
+/// daemons do. Programs may open as many files as systemd lets them: smolvm has one open for each that a guest has looked up.
+const INIT: &str = "ulimit -Hn 524288
+/bin/busybox hostname outer
 echo 127.0.0.1 outer >> /etc/hosts
 /bin/sh /job/command
 echo $? > /job/status
