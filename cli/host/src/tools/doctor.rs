@@ -10,6 +10,7 @@ use crate::confine;
 use crate::smolvm::CONFINED;
 use crate::state::{Home, network_filesystem};
 use bottle_core::stack::dialect::Dialect;
+use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use std::env;
 use std::path::PathBuf;
@@ -97,6 +98,7 @@ impl Diagnosis {
             as_warning(found("confinement", confinement())),
             found("helper", helper()),
             keeper_confinement(),
+            open_files(getrlimit(Resource::Nofile).maximum),
             state(),
             optional(system, "git", Need::Git, "git-gate serves repositories with it"),
             optional(
@@ -204,6 +206,28 @@ fn keeper_confinement() -> Finding {
     Finding { name: "keeper", level, version: None, path: None, detail, remedy: None, need: None }
 }
 
+/// How many files a large project with everything that it depends on has.
+const MANY_FILES: u64 = 100_000;
+
+/// Checks how many files a process may have open. smolvm has one open for each file of a shared folder that its guest knows of
+/// (`docs/upstream-notes.md`), and raises what is in force to the most that it may.
+fn open_files(most: Option<u64>) -> Finding {
+    let few = most.filter(|most| *most < MANY_FILES);
+    let (level, detail, remedy) = match few {
+        None => (Level::Ok, "as many as a large project has may be open at once".to_owned(), None),
+        Some(few) => (
+            Level::Warning,
+            format!(
+                "a guest that knows of more than {few} files of its shared folders gets \"Too many open files\": smolvm has each open"
+            ),
+            Some(
+                "raise `ulimit -Hn`: `* hard nofile 524288` in /etc/security/limits.conf, or `LimitNOFILE=524288` in a unit",
+            ),
+        ),
+    };
+    Finding { name: "open files", level, version: None, path: None, detail, remedy, need: None }
+}
+
 /// Checks that state is in a folder that no other machine has, too. Locks and sockets are no good there.
 fn state() -> Finding {
     let finding = |level, path, detail: String| Finding {
@@ -253,4 +277,19 @@ fn optional(system: System, name: &'static str, need: Need, what_for: &str) -> F
     let level = if missing.is_some() { Level::Warning } else { Level::Ok };
     let remedy = missing.map(|need| system.remedy(need));
     Finding { name, level, version, path, detail: what_for.to_owned(), remedy, need: missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_low_limit_on_open_files_is_a_warning() {
+        let low = open_files(Some(4096));
+        assert!(low.level == Level::Warning && low.remedy.is_some());
+        assert!(low.detail.contains("more than 4096 files"), "{}", low.detail);
+        for enough in [Some(524_288), None] {
+            assert_eq!(open_files(enough).level, Level::Ok);
+        }
+    }
 }
