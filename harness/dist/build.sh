@@ -38,11 +38,11 @@ build() {
     built=${CARGO_TARGET_DIR:-$PWD/target}
     say "building bottle and its helper ($profile)"
     $cargo rustc --quiet --locked --profile guest -p bottle-guest --bin bottle-guest -- -C target-feature=+crt-static
+    $cargo build --quiet --locked --profile "$profile" -p bottle --bin bottle
     helper=$built/guest/bottle-guest
     case $profile in
-        release) $cargo build --quiet --locked --release -p bottle --bin bottle; program=$built/release/bottle ;;
-        # What is built for the tests is there already.
-        dev) $cargo build --quiet --locked --workspace; program=$built/debug/bottle ;;
+        release) program=$built/release/bottle ;;
+        dev) program=$built/debug/bottle ;;
     esac
 }
 
