@@ -77,6 +77,7 @@ audit:
 
 test: unit e2e
 
+# The benchmarks have no tests, and would have every crate built in another way than for e2e.
 do-unit: helper
 	$(CARGO) test --locked --workspace --exclude bottle-tests --exclude bottle-benches --no-fail-fast
 

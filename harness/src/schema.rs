@@ -8,8 +8,11 @@ use serde_json::Value;
 /// Checks that a document has the form that its schema says.
 ///
 /// # Errors
-/// Returns where it has another.
+/// Returns where it has another, and the document.
 pub fn fits(document: Document, value: &Value) -> Result<()> {
     let validator = jsonschema::validator_for(&schema::of(document))?;
-    validator.validate(value).map_err(|error| anyhow!("{document:?}: {}: {error}", error.instance_path))
+    let differs = |error: jsonschema::ValidationError<'_>| {
+        anyhow!("{document:?}: {}: {error}: {value:#}", error.instance_path)
+    };
+    validator.validate(value).map_err(differs)
 }

@@ -130,7 +130,7 @@ impl fmt::Display for Died {
 /// Returns what did not hold.
 pub fn run(checkout: &Checkout, agent: &'static Agent, guest: Guest) -> Result<()> {
     let setting = Setting::new(checkout, agent, guest)?;
-    let ran = go(agent, &setting, guest);
+    let ran = go(agent, &setting);
     let is_there = || setting.project.run(&["exec", "--", "true"]).is_ok();
     match ran {
         Err(error) if guest == Guest::Real && !is_there() => Err(error.context(Died)),
@@ -138,10 +138,10 @@ pub fn run(checkout: &Checkout, agent: &'static Agent, guest: Guest) -> Result<(
     }
 }
 
-fn go(agent: &Agent, setting: &Setting, guest: Guest) -> Result<()> {
+fn go(agent: &Agent, setting: &Setting) -> Result<()> {
     let Setting { project, model, .. } = setting;
     steps::prepare(agent, project, model)?;
-    if guest == Guest::Real {
+    if project.environment().is_real() {
         setting.start()?;
     }
     let is_over = AtomicBool::new(false);
