@@ -7,7 +7,7 @@ use bottle_host::process::die_with_parent;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::fcntl_getfl;
 use rustix::process::Signal;
-use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -144,6 +144,19 @@ impl Terminal {
         let slave = &self.ends()?.1;
         let (modes, flags) = (tcgetattr(slave)?, fcntl_getfl(slave)?);
         Ok(format!("{:?} {:?} {:?} {flags:?}", modes.input_modes, modes.output_modes, modes.local_modes))
+    }
+
+    /// Waits until keys go to the program as they are, without an echo or a signal of this terminal.
+    ///
+    /// # Errors
+    /// Returns an error if the terminal is gone, or what is on the screen after this time.
+    pub fn until_raw(&self, limit: Duration) -> Result<()> {
+        let end = Instant::now() + limit;
+        while tcgetattr(&self.ends()?.1)?.local_modes.contains(LocalModes::ICANON) {
+            ensure!(Instant::now() < end, "the terminal is not raw:\n{}", self.text().trim_end());
+            thread::sleep(GLANCE);
+        }
+        Ok(())
     }
 
     /// Returns whether nothing is left on that a program can switch on.

@@ -27,6 +27,13 @@ fn until(terminal: &Terminal, text: &str) {
     terminal.until(text, SOON).unwrap();
 }
 
+/// Waits for a text of the guest's program, and until it gets the keys. `bottle` sees smolvm make its terminal raw a few
+/// milliseconds after the fact, and until then the person's own terminal answers keys.
+fn ready(terminal: &Terminal, text: &str) {
+    until(terminal, text);
+    terminal.until_raw(SOON).unwrap();
+}
+
 /// Asserts that a terminal is what it was before a program had it.
 fn is_restored(terminal: &Terminal, before: &str) {
     assert_eq!(terminal.modes().unwrap(), before);
@@ -43,7 +50,7 @@ fn a_program_has_the_terminals_size_its_keys_and_its_colours() {
         while [ \"$(stty size)\" = '24 80' ]; do sleep 0.05; done; stty size; exit 7",
     );
     let before = terminal.modes().unwrap();
-    until(&terminal, "24 80\nxterm-256color truecolor C.UTF-8\ndr\u{f6}hnt \u{6f22}\u{5b57} \u{1f642}");
+    ready(&terminal, "24 80\nxterm-256color truecolor C.UTF-8\ndr\u{f6}hnt \u{6f22}\u{5b57} \u{1f642}");
     let cell = terminal.screen().cell(2, 0).unwrap().clone();
     assert_eq!((cell.contents(), cell.fgcolor()), ("d", vt100::Color::Rgb(10, 20, 30)));
     terminal.press("na\u{ef}ve \u{5b57}\u{1f642}\r").unwrap();
@@ -81,7 +88,7 @@ fn keys_that_signal_reach_the_foreground_program_and_nothing_stays_stopped() {
         &running,
         "trap 'echo caught' INT; sh -c 'echo ready; exec cat'; sh -c 'echo then; exec sleep 60'; exit 3",
     );
-    until(&terminal, "ready");
+    ready(&terminal, "ready");
     // To `cat`, and to the shell that has a trap for it; then to `sleep`.
     terminal.press("\u{3}").unwrap();
     until(&terminal, "then");
@@ -90,7 +97,7 @@ fn keys_that_signal_reach_the_foreground_program_and_nothing_stays_stopped() {
     assert_eq!(terminal.text().matches("caught").count(), 2, "{}", terminal.text());
 
     let mut terminal = script(&running, "echo ready; exec sleep 60");
-    until(&terminal, "ready");
+    ready(&terminal, "ready");
     terminal.press("\u{3}").unwrap();
     assert_eq!(terminal.wait(SOON).unwrap().code(), Some(130));
 
@@ -99,7 +106,7 @@ fn keys_that_signal_reach_the_foreground_program_and_nothing_stays_stopped() {
         for limit in [&["exec", "--"][..], &["exec", "--timeout", "60s", "--"]] {
             let mut terminal =
                 open(&running, &[limit, &["sh", "-c", &format!("echo ready; {stops}")]].concat());
-            until(&terminal, "ready");
+            ready(&terminal, "ready");
             terminal.press("\u{1a}one more\r").unwrap();
             // Once as it was typed, and once from `cat`.
             let is_twice = |screen: &vt100::Screen| screen.contents().matches("one more").count() == 2;
@@ -111,7 +118,7 @@ fn keys_that_signal_reach_the_foreground_program_and_nothing_stays_stopped() {
 
     // A shell has jobs of its own.
     let mut terminal = open(&running, &["shell"]);
-    until(&terminal, "#");
+    ready(&terminal, "#");
     terminal.press("set -m; sh -c 'echo go; exec sleep 55'\r").unwrap();
     until(&terminal, "\ngo");
     terminal.press("\u{1a}jobs\r").unwrap();
@@ -125,7 +132,7 @@ fn keys_that_signal_reach_the_foreground_program_and_nothing_stays_stopped() {
 fn pasted(running: &RunningBottle, words: &[&str], text: &str) -> String {
     let show = "stty -echo; echo ready; read -r line; echo \"<$line>\" | cat -v";
     let mut terminal = open(running, &[words, &["--", "sh", "-c", show]].concat());
-    until(&terminal, "ready");
+    ready(&terminal, "ready");
     terminal.paste(text).unwrap();
     terminal.press("\r").unwrap();
     assert_eq!(terminal.wait(SOON).unwrap().code(), Some(0));
@@ -239,7 +246,7 @@ fn a_run_has_the_terminal_like_a_command_of_a_bottle_that_is_up() {
     let command = project.command(&["-q", "run", "--", "sh", "-c", &script]);
     let mut terminal = Terminal::start(&command, SIZE).unwrap();
     let before = terminal.modes().unwrap();
-    until(&terminal, "24 80\nready");
+    ready(&terminal, "24 80\nready");
     terminal.press("\u{3}").unwrap();
     assert_eq!(terminal.wait(SOON).unwrap().code(), Some(6));
     is_restored(&terminal, &before);
