@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 /// Decisions about what the agent pushed.
 #[derive(Clone, Debug, Subcommand)]
+#[command(defer = true)]
 pub enum GitAction {
     /// List the pushes that wait
     List {

@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 /// What to do with images.
 #[derive(Clone, Debug, Subcommand)]
+#[command(defer = true)]
 pub enum ImagesAction {
     /// List the names that were looked up, with what each means here
     Ls {

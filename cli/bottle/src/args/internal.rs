@@ -7,6 +7,7 @@ use std::num::NonZeroU16;
 
 /// The internal subcommands.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Internal {
     /// Runs as git's hook while the agent pushes
     #[command(hide = true)]

@@ -60,8 +60,9 @@ pub struct Args {
     pub command: Command,
 }
 
-/// The subcommands.
+/// The subcommands. Only the one that was named gets its arguments: making all of them took a third of `bottle --help`.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Write a commented bottle.toml for the project here
     Init {
