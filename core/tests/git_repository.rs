@@ -87,6 +87,27 @@ fn a_folder_is_a_repository_by_its_contents() {
     assert!(!Parts::default().note(b"README") && Parts::default().note(b"HEAD"));
 }
 
+proptest! {
+    #[test]
+    fn a_plain_name_is_judged_as_it_would_be_with_something_invisible_in_it(
+        word in prop::sample::select(vec!["head", "objects", "refs", "commondir", "header", "x"]),
+        upper in any::<u16>(),
+        before in "[a. :/\\\\]{0,2}",
+        after in "[a. :/\\\\\n]{0,3}",
+    ) {
+        let letter = |(at, letter): (usize, char)| {
+            if upper >> at & 1 == 1 { letter.to_ascii_uppercase() } else { letter }
+        };
+        let word: String = word.chars().enumerate().map(letter).collect();
+        let name = format!("{before}{word}{after}");
+        // It has to be folded then, which comes to the same.
+        let unseen = format!("{before}\u{200d}{word}{after}");
+        let (mut plain, mut folded) = (Parts::default(), Parts::default());
+        prop_assert_eq!(plain.note(name.as_bytes()), folded.note(unseen.as_bytes()), "{:?}", name);
+        prop_assert_eq!(plain, folded);
+    }
+}
+
 #[test]
 fn only_a_plain_gitmodules_file_is_accepted() {
     let module = |lines: &str| format!("[submodule \"lib/x\"]\n\tpath = lib/x\n{lines}\n");

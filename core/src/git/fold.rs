@@ -12,6 +12,14 @@ pub(super) fn parts(path: &str) -> impl Iterator<Item = String> {
     path.split(['/', '\\']).map(fold)
 }
 
+/// Returns a name without the dots and spaces at its end, if that is all there is to fold but its case: it is of printable
+/// ASCII, and one part. Most names are, and a large project has many.
+pub(super) fn plain(name: &[u8]) -> Option<&str> {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'/' | b'\\' | b':');
+    let text = name.iter().all(is_plain).then(|| core::str::from_utf8(name).ok()).flatten()?;
+    Some(text.trim_end_matches(['.', ' ']))
+}
+
 fn fold(part: &str) -> String {
     let part = part.split(':').next().unwrap_or_default();
     let seen = part.chars().filter(|c| !is_hidden(*c) && !matches!(c, '\u{fe0e}' | '\u{fe0f}'));

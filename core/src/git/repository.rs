@@ -38,8 +38,10 @@ impl Parts {
             ("refs", &mut self.refs),
             ("commondir", &mut self.common),
         ];
+        let plain = super::fold::plain(name);
         part.into_iter().fold(false, |any, (known, is_there)| {
-            let is_it = parts(name, |part| part == known);
+            let is_it = plain
+                .map_or_else(|| parts(name, |part| part == known), |plain| plain.eq_ignore_ascii_case(known));
             *is_there |= is_it;
             any || is_it
         })
