@@ -56,6 +56,9 @@ impl Judge {
             if judged.verdict != Verdict::Inconclusive || tries == TRIES || self.never_conclusive(&judged) {
                 return Ok(judged);
             }
+            let why = judged.inconclusive_because.unwrap_or_default();
+            progress("");
+            eprintln!("{}: attempt {tries} of {TRIES} was inconclusive: {why}", self.subject.name());
             tries += 1;
         }
     }
