@@ -3,19 +3,23 @@
 //! It sees this host's files read-only under a temporary overlay, runs one command as root, and ends with the
 //! command's exit status. `harness/outer/` has what it boots.
 
+mod pulse;
+
 use crate::checkout::{self, Checkout};
-use crate::processes::wait_or_kill;
-use anyhow::{Context, Result, bail, ensure};
+use crate::processes::wait_at_most;
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bottle_host::failure::Kind;
 use bottle_host::process::die_with_parent;
 use bottle_host::tools::virtualization_flag;
+use pulse::Pulse;
 use rustix::process::Signal;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The processor model. With `max`, KVM sometimes resumes a guest at an address of the outer kernel, and the
 /// guest dies. With this model the same load ran 12 times without a death (QEMU 7.2.22 and 10.0.2).
@@ -50,7 +54,7 @@ pub fn has_kvm() -> bool {
 /// # Errors
 /// Returns an error if the machine cannot be started, or ends without a status.
 pub fn run(checkout: &Checkout, words: &[OsString]) -> Result<ExitCode> {
-    boot(checkout, words, None, new_job()?.path())?.context("a machine without a limit ended at it")
+    boot(checkout, words, None, new_job()?.path())?.map_err(|lost| anyhow!("the outer machine {lost}"))
 }
 
 /// The path where a command in the outer machine can leave a result.
@@ -63,7 +67,9 @@ pub const RESULT: &str = "/job/result";
 /// Returns an error as for [`run`].
 pub fn run_for_result(checkout: &Checkout, words: &[OsString], limit: Duration) -> Result<Option<Vec<u8>>> {
     let job = new_job()?;
-    boot(checkout, words, Some(limit), job.path())?;
+    if let Err(lost) = boot(checkout, words, Some(limit), job.path())? {
+        eprintln!("the outer machine {lost}");
+    }
     Ok(fs::read(job.path().join("result")).ok())
 }
 
@@ -79,7 +85,7 @@ pub fn run_job(checkout: &Checkout, job: &str) -> Result<ExitCode> {
     say_that_it_is_emulated();
     let words = [checkout.program("bottle-harness")?.into(), OsString::from(job)];
     for _ in 0..TRIES {
-        if let Some(code) = unless_frozen(checkout, &words, JOB_LIMIT)? {
+        if let Some(code) = unless_lost(checkout, &words, JOB_LIMIT)? {
             return Ok(code);
         }
     }
@@ -87,7 +93,7 @@ pub fn run_job(checkout: &Checkout, job: &str) -> Result<ExitCode> {
 }
 
 /// Runs a command on a machine that boots guests: this one, or the outer machine, which `outer` insists on. It is tried
-/// again if it freezes, which is what it has done after `limit`, or ends with [`INCONCLUSIVE`].
+/// again if it freezes, is not done after `limit`, dies, or ends with [`INCONCLUSIVE`].
 ///
 /// # Errors
 /// Returns an error as for [`run`], or if the command cannot be started here.
@@ -103,7 +109,7 @@ pub fn run_where_guests_boot(
         say_that_it_is_emulated();
     }
     for _ in 0..TRIES {
-        let code = if is_here { Some(run_here(words)?) } else { unless_frozen(checkout, words, limit)? };
+        let code = if is_here { Some(run_here(words)?) } else { unless_lost(checkout, words, limit)? };
         match code {
             Some(code) if code != ExitCode::from(INCONCLUSIVE) => return Ok(code),
             _ => {}
@@ -116,13 +122,13 @@ fn say_that_it_is_emulated() {
     eprintln!("no usable KVM here: the guest runs in the outer machine, under QEMU's emulation");
 }
 
-fn unless_frozen(checkout: &Checkout, words: &[OsString], limit: Duration) -> Result<Option<ExitCode>> {
-    let code = boot(checkout, words, Some(limit), new_job()?.path())?;
-    if code.is_none() {
+/// Returns the status of a command in the outer machine, or `None` if there was no result.
+fn unless_lost(checkout: &Checkout, words: &[OsString], limit: Duration) -> Result<Option<ExitCode>> {
+    boot(checkout, words, Some(limit), new_job()?.path())?.map(Some).or_else(|lost| {
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-        eprintln!("`{}` froze for {} s", words.join(" "), limit.as_secs());
-    }
-    Ok(code)
+        eprintln!("`{}`: the outer machine {lost}", words.join(" "));
+        Ok(None)
+    })
 }
 
 fn run_here(words: &[OsString]) -> Result<ExitCode> {
@@ -137,19 +143,41 @@ const JOB_LIMIT: Duration = Duration::from_secs(450);
 /// The exit status of a run that proves nothing either way. `bottle` uses it for a guest that did not start.
 pub const INCONCLUSIVE: u8 = Kind::Guest as u8;
 
+/// How often a machine is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Creates a folder that the outer machine shares with this host.
 fn new_job() -> Result<tempfile::TempDir> {
     Ok(tempfile::Builder::new().prefix("bottle-outer-").tempdir()?)
 }
 
-/// Runs a command in the outer machine, with this folder as its `/job`. Returns the command's status, or
-/// `None` at the limit.
+/// Why an outer machine gave no status. It shows nothing either way.
+enum Lost {
+    /// It was not done after this time.
+    Late(Duration),
+    /// Its processors stood still.
+    Frozen,
+    /// It ended, and these are its kernel's last words.
+    Died(String),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late(limit) => write!(f, "was not done after {} s", limit.as_secs()),
+            Self::Frozen => f.write_str("froze"),
+            Self::Died(log) => write!(f, "ended without a result; its kernel said:\n{log}"),
+        }
+    }
+}
+
+/// Runs a command in the outer machine, with this folder as its `/job`. Returns the command's status.
 fn boot(
     checkout: &Checkout,
     words: &[OsString],
     limit: Option<Duration>,
     job: &Path,
-) -> Result<Option<ExitCode>> {
+) -> Result<Result<ExitCode, Lost>> {
     let boot = checkout.tools().join("outer");
     if !boot.join("initrd.gz").exists() {
         bail!("the outer machine is not built: run `make setup`");
@@ -160,7 +188,7 @@ fn boot(
     let disk = disk(job)?;
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", MEMORY]);
-    qemu.args(["-nodefaults", "-display", "none", "-no-reboot"]);
+    qemu.args(["-name", "outer,debug-threads=on", "-nodefaults", "-display", "none", "-no-reboot"]);
     qemu.arg("-kernel").arg(boot.join("vmlinuz")).arg("-initrd").arg(boot.join("initrd.gz"));
     // On a busy host the emulated timer is late, and a kernel that checks it panics.
     qemu.args(["-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off no_timer_check"]);
@@ -174,22 +202,35 @@ fn boot(
     die_with_parent(&mut qemu, Signal::KILL);
     let mut child =
         qemu.stdin(Stdio::null()).spawn().context("cannot start qemu-system-x86_64: run `make setup`")?;
-    match limit {
-        Some(limit) if wait_or_kill(&mut child, limit)?.is_none() => return Ok(None),
-        Some(_) => {}
-        None => _ = child.wait()?,
-    }
-    let status = fs::read_to_string(job.join("status")).unwrap_or_default();
-    match status.trim().parse::<u8>() {
-        Ok(code) => Ok(Some(ExitCode::from(code))),
-        Err(_) => {
-            let log = fs::read(&kernel_log).unwrap_or_default();
-            let log = String::from_utf8_lossy(&log);
-            let last: Vec<&str> = log.lines().rev().take(20).collect();
-            let last: Vec<&str> = last.into_iter().rev().collect();
-            bail!("the outer machine ended without a result; its kernel said:\n{}", last.join("\n"))
+    let (mut pulse, begin) = (Pulse::of(child.id()), Instant::now());
+    let ended = loop {
+        if wait_at_most(&mut child, LOOK)?.is_some() {
+            let status = fs::read_to_string(job.join("status")).unwrap_or_default();
+            break status
+                .trim()
+                .parse::<u8>()
+                .map(ExitCode::from)
+                .map_err(|_| Lost::Died(last_words(&kernel_log)));
         }
+        match limit {
+            Some(limit) if begin.elapsed() >= limit => break Err(Lost::Late(limit)),
+            _ if pulse.is_lost() => break Err(Lost::Frozen),
+            _ => {}
+        }
+    };
+    if ended.is_err() {
+        let _ = child.kill();
+        child.wait()?;
     }
+    Ok(ended)
+}
+
+/// Returns the end of a log.
+fn last_words(log: &Path) -> String {
+    let log = fs::read(log).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let last: Vec<&str> = log.lines().rev().take(20).collect();
+    last.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
 /// Makes the disk for the machine's temporary files.
