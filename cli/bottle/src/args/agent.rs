@@ -5,7 +5,8 @@ use crate::complete;
 use bottle_core::egress::HostRule;
 use bottle_core::slug::Slug;
 
-/// How to run an agent.
+// How to run an agent.
+#[expect(missing_docs, reason = "clap would say it in place of what the subcommand says")]
 #[derive(Clone, Debug, clap::Args)]
 pub struct AgentRun {
     /// The bottle's name [default: from bottle.toml, or the folder's name]

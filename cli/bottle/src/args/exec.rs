@@ -6,7 +6,8 @@ use bottle_core::text::{EnvName, MountPath, Word};
 use bottle_host::smolvm::Terminal;
 use std::time::Duration;
 
-/// How to run a command in a guest.
+// How to run a command in a guest.
+#[expect(missing_docs, reason = "clap would say it in place of what the subcommand says")]
 #[derive(Clone, Debug, clap::Args)]
 pub struct How {
     /// The folder in the guest to start in [default: the workspace]

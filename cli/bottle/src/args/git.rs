@@ -3,7 +3,8 @@
 use bottle_core::slug::Slug;
 use clap::Subcommand;
 
-/// Decisions about what the agent pushed.
+// Decisions about what the agent pushed.
+#[expect(missing_docs, reason = "clap would say it in place of what the subcommand says")]
 #[derive(Clone, Debug, Subcommand)]
 #[command(defer = true)]
 pub enum GitAction {
@@ -28,7 +29,8 @@ pub enum GitAction {
     Reject(Seen),
 }
 
-/// A push that waits.
+// A push that waits.
+#[expect(missing_docs, reason = "clap would say it in place of what the subcommand says")]
 #[derive(Clone, Debug, clap::Args)]
 pub struct Push {
     /// The branch, or a tag by its whole name [default: the only one that waits]
@@ -38,7 +40,8 @@ pub struct Push {
     pub repo: Option<Slug>,
 }
 
-/// A push that waits, as a person saw it.
+// A push that waits, as a person saw it.
+#[expect(missing_docs, reason = "clap would say it in place of what the subcommand says")]
 #[derive(Clone, Debug, clap::Args)]
 pub struct Seen {
     /// The push: BRANCH, or BRANCH@COMMIT as `list` and `diff` show it. Without a commit, a terminal shows

@@ -3,7 +3,8 @@
 use crate::complete;
 use clap::Subcommand;
 
-/// What to do with images.
+// What to do with images.
+#[expect(missing_docs, reason = "clap would say it in place of what the subcommand says")]
 #[derive(Clone, Debug, Subcommand)]
 #[command(defer = true)]
 pub enum ImagesAction {

@@ -3,7 +3,8 @@
 use super::values::Size;
 use std::path::PathBuf;
 
-/// How the results of a run are kept.
+// How the results of a run are kept.
+#[expect(missing_docs, reason = "clap would say it in place of what the subcommand says")]
 #[derive(Clone, Debug, clap::Args)]
 pub struct KeptRun {
     /// Keep the results in this folder, which is made: how it went, the output, the log, and what the guest
