@@ -6,7 +6,7 @@
 mod pulse;
 
 use crate::checkout::{self, Checkout};
-use crate::processes::wait_at_most;
+use crate::processes::{wait_at_most, wait_or_kill};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bottle_host::failure::Kind;
 use bottle_host::process::die_with_parent;
@@ -206,11 +206,8 @@ fn boot(
     let ended = loop {
         if wait_at_most(&mut child, LOOK)?.is_some() {
             let status = fs::read_to_string(job.join("status")).unwrap_or_default();
-            break status
-                .trim()
-                .parse::<u8>()
-                .map(ExitCode::from)
-                .map_err(|_| Lost::Died(last_words(&kernel_log)));
+            let code = status.trim().parse::<u8>().map(ExitCode::from);
+            break code.map_err(|_| Lost::Died(last_words(&kernel_log)));
         }
         match limit {
             Some(limit) if begin.elapsed() >= limit => break Err(Lost::Late(limit)),
@@ -218,10 +215,7 @@ fn boot(
             _ => {}
         }
     };
-    if ended.is_err() {
-        let _ = child.kill();
-        child.wait()?;
-    }
+    wait_or_kill(&mut child, Duration::ZERO)?;
     Ok(ended)
 }
 

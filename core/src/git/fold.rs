@@ -15,8 +15,8 @@ pub(super) fn parts(path: &str) -> impl Iterator<Item = String> {
 /// Returns a name without the dots and spaces at its end, if that is all there is to fold but its case: it is of printable
 /// ASCII, and one part. Most names are, and a large project has many.
 pub(super) fn plain(name: &[u8]) -> Option<&str> {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'/' | b'\\' | b':');
-    let text = name.iter().all(is_plain).then(|| core::str::from_utf8(name).ok()).flatten()?;
+    let is_plain = |byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'/' | b'\\' | b':');
+    let text = core::str::from_utf8(name).ok().filter(|text| text.bytes().all(is_plain))?;
     Some(text.trim_end_matches(['.', ' ']))
 }
 

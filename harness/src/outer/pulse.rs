@@ -60,21 +60,21 @@ impl Pulse {
 mod tests {
     use super::*;
 
-    fn pulse(taken: &str, window: Duration) -> (tempfile::TempDir, Pulse) {
+    fn begun_a_window_ago() -> (tempfile::TempDir, Pulse) {
         let dir = tempfile::tempdir().unwrap();
         for (thread, name) in [("1", "qemu"), ("2", "CPU 0/TCG"), ("3", "CPU 1/TCG")] {
             fs::create_dir(dir.path().join(thread)).unwrap();
             fs::write(dir.path().join(thread).join("comm"), name).unwrap();
-            fs::write(dir.path().join(thread).join("schedstat"), taken).unwrap();
+            fs::write(dir.path().join(thread).join("schedstat"), "5000000 7 1\n").unwrap();
         }
-        let since = Instant::now().checked_sub(window).unwrap();
+        let since = Instant::now().checked_sub(WINDOW).unwrap();
         let pulse = Pulse { threads: dir.path().to_owned(), since, taken: BTreeMap::new() };
         (dir, pulse)
     }
 
     #[test]
     fn a_machine_is_lost_with_the_first_processor_that_stands_still() {
-        let (dir, mut pulse) = pulse("5000000 7 1\n", WINDOW);
+        let (dir, mut pulse) = begun_a_window_ago();
         assert!(!pulse.is_lost(), "nothing is known yet");
         let later = |pulse: &mut Pulse| pulse.since = pulse.since.checked_sub(WINDOW).unwrap();
         let put = |thread: &str, text: &str| {

@@ -60,7 +60,7 @@ pub struct Args {
     pub command: Command,
 }
 
-/// The subcommands. Only the one that was named gets its arguments: making all of them took a third of `bottle --help`.
+/// The subcommands. Only the one that was named gets its arguments: making all of them took two fifths of `bottle --help`.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum Command {
