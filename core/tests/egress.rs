@@ -53,6 +53,61 @@ fn a_closed_host_stays_closed_under_an_open_pattern() {
     assert_eq!(rules.check(&host("bad.example.com"), 443), Err(Denial::Closed(host("bad.example.com"))));
 }
 
+/// Returns every host of one to four labels, each `a` or `b`.
+fn few_hosts() -> Vec<HostName> {
+    let longer = |all: &Vec<String>| all.iter().flat_map(|rest| ["a", "b"].map(|l| format!("{l}.{rest}"))).collect();
+    let mut names = vec!["a".to_owned(), "b".to_owned()];
+    for _ in 0..3 {
+        let more: Vec<String> = longer(&names);
+        names.extend(more);
+    }
+    names.sort();
+    names.dedup();
+    names.iter().map(|name| host(name)).collect()
+}
+
+fn a_pattern() -> impl Strategy<Value = HostPattern> {
+    let name = prop::collection::vec("[ab]", 2..4).prop_map(|labels| labels.join("."));
+    let text = prop_oneof![
+        name.clone(),
+        name.prop_map(|name| format!("*.{name}")),
+        Just("*".to_owned()),
+        Just("a".to_owned())
+    ];
+    text.prop_map(|text| text.parse().unwrap())
+}
+
+fn a_rule() -> impl Strategy<Value = HostRule> {
+    (a_pattern(), prop::collection::btree_set(prop_oneof![Just(80_u16), Just(443)], 1..3))
+        .prop_map(|(pattern, ports)| HostRule { pattern, ports })
+}
+
+proptest! {
+    #[test]
+    fn a_pattern_covers_another_if_it_covers_all_its_hosts(one in a_pattern(), other in a_pattern()) {
+        let all = few_hosts().iter().filter(|host| other.matches(host)).all(|host| one.matches(host));
+        prop_assert_eq!(one.covers(&other), all, "{} {}", one, other);
+    }
+
+    #[test]
+    fn what_is_said_to_be_open_is_open(
+        allow in prop::collection::vec(a_rule(), 0..4),
+        deny in prop::collection::vec(a_pattern(), 0..2),
+        wanted in a_rule(),
+    ) {
+        let rules = Rules { allow, deny, ..Rules::default() };
+        let hosts = few_hosts();
+        let mut meant = hosts.iter().filter(|host| wanted.pattern.matches(host));
+        let is_open = |host: &HostName| wanted.ports.iter().all(|port| rules.check(host, *port).is_ok());
+        let all = meant.all(is_open);
+        if rules.opens(&wanted) {
+            prop_assert!(all);
+        } else if let HostPattern::Exact(host) = &wanted.pattern {
+            prop_assert!(!is_open(host));
+        }
+    }
+}
+
 #[test]
 fn an_address_is_never_a_host_however_it_is_written() {
     for text in [

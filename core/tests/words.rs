@@ -2,7 +2,7 @@
 //! depends on, so tests pin it.
 
 use bottle_core::egress::{AddressClass, Denial, HostName, HostRule, InvalidHost, authority};
-use bottle_core::environment::{add_no_proxy, is_reserved};
+use bottle_core::environment::{add, is_reserved};
 use bottle_core::guard::FirstPacket;
 use bottle_core::guard::{Guard, Refusal, describe};
 use bottle_core::ports;
@@ -118,9 +118,13 @@ fn variables_that_bottle_sets_are_reserved() {
 #[test]
 fn hosts_that_are_not_asked_through_the_proxy_are_added_and_never_taken_away() {
     let mut env = BTreeMap::from([("NO_PROXY".to_owned(), "localhost".to_owned())]);
-    add_no_proxy(&mut env, "db.test, localhost,,db.test");
+    add(&mut env, "no_proxy", "db.test, localhost,,db.test");
     assert_eq!(env["NO_PROXY"], "localhost,db.test");
     assert_eq!(env["no_proxy"], "db.test,localhost");
+    // Java takes the last of two options, so a person's counts.
+    env.insert("JAVA_TOOL_OPTIONS".to_owned(), "-Dhttp.proxyHost=x".to_owned());
+    add(&mut env, "JAVA_TOOL_OPTIONS", "-Xmx1g");
+    assert_eq!(env["JAVA_TOOL_OPTIONS"], "-Dhttp.proxyHost=x -Xmx1g");
 }
 
 /// A bottle keeps its ports from one version of bottle to the next.
@@ -212,6 +216,17 @@ fn a_rule_shows_its_ports() {
     {
         assert_eq!(text.parse::<HostRule>(), Err(InvalidHost::Port(what.to_owned())), "{text}");
     }
+    for (url, rule) in [
+        ("https://a.test/x", "a.test"),
+        ("http://a.test/", "a.test:80"),
+        ("HTTPS://me:secret@a.test:8443?x", "a.test:8443"),
+        ("//a.test", "a.test"),
+        ("a.test/x", "a.test"),
+    ] {
+        let expected = InvalidHost::Url(url.to_owned(), rule.to_owned());
+        assert_eq!(url.parse::<HostRule>(), Err(expected));
+    }
+    assert_eq!("/".parse::<HostRule>(), Err(InvalidHost::Name("/".to_owned())));
     // The message shows the whole literal, not only the part before a colon.
     for literal in ["::1", "[::1]:443", "[::1]", "2001:db8::2"] {
         let said = literal.parse::<HostRule>().unwrap_err();

@@ -91,7 +91,7 @@ fn output_of(child: Child) -> String {
 fn over_mcp_an_approved_host_is_reached_at_once() {
     let page = Page::serve("the page").unwrap();
     let running = Supervised::new("mcp", &page);
-    assert_eq!(running.run("python3 client.py list").trim(), r#"["ask", "report", "request_host"]"#);
+    assert_eq!(running.run("python3 client.py list").trim(), r#"["ask", "decision", "report", "request_host"]"#);
     assert!(running.run("curl -sS $PAGE").contains("no rule allows page.test"));
     let request = format!(r#"{{"host": "page.test:{}", "reason": "docs \u001b[31m"}}"#, page.port());
     let asking = running.start(&format!("python3 client.py request_host '{request}'; curl -sS $PAGE"));
@@ -165,6 +165,29 @@ fn a_request_for_a_whole_public_suffix_is_refused_when_it_is_made() {
 }
 
 #[test]
+fn a_rule_of_the_operators_decides_the_requests_that_it_answers() {
+    let page = Page::serve("the page").unwrap();
+    let running = Supervised::new("ruled", &page);
+    let ask = |host: &str| running.curl("request_host", &format!(r#"{{"host": "{host}", "reason": "x"}}"#));
+    let open = running.start(&ask("a.wild.test"));
+    running.wait_for(1);
+    let closed = running.start(&ask("other.test"));
+    running.wait_for(2);
+    let neither = running.start(&ask("third.test"));
+    running.wait_for(3);
+    running.0.bottle(&["-q", "allow", "ruled", "*.wild.test"]).assert().success();
+    assert!(output_of(open).contains("approved"));
+    running.0.bottle(&["-q", "deny", "ruled", "other.test"]).assert().success();
+    assert!(output_of(closed).contains("refused"));
+    let waiting = running.wait_for(1);
+    assert_eq!(waiting[0]["id"], "ruled.3");
+    // What a pattern opens already is asked of nobody.
+    assert!(running.run(&ask("b.wild.test")).contains("it was allowed already"));
+    running.0.bottle(&["-q", "refuse", "ruled.3"]).assert().success();
+    assert!(output_of(neither).contains("refused"));
+}
+
+#[test]
 fn with_curl_a_question_is_answered_and_a_host_is_refused_with_a_reason() {
     let page = Page::serve("the page").unwrap();
     let running = Supervised::new("plain", &page);
@@ -185,8 +208,8 @@ fn with_curl_a_question_is_answered_and_a_host_is_refused_with_a_reason() {
         .assert()
         .success()
         .stderr(predicate::str::contains("approved: it asks: tabs or spaces?"));
-    assert_eq!(output_of(question), "{\"decision\":\"approved\",\"says\":\"spaces\"}\n 200");
-    assert_eq!(output_of(host), "{\"decision\":\"refused\",\"says\":\"not today\"}\n 200");
+    assert_eq!(output_of(question), "{\"decision\":\"approved\",\"id\":1,\"says\":\"spaces\"}\n 200");
+    assert_eq!(output_of(host), "{\"decision\":\"refused\",\"id\":2,\"says\":\"not today\"}\n 200");
     assert!(running.run("curl -sS http://other.test/").contains("no rule allows other.test"));
     running.0.bottle(&["-q", "approve", "plain.1"]).assert().code(66);
 
@@ -194,18 +217,22 @@ fn with_curl_a_question_is_answered_and_a_host_is_refused_with_a_reason() {
     let asked = running.curl("ask", r#"{"question": "now?", "wait_seconds": 0}"#);
     assert_eq!(
         running.run(&asked),
-        "{\"decision\":\"undecided\",\"says\":\"your operator has not decided yet, and still can: go on, and ask the same again later\"}\n 200"
+        "{\"decision\":\"undecided\",\"id\":3,\"says\":\"your operator has not decided yet, and still can: go on, and ask for the decision later, with this id\"}\n 200"
     );
+    let later = running.curl("decision", r#"{"id": 3, "wait_seconds": 0}"#);
+    assert!(running.run(&later).contains("undecided"));
     running.0.bottle(&["-q", "approve", "plain.3", "yes"]).assert().success();
     // The answer is given again, since the first may have been lost on its way.
-    for _ in 0..2 {
-        assert_eq!(running.run(&asked), "{\"decision\":\"approved\",\"says\":\"yes\"}\n 200");
+    for asked in [&asked, &later, &asked] {
+        assert_eq!(running.run(asked), "{\"decision\":\"approved\",\"id\":3,\"says\":\"yes\"}\n 200");
     }
 
     for (tool, body, wanted) in [
         ("ask", "{", "EOF while parsing"),
         ("ask", r#"{"question": ""}"#, "question is empty"),
         ("nothing", "{}", "POST /request_host"),
+        ("decision", r#"{"id": 77}"#, "there is no request with the id 77"),
+        ("request_host", r#"{"host": "https://a.test/x", "reason": "x"}"#, "is a URL; a rule names the host alone: \"a.test\""),
         ("request_host", r#"{"host": "*", "reason": "x"}"#, "bottle: host: "),
     ] {
         let said = running.run(&running.curl(tool, body));

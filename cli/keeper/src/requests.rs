@@ -5,7 +5,7 @@ use crate::shared::Shared;
 use bottle_core::egress::{HostPattern, HostRule};
 use bottle_core::slug::Slug;
 use bottle_host::audit::UNRECORDED;
-use bottle_host::control::{AgentRequest, Answer, Decision, GitEvent, MAX_LINE, Request, Status};
+use bottle_host::control::{AgentRequest, Answer, Decision, GitEvent, MAX_LINE, Request, Status, Waiting};
 use bottle_host::defence::Defence;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::notify::Notice;
@@ -154,7 +154,7 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
                 _ => Answer::Failed { why: "the guest's helper did not connect".to_owned() },
             }
         }
-        Request::Rules { change, by } => done(change_rules(shared, &change, &by)),
+        Request::Rules { change, by } => done(change_rules(shared, &change, &by).map(|()| settle(shared, &by))),
         Request::Git { repo, event, name, commit, why } => {
             if !shared.audit.may_allow() {
                 return Answer::Failed { why: UNRECORDED.to_owned() };
@@ -226,6 +226,22 @@ fn change_rules(shared: &Shared, change: &Change, by: &str) -> anyhow::Result<()
     Ok(())
 }
 
+/// Decides what the rules have decided: a host that the agent still asks for, and that is open or closed by now.
+fn settle(shared: &Shared, by: &str) {
+    let rules = shared.egress_proxy.rules();
+    for Waiting { number, request, .. } in shared.supervise.inbox.waiting() {
+        let AgentRequest::Host { rule, .. } = &request else { continue };
+        let approved = rules.opens(rule);
+        if !approved && !rules.deny.iter().any(|closed| closed.covers(&rule.pattern)) {
+            continue;
+        }
+        let decision = Decision { approved, says: None };
+        if record(shared, number, &request, &decision, by).is_ok() {
+            shared.supervise.inbox.decide(number, decision);
+        }
+    }
+}
+
 /// Forwards a push that a rule allows. Exactly the judged commit is sent.
 fn forward(shared: &Shared, repo: &Slug, branch: &str, commit: Option<&str>) -> anyhow::Result<()> {
     let forwarded = shared.starter.forward(repo.clone(), branch.to_owned(), commit.map(str::to_owned));
@@ -246,12 +262,23 @@ fn decide_request(shared: &Shared, number: u32, decision: Decision, by: &str) ->
         let says = decision.says.as_deref().unwrap_or_default();
         anyhow::ensure!(!says.trim().is_empty(), "a question can only be approved with an answer");
     }
-    let event = if decision.approved { "approved" } else { "denied" };
-    let details = json!({ "id": number, "wish": asked, "says": decision.says, "by": by });
-    shared.audit.decided("supervise", event, details)?;
+    record(shared, number, &asked, &decision, by)?;
     if let (true, AgentRequest::Host { rule, .. }) = (decision.approved, asked) {
         change_rules(shared, &Change::Allow(rule), by)?;
     }
     anyhow::ensure!(inbox.decide(number, decision), "somebody else has just decided it");
+    settle(shared, by);
     Ok(())
+}
+
+fn record(
+    shared: &Shared,
+    number: u32,
+    request: &AgentRequest,
+    decision: &Decision,
+    by: &str,
+) -> anyhow::Result<()> {
+    let event = if decision.approved { "approved" } else { "denied" };
+    let details = json!({ "id": number, "wish": request, "says": decision.says, "by": by });
+    shared.audit.decided("supervise", event, details)
 }

@@ -58,6 +58,9 @@ pub enum InvalidHost {
     /// A port is not a number from 1 to 65535.
     #[error("{0:?} is not a port")]
     Port(String),
+    /// The text is a URL, or has a path. Holds the rule that names its host.
+    #[error("{0:?} is a URL; a rule names the host alone: {1:?}")]
+    Url(String, String),
 }
 
 impl HostName {
@@ -90,6 +93,15 @@ impl FromStr for HostName {
     }
 }
 
+/// Returns what a rule for the host of a URL looks like.
+fn host_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.trim_start_matches('/').split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let port = if scheme.eq_ignore_ascii_case("http") && !host.contains(':') { ":80" } else { "" };
+    alloc::format!("{host}{port}")
+}
+
 /// Returns whether a resolver's `inet_aton` would read `text` as an IPv4 address: `127.1`, `0x7f000001`,
 /// `2130706433`, `0177.0.0.1`. The last label of such text starts with a digit, and no top-level domain
 /// does.
@@ -108,6 +120,17 @@ impl HostPattern {
                 host.0.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.'))
             }
             Self::Any => true,
+        }
+    }
+
+    /// Returns whether the pattern covers every host that another one does.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Exact(host)) => self.matches(host),
+            // Every host below a host that is below this one is below this one, too.
+            (Self::Below(_), Self::Below(suffix)) => self == other || self.matches(suffix),
+            (Self::Any, _) => true,
+            (_, Self::Any) | (Self::Exact(_), Self::Below(_)) => false,
         }
     }
 
@@ -145,6 +168,12 @@ impl FromStr for HostRule {
     type Err = InvalidHost;
 
     fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        if text.contains('/') {
+            let Ok(rule) = host_of(text).parse::<Self>() else {
+                return Err(InvalidHost::Name(text.to_owned()));
+            };
+            return Err(InvalidHost::Url(text.to_owned(), rule.to_string()));
+        }
         // An IPv6 literal has colons of its own. The name's parser says what is wrong with it.
         let (pattern, ports) = match text.rsplit_once(':') {
             Some(_) if text.parse::<Ipv6Addr>().is_ok() || text.starts_with('[') => (text, None),

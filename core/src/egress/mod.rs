@@ -83,6 +83,15 @@ impl Rules {
         Err(if known { Denial::Port(host.clone(), port) } else { Denial::Host(host.clone()) })
     }
 
+    /// Returns whether everything that another rule would open is open already.
+    pub fn opens(&self, wanted: &HostRule) -> bool {
+        let is_open = |port: &u16| {
+            self.allow.iter().any(|rule| rule.ports.contains(port) && rule.pattern.covers(&wanted.pattern))
+        };
+        let closes = |closed: &HostPattern| closed.covers(&wanted.pattern) || wanted.pattern.covers(closed);
+        wanted.ports.iter().all(is_open) && !self.deny.iter().any(closes)
+    }
+
     /// Checks that no rule closes `host`. An upstream's own host has to pass this, too.
     ///
     /// # Errors

@@ -40,7 +40,8 @@ pub fn guide(resolved: &Resolved) -> String {
              For a host that is refused, use the tool `request_host` of the MCP server `operator` ({url}/mcp), or:\n\n\
              \x20   curl -s $BOTTLE_SUPERVISE/request_host -d '{{\"host\": \"example.com\", \"reason\": \"...\"}}'\n\n\
              For a decision that is not yours, use `ask`. Say what you are doing with `report`. If the answer is \
-             `undecided`, go on with something else and ask the same again later: a decision waits for you."
+             `undecided`, go on with something else and ask again later, by its `id`, with `decision`:\n\n\
+             \x20   curl -s $BOTTLE_SUPERVISE/decision -d '{{\"id\": 7}}'"
         ));
     }
     if let Some(url) = door(Sidecar::GitGate) {

@@ -57,6 +57,7 @@ struct State {
 
 #[derive(Debug)]
 struct Decided {
+    number: u32,
     request: AgentRequest,
     decision: Decision,
     /// When the agent first got the decision.
@@ -72,6 +73,18 @@ pub enum Refused {
     /// The number of the request cannot be saved.
     #[error("the number of the request cannot be saved: {0}")]
     Unwritten(String),
+    /// No request with this number waits, and none was decided lately.
+    #[error("there is no request with the id {0}")]
+    Unknown(u32),
+}
+
+/// What a call for a decision gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The number of the request.
+    pub number: u32,
+    /// The decision, if there is one.
+    pub decision: Option<Decision>,
 }
 
 impl Numbers {
@@ -109,16 +122,17 @@ impl Numbers {
 }
 
 impl State {
-    /// Returns the decision about this request, if the agent may get it now.
-    fn decided(&mut self, request: &AgentRequest) -> Option<Decision> {
-        let at = self.decided.iter().position(|decided| decided.request.is_same(request))?;
+    /// Returns the decision about a request, if the agent may get it now.
+    fn decided(&mut self, is_meant: impl Fn(&Decided) -> bool) -> Option<Reply> {
+        let at = self.decided.iter().position(is_meant)?;
         if !Defence::DecisionKept.stands() {
-            return Some(self.decided.remove(at).decision);
+            let Decided { number, decision, .. } = self.decided.remove(at);
+            return Some(Reply { number, decision: Some(decision) });
         }
         let decided = &mut self.decided[at];
         let given = *decided.given.get_or_insert_with(Instant::now);
         if given.elapsed() <= GIVEN_AGAIN {
-            return Some(decided.decision.clone());
+            return Some(Reply { number: decided.number, decision: Some(decided.decision.clone()) });
         }
         // It counts as a new request now.
         self.decided.remove(at);
@@ -138,14 +152,14 @@ impl Inbox {
     ///
     /// # Errors
     /// Returns [`Refused`] if the request cannot wait.
-    pub async fn ask(&self, request: AgentRequest, patience: Duration) -> Result<Option<Decision>, Refused> {
-        let mut decision = {
+    pub async fn ask(&self, request: AgentRequest, patience: Duration) -> Result<Reply, Refused> {
+        let (number, decision) = {
             let mut state = self.lock();
-            if let Some(decision) = state.decided(&request) {
-                return Ok(Some(decision));
+            if let Some(reply) = state.decided(|decided| decided.request.is_same(&request)) {
+                return Ok(reply);
             }
             match state.waiting.iter().find(|(waiting, _)| waiting.request.is_same(&request)) {
-                Some((_, decisions)) => decisions.subscribe(),
+                Some((waiting, decisions)) => (waiting.number, decisions.subscribe()),
                 None if state.waiting.len() >= MAX_WAITING => return Err(Refused::Full),
                 None => {
                     let number =
@@ -154,12 +168,36 @@ impl Inbox {
                     (self.asked.0)(&waiting);
                     let (sender, receiver) = watch::channel(None);
                     state.waiting.push((waiting, sender));
-                    receiver
+                    (number, receiver)
                 }
             }
         };
+        Ok(Self::waited(number, decision, patience).await)
+    }
+
+    /// Goes on waiting for the decision about the request with this number.
+    ///
+    /// # Errors
+    /// Returns [`Refused::Unknown`] if there is none.
+    pub async fn resume(&self, number: u32, patience: Duration) -> Result<Reply, Refused> {
+        let decision = {
+            let mut state = self.lock();
+            if let Some(reply) = state.decided(|decided| decided.number == number) {
+                return Ok(reply);
+            }
+            let known = state.waiting.iter().find(|(waiting, _)| waiting.number == number);
+            known.map(|(_, decisions)| decisions.subscribe()).ok_or(Refused::Unknown(number))?
+        };
+        Ok(Self::waited(number, decision, patience).await)
+    }
+
+    async fn waited(
+        number: u32,
+        mut decision: watch::Receiver<Option<Decision>>,
+        patience: Duration,
+    ) -> Reply {
         let decided = timeout(patience, decision.wait_for(Option::is_some)).await;
-        Ok(decided.ok().and_then(|decided| decided.ok().and_then(|decision| decision.clone())))
+        Reply { number, decision: decided.ok().and_then(|decided| decided.ok().and_then(|one| one.clone())) }
     }
 
     /// Returns the waiting requests, the oldest first.
@@ -187,7 +225,7 @@ impl Inbox {
         let heard = sender.send(Some(decision.clone())).is_ok();
         if !heard || Defence::DecisionKept.stands() {
             let given = heard.then(Instant::now);
-            state.decided.push(Decided { request: waiting.request, decision, given });
+            state.decided.push(Decided { number, request: waiting.request, decision, given });
             let many = state.decided.len().saturating_sub(MAX_DECIDED);
             state.decided.drain(..many);
         }

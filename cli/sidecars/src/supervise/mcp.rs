@@ -1,6 +1,6 @@
 //! The tools as an MCP server, built with the protocol's official SDK.
 
-use super::messages::{Ask, Outcome, Report, RequestHost};
+use super::messages::{Ask, Outcome, Report, RequestHost, Resume};
 use super::tools::Supervise;
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{Implementation, ServerCapabilities, ServerConfig};
@@ -35,6 +35,11 @@ impl Tools {
         self.0.ask(ask).await.map(Json)
     }
 
+    #[tool(description = "Go on waiting for a decision that was `undecided`, by the id that came with it.")]
+    async fn decision(&self, Parameters(resume): Parameters<Resume>) -> Result<Json<Outcome>, String> {
+        self.0.decision(resume).await.map(Json)
+    }
+
     #[tool(description = "Tell the operator what you are doing. It does not wait.")]
     async fn report(&self, Parameters(report): Parameters<Report>) -> Result<Json<Outcome>, String> {
         self.0.report(&report).map(Json)
@@ -49,7 +54,7 @@ impl ServerHandler for Tools {
             .with_instructions(format!(
                 "You run in the sandbox {}. Your operator decides what it may reach. If the proxy answers CONNECT with \
                  403, the host is not allowed: ask for it with request_host. If the decision is `undecided`, go on with \
-                 something else and ask the same again later. {} says more.",
+                 something else and ask later with `decision` and the id. {} says more.",
                 self.0.slug,
                 bottle_core::helper::GUIDE
             ))

@@ -29,6 +29,18 @@ pub struct Ask {
     pub wait_seconds: Option<u32>,
 }
 
+/// Goes on waiting for a decision.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// The id that came with `undecided`
+    pub id: u32,
+    /// How many seconds to wait for the decision [default: 50, at most 3600]
+    #[serde(default)]
+    pub wait_seconds: Option<u32>,
+}
+
 /// Tells the operator what the agent is doing.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
@@ -44,6 +56,9 @@ pub struct Report {
 pub struct Outcome {
     /// The decision
     pub decision: Word,
+    /// The request's id, with which `decision` goes on waiting for it
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
     /// The operator's answer, or why not
     #[serde(skip_serializing_if = "Option::is_none")]
     pub says: Option<String>,
@@ -58,7 +73,7 @@ pub enum Word {
     Approved,
     /// No
     Refused,
-    /// Nothing yet: the request stays with the operator, and asking again goes on waiting
+    /// Nothing yet: the request stays with the operator, and asking again with its id goes on waiting
     Undecided,
     /// The report was recorded
     Noted,

@@ -20,9 +20,11 @@ const HELP: &str = "bottle: supervise, where you ask your operator. MCP is at /m
 
   POST /request_host  {\"host\": \"example.com\", \"reason\": \"...\", \"wait_seconds\": 50}
   POST /ask           {\"question\": \"...\", \"wait_seconds\": 50}
+  POST /decision      {\"id\": 7, \"wait_seconds\": 50}
   POST /report        {\"status\": \"...\"}
 
-The answer is {\"decision\": \"approved\" | \"refused\" | \"undecided\" | \"noted\", \"says\": \"...\"}.
+The answer is {\"decision\": \"approved\" | \"refused\" | \"undecided\" | \"noted\", \"id\": 7, \"says\": \"...\"}.
+`undecided` waits on: ask for the decision again with its id.
 ";
 
 pub async fn answer(supervise: &Arc<Supervise>, request: Request<Incoming>) -> Response<Body> {
@@ -42,6 +44,10 @@ pub async fn answer(supervise: &Arc<Supervise>, request: Request<Incoming>) -> R
         },
         "/ask" => match read(&body) {
             Ok(ask) => supervise.ask(ask).await,
+            Err(error) => Err(error),
+        },
+        "/decision" => match read(&body) {
+            Ok(resume) => supervise.decision(resume).await,
             Err(error) => Err(error),
         },
         "/report" => read(&body).and_then(|report| supervise.report(&report)),

@@ -1,7 +1,7 @@
-//! The three tools, independent of whether they are called over MCP or plain HTTP.
+//! The tools, independent of whether they are called over MCP or plain HTTP.
 
-use super::inbox::{Inbox, Numbers};
-use super::messages::{Ask, Outcome, Report, RequestHost, Word};
+use super::inbox::{Inbox, Numbers, Refused, Reply};
+use super::messages::{Ask, Outcome, Report, RequestHost, Resume, Word};
 use super::rate::Calls;
 use crate::egress::public_suffix;
 use crate::http::{Answers, Server};
@@ -23,7 +23,8 @@ const PATIENCE: u32 = 50;
 const MAX_PATIENCE: u32 = 3600;
 
 /// What an agent is told whose call ends before the decision.
-const PENDING: &str = "your operator has not decided yet, and still can: go on, and ask the same again later";
+const PENDING: &str =
+    "your operator has not decided yet, and still can: go on, and ask for the decision later, with this id";
 
 /// The supervise sidecar of one bottle.
 pub struct Supervise {
@@ -91,8 +92,9 @@ impl Supervise {
             );
             return Err(format!("host: {wide}; {}", wide.help()));
         }
-        if (self.rules)().allow.contains(&rule) {
-            return Ok(Outcome { decision: Word::Approved, says: Some("it was allowed already".to_owned()) });
+        if (self.rules)().opens(&rule) {
+            let says = Some("it was allowed already".to_owned());
+            return Ok(Outcome { decision: Word::Approved, id: None, says });
         }
         self.wait("host", AgentRequest::Host { rule, reason }, request.wait_seconds).await
     }
@@ -103,12 +105,17 @@ impl Supervise {
         self.wait("question", AgentRequest::Question { question }, ask.wait_seconds).await
     }
 
+    pub(super) async fn decision(&self, resume: Resume) -> Result<Outcome, String> {
+        self.may_call("decision")?;
+        replied(self.inbox.resume(resume.id, patience(resume.wait_seconds)).await)
+    }
+
     pub(super) fn report(&self, report: &Report) -> Result<Outcome, String> {
         self.may_call("report")?;
         let status = readable("status", &report.status)?;
         self.audit.caused("supervise", "report", "", "", json!({ "status": status }));
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
-        Ok(Outcome { decision: Word::Noted, says: None })
+        Ok(Outcome { decision: Word::Noted, id: None, says: None })
     }
 
     async fn wait(
@@ -117,16 +124,25 @@ impl Supervise {
         request: AgentRequest,
         seconds: Option<u32>,
     ) -> Result<Outcome, String> {
-        let patience = Duration::from_secs(seconds.unwrap_or(PATIENCE).min(MAX_PATIENCE).into());
         self.audit.caused("supervise", "asked", "", kind, json!({ "kind": kind, "wish": request }));
-        match self.inbox.ask(request, patience).await {
-            Ok(Some(Decision { approved, says })) => {
-                Ok(Outcome { decision: if approved { Word::Approved } else { Word::Refused }, says })
-            }
-            Ok(None) => Ok(Outcome { decision: Word::Undecided, says: Some(PENDING.to_owned()) }),
-            Err(full) => Err(full.to_string()),
-        }
+        replied(self.inbox.ask(request, patience(seconds)).await)
     }
+}
+
+/// Returns how long a call waits.
+fn patience(seconds: Option<u32>) -> Duration {
+    Duration::from_secs(seconds.unwrap_or(PATIENCE).min(MAX_PATIENCE).into())
+}
+
+/// Says what a call for a decision got.
+fn replied(reply: Result<Reply, Refused>) -> Result<Outcome, String> {
+    let Reply { number, decision } = reply.map_err(|refused| refused.to_string())?;
+    let (decision, says) = match decision {
+        Some(Decision { approved: true, says }) => (Word::Approved, says),
+        Some(Decision { approved: false, says }) => (Word::Refused, says),
+        None => (Word::Undecided, Some(PENDING.to_owned())),
+    };
+    Ok(Outcome { decision, id: Some(number), says })
 }
 
 fn readable(what: &str, text: &str) -> Result<String, String> {
