@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ pub struct Registry {
     server: Child,
     port: u16,
     with_login: bool,
+    with_tls: bool,
     folder: TempDir,
 }
 
@@ -53,6 +54,18 @@ impl Registry {
     /// # Errors
     /// If the program is not there, or does not start.
     pub fn start(checkout: &Checkout, with_login: bool) -> Result<Self> {
+        Self::run(checkout, with_login, false)
+    }
+
+    /// Starts an empty registry that speaks TLS, with a certificate of its [own](Self::certificate).
+    ///
+    /// # Errors
+    /// If the program is not there, or does not start.
+    pub fn start_with_tls(checkout: &Checkout) -> Result<Self> {
+        Self::run(checkout, false, true)
+    }
+
+    fn run(checkout: &Checkout, with_login: bool, with_tls: bool) -> Result<Self> {
         let program = checkout.tools().join("docker-registry/docker-registry");
         ensure!(program.exists(), "{} is missing: run `make setup`", program.display());
         let folder = tempfile::Builder::new().prefix("bottle-registry-").tempdir()?;
@@ -68,13 +81,23 @@ impl Registry {
             fs::write(path("logins"), format!("{}:{}\n", LOGIN.0, LOGIN.1))?;
             config["auth"] = json!({ "htpasswd": { "realm": "test", "path": path("logins") } });
         }
+        if with_tls {
+            let mut openssl = Command::new("openssl");
+            openssl
+                .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]);
+            openssl.args(["-addext", "subjectAltName=IP:127.0.0.1"]);
+            openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+            openssl.args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")]).stderr(Stdio::null());
+            piped(openssl, b"")?;
+            config["http"]["tls"] = json!({ "certificate": path("cert.pem"), "key": path("key.pem") });
+        }
         // JSON is YAML, too.
         fs::write(path("config.yml"), config.to_string())?;
         let mut command = Command::new(program);
         command.arg("serve").arg(path("config.yml")).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(fs::File::create(path("log"))?);
         die_with_parent(&mut command, Signal::KILL);
-        let registry = Self { server: command.spawn()?, port, with_login, folder };
+        let registry = Self { server: command.spawn()?, port, with_login, with_tls, folder };
         let end = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             let log = fs::read_to_string(registry.folder.path().join("log")).unwrap_or_default();
@@ -82,6 +105,11 @@ impl Registry {
             thread::sleep(Duration::from_millis(20));
         }
         Ok(registry)
+    }
+
+    /// Returns the file of the certificate, if the registry speaks TLS.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
     }
 
     /// Returns the full name of an image here: `127.0.0.1:PORT/tiny:1`.
@@ -124,7 +152,11 @@ impl Registry {
             curl.args(["-u", &format!("{}:word", LOGIN.0)]);
         }
         curl.args(["-H", &format!("content-type: {kind}")]);
-        curl.arg(format!("http://127.0.0.1:{}{path}", self.port));
+        let scheme = if self.with_tls { "https" } else { "http" };
+        if self.with_tls {
+            curl.arg("--cacert").arg(self.certificate());
+        }
+        curl.arg(format!("{scheme}://127.0.0.1:{}{path}", self.port));
         String::from_utf8(piped(curl, body)?).context("the head of a response")
     }
 }

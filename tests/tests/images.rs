@@ -13,7 +13,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -86,8 +88,9 @@ fn a_name_means_the_same_image_until_a_person_pulls_it_again() {
     assert!(said.contains(&format!("t was made from {first}; `bottle up --renew t`")), "{said}");
     let pulled = bottle_tests::answer(&pulled.stdout).unwrap();
     assert_eq!((&pulled["was"], &pulled["digest"]), (&json!(first), &json!(second)));
-    project.bottle(&["plan"]).assert().success().stderr(contains("the machine of t has another image"));
-    project.bottle(&["restart"]).assert().code(73).stderr(contains("has another image"));
+    let keeps = contains("t keeps the image that its machine was made from; `bottle up --renew t`");
+    project.bottle(&["plan"]).assert().success().stderr(keeps.clone());
+    project.bottle(&["restart"]).assert().success().stderr(keeps);
     project.bottle(&["-q", "exec", "--", "true"]).assert().success();
     project.bottle(&["-q", "restart", "--renew"]).assert().success();
     project.bottle(&["plan"]).assert().success().stderr("");
@@ -130,6 +133,14 @@ fn the_operators_own_login_is_used() {
     let wrong = pull(json!({ "auths": { host: { "auth": "dGVzdGVyOndyb25n" } } })).code(69);
     wrong.stderr(contains("to this account").and(contains("dGVzdGVy").not()));
     pull(json!({ "auths": { host: { "auth": "dGVzdGVyOndvcmQ=" } } })).success();
+    // As `podman login` stores them for a folder or a repository.
+    pull(json!({ "auths": { host: { "auth": "dGVzdGVyOndyb25n" }, format!("{host}/private"): { "auth": "dGVzdGVyOndvcmQ=" } } }))
+        .success();
+    fs::write(home.join("config.json"), r#"{"auths":{"#).unwrap();
+    let damaged = format!("{} is damaged at line 1", home.join("config.json").display());
+    let mut with_damaged = project.bottle(&words);
+    with_damaged.env("DOCKER_CONFIG", &home).env_remove("REGISTRY_AUTH_FILE").env_remove("XDG_RUNTIME_DIR");
+    with_damaged.assert().code(69).stderr(contains(damaged));
     // Helper programs, for this registry and for all.
     let helper = |name: &str, script: &str| {
         let draft = project.path(name);
@@ -151,9 +162,110 @@ fn the_operators_own_login_is_used() {
         fs::read_to_string(project.on_host("bin/docker-credential-good.asked")).unwrap(),
         format!("{host}\n{host}\n")
     );
+    // An empty place says that the login is in the store.
+    pull(json!({ "auths": { host: { "auth": "" } }, "credsStore": "good" })).success();
     pull(json!({ "credsStore": "empty" })).code(69).stderr(contains("without an account"));
     let failed = pull(json!({ "credsStore": "bad" })).code(69);
     failed.stderr(contains("`docker-credential-bad` failed").and(contains("hunter2").not()));
+}
+
+/// A server that answers each request with what `reply` makes of its head, and the heads that it got.
+fn server(reply: impl Fn(&str) -> (String, Vec<u8>) + Send + 'static) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, heads) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+    let seen = Arc::clone(&heads);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            // A client that tries TLS first writes no lines.
+            if head.is_empty() {
+                continue;
+            }
+            let head = head.join("\n").to_ascii_lowercase();
+            let (answer, body) = reply(&head);
+            seen.lock().unwrap().push(head);
+            let answer =
+                format!("HTTP/1.1 {answer}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(answer.as_bytes()).and_then(|()| stream.write_all(&body));
+        }
+    });
+    (port, heads)
+}
+
+#[test]
+fn a_login_goes_to_no_place_that_another_host_than_the_registry_names() {
+    let built = Image::with("etc/marker", "one").build().unwrap();
+    let (tokens, asked) = server(|_| ("200 OK".to_owned(), br#"{"token":"x"}"#.to_vec()));
+    let wants = format!("401 No\r\nwww-authenticate: Bearer realm=\"http://127.0.0.1:{tokens}/token\"");
+    let (elsewhere, redirected) = server(move |_| (wants.clone(), Vec::new()));
+    let (registry, heads) = server(move |head| {
+        if !head.contains("\nauthorization: basic ") {
+            return ("401 No\r\nwww-authenticate: Basic realm=\"x\"".to_owned(), Vec::new());
+        }
+        match head.contains("/manifests/") {
+            true => ("200 OK".to_owned(), built.manifest.clone()),
+            false => (format!("307 There\r\nlocation: http://127.0.0.1:{elsewhere}/x"), Vec::new()),
+        }
+    });
+    let project = empty_project();
+    let home = project.on_host("docker");
+    fs::create_dir(&home).unwrap();
+    let host = format!("127.0.0.1:{registry}");
+    let logins = json!({ "auths": { &host: { "auth": "dGVzdGVyOndvcmQ=" } } });
+    fs::write(home.join("config.json"), logins.to_string()).unwrap();
+    let mut pull = project.bottle(&["images", "pull", &format!("{host}/a:1")]);
+    pull.env("DOCKER_CONFIG", &home).env_remove("REGISTRY_AUTH_FILE").env_remove("XDG_RUNTIME_DIR");
+    pull.assert().code(69).stderr(contains(format!("127.0.0.1:{elsewhere} answered with 401")));
+    let has_login = |head: &String| head.contains("\nauthorization: basic ");
+    assert!(heads.lock().unwrap().iter().any(has_login), "the registry itself got the login");
+    let redirected = redirected.lock().unwrap();
+    assert!(!redirected.is_empty() && !redirected.iter().any(has_login), "{redirected:?}");
+    assert!(asked.lock().unwrap().is_empty(), "a token was asked for: {asked:?}");
+}
+
+#[test]
+fn a_registry_on_loopback_may_speak_tls() {
+    let registry = Registry::start_with_tls(&checkout()).expect("run `make setup`");
+    let digest = registry.push("tiny:1", &Image::with("etc/marker", "one")).unwrap();
+    let image = registry.name("tiny:1");
+    let project = empty_project();
+    let pull = |certificate: Option<PathBuf>| {
+        let mut pull = project.bottle(&["images", "pull", &image]);
+        for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+            pull.env_remove(name);
+        }
+        // No proxy reaches this machine's own loopback.
+        pull.env("HTTPS_PROXY", "http://127.0.0.1:9");
+        certificate.into_iter().for_each(|file| _ = pull.env("SSL_CERT_FILE", file));
+        pull.assert()
+    };
+    pull(None).code(69).stderr(contains(" is not secure: ").and(contains("SSL_CERT_FILE")));
+    pull(Some(registry.certificate())).success().stderr(contains(digest));
+}
+
+#[test]
+fn a_damaged_archive_is_written_again() {
+    let registry = registry();
+    let digest = registry.push("tiny:1", &Image::with("etc/marker", "one")).unwrap();
+    let image = registry.name("tiny:1");
+    let project = empty_project();
+    project.bottle(&["-q", "images", "pull", &image]).assert().success();
+    let archive = project.on_host("cache/images/archives").join(format!("{}.tar", &digest[7..]));
+    let right = fs::read(&archive).unwrap();
+    let layer =
+        fs::read_dir(project.on_host("cache/images/blobs")).unwrap().flatten().map(|entry| entry.path());
+    // The layer is packed, and so is no JSON.
+    let layer = layer.into_iter().find(|path| fs::read(path).unwrap().starts_with(&[0x1f, 0x8b])).unwrap();
+    for with_layer in [true, false] {
+        fs::remove_file(&archive).unwrap();
+        fs::write(&archive, &right[..right.len() - 600]).unwrap();
+        if !with_layer {
+            fs::write(&layer, "damaged").unwrap();
+        }
+        project.bottle(&["-q", "images", "pull", &image]).assert().success();
+        assert_eq!(fs::read(&archive).unwrap(), right);
+    }
 }
 
 #[test]

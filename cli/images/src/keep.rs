@@ -60,7 +60,7 @@ mod tests {
             "layers": [part("application/vnd.oci.image.layer.v1.tar", layer)],
         });
         let digest = put(store, manifest.to_string().as_bytes());
-        store.put_archive(&digest, |_| Ok(())).unwrap();
+        store.put_archive(&digest, |_| anyhow::Ok(())).unwrap();
         digest
     }
 

@@ -1,13 +1,13 @@
 //! What a layer unpacks to. Its bytes are counted and hashed here, and nothing is made of them: smolvm unpacks
 //! them, inside a guest.
 
+use crate::fault::Fault;
 use crate::manifest::{Layer, Packing};
-use crate::store::digest_from;
+use crate::store::{Store, digest_from, hashed};
 use bottle_core::text::ImageDigest;
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -28,12 +28,18 @@ pub fn open(path: &Path, packing: Packing) -> io::Result<Box<dyn Read>> {
     })
 }
 
-/// Checks that a layer unpacks to what its image's configuration says, and to no more than `most` bytes. Returns
-/// how much it is.
+/// Checks that a layer in the store unpacks to what its image's configuration says, and to no more than `most` bytes.
+/// Returns how much it is.
 ///
 /// # Errors
-/// Returns why it is refused, as the end of a sentence.
-pub fn check(path: &Path, layer: &Layer, unpacked: &ImageDigest, most: u64) -> Result<u64, String> {
+/// Returns whether the image is wrong, or what is here of it. A part that was damaged here is removed.
+pub fn check(store: &Store, layer: &Layer, unpacked: &ImageDigest, most: u64) -> Result<u64, Fault> {
+    let digest = &layer.part.digest;
+    check_file(&store.blob(digest), layer, unpacked, most).map_err(|why| Fault::of(store, digest, why))
+}
+
+/// Checks a layer in a file, and returns why it is refused, as the end of a sentence.
+fn check_file(path: &Path, layer: &Layer, unpacked: &ImageDigest, most: u64) -> Result<u64, String> {
     let (hash, length) = measure(open(path, layer.packing), most)
         .map_err(|error| format!("layer {} cannot be unpacked: {error}", layer.part.digest))?;
     if length > most {
@@ -50,18 +56,8 @@ pub fn check(path: &Path, layer: &Layer, unpacked: &ImageDigest, most: u64) -> R
 
 /// Reads one byte more than `most` at most.
 fn measure(reader: io::Result<Box<dyn Read>>, most: u64) -> io::Result<(ImageDigest, u64)> {
-    let mut reader = reader?.take(most.saturating_add(1));
-    let (mut hash, mut length) = (Sha256::new(), 0);
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok((digest_from(hash), length)),
-            read => {
-                hash.update(&buffer[..read]);
-                length += read as u64;
-            }
-        }
-    }
+    let (hash, length) = hashed(&mut reader?.take(most.saturating_add(1)))?;
+    Ok((digest_from(hash), length))
 }
 
 /// Zstandard's frames one after the other, as layers have them that can be read in pieces.
@@ -122,7 +118,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         let part = Part { digest: digest_of(bytes), size: bytes.len() as u64 };
-        check(file.path(), &Layer { part, packing }, unpacked, most)
+        check_file(file.path(), &Layer { part, packing }, unpacked, most)
     }
 
     #[test]

@@ -6,13 +6,14 @@
 //! ask. [`store`] keeps, [`layer`] checks what a layer unpacks to, [`archive`] puts an image together, and
 //! [`pull`] does all of it in order. [`pins`] remembers which image a reference means, so that later starts need
 //! no network, and [`keep`] decides what can be removed. [`compose`] adds what a setup made to an image, and [`setups`]
-//! remembers that.
+//! remembers that. A [`fault`] says whether the image is wrong, or what is here of it.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod archive;
 pub mod challenge;
 pub mod compose;
 pub mod credentials;
+pub mod fault;
 pub mod http;
 pub mod keep;
 pub mod layer;
@@ -28,6 +29,7 @@ pub mod registry;
 pub mod setups;
 pub mod store;
 
+pub use fault::Fault;
 pub use limits::Limits;
 pub use name::Name;
 pub use pins::{Pin, Pins};

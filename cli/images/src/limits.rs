@@ -50,8 +50,10 @@ pub const CONFIG: u64 = 8 << 20;
 pub const ANSWER: u64 = 1 << 20;
 /// The most layers. overlayfs takes 500, and Docker 127.
 pub const LAYERS: usize = 500;
-/// The most bytes of all layers as they are sent. smolvm takes archives of up to 8 GiB.
+/// The most bytes of all layers as they are sent: no more fit into an [archive](ARCHIVE).
 pub const SENT: u64 = 8 << 30;
+/// The most bytes of an archive. smolvm 1.32.2 refuses larger ones.
+pub const ARCHIVE: u64 = 8 << 30;
 /// A layer that unpacks to more than this many times its size is refused, unless it is small. gzip makes a
 /// thousandth of zeros, and seldom less than a tenth of anything else.
 pub const RATIO: u64 = 100;

@@ -6,17 +6,58 @@ use hyper::Uri;
 /// Returns the address that a redirect leads to.
 ///
 /// # Errors
-/// Returns why it is not followed: it leads out of HTTPS, or has a form that no registry uses.
+/// Returns why it is not followed: it leads out of HTTPS, or nowhere.
 pub fn follow(from: &Uri, location: &str) -> Result<Uri, String> {
-    let whole = if location.starts_with('/') && !location.starts_with("//") {
-        let (scheme, authority) = (from.scheme_str(), from.authority());
-        format!("{}://{}{location}", scheme.unwrap_or_default(), authority.map_or("", |text| text.as_str()))
-    } else {
-        location.to_owned()
-    };
+    let whole = resolve(from, location.split('#').next().unwrap_or_default());
     let shown = || if whole.len() > 200 { "an address that is too long".to_owned() } else { whole.clone() };
     let uri: Uri = whole.parse().map_err(|_| format!("a redirect to {}", shown()))?;
     if may_ask(&uri, is_local(from)) { Ok(uri) } else { Err(format!("a redirect to {}", shown())) }
+}
+
+/// Completes a reference without a fragment, as RFC 3986 (5.2) does. An empty one leads nowhere and stays empty.
+fn resolve(from: &Uri, reference: &str) -> String {
+    let scheme = from.scheme_str().unwrap_or_default();
+    let authority = from.authority().map_or("", |text| text.as_str());
+    if reference.is_empty() || has_scheme(reference) {
+        return reference.to_owned();
+    }
+    if reference.starts_with("//") {
+        return format!("{scheme}:{reference}");
+    }
+    let (path, query) = match reference.split_once('?') {
+        Some((path, query)) => (path, format!("?{query}")),
+        None => (reference, String::new()),
+    };
+    let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let path = match path {
+        "" => from.path().to_owned(),
+        path if path.starts_with('/') => without_dots(path),
+        path => without_dots(&format!("{folder}/{path}")),
+    };
+    format!("{scheme}://{authority}{path}{query}")
+}
+
+/// Returns whether a reference begins with a scheme: `https:`.
+fn has_scheme(reference: &str) -> bool {
+    let Some((scheme, _)) = reference.split_once(':') else { return false };
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c))
+}
+
+/// Removes `.` and `..` from a path that begins with `/`.
+fn without_dots(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path[1..].split('/') {
+        match part {
+            "." => {}
+            ".." => _ = parts.pop(),
+            part => parts.push(part),
+        }
+    }
+    if path.ends_with("/.") || path.ends_with("/..") {
+        parts.push("");
+    }
+    format!("/{}", parts.join("/"))
 }
 
 /// Returns whether an address is asked: over HTTPS, or on loopback if the registry itself is there. An
@@ -56,7 +97,6 @@ mod tests {
     #[test]
     fn a_redirect_never_leads_out_of_https() {
         let from = uri("https://registry.test/v2/a/blobs/x");
-        assert_eq!(follow(&from, "/other?x=1").unwrap(), uri("https://registry.test/other?x=1"));
         assert_eq!(follow(&from, "https://cdn.test/x").unwrap(), uri("https://cdn.test/x"));
         for bad in [
             "http://registry.test/x",
@@ -64,9 +104,10 @@ mod tests {
             "http://169.254.169.254/latest",
             "file:///etc/passwd",
             "ftp://registry.test/x",
-            "//cdn.test/x",
-            "x",
             "",
+            "#x",
+            "//",
+            "//user:word@cdn.test/x",
             "https://user:word@cdn.test/x",
             "https://",
         ] {
@@ -77,6 +118,29 @@ mod tests {
         assert!(follow(&local, "https://cdn.test/x").is_ok());
         assert!(follow(&local, "http://cdn.test/x").is_err());
         assert!(follow(&uri("https://cdn.test/x"), "http://127.0.0.1:5000/").is_err());
+    }
+
+    #[test]
+    fn a_redirect_may_be_relative() {
+        let from = uri("https://registry.test:8443/v2/a/blobs/x?y=1");
+        for (location, to) in [
+            ("/other?x=1", "https://registry.test:8443/other?x=1"),
+            ("other", "https://registry.test:8443/v2/a/blobs/other"),
+            (
+                "other?u=https://cdn.test/#z",
+                "https://registry.test:8443/v2/a/blobs/other?u=https://cdn.test/",
+            ),
+            ("./z:w", "https://registry.test:8443/v2/a/blobs/z:w"),
+            ("../c/./d", "https://registry.test:8443/v2/a/c/d"),
+            ("../../../../..", "https://registry.test:8443/"),
+            ("..", "https://registry.test:8443/v2/a/"),
+            ("?x=1", "https://registry.test:8443/v2/a/blobs/x?x=1"),
+            ("//cdn.test/x", "https://cdn.test/x"),
+        ] {
+            assert_eq!(follow(&from, location).unwrap(), uri(to), "{location}");
+        }
+        assert_eq!(follow(&uri("https://a.test"), "x").unwrap(), uri("https://a.test/x"));
+        assert!(follow(&uri("http://127.0.0.1:5000/v2/"), "//cdn.test/x").is_err());
     }
 
     #[test]

@@ -59,9 +59,25 @@ impl Name {
         Self(Reference::with_tag(host, repository, tag.to_owned()))
     }
 
-    /// Returns whether the registry is on this machine's loopback. Only there is HTTP without TLS spoken.
+    /// Returns whether the registry is on this machine's loopback. Only there is a registry asked
+    /// without TLS, if it does not speak TLS.
     pub fn is_on_loopback(&self) -> bool {
         is_loopback(self.host().rsplit_once(':').map_or(self.host(), |(host, _)| host))
+    }
+
+    /// Returns the places in which a login for the image may be stored: its repository, each folder above that, and
+    /// its registry.
+    pub fn login_keys(&self) -> Vec<String> {
+        let mut hosts = vec![self.host()];
+        if self.host() != self.0.registry() {
+            hosts.push(self.0.registry());
+        }
+        let folders = std::iter::successors(Some(self.repository()), |path| {
+            path.rsplit_once('/').map(|(above, _)| above)
+        });
+        let below: Vec<&str> = folders.collect();
+        let below = below.iter().flat_map(|path| hosts.iter().map(move |host| format!("{host}/{path}")));
+        below.chain(self.stored_logins()).collect()
     }
 
     /// Returns the names under which credentials for the registry may be stored, the usual one first. A
@@ -83,9 +99,10 @@ impl fmt::Display for Name {
     }
 }
 
-/// Returns whether a host is this machine.
+/// Returns whether a host is this machine, in any case of its letters.
 pub fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -121,6 +138,7 @@ mod tests {
         for (text, is) in [
             ("localhost/a", true),
             ("localhost:5000/a", true),
+            ("LOCALHOST:5000/a", true),
             ("127.0.0.1:5000/a", true),
             ("127.9.9.9/a", true),
             ("127.0.0.1.example.com/a", false),

@@ -2,6 +2,7 @@
 
 use bottle_core::visible::Line;
 use bottle_host::failure::{Failure, Kind};
+use std::io::{self, ErrorKind};
 
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -121,8 +122,8 @@ impl Refusal {
             Self::Status { status: 500.., .. } => "try again later: what has arrived is kept".to_owned(),
             Self::Status { .. } => "check the name of the image".to_owned(),
             Self::Hostile { .. } => "nothing of it was used; try another registry, or ask whoever runs this one".to_owned(),
-            Self::Unusable(..) => "choose another image".to_owned(),
-            Self::Credentials(..) => "`docker login` writes them anew; an empty DOCKER_CONFIG folder makes bottle ask without any".to_owned(),
+            Self::Unusable(..) => "choose another image; `bottle images prune` removes what was fetched of this one".to_owned(),
+            Self::Credentials(..) => "`docker login` and `podman login` write them anew; an empty DOCKER_CONFIG folder makes bottle ask without Docker's".to_owned(),
             Self::Store(_) => return None,
         })
     }
@@ -131,7 +132,7 @@ impl Refusal {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let refusal = match refusal {
-            Refusal::Store(error) => return error.into(),
+            Refusal::Store(error) => return stored(error),
             refusal => refusal,
         };
         // A registry wrote parts of it.
@@ -140,14 +141,45 @@ impl From<Refusal> for Failure {
     }
 }
 
+/// Makes a failure of an error of the store's, which says what helps if the disk is full.
+fn stored(error: anyhow::Error) -> Failure {
+    let is_full = |cause: &(dyn std::error::Error + 'static)| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    };
+    if error.chain().any(is_full) {
+        return Failure::from(error).help(
+            "`bottle images prune` removes images that no bottle needs; `df` shows which disk is full",
+        );
+    }
+    error.into()
+}
+
 impl From<anyhow::Error> for Refusal {
     fn from(error: anyhow::Error) -> Self {
         Self::Store(error)
     }
 }
 
-impl From<std::io::Error> for Refusal {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
         Self::Store(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_full_disk_is_not_a_matter_for_the_doctor() {
+        let full =
+            Err::<(), _>(io::Error::from(rustix::io::Errno::NOSPC)).context("cannot write x").unwrap_err();
+        let failure = Failure::from(Refusal::Store(full));
+        assert!(failure.hint().unwrap().contains("`bottle images prune`"), "{failure}");
+        assert!(failure.what().starts_with("cannot write x: "), "{failure}");
+        let other = Failure::from(Refusal::from(io::Error::from(ErrorKind::PermissionDenied)));
+        assert!(!other.hint().unwrap().contains("prune"), "{other}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::challenge::{self, Challenge, encode, scope};
 use crate::credentials::{self, Login};
-use crate::http::{Answer, Ask, Client, authority};
+use crate::http::{Answer, Ask, Client, Demand, authority};
 use crate::limits::{ANSWER, MANIFEST};
 use crate::location::is_local;
 use crate::manifest::{ACCEPTED, Part};
@@ -41,13 +41,22 @@ struct Token {
     access_token: Option<String>,
 }
 
+impl Token {
+    /// Returns the token, which has one of two names. Some servers write both, and leave one empty.
+    fn take(self) -> Option<String> {
+        [self.token, self.access_token].into_iter().flatten().find(|token| !token.is_empty())
+    }
+}
+
 impl<'c> Registry<'c> {
-    /// Names the registry of an image.
+    /// Finds the registry of an image: over HTTPS, or on loopback over HTTP if it does not speak TLS.
     ///
     /// # Errors
-    /// Returns an error if the name makes no address.
-    pub fn of(name: &'c Name, client: &'c Client) -> Result<Self> {
-        let scheme = if name.is_on_loopback() { "http" } else { "https" };
+    /// Returns an error if the name makes no address, or if a registry on loopback speaks TLS and this machine does
+    /// not trust it.
+    pub async fn of(name: &'c Name, client: &'c Client) -> Result<Self> {
+        let is_plain = name.is_on_loopback() && !client.speaks_tls(name.host()).await?;
+        let scheme = if is_plain { "http" } else { "https" };
         let base = format!("{scheme}://{}/v2/{}", name.host(), name.repository());
         let base =
             base.parse().map_err(|_| Refusal::Name(name.to_string(), "it makes no address".to_owned()))?;
@@ -69,30 +78,39 @@ impl<'c> Registry<'c> {
                 what: self.name.described(),
                 similar: self.similar(wanted).await,
             }),
-            _ => Err(self.refused(answer, &self.name.described()).await),
+            _ => Err(self.refused(answer, &self.base, &self.name.described()).await),
         }
     }
 
-    /// Starts to fetch a part of the image, at an offset if the registry can do that.
+    /// Starts to fetch a part of the image, at an offset if the registry can do that, and otherwise from the
+    /// beginning.
     ///
     /// # Errors
     /// Returns an error if the registry does not give it out.
     pub async fn part(&mut self, part: &Part, from: u64) -> Result<Sending> {
-        let mut headers = HeaderMap::new();
+        let path = format!("/blobs/{}", part.digest);
         if from > 0 {
-            let range = format!("bytes={from}-");
-            headers.insert(header::RANGE, HeaderValue::from_str(&range).map_err(anyhow::Error::from)?);
-        }
-        let answer = self.get(&format!("/blobs/{}", part.digest), headers).await?;
-        let from = match answer.status {
-            StatusCode::OK => 0,
-            StatusCode::PARTIAL_CONTENT if begins_at(&answer.headers, from) => from,
-            StatusCode::PARTIAL_CONTENT => {
-                return Err(Refusal::hostile(self.name.host(), "another part of a layer than was asked for"));
+            let range = HeaderValue::from_str(&format!("bytes={from}-")).map_err(anyhow::Error::from)?;
+            let answer = self.get(&path, HeaderMap::from_iter([(header::RANGE, range)])).await?;
+            match answer.status {
+                StatusCode::OK => return Ok(Sending { from: 0, body: answer.body }),
+                StatusCode::PARTIAL_CONTENT if begins_at(&answer.headers, from) => {
+                    return Ok(Sending { from, body: answer.body });
+                }
+                status if !may_mean_the_range(status) => {
+                    return Err(self.refused(answer, &self.base, part.digest.as_str()).await);
+                }
+                _ => {}
             }
-            _ => return Err(self.refused(answer, &part.digest.to_string()).await),
-        };
-        Ok(Sending { from, body: answer.body })
+        }
+        let answer = self.get(&path, HeaderMap::new()).await?;
+        match answer.status {
+            StatusCode::OK => Ok(Sending { from: 0, body: answer.body }),
+            StatusCode::PARTIAL_CONTENT => {
+                Err(Refusal::hostile(self.name.host(), "another part of a layer than was asked for"))
+            }
+            _ => Err(self.refused(answer, &self.base, part.digest.as_str()).await),
+        }
     }
 
     /// Returns the name with the tag of the repository that is most like one that it does not have.
@@ -118,29 +136,25 @@ impl<'c> Registry<'c> {
         let uri: Uri = format!("{}{path}", self.base)
             .parse()
             .map_err(|_| Refusal::Name(self.name.to_string(), "it makes no address".to_owned()))?;
-        let mut is_answered = false;
+        let mut has_given = false;
         loop {
             let mut ask = Ask { method: Method::GET, headers: headers.clone(), body: Bytes::new() };
             if let Some(value) = &self.authorization {
                 ask.headers.insert(header::AUTHORIZATION, value.clone());
             }
             let answer = self.client.ask(uri.clone(), ask).await?;
-            if answer.status != StatusCode::UNAUTHORIZED || is_answered {
-                return Ok(answer);
-            }
+            let Some(demand) = answer.demand(&self.base).filter(|_| !has_given) else { return Ok(answer) };
             // A token runs out during a long pull, so every request may need a new one.
-            self.answer(&answer.headers).await?;
-            is_answered = true;
+            self.meet(&demand).await?;
+            has_given = true;
         }
     }
 
     /// Gets what the registry wants.
-    async fn answer(&mut self, headers: &HeaderMap) -> Result<()> {
+    async fn meet(&mut self, demand: &Demand) -> Result<()> {
         let host = self.name.host();
-        let wanted = headers.get_all(header::WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let wanted = wanted.collect::<Vec<_>>().join(", ");
-        let wanted =
-            challenge::parse(&wanted, is_local(&self.base)).map_err(|why| Refusal::hostile(host, why))?;
+        let wanted = challenge::parse(&demand.text(), is_local(&self.base))
+            .map_err(|why| Refusal::hostile(host, why))?;
         let login = credentials::find(self.name).await?;
         self.with_login = login.is_some();
         let value = match (wanted, login) {
@@ -183,18 +197,19 @@ impl<'c> Registry<'c> {
         };
         let answer = self.client.ask(uri, ask).await?;
         if answer.status != StatusCode::OK {
-            return Err(self.refused(answer, &self.name.described()).await);
+            return Err(self.refused(answer, realm, &self.name.described()).await);
         }
         let token: Option<Token> = serde_json::from_slice(&answer.body.whole(ANSWER).await?).ok();
-        let token = token.and_then(|token| token.token.or(token.access_token));
-        token.ok_or_else(|| Refusal::hostile(&host, "an answer without a token"))
+        token.and_then(Token::take).ok_or_else(|| Refusal::hostile(&host, "an answer without a token"))
     }
 
-    /// Makes a refusal of an answer that is none.
-    async fn refused(&self, answer: Answer, what: &str) -> Refusal {
-        let host = self.name.host().to_owned();
+    /// Makes a refusal of an answer that is none. `asked` is the address that the request went to: another host, to
+    /// which that one redirected, says nothing about accounts.
+    async fn refused(&self, answer: Answer, asked: &Uri, what: &str) -> Refusal {
+        let is_own = answer.is_from(asked);
+        let host = if is_own { self.name.host().to_owned() } else { answer.host() };
         match answer.status.as_u16() {
-            401 | 403 => self.unauthorized(what),
+            401 | 403 if is_own => self.unauthorized(what),
             404 => Refusal::NotFound { host, what: what.to_owned(), similar: None },
             429 => Refusal::TooMany(host, answer.retry_after()),
             status => Refusal::Status { host, status, why: said(&answer.body.beginning().await) },
@@ -205,6 +220,11 @@ impl<'c> Registry<'c> {
         let (host, what) = (self.name.host().to_owned(), what.to_owned());
         Refusal::Unauthorized { host, what, with_login: self.with_login }
     }
+}
+
+/// Returns whether an answer may refuse nothing but the range that was asked for.
+fn may_mean_the_range(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 206 | 400 | 403 | 404 | 416 | 501)
 }
 
 /// Returns whether the bytes of a partial answer begin where they were asked for.
@@ -263,6 +283,14 @@ mod tests {
         assert_eq!(said(long.as_bytes()).len(), 200 + " (DENIED: )".len());
         assert_eq!(said(b"<html>"), "");
         assert_eq!(said(b"[]"), "");
+    }
+
+    #[test]
+    fn an_empty_token_is_none() {
+        let taken = |text: &str| serde_json::from_str::<Token>(text).unwrap().take();
+        assert_eq!(taken(r#"{"token":"","access_token":"zzz"}"#).as_deref(), Some("zzz"));
+        assert_eq!(taken(r#"{"token":"a","access_token":"b"}"#).as_deref(), Some("a"));
+        assert_eq!(taken(r#"{"token":"","access_token":null}"#), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Connections: straight to a host, or through the proxy that this machine's environment names.
 
+use crate::name::is_loopback;
 use bottle_host::proxies::{Proxies, Proxy};
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -54,8 +55,9 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, to: Uri) -> Self::Future {
-        // Only loopback is asked without TLS, and no proxy reaches this machine's own.
-        let proxy = if to.scheme_str() == Some("https") { self.proxies.proxy(&to) } else { Ok(None) };
+        // No proxy reaches this machine's own loopback, and nothing else is asked without TLS.
+        let is_here = to.scheme_str() != Some("https") || to.host().is_some_and(is_loopback);
+        let proxy = if is_here { Ok(None) } else { self.proxies.proxy(&to) };
         let Proxy { uri, login } = match proxy {
             Ok(Some(proxy)) => proxy,
             Ok(None) => {

@@ -2,9 +2,11 @@
 //! on length.
 
 mod body;
+mod demand;
 mod dial;
 
 pub use body::Body;
+pub use demand::Demand;
 
 use crate::limits::{Limits, REDIRECTS};
 use crate::location::{follow, is_same_origin};
@@ -20,12 +22,19 @@ use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
 use std::error::Error;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::timeout;
+use tower_service::Service;
+
+/// How long a server on loopback may take to show that it speaks TLS.
+const HANDSHAKE: Duration = Duration::from_secs(2);
 
 /// A client for one pull.
 pub struct Client {
     client: legacy::Client<HttpsConnector<Dial>, Full<Bytes>>,
+    connector: HttpsConnector<Dial>,
     limits: Limits,
 }
 
@@ -44,10 +53,13 @@ pub struct Ask {
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
-    /// The headers.
+    /// The headers, without those that ask for credentials: see [`Answer::demand`].
     pub headers: HeaderMap,
     /// The body.
     pub body: Body,
+    /// The address that answered, after all redirects.
+    from: Uri,
+    demand: Demand,
 }
 
 impl Client {
@@ -70,8 +82,32 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .wrap_connector(Dial::new(limits.connect));
-        let client = legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { client, limits })
+        let client = legacy::Client::builder(TokioExecutor::new()).build(connector.clone());
+        Ok(Self { client, connector, limits })
+    }
+
+    /// Returns whether a server on loopback speaks TLS. Nothing is asked of it.
+    ///
+    /// # Errors
+    /// Returns [`Refusal::Tls`] if it does, and this machine does not trust it.
+    pub async fn speaks_tls(&self, host: &str) -> Result<bool> {
+        let Ok(uri) = format!("https://{host}/").parse::<Uri>() else { return Ok(false) };
+        let mut connector = self.connector.clone();
+        let opened = async {
+            poll_fn(|context| connector.poll_ready(context)).await?;
+            connector.call(uri).await
+        };
+        let error = match timeout(self.limits.connect.min(HANDSHAKE), opened).await {
+            Ok(Ok(_)) => return Ok(true),
+            Ok(Err(error)) => error,
+            Err(_) => return Ok(false),
+        };
+        match causes(&*error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+            Some(tls @ (rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))) => {
+                Err(Refusal::Tls(host.to_owned(), tls.to_string()))
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Asks, and follows redirects. Credentials do not follow to another origin.
@@ -110,13 +146,30 @@ impl Client {
             Ok(Err(error)) => return Err(unanswered(host, &error)),
             Ok(Ok(response)) => response,
         };
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
+        let demand = Demand::take(&mut head.headers);
         let body = Body::new(body, host, self.limits);
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Ok(Answer { status: head.status, headers: head.headers, body, from: uri.clone(), demand })
     }
 }
 
 impl Answer {
+    /// Returns what is wanted before the request is answered, if this is said by the origin of `asked` itself.
+    /// A host to which that one redirected has no say in where credentials go.
+    pub fn demand(&self, asked: &Uri) -> Option<Demand> {
+        (self.status == StatusCode::UNAUTHORIZED && self.is_from(asked)).then(|| self.demand.clone())
+    }
+
+    /// Returns whether the origin of an address answered, and not one to which it redirected.
+    pub fn is_from(&self, asked: &Uri) -> bool {
+        is_same_origin(&self.from, asked)
+    }
+
+    /// Returns the host and port that answered.
+    pub fn host(&self) -> String {
+        authority(&self.from)
+    }
+
     /// Returns how long the host asks to be left alone, as the end of a sentence.
     pub fn retry_after(&self) -> String {
         let seconds = self.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -132,9 +185,8 @@ pub fn authority(uri: &Uri) -> String {
 
 /// Finds out why a request has no answer.
 fn unanswered(host: String, error: &legacy::Error) -> Refusal {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     let mut last = String::new();
-    while let Some(this) = cause {
+    for this in causes(error) {
         if this.is::<UnknownHost>() {
             return Refusal::UnknownHost(host);
         }
@@ -145,9 +197,15 @@ fn unanswered(host: String, error: &legacy::Error) -> Refusal {
             return Refusal::Tls(host, tls.to_string());
         }
         last = this.to_string();
-        // What an error of I/O holds is not its source, but the same error.
-        let held = this.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        cause = held.map(|held| held as &(dyn Error + 'static)).or_else(|| this.source());
     }
     if error.is_connect() { Refusal::Unreachable(host, last) } else { Refusal::Broken(host, last) }
+}
+
+/// Returns an error, its cause, the cause of that, and so on.
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        // What an error of I/O holds is not its source, but the same error.
+        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        held.map(|held| held as &(dyn Error + 'static)).or_else(|| error.source())
+    })
 }

@@ -1,5 +1,7 @@
 //! What a manifest may contain. Nothing here reads or writes anything.
 
+mod choose;
+
 use crate::limits::{CONFIG, LAYERS, SENT};
 use bottle_core::text::ImageDigest;
 use serde::Deserialize;
@@ -102,6 +104,8 @@ struct Descriptor {
     digest: String,
     size: u64,
     platform: Option<RawPlatform>,
+    #[serde(default)]
+    artifact_type: String,
 }
 
 #[derive(Deserialize)]
@@ -110,6 +114,7 @@ struct RawPlatform {
     os: String,
     #[serde(default)]
     architecture: String,
+    variant: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -139,44 +144,20 @@ pub fn parse(bytes: &[u8], platform: Platform) -> Result<Document, String> {
         return Err(format!("it is of the kind {other:.100}"));
     }
     match (raw.manifests, raw.config, raw.layers) {
-        (Some(manifests), None, None) => Ok(Document::Chosen(choose(manifests, platform)?)),
+        (Some(manifests), None, None) => Ok(Document::Chosen(choose::choose(manifests, platform)?)),
         (None, Some(config), Some(layers)) => Ok(Document::Image(image(&config, &layers)?)),
         _ => Err("it is neither an image nor an index of images".to_owned()),
     }
 }
 
-/// Chooses the image for a platform from an index.
-fn choose(manifests: Vec<Descriptor>, platform: Platform) -> Result<Part, String> {
-    let mut others = Vec::new();
-    for manifest in manifests {
-        let Some(of) = &manifest.platform else { continue };
-        if platform.is(&of.os, &of.architecture) {
-            // Only an image: an index of indexes could lead anywhere.
-            if !(manifest.media_type.is_empty() || manifest.media_type.contains(".manifest.v")) {
-                return Err(format!("its index names a {:.100} for this machine", manifest.media_type));
-            }
-            return part(&manifest, crate::limits::MANIFEST);
-        }
-        // An attestation has an unknown platform.
-        if of.os != "unknown" && others.len() < 10 {
-            others.push(format!("{:.20}/{:.20}", of.os, of.architecture));
-        }
-    }
-    others.dedup();
-    let here = platform.architecture;
-    Err(match others.as_slice() {
-        [] => format!("it has nothing for linux/{here}"),
-        others => format!("it has nothing for linux/{here}, only for {}", others.join(", ")),
-    })
+/// Returns whether a kind of document is a container image's configuration.
+fn is_config(kind: &str) -> bool {
+    kind == "application/vnd.oci.image.config.v1+json"
+        || kind == "application/vnd.docker.container.image.v1+json"
 }
 
 fn image(config: &Descriptor, layers: &[Descriptor]) -> Result<Image, String> {
-    let is_config = |kind: &str| {
-        kind.is_empty()
-            || kind == "application/vnd.oci.image.config.v1+json"
-            || kind == "application/vnd.docker.container.image.v1+json"
-    };
-    if !is_config(&config.media_type) {
+    if !(config.media_type.is_empty() || is_config(&config.media_type)) {
         return Err(format!("it is no container image: its configuration is {:.100}", config.media_type));
     }
     if layers.is_empty() {
@@ -208,7 +189,8 @@ fn layer(descriptor: &Descriptor) -> Result<Layer, String> {
         }
         "application/vnd.oci.image.layer.v1.tar+gzip"
         | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Packing::Gzip,
-        "application/vnd.oci.image.layer.v1.tar+zstd" => Packing::Zstd,
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+        | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Packing::Zstd,
         _ => return Err(format!("a layer of it is of the kind {kind:.100}")),
     };
     Ok(Layer { part: part(descriptor, SENT)?, packing })
@@ -327,25 +309,18 @@ mod tests {
     }
 
     #[test]
-    fn the_image_for_this_machine_is_chosen_and_no_index_inside_an_index() {
-        let entry = |n: u8, os: &str, architecture: &str, kind: &str| {
-            json!({ "mediaType": kind, "digest": digest(n), "size": 4,
-                "platform": { "os": os, "architecture": architecture } })
-        };
-        let index = |entries: &[Value]| json!({ "schemaVersion": 2, "manifests": entries });
-        let image = ACCEPTED[1];
-        let whole = index(&[
-            entry(1, "unknown", "unknown", image),
-            entry(2, "linux", "arm64", image),
-            entry(3, "linux", "amd64", image),
-        ]);
-        let Ok(Document::Chosen(part)) = parsed(&whole) else { panic!("nothing chosen") };
-        assert_eq!(part.digest.as_str(), digest(3));
-        let without =
-            parsed(&index(&[entry(2, "linux", "arm64", image), entry(1, "unknown", "unknown", image)]));
-        assert_eq!(without.unwrap_err(), "it has nothing for linux/amd64, only for linux/arm64");
-        let itself = parsed(&index(&[entry(1, "linux", "amd64", ACCEPTED[0])]));
-        assert!(itself.unwrap_err().contains("its index names a application/vnd.oci.image.index"));
+    fn a_layer_is_packed_as_oci_or_docker_say() {
+        for (kind, packing) in [
+            ("application/vnd.oci.image.layer.v1.tar+zstd", Packing::Zstd),
+            ("application/vnd.docker.image.rootfs.diff.tar.zstd", Packing::Zstd),
+            ("application/vnd.docker.image.rootfs.diff.tar.gzip", Packing::Gzip),
+            ("application/vnd.docker.image.rootfs.diff.tar", Packing::Plain),
+        ] {
+            let mut one = layer(1, 1);
+            one["mediaType"] = json!(kind);
+            let Ok(Document::Image(image)) = parsed(&manifest(&[one])) else { panic!("{kind}") };
+            assert_eq!(image.layers[0].packing, packing);
+        }
     }
 
     #[test]
