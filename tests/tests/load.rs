@@ -1,7 +1,11 @@
 //! Many clients at once, some of them hostile: others are not affected, and memory is bounded.
 
 use bottle_harness::page::Page;
-use bottle_tests::{ProjectExt, allowing, project_with};
+use bottle_tests::{ProjectExt, RunningBottleExt, allowing, project_with, up};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+use std::time::Duration;
 
 /// A program for the guest: 500 clients begin a request and never finish it. Then 1,000 clients request
 /// the page at the same time, all of them connected before the first request.
@@ -49,7 +53,7 @@ fn a_thousand_clients_are_served_beside_five_hundred_slow_ones() {
     let url = format!("http://page.test:{}/", page.port());
     let load = project
         .bottle(&["-q", "exec", "--", "python3", "load.py", &url])
-        .timeout(std::time::Duration::from_secs(180))
+        .timeout(Duration::from_secs(180))
         .output()
         .unwrap();
     assert_eq!(
@@ -68,4 +72,30 @@ fn a_thousand_clients_are_served_beside_five_hundred_slow_ones() {
     let (peak, now) = (field("VmHWM:"), field("VmRSS:"));
     println!("keeper: {peak} KiB at most, {now} KiB now");
     assert!(peak < 128 << 10, "{peak} KiB");
+}
+
+/// A moment without descriptors is not the end of the door.
+#[test]
+fn a_keeper_that_has_no_descriptors_for_a_while_serves_again_when_it_has_some() {
+    let running = up("slug = \"t\"\n");
+    // `exec` itself needs descriptors of the keeper, so it begins before they lack.
+    let script = "while read -r _; do curl -sS -m 4 -o /dev/null -w '%{http_code}\n' $HTTP_PROXY/; done";
+    let mut asking = running.command(&["-q", "exec", "--", "sh", "-c", script]);
+    let asking = asking.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut asking = asking.spawn().unwrap();
+    let (mut into, out) = (asking.stdin.take().unwrap(), asking.stdout.take().unwrap());
+    let mut said = BufReader::new(out).lines().map(Result::unwrap);
+    let mut ask = || {
+        into.write_all(b"ask\n").unwrap();
+        said.next().unwrap()
+    };
+    assert_eq!(ask(), "404");
+    let keeper = Pid::from_raw(running.keeper().try_into().unwrap());
+    let lack = Rlimit { current: Some(1), maximum: getrlimit(Resource::Nofile).maximum };
+    let before = prlimit(keeper, Resource::Nofile, lack).unwrap();
+    assert_eq!(ask(), "000");
+    prlimit(keeper, Resource::Nofile, before).unwrap();
+    assert_eq!(ask(), "404");
+    drop(into);
+    assert!(asking.wait().unwrap().success());
 }

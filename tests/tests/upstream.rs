@@ -1,5 +1,7 @@
 //! Keys that never enter the guest: an upstream on the egress proxy's own path, over real TLS.
 
+mod adverse;
+
 use bottle_harness::https_server::HttpsServer;
 use bottle_tests::{
     ProjectExt, RunningBottle, RunningBottleExt, children, command_line, eventually, project_with,
@@ -232,12 +234,18 @@ fn requests_are_passed_on_as_they_come_and_rules_decide_which() {
         ("$FILE_URL/v2;a/x", "403"),
         ("$FILE_URL/v2/..;/x", "400"),
         ("-X POST '$FILE_URL/v1/x?_method=DELETE'", "403"),
+        ("-X POST '$FILE_URL/v1/x?%5Fmethod=DELETE'", "403"),
+        ("-g -X POST '$FILE_URL/v1/x?labels%5B%5D=bug'", "200"),
     ] {
         assert_eq!(status(&words.replace('\'', "\"")), code, "{words}");
     }
     let said = running.0.guest("curl -sS -m 20 -X DELETE $FILE_URL/v2/x?key=secret");
     let wanted = "bottle: the rules for /file allow GET /v2/*, POST,PUT /v1/x; not DELETE /v2/x\n";
     assert_eq!(said, wanted);
+    let said = running
+        .0
+        .guest("curl -sS -m 20 -X POST '$FILE_URL/v1/x?_method=DELETE'".replace('\'', "\"").as_str());
+    assert!(said.contains("POST /v1/x, but not with this query"), "{said}");
     assert!(running.0.said(&["logs", "--denied"]).contains("reason=request-rule"));
     let check = |path: &str| running.0.said(&["check", path]);
     assert!(check("/file/v2/x").contains("allowed for GET, HEAD: "), "{}", check("/file/v2/x"));

@@ -84,12 +84,41 @@ pub fn is_allowed(rules: &[RequestRule], method: &str, target: &str) -> bool {
 /// Returns whether a query has a parameter that some server takes for the request's method.
 fn names_a_method(query: &str) -> bool {
     query.split(['&', ';']).any(|parameter| {
-        let name = parameter.split('=').next().unwrap_or_default();
-        // No honest client encodes any of their characters but the dollar sign.
-        let name = name.replace("%24", "$");
+        let name = decoded(parameter.split('=').next().unwrap_or_default());
+        // Some servers leave out what is in front of it or behind it, and read these characters as an underscore.
+        let name = name.split(['\0', '[', '=', '&', ';']).next().unwrap_or_default();
+        let name = name.trim_start().replace([' ', '.'], "_");
         let is_one = |known: &&str| name.eq_ignore_ascii_case(known);
+        // What is still encoded would be read differently by a server that decodes twice.
         METHOD_PARAMETERS.iter().any(is_one) || name.contains('%')
     })
+}
+
+/// Decodes a parameter's name. What is not encoded rightly stays as it is.
+fn decoded(name: &str) -> String {
+    let digit =
+        |byte: Option<&u8>| char::from(*byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (bytes, mut at, mut plain) = (name.as_bytes(), 0, Vec::with_capacity(name.len()));
+    while let Some(&byte) = bytes.get(at) {
+        let code = digit(bytes.get(at + 1)).zip(digit(bytes.get(at + 2))).filter(|_| byte == b'%');
+        plain.push(code.map_or(if byte == b'+' { b' ' } else { byte }, |(high, low)| high << 4 | low));
+        at += if code.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+impl NotAllowed {
+    /// Says why the request with this target was refused, also if it is only its query.
+    pub fn why(&self, rules: &[RequestRule], target: &str) -> String {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        if names_a_method(query) && is_allowed(rules, &self.method, path) {
+            let Self { upstream, method, path, .. } = self;
+            return alloc::format!(
+                "the rules for {upstream} allow {method} {path}, but not with this query: some servers take a parameter of it for the method"
+            );
+        }
+        self.to_string()
+    }
 }
 
 impl FromStr for RequestRule {

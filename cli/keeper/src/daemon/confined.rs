@@ -9,19 +9,10 @@ use bottle_host::confine::{self, InForce, Policy};
 use bottle_host::defence::Defence;
 use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::state::{Folder, Home, Lock};
+use bottle_sidecars::http::raise_descriptors;
 use bottle_sidecars::tls::{self, TlsConnector};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-
-/// Raises the limit on descriptors. Two thousand connections need two descriptors each, and the usual limit
-/// is a thousand.
-fn raise_descriptors() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // If the limit cannot be raised, the keeper works with what it has.
-    let _ = setrlimit(Resource::Nofile, limit);
-}
 
 /// A keeper that has opened what it needs, and given up its other rights. It has not read anything from a
 /// guest yet.

@@ -1,6 +1,7 @@
 //! Connections for requests that the egress proxy passes on itself, rather than the bytes of a tunnel.
 
 use super::dial::{DialError, Dialer};
+use crate::http::{AtOnce, Limited};
 use bottle_core::egress::{Denial, authority};
 use hyper::Uri;
 use hyper::http::uri::Scheme;
@@ -24,6 +25,7 @@ const HTTPS: u16 = 443;
 pub struct Carrier {
     dialer: Dialer,
     tls: Option<TlsConnector>,
+    idle: Duration,
 }
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -38,9 +40,10 @@ pub struct Carried {
 }
 
 impl Carrier {
-    /// Creates a carrier. Without `tls`, no server can prove its identity.
-    pub fn new(dialer: Dialer, tls: Option<TlsConnector>) -> Self {
-        Self { dialer, tls }
+    /// Creates a carrier, whose connections may be idle for so long during a request. Without `tls`, no server can prove
+    /// its identity.
+    pub fn new(dialer: Dialer, tls: Option<TlsConnector>, idle: Duration) -> Self {
+        Self { dialer, tls, idle }
     }
 
     async fn open(&self, uri: &Uri) -> Result<Carried, Box<dyn std::error::Error + Send + Sync>> {
@@ -54,12 +57,16 @@ impl Carrier {
             let stream = self.dialer.dial(&host, port).await?;
             let shaken = tokio::time::timeout(HANDSHAKE, tls.connect(name, stream)).await;
             let stream = shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            return Ok(Carried { stream: Box::new(stream), to_proxy: false });
+            return Ok(self.carried(AtOnce(stream), false));
         }
         if let Some(stream) = self.dialer.dial_parent(&host, port).await? {
-            return Ok(Carried { stream: Box::new(stream), to_proxy: true });
+            return Ok(self.carried(stream, true));
         }
-        Ok(Carried { stream: Box::new(self.dialer.dial_straight(&host, port).await?), to_proxy: false })
+        Ok(self.carried(self.dialer.dial_straight(&host, port).await?, false))
+    }
+
+    fn carried(&self, stream: impl Duplex + 'static, to_proxy: bool) -> Carried {
+        Carried { stream: Box::new(Limited::idle(stream, self.idle)), to_proxy }
     }
 }
 

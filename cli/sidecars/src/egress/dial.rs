@@ -84,7 +84,6 @@ impl Dialer {
             }
             None => self.straight(host, port).await?,
         };
-        let _ = stream.set_nodelay(true);
         self.registered(host, port, stream)
     }
 
@@ -92,7 +91,6 @@ impl Dialer {
     pub async fn dial_straight(&self, host: &HostName, port: u16) -> Result<Dialled, DialError> {
         self.check(host, port).map_err(DialError::Denied)?;
         let stream = self.straight(host, port).await?;
-        let _ = stream.set_nodelay(true);
         self.registered(host, port, stream)
     }
 
@@ -140,9 +138,7 @@ impl Dialer {
             return Err(DialError::Resolve(host.clone()));
         }
         let to = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
-        race::first(to, TcpStream::connect)
-            .await
-            .map_err(|error| DialError::Unreachable(host.clone(), error.to_string()))
+        race::connect(to).await.map_err(|error| DialError::Unreachable(host.clone(), error.to_string()))
     }
 
     fn check_addresses(&self, host: &HostName, addresses: &[IpAddr]) -> Result<(), DialError> {

@@ -214,6 +214,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Dialled<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        // Whoever has nothing to read or to write now still flushes.
+        self.poll_closed(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -252,8 +254,11 @@ impl<S> Connection for Dialled<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::pass::both_ways;
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::time::timeout;
 
     #[tokio::test]
     async fn closing_a_host_ends_reads_from_it_and_from_no_other() {
@@ -281,5 +286,21 @@ mod tests {
         assert!(!open.is_empty());
         drop(b);
         assert!(open.is_empty());
+    }
+    #[tokio::test]
+    async fn closing_a_host_ends_a_tunnel_whose_client_reads_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut host = listener.accept().await.unwrap().0;
+        let open = OpenConnections::default();
+        let destination = Destination { host: "a.test".parse().unwrap(), port: 443, chooser: () };
+        let mut dialled = open.add(destination, stream);
+        let (_client, mut near) = tokio::io::duplex(1000);
+        let passing = tokio::spawn(async move { both_ways(&mut near, &mut dialled).await });
+        // Until there is no room left.
+        while timeout(Duration::from_millis(300), host.write_all(&[0; 1 << 20])).await.is_ok() {}
+        assert_eq!(open.close("a rule", |_| true), 1);
+        let ended = timeout(Duration::from_secs(5), passing).await.unwrap().unwrap();
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionAborted);
     }
 }

@@ -67,9 +67,6 @@ async fn connect(proxy: &Proxy) -> Result<TcpStream, NoWay> {
         Ok(Ok(found)) => found.collect(),
         _ => return Err(NoWay(format!("the name of the parent proxy {address} does not resolve"))),
     };
-    let connected = race::first(found, TcpStream::connect).await;
-    let stream =
-        connected.map_err(|error| NoWay(format!("the parent proxy {address} does not answer: {error}")))?;
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
+    let connected = race::connect(found).await;
+    connected.map_err(|error| NoWay(format!("the parent proxy {address} does not answer: {error}")))
 }

@@ -24,7 +24,8 @@ thread_local! {
 }
 
 /// Passes bytes until both sides have sent everything, and returns how many went from `a` to `b`, and back. When a
-/// side closes its half, the other side's half is closed, too.
+/// side closes its half, the other side's half is closed, too. A side that this process closes is noticed while the other
+/// one takes nothing.
 ///
 /// # Errors
 /// Returns an error if either side breaks off.
@@ -35,6 +36,9 @@ where
 {
     let (mut there, mut back) = (Direction::default(), Direction::default());
     poll_fn(|context| {
+        // Both may be waited for by a write to the other one, and neither read. What they have is flushed below.
+        let _ = Pin::new(&mut *a).poll_flush(context)?;
+        let _ = Pin::new(&mut *b).poll_flush(context)?;
         let is_there = there.poll(context, a, b)?.is_ready();
         let is_back = back.poll(context, b, a)?.is_ready();
         if is_there && is_back { Poll::Ready(Ok((there.passed, back.passed))) } else { Poll::Pending }

@@ -58,9 +58,10 @@ impl EgressProxy {
         let open = OpenConnections::default();
         let parent = plan.parent.as_ref().map(|parent| ParentWay::new(parent, keys.cloned()));
         let dialer = |chooser| Dialer::new(Arc::clone(&rules), chooser, open.clone(), parent.clone());
-        let upstreams = Upstreams::new(plan.upstreams.clone(), &dialer(Chooser::Operator), keys);
+        let idle = Duration::from_secs(limits.idle_seconds.into());
+        let upstreams = Upstreams::new(plan.upstreams.clone(), &dialer(Chooser::Operator), idle, keys);
         let dialer = dialer(Chooser::Agent);
-        let client = pooled(Carrier::new(dialer.clone(), tls));
+        let client = pooled(Carrier::new(dialer.clone(), tls, idle));
         let server = Server::new(limits, audit.clone(), PART, Answers::Passed);
         let slug = plan.slug.clone();
         let lent = Mutex::default();

@@ -2,10 +2,12 @@
 //! not answer.
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustix::net::sockopt;
 use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How long an attempt runs alone: the RFC's Connection Attempt Delay.
@@ -13,11 +15,27 @@ const NEXT: Duration = Duration::from_millis(250);
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// Connects to the first of these addresses that accepts, and abandons the other attempts.
+/// How long a connection is idle before the kernel asks the other side whether it is still there, and then between two
+/// questions. Routers that translate addresses forget a connection that says nothing for some minutes.
+const ALIVE: Duration = Duration::from_secs(60);
+
+/// Connects to the first of these addresses that accepts: without delaying small writes, and so that an idle connection
+/// lasts for hours.
 ///
 /// # Errors
 /// Returns the last failure if no address accepts.
-pub async fn first<S, F>(addresses: Vec<SocketAddr>, connect: impl Fn(SocketAddr) -> F) -> Result<S>
+pub async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream> {
+    let stream = first(addresses, TcpStream::connect).await?;
+    // A connection without these is no reason to have none.
+    let _ = stream.set_nodelay(true);
+    let _ = sockopt::set_tcp_keepidle(&stream, ALIVE);
+    let _ = sockopt::set_tcp_keepintvl(&stream, ALIVE);
+    let _ = sockopt::set_socket_keepalive(&stream, true);
+    Ok(stream)
+}
+
+/// Connects to the first of these addresses that accepts, and abandons the other attempts.
+async fn first<S, F>(addresses: Vec<SocketAddr>, connect: impl Fn(SocketAddr) -> F) -> Result<S>
 where
     F: Future<Output = Result<S>>,
 {
@@ -69,6 +87,15 @@ mod tests {
     use std::future::pending;
     use std::sync::Mutex;
     use tokio::time::Instant;
+
+    #[test]
+    fn an_idle_connection_is_kept_alive() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = runtime.block_on(connect(vec![listener.local_addr().unwrap()])).unwrap();
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), ALIVE);
+    }
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| format!("{text}:1").replace("::1:1", "[::1]:1").parse().unwrap()).collect()

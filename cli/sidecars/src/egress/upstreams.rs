@@ -3,6 +3,7 @@
 use super::dial::{DialError, Dialer};
 use super::open::Dialled;
 use super::pool::pooled;
+use crate::http::Limited;
 use crate::keys::Keys;
 use bottle_core::egress::{Denial, authority};
 use bottle_core::upstream::Upstream;
@@ -12,6 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioIo;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::net::UnixStream;
 
 const HTTPS: u16 = 443;
@@ -25,10 +27,12 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// Creates the upstreams of a plan, which `dialer` connects to. Without `keys`, none of them can be reached.
-    pub fn new(list: Vec<Upstream>, dialer: &Dialer, keys: Option<&Keys>) -> Self {
-        let client =
-            |upstream| Some(pooled(Connector { upstream, dialer: dialer.clone(), keys: keys?.clone() }));
+    /// Creates the upstreams of a plan, which `dialer` connects to. A request may be idle for so long. Without `keys`, none
+    /// of them can be reached.
+    pub fn new(list: Vec<Upstream>, dialer: &Dialer, idle: Duration, keys: Option<&Keys>) -> Self {
+        let client = |upstream| {
+            Some(pooled(Connector { upstream, dialer: dialer.clone(), idle, keys: keys?.clone() }))
+        };
         let clients = (0..list.len()).filter_map(client).collect();
         Self { list, clients }
     }
@@ -44,11 +48,12 @@ impl Upstreams {
 pub struct Connector {
     upstream: usize,
     dialer: Dialer,
+    idle: Duration,
     keys: Keys,
 }
 
 impl tower_service::Service<Uri> for Connector {
-    type Response = TokioIo<Dialled<UnixStream>>;
+    type Response = TokioIo<Limited<Dialled<UnixStream>>>;
     type Error = Box<dyn std::error::Error + Send + Sync>;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -63,7 +68,8 @@ impl tower_service::Service<Uri> for Connector {
             let (host, port) = authority(origin, HTTPS).map_err(|_| DialError::Denied(Denial::Unreadable))?;
             let (origin, entry) = this.dialer.dial(&host, port).await?.into_parts();
             // The list's entry now belongs to the stream to that process.
-            Ok(TokioIo::new(entry.on(this.keys.connect(this.upstream, origin).await?)))
+            let stream = entry.on(this.keys.connect(this.upstream, origin).await?);
+            Ok(TokioIo::new(Limited::idle(stream, this.idle)))
         })
     }
 }

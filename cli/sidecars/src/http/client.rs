@@ -17,6 +17,9 @@ use tokio::net::TcpStream;
 /// A client that closes its side this soon after its last byte has sent everything and still reads, as
 /// `printf | nc` does. One that closes it later has given up.
 const HALF_CLOSED: Duration = Duration::from_millis(250);
+/// A client that has closed its side, and of whose earlier bytes none can be passed on for so long, has given up: it may
+/// have left in the middle of an upload.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// An accepted client connection.
 #[derive(Debug)]
@@ -49,18 +52,20 @@ impl Socket {
     /// Waits until the client has given up. It waits forever for a client that only closed its own side.
     pub async fn given_up(self) {
         self.stream.read_closed().await;
-        let last_read = *self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_half_closed = self.half_closed.load(Relaxed)
-            || match self.stream.rest() {
+        let mut was_behind = false;
+        while !self.half_closed.load(Relaxed) {
+            let idle = self.last_read.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+            match self.stream.rest() {
                 // The client's earlier bytes are still unread, so it cannot be waiting yet.
-                Rest::More => true,
-                Rest::Nothing => last_read.elapsed() < HALF_CLOSED,
-                Rest::BrokenOff => false,
-            };
-        if is_half_closed {
-            self.half_closed.store(true, Relaxed);
-            std::future::pending::<()>().await;
+                Rest::More if idle < STALLED => {
+                    was_behind = true;
+                    tokio::time::sleep(HALF_CLOSED).await;
+                }
+                Rest::Nothing if was_behind || idle < HALF_CLOSED => self.half_closed.store(true, Relaxed),
+                Rest::More | Rest::Nothing | Rest::BrokenOff => return,
+            }
         }
+        std::future::pending::<()>().await;
     }
 }
 

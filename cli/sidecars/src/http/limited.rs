@@ -3,6 +3,7 @@
 
 use crate::splice::{Pipe, Splice};
 use bottle_core::specification::Limits;
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -72,9 +73,15 @@ pub struct Limited<S> {
 }
 
 impl<S> Limited<S> {
+    /// Applies limits to a stream. Its bytes are taken from `bucket`.
     pub fn new(stream: S, limits: &Limits, bucket: Arc<TokenBucket>) -> Self {
         let idle = Duration::from_secs(limits.idle_seconds.into());
         Self { stream, bucket, idle, end: Box::pin(sleep(idle)), pause: None }
+    }
+
+    /// Limits only how long the stream may be idle.
+    pub fn idle(stream: S, idle: Duration) -> Self {
+        Self { stream, bucket: TokenBucket::new(0), idle, end: Box::pin(sleep(idle)), pause: None }
     }
 
     /// Waits until at least one of `wanted` bytes may pass, and returns how many may.
@@ -175,6 +182,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Limited<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: Connection> Connection for Limited<S> {
+    fn connected(&self) -> Connected {
+        self.stream.connected()
     }
 }
 

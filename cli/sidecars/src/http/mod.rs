@@ -1,19 +1,24 @@
 //! Serves HTTP on a door, for all built-in sidecars.
 
+mod at_once;
 mod client;
+mod descriptors;
 mod limited;
 mod listener;
 
+pub use at_once::AtOnce;
 use bottle_core::specification::Limits;
 use bottle_host::audit::Audit;
 use bottle_host::defence::Defence;
 pub use client::Stream;
 use client::{GivenUp, Socket, Watched};
+pub use descriptors::raise as raise_descriptors;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use limited::{Limited, TokenBucket};
+pub use limited::Limited;
+use limited::TokenBucket;
 pub use listener::Listener;
 use serde_json::json;
 use std::convert::Infallible;
@@ -28,8 +33,12 @@ use tokio::sync::Semaphore;
 const HEADER_LIMIT: Duration = Duration::from_secs(15);
 /// The longest request head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
+/// The most headers of a request or a response.
+pub const MAX_HEADERS: usize = 512;
 /// How many times in a row a listener may fail before it counts as gone, as it is when its jail ends.
 const FAILURES: u32 = 10;
+/// How long to wait after a failure.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A client's connection, as it is after an upgrade.
 pub type Client = Limited<Socket>;
@@ -58,7 +67,7 @@ pub struct Server {
 impl Server {
     /// Creates a server with these limits. `part` is the sidecar's name in the log.
     pub fn new(limits: Limits, audit: Audit, part: &'static str, answers: Answers) -> Self {
-        let permits = Arc::new(Semaphore::new(limits.connections.into()));
+        let permits = Arc::new(Semaphore::new(descriptors::enough_for(limits.connections)));
         Self { limits, audit, part, answers, bucket: TokenBucket::new(limits.bytes_per_second), permits }
     }
 
@@ -106,10 +115,14 @@ where
     let mut failures = 0;
     while failures < FAILURES {
         let Ok(permit) = Arc::clone(&server.permits).acquire_owned().await else { return };
-        let Ok(stream) = listener.accept().await else {
-            failures += 1;
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
+        let stream = match listener.accept().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                // A machine that lacks something now may have it again later.
+                failures += u32::from(!descriptors::is_lack(&error));
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
         };
         failures = 0;
         let client = Socket::new(stream);
@@ -140,6 +153,7 @@ where
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_LIMIT)
                 .max_buf_size(MAX_HEAD)
+                .max_headers(MAX_HEADERS)
                 // A client may send everything and close its side: `printf | nc`.
                 .half_close(true)
                 .preserve_header_case(true)

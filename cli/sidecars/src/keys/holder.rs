@@ -1,9 +1,12 @@
 //! What the process that holds the keys knows.
 
+use super::budget::Budget;
 use super::found::{Found, Headers};
+use super::known::KnownKeys;
 use super::logins::Logins;
 use super::passed::Secrets;
-use super::renewal::{Renew, Renewal};
+use super::refusals::Refusals;
+use super::renewal::Renewal;
 use super::secrets;
 use crate::tls::{self, TlsConnector};
 use anyhow::{Context, Result};
@@ -15,12 +18,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 /// How long to wait after a key could not be renewed.
 const PAUSE: Duration = Duration::from_secs(30);
-/// How many keys are looked for in answers: an origin may accept an old one for a while.
-const REMEMBERED: usize = 64;
 
 /// The upstreams and their keys, and the parent proxy with its login.
 pub struct KeyHolder {
@@ -31,17 +31,21 @@ pub struct KeyHolder {
     /// The headers with the keys, in the order of the upstreams.
     current: Vec<Mutex<Current>>,
     /// Every key, without its header's prefix.
-    keys: RwLock<Secrets>,
+    keys: RwLock<KnownKeys>,
+    /// Room for the bodies of requests that may be made again.
+    pub kept: Budget,
     renewal: Option<Mutex<Renewal>>,
 }
 
 /// The headers of an upstream, as they are now.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Current {
     pub headers: Headers,
     ends: Option<Instant>,
-    /// How often they were renewed.
-    pub generation: u64,
+    refusals: Refusals,
+    /// How often they were renewed, and how often that was tried.
+    generation: u64,
+    tried: u64,
 }
 
 impl KeyHolder {
@@ -55,17 +59,16 @@ impl KeyHolder {
             tls: tls::connector()?,
             current: Vec::new(),
             keys: RwLock::default(),
+            kept: Budget::default(),
             renewal,
         };
         for (index, upstream) in holder.upstreams.iter().enumerate() {
             let found = match &holder.renewal {
-                Some(renewal) if upstream.is_renewed() => {
-                    renewal.lock().await.ask(Renew { upstream: index, refused: false }).await?
-                }
+                Some(renewal) if upstream.is_renewed() => renewal.lock().await.ask(index, false).await?,
                 _ => secrets::headers(upstream).await?,
             };
-            let mut current = Current { headers: Headers::default(), ends: None, generation: 0 };
-            holder.take(&mut current, &found)?;
+            let mut current = Current::default();
+            holder.take(index, &mut current, &found)?;
             holder.current.push(Mutex::new(current));
         }
         Ok(holder)
@@ -73,7 +76,7 @@ impl KeyHolder {
 
     /// Returns every key, to look for them in answers.
     pub fn keys(&self) -> Secrets {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).all()
     }
 
     /// Returns whether the keys of an upstream are renewed.
@@ -82,43 +85,69 @@ impl KeyHolder {
     }
 
     /// Returns the headers for a request to an upstream. If they end now, they are renewed first.
-    pub async fn headers(&self, upstream: usize) -> Result<Current> {
-        let current = self.current.get(upstream);
-        let mut current = current.with_context(|| format!("there is no upstream {upstream}"))?.lock().await;
-        if current.ends.is_some_and(|ends| ends <= Instant::now()) {
-            self.renew(upstream, &mut current, false).await;
+    pub async fn headers(self: &Arc<Self>, upstream: usize) -> Result<Current> {
+        let current = self.current(upstream)?.lock().await;
+        if !current.have_ended() {
+            return Ok(current.clone());
         }
-        Ok(current.clone())
+        drop(current);
+        self.renewed(upstream, None).await
     }
 
-    /// Returns other headers than those of a generation that an origin has refused, if there are any.
-    pub async fn others(&self, upstream: usize, refused: u64) -> Option<Current> {
-        let mut current = self.current.get(upstream).filter(|_| self.is_renewed(upstream))?.lock().await;
-        if current.generation == refused {
-            self.renew(upstream, &mut current, true).await;
+    /// Returns other headers than those that an origin has refused, if there are any.
+    pub async fn others(self: &Arc<Self>, upstream: usize, refused: &Current) -> Option<Current> {
+        if !self.is_renewed(upstream) {
+            return None;
         }
-        (current.generation != refused).then(|| current.clone())
+        let current = self.renewed(upstream, Some(refused.tried)).await.ok()?;
+        (current.generation != refused.generation).then_some(current)
+    }
+
+    fn current(&self, upstream: usize) -> Result<&Mutex<Current>> {
+        self.current.get(upstream).with_context(|| format!("there is no upstream {upstream}"))
+    }
+
+    /// Renews the headers of an upstream, unless somebody else has just tried. A client that gives up meanwhile does not
+    /// end this: the next one finds what was renewed.
+    async fn renewed(self: &Arc<Self>, upstream: usize, refused: Option<u64>) -> Result<Current> {
+        let holder = Arc::clone(self);
+        let renewing = tokio::spawn(async move {
+            let mut current = holder.current(upstream)?.lock().await;
+            let is_wanted = match refused {
+                None => current.have_ended(),
+                Some(tried) => current.tried == tried && current.refusals.take(),
+            };
+            if is_wanted {
+                holder.renew(upstream, &mut current, refused.is_some()).await;
+            }
+            Ok(current.clone())
+        });
+        renewing.await?
     }
 
     /// Renews the headers of an upstream. If that fails, the last ones stay.
     async fn renew(&self, upstream: usize, current: &mut Current, refused: bool) {
         let Some(renewal) = &self.renewal else { return };
-        let found = renewal.lock().await.ask(Renew { upstream, refused }).await;
-        if let Err(error) = found.and_then(|found| self.take(current, &found)) {
+        current.tried += 1;
+        let found = renewal.lock().await.ask(upstream, refused).await;
+        if let Err(error) = found.and_then(|found| self.take(upstream, current, &found)) {
             out::note(format_args!("keys: {error:#}"));
             current.ends = current.ends.map(|_| Instant::now() + PAUSE);
         }
     }
 
-    fn take(&self, current: &mut Current, found: &Found) -> Result<()> {
+    fn take(&self, upstream: usize, current: &mut Current, found: &Found) -> Result<()> {
         current.headers = found.headers()?;
         current.ends = found.lasts.and_then(|lasts| Instant::now().checked_add(lasts));
         current.generation += 1;
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<Vec<u8>> = found.secrets().chain(keys.iter().cloned()).collect();
-        all.dedup();
-        all.truncate(REMEMBERED);
-        *keys = Arc::new(Zeroizing::new(all));
+        keys.replace(upstream, found.secrets().collect());
         Ok(())
+    }
+}
+
+impl Current {
+    fn have_ended(&self) -> bool {
+        self.ends.is_some_and(|ends| ends <= Instant::now())
     }
 }

@@ -1,6 +1,6 @@
 //! Checks, before anything starts, whether the keys of upstreams are available.
 
-use super::found::Found;
+use super::found::{Found, value};
 use super::login::Credential;
 use super::secrets;
 use anyhow::{Context, Result, bail, ensure};
@@ -9,8 +9,10 @@ use bottle_core::upstream::{Secret, SecretSource, Upstream};
 use bottle_host::state::Home;
 use bottle_host::tools::in_path;
 use rustix::fs::{Mode, OFlags, open};
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
+use zeroize::Zeroizing;
 
 /// Checks that every key can be looked for: its variable is set, its file can be read, or its program exists.
 /// No program is run, and no key is read.
@@ -61,9 +63,15 @@ pub fn rehearse(upstreams: &[Upstream]) -> Result<()> {
 
 fn look_for(secret: &Secret) -> Result<()> {
     match &secret.source {
-        SecretSource::Env(name) => match std::env::var_os(name.as_str()) {
+        SecretSource::Env(name) => match std::env::var_os(name.as_str()).map(OsString::into_string) {
             None => bail!("it is not set"),
-            Some(value) => ensure!(!value.is_empty(), "it is empty"),
+            Some(Err(_)) => bail!("it is not text"),
+            Some(Ok(found)) => {
+                let found = Zeroizing::new(found);
+                let found = found.trim_end_matches(['\r', '\n']);
+                ensure!(!found.trim().is_empty(), "it is empty");
+                value(&secret.prefix, found)?;
+            }
         },
         SecretSource::File(path) => {
             // Opening a pipe without a writer would block.

@@ -11,9 +11,12 @@
 //! It holds the login of a parent proxy, too. It asks that proxy for tunnels on connections that the keeper opened,
 //! and passes requests for plain HTTP on to it.
 
+mod budget;
 mod client;
 mod found;
+mod hangup;
 mod holder;
+mod known;
 mod lacking;
 pub mod login;
 mod logins;
@@ -21,6 +24,7 @@ mod parent;
 mod parent_reply;
 mod passed;
 mod protocol;
+mod refusals;
 mod relay;
 mod renewal;
 mod route;

@@ -2,10 +2,10 @@
 
 use super::holder::KeyHolder;
 use super::logins::{Known, Logins};
-use super::parent_reply::{Reply, Why};
+use super::parent_reply::{Reply, Why, challenge};
 use super::passed::Passed;
 use super::protocol::KeyFound;
-use super::relay::{Body, Sender, refusal, relay};
+use super::relay::{Body, Sender, broke_off, refusal, relay};
 use anyhow::{Context, Result, ensure};
 use bottle_core::egress::HostName;
 use bottle_core::parent::ParentUse;
@@ -59,13 +59,18 @@ pub async fn open(known: &Known, host: &HostName, port: u16, proxy: &mut TcpStre
     }
     ask.extend_from_slice(b"\r\n");
     proxy.write_all(&ask).await.map_err(|error| broken(&error))?;
-    let mut head = Vec::new();
-    // Byte by byte: what follows the head belongs to the tunnel.
-    while !head.ends_with(b"\r\n\r\n") {
-        if head.len() == MAX_HEAD {
-            return Err(broken(&"its answer is too long"));
+    let (mut head, mut left) = (Vec::new(), MAX_HEAD);
+    loop {
+        // Byte by byte: what follows the head belongs to the tunnel.
+        while !head.ends_with(b"\r\n\r\n") {
+            left = left.checked_sub(1).ok_or_else(|| broken(&"its answer is too long"))?;
+            head.push(proxy.read_u8().await.map_err(|error| broken(&error))?);
         }
-        head.push(proxy.read_u8().await.map_err(|error| broken(&error))?);
+        match Reply::parse(&head) {
+            Some(reply) if !reply.is_interim() => break,
+            Some(_) => head.clear(),
+            None => return Err(broken(&"its answer is not HTTP")),
+        }
     }
     let reply = Reply::parse(&head).ok_or_else(|| broken(&"its answer is not HTTP"))?;
     reply.into_tunnel().map_err(|why| why.text(&known.address, known.login.is_some()))
@@ -107,16 +112,19 @@ async fn pass(
     if let Some(login) = &known.login {
         headers.insert(header::PROXY_AUTHORIZATION, login.clone());
     }
-    let mut response = sender.send(request.map(Either::Left)).await?;
+    let mut response = match sender.send(request.map(Either::Left)).await {
+        Ok(response) => response,
+        Err(error) => return Ok(broke_off(&format!("the parent proxy {}", known.address), &error)),
+    };
     if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
         let offered = response.headers().get_all(header::PROXY_AUTHENTICATE);
-        let why = Why::Login(offered.iter().filter_map(|value| value.to_str().ok()).collect());
+        let why = Why::Login(offered.iter().filter_map(|value| challenge(value.as_bytes())).collect());
         let text = why.text(&known.address, known.login.is_some());
         return Ok(refusal(StatusCode::BAD_GATEWAY, format!("bottle: {text}\n")));
     }
     response.headers_mut().remove(header::PROXY_AUTHENTICATE);
     if known.login.is_none() {
-        return Ok(response.map(|body| Either::Left(Passed::plain(body))));
+        return Ok(response.map(|body| Either::Left(Passed::plain(Either::Left(body)))));
     }
     let found = move || _ = wire::send(&*keeper, &KeyFound { request: what }, &[]);
     let secrets = &holder.logins.secrets;
@@ -127,5 +135,5 @@ async fn pass(
         found();
         return Ok(refusal(StatusCode::BAD_GATEWAY, "bottle: the response contained a key\n"));
     }
-    Ok(response.map(|body| Either::Left(Passed::guarded(body, Arc::clone(secrets), found))))
+    Ok(response.map(|body| Either::Left(Passed::guarded(Either::Left(body), Arc::clone(secrets), found))))
 }

@@ -25,15 +25,23 @@ pub enum Why<'a> {
 impl<'a> Reply<'a> {
     /// Parses the head of an answer, with the empty line at its end. Returns `None` if it is not one of HTTP/1.
     pub fn parse(head: &'a [u8]) -> Option<Self> {
-        let mut lines = std::str::from_utf8(head).ok()?.split("\r\n");
-        let mut first = lines.next()?.splitn(3, ' ');
-        first.next().filter(|version| matches!(*version, "HTTP/1.0" | "HTTP/1.1"))?;
-        let status = StatusCode::from_bytes(first.next()?.as_bytes()).ok()?;
+        let mut lines =
+            head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let mut first = lines.next()?.splitn(3, |byte| *byte == b' ');
+        first.next().filter(|version| matches!(*version, b"HTTP/1.0" | b"HTTP/1.1"))?;
+        let status = StatusCode::from_bytes(first.next()?).ok()?;
         let challenges = lines.filter_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            CHALLENGES.iter().any(|known| name.eq_ignore_ascii_case(known)).then(|| value.trim())
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let (name, value) = (&line[..colon], &line[colon + 1..]);
+            let is_one = CHALLENGES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+            is_one.then(|| challenge(value)).flatten()
         });
         Some(Self { status, challenges: challenges.collect() })
+    }
+
+    /// Returns whether another answer follows this one.
+    pub fn is_interim(&self) -> bool {
+        self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
     }
 
     /// Returns whether the tunnel is open.
@@ -84,6 +92,12 @@ impl Why<'_> {
     }
 }
 
+/// Returns the beginning of a challenge, which names its scheme. What follows may be in any encoding.
+pub fn challenge(value: &[u8]) -> Option<&str> {
+    let ascii = value.iter().position(|byte| !byte.is_ascii()).unwrap_or(value.len());
+    std::str::from_utf8(&value[..ascii]).ok().map(str::trim)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +130,16 @@ mod tests {
         for other in ["SSH-2.0-x\r\n\r\n", "HTTP/1.1 2\r\n\r\n", "HTTP/2 200\r\n\r\n", "\r\n\r\n", ""] {
             assert_eq!(said(other, true), Err("not HTTP".to_owned()), "{other:?}");
         }
+    }
+    #[test]
+    fn bytes_of_any_encoding_are_read_and_another_answer_follows_an_interim_one() {
+        let latin =
+            b"HTTP/1.1 407 Authentification exig\xe9e\r\nProxy-Authenticate: Basic realm=\"B\xfcro\"\r\n\r\n";
+        let why = Reply::parse(latin).unwrap().into_tunnel().unwrap_err();
+        assert_eq!(why.text("p:1", true), "the parent proxy p:1 does not accept the login");
+        assert_eq!(Reply::parse(b"HTTP/1.1 200 Tunnel \xe9tabli\r\n\r\n").unwrap().into_tunnel(), Ok(()));
+        let is_interim = |head: &[u8]| Reply::parse(head).unwrap().is_interim();
+        assert!(is_interim(b"HTTP/1.1 100 Continue\r\n\r\n") && is_interim(b"HTTP/1.1 103 x\r\n\r\n"));
+        assert!(!is_interim(b"HTTP/1.1 101 x\r\n\r\n") && !is_interim(b"HTTP/1.1 200 OK\r\n\r\n"));
     }
 }

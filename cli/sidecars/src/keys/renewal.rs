@@ -21,11 +21,20 @@ pub struct Renew {
     pub upstream: usize,
     /// Whether the origin has refused the last ones.
     pub refused: bool,
+    /// The question's number.
+    pub number: u64,
+}
+
+/// The answer to the question with this number.
+#[derive(Serialize, Deserialize)]
+pub struct Renewed {
+    pub number: u64,
+    pub outcome: Outcome,
 }
 
 /// What was found.
 #[derive(Serialize, Deserialize)]
-pub enum Renewed {
+pub enum Outcome {
     Found(Found),
     Failed(String),
 }
@@ -34,8 +43,8 @@ pub enum Renewed {
 pub struct Renewal {
     send: OwnedFd,
     receive: wire::Incoming,
-    /// Whether an answer never came. It would be taken for the next one.
-    is_lost: bool,
+    /// How many questions were asked.
+    asked: u64,
 }
 
 /// Starts that process, and returns the socket to it. It ends with this process.
@@ -60,27 +69,57 @@ impl Renewal {
     /// # Errors
     /// Returns an error if the socket cannot be polled.
     pub fn at(socket: OwnedFd) -> Result<Self> {
-        Ok(Self { send: socket.try_clone()?, receive: wire::Incoming::on(socket)?, is_lost: false })
+        Ok(Self { send: socket.try_clone()?, receive: wire::Incoming::on(socket)?, asked: 0 })
     }
 
     /// Asks for the headers of an upstream.
     ///
     /// # Errors
     /// Returns why they cannot be found.
-    pub async fn ask(&mut self, wanted: Renew) -> Result<Found> {
-        if self.is_lost {
-            bail!("the process that finds keys does not answer any more");
+    pub async fn ask(&mut self, upstream: usize, refused: bool) -> Result<Found> {
+        self.asked += 1;
+        wire::send(&self.send, &Renew { upstream, refused, number: self.asked }, &[])?;
+        let answered = timeout(PATIENCE, self.answer(self.asked)).await;
+        match answered.ok().with_context(|| format!("it took more than {} s", PATIENCE.as_secs()))?? {
+            Outcome::Found(found) => Ok(found),
+            Outcome::Failed(why) => bail!(why),
         }
-        self.is_lost = true;
-        wire::send(&self.send, &wanted, &[])?;
-        let answered = timeout(PATIENCE, self.receive.next::<Renewed>()).await;
-        let answered =
-            answered.ok().with_context(|| format!("it took more than {} s", PATIENCE.as_secs()))?;
-        let (renewed, _) = answered?.context("the process that finds keys has ended")?;
-        self.is_lost = false;
-        match renewed {
-            Renewed::Found(found) => Ok(found),
-            Renewed::Failed(why) => bail!(why),
+    }
+
+    /// Waits for the answer to a question. Those to earlier ones come late, and nobody waits for them.
+    async fn answer(&self, number: u64) -> Result<Outcome> {
+        loop {
+            let answer = self.receive.next::<Renewed>().await?;
+            let (renewed, _) = answer.context("the process that finds keys has ended")?;
+            if renewed.number == number {
+                return Ok(renewed.outcome);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_was_given_up_or_took_too_long_does_not_end_the_next_one() {
+        let (ours, theirs) = wire::pair().unwrap();
+        let mut renewal = Renewal::at(ours).unwrap();
+        let answer = |question: Renew| {
+            let outcome = Outcome::Failed(format!("answer {}", question.number));
+            wire::send(&theirs, &Renewed { number: question.number, outcome }, &[]).unwrap();
+        };
+        let question = || wire::receive::<Renew>(&theirs).unwrap().unwrap().0;
+        // The client gives up.
+        assert!(timeout(Duration::from_secs(1), renewal.ask(0, true)).await.is_err());
+        let first = question();
+        // The command takes too long.
+        let late = renewal.ask(0, true).await.err().unwrap();
+        assert!(late.to_string().contains("more than 75 s"), "{late}");
+        answer(first);
+        answer(question());
+        let (asked, ()) = tokio::join!(renewal.ask(0, true), async { answer(question()) });
+        assert_eq!(asked.err().unwrap().to_string(), "answer 3");
     }
 }

@@ -3,6 +3,7 @@
 use super::holder::KeyHolder;
 use super::protocol::Connect;
 use super::{parent, renewal, upstream};
+use crate::http::raise_descriptors;
 use anyhow::Result;
 use bottle_core::slug::Slug;
 use bottle_core::upstream::Upstream;
@@ -26,6 +27,7 @@ pub fn main(slug: &Slug, socket: OwnedFd) -> Result<()> {
     // It is started before this process gives up the right to start anything.
     let renewal =
         plan.upstreams.iter().any(Upstream::is_renewed).then(|| renewal::start(slug)).transpose()?;
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let holder = runtime.block_on(KeyHolder::find(plan, renewal)).and_then(|holder| {
         if Defence::KeeperConfined.stands() {

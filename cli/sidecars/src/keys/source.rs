@@ -1,9 +1,9 @@
 //! The process that finds keys anew: it runs commands and renews logins, which the process that holds the keys has given
-//! up the right to do. It reads two numbers from that process, and nothing that a guest or a keeper wrote.
+//! up the right to do. It reads three numbers from that process, and nothing that a guest or a keeper wrote.
 
 use super::found::{Found, Kind};
 use super::login::{self, TokenService};
-use super::renewal::{Renew, Renewed};
+use super::renewal::{Outcome, Renew, Renewed};
 use super::secrets;
 use anyhow::{Context, Result};
 use bottle_core::plan::Plan;
@@ -24,12 +24,12 @@ pub fn main(slug: &Slug, socket: &OwnedFd) -> Result<()> {
     let plan = home.bottle(slug).read_plan()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut source = Source { service: None, last: BTreeMap::new(), home, plan };
-    while let Some((Renew { upstream, refused }, _)) = wire::receive(socket)? {
-        let renewed = match runtime.block_on(source.renew(upstream, refused)) {
-            Ok(found) => Renewed::Found(found),
-            Err(error) => Renewed::Failed(format!("{error:#}")),
+    while let Some((Renew { upstream, refused, number }, _)) = wire::receive(socket)? {
+        let outcome = match runtime.block_on(source.renew(upstream, refused)) {
+            Ok(found) => Outcome::Found(found),
+            Err(error) => Outcome::Failed(format!("{error:#}")),
         };
-        wire::send(socket, &renewed, &[])?;
+        wire::send(socket, &Renewed { number, outcome }, &[])?;
     }
     Ok(())
 }

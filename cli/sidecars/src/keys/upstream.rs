@@ -3,7 +3,7 @@
 use super::holder::KeyHolder;
 use super::passed::{Passed, Secrets};
 use super::protocol::KeyFound;
-use super::relay::{Asked, Body, Sender, refusal, relay};
+use super::relay::{Body, Sender, Whole, broke_off, refusal, relay};
 use super::route::route;
 use super::switched;
 use anyhow::{Context, Result, ensure};
@@ -26,6 +26,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 /// The longest body of a request that is made again with another key, in bytes.
 const LONGEST_AGAIN: usize = 8 << 20;
+/// The longest body of a refusal that is read before the request is made again, in bytes.
+const LONGEST_REFUSAL: usize = 64 << 10;
 /// How long an origin may take to prove its identity.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 
@@ -70,36 +72,58 @@ async fn answer(
     let (again, mut request) = again(&holder, index, request).await?;
     let current = holder.headers(index).await?;
     current.headers.put(request.headers_mut());
-    let mut answer = sender.send(request).await?;
+    let origin =
+        || holder.upstreams.get(index).map_or("the origin", |upstream| upstream.origin.host().as_str());
+    let answer = match sender.send(request).await {
+        Ok(answer) => answer,
+        Err(error) => return Ok(broke_off(origin(), &error)),
+    };
+    let mut answer = answer.map(Either::Left);
     if answer.status() == StatusCode::UNAUTHORIZED && holder.is_renewed(index) {
         // Whether or not this request can be made again, the next one has another key.
-        let others = holder.others(index, current.generation).await;
-        if let (Some(others), Some(mut again)) = (others, again) {
+        let others = holder.others(index, &current).await;
+        if let (Some(others), Some(mut again)) = (others, again.filter(|_| !says_close(&answer))) {
             // The connection is free once the answer has been read.
-            let read = Limited::new(answer.body_mut(), LONGEST_AGAIN).collect().await;
-            if read.is_err() {
+            let (head, body) = answer.into_parts();
+            let Ok(read) = Limited::new(body, LONGEST_REFUSAL).collect().await else {
                 return Ok(refusal(StatusCode::UNAUTHORIZED, ""));
+            };
+            answer = Response::from_parts(head, Either::Right(Full::new(read.to_bytes())));
+            if sender.is_ready_again().await {
+                others.headers.put(again.headers_mut());
+                answer = match sender.send(again).await {
+                    Ok(answer) => answer.map(Either::Left),
+                    Err(error) => return Ok(broke_off(origin(), &error)),
+                };
             }
-            others.headers.put(again.headers_mut());
-            answer = sender.send(again).await?;
         }
     }
     Ok(without_keys(&holder, keeper, what, agent, answer))
 }
 
-/// Returns a request, and the same again if it can be made twice: its body is short, and has come. Others are passed on
-/// as they come.
+/// Returns whether a server closes its connection after an answer.
+fn says_close<B>(answer: &Response<B>) -> bool {
+    let said = answer.headers().get_all(header::CONNECTION);
+    let mut words = said.iter().filter_map(|said| said.to_str().ok()).flat_map(|said| said.split(','));
+    words.any(|word| word.trim().eq_ignore_ascii_case("close"))
+}
+
+/// Returns a request, and the same again if it can be made twice: its body is short, there is room for it, and it has come.
+/// Others are passed on as they come.
 async fn again(
     holder: &KeyHolder,
     index: usize,
     request: Request<Incoming>,
-) -> Result<(Option<Request<Asked>>, Request<Asked>)> {
-    let is_short = request.body().size_hint().upper().is_some_and(|size| size <= LONGEST_AGAIN as u64);
-    if !holder.is_renewed(index) || !is_short || request.headers().contains_key(header::UPGRADE) {
-        return Ok((None, request.map(Either::Left)));
+) -> Result<(Option<Request<Whole>>, Request<Whole>)> {
+    let size = request.body().size_hint().upper().and_then(|size| usize::try_from(size).ok());
+    let may = holder.is_renewed(index) && !request.headers().contains_key(header::UPGRADE);
+    let room = size.filter(|size| may && *size <= LONGEST_AGAIN).and_then(|size| holder.kept.take(size));
+    let Some(mut room) = room else { return Ok((None, request.map(Either::Left))) };
+    let (head, mut body) = request.into_parts();
+    while let Some(frame) = body.frame().await.transpose()? {
+        ensure!(room.add(&frame.into_data().unwrap_or_default()), "the body is longer than was said");
     }
-    let (head, body) = request.into_parts();
-    let body = body.collect().await?.to_bytes();
+    let body = room.into_bytes();
     let mut again = Request::new(Either::Right(Full::new(body.clone())));
     *again.method_mut() = head.method.clone();
     *again.uri_mut() = head.uri.clone();
@@ -113,7 +137,7 @@ fn without_keys(
     keeper: Arc<OwnedFd>,
     request: String,
     agent: OnUpgrade,
-    mut response: Response<Incoming>,
+    mut response: Response<Whole>,
 ) -> Response<Body> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let keys = if Defence::KeyEcho.stands() { holder.keys() } else { Secrets::default() };

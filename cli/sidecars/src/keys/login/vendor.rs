@@ -1,6 +1,7 @@
 //! The files in which vendors' own programs keep their logins.
 
 use super::credential::Credential;
+use crate::keys::found::value;
 use anyhow::{Context, Result, ensure};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use bottle_core::upstream::Login;
@@ -62,7 +63,12 @@ impl Vendor {
     pub fn parse(&self, text: &str) -> Result<Credential> {
         let document: Value = serde_json::from_str(text).ok().context("it is not JSON")?;
         let found = (self.parse)(&document).context("it has no login with a token that can be renewed")?;
-        ensure!(!found.access_token.is_empty() && !found.refresh_token.is_empty(), "its tokens are empty");
+        let is_empty = |token: &str| token.trim().is_empty();
+        ensure!(!is_empty(&found.access_token) && !is_empty(&found.refresh_token), "its tokens are empty");
+        // The access token and the account become headers.
+        for header in [Some(found.access_token.as_str()), found.account.as_deref()].into_iter().flatten() {
+            value("", header).context("one of its texts cannot be sent in a header")?;
+        }
         Ok(found)
     }
 }
@@ -119,6 +125,9 @@ mod tests {
         assert_eq!((found.expires_at, found.account.as_deref()), (Some(1_800_000_000), Some("acc")));
         for (vendor, text) in [
             (&claude, "secret"),
+            (&claude, r#"{"claudeAiOauth":{"accessToken":"secret\nb: c","refreshToken":"r"}}"#),
+            (&claude, r#"{"claudeAiOauth":{"accessToken":" ","refreshToken":"secret"}}"#),
+            (&codex, r#"{"tokens":{"access_token":"h","refresh_token":"secret","account_id":"a\nb"}}"#),
             (&claude, r#"{"claudeAiOauth":{"accessToken":"secret"}}"#),
             (&claude, r#"{"claudeAiOauth":{"accessToken":"secret","refreshToken":""}}"#),
             (&codex, r#"{"OPENAI_API_KEY":"secret","tokens":null}"#),
