@@ -25,7 +25,7 @@ pub fn plant(seed: &Path, home: &Path) -> io::Result<()> {
 }
 
 fn copy(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
-    fs::create_dir_all(to)?;
+    fs::create_dir_all(to).map_err(|error| named(to, &error))?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (from, to) = (entry.path(), to.join(entry.file_name()));
@@ -44,9 +44,17 @@ fn copy(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
         } else {
             fs::write(&draft, fs::read(&from)?)
         };
-        made.and_then(|()| fs::rename(&draft, &to)).inspect_err(|_| _ = fs::remove_file(&draft))?;
+        made.and_then(|()| fs::rename(&draft, &to)).map_err(|error| {
+            let _ = fs::remove_file(&draft);
+            named(&to, &error)
+        })?;
     }
     Ok(())
+}
+
+/// Says which file an error is about.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

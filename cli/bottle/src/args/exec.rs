@@ -51,6 +51,7 @@ impl How {
             timeout: self.timeout,
             report: None,
             called: None,
+            watched: None,
             terminal: false,
         }
     }
