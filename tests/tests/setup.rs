@@ -87,6 +87,73 @@ fn a_setup_runs_once_and_every_machine_starts_from_what_it_made() {
     assert_eq!((archives(&project), left(&project)), (0, Vec::new()));
 }
 
+/// What `--setup-allow` opens is lent for once, and no part of what the bottle is.
+#[test]
+fn a_host_that_is_named_once_for_a_setup_need_not_be_named_again() {
+    let (registry, page) = (registry(), Page::serve("the page").unwrap());
+    let port = page.port();
+    let project = project_with(&format!(
+        "slug = \"t\"\n[egress]\nhosts = {{ \"page.test\" = \"127.0.0.1\" }}\nallow_private = [\"page.test\"]\n"
+    ));
+    let image = registry.name("tiny:1");
+    fs::create_dir_all(project.folder().join("own/bottle/agents")).unwrap();
+    project.put(
+        "own/bottle/agents/mine.toml",
+        &format!(
+            "name = \"M\"\nimage = \"{image}\"\nsetup = [\"curl -sSf http://page.test:{port}/ > /opt/page\"]\n\
+             command = [\"cat\", \"/opt/page\"]\nsmoke = [\"cat\", \"/opt/page\"]\n"
+        ),
+    );
+    let host = format!("page.test:{port}");
+    let agent = |words: &[&str]| {
+        let mut command = project.bottle(&[&["agent", "mine", "--smoke"], words].concat());
+        command.env("XDG_CONFIG_HOME", project.folder().join("own"));
+        command.assert()
+    };
+    agent(&[]).code(75).stderr(contains("the setup failed").and(contains("`setup-allow`")));
+    agent(&["--setup-allow", &host]).success().stdout("the page");
+    drop((page, registry));
+    agent(&[]).success().stdout("the page").stderr("");
+    project.bottle(&["-q", "stop", "t"]).assert().success();
+    agent(&[]).success().stdout("the page");
+    // In another bottle, too.
+    agent(&["--bottle", "u"]).success().stdout("the page");
+    for slug in ["t", "u"] {
+        project.bottle(&["-q", "rm", "-f", slug]).assert().success();
+    }
+}
+
+/// What a machine holds is never given up because of what happened elsewhere.
+#[test]
+fn a_bottle_that_is_stopped_keeps_what_it_was_made_from() {
+    let registry = registry();
+    let project = project_with(&config(&registry, "t", SETUP, ""));
+    let other = project.environment().project("other").unwrap();
+    other.put("bottle.toml", &config(&registry, "u", SETUP, ""));
+    project.bottle(&["-q", "up"]).assert().success();
+    let made = project.said(&["-q", "exec", "--", "cat", "/opt/tool/made"]);
+    project.bottle(&["-q", "exec", "--", "sh", "-c", "echo work > /srv/work"]).assert().success();
+    project.bottle(&["-q", "stop"]).assert().success();
+    // Another bottle's setup is carried out again, and the tag moves.
+    other.bottle(&["-q", "up"]).assert().success();
+    other.bottle(&["-q", "restart", "--rebuild", "--renew"]).assert().success();
+    registry.push("tiny:1", &Image::with("etc/marker", "two")).unwrap();
+    project.bottle(&["-q", "images", "pull", &registry.name("tiny:1")]).assert().success();
+    let keeps = contains("t keeps the image that its machine was made from; `bottle up --renew t`");
+    project.bottle(&["plan"]).assert().success().stderr(keeps.clone());
+    // Nothing is carried out for a machine that could not have it.
+    project.bottle(&["up", "--rebuild"]).assert().code(2).stderr(contains("`--rebuild --renew`"));
+    project.bottle(&["up"]).assert().success().stderr(keeps);
+    let kept = project.said(&["-q", "exec", "--", "sh", "-c", "cat /opt/tool/made /srv/work"]);
+    assert_eq!(kept, format!("{made}work\n"));
+    project.bottle(&["-q", "restart", "--renew"]).assert().success();
+    assert_ne!(project.said(&["-q", "exec", "--", "cat", "/opt/tool/made"]), made);
+    project.bottle(&["plan"]).assert().success().stderr("");
+    for project in [&project, &other] {
+        project.bottle(&["-q", "rm", "-f"]).assert().success();
+    }
+}
+
 #[test]
 fn a_setup_is_carried_out_again_where_a_person_says_so_or_it_has_changed() {
     let registry = registry();
@@ -99,8 +166,8 @@ fn a_setup_is_carried_out_again_where_a_person_says_so_or_it_has_changed() {
         .assert()
         .code(73)
         .stderr(contains("`bottle restart --rebuild --renew t`"));
-    let kept = project.bottle(&["restart", "--rebuild"]).assert().code(73);
-    kept.stderr(contains("has another image"));
+    let kept = project.bottle(&["restart", "--rebuild"]).assert().code(2);
+    kept.stderr(contains("keeps what it was made from"));
     project.bottle(&["-q", "restart", "--rebuild", "--renew"]).assert().success();
     let second = made(&project);
     assert_ne!(second, first);

@@ -29,7 +29,12 @@ pub fn apply(
     add(&mut config.egress.allow, &profile.allow);
     for preset in &profile.upstreams {
         let upstream = chosen(*preset, has_login).upstream().map_err(|error| fail(error.to_string()))?;
-        if config.upstreams.iter().any(|known| known.path == upstream.path) {
+        // Whoever names the same path, or says where the agent finds the API, has said which one it asks.
+        let is_set = |name| {
+            guest.env.contains_key(name) || config.upstreams.iter().any(|known| known.variables.contains_key(name))
+        };
+        let is_known = config.upstreams.iter().any(|known| known.path == upstream.path);
+        if is_known || upstream.variables.keys().any(is_set) {
             continue;
         }
         if config.sidecars.get(&Sidecar::Pipelock) != Some(&SidecarSpec::Builtin) {
@@ -95,6 +100,18 @@ mod tests {
         assert_eq!(env, ["ours", "theirs"]);
         assert_eq!(config.setup.run.len(), 1);
         assert_eq!(config.upstreams, [ours]);
+
+        // A gateway of one's own, at another path, or in no upstream at all.
+        let mut gateway = Preset::Anthropic.upstream().unwrap();
+        gateway.path = "/gateway".parse().unwrap();
+        let mut config = Config { upstreams: vec![gateway.clone()], ..Config::default() };
+        apply(&mut config, "a".parse().unwrap(), profile(), &|_| false).unwrap();
+        assert_eq!(config.upstreams, [gateway]);
+        let mut config = Config::default();
+        let variable = "ANTHROPIC_BASE_URL".parse().unwrap();
+        config.guest.env.insert(variable, "http://x.test".parse().unwrap());
+        apply(&mut config, "a".parse().unwrap(), profile(), &|_| false).unwrap();
+        assert!(config.upstreams.is_empty());
 
         let mut config = Config { has_no_setup: true, ..Config::default() };
         apply(&mut config, "a".parse().unwrap(), profile(), &|_| false).unwrap();

@@ -4,11 +4,12 @@ use super::guide::guide;
 use crate::authorities;
 use crate::config::Config;
 use crate::resolve::Resolved;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::remove_dir;
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -66,7 +67,7 @@ impl Equipment {
             let above: Vec<&Path> = path.ancestors().skip(1).take_while(|above| *above != draft).collect();
             above.into_iter().rev().try_for_each(make_folder)?;
             match content {
-                Content::Text(text) => write(&path, text)?,
+                Content::Text(text) => write_new(&path, text)?,
                 Content::Link(to) => symlink(to, &path).with_context(|| path.display().to_string())?,
             }
         }
@@ -93,13 +94,27 @@ fn filled(text: &str, environment: &BTreeMap<String, String>) -> Result<String, 
     Ok(filled)
 }
 
-/// The guest's users can read it, and they may not be the one that the machine's process is here.
+/// Makes a folder, unless it is there. It may not be a link: what follows would be written where that leads. The guest's
+/// users can read it, and they may not be the one that the machine's process is here.
 fn make_folder(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let there = fs::symlink_metadata(path).with_context(|| path.display().to_string())?;
+            ensure!(there.is_dir(), "{} is no folder", path.display());
+            return Ok(());
+        }
         made => made.with_context(|| path.display().to_string())?,
     }
     fs::set_permissions(path, Permissions::from_mode(0o755)).with_context(|| path.display().to_string())
+}
+
+/// Writes a file where nothing is, and follows no link.
+fn write_new(path: &Path, text: &str) -> Result<()> {
+    let written = File::create_new(path).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.set_permissions(Permissions::from_mode(0o644))
+    });
+    written.with_context(|| path.display().to_string())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -113,6 +128,28 @@ fn write(path: &Path, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A profile is checked when it is read. Whatever that lets through, nothing is written behind a link.
+    #[test]
+    fn nothing_is_written_where_a_link_of_the_profile_leads() {
+        let outside = tempfile::tempdir().unwrap();
+        let link = |path: &str, to: &Path| (PathBuf::from(path), Content::Link(to.display().to_string()));
+        let text = |path: &str| (PathBuf::from(path), Content::Text("text".to_owned()));
+        let theirs = outside.path().join("theirs");
+        fs::write(&theirs, "theirs").unwrap();
+        let write = |seeds: Vec<(PathBuf, Content)>| {
+            let folder = tempfile::tempdir().unwrap();
+            Equipment { guide: String::new(), seeds, authorities: None }.write(folder.path())
+        };
+        fs::set_permissions(outside.path(), Permissions::from_mode(0o700)).unwrap();
+        assert!(write(vec![link("new/d", outside.path()), text("new/d/theirs")]).is_err());
+        assert!(write(vec![link("new/d", outside.path()), text("new/d/more")]).is_err());
+        assert!(write(vec![link("new/a", &theirs), text("new/a")]).is_err());
+        assert!(write(vec![link("new/a.draft", &theirs), text("new/a")]).is_ok());
+        assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+        assert_eq!(fs::metadata(outside.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 
     #[test]
     fn a_variable_is_filled_in_and_a_missing_one_is_named() {

@@ -12,4 +12,4 @@ pub mod profile;
 
 pub use apply::apply;
 pub use equipment::Equipment;
-pub use known::{find, names};
+pub use known::{find, misnamed, names};

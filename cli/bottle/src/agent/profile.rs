@@ -5,7 +5,7 @@ use bottle_core::text::{EnvName, ImageRef, Word};
 use bottle_core::upstream::Preset;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::{Component, Path};
+use std::path::Path;
 
 /// What a bottle needs to run an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -65,21 +65,52 @@ impl Profile {
         if profile.command.first().is_none_or(|program| program.as_str().is_empty()) {
             return Err("`command` names no program".to_owned());
         }
+        if let Some(image) = profile.image.as_ref().filter(|image| image.as_str().starts_with('.')) {
+            return Err(format!("the image {image} is relative, and a profile belongs to no folder"));
+        }
         profile.files.iter().try_for_each(Seed::check)?;
+        let apart = |(at, file): (usize, &Seed)| profile.files[..at].iter().try_for_each(|other| file.apart(other));
+        profile.files.iter().enumerate().try_for_each(apart)?;
         Ok(profile)
     }
 }
 
+/// The longest part of a file's path, in bytes. A file system takes 255, and a draft has a longer name than its file.
+const LONGEST_NAME: usize = 200;
+/// The longest path, and the longest link, in bytes: less than a call takes (`PATH_MAX`).
+const LONGEST_PATH: usize = 2000;
+
 impl Seed {
     fn check(&self) -> Result<(), String> {
-        let parts: Vec<Component> = Path::new(&self.path).components().collect();
-        if parts.is_empty() || !parts.iter().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(format!("the file {:?} is not below the home folder", self.path));
+        let fail = |what: &str| Err(format!("the file {:?} {what}", self.path));
+        let names: Vec<&str> = self.path.split('/').collect();
+        if Path::new(&self.path).is_absolute() || names.contains(&"..") {
+            return fail("is not below the home folder");
+        }
+        let is_name = |name: &&str| !name.is_empty() && *name != "." && name.len() <= LONGEST_NAME;
+        if !names.iter().all(is_name) || self.path.contains('\0') || self.path.len() > LONGEST_PATH {
+            return fail("has no path that a file can have");
         }
         match (&self.text, &self.link) {
-            (Some(_), None) | (None, Some(_)) => Ok(()),
-            _ => Err(format!("the file {:?} needs either `text` or `link`", self.path)),
+            (Some(_), None) => Ok(()),
+            (None, Some(to)) if to.is_empty() || to.contains('\0') || to.len() > LONGEST_PATH => {
+                fail("leads nowhere: `link` is no path")
+            }
+            (None, Some(_)) => Ok(()),
+            _ => fail("needs either `text` or `link`"),
         }
+    }
+
+    /// Checks that neither of two files is the other one, or in its way. Both end in one folder, whenever they are written.
+    fn apart(&self, other: &Self) -> Result<(), String> {
+        let (one, other) = (Path::new(&self.path), Path::new(&other.path));
+        if one == other {
+            return Err(format!("the file {one:?} is there twice"));
+        }
+        if one.starts_with(other) || other.starts_with(one) {
+            return Err(format!("one of the files {other:?} and {one:?} would be a folder of the other"));
+        }
+        Ok(())
     }
 }
 
@@ -100,9 +131,34 @@ mod tests {
             "path = \"a\"",
             "path = \"a\"\ntext = \"x\"\nlink = \"y\"",
             "path = \"a\"\ntext = \"x\"\nmode = 7",
+            "path = \"a/\"\ntext = \"x\"",
+            "path = \"a//b\"\ntext = \"x\"",
+            "path = \"./a\"\ntext = \"x\"",
+            "path = \"a\\u0000\"\ntext = \"x\"",
+            "path = \"a\"\nlink = \"\"",
+            "path = \"a\"\nlink = \"\\u0000\"",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(Profile::parse("name = \"A\"\ncommand = []").is_err());
+        assert!(parse(&format!("path = {:?}\ntext = \"x\"", "a".repeat(250))).is_err());
+        assert!(Profile::parse("name = \"A\"\nimage = \"./root\"\ncommand = [\"a\"]").is_err());
+    }
+
+    /// What is below a link would be written where it leads, on this machine.
+    #[test]
+    fn no_file_is_another_one_or_below_it() {
+        let both = |one: &str, other: &str| {
+            let file = |path: &str, kind: &str| format!("[[file]]\npath = {path:?}\n{kind}\n");
+            Profile::parse(&format!(
+                "name = \"A\"\ncommand = [\"a\"]\n{}{}",
+                file(one, "link = \"/x\""),
+                file(other, "text = \"x\"\nalways = true")
+            ))
+        };
+        assert!(both("a/b", "a/c").is_ok() && both("a", "ab").is_ok());
+        for (one, other) in [("a", "a"), ("a", "a/b"), ("a/b/c", "a/b"), ("a", "a/b/c/d")] {
+            assert!(both(one, other).is_err(), "{one} {other}");
+        }
     }
 }

@@ -18,6 +18,9 @@ pub struct AgentRun {
     /// Check that the agent is installed, by what its profile has for that, and do not run it
     #[arg(long, conflicts_with = "arguments")]
     pub smoke: bool,
+    /// Create the bottle's machine again if it needs another image; everything on its disk is lost
+    #[arg(long)]
+    pub renew: bool,
     /// Install the agent again, and create the bottle's machine from that; everything on its disk is lost
     #[arg(long)]
     pub rebuild: bool,

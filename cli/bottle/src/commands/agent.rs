@@ -7,6 +7,7 @@ use crate::args::AgentRun;
 use bottle_core::execution::Execution;
 use bottle_core::slug::Slug;
 use bottle_core::text::Word;
+use bottle_core::visible::Line;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
 use bottle_host::state::Home;
@@ -14,13 +15,18 @@ use std::process::ExitCode;
 
 /// Starts the bottle if it is not up, sets the agent up if it is not there, and runs it.
 pub fn run(context: &Context, name: Slug, how: AgentRun) -> Outcome<ExitCode> {
-    let AgentRun { bottle, setup_allow, smoke, rebuild, trust, detach, arguments } = how;
-    let context = context.for_agent(AgentChoice { name, setup_allow });
+    let AgentRun { bottle, setup_allow, smoke, renew, rebuild, trust, detach, arguments } = how;
+    let has_bottle = bottle.is_some();
+    let context = context.for_agent(AgentChoice { name, setup_allow, has_bottle });
     let (slug, config) = context.configured(bottle)?;
     let profile = config.agent.as_ref().and_then(|agent| agent.profile.clone());
     let profile =
         profile.ok_or_else(|| Failure::new(Kind::Internal, "the agent's profile was not applied"))?;
-    let options = up::Options { trust, renew: rebuild, rebuild };
+    if smoke && profile.smoke.is_empty() {
+        return Err(Failure::new(Kind::Usage, format!("the profile of {} has no `smoke`", profile.name))
+            .help("`smoke = [\"PROGRAM\", \"--version\"]` in it names a command that shows that it is installed"));
+    }
+    let options = up::Options { trust, renew: renew || rebuild, rebuild };
     up::up_with(&context, &slug, &config, &options, "up")?;
     // A bottle that was up already may be up for something else.
     let folder = Home::find()?.bottle(&slug);
@@ -30,10 +36,6 @@ pub fn run(context: &Context, name: Slug, how: AgentRun) -> Outcome<ExitCode> {
         return Err(Failure::new(Kind::Busy, what).help(format!(
             "`bottle stop {slug}` first; `--bottle NAME` gives the agent a bottle of its own"
         )));
-    }
-    if smoke && profile.smoke.is_empty() {
-        return Err(Failure::new(Kind::Usage, format!("the profile of {} has no `smoke`", profile.name))
-            .help("`smoke = [\"PROGRAM\", \"--version\"]` in it names a command that shows that it is installed"));
     }
     let program = if smoke { &profile.smoke } else { &profile.command };
     let words: Vec<String> = program.iter().map(Word::to_string).chain(arguments).collect();
@@ -45,11 +47,17 @@ pub fn run(context: &Context, name: Slug, how: AgentRun) -> Outcome<ExitCode> {
     enter::exec(&context, Some(slug), &how, None, &words)
 }
 
-/// Lists the agents.
+/// Lists the agents, and says of a profile that cannot be used why.
 pub fn list() -> Outcome {
     for name in agent::names() {
-        let profile = agent::find(&name.parse().map_err(anyhow::Error::from)?)?;
-        out::line(format_args!("{name:<12} {}", profile.name))?;
+        match agent::find(&name) {
+            Ok(profile) => out::line(format_args!("{name:<12} {}", Line(&profile.name)))?,
+            Err(failure) => out::line(format_args!("{name:<12} cannot be used: {}", Line(failure.what())))?,
+        }
+    }
+    for file in agent::misnamed() {
+        let said = "cannot be used: an agent's name has a to z, 0 to 9 and '-' only";
+        out::line(format_args!("{:<12} {said}", Line(&file)))?;
     }
     Ok(())
 }

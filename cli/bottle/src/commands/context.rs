@@ -44,6 +44,8 @@ pub struct AgentChoice {
     pub name: Slug,
     /// Hosts that may be reached while it is installed.
     pub setup_allow: Vec<HostRule>,
+    /// Whether they named a bottle for it, too. It need not be that of the file's agent then.
+    pub has_bottle: bool,
 }
 
 /// The configuration that applies in a folder, not parsed yet.
@@ -80,8 +82,9 @@ impl Context {
             insisted: args.i_know,
             moved: matches!(args.command, Command::Up { moved: true, .. }),
             agent: match &args.command {
-                Command::Up { agent: Some(name), .. } => {
-                    Some(AgentChoice { name: name.clone(), setup_allow: Vec::new() })
+                Command::Up { agent: Some(name), slug, .. } => {
+                    let has_bottle = slug.is_some();
+                    Some(AgentChoice { name: name.clone(), setup_allow: Vec::new(), has_bottle })
                 }
                 _ => None,
             },
@@ -112,24 +115,8 @@ impl Context {
     /// Returns the configuration that applies here.
     pub fn config(&self) -> Outcome<Config> {
         let config = config::find(self.config.as_deref(), &Self::here()?, self.insisted)?;
-        Self::own_defaults(&config)?;
+        config.defaults.as_ref().map_or(Ok(()), trust::own)?;
         Ok(config)
-    }
-
-    /// Refuses a person's defaults that a guest could have written. Nobody is asked about them: they belong to no
-    /// project, and no guest has a reason to reach them.
-    fn own_defaults(config: &Config) -> Outcome {
-        let Some(found) = config.defaults.as_ref().filter(|_| Defence::ConfigProvenance.stands()) else {
-            return Ok(());
-        };
-        match trust::standing(&Home::find()?, found)? {
-            Standing::Untouched => Ok(()),
-            Standing::Accepted | Standing::Unseen(_) => Err(Failure::new(
-                Kind::Usage,
-                format!("{} is where a guest could write, so it is not used", shown(&found.path)),
-            )
-            .help("look at it, and move it to a folder that no guest gets, with XDG_CONFIG_HOME")),
-        }
     }
 
     /// Returns the chosen bottle with its configuration, which need not be trusted.
@@ -161,6 +148,10 @@ impl Context {
         let chosen = self.agent.as_ref().map(|agent| agent.name.clone());
         let in_file = config.agent.take().map(|agent| agent.name);
         let before = folder.read_plan().ok().and_then(|plan| plan.agent);
+        // A bottle beside the file's own stays the one of the agent that it was made for.
+        let is_beside = config.slug.as_ref().is_some_and(|own| own != folder.slug());
+        let has_bottle = self.agent.as_ref().is_some_and(|agent| agent.has_bottle);
+        let in_file = in_file.filter(|_| !(has_bottle && chosen.is_some()) && !(is_beside && before.is_some()));
         let differs = |of: &str, other: &Slug| {
             let name = chosen.as_ref().map_or("", Slug::as_str);
             let slug = folder.slug();
@@ -185,7 +176,7 @@ impl Context {
         let home = Home::find()?;
         agent::apply(config, name, profile, &|login| place(&home, login).exists())?;
         let more = self.agent.iter().flat_map(|agent| &agent.setup_allow);
-        config.setup.allow.extend(more.cloned());
+        config.setup_lent.extend(more.cloned());
         Ok(())
     }
 

@@ -29,16 +29,21 @@ pub fn login(context: &Context, login: Login, options: Options) -> Outcome {
     let home = Home::find()?;
     if options.remove {
         let _lock = lock(&home, login)?;
+        if !place(&home, login).exists() {
+            context.say(&format!("bottle has no copy of the login {login}"));
+            return Ok(());
+        }
         remove_file(&place(&home, login))?;
         context.say(&format!("bottle's copy of the login {login} is removed; the vendor still knows it"));
         return Ok(());
     }
     let vendor = vendor(login);
+    let is_vendors = options.from.is_none();
     let from = match options.from {
         Some(from) => from,
         None => vendor.place()?,
     };
-    if !from.exists() {
+    if is_vendors && !from.exists() {
         log_in(context, login, &vendor)?;
     }
     let unusable = |why: String| {

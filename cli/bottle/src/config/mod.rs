@@ -27,6 +27,7 @@ mod written;
 pub use file::{parse, schema};
 pub use found::{FILE, Found};
 pub use model::{Agent, Config};
+pub use parent::ParentChoice;
 pub use source::Source;
 pub use written::Written;
 

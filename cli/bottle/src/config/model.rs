@@ -7,7 +7,7 @@ use super::paths::Shared;
 use super::places::Places;
 use super::written::Written;
 use crate::agent::profile::Profile;
-use bottle_core::egress::Rules;
+use bottle_core::egress::{HostRule, Rules};
 use bottle_core::plan::Guest;
 use bottle_core::sidecar::Sidecar;
 use bottle_core::slug::Slug;
@@ -36,6 +36,9 @@ pub struct Config {
     pub guest: Guest,
     /// What is installed in it before it is used.
     pub setup: Setup,
+    /// More hosts that may be reached while it is installed, by whoever types the command. They are no part of what the
+    /// bottle is: without them, a later start finds the same.
+    pub setup_lent: Vec<HostRule>,
     /// Whether the file says that this is nothing, so that no profile adds to it.
     pub has_no_setup: bool,
     /// Where its results are kept, if the file says so.
@@ -104,6 +107,7 @@ impl Default for Config {
             stack: StackChoice::default(),
             agent: None,
             setup: Setup::default(),
+            setup_lent: Vec::new(),
             has_no_setup: false,
             setup_keep: None,
             authorities: Vec::new(),

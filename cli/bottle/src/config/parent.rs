@@ -69,6 +69,14 @@ impl ParentChoice {
         Ok(Self::File(Some(Box::new(Parent { tunnels, plain, except }))))
     }
 
+    /// Returns what the file says, if it says anything: a proxy, or that there is none.
+    pub fn in_file(&self) -> Option<Option<&Parent>> {
+        match self {
+            Self::File(parent) => Some(parent.as_deref()),
+            Self::Environment => None,
+        }
+    }
+
     /// Returns the parent proxy.
     ///
     /// # Errors

@@ -43,11 +43,11 @@ impl Places {
         self.spans.insert(item, span);
     }
 
-    /// Makes a failure that points at a part.
+    /// Makes a failure that points at a part, if the file has it: an agent's profile and the environment add others.
     pub fn fail(&self, item: &Item, kind: Kind, what: &str) -> Failure {
-        match &self.source {
-            Some(source) => source.fail_as(kind, self.spans.get(item).cloned(), what),
-            None => Failure::new(kind, what),
+        match (&self.source, self.spans.get(item)) {
+            (Some(source), Some(span)) => source.fail_as(kind, Some(span.clone()), what),
+            _ => Failure::new(kind, what),
         }
     }
 }

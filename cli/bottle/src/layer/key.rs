@@ -51,6 +51,9 @@ pub fn key(config: &Config, base: &ImageDigest) -> ImageDigest {
         "run": setup.run,
         "allow": text(setup.allow.iter().map(ToString::to_string).collect()),
         "deny": text(egress.deny.iter().map(ToString::to_string).collect()),
+        "no_sni": text(egress.allow_no_sni.iter().map(ToString::to_string).collect()),
+        // A project may name a proxy that answers in a registry's place. The environment's is the person's own.
+        "parent": config.parent.in_file().map(|parent| json!({ "is": parent })),
         "private": text(egress.allow_private.iter().map(ToString::to_string).collect()),
         "hosts": egress.hosts.iter().map(|(name, address)| format!("{name} {address}")).collect::<Vec<_>>(),
         "env": guest.env,
@@ -70,10 +73,12 @@ impl Kept {
         }
         let Some(base) = image.and_then(Chosen::digest) else { return Ok(None) };
         let setups = Setups::read(home)?;
-        Ok(setups.get(&key(config, base)).map(|made| Self {
-            digest: made.pin.digest.clone(),
-            archive: Store::of(home).archive(&made.pin.digest),
-        }))
+        Ok(setups.get(&key(config, base)).map(|made| Self::of(home, &made.pin.digest)))
+    }
+
+    /// Returns the image with this digest.
+    pub fn of(home: &Home, digest: &ImageDigest) -> Self {
+        Self { digest: digest.clone(), archive: Store::of(home).archive(digest) }
     }
 
     /// Returns the file that smolvm is given, whether it is there or not.
@@ -85,6 +90,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ParentChoice;
 
     fn config(change: impl FnOnce(&mut Config)) -> Config {
         let mut config = Config::default();
@@ -103,10 +109,13 @@ mod tests {
             config.slug = Some(slug);
             config.guest.memory_mib = 1;
             config.egress.allow.push("example.com".parse().unwrap());
+            config.setup_lent.push("example.com".parse().unwrap());
         });
         assert_eq!(key(&unseen, &base), same);
         assert_ne!(key(&config(|_| {}), &digest_of(b"other")), same);
-        let others: [fn(&mut Config); 4] = [
+        let others: [fn(&mut Config); 6] = [
+            |config| config.parent = ParentChoice::File(None),
+            |config| config.egress.allow_no_sni.push("example.com".parse().unwrap()),
             |config| config.setup.run.push("more".parse().unwrap()),
             |config| config.setup.allow.push("example.com".parse().unwrap()),
             |config| config.egress.deny.push("example.com".parse().unwrap()),

@@ -24,6 +24,7 @@ use bottle_images::compose::Unpacked;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -52,7 +53,12 @@ pub fn run(
     let config = alone(config);
     let tools = Tools::find(config.stack)?;
     let folder = home.bottle(&slug);
-    let taker = Taker { store: store.clone(), said: Said::new(is_shown), reading: Cell::new(None) };
+    let taker = Taker {
+        store: store.clone(),
+        is_cut_off: Arc::default(),
+        said: Said::new(is_shown),
+        reading: Cell::new(None),
+    };
     let commands = config.setup.run.iter().map(ToString::to_string);
     let command: Vec<String> =
         [HELPER, "layer", "--"].map(str::to_owned).into_iter().chain(commands).collect();
@@ -83,6 +89,8 @@ pub fn run(
     };
     match (ended, contact) {
         (Ended::Status(status), Contact::Made) if status.success() => {}
+        // It was cut off here, and its own words are only about that.
+        (Ended::Status(_), Contact::Made) if taker.is_cut_off() => {}
         (Ended::Status(_), Contact::Made) => {
             return fail(Kind::Guest, format!("the setup failed{}", taker.said.last()));
         }
@@ -101,7 +109,18 @@ pub fn run(
     match taker.layer() {
         Ok(layer) => Ok(layer),
         Err(error) => {
-            fail(Kind::Guest, format!("what the setup made cannot be kept: {}", Line(&format!("{error:#}"))))
+            let what = format!("what the setup made cannot be kept: {}", Line(&format!("{error:#}")));
+            let is_ours = error.chain().any(|why| {
+                why.downcast_ref::<io::Error>().is_some_and(|why| why.raw_os_error().is_some())
+            });
+            Err(if is_ours {
+                Failure::new(Kind::Unavailable, what)
+                    .help("`bottle images prune` makes room; BOTTLE_CACHE_DIR moves the cache to another disk")
+            } else {
+                Failure::new(Kind::Guest, what).help(
+                    "let its commands leave less, and only files, folders and links; `setup-keep = \"disk\"` keeps everything on the machine's own disk",
+                )
+            })
         }
     }
 }
@@ -113,8 +132,12 @@ fn alone(config: &Config) -> Config {
         stack: config.stack,
         guest: Guest { volumes: Vec::new(), workdir: None, ..config.guest.clone() },
         setup: config.setup.clone(),
+        setup_lent: config.setup_lent.clone(),
         authorities: config.authorities.clone(),
-        egress: Rules { allow: config.setup.allow.clone(), ..config.egress.clone() },
+        egress: Rules {
+            allow: config.setup.allow.iter().chain(&config.setup_lent).cloned().collect(),
+            ..config.egress.clone()
+        },
         parent: config.parent.clone(),
         ..Config::default()
     }
@@ -123,11 +146,17 @@ fn alone(config: &Config) -> Config {
 /// Reads what the machine writes.
 struct Taker {
     store: Store,
+    /// Whether the machine wrote more after the reader had refused something.
+    is_cut_off: Arc<AtomicBool>,
     said: Said,
     reading: Cell<Option<JoinHandle<Result<Unpacked>>>>,
 }
 
 impl Taker {
+    fn is_cut_off(&self) -> bool {
+        self.is_cut_off.load(Relaxed)
+    }
+
     /// Returns the layer, once the machine has ended.
     fn layer(&self) -> Result<Unpacked> {
         let reading = self.reading.take().context("nothing was read")?;
@@ -148,7 +177,7 @@ impl Companion for Taker {
     fn streams(&self) -> Outcome<Streams> {
         let (to, from) = mpsc::sync_channel(CHUNKS);
         let (to, mut from, store) =
-            (Sender(to), Received { from, chunk: Vec::new(), at: 0 }, self.store.clone());
+            (Sender(to, Arc::clone(&self.is_cut_off)), Received { from, chunk: Vec::new(), at: 0 }, self.store.clone());
         let reading = thread::Builder::new().name("layer".to_owned()).spawn(move || {
             let layer = take(&mut from, &store, MOST)?;
             // Zeros follow the end mark.
@@ -178,11 +207,14 @@ const CHUNKS: usize = 64;
 
 /// Passes what the machine writes on to the thread that reads it. A pipe would end this process, once that thread has
 /// refused something and is gone.
-struct Sender(SyncSender<Vec<u8>>);
+struct Sender(SyncSender<Vec<u8>>, Arc<AtomicBool>);
 
 impl Write for Sender {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.send(bytes.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        self.0.send(bytes.to_vec()).map_err(|_| {
+            self.1.store(true, Relaxed);
+            io::ErrorKind::BrokenPipe
+        })?;
         Ok(bytes.len())
     }
 

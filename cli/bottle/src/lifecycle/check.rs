@@ -67,10 +67,12 @@ pub fn check_but_paths(folder: &Folder, config: &Config, resolved: &Resolved) ->
     for upstream in &resolved.plan.upstreams {
         keys::check(from_ref(upstream)).map_err(|error| {
             let item = Item::Upstream(upstream.path.to_string());
-            config
-                .places
-                .fail(&item, Kind::Unavailable, &format!("{error:#}"))
-                .help("a key is looked for on this machine when a bottle starts: set it in the environment of this command, or use a subscription (`bottle login claude`, `bottle login codex`); nothing was changed")
+            let login = upstream.login_instead().map_or_else(String::new, |login| {
+                format!(", or use a subscription (`bottle login {login}`)")
+            });
+            config.places.fail(&item, Kind::Unavailable, &format!("{error:#}")).help(format!(
+                "a key is looked for on this machine when a bottle starts: set it in the environment of this command{login}; nothing was changed"
+            ))
         })?;
     }
     Ok(rendered)

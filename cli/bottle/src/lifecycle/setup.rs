@@ -4,6 +4,7 @@
 //! lent by the keeper for as long as this process holds on to them.
 
 use crate::operator::who;
+use bottle_core::egress::HostRule;
 use bottle_core::execution::SHELL;
 use bottle_core::plan::Plan;
 use bottle_core::visible::Line;
@@ -11,17 +12,28 @@ use bottle_host::control;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::process::die_with_parent;
 use bottle_host::smolvm::{Smolvm, Terminal};
-use bottle_host::state::{Folder, remove_file, write_private};
+use bottle_host::state::{Folder, Lock, remove_file, write_private};
 use rustix::process::Signal;
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
-use std::process::Stdio;
+use std::io::{self, BufRead, BufReader, PipeReader, Read};
+use std::process::{ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The longest line of a command's output that is shown, in bytes. A longer one is shown in pieces.
 const LONGEST: u64 = 4096;
 /// How many of the last lines say why a command failed.
 const LAST: usize = 12;
+/// How many lines wait to be shown.
+const LINES: usize = 64;
+/// How often a command that says nothing is looked at.
+const GLANCE: Duration = Duration::from_millis(50);
+/// How long the last lines of a command that has ended may take to arrive.
+const REST: Duration = Duration::from_secs(1);
+/// How long a command waits for another one that carries out the same setup.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Returns whether the machine's disk lacks what the plan wants on it.
 pub fn is_due(folder: &Folder, plan: &Plan) -> bool {
@@ -30,17 +42,26 @@ pub fn is_due(folder: &Folder, plan: &Plan) -> bool {
         && fs::read_to_string(folder.set_up()).ok() != Some(record(plan))
 }
 
-/// Runs the commands in a bottle that is up. `show` gets each line of their output.
+/// Runs the commands in a bottle that is up, which may reach the hosts in `more` meanwhile, too. `show` gets each line of
+/// their output. If another process carries them out, this one waits for it.
 ///
 /// # Errors
 /// Returns an error if one of them fails. Those before it have done what they did, and the next call starts over.
-pub fn run(smolvm: &Smolvm, folder: &Folder, plan: &Plan, show: &dyn Fn(&str)) -> Outcome {
-    remove_file(&folder.set_up())?;
-    let lent = if plan.setup.allow.is_empty() {
-        None
-    } else {
-        Some(control::lend(folder, plan.setup.allow.clone(), who())?)
+pub fn run(smolvm: &Smolvm, folder: &Folder, plan: &Plan, more: &[HostRule], show: &dyn Fn(&str)) -> Outcome {
+    let _turn = match Lock::alone(&folder.set_up_lock(), Duration::ZERO)? {
+        Some(turn) => turn,
+        None => {
+            show("setup: waiting for another command that carries it out");
+            let turn = Lock::alone(&folder.set_up_lock(), PATIENCE)?;
+            turn.ok_or_else(|| Failure::new(Kind::Busy, format!("the setup of {} does not end", folder.slug())))?
+        }
     };
+    if !is_due(folder, plan) {
+        return Ok(());
+    }
+    remove_file(&folder.set_up())?;
+    let hosts: Vec<HostRule> = plan.setup.allow.iter().chain(more).cloned().collect();
+    let lent = if hosts.is_empty() { None } else { Some(control::lend(folder, hosts, who())?) };
     for command in &plan.setup.run {
         let what = Line(command.as_str()).to_string();
         show(&format!("setup: {what}"));
@@ -71,26 +92,50 @@ fn carry_out(smolvm: &Smolvm, folder: &Folder, words: &[String], show: &dyn Fn(&
     let mut child = call.spawn().map_err(text)?;
     // This process's own ends of the pipe would keep it open.
     drop(call);
+    let lines = lines_of(output);
     let mut last = VecDeque::new();
-    let mut reader = BufReader::new(output);
-    let mut line = Vec::new();
-    while reader.by_ref().take(LONGEST).read_until(b'\n', &mut line).map_err(text)? > 0 {
-        // A guest wrote it.
-        let shown = Line(String::from_utf8_lossy(&line).trim_end()).to_string();
-        line.clear();
-        if shown.is_empty() || shown.starts_with("note: ") {
-            continue;
+    let mut ended: Option<(ExitStatus, Instant)> = None;
+    loop {
+        match lines.recv_timeout(GLANCE) {
+            Ok(line) if line.is_empty() || line.starts_with("note: ") => {}
+            Ok(line) => {
+                show(&line);
+                last.push_back(line);
+                if last.len() > LAST {
+                    last.pop_front();
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            // What it left in the background may have the pipe for as long as it likes.
+            Err(RecvTimeoutError::Timeout) if ended.is_some_and(|(_, since)| since.elapsed() > REST) => break,
+            Err(RecvTimeoutError::Timeout) => {}
         }
-        show(&shown);
-        last.push_back(shown);
-        if last.len() > LAST {
-            last.pop_front();
+        if ended.is_none() {
+            ended = child.try_wait().map_err(text)?.map(|status| (status, Instant::now()));
         }
     }
-    let status = child.wait().map_err(text)?;
+    let status = ended.map_or_else(|| child.wait(), |(status, _)| Ok(status)).map_err(text)?;
     if status.success() {
         return Ok(());
     }
     let lines: Vec<String> = last.iter().map(|line| format!("\n  {line}")).collect();
     Err(format!("ended with {status}{}", lines.concat()))
+}
+
+/// Reads the lines of a command's output in a thread of its own, which ends with the output. A guest wrote them, so they
+/// are made visible.
+fn lines_of(output: PipeReader) -> Receiver<String> {
+    let (to, from) = mpsc::sync_channel(LINES);
+    thread::spawn(move || {
+        let mut reader = BufReader::new(output);
+        let mut line = Vec::new();
+        while reader.by_ref().take(LONGEST).read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            let shown = Line(String::from_utf8_lossy(&line).trim_end()).to_string();
+            line.clear();
+            if to.send(shown).is_err() {
+                return;
+            }
+        }
+    });
+    from
 }

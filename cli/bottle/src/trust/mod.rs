@@ -85,6 +85,25 @@ pub fn standing(home: &Home, found: &Found) -> Outcome<Standing> {
     })
 }
 
+/// Refuses a file of a person's own configuration that a guest could have written. Nobody is asked about it: it belongs
+/// to no project, and no guest has a reason to reach it.
+///
+/// # Errors
+/// Returns [`Kind::Usage`] if a guest could have written it.
+pub fn own(found: &Found) -> Outcome {
+    if !Defence::ConfigProvenance.stands() {
+        return Ok(());
+    }
+    match standing(&Home::find()?, found)? {
+        Standing::Untouched => Ok(()),
+        Standing::Accepted | Standing::Unseen(_) => Err(Failure::new(
+            Kind::Usage,
+            format!("{} is where a guest could write, so it is not used", shown(&found.path)),
+        )
+        .help("look at it, and move it to a folder that no guest gets, with XDG_CONFIG_HOME")),
+    }
+}
+
 /// Refuses a folder whose path leads through a link that a guest could have made. The person means another
 /// folder, and the configuration there may well be accepted.
 ///

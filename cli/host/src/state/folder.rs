@@ -202,6 +202,11 @@ impl Folder {
         self.state.join("set-up")
     }
 
+    /// Returns the path of the lock of whoever carries out that setup.
+    pub fn set_up_lock(&self) -> PathBuf {
+        self.state.join("set-up.lock")
+    }
+
     /// Returns the path of the mark of a bottle that `bottle fork` has not finished.
     pub fn unfinished(&self) -> PathBuf {
         self.state.join("unfinished")

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use bottle_core::slug::Slug;
 use bottle_core::visible::Line;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -80,6 +81,14 @@ impl Home {
         if let Some(all) = chosen() {
             let [state, runtime, cache] = ["state", "run", "cache"].map(|name| all.join(name));
             return Ok(Self { state, runtime, cache });
+        }
+        // XDG's variables do not count if they are relative, as that specification says. Ours would be meant.
+        for name in ["BOTTLE_STATE_DIR", "BOTTLE_RUNTIME_DIR", "BOTTLE_CACHE_DIR"] {
+            let is_relative = |text: OsString| !text.is_empty() && Path::new(&text).is_relative();
+            if env::var_os(name).is_some_and(is_relative) {
+                return Err(Failure::new(Kind::Usage, format!("{name} is not an absolute path"))
+                    .help("begin it with /, or leave it out"));
+            }
         }
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let state = absolute("BOTTLE_STATE_DIR")
