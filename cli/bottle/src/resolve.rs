@@ -2,7 +2,7 @@
 
 use crate::authorities;
 use crate::config::Config;
-use crate::image::Chosen;
+use crate::image::{Chosen, MadeFrom};
 use crate::layer::{self, Kept};
 use anyhow::{Context, Result};
 use bottle_core::doors::Doors;
@@ -39,6 +39,8 @@ pub struct Resolved {
     pub image: Option<Chosen>,
     /// The image that the setup made of it, if its results are kept so and it was made.
     pub kept: Option<Kept>,
+    /// Whether a new machine would be made from something else than the one that is there.
+    pub is_behind: bool,
 }
 
 impl Resolved {
@@ -63,11 +65,17 @@ impl Resolved {
     }
 }
 
-/// Resolves a configuration.
+/// Resolves a configuration. `made` is what the bottle's machine was made from, unless it is made anew.
 ///
 /// # Errors
 /// Returns an error if no port is free, or if the configuration contradicts itself.
-pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outcome<Resolved> {
+pub fn resolve(
+    slug: &Slug,
+    config: &Config,
+    stack: Stack,
+    home: &Home,
+    made: Option<&MadeFrom>,
+) -> Outcome<Resolved> {
     let folder = &home.bottle(slug);
     let active: BTreeSet<Sidecar> = config.sidecars.keys().copied().collect();
     let hosted: BTreeSet<Sidecar> = active
@@ -102,6 +110,15 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outco
     });
     let image = Chosen::find(home, config.guest.image.as_ref())?;
     let kept = Kept::find(home, config, image.as_ref())?;
+    let digests = (image.as_ref().and_then(Chosen::digest), kept.as_ref().map(|kept| &kept.digest));
+    let is_behind = made.is_some_and(|made| digests != (Some(&made.image), made.setup.as_ref()));
+    let (image, kept) = match made {
+        Some(made) => (
+            image.map(|image| image.as_made(home, &made.image)),
+            made.setup.as_ref().map(|setup| Kept::of(home, setup)),
+        ),
+        None => (image, kept),
+    };
     let setup = Setup {
         keep: if config.setup.is_empty() { SetupKeep::Disk } else { layer::keep(config)? },
         made: kept.as_ref().map(|kept| kept.digest.clone()),
@@ -151,7 +168,7 @@ pub fn resolve(slug: &Slug, config: &Config, stack: Stack, home: &Home) -> Outco
         .any(|volume| volume.writable && Path::new(volume.host.as_str()) != folder.copy());
     let root = rustix::process::geteuid().is_root();
     let user = if root && shares { MachineUser::Root } else { MachineUser::Smolvms };
-    Ok(Resolved { plan, services, copied, user, image, kept })
+    Ok(Resolved { plan, services, copied, user, image, kept, is_behind })
 }
 
 /// Returns the virtual machine, with the project's folder in it.

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use crate::config::Config;
-use crate::image::{Chosen, size};
+use crate::image::{Chosen, MadeFrom, size};
 use crate::layer;
 use crate::progress::Line;
 use bottle_core::specification::SetupKeep;
@@ -10,7 +10,7 @@ use bottle_core::text::ImageDigest;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::{Home, Lock};
 use bottle_images::store::Partial;
-use bottle_images::{Limits, Made, Name, Pin, Pins, Progress, Setups, Store, compose, pull};
+use bottle_images::{Limits, Made, Name, Pin, Pins, Progress, Setups, Store, archive, compose, pull};
 use std::cell::RefCell;
 
 /// A bottle's image, which nobody removes while this value lives.
@@ -21,14 +21,34 @@ pub struct Ready {
 }
 
 /// Makes a bottle's image ready to start from: without any network, once it was fetched. Returns `None` if it
-/// does not come from a registry.
+/// does not come from a registry. `made` is what the machine that is there was made from, and keeps.
 ///
 /// # Errors
 /// Returns an error that says why it cannot be had. Nothing was started.
-pub fn ready(context: &Context, home: &Home, config: &Config, rebuild: bool) -> Outcome<Option<Ready>> {
+pub fn ready(
+    context: &Context,
+    home: &Home,
+    config: &Config,
+    rebuild: bool,
+    made: Option<&MadeFrom>,
+) -> Outcome<Option<Ready>> {
     let Some(image) = Chosen::find(home, config.guest.image.as_ref())? else { return Ok(None) };
     let store = Store::of(home);
     let lease = store.lease()?;
+    if let Some(made) = made {
+        if rebuild {
+            return Err(Failure::new(Kind::Usage, "--rebuild: the machine that is there keeps what it was made from")
+                .help("`--rebuild --renew` makes it from what the setup makes now; everything on its disk is lost"));
+        }
+        let image = image.as_made(home, &made.image);
+        let fetched = match &made.setup {
+            // What a setup made is in no registry. If it is gone from here, smolvm may still have it.
+            Some(setup) => !store.has_archive(setup) && archive::restore(&store, setup)?,
+            None if image.is_here() => false,
+            None => fetch(context, &store, &image.name, Some(&made.image)).map(|_| true)?,
+        };
+        return Ok(Some(Ready { fetched, _lease: lease }));
+    }
     let mut is_new = false;
     let base = match image.digest() {
         Some(digest) if image.is_here() => digest.clone(),
@@ -70,7 +90,13 @@ fn set_up(
     let key = layer::key(config, &base.digest);
     let made = || -> Outcome<Option<Made>> {
         let made = Setups::read(home)?.get(&key).cloned();
-        Ok(made.filter(|made| store.archive(&made.pin.digest).is_file()))
+        let is_here = |digest: &ImageDigest| {
+            anyhow::Ok(store.has_archive(digest) || archive::restore(store, digest)?)
+        };
+        Ok(match made {
+            Some(made) if is_here(&made.pin.digest)? => Some(made),
+            _ => None,
+        })
     };
     let before = made()?;
     if before.is_some() && !rebuild {
@@ -83,6 +109,10 @@ fn set_up(
     let result = if now.is_some() && (!rebuild || now != before) {
         Ok(now != before)
     } else {
+        // What it is put on has to be there, and whole, before anything is carried out.
+        if !compose::is_whole(store, &base.digest)? {
+            fetch(context, store, base.name, Some(&base.digest))?;
+        }
         context.say("the setup runs, which takes a while the first time");
         layer::machine::run(home, store, config, &key, context.tells_details()).and_then(|mut layer| {
             let pin = compose::add_layer(store, &base.digest, &mut layer)?;
@@ -110,6 +140,15 @@ pub fn fetch(context: &Context, store: &Store, name: &Name, wanted: Option<&Imag
     Ok(pin)
 }
 
+/// Returns a name with no more of its digest than tells it apart, so that a line has room for how far it is.
+fn short(name: &Name) -> String {
+    let name = name.to_string();
+    match name.split_once("@sha256:") {
+        Some((name, digest)) => format!("{name}@{}", &digest[..digest.len().min(12)]),
+        None => name,
+    }
+}
+
 /// Tells a person how far a pull is.
 struct Watch<'c> {
     context: &'c Context,
@@ -119,7 +158,7 @@ struct Watch<'c> {
 
 impl<'c> Watch<'c> {
     fn new(context: &'c Context, name: &Name) -> Self {
-        Self { context, line: Line::new(context.voice(), &name.to_string()), step: RefCell::default() }
+        Self { context, line: Line::new(context.voice(), &short(name)), step: RefCell::default() }
     }
 }
 

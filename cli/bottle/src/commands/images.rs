@@ -33,7 +33,7 @@ fn ls(context: &Context, home: &Home, json: bool) -> Outcome {
         image: name.to_owned(),
         digest: pin.digest.clone(),
         size: pin.size,
-        fetched: store.archive(&pin.digest).is_file(),
+        fetched: store.has_archive(&pin.digest),
         bottles: users.get(&pin.digest).cloned().unwrap_or_default(),
         setup: Vec::new(),
     };

@@ -1,9 +1,11 @@
 //! `bottle plan`: shows what would start, and how it differs from the last start.
 
 use super::context::Context;
+use super::up::behind;
 use crate::config::Config;
 use crate::config::found::shown;
 use crate::describe::{describe, difference};
+use crate::image::MadeFrom;
 use crate::lifecycle::check::check;
 use crate::lifecycle::files;
 use crate::lifecycle::machine::MachineChange;
@@ -25,7 +27,7 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     let (slug, config) = context.configured(slug)?;
     let home = Home::find()?;
     let folder = home.bottle(&slug);
-    let resolved = resolve(&slug, &config, tools::stack(config.stack), &home)?;
+    let resolved = resolve(&slug, &config, tools::stack(config.stack), &home, MadeFrom::of(&folder, &config).as_ref())?;
     context.note_trust(&home, &config)?;
     let checked = check(&home, &folder, &config, &resolved);
     // A bottle without a machine is spared the question, which takes smolvm longer than all the rest. A machine
@@ -35,6 +37,9 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     let machine = machine.and_then(Result::ok).flatten();
     if let Some(remedy) = MachineChange::remedy(&folder, machine, &resolved) {
         out::note(remedy);
+    }
+    if resolved.is_behind {
+        out::note(behind(&slug));
     }
     if diff {
         checked?;

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::image;
 use super::stop::stop;
 use super::up::{Options, up, up_with};
+use crate::image::MadeFrom;
 use crate::lifecycle::start;
 use bottle_core::slug::Slug;
 use bottle_host::defence::Defence;
@@ -16,7 +17,8 @@ pub fn restart(context: &Context, slug: Option<Slug>, options: &Options) -> Outc
     let home = Home::find()?;
     context.trust(&home.bottle(&slug), &config, options.trust.as_deref(), &context.again("restart"))?;
     start::check_again(&slug, &config, options.renew)?;
-    let image = image::ready(context, &home, &config, options.rebuild)?;
+    let made = if options.renew { None } else { MadeFrom::of(&home.bottle(&slug), &config) };
+    let image = image::ready(context, &home, &config, options.rebuild, made.as_ref())?;
     stop(context, Some(slug.clone()))?;
     // It is made anew already.
     let options = Options { rebuild: false, trust: options.trust.clone(), ..*options };

@@ -98,7 +98,7 @@ impl Prepared {
         job: Option<(&Job<'_>, Events)>,
     ) -> Outcome<Ran> {
         let Self { config, home, folder, tools, .. } = self;
-        let ready = || image::ready(context, home, config, false);
+        let ready = || image::ready(context, home, config, false, None);
         let (image, job, early) = match job {
             // Nothing is under way yet, so a signal ends this process, and what has arrived stays.
             None => (ready()?, None, None),

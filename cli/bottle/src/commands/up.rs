@@ -5,6 +5,7 @@ use super::image;
 use super::publish;
 use crate::config::Config;
 use crate::describe::{difference, wide_open};
+use crate::image::MadeFrom;
 use crate::lifecycle::setup;
 use crate::lifecycle::start::{self, Found};
 use crate::resolve::Resolved;
@@ -46,7 +47,7 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
                 .help(format!("`bottle stop {slug}` first; or `bottle restart --rebuild --renew {slug}`")));
             }
             already_up(context, &folder, &resolved);
-            return set_up(context, &folder);
+            return set_up(context, &folder, config);
         }
     };
     let trust = options.trust.as_deref();
@@ -57,7 +58,11 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
     if let Some(said) = wide_open(slug, planned.rules()) {
         out::note(said);
     }
-    let image = image::ready(context, &Home::find()?, config, options.rebuild)?;
+    let made = if options.renew { None } else { MadeFrom::of(&folder, config) };
+    let image = image::ready(context, &Home::find()?, config, options.rebuild, made.as_ref())?;
+    if planned.is_behind() {
+        context.say(&behind(slug));
+    }
     let planned = match &image {
         Some(image) if image.fetched => planned.with_image(config)?,
         _ => *planned,
@@ -68,7 +73,7 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
         context.progress(&format!("{slug} runs without a keeper: giving it a new one"));
         if context.during(slug, "starting its keeper", || staged.resume()).is_ok() {
             context.say(&format!("{slug} is up"));
-            return set_up(context, &folder);
+            return set_up(context, &folder, config);
         }
     }
     context.progress(&format!("starting {slug}"));
@@ -76,15 +81,22 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
     staged.start(&|what| steps.step(what))?;
     drop((steps, image));
     context.say(&format!("{slug} is up; `bottle shell {slug}` enters it"));
-    set_up(context, &folder)
+    set_up(context, &folder, config)
+}
+
+/// Says that a machine stays what it was made from.
+pub fn behind(slug: &Slug) -> String {
+    format!(
+        "{slug} keeps the image that its machine was made from; `bottle up --renew {slug}` makes it from what the name means now, and everything on its disk is lost"
+    )
 }
 
 /// Publishes what the plan says, and installs what the machine lacks of what its bottle was started with.
-fn set_up(context: &Context, folder: &Folder) -> Outcome {
+fn set_up(context: &Context, folder: &Folder, config: &Config) -> Outcome {
     let plan = folder.read_plan()?;
     if setup::is_due(folder, &plan) {
         context.say(&format!("{} is set up, which takes a while the first time", folder.slug()));
-        setup::run(&tools::smolvm()?, folder, &plan, &|line| context.detail(line))?;
+        setup::run(&tools::smolvm()?, folder, &plan, &config.setup_lent, &|line| context.detail(line))?;
     }
     publish::start_all(context, folder)
 }

@@ -7,6 +7,7 @@ use bottle_host::fail_point::{self, FailPoint};
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::smolvm::{Machine, Smolvm};
 use bottle_host::state::{Folder, remove_file, write_private};
+use std::path::Path;
 
 /// What becomes of a machine that is created again.
 const RENEWED: &str = "creates it again; everything on its disk is lost";
@@ -15,6 +16,17 @@ const RENEWED: &str = "creates it again; everything on its disk is lost";
 fn created_with(folder: &Folder) -> Option<Smolfile> {
     let text = std::fs::read_to_string(folder.machine_smolfile()).ok()?;
     Smolfile::parse(&text).ok()
+}
+
+/// Returns whether two Smolfiles name the same image. The file of one from a registry has its digest for a name, in
+/// whichever cache folder.
+fn is_same_image(one: &Smolfile, other: &Smolfile) -> bool {
+    let name = |smolfile: &Smolfile| {
+        let name = Path::new(smolfile.image.as_deref()?).file_name()?.to_str()?;
+        let digest = name.strip_suffix(".tar")?;
+        (digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| digest.to_owned())
+    };
+    one.image == other.image || name(one).is_some_and(|digest| Some(digest) == name(other))
 }
 
 /// What a start does to the existing machine.
@@ -40,7 +52,7 @@ impl MachineChange {
         match was {
             _ if renew => Ok(Self::Replace(machine)),
             Some(was) if was == is => Ok(Self::Keep(machine)),
-            Some(was) if was.image == is.image => Ok(Self::Follow(machine, Box::new(was))),
+            Some(was) if is_same_image(&was, &is) => Ok(Self::Follow(machine, Box::new(was))),
             was => {
                 let why = if was.is_some() {
                     "has another image"

@@ -105,7 +105,7 @@ impl Run<'_> {
         if folder.machine_smolfile().exists() {
             is_free(&tools.smolvm, slug)?;
         }
-        let resolved = resolve(slug, config, tools.network.stack(), home)?;
+        let resolved = resolve(slug, config, tools.network.stack(), home, None)?;
         let rendered = check_but_paths(folder, config, &resolved)?;
         let pins = Pins::admit(home, folder, config, tools, insisted)?;
         // A copy that holds nothing new is made anew, because the project may have changed since.

@@ -4,6 +4,7 @@ use super::check::check_but_paths;
 use super::files::{self, Files, Rendered};
 use super::machine::MachineChange;
 use crate::config::Config;
+use crate::image::MadeFrom;
 use crate::owner;
 use crate::resolve::{Resolved, resolve};
 use crate::trust::pins::Pins;
@@ -73,7 +74,7 @@ pub fn plan(slug: &Slug, config: &Config, project: PathBuf, renew: bool) -> Outc
     let folder = home.bottle(slug);
     let lock = folder.lock_operation("up")?;
     fail_point::reached(FailPoint::UpLocked);
-    let resolved = resolve(slug, config, tools.network.stack(), &home)?;
+    let resolved = resolved(&home, &folder, config, &tools, renew)?;
     let machine = tools.smolvm.machine(slug)?;
     if folder.has_keeper() {
         if machine.is_some_and(|machine| machine.is_running()) {
@@ -96,7 +97,7 @@ pub fn check_again(slug: &Slug, config: &Config, renew: bool) -> Outcome {
     let tools = Tools::find(config.stack)?;
     let home = Home::find()?;
     let folder = home.bottle(slug);
-    let resolved = resolve(slug, config, tools.network.stack(), &home)?;
+    let resolved = resolved(&home, &folder, config, &tools, renew)?;
     let machine = tools.smolvm.machine(slug)?;
     startable(&folder, config, &resolved, machine, renew)?;
     Pins::check(&home, folder.slug(), config, &[])?;
@@ -105,6 +106,12 @@ pub fn check_again(slug: &Slug, config: &Config, renew: bool) -> Outcome {
         Failure::new(Kind::Unavailable, format!("{error:#}"))
             .help("nothing was stopped; try the command by hand")
     })
+}
+
+/// Resolves a configuration for the machine that is there, unless that is made anew.
+fn resolved(home: &Home, folder: &Folder, config: &Config, tools: &Tools, renew: bool) -> Outcome<Resolved> {
+    let made = if renew { None } else { MadeFrom::of(folder, config) };
+    resolve(folder.slug(), config, tools.network.stack(), home, made.as_ref())
 }
 
 /// Checks a start against the existing machine, and returns what happens to that machine and the files to
@@ -146,6 +153,11 @@ impl Planned {
         &self.folder
     }
 
+    /// Returns whether a new machine would be made from something else than the one that is there.
+    pub fn is_behind(&self) -> bool {
+        self.resolved.is_behind
+    }
+
     /// Returns the rules that the bottle starts with.
     pub fn rules(&self) -> &Rules {
         &self.resolved.plan.egress
@@ -157,7 +169,7 @@ impl Planned {
     /// Returns an error as for [`plan`].
     pub fn with_image(mut self, config: &Config) -> Outcome<Self> {
         let Self { home, folder, tools, .. } = &self;
-        let resolved = resolve(folder.slug(), config, tools.network.stack(), home)?;
+        let resolved = resolved(home, folder, config, tools, self.renew)?;
         let machine = tools.smolvm.machine(folder.slug())?;
         (self.machine, self.rendered) = startable(folder, config, &resolved, machine, self.renew)?;
         self.resolved = resolved;
