@@ -11,6 +11,8 @@ use alloc::string::{String, ToString};
 /// Both spellings: programs differ in which one they read.
 const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"];
 const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
+/// Java's own.
+const JAVA: &str = "JAVA_TOOL_OPTIONS";
 const SLUG_VARIABLE: &str = "BOTTLE_SLUG";
 
 /// Returns the variable that names this sidecar's URL. The egress proxy has variables of its own.
@@ -34,13 +36,23 @@ pub fn is_reserved(name: &str) -> bool {
         || Sidecar::ALL.into_iter().any(|s| variable(s) == Some(name))
 }
 
-/// Returns whether this variable lists hosts that are not asked through a proxy. What a person lists is added.
-pub fn is_no_proxy(name: &str) -> bool {
-    NO_PROXY_VARIABLES.contains(&name)
+/// Returns whether what a person says in this variable is added to what bottle says in it.
+pub fn is_added_to(name: &str) -> bool {
+    NO_PROXY_VARIABLES.contains(&name) || name == JAVA
 }
 
-/// Adds hosts to those that are not asked through a proxy.
-pub fn add_no_proxy(env: &mut BTreeMap<String, String>, hosts: &str) {
+/// Adds what a person says in such a variable: hosts that are not asked through a proxy, or options of Java, of which the
+/// last one counts.
+pub fn add(env: &mut BTreeMap<String, String>, name: &str, value: &str) {
+    if name == JAVA {
+        let known = env.entry(JAVA.to_string()).or_default();
+        *known = format!("{known} {value}").trim().to_string();
+    } else {
+        add_no_proxy(env, value);
+    }
+}
+
+fn add_no_proxy(env: &mut BTreeMap<String, String>, hosts: &str) {
     for name in NO_PROXY_VARIABLES {
         let known = env.entry(name.to_string()).or_default();
         for host in hosts.split(',').map(str::trim).filter(|host| !host.is_empty()) {
@@ -73,7 +85,7 @@ pub fn variables(slug: &Slug, doors: &Doors) -> BTreeMap<String, String> {
     let java = ["http", "https"]
         .map(|scheme| format!("-D{scheme}.proxyHost={PROXY_NAME} -D{scheme}.proxyPort={port}"));
     let direct = format!("-Dhttp.nonProxyHosts=localhost|127.*|[::1]|{PROXY_NAME}");
-    env.insert("JAVA_TOOL_OPTIONS".to_string(), format!("{} {} {direct}", java[0], java[1]));
+    env.insert(JAVA.to_string(), format!("{} {} {direct}", java[0], java[1]));
     env.insert(SLUG_VARIABLE.to_string(), slug.to_string());
     for (sidecar, port) in doors.iter() {
         if let Some(name) = variable(sidecar) {

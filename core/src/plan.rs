@@ -135,11 +135,11 @@ impl Plan {
         let door = environment::url(self.doors.pipelock());
         let upstreams = self.upstreams.iter().flat_map(|upstream| upstream.environment(&door));
         env.extend(upstreams.map(|(name, url)| (name.to_string(), url)));
-        let own = |name: &EnvName| !environment::is_no_proxy(name.as_str());
+        let own = |name: &EnvName| !environment::is_added_to(name.as_str());
         let guests = self.guest.env.iter().filter(|(name, _)| own(name));
         env.extend(guests.map(|(name, value)| (name.to_string(), value.to_string())));
-        for (_, hosts) in self.guest.env.iter().filter(|(name, _)| !own(name)) {
-            environment::add_no_proxy(&mut env, hosts.as_str());
+        for (name, value) in self.guest.env.iter().filter(|(name, _)| !own(name)) {
+            environment::add(&mut env, name.as_str(), value.as_str());
         }
         env
     }

@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 
 /// Where the guest sees the file.
 pub const IN_GUEST: &str = "/opt/bottle/ca.pem";
-/// The variables that name it: of OpenSSL and whatever is built on it, curl, git, Node, Python's requests, pip, cargo,
-/// and AWS's tools.
-pub const VARIABLES: [&str; 8] = [
+/// The variables that name it: of OpenSSL and whatever is built on it, curl, git, Node, Deno, Python's requests, pip, cargo,
+/// gRPC, and AWS's tools.
+pub const VARIABLES: [&str; 10] = [
     "AWS_CA_BUNDLE",
     "CARGO_HTTP_CAINFO",
     "CURL_CA_BUNDLE",
+    "DENO_CERT",
     "GIT_SSL_CAINFO",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "NODE_EXTRA_CA_CERTS",
     "PIP_CERT",
     "REQUESTS_CA_BUNDLE",

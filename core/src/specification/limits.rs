@@ -20,6 +20,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         // Ten minutes: an agent's model may think for some of them before its first byte.
-        Self { connections: 2048, idle_seconds: 600, bytes_per_second: 0 }
+        Self { connections: 2048, idle_seconds: 4 * 3600, bytes_per_second: 0 }
     }
 }
