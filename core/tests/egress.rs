@@ -55,7 +55,8 @@ fn a_closed_host_stays_closed_under_an_open_pattern() {
 
 /// Returns every host of one to four labels, each `a` or `b`.
 fn few_hosts() -> Vec<HostName> {
-    let longer = |all: &Vec<String>| all.iter().flat_map(|rest| ["a", "b"].map(|l| format!("{l}.{rest}"))).collect();
+    let longer =
+        |all: &Vec<String>| all.iter().flat_map(|rest| ["a", "b"].map(|l| format!("{l}.{rest}"))).collect();
     let mut names = vec!["a".to_owned(), "b".to_owned()];
     for _ in 0..3 {
         let more: Vec<String> = longer(&names);

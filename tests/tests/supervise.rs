@@ -91,7 +91,10 @@ fn output_of(child: Child) -> String {
 fn over_mcp_an_approved_host_is_reached_at_once() {
     let page = Page::serve("the page").unwrap();
     let running = Supervised::new("mcp", &page);
-    assert_eq!(running.run("python3 client.py list").trim(), r#"["ask", "decision", "report", "request_host"]"#);
+    assert_eq!(
+        running.run("python3 client.py list").trim(),
+        r#"["ask", "decision", "report", "request_host"]"#
+    );
     assert!(running.run("curl -sS $PAGE").contains("no rule allows page.test"));
     let request = format!(r#"{{"host": "page.test:{}", "reason": "docs \u001b[31m"}}"#, page.port());
     let asking = running.start(&format!("python3 client.py request_host '{request}'; curl -sS $PAGE"));
@@ -232,7 +235,11 @@ fn with_curl_a_question_is_answered_and_a_host_is_refused_with_a_reason() {
         ("ask", r#"{"question": ""}"#, "question is empty"),
         ("nothing", "{}", "POST /request_host"),
         ("decision", r#"{"id": 77}"#, "there is no request with the id 77"),
-        ("request_host", r#"{"host": "https://a.test/x", "reason": "x"}"#, "is a URL; a rule names the host alone: \"a.test\""),
+        (
+            "request_host",
+            r#"{"host": "https://a.test/x", "reason": "x"}"#,
+            "is a URL; a rule names the host alone: \"a.test\"",
+        ),
         ("request_host", r#"{"host": "*", "reason": "x"}"#, "bottle: host: "),
     ] {
         let said = running.run(&running.curl(tool, body));

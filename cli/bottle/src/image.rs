@@ -92,7 +92,8 @@ impl MadeFrom {
             return None;
         }
         let Plan { guest, setup, .. } = folder.read_plan().ok()?;
-        let in_image = !config.setup.is_empty() && layer::keep(config).is_ok_and(|keep| keep == SetupKeep::Image);
+        let in_image =
+            !config.setup.is_empty() && layer::keep(config).is_ok_and(|keep| keep == SetupKeep::Image);
         let is_meant = guest.image == config.guest.image
             && setup.run == config.setup.run
             && setup.is_for_image() == in_image;

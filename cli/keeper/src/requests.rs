@@ -154,7 +154,9 @@ async fn decide(shared: &Arc<Shared>, request: Request) -> Answer {
                 _ => Answer::Failed { why: "the guest's helper did not connect".to_owned() },
             }
         }
-        Request::Rules { change, by } => done(change_rules(shared, &change, &by).map(|()| settle(shared, &by))),
+        Request::Rules { change, by } => {
+            done(change_rules(shared, &change, &by).map(|()| settle(shared, &by)))
+        }
         Request::Git { repo, event, name, commit, why } => {
             if !shared.audit.may_allow() {
                 return Answer::Failed { why: UNRECORDED.to_owned() };

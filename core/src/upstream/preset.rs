@@ -151,7 +151,10 @@ impl Upstream {
     /// Returns the login that could take the place of its key, if its origin is one of a preset that has such a login.
     pub fn login_instead(&self) -> Option<Login> {
         let is_its = |preset: Preset| preset.upstream().is_ok_and(|known| known.origin == self.origin);
-        Preset::ALL.into_iter().filter(|preset| is_its(*preset)).find_map(|preset| Some(preset.with_login()?.1))
+        Preset::ALL
+            .into_iter()
+            .filter(|preset| is_its(*preset))
+            .find_map(|preset| Some(preset.with_login()?.1))
     }
 }
 

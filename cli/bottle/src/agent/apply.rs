@@ -31,7 +31,8 @@ pub fn apply(
         let upstream = chosen(*preset, has_login).upstream().map_err(|error| fail(error.to_string()))?;
         // Whoever names the same path, or says where the agent finds the API, has said which one it asks.
         let is_set = |name| {
-            guest.env.contains_key(name) || config.upstreams.iter().any(|known| known.variables.contains_key(name))
+            guest.env.contains_key(name)
+                || config.upstreams.iter().any(|known| known.variables.contains_key(name))
         };
         let is_known = config.upstreams.iter().any(|known| known.path == upstream.path);
         if is_known || upstream.variables.keys().any(is_set) {

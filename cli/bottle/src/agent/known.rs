@@ -1,8 +1,8 @@
 //! The profiles that come with bottle, and those that a person has added.
 
 use super::profile::Profile;
-use crate::config::found::{Found, shown};
 use crate::config::defaults;
+use crate::config::found::{Found, shown};
 use crate::suggest::nearest;
 use crate::trust;
 use bottle_core::slug::Slug;
@@ -26,7 +26,8 @@ const BUILT_IN: [(&str, &str); 5] = [
 pub fn find(name: &Slug) -> Outcome<Profile> {
     let own = folder().map(|folder| folder.join(format!("{name}.toml")));
     let found = own.as_deref().map(Found::at).transpose();
-    let found = found.map_err(|failure| failure.help("an agent's profile is a regular file of at most 1 MiB"))?;
+    let found =
+        found.map_err(|failure| failure.help("an agent's profile is a regular file of at most 1 MiB"))?;
     let (place, text) = match found.flatten() {
         Some(found) => {
             trust::own(&found)?;
@@ -68,7 +69,8 @@ pub fn names() -> Vec<Slug> {
 
 /// Returns the files among a person's own profiles whose names are no agent's.
 pub fn misnamed() -> Vec<String> {
-    let is_none = |name: &String| name.strip_suffix(".toml").is_some_and(|name| name.parse::<Slug>().is_err());
+    let is_none =
+        |name: &String| name.strip_suffix(".toml").is_some_and(|name| name.parse::<Slug>().is_err());
     files().into_iter().filter(is_none).collect()
 }
 

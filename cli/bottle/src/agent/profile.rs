@@ -69,7 +69,8 @@ impl Profile {
             return Err(format!("the image {image} is relative, and a profile belongs to no folder"));
         }
         profile.files.iter().try_for_each(Seed::check)?;
-        let apart = |(at, file): (usize, &Seed)| profile.files[..at].iter().try_for_each(|other| file.apart(other));
+        let apart =
+            |(at, file): (usize, &Seed)| profile.files[..at].iter().try_for_each(|other| file.apart(other));
         profile.files.iter().enumerate().try_for_each(apart)?;
         Ok(profile)
     }

@@ -1,8 +1,8 @@
 //! `bottle check`: asks the guard and the egress proxy what they would say to a destination.
 
 use super::context::Context;
-use crate::image::MadeFrom;
 use crate::explain::Topic;
+use crate::image::MadeFrom;
 use crate::lifecycle;
 use crate::output::{By, Checked, Way};
 use crate::resolve::resolve;
@@ -44,7 +44,13 @@ pub fn ask(context: &Context, slug: Option<Slug>, destination: &str) -> Outcome<
     let plan = match folder.has_keeper().then(|| folder.read_plan()) {
         Some(plan) => plan?,
         None => {
-            let resolved = resolve(&slug, &config, tools::stack(config.stack), &home, MadeFrom::of(&folder, &config).as_ref())?;
+            let resolved = resolve(
+                &slug,
+                &config,
+                tools::stack(config.stack),
+                &home,
+                MadeFrom::of(&folder, &config).as_ref(),
+            )?;
             lifecycle::check::check(&home, &folder, &config, &resolved)?;
             resolved.plan
         }

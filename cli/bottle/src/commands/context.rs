@@ -149,9 +149,10 @@ impl Context {
         let in_file = config.agent.take().map(|agent| agent.name);
         let before = folder.read_plan().ok().and_then(|plan| plan.agent);
         // A bottle beside the file's own stays the one of the agent that it was made for.
-        let is_beside = config.slug.as_ref().is_some_and(|own| own != folder.slug());
-        let has_bottle = self.agent.as_ref().is_some_and(|agent| agent.has_bottle);
-        let in_file = in_file.filter(|_| !(has_bottle && chosen.is_some()) && !(is_beside && before.is_some()));
+        let is_beside = config.slug(None, &Self::here()?).is_ok_and(|own| own != *folder.slug());
+        let is_named = self.agent.as_ref().is_some_and(|agent| agent.has_bottle);
+        let is_own = is_named || (is_beside && before.is_some());
+        let in_file = in_file.filter(|_| !is_own);
         let differs = |of: &str, other: &Slug| {
             let name = chosen.as_ref().map_or("", Slug::as_str);
             let slug = folder.slug();

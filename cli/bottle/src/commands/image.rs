@@ -37,8 +37,13 @@ pub fn ready(
     let lease = store.lease()?;
     if let Some(made) = made {
         if rebuild {
-            return Err(Failure::new(Kind::Usage, "--rebuild: the machine that is there keeps what it was made from")
-                .help("`--rebuild --renew` makes it from what the setup makes now; everything on its disk is lost"));
+            return Err(Failure::new(
+                Kind::Usage,
+                "--rebuild: the machine that is there keeps what it was made from",
+            )
+            .help(
+                "`--rebuild --renew` makes it from what the setup makes now; everything on its disk is lost",
+            ));
         }
         let image = image.as_made(home, &made.image);
         let fetched = match &made.setup {
@@ -90,9 +95,8 @@ fn set_up(
     let key = layer::key(config, &base.digest);
     let made = || -> Outcome<Option<Made>> {
         let made = Setups::read(home)?.get(&key).cloned();
-        let is_here = |digest: &ImageDigest| {
-            anyhow::Ok(store.has_archive(digest) || archive::restore(store, digest)?)
-        };
+        let is_here =
+            |digest: &ImageDigest| anyhow::Ok(store.has_archive(digest) || archive::restore(store, digest)?);
         Ok(match made {
             Some(made) if is_here(&made.pin.digest)? => Some(made),
             _ => None,

@@ -27,7 +27,8 @@ pub fn plan(context: &Context, slug: Option<Slug>, diff: bool, json: bool) -> Ou
     let (slug, config) = context.configured(slug)?;
     let home = Home::find()?;
     let folder = home.bottle(&slug);
-    let resolved = resolve(&slug, &config, tools::stack(config.stack), &home, MadeFrom::of(&folder, &config).as_ref())?;
+    let resolved =
+        resolve(&slug, &config, tools::stack(config.stack), &home, MadeFrom::of(&folder, &config).as_ref())?;
     context.note_trust(&home, &config)?;
     let checked = check(&home, &folder, &config, &resolved);
     // A bottle without a machine is spared the question, which takes smolvm longer than all the rest. A machine

@@ -137,7 +137,8 @@ impl Site<'_> {
         }
         // A file of that name is what was meant.
         let beside = self.beside(Path::new(image.as_str()));
-        let is_archive = [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| image.as_str().ends_with(end));
+        let is_archive =
+            [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| image.as_str().ends_with(end));
         if is_archive && self.disk.real(&beside).is_some() {
             return Err(Refused {
                 what: format!(

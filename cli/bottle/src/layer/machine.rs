@@ -110,12 +110,13 @@ pub fn run(
         Ok(layer) => Ok(layer),
         Err(error) => {
             let what = format!("what the setup made cannot be kept: {}", Line(&format!("{error:#}")));
-            let is_ours = error.chain().any(|why| {
-                why.downcast_ref::<io::Error>().is_some_and(|why| why.raw_os_error().is_some())
-            });
+            let is_ours = error
+                .chain()
+                .any(|why| why.downcast_ref::<io::Error>().is_some_and(|why| why.raw_os_error().is_some()));
             Err(if is_ours {
-                Failure::new(Kind::Unavailable, what)
-                    .help("`bottle images prune` makes room; BOTTLE_CACHE_DIR moves the cache to another disk")
+                Failure::new(Kind::Unavailable, what).help(
+                    "`bottle images prune` makes room; BOTTLE_CACHE_DIR moves the cache to another disk",
+                )
             } else {
                 Failure::new(Kind::Guest, what).help(
                     "let its commands leave less, and only files, folders and links; `setup-keep = \"disk\"` keeps everything on the machine's own disk",
@@ -176,8 +177,11 @@ impl Companion for Taker {
 
     fn streams(&self) -> Outcome<Streams> {
         let (to, from) = mpsc::sync_channel(CHUNKS);
-        let (to, mut from, store) =
-            (Sender(to, Arc::clone(&self.is_cut_off)), Received { from, chunk: Vec::new(), at: 0 }, self.store.clone());
+        let (to, mut from, store) = (
+            Sender(to, Arc::clone(&self.is_cut_off)),
+            Received { from, chunk: Vec::new(), at: 0 },
+            self.store.clone(),
+        );
         let reading = thread::Builder::new().name("layer".to_owned()).spawn(move || {
             let layer = take(&mut from, &store, MOST)?;
             // Zeros follow the end mark.

@@ -53,7 +53,9 @@ pub fn run(smolvm: &Smolvm, folder: &Folder, plan: &Plan, more: &[HostRule], sho
         None => {
             show("setup: waiting for another command that carries it out");
             let turn = Lock::alone(&folder.set_up_lock(), PATIENCE)?;
-            turn.ok_or_else(|| Failure::new(Kind::Busy, format!("the setup of {} does not end", folder.slug())))?
+            turn.ok_or_else(|| {
+                Failure::new(Kind::Busy, format!("the setup of {} does not end", folder.slug()))
+            })?
         }
     };
     if !is_due(folder, plan) {
