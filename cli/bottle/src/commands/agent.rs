@@ -50,7 +50,9 @@ pub fn run(context: &Context, name: Slug, how: AgentRun) -> Outcome<ExitCode> {
 /// Lists the agents, and says of a profile that cannot be used why.
 pub fn list() -> Outcome {
     for name in agent::names() {
-        match agent::find(&name) {
+        let found = agent::find(&name);
+        let name = name.as_str();
+        match found {
             Ok(profile) => out::line(format_args!("{name:<12} {}", Line(&profile.name)))?,
             Err(failure) => out::line(format_args!("{name:<12} cannot be used: {}", Line(failure.what())))?,
         }
