@@ -59,7 +59,7 @@ pub fn list() -> Outcome {
     }
     for file in agent::misnamed() {
         let said = "cannot be used: an agent's name has a to z, 0 to 9 and '-' only";
-        out::line(format_args!("{:<12} {said}", Line(&file)))?;
+        out::line(format_args!("{:<12} {said}", Line(&file).to_string()))?;
     }
     Ok(())
 }
