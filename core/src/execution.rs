@@ -29,8 +29,6 @@ pub struct Execution {
     pub report: Option<String>,
     /// The word by which the helper finds it, to send it a signal.
     pub called: Option<String>,
-    /// The word by which the helper is told to end it, with everything that it started, if it is to end with its caller.
-    pub watched: Option<String>,
     /// Whether it gets the terminal that it is started in, as the foreground program.
     pub terminal: bool,
 }
@@ -63,9 +61,6 @@ impl Execution {
         }
         if let Some(word) = &self.called {
             option("--called", word.clone());
-        }
-        if let Some(word) = &self.watched {
-            option("--watched", word.clone());
         }
         if self.terminal {
             words.push("--terminal".to_string());

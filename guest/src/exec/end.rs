@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 const LONGEST: Duration = Duration::from_secs(9);
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// Runs `bottle-guest end WORD`: tells the helper that watches a command by this word to end it, and waits for that.
+/// Runs `bottle-guest end WORD`: tells the helper that reports with this word to end its command, and waits for that.
 ///
 /// # Errors
 /// Returns an error if there is no word.
 pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
-    let word = words.into_iter().next().context("expected the word of a command")?;
+    let word = words.into_iter().next().context("expected the word of a report")?;
     let Some(pid) = helper(word.as_bytes()) else { return Ok(ExitCode::SUCCESS) };
     let end = Instant::now() + LONGEST;
     let _ = kill_process(pid, Signal::TERM);
@@ -28,9 +28,9 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the helper that was started with `--report WORD` or `--watched WORD`.
+/// Returns the helper that was started with `--report WORD`.
 fn helper(word: &[u8]) -> Option<Pid> {
-    started_with(b"--report", word).or_else(|| started_with(b"--watched", word))
+    started_with(b"--report", word)
 }
 
 /// Returns the helper that runs a command and was started with this option and word.

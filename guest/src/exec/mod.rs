@@ -62,7 +62,7 @@ fn status(report: &Report) -> u8 {
 
 fn run(options: Options) -> Result<ExitCode> {
     let Options { timeout, terminal, foreground, .. } = options;
-    let (is_called, is_watched) = (options.called.is_some(), options.watched.is_some());
+    let is_called = options.called.is_some();
     let mut process = if terminal { foreground::command(options)? } else { prepare(options)? };
     if foreground {
         foreground::wait_for_it();
@@ -74,11 +74,11 @@ fn run(options: Options) -> Result<ExitCode> {
             process.process_group(0);
             return foreground::run(process, false);
         }
-        (None, false) if !is_watched => {
+        (None, false) => {
             let error = process.exec();
             return Ok(not_run(process.get_program(), &error));
         }
-        _ => {}
+        (Some(_), _) => {}
     }
     let report = supervise::run(process, timeout, terminal)?;
     if let Some(message) = &report.message {

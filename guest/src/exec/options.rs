@@ -23,8 +23,6 @@ pub struct Options {
     pub report: Option<String>,
     /// The word by which `bottle-guest signal` finds the command.
     pub called: Option<OsString>,
-    /// The word by which `bottle-guest end` finds this process, if the command ends with its caller.
-    pub watched: Option<OsString>,
     /// Whether the command gets this process's terminal.
     pub terminal: bool,
     /// Whether this process waits for its terminal.
@@ -57,7 +55,6 @@ impl Options {
                 Long("seed") => options.seed = Some(parser.value()?.into()),
                 Long("report") => options.report = Some(parser.value()?.parse()?),
                 Long("called") => options.called = Some(parser.value()?),
-                Long("watched") => options.watched = Some(parser.value()?),
                 Long("terminal") => options.terminal = true,
                 Long("foreground") => options.foreground = true,
                 Long("timeout-ms") => options.timeout = Some(Duration::from_millis(parser.value()?.parse()?)),

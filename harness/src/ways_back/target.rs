@@ -4,7 +4,6 @@ use crate::checkout::Checkout;
 use crate::environment::{Environment, Guest, Project, SMALL_MACHINE};
 use crate::processes::{naming, wait_at_most};
 use anyhow::{Context, Result, ensure};
-use bottle_core::helper::HELPER;
 use bottle_host::defence::{Defence, WITHOUT};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
@@ -217,15 +216,10 @@ impl Target {
         Ok(())
     }
 
-    /// Replaces the guest's helper with a shell script, as root in the guest can. Commands of the attack's own still go
-    /// through the real one.
+    /// Replaces the guest's helper with a shell script, as root in the guest can.
     pub fn replace_helper(&self, script: &str) -> Result<()> {
-        let own = "case \" $* \" in *' --watched '*) exec /tmp/real \"$@\";; esac";
-        self.into_guest("/tmp/helper", format!("#!/bin/sh\n{own}\n{script}\n").as_bytes())?;
-        let replace = format!(
-            "[ -e /tmp/real ] || cp {HELPER} /tmp/real; chmod 755 /tmp/helper; mount --bind /tmp/helper {HELPER}"
-        );
-        self.guest(&replace).map(|_| ())
+        self.into_guest("/tmp/helper", format!("#!/bin/sh\n{script}\n").as_bytes())?;
+        self.guest("chmod 755 /tmp/helper; mount --bind /tmp/helper /opt/bottle/bottle-guest").map(|_| ())
     }
 
     /// Returns a command that runs `bottle` as the operator, in the project.

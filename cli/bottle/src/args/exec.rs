@@ -51,7 +51,6 @@ impl How {
             timeout: self.timeout,
             report: None,
             called: None,
-            watched: None,
             terminal: false,
         }
     }

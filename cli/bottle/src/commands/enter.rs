@@ -3,17 +3,15 @@
 use super::context::Context;
 use super::watched::{self, SLACK};
 use crate::ended::{By, Ended as HowEnded, How, TIMED_OUT};
-use crate::lifecycle::signals::{self, Ended, Events, GRACE, Patience, Told, wait_and_tell};
+use crate::lifecycle::signals::{Ended, Events, GRACE, Patience, wait};
 use crate::lifecycle::typing;
 use bottle_core::execution::Execution;
-use bottle_core::helper::HELPER;
 use bottle_core::slug::Slug;
 use bottle_core::visible::{Json, Line};
 use bottle_guest::status::exit_code;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::out;
 use bottle_host::process::die_with_parent;
-use bottle_host::random;
 use bottle_host::smolvm::Terminal;
 use bottle_host::terminal::{self, Kept};
 use bottle_host::tools;
@@ -22,9 +20,8 @@ use rustix::process::Signal;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::BorrowedFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitCode};
-use std::time::Instant;
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
 
 pub fn exec(
     context: &Context,
@@ -36,13 +33,13 @@ pub fn exec(
     let folder = context.running(slug)?;
     let slug = folder.slug();
     let terminal = terminal.unwrap_or_else(Terminal::here);
-    // In a terminal, its end is that of whatever has it. No command prints the word by accident.
-    let watched = (terminal == Terminal::Pipe).then(random::hex::<8>).transpose()?;
-    let how = Execution { watched: watched.clone(), ..terminal::given(how, terminal) };
+    let how = terminal::given(how, terminal);
     // The bottle was checked when it started.
-    let smolvm = tools::smolvm()?;
-    let mut call = smolvm.exec(slug, terminal, &how.words(words));
+    let mut call = tools::smolvm()?.exec(slug, terminal, &how.words(words));
     let cannot = |error| Failure::new(Kind::Internal, format!("cannot run smolvm: {error}"));
+    if terminal == Terminal::Pipe && how.timeout.is_none() {
+        return Err(cannot(call.exec()));
+    }
     let events = Events::catch()?;
     let kept = (terminal == Terminal::Tty).then(Kept::here).flatten();
     let places = kept.as_ref().and_then(|_| Places::of(&folder, &folder.read_plan().ok()?));
@@ -52,21 +49,9 @@ pub fn exec(
     let typing = typing.map(|typing| typing.begin(&child)).transpose().map_err(anyhow::Error::from)?;
     let limit = how.timeout.and_then(|timeout| timeout.checked_add(SLACK));
     let patience = Patience { limit, grace: GRACE };
-    // The helper ends the command and what it started, if it is still there: whoever ends smolvm's call first may end it.
-    let end = |word: &str| _ = smolvm.ask(slug, &[HELPER, "end", word]);
-    let tell_helper = |_: &Child, signal| {
-        watched.as_deref().into_iter().for_each(end);
-        (signal, Instant::now())
-    };
-    let tell: &dyn Fn(&Child, u8) -> Told = if watched.is_some() { &tell_helper } else { &signals::tell };
-    let ended = wait_and_tell(&mut child, &events, terminal, None, patience, tell);
+    let ended = wait(&mut child, &events, terminal, None, patience);
     drop((typing, kept));
-    let ended = ended?;
-    // A signal that the whole process group got, or a reader that left.
-    if matches!(&ended, Ended::Status(status) if status.signal().is_some()) {
-        watched.as_deref().into_iter().for_each(end);
-    }
-    match ended {
+    match ended? {
         Ended::Status(status) => Ok(exit_code(status)),
         Ended::Signal(signal) => Ok(ExitCode::from(128_u8.saturating_add(signal))),
         Ended::Late => {

@@ -54,23 +54,8 @@ pub fn wait(
     child: &mut Child,
     events: &Events,
     terminal: Terminal,
-    told: Option<Told>,
-    patience: Patience,
-) -> Result<Ended> {
-    wait_and_tell(child, events, terminal, told, patience, &tell)
-}
-
-/// Does the same, and tells the machine in another way.
-///
-/// # Errors
-/// Returns an error if it cannot be waited for.
-pub fn wait_and_tell(
-    child: &mut Child,
-    events: &Events,
-    terminal: Terminal,
     mut told: Option<Told>,
     patience: Patience,
-    tell: &dyn Fn(&Child, u8) -> Told,
 ) -> Result<Ended> {
     let Patience { limit, grace } = patience;
     events.watch(child)?;
