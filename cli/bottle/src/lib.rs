@@ -27,6 +27,7 @@ pub mod image;
 pub mod job;
 pub mod layer;
 pub mod lifecycle;
+pub mod made_from;
 pub mod operator;
 pub mod output;
 pub mod owner;

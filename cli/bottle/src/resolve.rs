@@ -2,8 +2,9 @@
 
 use crate::authorities;
 use crate::config::Config;
-use crate::image::{Chosen, MadeFrom};
+use crate::image::Chosen;
 use crate::layer::{self, Kept};
+use crate::made_from::MadeFrom;
 use anyhow::{Context, Result};
 use bottle_core::doors::Doors;
 use bottle_core::plan::{Guest, Plan, Volume};

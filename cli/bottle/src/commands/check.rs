@@ -2,8 +2,8 @@
 
 use super::context::Context;
 use crate::explain::Topic;
-use crate::image::MadeFrom;
 use crate::lifecycle;
+use crate::made_from::MadeFrom;
 use crate::output::{By, Checked, Way};
 use crate::resolve::resolve;
 use bottle_core::PROXY_NAME;

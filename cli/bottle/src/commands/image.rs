@@ -2,8 +2,9 @@
 
 use super::context::Context;
 use crate::config::Config;
-use crate::image::{Chosen, MadeFrom, size};
+use crate::image::{Chosen, size};
 use crate::layer;
+use crate::made_from::MadeFrom;
 use crate::progress::Line;
 use bottle_core::specification::SetupKeep;
 use bottle_core::text::ImageDigest;

@@ -4,7 +4,7 @@ use super::check::check_but_paths;
 use super::files::{self, Files, Rendered};
 use super::machine::MachineChange;
 use crate::config::Config;
-use crate::image::MadeFrom;
+use crate::made_from::MadeFrom;
 use crate::owner;
 use crate::resolve::{Resolved, resolve};
 use crate::trust::pins::Pins;

@@ -1,6 +1,6 @@
 //! Whether an archive is still what was written.
 
-use super::{config_name, layer_name, manifest, stays_packed};
+use super::write::{config_name, layer_name, manifest, stays_packed};
 use crate::manifest::{self as parsed, Image, Platform};
 use crate::store::{Store, digest_from, digest_of, hashed};
 use bottle_core::text::ImageDigest;
@@ -17,6 +17,15 @@ const BLOCK: u64 = 512;
 /// change inside a file is not seen.
 pub fn is_whole(path: &Path) -> bool {
     File::open(path).and_then(|file| ends_as_announced(&file)).is_ok_and(|is| is)
+}
+
+impl Store {
+    /// Returns whether an image's archive is there as a whole, as far as that is seen without reading all of it: one
+    /// that was cut off or replaced is not. [`pull`](crate::pull()) and
+    /// [`archive::restore`](crate::archive::restore) write it again.
+    pub fn has_archive(&self, digest: &ImageDigest) -> bool {
+        is_whole(&self.archive(digest))
+    }
 }
 
 /// Returns whether an image's archive is what [`write`](super::write) makes of it. All of it is read.

@@ -1,6 +1,6 @@
 //! A file in which Docker or Podman stores logins.
 
-use super::Login;
+use super::login::Login;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};

@@ -2,6 +2,9 @@
 //! program of theirs has.
 
 mod file;
+mod login;
+
+pub use login::Login;
 
 use crate::name::Name;
 use crate::refusal::{Refusal, Result};
@@ -14,15 +17,6 @@ use std::time::Duration;
 
 /// How long a helper program may take. It may ask a person for the password of a keyring.
 const HELPER: Duration = Duration::from_secs(60);
-
-/// Credentials for a registry.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Login {
-    /// A name and a password.
-    Password(String, String),
-    /// A token that is exchanged for others.
-    Identity(String),
-}
 
 /// Returns the credentials that are stored for an image's registry, if there are any.
 ///

@@ -1,6 +1,6 @@
 //! Which image of an index is the one for this machine.
 
-use super::{Descriptor, Part, Platform, is_config, part};
+use super::descriptor::{Descriptor, Part, Platform, is_config, part};
 use crate::limits::MANIFEST;
 
 /// Chooses the image for a platform from an index: of several, the one that most of its processors run.

@@ -1,9 +1,13 @@
 //! What a manifest may contain. Nothing here reads or writes anything.
 
 mod choose;
+mod descriptor;
+
+pub use descriptor::{Part, Platform};
 
 use crate::limits::{CONFIG, LAYERS, SENT};
 use bottle_core::text::ImageDigest;
+use descriptor::{Descriptor, is_config, part};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -14,39 +18,6 @@ pub const ACCEPTED: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
-
-/// A machine that an image can be for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Platform {
-    /// The processor, as images name it.
-    pub architecture: &'static str,
-}
-
-impl Platform {
-    /// Returns what guests of this machine run: Linux, on its own processor.
-    pub fn here() -> Self {
-        Self {
-            architecture: match std::env::consts::ARCH {
-                "x86_64" => "amd64",
-                "aarch64" => "arm64",
-                other => other,
-            },
-        }
-    }
-
-    fn is(self, os: &str, architecture: &str) -> bool {
-        os == "linux" && architecture == self.architecture
-    }
-}
-
-/// A part of an image, as its manifest announces it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Its digest.
-    pub digest: ImageDigest,
-    /// Its length in bytes.
-    pub size: u64,
-}
 
 /// How a layer is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,27 +68,6 @@ struct Raw {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
-    size: u64,
-    platform: Option<RawPlatform>,
-    #[serde(default)]
-    artifact_type: String,
-}
-
-#[derive(Deserialize)]
-struct RawPlatform {
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-    variant: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct RawConfig {
     #[serde(default)]
     os: String,
@@ -151,11 +101,6 @@ pub fn parse(bytes: &[u8], platform: Platform) -> Result<Document, String> {
 }
 
 /// Returns whether a kind of document is a container image's configuration.
-fn is_config(kind: &str) -> bool {
-    kind == "application/vnd.oci.image.config.v1+json"
-        || kind == "application/vnd.docker.container.image.v1+json"
-}
-
 fn image(config: &Descriptor, layers: &[Descriptor]) -> Result<Image, String> {
     if !(config.media_type.is_empty() || is_config(&config.media_type)) {
         return Err(format!("it is no container image: its configuration is {:.100}", config.media_type));
@@ -194,14 +139,6 @@ fn layer(descriptor: &Descriptor) -> Result<Layer, String> {
         _ => return Err(format!("a layer of it is of the kind {kind:.100}")),
     };
     Ok(Layer { part: part(descriptor, SENT)?, packing })
-}
-
-fn part(descriptor: &Descriptor, most: u64) -> Result<Part, String> {
-    let digest = descriptor.digest.parse().map_err(|error| format!("a digest in it {error}"))?;
-    if descriptor.size > most {
-        return Err(format!("{digest} in it has {} bytes, and {most} is the most", descriptor.size));
-    }
-    Ok(Part { digest, size: descriptor.size })
 }
 
 /// Parses an image's configuration, and returns the digest of each layer, unpacked.

@@ -20,7 +20,7 @@ use crate::store::{Store, digest_of};
 use anyhow::anyhow;
 use bottle_core::text::ImageDigest;
 use bottle_host::failure::Outcome;
-use part::Tries;
+use part::{Pull, Tries};
 use std::collections::BTreeMap;
 use tokio::runtime::Builder;
 
@@ -51,16 +51,6 @@ pub fn pull(
     // A look-up of a name that does not end must not hold this process up.
     runtime.shutdown_background();
     Ok(pulled?)
-}
-
-struct Pull<'p> {
-    store: &'p Store,
-    name: &'p Name,
-    registry: Registry<'p>,
-    limits: Limits,
-    progress: &'p dyn Progress,
-    /// How often each part was fetched again that was missing or damaged.
-    again: BTreeMap<ImageDigest, u32>,
 }
 
 impl Pull<'_> {

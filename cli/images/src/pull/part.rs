@@ -1,12 +1,26 @@
 //! Fetches one part of an image.
 
-use super::Pull;
 use crate::limits::Limits;
 use crate::manifest::Part;
+use crate::name::Name;
 use crate::progress::Progress;
 use crate::refusal::{Refusal, Result};
-use crate::store::Partial;
+use crate::registry::Registry;
+use crate::store::{Partial, Store};
+use bottle_core::text::ImageDigest;
+use std::collections::BTreeMap;
 use tokio::time::sleep;
+
+/// An image that is being fetched.
+pub(super) struct Pull<'p> {
+    pub(super) store: &'p Store,
+    pub(super) name: &'p Name,
+    pub(super) registry: Registry<'p>,
+    pub(super) limits: Limits,
+    pub(super) progress: &'p dyn Progress,
+    /// How often each part was fetched again that was missing or damaged.
+    pub(super) again: BTreeMap<ImageDigest, u32>,
+}
 
 impl Pull<'_> {
     /// Fetches a part, unless it is there, and returns its length. `before` is what the image has already, of

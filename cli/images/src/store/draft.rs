@@ -1,6 +1,6 @@
 //! Files that are being written, and are not part of the store yet.
 
-use super::{PARTIAL, Store, digest_from};
+use super::folder::{PARTIAL, Store, digest_from};
 use anyhow::{Context, Result};
 use bottle_core::text::ImageDigest;
 use rustix::fs::{FlockOperation, flock};

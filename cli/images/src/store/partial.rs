@@ -2,7 +2,7 @@
 //!
 //! Whoever changes a part, under its own name or as a partial one, holds the lock of its partial file.
 
-use super::{PARTIAL, Store, digest_from, hashed};
+use super::folder::{PARTIAL, Store, digest_from, hashed};
 use anyhow::{Context, Result};
 use bottle_core::text::ImageDigest;
 use rustix::fs::{FlockOperation, OFlags, flock};
