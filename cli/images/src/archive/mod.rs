@@ -6,4 +6,4 @@ mod check;
 mod write;
 
 pub use check::{is_right, is_whole};
-pub use write::*;
+pub use write::{Inside, check_length, measure, restore, stays_packed, write};
