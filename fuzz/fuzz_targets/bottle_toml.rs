@@ -66,7 +66,7 @@ fuzz_target!(|text: &str| {
         StackChoice::Auto | StackChoice::Gvproxy => Stack::Gvproxy(Dialect::File),
         StackChoice::Sockets => Stack::Sockets,
     };
-    let Ok(resolved) = resolve(&slug, &config, stack, &home) else { return };
+    let Ok(resolved) = resolve(&slug, &config, stack, &home, None) else { return };
     let json = serde_json::to_string(&resolved.plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), resolved.plan);
     let smolfile = Smolfile::for_plan(&resolved.plan, &"/helper".parse().unwrap());
