@@ -103,11 +103,13 @@ impl Upstream {
         if is_allowed(&self.allow, method, rest) {
             return Ok(());
         }
+        let path = rest.split('?').next().unwrap_or_default();
         Err(NotAllowed {
             upstream: self.path.to_string(),
             allowed: self.allow.iter().map(RequestRule::to_string).collect::<Vec<_>>().join(", "),
             method: method.to_owned(),
-            path: rest.split('?').next().filter(|path| !path.is_empty()).unwrap_or("/").to_owned(),
+            path: if path.is_empty() { "/" } else { path }.to_owned(),
+            by_query: is_allowed(&self.allow, method, path),
         })
     }
 

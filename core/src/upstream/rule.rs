@@ -37,8 +37,7 @@ enum Segment {
 }
 
 /// No rule of an upstream allows a request.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the rules for {upstream} allow {allowed}; not {method} {path}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAllowed {
     /// The upstream's path on the door.
     pub upstream: String,
@@ -48,7 +47,22 @@ pub struct NotAllowed {
     pub method: String,
     /// The path below the upstream's, without its query.
     pub path: String,
+    /// Whether it is only the query that no rule allows.
+    pub by_query: bool,
 }
+
+impl fmt::Display for NotAllowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { upstream, allowed, method, path, by_query } = self;
+        if *by_query {
+            write!(f, "the rules for {upstream} allow {method} {path}, but not with this query: ")?;
+            return f.write_str("some servers take a parameter of it for the method");
+        }
+        write!(f, "the rules for {upstream} allow {allowed}; not {method} {path}")
+    }
+}
+
+impl core::error::Error for NotAllowed {}
 
 impl RequestRule {
     /// Returns whether the rule allows a request for this path, which begins with a slash and has no query.
@@ -105,20 +119,6 @@ fn decoded(name: &str) -> String {
         at += if code.is_some() { 3 } else { 1 };
     }
     String::from_utf8_lossy(&plain).into_owned()
-}
-
-impl NotAllowed {
-    /// Says why the request with this target was refused, also if it is only its query.
-    pub fn why(&self, rules: &[RequestRule], target: &str) -> String {
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        if names_a_method(query) && is_allowed(rules, &self.method, path) {
-            let Self { upstream, method, path, .. } = self;
-            return alloc::format!(
-                "the rules for {upstream} allow {method} {path}, but not with this query: some servers take a parameter of it for the method"
-            );
-        }
-        self.to_string()
-    }
 }
 
 impl FromStr for RequestRule {

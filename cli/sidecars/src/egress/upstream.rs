@@ -42,8 +42,7 @@ pub async fn forward(proxy: &Arc<EgressProxy>, mut request: Request<Incoming>) -
         return nowhere(proxy, &what, NoRoute::Unknown);
     };
     if let Err(why) = upstream.check(request.method().as_str(), route.rest) {
-        let mut answer =
-            proxy.reject(&what, "request-rule", StatusCode::FORBIDDEN, &why.why(&upstream.allow, route.rest));
+        let mut answer = proxy.reject(&what, "request-rule", StatusCode::FORBIDDEN, &why.to_string());
         answer.headers_mut().insert("x-bottle-refusal", HeaderValue::from_static("request-rule"));
         return answer;
     }

@@ -37,26 +37,23 @@ pub async fn answer(supervise: &Arc<Supervise>, request: Request<Incoming>) -> R
         return wrong(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long");
     };
     let body = body.to_bytes();
-    let outcome = match path.as_str() {
-        "/request_host" => match read(&body) {
-            Ok(request) => supervise.request_host(request).await,
-            Err(error) => Err(error),
-        },
-        "/ask" => match read(&body) {
-            Ok(ask) => supervise.ask(ask).await,
-            Err(error) => Err(error),
-        },
-        "/decision" => match read(&body) {
-            Ok(resume) => supervise.decision(resume).await,
-            Err(error) => Err(error),
-        },
-        "/report" => read(&body).and_then(|report| supervise.report(&report)),
-        _ => return response(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", HELP.to_owned()),
-    };
-    match outcome {
-        Ok(outcome) => json(&outcome),
+    match called(supervise, &path, &body).await {
+        Ok(Some(outcome)) => json(&outcome),
+        Ok(None) => response(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", HELP.to_owned()),
         Err(why) => wrong(StatusCode::BAD_REQUEST, &why),
     }
+}
+
+/// Calls the tool with this path, if there is one.
+async fn called(supervise: &Supervise, path: &str, body: &[u8]) -> Result<Option<Outcome>, String> {
+    let outcome = match path {
+        "/request_host" => supervise.request_host(read(body)?).await,
+        "/ask" => supervise.ask(read(body)?).await,
+        "/decision" => supervise.decision(read(body)?).await,
+        "/report" => supervise.report(&read(body)?),
+        _ => return Ok(None),
+    };
+    outcome.map(Some)
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
