@@ -162,21 +162,9 @@ fn push(list: &mut Value, value: Value) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bottle_host::state::Home;
+    use crate::store::fixture::{put, store};
     use std::fs;
     use std::io::{Read, Write};
-
-    fn store(dir: &tempfile::TempDir) -> Store {
-        let store = Store::of(&Home::at(dir.path().join("state"), dir.path().join("run")));
-        drop(store.lease().unwrap());
-        store
-    }
-
-    fn put(store: &Store, bytes: &[u8]) -> ImageDigest {
-        let digest = digest_of(bytes);
-        store.put(&digest, bytes).unwrap();
-        digest
-    }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());

@@ -217,20 +217,12 @@ mod tests {
     use super::*;
     use crate::manifest::Layer;
     use crate::store::digest_of;
-    use bottle_host::state::Home;
+    use crate::store::fixture::{self, store};
     use proptest::prelude::*;
     use std::fs;
 
-    fn store(dir: &tempfile::TempDir) -> Store {
-        let store = Store::of(&Home::at(dir.path().join("state"), dir.path().join("run")));
-        drop(store.lease().unwrap());
-        store
-    }
-
     fn put(store: &Store, bytes: &[u8]) -> Part {
-        let digest = digest_of(bytes);
-        store.put(&digest, bytes).unwrap();
-        Part { digest, size: bytes.len() as u64 }
+        Part { digest: fixture::put(store, bytes), size: bytes.len() as u64 }
     }
 
     fn inside(bytes: &[u8]) -> Inside {

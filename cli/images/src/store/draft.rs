@@ -109,13 +109,12 @@ impl Write for Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bottle_host::state::Home;
+    use crate::store::fixture::store;
 
     #[test]
     fn a_draft_that_nobody_writes_is_removed_and_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::of(&Home::at(dir.path().join("state"), dir.path().join("run")));
-        drop(store.lease().unwrap());
+        let store = store(&dir);
         let folder = store.root().join(PARTIAL);
         fs::write(folder.join(".draft-left"), "x").unwrap();
         fs::write(folder.join(".tmpleft"), "x").unwrap();

@@ -6,6 +6,8 @@
 //! ends.
 
 mod draft;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod folder;
 mod partial;
 

@@ -19,10 +19,14 @@ impl Store {
     /// # Errors
     /// Returns an error if the file cannot be opened.
     pub fn partial(&self, digest: &ImageDigest, waits: impl FnOnce()) -> Result<Option<Partial>> {
-        let path = self.root.join(PARTIAL).join(digest.hex());
+        let path = self.partial_path(digest);
         let Some(file) = locked(&path, || self.has(digest), waits)? else { return Ok(None) };
         let partial = Partial { file, path, blob: self.blob(digest), hash: Sha256::new(), length: 0 };
         Ok(Some(partial.read()?))
+    }
+
+    fn partial_path(&self, digest: &ImageDigest) -> PathBuf {
+        self.root.join(PARTIAL).join(digest.hex())
     }
 
     /// Reads a part, and removes it if it does not have its digest. Returns whether it is gone, or was not there. A
@@ -31,7 +35,7 @@ impl Store {
     /// # Errors
     /// Returns an error if the part cannot be read or removed.
     pub fn remove_damaged(&self, digest: &ImageDigest) -> Result<bool> {
-        let (path, blob) = (self.root.join(PARTIAL).join(digest.hex()), self.blob(digest));
+        let (path, blob) = (self.partial_path(digest), self.blob(digest));
         let is_gone = || fs::symlink_metadata(&blob).is_err_and(|error| error.kind() == ErrorKind::NotFound);
         let Some(_lock) = locked(&path, is_gone, || {})? else { return Ok(true) };
         let is_right = match File::open(&blob) {
@@ -144,13 +148,7 @@ impl Partial {
 mod tests {
     use super::*;
     use crate::store::digest_of;
-    use bottle_host::state::Home;
-
-    fn store(dir: &tempfile::TempDir) -> Store {
-        let store = Store::of(&Home::at(dir.path().join("state"), dir.path().join("run")));
-        drop(store.lease().unwrap());
-        store
-    }
+    use crate::store::fixture::store;
 
     #[test]
     fn only_a_part_that_is_damaged_is_removed() {
