@@ -3,7 +3,6 @@
 use crate::config::Config;
 use crate::layer;
 use bottle_core::plan::Plan;
-use bottle_core::specification::SetupKeep;
 use bottle_core::text::ImageDigest;
 use bottle_host::state::Folder;
 
@@ -18,6 +17,11 @@ pub struct MadeFrom {
 }
 
 impl MadeFrom {
+    /// Returns what a start keeps of the machine that is there: nothing, if that is made anew.
+    pub fn kept(folder: &Folder, config: &Config, renew: bool) -> Option<Self> {
+        if renew { None } else { Self::of(folder, config) }
+    }
+
     /// Returns what the machine was made from, if there is one that this configuration still means: the same name, and
     /// the same commands.
     pub fn of(folder: &Folder, config: &Config) -> Option<Self> {
@@ -25,8 +29,7 @@ impl MadeFrom {
             return None;
         }
         let Plan { guest, setup, .. } = folder.read_plan().ok()?;
-        let in_image =
-            !config.setup.is_empty() && layer::keep(config).is_ok_and(|keep| keep == SetupKeep::Image);
+        let in_image = layer::is_for_image(config).unwrap_or(false);
         let is_meant = guest.image == config.guest.image
             && setup.run == config.setup.run
             && setup.is_for_image() == in_image;

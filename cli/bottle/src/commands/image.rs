@@ -6,7 +6,6 @@ use crate::image::{Chosen, size};
 use crate::layer;
 use crate::made_from::MadeFrom;
 use crate::progress::Line;
-use bottle_core::specification::SetupKeep;
 use bottle_core::text::ImageDigest;
 use bottle_host::failure::{Failure, Kind, Outcome};
 use bottle_host::state::{Home, Lock};
@@ -66,7 +65,7 @@ pub fn ready(
             digest
         }
     };
-    if !config.setup.is_empty() && layer::keep(config)? == SetupKeep::Image {
+    if layer::is_for_image(config)? {
         is_new |= set_up(context, home, &store, config, &Base { digest: base, name: &image.name }, rebuild)?;
     } else if rebuild {
         return Err(Failure::new(

@@ -17,7 +17,7 @@ pub fn restart(context: &Context, slug: Option<Slug>, options: &Options) -> Outc
     let home = Home::find()?;
     context.trust(&home.bottle(&slug), &config, options.trust.as_deref(), &context.again("restart"))?;
     start::check_again(&slug, &config, options.renew)?;
-    let made = if options.renew { None } else { MadeFrom::of(&home.bottle(&slug), &config) };
+    let made = MadeFrom::kept(&home.bottle(&slug), &config, options.renew);
     let image = image::ready(context, &home, &config, options.rebuild, made.as_ref())?;
     stop(context, Some(slug.clone()))?;
     // It is made anew already.

@@ -58,7 +58,7 @@ pub fn up_with(context: &Context, slug: &Slug, config: &Config, options: &Option
     if let Some(said) = wide_open(slug, planned.rules()) {
         out::note(said);
     }
-    let made = if options.renew { None } else { MadeFrom::of(&folder, config) };
+    let made = MadeFrom::kept(&folder, config, options.renew);
     let image = image::ready(context, &Home::find()?, config, options.rebuild, made.as_ref())?;
     if planned.is_behind() {
         context.say(&behind(slug));

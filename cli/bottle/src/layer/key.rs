@@ -40,6 +40,14 @@ pub fn keep(config: &Config) -> Outcome<SetupKeep> {
     }
 }
 
+/// Returns whether a configuration has a setup whose results are kept in an image.
+///
+/// # Errors
+/// Returns an error as for [`keep`].
+pub fn is_for_image(config: &Config) -> Outcome<bool> {
+    Ok(!config.setup.is_empty() && keep(config)? == SetupKeep::Image)
+}
+
 /// Returns the digest of everything that the result of a setup depends on, with the image that it runs in.
 pub fn key(config: &Config, base: &ImageDigest) -> ImageDigest {
     let text = |list: Vec<String>| json!(list);
@@ -68,7 +76,7 @@ impl Kept {
     /// # Errors
     /// Returns an error if the record cannot be read, or if the configuration contradicts itself.
     pub fn find(home: &Home, config: &Config, image: Option<&Chosen>) -> Outcome<Option<Self>> {
-        if config.setup.is_empty() || keep(config)? != SetupKeep::Image {
+        if !is_for_image(config)? {
             return Ok(None);
         }
         let Some(base) = image.and_then(Chosen::digest) else { return Ok(None) };

@@ -9,4 +9,4 @@ mod key;
 pub mod machine;
 mod take;
 
-pub use key::{Kept, keep, key};
+pub use key::{Kept, is_for_image, keep, key};

@@ -110,7 +110,7 @@ pub fn check_again(slug: &Slug, config: &Config, renew: bool) -> Outcome {
 
 /// Resolves a configuration for the machine that is there, unless that is made anew.
 fn resolved(home: &Home, folder: &Folder, config: &Config, tools: &Tools, renew: bool) -> Outcome<Resolved> {
-    let made = if renew { None } else { MadeFrom::of(folder, config) };
+    let made = MadeFrom::kept(folder, config, renew);
     resolve(folder.slug(), config, tools.network.stack(), home, made.as_ref())
 }
 
